@@ -1,1 +1,3 @@
+mod problem;
+
 fn main() {}

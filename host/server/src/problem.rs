@@ -1,0 +1,134 @@
+//! What a client is told when something did not work: problem details by RFC 9457.
+//!
+//! [`Kind`] is the closed list of what can go wrong, each with a stable `type`, a status and a title; `docs/errors.md`
+//! is its table. [`Problem`] is one occurrence. Texts are the host's own: what a plugin or an upstream said goes to
+//! the log, never in here.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Map, Value};
+
+mod kind;
+
+pub(crate) use kind::Kind;
+
+/// The media type of RFC 9457, section 6.1.
+pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// One occurrence of a [`Kind`].
+///
+/// As a response it has the kind's status, `Retry-After` where there is something to wait for, and itself as an
+/// extension: the layer that knows the request's id writes the body again with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) kind: Kind,
+    /// A sentence that says what to do.
+    pub(crate) detail: String,
+    pub(crate) retry_after: Option<Duration>,
+    /// Further members by RFC 9457, section 3.2, such as `field` or `nearest`.
+    pub(crate) members: Map<String, Value>,
+}
+
+impl Problem {
+    /// `retry_after` starts as the kind's own.
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), retry_after: kind.retry_after(), members: Map::new() }
+    }
+
+    /// Replaces the kind's own waiting time.
+    pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// Adds an extension member. The names of RFC 9457's own members, and `request_id`, are taken.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The problem object: the body of a response, or the data of a `turn.failed` event.
+    pub(crate) fn to_value(&self, request_id: Option<&str>) -> Value {
+        let mut object = self.members.clone();
+        object.insert("type".into(), self.kind.uri().into());
+        object.insert("title".into(), self.kind.title().into());
+        object.insert("status".into(), self.kind.status().as_u16().into());
+        object.insert("detail".into(), self.detail.as_str().into());
+        if let Some(wait) = self.retry_after {
+            object.insert("retry_after".into(), whole_seconds(wait).into());
+        }
+        if let Some(id) = request_id {
+            object.insert("request_id".into(), id.into());
+        }
+        Value::Object(object)
+    }
+
+    /// The response with the request's id in its body.
+    pub(crate) fn response(self, request_id: Option<&str>) -> Response {
+        let mut response = (self.kind.status(), self.to_value(request_id).to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(wait) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// With the kind's own advice as the detail.
+impl From<Kind> for Problem {
+    fn from(kind: Kind) -> Self {
+        Self::new(kind, kind.advice())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.response(None)
+    }
+}
+
+/// `Retry-After` counts whole seconds (RFC 9110, section 10.2.3): rounded up, at least one.
+fn whole_seconds(wait: Duration) -> u64 {
+    let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+    seconds.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_429_and_503_says_when_to_try_again() {
+        for kind in Kind::ALL {
+            if matches!(kind.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+                let response = Problem::from(*kind).into_response();
+                assert!(response.headers().contains_key(header::RETRY_AFTER), "{}", kind.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_wait_is_rounded_up_and_never_zero() {
+        for (wait, seconds) in [(0, 1), (1, 1), (999, 1), (1_000, 1), (1_001, 2), (30_000, 30)] {
+            assert_eq!(whole_seconds(Duration::from_millis(wait)), seconds, "{wait} ms");
+        }
+    }
+
+    #[test]
+    fn the_object_has_every_member_a_client_relies_on() {
+        let problem = Problem::new(Kind::UnknownField, "say `message`").with("nearest", "message");
+        let object = problem.to_value(Some("r-1"));
+        assert_eq!(
+            object,
+            serde_json::json!({
+                "type": "/docs/errors#unknown-field", "title": Kind::UnknownField.title(), "status": 422,
+                "detail": "say `message`", "nearest": "message", "request_id": "r-1",
+            })
+        );
+    }
+}
