@@ -1,1 +1,55 @@
-fn main() {}
+//! `cargo xtask`: the commands that build, run and test Masque.
+//!
+//! It stands on the standard library and `anyhow` alone, so that a fresh clone waits seconds for it, not minutes.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks on both")]
+
+mod build;
+mod lint;
+mod needs;
+mod test;
+mod up;
+mod workspace;
+
+use std::process::ExitCode;
+
+use crate::workspace::Workspace;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  up [-- ARGS]                 build, then start `masque serve` with ARGS and show what to try
+  build [--release]            build the plugins, then the host that embeds them
+  test [--full] [FILTER…]      build, then run every test, or those whose name contains a FILTER;
+                               --full adds the long ones: a foreign model server, a hundred kills
+  lint                         formatting and clippy, of the host and of the plugins
+
+The binary is target/debug/masque (target/release/masque with --release), the plugins are in target/plugins.";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next();
+    let rest: Vec<String> = arguments.collect();
+    match run(command.as_deref(), &rest) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Option<&str>, rest: &[String]) -> anyhow::Result<ExitCode> {
+    match command {
+        Some("build") => build::run(&Workspace::find()?, &build::Options::parse(rest)?),
+        Some("up") => up::run(&Workspace::find()?, rest),
+        Some("test") => test::run(&Workspace::find()?, &test::Options::parse(rest)?),
+        Some("lint") => lint::run(&Workspace::find()?, rest),
+        // Started by `up`, between the host and the terminal.
+        Some(up::GUIDE) => up::guide(),
+        None | Some("help" | "--help" | "-h") => {
+            println!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(other) => anyhow::bail!("there is no command {other:?}\n\n{USAGE}"),
+    }
+}

@@ -1,0 +1,111 @@
+//! `cargo xtask build`: the target, the components, then the host that embeds them.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, bail};
+
+use crate::workspace::{Workspace, run as run_command};
+
+pub(crate) const TARGET: &str = "wasm32-wasip2";
+
+/// Every component of the workspace: its crate, and the name under which it is found in the plugins folder.
+pub(crate) const COMPONENTS: &[(&str, &str)] = &[
+    ("masque-plugin-card", "card"),
+    ("masque-plugin-window", "window"),
+    ("masque-plugin-openai", "openai"),
+    ("masque-plugin-offline", "offline"),
+    ("hello-persona", "hello-persona"),
+];
+
+/// Part of the program, so that one built binary of it is enough.
+const INSTALL_TARGET: &str = include_str!("../install-wasm-target");
+
+#[derive(Default)]
+pub(crate) struct Options {
+    pub(crate) release: bool,
+}
+
+impl Options {
+    pub(crate) fn parse(arguments: &[String]) -> anyhow::Result<Self> {
+        let mut options = Self::default();
+        for argument in arguments {
+            match argument.as_str() {
+                "--release" => options.release = true,
+                other => bail!("`cargo xtask build` takes --release alone, not {other:?}"),
+            }
+        }
+        Ok(options)
+    }
+}
+
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<ExitCode> {
+    components(workspace)?;
+    host(workspace, options.release)?;
+    println!("built {}", workspace.binary(options.release).display());
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn host(workspace: &Workspace, release: bool) -> anyhow::Result<()> {
+    let mut cargo = workspace.cargo(["build", "--package", "masque"]);
+    if release {
+        cargo.arg("--release");
+    }
+    run_command(&mut cargo)
+}
+
+/// Builds the components and lays them into the plugins folder.
+pub(crate) fn components(workspace: &Workspace) -> anyhow::Result<()> {
+    install_target()?;
+    run_command(guest_cargo(workspace, "build").args(["--profile", "plugin"]))?;
+
+    let plugins = workspace.plugins();
+    fs::create_dir_all(&plugins).with_context(|| format!("could not make {}", plugins.display()))?;
+    let built = workspace.guest_target().join(TARGET).join("plugin");
+    for (package, name) in COMPONENTS {
+        let component = built.join(format!("{}.wasm", package.replace('-', "_")));
+        lay(&component, &plugins.join(format!("{name}.wasm")))?;
+    }
+    Ok(())
+}
+
+/// `cargo SUBCOMMAND` for all components, for their own target and in their own folder.
+pub(crate) fn guest_cargo(workspace: &Workspace, subcommand: &str) -> Command {
+    let mut cargo = workspace.cargo([subcommand, "--target", TARGET]);
+    cargo.arg("--target-dir").arg(workspace.guest_target());
+    for (package, _) in COMPONENTS {
+        cargo.args(["--package", package]);
+    }
+    // Flags that someone set for this machine's processor or linker mean nothing to a component.
+    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo
+}
+
+/// Copies a component where its bytes differ: the host embeds these files, and a touched one would build it again.
+fn lay(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let bytes = fs::read(from).with_context(|| format!("could not read {}", from.display()))?;
+    match fs::read(to) {
+        Ok(present) if present == bytes => return Ok(()),
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("could not read {}", to.display())),
+    }
+    let unfinished = to.with_extension("wasm.part");
+    fs::write(&unfinished, bytes)
+        .and_then(|()| fs::rename(&unfinished, to))
+        .with_context(|| format!("could not write {}", to.display()))
+}
+
+fn install_target() -> anyhow::Result<()> {
+    let done = Command::new("bash")
+        .args(["-c", INSTALL_TARGET])
+        .stdin(Stdio::null())
+        .status()
+        .context("could not start bash, which adds the wasm32-wasip2 target")?;
+    if !done.success() {
+        bail!("the Rust target {TARGET} is missing (see above)");
+    }
+    Ok(())
+}

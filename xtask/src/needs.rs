@@ -1,0 +1,102 @@
+//! What has to be on the machine besides Rust, and how it gets there.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::bail;
+
+/// A program from outside, looked for before anything is built.
+pub(crate) struct Need {
+    /// What it is called in a message.
+    pub(crate) name: &'static str,
+    /// Succeeds where it is there.
+    probe: &'static [&'static str],
+    /// The Debian package that brings it.
+    package: &'static str,
+    /// What is not tested without it; `None` where nothing works without it.
+    without: Option<&'static str>,
+}
+
+pub(crate) const C_COMPILER: Need = Need {
+    name: "a C compiler",
+    probe: &["cc", "--version"],
+    package: "build-essential",
+    without: None, // SQLite, ring and mimalloc are C
+};
+
+pub(crate) const STRACE: Need = Need {
+    name: "strace",
+    probe: &["strace", "--version"],
+    package: "strace",
+    without: Some("that a reply is on disk before it is acknowledged"),
+};
+
+pub(crate) const VENV: Need = Need {
+    name: "Python with its venv module",
+    probe: &["python3", "-c", "import venv, ensurepip"],
+    package: "python3-venv",
+    without: None, // only asked for with --full, which is nothing without it
+};
+
+/// Makes sure that everything is there: installs what is missing where that needs no question (apt-get, as root),
+/// else says what to run. Fails only for what nothing works without, and then before anything was built.
+pub(crate) fn ensure(needs: &[&Need]) -> anyhow::Result<()> {
+    let mut updated = false;
+    let mut missing = Vec::new();
+    for need in needs {
+        if present(need) || (can_install() && install(need, &mut updated) && present(need)) {
+            continue;
+        }
+        match need.without {
+            Some(untested) => {
+                eprintln!("xtask: {} is not here, so it is not tested {untested}.", need.name);
+                eprintln!("       To test it too: sudo apt-get install -y {}", need.package);
+            }
+            None => missing.push(*need),
+        }
+    }
+    if !missing.is_empty() {
+        let names: Vec<_> = missing.iter().map(|need| need.name).collect();
+        let packages: Vec<_> = missing.iter().map(|need| need.package).collect();
+        bail!(
+            "{} missing. On Debian and Ubuntu, run this, then try again:\n\n    sudo apt-get update && sudo apt-get install -y {}\n",
+            names.join(" and "),
+            packages.join(" ")
+        );
+    }
+    Ok(())
+}
+
+fn present(need: &Need) -> bool {
+    let Some((program, arguments)) = need.probe.split_first() else { return true };
+    quiet(Command::new(program).args(arguments))
+}
+
+fn can_install() -> bool {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|answer| answer.stdout.trim_ascii() == b"0");
+    root && ["/usr/bin/apt-get", "/bin/apt-get"].iter().any(|path| Path::new(path).exists())
+}
+
+fn install(need: &Need, updated: &mut bool) -> bool {
+    eprintln!("xtask: installing {} ({})", need.name, need.package);
+    if apt_get(&["install", "-y", need.package]) {
+        return true;
+    }
+    // The lists of a fresh image are empty or old.
+    !std::mem::replace(updated, true) && apt_get(&["update"]) && apt_get(&["install", "-y", need.package])
+}
+
+fn apt_get(arguments: &[&str]) -> bool {
+    let mut command = Command::new("apt-get");
+    command.arg("-qq").args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    quiet(&mut command)
+}
+
+fn quiet(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}

@@ -1,0 +1,61 @@
+//! `cargo xtask test`: everything that can be shown to be false, with what it takes to show it.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use crate::workspace::{Workspace, run as run_command};
+use crate::{build, needs};
+
+#[derive(Default)]
+pub(crate) struct Options {
+    full: bool,
+    filters: Vec<String>,
+    /// For the test binaries themselves, after `--`.
+    harness: Vec<String>,
+}
+
+impl Options {
+    pub(crate) fn parse(arguments: &[String]) -> anyhow::Result<Self> {
+        let mut options = Self::default();
+        let mut arguments = arguments.iter();
+        for argument in arguments.by_ref() {
+            match argument.as_str() {
+                "--full" => options.full = true,
+                "--" => break,
+                flag if flag.starts_with('-') => {
+                    bail!(
+                        "`cargo xtask test` takes --full and filters, not {flag:?}; flags for the tests go after `--`"
+                    )
+                }
+                filter => options.filters.push(filter.to_owned()),
+            }
+        }
+        options.harness.extend(arguments.cloned());
+        Ok(options)
+    }
+}
+
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<ExitCode> {
+    let mut wanted = vec![&needs::C_COMPILER, &needs::STRACE];
+    if options.full {
+        wanted.push(&needs::VENV);
+    }
+    needs::ensure(&wanted)?;
+
+    build::components(workspace)?;
+    // All of it in one go: cargo settles the features of shared crates for what it is asked to build, and would
+    // build the largest of them twice if the host came first and the tests after.
+    run_command(&mut workspace.cargo(["build", "--workspace", "--all-targets"]))?;
+
+    let mut tests = workspace.cargo(["test", "--workspace", "--no-fail-fast", "--"]);
+    tests.args(&options.filters).args(&options.harness);
+    tests.env("MASQUE_BIN", workspace.binary(false)).env("MASQUE_PLUGINS", workspace.plugins());
+    if options.full {
+        tests.env("MASQUE_FULL", "1");
+    } else {
+        tests.env_remove("MASQUE_FULL");
+    }
+    run_command(&mut tests)?;
+    Ok(ExitCode::SUCCESS)
+}

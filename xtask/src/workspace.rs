@@ -1,0 +1,67 @@
+//! Where things are, and how another program is run there. Knows nothing of what is built.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+pub(crate) struct Workspace {
+    root: PathBuf,
+    target: PathBuf,
+}
+
+impl Workspace {
+    /// The workspace that this tool was built from. The target folder is `CARGO_TARGET_DIR`, or `target` in it.
+    pub(crate) fn find() -> anyhow::Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent folder")?;
+        if !root.join("Cargo.toml").is_file() {
+            bail!("{} is gone: run this as `cargo xtask` inside the repository", root.display());
+        }
+        let target = match std::env::var_os("CARGO_TARGET_DIR").filter(|folder| !folder.is_empty()) {
+            Some(folder) => std::env::current_dir()?.join(folder),
+            None => root.join("target"),
+        };
+        Ok(Self { root: root.to_owned(), target })
+    }
+
+    /// Where the host's build script looks for the plugins it embeds.
+    pub(crate) fn plugins(&self) -> PathBuf {
+        match std::env::var_os("MASQUE_PLUGINS_DIR").filter(|folder| !folder.is_empty()) {
+            Some(folder) => PathBuf::from(folder),
+            None => self.target.join("plugins"),
+        }
+    }
+
+    /// Components are built in a folder of their own: cargo locks a target folder for as long as a build runs.
+    pub(crate) fn guest_target(&self) -> PathBuf {
+        self.target.join("guest")
+    }
+
+    pub(crate) fn binary(&self, release: bool) -> PathBuf {
+        let folder = if release { "release" } else { "debug" };
+        self.target.join(folder).join(format!("masque{}", std::env::consts::EXE_SUFFIX))
+    }
+
+    pub(crate) fn cargo(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target).args(arguments);
+        command
+    }
+}
+
+/// Runs a command to its end, with this process's standard streams.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
+    let name = describe(command);
+    let status = command.status().with_context(|| format!("could not start `{name}`"))?;
+    if !status.success() {
+        bail!("`{name}` failed ({status})");
+    }
+    Ok(())
+}
+
+fn describe(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let words = std::iter::once(program).chain(command.get_args());
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+}
