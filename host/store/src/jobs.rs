@@ -1,0 +1,101 @@
+//! Background work that outlives its turn: what a plugin is told after the reply. At least once, in order per owner and
+//! plugin. When to try again and when to give up is the caller's policy.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{ConversationId, JobId, Owner, StateWrite, StoreError, TurnId};
+
+/// A queue of jobs, filled by [`crate::Turns::commit`] and [`crate::Turns::interrupt`].
+///
+/// Jobs of one owner and plugin form a line: only the first that is neither done nor parked can be taken. A job that is
+/// taken is leased; whoever lets the lease run out loses it to the next taker, and every later call with the old epoch
+/// changes nothing.
+#[async_trait]
+pub trait Jobs: Send + Sync {
+    /// The due job that has waited longest among the first of all lines, leased to `host`.
+    async fn take(&self, host: Uuid, lease: Duration) -> Result<Option<JobRecord>, StoreError>;
+
+    /// How long until [`Jobs::take`] can have something to give, a lease that runs out included; `None` if there is no
+    /// job at all, zero if one is due.
+    async fn next_due(&self) -> Result<Option<Duration>, StoreError>;
+
+    /// The job is done: its state writes are applied and it is gone, in one transaction. False, with nothing written,
+    /// if the lease was lost.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if a state write met another version than it asked for: nothing is written and the job
+    /// is still leased, to be [retried](Jobs::retry).
+    async fn complete(&self, job: JobId, epoch: i64, writes: Vec<StateWrite>) -> Result<bool, StoreError>;
+
+    /// The job failed and is due again `after` from now, still first in its line. Changes nothing if the lease was lost.
+    async fn retry(&self, job: JobId, epoch: i64, after: Duration, error: &str) -> Result<(), StoreError>;
+
+    /// The job is given up: it keeps its error and no longer holds up its line. Changes nothing if the lease was lost.
+    async fn park(&self, job: JobId, epoch: i64, error: &str) -> Result<(), StoreError>;
+
+    /// How many jobs there are.
+    async fn counts(&self) -> Result<JobCounts, StoreError>;
+
+    /// Makes the leases of all jobs that `host` holds end `lease` from now.
+    async fn renew_jobs(&self, host: Uuid, lease: Duration) -> Result<(), StoreError>;
+}
+
+/// What a plugin is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ability {
+    /// A memory takes in an exchange.
+    Observe,
+    /// A persona looks back on an exchange.
+    Reflect,
+}
+
+/// A job to be enqueued.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewJob {
+    /// Its id.
+    pub id: JobId,
+    /// The plugin's name.
+    pub plugin: String,
+    /// What the plugin is asked to do.
+    pub ability: Ability,
+    /// What it needs for that.
+    pub payload: Value,
+}
+
+/// A job that was taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobRecord {
+    /// Its id.
+    pub id: JobId,
+    /// Whose exchange it is about.
+    pub owner: Owner,
+    /// The conversation it came from.
+    pub conversation: ConversationId,
+    /// The turn it came from.
+    pub turn: TurnId,
+    /// The plugin's name.
+    pub plugin: String,
+    /// What the plugin is asked to do.
+    pub ability: Ability,
+    /// What it needs for that.
+    pub payload: Value,
+    /// How often it was taken, this time included.
+    pub attempt: u32,
+    /// Proves the lease to [`Jobs::complete`], [`Jobs::retry`] and [`Jobs::park`].
+    pub epoch: i64,
+}
+
+/// How many jobs there are, over all owners.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JobCounts {
+    /// Waiting, for their time or for their line.
+    pub queued: u64,
+    /// Taken and not ended.
+    pub running: u64,
+    /// Given up.
+    pub parked: u64,
+}
