@@ -1,1 +1,30 @@
+//! Runs companion plugins in sandboxes.
+//!
+//! A component becomes a [`Package`] when it is loaded, and a [`Plugin`] when it is given a name, settings, [`Grants`] and
+//! [`Limits`]. Every call of a plugin runs in a fresh instance with two budgets, and reaches the world through what its
+//! [`Call`] lends and through one gate for outgoing requests. This crate knows no HTTP server and no database.
 
+#![deny(missing_docs)]
+
+mod capability;
+pub mod contract;
+mod deltas;
+mod drive;
+mod egress;
+mod engine;
+mod error;
+mod grants;
+mod guest;
+mod limits;
+mod package;
+mod plugin;
+
+pub use capability::{Call, History, Models, Scope, State, StateEntry};
+pub use deltas::Deltas;
+pub use engine::{Sandbox, SandboxConfig};
+pub use error::{CallError, Cause, LoadError, SandboxError};
+pub use grants::{Credential, GrantError, Grants, HttpGrant, IpNet, Origin, Secret};
+pub use guest::clean;
+pub use limits::Limits;
+pub use package::{Kind, LARGEST_COMPONENT, Package, is_name};
+pub use plugin::Plugin;

@@ -1,0 +1,201 @@
+//! Runs one call in a fresh store, held to its two budgets, and says which one ran out.
+//!
+//! The store is driven by a task of its own, which is aborted when nobody waits for it any more: dropping the store is the
+//! cancel. Deadlines stand outside wasmtime's event loop, since a timeout inside `run_concurrent` may never be polled.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
+use wasmtime::{Store, UpdateDeadline};
+
+use crate::capability::Call;
+use crate::contract::Failure;
+use crate::egress::Gate;
+use crate::engine::Slot;
+use crate::error::{CallError, Cause};
+use crate::guest::{Guest, Journal, Lent, Notes, Speaker};
+use crate::limits::Exhausted;
+use crate::plugin::Plugin;
+
+/// From here on a guest that has only computed yields for longer, so that whoever waits for a socket is served first.
+const POLITE: Duration = Duration::from_millis(20);
+
+/// The work of one call: instantiation, the call, and whatever follows it.
+pub(crate) type Work<R> = Pin<Box<dyn Future<Output = wasmtime::Result<Result<R, Failure>>> + Send>>;
+
+/// Starts a call. The returned handle aborts it when dropped.
+pub(crate) fn start<R: Send + 'static>(
+    plugin: &Plugin,
+    mut call: Call,
+    function: &'static str,
+    work: impl FnOnce(Store<Guest>) -> Work<R> + Send + 'static,
+) -> AbortOnDropHandle<Result<R, CallError>> {
+    let limits = plugin.limits().clone();
+    let begun = Instant::now();
+    let deadline = call.deadline.min(begun + limits.wall);
+    call.deadline = deadline;
+    let notes = Notes::default();
+    let seat = Seat {
+        plugin: plugin.name().to_owned(),
+        version: plugin.package().description().version.clone(),
+        function,
+        notes: notes.clone(),
+    };
+    let gate = Gate::new(
+        plugin.grants().clone(),
+        plugin.upstream().clone(),
+        deadline,
+        limits.requests,
+        notes.clone(),
+    );
+    let journal = Journal::new(
+        Speaker {
+            plugin: seat.plugin.clone(),
+            version: seat.version.clone(),
+            function,
+            secrets: plugin
+                .grants()
+                .credentials
+                .iter()
+                .map(|credential| credential.secret().clone())
+                .collect(),
+        },
+        &limits,
+    );
+    let lent =
+        Lent { grants: plugin.grants().clone(), settings: plugin.settings().clone(), call, journal, notes };
+    let (sandbox, weight) = (plugin.package().sandbox().clone(), plugin.package().weight());
+    let task = async move {
+        let slot = sandbox.slot(weight).await.map_err(|cause| seat.error(cause))?;
+        let spent = Arc::new(AtomicU64::new(0));
+        let mut store = Store::new(&sandbox.engine, Guest::new(lent, gate, &limits));
+        store.limiter(|guest| &mut guest.ledger);
+        store.set_hostcall_fuel(limits.hostcall_bytes);
+        store.set_max_component_handles(limits.handles);
+        yield_at_every_tick(&mut store, spent.clone(), sandbox.tick());
+        let metered = Metered { work: work(store), spent, limit: limits.cpu, _slot: slot };
+        match tokio::time::timeout_at(deadline.into(), metered).await {
+            Ok(Ok(Ok(answer))) => answer.map_err(|failure| seat.error(Cause::Failed(Box::new(failure)))),
+            Ok(Ok(Err(error))) => Err(seat.error(seat.broken(&error, &limits))),
+            Ok(Err(Overrun)) => Err(seat.error(Cause::CpuTime(limits.cpu))),
+            Err(_) => Err(seat.error(Cause::WallTime(begun.elapsed()))),
+        }
+    };
+    AbortOnDropHandle::new(tokio::spawn(task.in_current_span()))
+}
+
+/// Waits for a call that [`start`] began.
+pub(crate) async fn finish<R>(
+    plugin: &Plugin,
+    function: &'static str,
+    task: AbortOnDropHandle<Result<R, CallError>>,
+) -> Result<R, CallError> {
+    task.await.unwrap_or_else(|error| {
+        Err(CallError {
+            plugin: plugin.name().to_owned(),
+            version: plugin.package().description().version.clone(),
+            function,
+            cause: Cause::Engine(error.to_string()),
+            denied: Vec::new(),
+        })
+    })
+}
+
+/// Whose call it is, for its errors.
+struct Seat {
+    plugin: String,
+    version: String,
+    function: &'static str,
+    notes: Notes,
+}
+
+impl Seat {
+    fn error(&self, cause: Cause) -> CallError {
+        CallError {
+            plugin: self.plugin.clone(),
+            version: self.version.clone(),
+            function: self.function,
+            cause,
+            denied: self.notes.denials(),
+        }
+    }
+
+    /// A wasmtime error in words that name the limit. A guest that was refused memory aborts, so the refusal is the cause
+    /// and the trap only its end.
+    fn broken(&self, error: &wasmtime::Error, limits: &crate::Limits) -> Cause {
+        match self.notes.exhaustion() {
+            Some(Exhausted::Memory) => return Cause::Memory { limit: limits.memory_bytes },
+            Some(Exhausted::Table) => return Cause::Table { limit: limits.table_elements },
+            None => {}
+        }
+        let text = format!("{error:#}");
+        if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+            return Cause::HostResources(text);
+        }
+        if text.contains("fuel allocated for hostcalls") {
+            let limit = limits.hostcall_bytes;
+            return Cause::HostResources(format!(
+                "it handed over more than {limit} bytes at once (limit `hostcall_bytes`)"
+            ));
+        }
+        if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
+            return Cause::Trap(trap.to_string());
+        }
+        match error.downcast_ref::<Cause>() {
+            Some(Cause::Contract(reason)) => Cause::Contract(reason.clone()),
+            Some(Cause::HostResources(reason)) => Cause::HostResources(reason.clone()),
+            _ => Cause::Trap(crate::guest::clean(&text, &[])),
+        }
+    }
+}
+
+fn yield_at_every_tick(store: &mut Store<Guest>, spent: Arc<AtomicU64>, tick: Duration) {
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |_| {
+        if Duration::from_nanos(spent.load(Ordering::Relaxed)) < POLITE {
+            Ok(UpdateDeadline::Yield(1))
+        } else {
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::time::sleep(tick))))
+        }
+    });
+}
+
+/// Sums the thread's time over the polls of the store's future. A call hook would miss what the host does on the guest's
+/// behalf, the lifting of its results included.
+struct Metered<R> {
+    work: Work<R>,
+    spent: Arc<AtomicU64>,
+    limit: Duration,
+    _slot: Slot,
+}
+
+struct Overrun;
+
+impl<R> Future for Metered<R> {
+    type Output = Result<wasmtime::Result<Result<R, Failure>>, Overrun>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let before = thread_time();
+        let polled = self.work.as_mut().poll(cx);
+        let used = thread_time().saturating_sub(before);
+        let used = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
+        let spent = self.spent.fetch_add(used, Ordering::Relaxed).saturating_add(used);
+        match polled {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending if Duration::from_nanos(spent) > self.limit => Poll::Ready(Err(Overrun)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec.try_into().unwrap_or_default())
+}

@@ -1,0 +1,69 @@
+//! Pooled clients, one for each distinct network policy.
+//!
+//! hyper's pool is keyed by scheme and authority alone: were it shared, a connection that one plugin's `networks` grant
+//! opened could carry another plugin's request to the same name.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use ipnet::IpNet;
+use wasmtime_wasi_http::WasiBody;
+
+use super::connector::GatedConnector;
+use crate::error::SandboxError;
+
+/// A client whose connections all obey one policy.
+pub(crate) type Upstream = Client<HttpsConnector<GatedConnector>, WasiBody>;
+
+/// Idle connections are closed before the usual 60 s of upstream load balancers, so that few requests meet a dying one.
+const IDLE: Duration = Duration::from_secs(50);
+
+/// Makes clients, and hands out the same one for the same policy.
+pub(crate) struct Upstreams {
+    tls: Arc<rustls::ClientConfig>,
+    clients: Mutex<HashMap<Vec<IpNet>, Upstream>>,
+}
+
+impl Upstreams {
+    /// Trusts the machine's certificate store, or the Mozilla roots where it has none.
+    pub(crate) fn new() -> Result<Self, SandboxError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = || {
+            rustls::ClientConfig::builder_with_provider(provider.clone())
+                .with_safe_default_protocol_versions()
+                .map_err(|error| SandboxError::Tls(error.to_string()))
+        };
+        let mut tls = match builder()?.with_native_roots() {
+            Ok(roots) => roots.with_no_client_auth(),
+            Err(error) => {
+                tracing::info!(%error, "no certificate store on this machine; trusting the Mozilla roots");
+                builder()?.with_webpki_roots().with_no_client_auth()
+            }
+        };
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self { tls: Arc::new(tls), clients: Mutex::default() })
+    }
+
+    /// The client for a policy. Cheap to clone.
+    pub(crate) fn client(&self, networks: &[IpNet]) -> Upstream {
+        let mut key = networks.to_vec();
+        key.sort();
+        key.dedup();
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients
+            .entry(key)
+            .or_insert_with_key(|networks| {
+                let connector =
+                    HttpsConnector::from((GatedConnector::new(networks.as_slice().into()), self.tls.clone()));
+                Client::builder(TokioExecutor::new())
+                    .pool_timer(TokioTimer::new())
+                    .pool_idle_timeout(IDLE)
+                    .build(connector)
+            })
+            .clone()
+    }
+}

@@ -1,0 +1,166 @@
+//! The engine and what all calls share: the linker, the instance slots, the clients for outgoing requests.
+
+mod ticker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use self::ticker::{Ticker, Ticking};
+use crate::contract::imports::Imports;
+use crate::egress::Upstreams;
+use crate::error::{Cause, SandboxError};
+use crate::guest::Guest;
+
+/// How the sandbox is laid out. Durations and sizes are the operator's; the rest follows from the engine.
+#[derive(Clone, Debug)]
+pub struct SandboxConfig {
+    /// Calls that may hold an instance at the same time.
+    pub instances: u32,
+    /// The most that any plugin's `memory` limit may be, in bytes: the size of a pooled memory.
+    pub memory_bytes: usize,
+    /// How often a running guest yields.
+    pub tick: Duration,
+    /// How long a call waits for a free instance before it fails as busy.
+    pub slot_wait: Duration,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        Self {
+            instances: 1000,
+            memory_bytes: 256 << 20,
+            // Short enough that a busy guest delays others by little; an epoch check costs the guest next to nothing.
+            tick: Duration::from_millis(2),
+            slot_wait: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The shared part of every sandbox. One for a process.
+pub struct Sandbox {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<Guest>,
+    pub(crate) upstreams: Upstreams,
+    slots: Arc<Semaphore>,
+    instances: u32,
+    slot_wait: Duration,
+    tick: Duration,
+    memory_bytes: usize,
+    ticker: Ticker,
+    pooled: bool,
+}
+
+/// A place in the pool, and the epoch kept rising while it is taken.
+pub(crate) struct Slot {
+    _permit: OwnedSemaphorePermit,
+    _ticking: Ticking,
+}
+
+impl Sandbox {
+    /// Starts the engine with pooled instances or, where the machine can't reserve them, with instances on demand.
+    pub fn new(config: &SandboxConfig) -> Result<Arc<Self>, SandboxError> {
+        let (engine, pooled) = match Engine::new(&engine_config(Some(config))) {
+            Ok(engine) => (engine, true),
+            Err(error) => {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "no pooled instances on this machine; calls allocate their own"
+                );
+                let engine =
+                    Engine::new(&engine_config(None)).map_err(|e| SandboxError::Engine(format!("{e:#}")))?;
+                (engine, false)
+            }
+        };
+        let linker = linker(&engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
+        let ticker = Ticker::start(&engine, config.tick).map_err(SandboxError::Ticker)?;
+        Ok(Arc::new(Self {
+            engine,
+            linker,
+            upstreams: Upstreams::new()?,
+            slots: Arc::new(Semaphore::new(config.instances as usize)),
+            instances: config.instances,
+            slot_wait: config.slot_wait,
+            tick: config.tick,
+            memory_bytes: config.memory_bytes,
+            ticker,
+            pooled,
+        }))
+    }
+
+    /// Whether instances come from a pool; otherwise each call maps memory of its own.
+    pub fn pooled(&self) -> bool {
+        self.pooled
+    }
+
+    /// Calls that could begin at this moment without waiting.
+    pub fn free_instances(&self) -> usize {
+        self.slots.available_permits()
+    }
+
+    /// The most memory that a plugin may be given, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
+    pub(crate) fn tick(&self) -> Duration {
+        self.tick
+    }
+
+    /// Waits its turn for a place in the pool, but not for ever: exhaustion in the pool itself would be an error at once,
+    /// and an unbounded wait would turn load into latency for everyone.
+    pub(crate) async fn slot(&self, weight: u32) -> Result<Slot, Cause> {
+        let permits = self.slots.clone().acquire_many_owned(weight.clamp(1, self.instances));
+        match tokio::time::timeout(self.slot_wait, permits).await {
+            Ok(Ok(permit)) => Ok(Slot { _permit: permit, _ticking: self.ticker.hold() }),
+            Ok(Err(closed)) => Err(Cause::Engine(closed.to_string())),
+            Err(_) => Err(Cause::Busy(self.slot_wait)),
+        }
+    }
+}
+
+/// Core instances that one component may have: a Rust component has 4, one of componentize-py's about 30.
+const CORE_INSTANCES: u32 = 64;
+/// Tables for each memory of the pool.
+pub(crate) const TABLES: u32 = 8;
+
+fn engine_config(pool: Option<&SandboxConfig>) -> Config {
+    let mut config = Config::new();
+    config.wasm_component_model_async(true).epoch_interruption(true);
+    if let Some(sandbox) = pool {
+        let n = sandbox.instances;
+        let mut pool = PoolingAllocationConfig::default();
+        pool.total_component_instances(n)
+            .total_core_instances(n.saturating_mul(CORE_INSTANCES))
+            .total_memories(n)
+            .total_tables(n.saturating_mul(TABLES))
+            // A guest that is suspended in a host call keeps its stack; a few may be at once within one call.
+            .total_stacks(n.saturating_mul(4))
+            .max_core_instances_per_component(CORE_INSTANCES)
+            .max_memories_per_component(TABLES)
+            .max_tables_per_component(CORE_INSTANCES)
+            .table_elements(100_000)
+            .max_memory_size(sandbox.memory_bytes)
+            // Linux 6.7 resets only the pages that were written: with 128 KiB kept, 20 % more turns. Without it, keeping
+            // more only costs memory and time.
+            .pagemap_scan(Enabled::Auto)
+            .linear_memory_keep_resident(128 << 10)
+            .table_keep_resident(64 << 10);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    }
+    config
+}
+
+/// Everything that a component may import. What a call then does is decided by its grants.
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    Imports::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+    Ok(linker)
+}

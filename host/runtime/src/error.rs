@@ -1,0 +1,165 @@
+//! How a call can fail, in words that name the plugin, its version, the function, and the limit or grant.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::contract::Failure;
+
+/// A call that did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[error("plugin `{plugin}` {version}, {function}: {cause}{}", Denials(.denied))]
+pub struct CallError {
+    /// The plugin's name in the configuration.
+    pub plugin: String,
+    /// The version that the component gave of itself.
+    pub version: String,
+    /// The contract's function: `compose`, `generate`, …
+    pub function: &'static str,
+    /// Why.
+    #[source]
+    pub cause: Cause,
+    /// What was refused for want of a grant during the call; often the reason behind `cause`.
+    pub denied: Vec<String>,
+}
+
+/// Why a call did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The plugin answered with a failure of the contract. Its message is the plugin's own text: for the log alone.
+    #[error("failed with `{}`: {}", .0.code, .0.message)]
+    Failed(Box<Failure>),
+    /// The wall-clock limit of the plugin, or the deadline of the turn, whichever came first.
+    #[error("took longer than {} ms (limit `wall` or the turn's deadline)", .0.as_millis())]
+    WallTime(Duration),
+    /// Time on a core.
+    #[error("used more than {} ms of CPU time (limit `cpu`)", .0.as_millis())]
+    CpuTime(Duration),
+    /// All linear memories together.
+    #[error("wanted more than {limit} bytes of memory (limit `memory`)")]
+    Memory {
+        /// In bytes.
+        limit: usize,
+    },
+    /// All tables together.
+    #[error("wanted more than {limit} table elements (limit `table_elements`)")]
+    Table {
+        /// In elements.
+        limit: usize,
+    },
+    /// Memory that the host holds on the guest's behalf: handles, lifted data, an oversized item of a reply.
+    #[error("used too much of the host: {0}")]
+    HostResources(String),
+    /// The guest trapped: a panic, `unreachable`, an exhausted stack.
+    #[error("trapped: {0}")]
+    Trap(String),
+    /// Output that breaks the contract.
+    #[error("broke the contract: {0}")]
+    Contract(String),
+    /// The reply ended without `finish` or `failed`.
+    #[error("ended its reply without `finish` or `failed`")]
+    Truncated,
+    /// No free instance within the bounded wait.
+    #[error("found no free instance within {} ms (setting `sandbox.instances`)", .0.as_millis())]
+    Busy(Duration),
+    /// The component does not export the interface.
+    #[error("does not export the interface `{0}`")]
+    Unsupported(&'static str),
+    /// The engine itself.
+    #[error("the engine failed: {0}")]
+    Engine(String),
+}
+
+impl CallError {
+    /// The failure code of the contract that stands for this error; a plugin's own failure keeps its own.
+    pub fn code(&self) -> &str {
+        match &self.cause {
+            Cause::Failed(failure) => &failure.code,
+            Cause::WallTime(_) | Cause::CpuTime(_) => "timeout",
+            Cause::Truncated => "truncated",
+            Cause::Busy(_) => "overloaded",
+            Cause::Memory { .. }
+            | Cause::Table { .. }
+            | Cause::HostResources(_)
+            | Cause::Trap(_)
+            | Cause::Contract(_)
+            | Cause::Unsupported(_)
+            | Cause::Engine(_) => "internal",
+        }
+    }
+
+    /// How long to wait before trying again, where the plugin said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match &self.cause {
+            Cause::Failed(failure) => failure.retry_after_ms.map(Duration::from_millis),
+            _ => None,
+        }
+    }
+}
+
+/// Written behind the cause, since a refusal is often what led to it.
+struct Denials<'a>(&'a [String]);
+
+impl fmt::Display for Denials<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => Ok(()),
+            denied => write!(f, " (refused during the call: {})", denied.join("; ")),
+        }
+    }
+}
+
+/// The sandbox could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The engine refused its configuration or the machine could not give what it needs.
+    #[error("the WebAssembly engine could not start: {0}")]
+    Engine(String),
+    /// The thread that ends runaway calls could not start.
+    #[error("the epoch thread could not start: {0}")]
+    Ticker(#[source] std::io::Error),
+    /// TLS for outgoing requests could not be set up.
+    #[error("TLS could not be set up: {0}")]
+    Tls(String),
+}
+
+/// A component that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Not WebAssembly at all.
+    #[error("this is not a WebAssembly file")]
+    NotWasm,
+    /// A core module.
+    #[error("this is a core WebAssembly module, not a component: build for the target `wasm32-wasip2`")]
+    CoreModule,
+    /// Larger than a component may be.
+    #[error("the component has {bytes} bytes; the limit is {limit}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The largest allowed.
+        limit: usize,
+    },
+    /// The compiler refused it.
+    #[error("the component does not compile: {0}")]
+    Compile(String),
+    /// It imports what the host does not offer.
+    #[error("the component imports `{0}`, which the host does not offer")]
+    Import(String),
+    /// It does not link: an interface has another shape or version than the host's.
+    #[error("the component does not link: {0}")]
+    Link(String),
+    /// It exports no plugin, or more than one.
+    #[error("{0}")]
+    Exports(String),
+    /// `describe` failed.
+    #[error("`describe` failed: {0}")]
+    Describe(#[source] Box<CallError>),
+    /// `describe` answered what the contract does not allow.
+    #[error("`describe` answered with a wrong {field}: {reason}")]
+    Description {
+        /// The field of the description.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

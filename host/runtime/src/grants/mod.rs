@@ -1,0 +1,58 @@
+//! What a plugin is allowed: small values, parsed at the edge, each with one pure question.
+//!
+//! The default is nothing. A grant decides what a call does, never whether a component links.
+
+mod credential;
+mod http;
+
+use std::sync::Arc;
+
+pub use self::credential::{Credential, Secret};
+pub use self::http::{HttpGrant, Origin};
+pub use ipnet::IpNet;
+
+/// All grants of one plugin.
+#[derive(Clone, Debug, Default)]
+pub struct Grants {
+    /// Where requests may go.
+    pub http: Vec<HttpGrant>,
+    /// Addresses that are otherwise closed (private, loopback, link-local, metadata), opened for this plugin.
+    pub networks: Vec<IpNet>,
+    /// Put on requests to their own origin, by the host, behind the guest's back.
+    pub credentials: Vec<Arc<Credential>>,
+    /// State of the conversation and of the user.
+    pub state: bool,
+    /// State that all users share.
+    pub state_shared: bool,
+    /// Earlier messages of the conversation.
+    pub history: bool,
+    /// The companion's models.
+    pub models: bool,
+}
+
+/// A grant that can't be read. Each message shows the right form.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// Not an origin.
+    #[error("`{0}` is not an origin; write it as `https://api.example.com` or `http://127.0.0.1:11434`")]
+    Origin(String),
+    /// A part that an origin or grant does not have.
+    #[error("`{given}` has {part}, which a grant does not take; write it as `https://api.example.com/v1/`")]
+    Part {
+        /// What was written.
+        given: String,
+        /// The part that is too much.
+        part: &'static str,
+    },
+    /// A method that is not one.
+    #[error("`{0}` is not an HTTP method; write a grant with methods as `GET,POST https://api.example.com`")]
+    Method(String),
+    /// A header name or value that HTTP does not allow.
+    #[error("credential `{name}`: {reason}")]
+    Credential {
+        /// The credential's name.
+        name: String,
+        /// What is wrong, without the value.
+        reason: String,
+    },
+}

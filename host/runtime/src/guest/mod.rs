@@ -1,0 +1,75 @@
+//! What a store holds for one call: the guest's view of the world, and the counters that bound it.
+
+mod imports;
+mod journal;
+mod notes;
+
+use std::sync::Arc;
+
+use tracing::Level;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use self::journal::Pipe;
+pub use self::journal::clean;
+pub(crate) use self::journal::{Journal, Speaker};
+pub(crate) use self::notes::Notes;
+use crate::capability::Call;
+use crate::egress::Gate;
+use crate::grants::Grants;
+use crate::limits::{Ledger, Limits};
+
+/// The largest answer of `wasi:random`: far more than a key needs, far less than hurts.
+const RANDOM_BYTES: u64 = 64 << 10;
+
+/// The data of a store.
+pub(crate) struct Guest {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    http: WasiHttpCtx,
+    gate: Gate,
+    pub(crate) ledger: Ledger,
+    lent: Lent,
+}
+
+/// What the contract's imports stand on.
+pub(crate) struct Lent {
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) settings: Arc<str>,
+    pub(crate) call: Call,
+    pub(crate) journal: Journal,
+    pub(crate) notes: Notes,
+}
+
+impl Guest {
+    /// No arguments, no environment, no folders, no sockets: clocks, random bytes, and two bounded pipes into the log.
+    pub(crate) fn new(lent: Lent, gate: Gate, limits: &Limits) -> Self {
+        let wasi = WasiCtx::builder()
+            .stdout(Pipe { journal: lent.journal.clone(), level: Level::INFO })
+            .stderr(Pipe { journal: lent.journal.clone(), level: Level::WARN })
+            .max_random_size(RANDOM_BYTES)
+            // `wasi:sockets` would bypass the gate; it stays shut for everyone, name look-up included.
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .build();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.resources);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(limits.header_bytes);
+        Self { wasi, table, http, gate, ledger: Ledger::new(limits, lent.notes.clone()), lent }
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.gate, table: &mut self.table, ctx: &mut self.http }
+    }
+}
