@@ -1,0 +1,131 @@
+//! How a model's deltas reach the host: queued, written together when they are ready together, ended exactly once.
+//!
+//! The first flush tells the host that the reply begins. Until then a failure is the call's own error, which lets the
+//! host try another model; the rest of `generate` goes on in a task that outlives the call.
+
+use crate::{Delta, Failure, Finish, Result, Usage};
+use futures::channel::oneshot;
+
+/// The model's side of a reply.
+///
+/// [`push`](Self::push) queues and [`flush`](Self::flush) writes what is queued in one go; the other methods do both.
+/// Nothing needs to be sent at the end: what [`Model::generate`](crate::Model::generate) returns ends the reply.
+pub struct ReplyWriter {
+    queued: Vec<Delta>,
+    sink: Sink,
+    /// Taken by the first flush.
+    begin: Option<oneshot::Sender<Result<()>>>,
+}
+
+#[cfg(target_arch = "wasm32")]
+type Sink = wasip3::wit_bindgen::StreamWriter<Delta>;
+#[cfg(not(target_arch = "wasm32"))]
+type Sink = Vec<Delta>;
+
+impl ReplyWriter {
+    pub(crate) fn new(sink: Sink, begin: oneshot::Sender<Result<()>>) -> Self {
+        Self { queued: Vec::new(), sink, begin: Some(begin) }
+    }
+
+    /// Queues a delta for the next flush. `finish` and `failed` are not for here; return them instead.
+    pub fn push(&mut self, delta: Delta) {
+        self.queued.push(delta);
+    }
+
+    /// Writes what is queued, waiting while the reader is slower.
+    ///
+    /// # Errors
+    /// The reader has gone: nobody waits for the rest, so let `?` end the work.
+    pub async fn flush(&mut self) -> Result<()> {
+        if self.queued.is_empty() {
+            return Ok(());
+        }
+        self.begin();
+        let ready = std::mem::take(&mut self.queued);
+        if self.write(ready).await {
+            Ok(())
+        } else {
+            Err(Failure::internal("the reader of the reply has gone"))
+        }
+    }
+
+    /// Writes one delta, after what is queued.
+    ///
+    /// # Errors
+    /// As for [`flush`](Self::flush).
+    pub async fn send(&mut self, delta: Delta) -> Result<()> {
+        self.push(delta);
+        self.flush().await
+    }
+
+    /// Writes a piece of the reply's text.
+    ///
+    /// # Errors
+    /// As for [`flush`](Self::flush).
+    pub async fn text(&mut self, text: impl Into<String>) -> Result<()> {
+        self.send(Delta::Text(text.into())).await
+    }
+
+    /// Writes a piece of the model's reasoning, which is not part of the reply.
+    ///
+    /// # Errors
+    /// As for [`flush`](Self::flush).
+    pub async fn thinking(&mut self, text: impl Into<String>) -> Result<()> {
+        self.send(Delta::Thinking(text.into())).await
+    }
+
+    /// Reports the tokens read and written.
+    ///
+    /// # Errors
+    /// As for [`flush`](Self::flush).
+    pub async fn usage(&mut self, usage: Usage) -> Result<()> {
+        self.send(Delta::Usage(usage)).await
+    }
+
+    /// Whether anything has been written, so that a failure can no longer be answered by another model.
+    pub fn has_begun(&self) -> bool {
+        self.begin.is_none()
+    }
+
+    fn begin(&mut self) {
+        if let Some(begin) = self.begin.take() {
+            // The call that waits for this may have been cancelled; the write that follows notices.
+            let _ = begin.send(Ok(()));
+        }
+    }
+
+    /// Writes what is still queued and the last delta, or hands a failure of the beginning to the waiting call.
+    pub(crate) async fn end(mut self, outcome: Result<Finish>) -> Self {
+        let last = match outcome {
+            Ok(finish) => Delta::Finish(finish),
+            Err(failure) => match self.begin.take_if(|_| self.queued.is_empty()) {
+                Some(begin) => {
+                    // As above: nobody may be waiting any more, and then nobody is to be told.
+                    let _ = begin.send(Err(failure));
+                    return self;
+                }
+                None => Delta::Failed(failure),
+            },
+        };
+        self.queued.push(last);
+        // The reader may have gone, and then nobody is to be told.
+        let _ = self.flush().await;
+        self
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    async fn write(&mut self, deltas: Vec<Delta>) -> bool {
+        self.sink.write_all(deltas).await.is_empty()
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    async fn write(&mut self, deltas: Vec<Delta>) -> bool {
+        self.sink.extend(deltas);
+        true
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn into_sink(self) -> Vec<Delta> {
+        self.sink
+    }
+}
