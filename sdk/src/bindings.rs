@@ -42,4 +42,6 @@ exported! {
     model: "exports-model", "export_model";
 }
 
-pub use imports::masque::companion::{history, host, models, state, types};
+#[cfg(target_arch = "wasm32")]
+pub use imports::masque::companion::{history, host, models};
+pub use imports::masque::companion::{state, types};
