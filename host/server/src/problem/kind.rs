@@ -442,7 +442,8 @@ mod tests {
         let mut table = String::from("| type | status | when | what to do |\n| --- | --- | --- | --- |\n");
         for kind in Kind::ALL {
             let (name, status, when, advice) = (kind.name(), kind.status(), kind.when(), kind.advice());
-            writeln!(table, "| <a id=\"{name}\"></a>`{name}` | {} | {when} | {advice} |", status.as_u16()).unwrap();
+            writeln!(table, "| <a id=\"{name}\"></a>`{name}` | {} | {when} | {advice} |", status.as_u16())
+                .unwrap();
         }
         let page = include_str!("../../../../docs/errors.md");
         assert!(page.contains(&table), "docs/errors.md should hold this table:\n\n{table}");

@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
+use masque_store::StoreError;
 use serde_json::{Map, Value};
 
 mod kind;
@@ -86,6 +87,22 @@ impl From<Kind> for Problem {
     }
 }
 
+/// The cause goes to the log; a client can do nothing with it.
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(cause) => {
+                tracing::error!(cause, "the store is unavailable");
+                Kind::StorageUnavailable.into()
+            }
+            other @ (StoreError::Corrupt(_) | StoreError::Refused(_) | StoreError::Conflict(_)) => {
+                tracing::error!(cause = %other, "the store could not do what it was asked");
+                Kind::Internal.into()
+            }
+        }
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         self.response(None)
@@ -100,6 +117,8 @@ fn whole_seconds(wait: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
 
     #[test]

@@ -1,0 +1,317 @@
+//! `POST /chat`: one turn. What the body may say is here; what becomes of it is the turn's own business.
+
+use std::fmt;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use http::{HeaderMap, header};
+use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{PartialSchema, ToSchema};
+use uuid::Uuid;
+
+use super::body::JsonBody;
+use super::openapi::StreamEvent;
+use super::trace::RequestId;
+use super::view::{Reply, Usage};
+use super::{App, Caller, idempotency, sse};
+use crate::problem::{Kind, Problem};
+use crate::turn::{ChatRequest, EventKind, IdempotencyKey, Reader};
+
+/// What `metadata` may take, written as JSON.
+const METADATA_BYTES: usize = 16 * 1024;
+
+/// One message to a companion.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChatBody {
+    message: Message,
+    /// Whom to talk to. Needed where a conversation begins and the host plays more than one companion.
+    #[schema(example = "elara")]
+    companion: Option<String>,
+    /// The conversation to go on with; without it a new one begins.
+    conversation_id: Option<Uuid>,
+    /// Whether the reply comes as events. `Accept: text/event-stream` asks for the same.
+    stream: Option<bool>,
+    /// One of the companion's models; by default its first.
+    model: Option<String>,
+    /// Kept with the message and handed to the companion's plugins; 16 KiB at most.
+    metadata: Option<Map<String, Value>>,
+}
+
+/// A text, or a text in parts.
+#[derive(Debug)]
+struct Message(String);
+
+/// A part of a message.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+enum Part {
+    Text { text: String },
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextOrParts).map(Self)
+    }
+}
+
+struct TextOrParts;
+
+impl<'de> Visitor<'de> for TextOrParts {
+    type Value = String;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string or a list of parts")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<String, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(Part::Text { text }) = parts.next_element()? {
+            texts.push(text);
+        }
+        Ok(texts.join("\n"))
+    }
+}
+
+impl PartialSchema for Message {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type};
+        let text = ObjectBuilder::new().schema_type(Type::String).description(Some("Its text."));
+        let parts = ArrayBuilder::new()
+            .items(Part::schema())
+            .description(Some("Its text in parts, joined by line breaks."));
+        OneOfBuilder::new()
+            .item(text)
+            .item(parts)
+            .description(Some("What you say: a string, or parts of type `text`."))
+            .examples([serde_json::json!("Hello! Who are you?")])
+            .into()
+    }
+}
+
+impl ToSchema for Message {}
+
+/// A whole reply.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChatReply {
+    turn_id: Uuid,
+    conversation_id: Uuid,
+    #[schema(example = "elara")]
+    companion: String,
+    reply: Reply,
+    /// `stop`, `length`, `filtered`, `tool_calls` or `interrupted`.
+    #[schema(example = "stop")]
+    finish: String,
+    usage: Usage,
+    timing: Timing,
+}
+
+/// Where the time of a turn went.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Timing {
+    /// Until the first content; `null` where there was none.
+    first_content_ms: Option<f64>,
+    total_ms: f64,
+    /// What the host itself took of it.
+    host_ms: f64,
+    plugins: Vec<PluginTiming>,
+}
+
+/// What one plugin took of a turn.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PluginTiming {
+    /// `persona`, `memory` or `model`.
+    kind: String,
+    name: String,
+    version: String,
+    /// Of the component, as `sha256:…`.
+    digest: String,
+    ms: f64,
+}
+
+/// One turn: says something to a companion and gets its reply.
+///
+/// With `stream: true` or `Accept: text/event-stream` the reply comes as server-sent events: `turn.created`, any number
+/// of `reply.delta`, then `turn.completed` or `turn.failed`. Ignore events and fields that you do not know. Until the
+/// model's first sign of life a failure is an answer with an error status; after it, the event `turn.failed`.
+#[utoipa::path(
+    post, path = "/chat", tag = "chat",
+    params(("Idempotency-Key" = Option<String>, Header,
+        description = "Makes a retry safe for 24 hours: 1 to 255 visible ASCII characters, such as a UUID.")),
+    request_body = ChatBody,
+    responses(
+        (status = 200, description = "The reply, or its events.",
+            content((ChatReply = "application/json"), (StreamEvent = "text/event-stream"))),
+        (status = 400, description = "The body is not JSON."),
+        (status = 404, description = "No such companion or conversation."),
+        (status = 409, description = "The conversation is busy."),
+        (status = 413, description = "The message or the body is too large."),
+        (status = 422, description = "A field is unknown, missing or has a value that is not allowed."),
+        (status = 502, description = "The model failed."),
+        (status = 503, description = "The host or the model can't take the turn."),
+        (status = 504, description = "The model or the turn took too long."),
+    ),
+)]
+pub(crate) async fn chat(
+    State(app): State<App>,
+    Caller(principal): Caller,
+    Extension(request): Extension<RequestId>,
+    headers: HeaderMap,
+    body: JsonBody<ChatBody>,
+) -> Result<Response, Problem> {
+    let key = idempotency::key(&headers)?;
+    let idempotency = key.map(|key| IdempotencyKey { key, digest: idempotency::digest(&body.raw) });
+    let ChatBody { message, companion, conversation_id, stream, model, metadata } = body.data;
+    let message = spoken(message, app.config.server.max_message_bytes)?;
+    let metadata = bounded(metadata.unwrap_or_default())?;
+    let streamed = stream == Some(true) || accepts_events(&headers);
+    let reader = app
+        .turns
+        .chat(ChatRequest {
+            owner: principal.owner,
+            message,
+            companion,
+            conversation: conversation_id.map(Into::into),
+            model,
+            metadata,
+            idempotency,
+            request_id: request.as_str().to_owned(),
+        })
+        .await?;
+    if streamed {
+        Ok(sse::response(reader, app.config.stream.keepalive, &request))
+    } else {
+        whole(reader).await
+    }
+}
+
+/// Waits for the end of the turn.
+async fn whole(mut reader: Reader) -> Result<Response, Problem> {
+    while let Some(events) = reader.next().await {
+        for event in events {
+            match &event.kind {
+                EventKind::Created { .. } | EventKind::Delta { .. } => {}
+                EventKind::Completed(reply) => return Ok(Json(&**reply).into_response()),
+                EventKind::Failed(problem) => return Err((**problem).clone()),
+            }
+        }
+    }
+    tracing::error!(turn = %reader.turn(), "the log of a turn ended without its last event");
+    Err(Kind::Internal.into())
+}
+
+fn spoken(message: Message, limit: usize) -> Result<String, Problem> {
+    let Message(text) = message;
+    if text.trim().is_empty() {
+        return Err(Kind::MessageEmpty.into());
+    }
+    if text.len() > limit {
+        let detail = format!("The message has {} bytes; send at most {limit}.", text.len());
+        return Err(Problem::new(Kind::MessageTooLarge, detail));
+    }
+    Ok(text)
+}
+
+fn bounded(metadata: Map<String, Value>) -> Result<Map<String, Value>, Problem> {
+    let value = Value::Object(metadata);
+    let bytes = value.to_string().len();
+    match value {
+        Value::Object(metadata) if bytes <= METADATA_BYTES => Ok(metadata),
+        _ => {
+            let detail = format!("`metadata` takes {bytes} bytes as JSON; send at most {METADATA_BYTES}.");
+            Err(Problem::new(Kind::InvalidRequest, detail).with("field", "metadata"))
+        }
+    }
+}
+
+/// Whether `Accept` names the media type of events. A wildcard does not: every client sends one.
+fn accepts_events(headers: &HeaderMap) -> bool {
+    headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        value.split(',').any(|range| {
+            let mut pieces = range.split(';').map(str::trim);
+            let named = pieces.next().is_some_and(|name| name.eq_ignore_ascii_case(sse::MEDIA_TYPE));
+            let refused = pieces.any(|piece| {
+                let weight = piece.strip_prefix("q=").or_else(|| piece.strip_prefix("Q="));
+                weight.is_some_and(|weight| weight.parse::<f32>().is_ok_and(|weight| weight <= 0.0))
+            });
+            named && !refused
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn message(value: Value) -> Result<String, String> {
+        serde_json::from_value::<Message>(value).map(|message| message.0).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_message_is_a_string_or_parts_of_text() {
+        assert_eq!(message(json!("hi")).unwrap(), "hi");
+        let parts = json!([{ "type": "text", "text": "a" }, { "type": "text", "text": "b" }]);
+        assert_eq!(message(parts).unwrap(), "a\nb");
+    }
+
+    #[test]
+    fn a_message_of_another_kind_is_told_what_is_taken() {
+        for (value, says) in [
+            (json!(5), "a string or a list of parts"),
+            (json!({ "text": "hi" }), "a string or a list of parts"),
+            (json!([{ "type": "image", "uri": "x" }]), "unknown variant `image`, expected `text`"),
+            (json!([{ "text": "x" }]), "missing field `type`"),
+            (json!([{ "type": "text" }]), "missing field `text`"),
+            (json!([{ "type": "text", "text": "x", "txt": "y" }]), "unknown field `txt`, expected `text`"),
+            (json!(["hi"]), "expected internally tagged enum"),
+        ] {
+            let error = message(value.clone()).unwrap_err();
+            assert!(error.contains(says), "{value}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_message_without_a_visible_character_is_empty() {
+        for text in ["", " ", "\n\t\u{2003}"] {
+            assert_eq!(spoken(Message(text.into()), 10).unwrap_err().kind, Kind::MessageEmpty, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_limit_counts_bytes_and_includes_itself() {
+        assert!(spoken(Message("éé".into()), 4).is_ok());
+        assert_eq!(spoken(Message("ééa".into()), 4).unwrap_err().kind, Kind::MessageTooLarge);
+    }
+
+    #[test]
+    fn metadata_has_a_bound() {
+        let large = Map::from_iter([("a".to_owned(), Value::from("x".repeat(METADATA_BYTES)))]);
+        assert_eq!(bounded(large).unwrap_err().kind, Kind::InvalidRequest);
+        assert!(bounded(Map::new()).is_ok());
+    }
+
+    #[test]
+    fn events_are_asked_for_by_name() {
+        for (accept, asked) in [
+            ("text/event-stream", true),
+            ("application/json, Text/Event-Stream;q=0.5", true),
+            ("text/event-stream;q=0", false),
+            ("*/*", false),
+            ("text/*", false),
+            ("application/json", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, accept.parse().unwrap());
+            assert_eq!(accepts_events(&headers), asked, "{accept}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `GET /companions`: whom one can talk to.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::view::Items;
+use super::{App, Caller};
+use crate::active;
+use crate::problem::Problem;
+
+/// Someone to talk to.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Companion {
+    #[schema(example = "elara")]
+    name: String,
+    /// What `model` may name; the first serves where it names none.
+    models: Vec<String>,
+    /// Whether a conversation can begin with the companion's own words.
+    greets: bool,
+}
+
+impl From<&active::Companion> for Companion {
+    fn from(companion: &active::Companion) -> Self {
+        Self {
+            name: companion.name.clone(),
+            models: companion.models.iter().map(|model| model.name().to_owned()).collect(),
+            greets: companion.persona.package().greets(),
+        }
+    }
+}
+
+/// All companions that this host plays, by name.
+#[utoipa::path(get, path = "/companions", tag = "companions", responses((status = 200, body = Items<Companion>)))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    Caller(_): Caller,
+) -> Result<Json<Items<Companion>>, Problem> {
+    let set = app.active.current();
+    let items = set.companions.values().map(|companion| Companion::from(&**companion)).collect();
+    Ok(Json(Items { items, next: None }))
+}

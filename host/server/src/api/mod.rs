@@ -1,0 +1,138 @@
+//! The HTTP API: routes, what their requests may look like, and how answers are written down. What a turn is, what is
+//! kept and who is asking is decided elsewhere; sockets are the business of `serve`.
+
+use std::future::ready;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{FromRequestParts, Request};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::request::Parts;
+use http_body::Body as _;
+use masque_runtime::Sandbox;
+use masque_store::Store;
+use tokio::time::Instant;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::active::Active;
+use crate::auth::{Authenticator, Principal, guard};
+use crate::config::Config;
+use crate::problem::{Kind, Problem};
+use crate::turn::Turns;
+
+mod body;
+mod chat;
+mod companions;
+mod conversations;
+mod docs;
+mod health;
+mod idempotency;
+mod openapi;
+pub(crate) mod phase;
+mod query;
+mod request;
+mod sse;
+mod strict;
+mod trace;
+mod turns;
+mod view;
+
+use phase::Life;
+
+/// What handlers work with.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Services>);
+
+pub(crate) struct Services {
+    pub(crate) config: Arc<Config>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) sandbox: Arc<Sandbox>,
+    pub(crate) active: Arc<Active>,
+    pub(crate) turns: Turns,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) life: Life,
+    pub(crate) started: Instant,
+}
+
+impl App {
+    pub(crate) fn new(services: Services) -> Self {
+        Self(Arc::new(services))
+    }
+}
+
+impl Deref for App {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.0
+    }
+}
+
+/// Who is asking: the only way a handler learns it.
+pub(crate) struct Caller(pub(crate) Principal);
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        app.authenticator.authenticate(parts).await.map(Self)
+    }
+}
+
+/// The whole API.
+pub(crate) fn router(app: App) -> Router {
+    let life = app.life.clone();
+    let guarded = app.authenticator.lets_everyone_in();
+    let (router, mut document) = OpenApiRouter::with_openapi(openapi::document())
+        .routes(routes!(chat::chat))
+        .routes(routes!(turns::show))
+        .routes(routes!(turns::events))
+        .routes(routes!(turns::cancel))
+        .routes(routes!(conversations::create, conversations::list))
+        .routes(routes!(conversations::show, conversations::rename, conversations::delete))
+        .routes(routes!(conversations::messages))
+        .routes(routes!(companions::list))
+        .routes(routes!(health::health))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::status))
+        .split_for_parts();
+    openapi::complete(&mut document);
+    let router = router
+        .route("/openapi.json", get(openapi::serve(&document)))
+        .route("/docs", get(docs::page))
+        .route("/docs/errors", get(docs::errors))
+        .route("/docs/{file}", get(docs::file))
+        .with_state(app)
+        .fallback(|| ready(Problem::from(Kind::RouteNotFound)))
+        .method_not_allowed_fallback(|| ready(Problem::from(Kind::MethodNotAllowed)));
+    surrounded(router, guarded, life)
+}
+
+/// What is answered before there is anything to answer with.
+pub(crate) fn loading(authenticator: &dyn Authenticator, life: Life) -> Router {
+    let router =
+        Router::new().route("/livez", get(health::livez)).fallback(|| ready(Problem::from(Kind::Loading)));
+    surrounded(router, authenticator.lets_everyone_in(), life)
+}
+
+/// What stands around every route, the ones that are none included.
+fn surrounded(router: Router, guarded: bool, life: Life) -> Router {
+    let router = if guarded { router.layer(from_fn(guard)) } else { router };
+    router.layer(from_fn_with_state(life, request::surround))
+}
+
+async fn guard(request: Request, next: Next) -> Response {
+    let has_body = !request.body().is_end_stream();
+    match guard::check(request.uri(), request.headers(), has_body) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! `/turns/{id}`: how a turn stands, its events again, and its cancellation.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::{Extension, Json};
+use http::HeaderMap;
+use masque_store::TurnId;
+
+use super::openapi::StreamEvent;
+use super::trace::RequestId;
+use super::view::Turn;
+use super::{App, Caller, sse};
+use crate::problem::{Kind, Problem};
+
+const LAST_EVENT_ID: &str = "last-event-id";
+
+/// How a turn stands, and its reply.
+#[utoipa::path(
+    get, path = "/turns/{id}", tag = "turns",
+    params(("id" = Uuid, Path, description = "The `turn_id` of the reply or of `turn.created`.")),
+    responses(
+        (status = 200, body = Turn),
+        (status = 404, description = "No such turn."),
+    ),
+)]
+pub(crate) async fn show(
+    State(app): State<App>,
+    Caller(principal): Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Turn>, Problem> {
+    let record = app.store.turn(&principal.owner, parse(&id)?).await?.ok_or(Kind::TurnNotFound)?;
+    Ok(Json(record.into()))
+}
+
+/// The events of a turn, from the first or after `Last-Event-ID`.
+///
+/// For as long as the turn runs, and for a minute after its end.
+#[utoipa::path(
+    get, path = "/turns/{id}/events", tag = "turns",
+    params(
+        ("id" = Uuid, Path, description = "The `turn_id` of the reply or of `turn.created`."),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The `id` of the last event you have."),
+    ),
+    responses(
+        (status = 200, description = "The events.", body = StreamEvent, content_type = "text/event-stream"),
+        (status = 404, description = "No such turn."),
+        (status = 410, description = "The events are gone."),
+        (status = 422, description = "`Last-Event-ID` is no number."),
+    ),
+)]
+pub(crate) async fn events(
+    State(app): State<App>,
+    Caller(principal): Caller,
+    Extension(request): Extension<RequestId>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let turn = parse(&id)?;
+    let after = last_event(&headers)?;
+    let reader = app.turns.events(&principal.owner, turn, after).await?;
+    Ok(sse::response(reader, app.config.stream.keepalive, &request))
+}
+
+/// Cancels a turn that runs; what had been said is kept and marked `interrupted`.
+///
+/// A turn that has ended stays as it is.
+#[utoipa::path(
+    post, path = "/turns/{id}/cancel", tag = "turns",
+    params(("id" = Uuid, Path, description = "The `turn_id` of `turn.created`.")),
+    responses(
+        (status = 200, description = "The turn as it is then.", body = Turn),
+        (status = 404, description = "No such turn."),
+    ),
+)]
+pub(crate) async fn cancel(
+    State(app): State<App>,
+    Caller(principal): Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Turn>, Problem> {
+    let record = app.turns.cancel(&principal.owner, parse(&id)?).await?;
+    Ok(Json(record.into()))
+}
+
+fn parse(id: &str) -> Result<TurnId, Problem> {
+    id.parse().map_err(|_| Kind::TurnNotFound.into())
+}
+
+fn last_event(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
+    // A browser that has seen no event yet sends the header empty.
+    match value.to_str().map(str::trim) {
+        Ok("") => Ok(None),
+        Ok(id) if id.bytes().all(|b| b.is_ascii_digit()) && id.parse::<u64>().is_ok() => Ok(id.parse().ok()),
+        _ => Err(Problem::new(
+            Kind::InvalidRequest,
+            "`Last-Event-ID` is the `id` of an event: a number from 0.",
+        )
+        .with("field", "Last-Event-ID")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_last_event_is_a_number_or_absent() {
+        let cases = [
+            ("0", Ok(Some(0))),
+            ("17", Ok(Some(17))),
+            ("", Ok(None)),
+            ("+1", Err(())),
+            ("x", Err(())),
+            ("-1", Err(())),
+        ];
+        for (value, expected) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(LAST_EVENT_ID, value.parse().unwrap());
+            assert_eq!(last_event(&headers).map_err(drop), expected, "{value}");
+        }
+        assert_eq!(last_event(&HeaderMap::new()), Ok(None));
+    }
+}

@@ -1,0 +1,173 @@
+//! What clients see of what the host keeps. Names and meanings here are the API's; records of the store stay inside.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use masque_store::{ConversationRecord, MessageRecord, Paged, TurnRecord};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// One message of a conversation.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Message {
+    pub(crate) id: Uuid,
+    /// The turn it belongs to; a greeting has none.
+    pub(crate) turn_id: Option<Uuid>,
+    /// The message it answers or follows.
+    pub(crate) parent_id: Option<Uuid>,
+    /// Its place in the conversation, from 1, without gaps.
+    #[schema(minimum = 1)]
+    pub(crate) sequence: i64,
+    #[schema(example = "user")]
+    pub(crate) role: String,
+    pub(crate) content: String,
+    /// `complete`, `running`, `interrupted` or `failed`.
+    #[schema(example = "complete")]
+    pub(crate) status: String,
+    #[schema(format = DateTime)]
+    pub(crate) created_at: String,
+    #[schema(value_type = Object)]
+    pub(crate) metadata: Value,
+}
+
+impl From<MessageRecord> for Message {
+    fn from(record: MessageRecord) -> Self {
+        Self {
+            id: record.id.into(),
+            turn_id: record.turn.map(Into::into),
+            parent_id: record.parent.map(Into::into),
+            sequence: record.sequence,
+            role: record.role,
+            content: record.content,
+            status: record.status,
+            created_at: timestamp(record.created_at),
+            metadata: record.metadata,
+        }
+    }
+}
+
+/// A conversation of the caller's.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Conversation {
+    pub(crate) id: Uuid,
+    pub(crate) companion: String,
+    /// By default the start of the first message.
+    pub(crate) title: Option<String>,
+    /// How many messages it has.
+    pub(crate) message_count: i64,
+    #[schema(format = DateTime)]
+    pub(crate) created_at: String,
+    #[schema(format = DateTime)]
+    pub(crate) updated_at: String,
+}
+
+impl From<ConversationRecord> for Conversation {
+    fn from(record: ConversationRecord) -> Self {
+        Self {
+            id: record.id.into(),
+            companion: record.companion,
+            title: record.title,
+            message_count: record.messages,
+            created_at: timestamp(record.created_at),
+            updated_at: timestamp(record.updated_at),
+        }
+    }
+}
+
+/// A part of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Items<T> {
+    pub(crate) items: Vec<T>,
+    /// Give it as `after` for the next part; `null` at the end.
+    pub(crate) next: Option<String>,
+}
+
+impl<R, T: From<R>> From<Paged<R>> for Items<T> {
+    fn from(paged: Paged<R>) -> Self {
+        Self { items: paged.items.into_iter().map(T::from).collect(), next: paged.next }
+    }
+}
+
+/// What the companion said.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Reply {
+    #[schema(example = "assistant")]
+    pub(crate) role: String,
+    pub(crate) content: String,
+}
+
+/// Tokens, as the model counted them.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Usage {
+    pub(crate) input_tokens: u64,
+    pub(crate) output_tokens: u64,
+    /// Those of the input that the provider read from its cache.
+    pub(crate) cached_tokens: u64,
+}
+
+/// How one turn stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Turn {
+    pub(crate) turn_id: Uuid,
+    pub(crate) conversation_id: Uuid,
+    pub(crate) companion: String,
+    /// `running`, `completed`, `interrupted` or `failed`.
+    #[schema(example = "completed")]
+    pub(crate) status: String,
+    /// How often it was started.
+    #[schema(minimum = 1)]
+    pub(crate) attempt: u32,
+    /// What was said; of an interrupted turn, as far as it came.
+    pub(crate) reply: Option<Reply>,
+    /// `stop`, `length`, `filtered`, `tool_calls` or `interrupted`; `null` while there is no end.
+    pub(crate) finish: Option<String>,
+    pub(crate) usage: Option<Usage>,
+    /// Where the time went, once the turn is complete.
+    #[schema(value_type = Option<super::chat::Timing>)]
+    pub(crate) timing: Option<Value>,
+    /// Why there is no complete reply.
+    #[schema(value_type = Option<super::openapi::ProblemDetails>)]
+    pub(crate) problem: Option<Value>,
+    #[schema(format = DateTime)]
+    pub(crate) created_at: String,
+    #[schema(format = DateTime)]
+    pub(crate) ended_at: Option<String>,
+}
+
+impl From<TurnRecord> for Turn {
+    fn from(record: TurnRecord) -> Self {
+        Self {
+            turn_id: record.id.into(),
+            conversation_id: record.conversation.into(),
+            companion: record.companion,
+            status: record.status.to_string(),
+            attempt: record.attempt,
+            reply: record.reply.map(|reply| Reply { role: reply.role, content: reply.content }),
+            finish: record.finish,
+            usage: record.usage.map(|usage| Usage {
+                input_tokens: usage.input_tokens,
+                output_tokens: usage.output_tokens,
+                cached_tokens: usage.cached_tokens,
+            }),
+            timing: record.response.as_ref().and_then(|response| response.get("timing")).cloned(),
+            problem: record.problem,
+            created_at: timestamp(record.created_at),
+            ended_at: record.ended_at.map(timestamp),
+        }
+    }
+}
+
+/// RFC 3339, in UTC, from milliseconds since the Unix epoch.
+fn timestamp(milliseconds: i64) -> String {
+    let since = Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn times_are_rfc_3339_in_utc() {
+        assert_eq!(super::timestamp(1_764_000_000_123), "2025-11-24T16:00:00.123Z");
+    }
+}

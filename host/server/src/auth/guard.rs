@@ -1,0 +1,204 @@
+//! What stands in for authentication while there is none.
+//!
+//! The threat is a web page in a browser on the same machine. It can send requests to a loopback address by itself, and
+//! after DNS rebinding (its own name now resolving to 127.0.0.1) even read the answers. So the name in `Host` must be a
+//! loopback name, which a rebound page cannot send; a page of another origin is refused by its `Origin`, which browsers
+//! add to every cross-origin request that can change something; and a body must be `application/json`, which a form
+//! cannot send and a script only after a preflight that is never granted.
+//!
+//! Accepted: a program on the same machine, of any user, may do everything.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use http::{HeaderMap, Uri, header, uri::Authority};
+
+use crate::problem::{Kind, Problem};
+
+/// Judges a request by its head. HTTP/2 carries the host in `uri`, as does HTTP/1.1 towards a proxy; where both are
+/// there, both count.
+pub(crate) fn check(uri: &Uri, headers: &HeaderMap, has_body: bool) -> Result<(), Problem> {
+    let host = loopback_host(uri, headers)?;
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        let same = origin.to_str().is_ok_and(|origin| same_origin(origin, &host));
+        if !same || headers.get_all(header::ORIGIN).iter().count() > 1 {
+            return Err(Kind::OriginNotAllowed.into());
+        }
+    }
+    if has_body && !is_json(headers) {
+        return Err(Kind::UnsupportedMediaType.into());
+    }
+    Ok(())
+}
+
+/// Whether `Content-Type` is `application/json`, parameters aside.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let essence = value.split_once(';').map_or(value, |(essence, _)| essence);
+    essence.trim().eq_ignore_ascii_case("application/json")
+}
+
+fn loopback_host(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Problem> {
+    let mut names = headers.get_all(header::HOST).iter();
+    let header = match (names.next(), names.next()) {
+        (_, Some(_)) => {
+            return Err(Problem::new(Kind::HostNotAllowed, "Send one `Host` header, not several."));
+        }
+        (Some(host), None) => Some(host.to_str().ok().and_then(|host| host.parse::<Authority>().ok())),
+        (None, None) => None,
+    };
+    let chosen = match (uri.authority(), header) {
+        (Some(authority), None) => authority.clone(),
+        (None, Some(Some(host))) => host,
+        (Some(authority), Some(Some(host))) if is_loopback(&host) => authority.clone(),
+        _ => return Err(Kind::HostNotAllowed.into()),
+    };
+    if is_loopback(&chosen) { Ok(chosen) } else { Err(Kind::HostNotAllowed.into()) }
+}
+
+fn is_loopback(authority: &Authority) -> bool {
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    let host = authority.host();
+    if host.eq_ignore_ascii_case("localhost") {
+        return true;
+    }
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(literal) => literal.parse().is_ok_and(|ip: Ipv6Addr| IpAddr::V6(ip).is_loopback()),
+        // Only the dotted form: `127.1` and `2130706433` are spellings that no client of ours writes.
+        None => host.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback()),
+    }
+}
+
+/// By scheme, host and port (RFC 6454, section 5). This host speaks plain HTTP; a proxy before it may add TLS.
+fn same_origin(origin: &str, host: &Authority) -> bool {
+    let Ok(uri) = origin.parse::<Uri>() else { return false };
+    let default_port = match uri.scheme_str() {
+        Some("http") => 80,
+        Some("https") => 443,
+        _ => return false,
+    };
+    uri.authority().is_some_and(|theirs| {
+        theirs.host().eq_ignore_ascii_case(host.host())
+            && theirs.port_u16().unwrap_or(default_port) == host.port_u16().unwrap_or(default_port)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(uri: &str, headers: &[(&str, &str)], has_body: bool) -> Option<Kind> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+        }
+        check(&uri.parse().unwrap(), &map, has_body).err().map(|problem| problem.kind)
+    }
+
+    #[test]
+    fn only_a_loopback_name_is_a_host() {
+        let allowed = [
+            "localhost",
+            "localhost:8000",
+            "LocalHost:1",
+            "127.0.0.1",
+            "127.0.0.1:8000",
+            "127.255.1.2:80",
+            "[::1]",
+            "[::1]:8000",
+        ];
+        for host in allowed {
+            assert_eq!(verdict("/chat", &[("host", host)], false), None, "{host}");
+        }
+        let refused = [
+            "example.com",
+            "localhost.example.com",
+            "localhost.",
+            "127.0.0.1.nip.io",
+            "128.0.0.1",
+            "0.0.0.0",
+            "127.1",
+            "2130706433",
+            "192.168.1.2:8000",
+            "[::2]",
+            "[::ffff:127.0.0.1]",
+            "::1",
+            "user@localhost",
+            "localhost:8000, example.com",
+            "",
+        ];
+        for host in refused {
+            assert_eq!(verdict("/chat", &[("host", host)], false), Some(Kind::HostNotAllowed), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_host_is_refused() {
+        assert_eq!(verdict("/chat", &[], false), Some(Kind::HostNotAllowed));
+    }
+
+    #[test]
+    fn two_hosts_are_refused() {
+        let headers = [("host", "localhost"), ("host", "localhost")];
+        assert_eq!(verdict("/chat", &headers, false), Some(Kind::HostNotAllowed));
+    }
+
+    #[test]
+    fn the_authority_of_http_2_is_judged_like_a_host() {
+        assert_eq!(verdict("http://localhost:8000/chat", &[], false), None);
+        assert_eq!(verdict("http://example.com/chat", &[], false), Some(Kind::HostNotAllowed));
+        let both = [("host", "localhost")];
+        assert_eq!(verdict("http://example.com/chat", &both, false), Some(Kind::HostNotAllowed));
+        let both = [("host", "example.com")];
+        assert_eq!(verdict("http://localhost/chat", &both, false), Some(Kind::HostNotAllowed));
+    }
+
+    #[test]
+    fn a_page_of_another_origin_is_refused() {
+        let cases = [
+            ("localhost:8000", "http://localhost:8000", true),
+            ("localhost:8000", "https://localhost:8000", true),
+            ("localhost", "http://localhost:80", true),
+            ("[::1]:8000", "http://[::1]:8000", true),
+            ("localhost:8000", "http://localhost:3000", false),
+            ("localhost:8000", "http://127.0.0.1:8000", false),
+            ("localhost:8000", "http://localhost", false),
+            ("localhost:8000", "https://example.com", false),
+            ("localhost:8000", "http://localhost:8000.example.com", false),
+            ("localhost:8000", "null", false),
+            ("localhost:8000", "file://", false),
+            ("localhost:8000", "", false),
+        ];
+        for (host, origin, allowed) in cases {
+            let expected = if allowed { None } else { Some(Kind::OriginNotAllowed) };
+            assert_eq!(
+                verdict("/chat", &[("host", host), ("origin", origin)], false),
+                expected,
+                "{host} {origin}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_that_a_form_could_send_is_refused() {
+        let cases = [
+            (None, false),
+            (Some("application/json"), true),
+            (Some("Application/JSON; charset=utf-8"), true),
+            (Some("text/plain"), false),
+            (Some("application/x-www-form-urlencoded"), false),
+            (Some("multipart/form-data; boundary=application/json"), false),
+            (Some("application/jsonp"), false),
+        ];
+        for (content_type, allowed) in cases {
+            let mut headers = vec![("host", "localhost")];
+            headers.extend(content_type.map(|value| ("content-type", value)));
+            let expected = if allowed { None } else { Some(Kind::UnsupportedMediaType) };
+            assert_eq!(verdict("/chat", &headers, true), expected, "{content_type:?}");
+            assert_eq!(verdict("/chat", &headers, false), None, "{content_type:?} without a body");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! One connection: which protocol it speaks, what a client may cost, and how it ends.
+//!
+//! HTTP/1.1 and HTTP/2 (with prior knowledge) share a port. A client that sends nothing, sends its head too slowly, or
+//! does not read what it is sent is let go; one that waits for a slow model is not.
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use http::{Request, Version};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::api::phase::{Life, Phase};
+use crate::config;
+
+/// Heads of requests: 64 KiB in all, for either protocol. Four times what browsers and proxies produce.
+const HEAD_BYTES: usize = 64 * 1024;
+const HEADERS: usize = 100;
+/// Streams of one HTTP/2 connection, as many as its specification recommends at least (RFC 9113, section 6.5.2).
+const STREAMS: u32 = 100;
+/// What is kept for one stream of HTTP/2 that its client does not read.
+const SEND_BUFFER: usize = 64 * 1024;
+/// How often a silent HTTP/2 connection is asked whether it still lives, and how long it has to answer.
+const PING: Duration = Duration::from_secs(20);
+const PONG: Duration = Duration::from_secs(20);
+/// How long a new connection may take to send its first request once the host has stopped accepting.
+const LAST_REQUEST: Duration = Duration::from_millis(250);
+
+/// What answers: first the router of a host that loads, then, once, the real one.
+#[derive(Clone)]
+pub(super) struct Front(Arc<Routers>);
+
+struct Routers {
+    loading: Router,
+    ready: OnceLock<Router>,
+}
+
+impl Front {
+    pub(super) fn new(loading: Router) -> Self {
+        Self(Arc::new(Routers { loading, ready: OnceLock::new() }))
+    }
+
+    pub(super) fn open(&self, ready: Router) {
+        // A second router would be a mistake of the caller's, and the first stays.
+        let _ = self.0.ready.set(ready);
+    }
+
+    async fn answer(self, request: Request<Incoming>) -> Result<Response, Infallible> {
+        let router = self.0.ready.get().unwrap_or(&self.0.loading).clone();
+        router.oneshot(request.map(Body::new)).await
+    }
+}
+
+/// How connections are ended from outside.
+#[derive(Clone)]
+pub(super) struct Ends {
+    /// After what they are doing.
+    pub(super) finish: CancellationToken,
+    /// At once.
+    pub(super) abort: CancellationToken,
+}
+
+/// How connections are spoken to.
+pub(super) struct Protocols {
+    builder: auto::Builder<TokioExecutor>,
+    front: Front,
+    life: Life,
+    ends: Ends,
+    first_request: Duration,
+    stall: Duration,
+}
+
+impl Protocols {
+    pub(super) fn new(server: &config::Server, front: Front, life: Life, ends: Ends) -> Self {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(server.header_timeout)
+            .max_headers(HEADERS)
+            .max_buf_size(HEAD_BYTES);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(HEAD_BYTES as u32)
+            .max_send_buf_size(SEND_BUFFER)
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PONG);
+        Self { builder, front, life, ends, first_request: server.header_timeout, stall: server.write_timeout }
+    }
+
+    /// Speaks with one client until either side has enough.
+    pub(super) async fn drive(&self, socket: TcpStream) {
+        let mut socket = TimeoutStream::new(socket);
+        // Counts only while a write waits for the client to read.
+        socket.set_write_timeout(Some(self.stall));
+        let seen = Seen(watch::Sender::new(None));
+        let service = service_fn(|request: Request<Incoming>| {
+            seen.note(request.version());
+            self.front.clone().answer(request)
+        });
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(Box::pin(socket)), service));
+
+        let mut too_slow = pin!(seen.nothing_for(self.first_request));
+        let mut goaway = pin!(self.goaway(&seen));
+        let mut finish = pin!(self.finish(&seen));
+        let (mut waiting, mut leaving, mut finishing) = (true, false, false);
+        let result = loop {
+            tokio::select! {
+                result = connection.as_mut() => break result,
+                nothing = too_slow.as_mut(), if waiting => {
+                    if nothing {
+                        tracing::debug!("a client sent no request");
+                        return;
+                    }
+                    waiting = false;
+                }
+                () = goaway.as_mut(), if !leaving && !finishing => {
+                    leaving = true;
+                    Pin::as_mut(&mut connection).graceful_shutdown();
+                }
+                () = finish.as_mut(), if !finishing => {
+                    finishing = true;
+                    Pin::as_mut(&mut connection).graceful_shutdown();
+                }
+                () = self.ends.abort.cancelled() => return,
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "a connection ended with an error");
+        }
+    }
+
+    /// Resolves when a connection of HTTP/2 should be told to go elsewhere. One that has not sent a request is left
+    /// alone: its client could not tell whether its first one was served. Of HTTP/1.1, the answer's own `Connection:
+    /// close` says the same without cutting off a request that is on its way.
+    async fn goaway(&self, seen: &Seen) {
+        self.life.reached(Phase::Draining).await;
+        seen.request(|version| version == Version::HTTP_2).await;
+    }
+
+    /// Resolves when a connection should end. One that was accepted a moment ago may have a request on its way.
+    async fn finish(&self, seen: &Seen) {
+        self.ends.finish.cancelled().await;
+        // Either way it ends then.
+        let _ = tokio::time::timeout(LAST_REQUEST, seen.request(|_| true)).await;
+    }
+}
+
+/// The protocol of a connection's first request, once there was one.
+struct Seen(watch::Sender<Option<Version>>);
+
+impl Seen {
+    fn note(&self, version: Version) {
+        self.0.send_if_modified(|seen| seen.replace(version).is_none());
+    }
+
+    async fn request(&self, wanted: impl Fn(Version) -> bool) {
+        let mut changes = self.0.subscribe();
+        // The sender lives in `self`, so the wait can't fail.
+        let _ = changes.wait_for(|seen| seen.is_some_and(&wanted)).await;
+    }
+
+    /// Whether no request came within `patience`. hyper's own limit on heads begins when the protocol is known, which
+    /// takes a client that says something.
+    async fn nothing_for(&self, patience: Duration) -> bool {
+        tokio::time::timeout(patience, self.request(|_| true)).await.is_err()
+    }
+}

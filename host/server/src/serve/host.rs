@@ -1,0 +1,147 @@
+//! Everything behind the socket: loaded in order, ended in reverse.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use masque_runtime::Sandbox;
+use masque_store::{SqliteStore, Store, Turns as _};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::active::{self, Active};
+use crate::api::Services;
+use crate::api::phase::Life;
+use crate::auth::Authenticator;
+use crate::config::{self, Config};
+use crate::jobs::Worker;
+use crate::turn::Turns;
+
+/// How often rows past their time are removed.
+const SWEEP: Duration = Duration::from_secs(60);
+/// What a background job that runs may take to end.
+const JOBS_END: Duration = Duration::from_secs(5);
+
+pub(super) struct Host {
+    config: Arc<Config>,
+    store: Arc<SqliteStore>,
+    sandbox: Arc<Sandbox>,
+    active: Arc<Active>,
+    pub(super) turns: Turns,
+    worker: JoinHandle<()>,
+    worker_stop: CancellationToken,
+    chores: Vec<JoinHandle<()>>,
+    chores_stop: CancellationToken,
+}
+
+impl Host {
+    /// Opens the store, ends what an earlier host left running, loads the plugins and begins the background work.
+    pub(super) async fn load(config: Arc<Config>) -> anyhow::Result<Self> {
+        let id = Uuid::now_v7();
+        let store = SqliteStore::open(&config.data.folder).await?;
+        let interrupted = store.recover(id).await.context("can't recover the turns of an earlier run")?;
+        if interrupted > 0 {
+            tracing::warn!(interrupted, "turns that an earlier run did not end are marked interrupted");
+        }
+        let sandbox = Sandbox::new(&config.sandbox.to_runtime()).context("can't set up the sandbox")?;
+        let set = active::load(&config, &sandbox).await.map_err(|problems| mistakes(&problems))?;
+        let active = Arc::new(Active::new(set));
+        let shared: Arc<dyn Store> = store.clone();
+        let turns = Turns::new(Arc::clone(&shared), Arc::clone(&active), Arc::clone(&config), id);
+
+        let worker_stop = CancellationToken::new();
+        let worker = Worker::start(
+            Arc::clone(&shared),
+            Arc::clone(&active),
+            Arc::clone(&config),
+            id,
+            turns.commits(),
+            worker_stop.clone(),
+        );
+        let chores_stop = CancellationToken::new();
+        let leases = {
+            let (turns, stop) = (turns.clone(), chores_stop.clone());
+            tokio::spawn(async move { turns.keep_leases(stop).await })
+        };
+        let chores = vec![leases, tokio::spawn(sweep(shared, chores_stop.clone()))];
+        Ok(Self { config, store, sandbox, active, turns, worker, worker_stop, chores, chores_stop })
+    }
+
+    pub(super) fn services(
+        &self,
+        authenticator: Arc<dyn Authenticator>,
+        life: Life,
+        started: Instant,
+    ) -> Services {
+        Services {
+            config: Arc::clone(&self.config),
+            store: self.store.clone(),
+            sandbox: Arc::clone(&self.sandbox),
+            active: Arc::clone(&self.active),
+            turns: self.turns.clone(),
+            authenticator,
+            life,
+            started,
+        }
+    }
+
+    /// Takes no more turns and lets those that run end within `timeout`; the rest are interrupted, at once after `cut`.
+    pub(super) async fn drain(&self, timeout: Duration, cut: CancellationToken) {
+        self.worker_stop.cancel();
+        self.turns.drain(Instant::now() + timeout, cut).await;
+    }
+
+    /// To be called when nothing uses the store any more.
+    pub(super) async fn close(self) {
+        let Self { worker, chores, chores_stop, store, .. } = self;
+        let mut worker = worker;
+        if tokio::time::timeout(JOBS_END, &mut worker).await.is_err() {
+            // Its job is leased, and will be taken again after the next start.
+            worker.abort();
+        }
+        chores_stop.cancel();
+        for chore in chores {
+            // A chore that panicked has been reported, and there is nothing left for it to do.
+            let _ = chore.await;
+        }
+        store.close().await;
+    }
+}
+
+/// Removes rows that are past their time.
+async fn sweep(store: Arc<dyn Store>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        loop {
+            match store.sweep().await {
+                Ok(0) => break,
+                Ok(removed) => tracing::debug!(removed, "rows past their time were removed"),
+                Err(error) => {
+                    tracing::warn!(%error, "rows past their time could not be removed");
+                    break;
+                }
+            }
+            if stop.is_cancelled() {
+                return;
+            }
+        }
+    }
+}
+
+/// All mistakes that the plugins showed, a line each.
+fn mistakes(problems: &[config::Problem]) -> anyhow::Error {
+    let mut text = String::from("the configuration can't be used:");
+    for problem in problems {
+        // Writing to a string cannot fail.
+        drop(write!(text, "\n  {problem}"));
+    }
+    anyhow!(text)
+}
