@@ -1,3 +1,19 @@
+mod active;
+mod api;
+mod auth;
+mod builtin;
+mod cli;
+mod config;
+mod jobs;
 mod problem;
+mod serve;
+mod telemetry;
+mod turn;
 
-fn main() {}
+/// Frees and allocates faster than the system's allocator where many small requests come and go.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

@@ -1,0 +1,144 @@
+//! The command line: what the operator asks for, and how mistakes are told. What the commands do is done elsewhere.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "speaking to a terminal is this room's purpose"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::active;
+use crate::config::{self, Config, Environment, Flags, Loaded, Problems};
+use crate::serve;
+
+/// A host for AI companions whose persona, memory and model are sandboxed components.
+#[derive(Debug, Parser)]
+#[command(name = "masque", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the host.
+    Serve(Options),
+    /// Validate the configuration without starting: every mistake with its line, or a summary.
+    Check(Options),
+}
+
+/// Flags rule over variables, and those over the file.
+#[derive(Args, Debug)]
+struct Options {
+    /// The configuration file [variable: MASQUE_CONFIG] [default: ./masque.toml where there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The address to listen on [variable: MASQUE_LISTEN] [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// The folder that holds all state [variable: MASQUE_DATA] [default: ./masque-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// Runs the process: 0 for success, 1 where something is wrong, 2 (from clap) for a command line that makes no sense.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    // A worker that is busy with guests looks at sockets and timers only between so many polls; a guest yields after a
+    // tick of 2 ms at the latest, so this keeps their wait under 10 ms.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(4).build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return failure(&format!("the asynchronous runtime can't start: {error}")),
+    };
+    match cli.command {
+        Command::Serve(options) => match load(options) {
+            Ok(config) => match runtime.block_on(serve::run(config)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => failure(&format!("{error:#}")),
+            },
+            Err(problems) => failure(&problems.to_string()),
+        },
+        Command::Check(options) => match load(options).and_then(|config| runtime.block_on(verify(config))) {
+            Ok(config) => {
+                println!("{}", summary(&config));
+                ExitCode::SUCCESS
+            }
+            Err(problems) => failure(&problems.to_string()),
+        },
+    }
+}
+
+/// The configuration; warnings are told at once.
+fn load(options: Options) -> Result<Config, Problems> {
+    let flags = Flags { config: options.config, listen: options.listen, data: options.data };
+    let Loaded { config, warnings } = config::load(&flags, &Environment::of_process(), Path::new(""))?;
+    if !warnings.is_empty() {
+        eprintln!("{warnings}");
+    }
+    Ok(config)
+}
+
+/// What shows only once every plugin has been compiled and has said what it is.
+async fn verify(config: Config) -> Result<Config, Problems> {
+    let problems = Problems::new(active::verify(&config).await);
+    if problems.are_fatal() { Err(problems) } else { Ok(config) }
+}
+
+fn failure(text: &str) -> ExitCode {
+    eprintln!("{text}");
+    ExitCode::from(1)
+}
+
+/// What a host with this configuration would be, for an operator who reads it before starting one.
+fn summary(config: &Config) -> String {
+    let file =
+        config.file.as_ref().map_or("none, only defaults".to_owned(), |file| file.display().to_string());
+    let mut lines = vec![
+        "The configuration is valid.".to_owned(),
+        format!("file        {file}"),
+        format!("listen      {}", config.server.listen),
+        format!("data        {}", config.data.folder.display()),
+    ];
+    for (name, companion) in &config.companions {
+        let models: Vec<&str> = companion.models.iter().map(|model| model.as_str()).collect();
+        let (persona, memory, models) = (&companion.persona, &companion.memory, models.join(", "));
+        lines.push(format!("companion   {name}: persona {persona}, memory {memory}, models {models}"));
+    }
+    for (name, plugin) in &config.plugins {
+        lines.push(format!("plugin      {name}: {}", plugin.source));
+    }
+    lines.push(format!("digest      {}", config.digest()));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_summary_names_everything_an_operator_asks_for() {
+        let loaded =
+            config::load(&Flags::default(), &Environment::default(), &std::env::temp_dir().join("nowhere"));
+        let summary = summary(&loaded.unwrap().config);
+        for part in [
+            "listen      127.0.0.1:8000",
+            "masque-data",
+            "companion   elara: persona elara, memory window, models offline",
+            "plugin      window: builtin:window",
+            "digest      sha256:",
+        ] {
+            assert!(summary.contains(part), "{part} is not in:\n{summary}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The configuration: defaults, under `masque.toml`, under environment variables, under flags.
+//!
+//! Everything is parsed and checked here, once; the rest of the host gets a [`Config`] of plain values. Each section has a
+//! room of its own, all of which report into one list, so that an operator sees every mistake at once. What only shows
+//! when a plugin is loaded is checked by whoever loads it, and placed in the file by [`Locations`].
+
+mod companions;
+mod credentials;
+mod defaults;
+mod digest;
+mod document;
+mod environment;
+mod grants;
+mod host;
+mod locations;
+mod plugins;
+mod problem;
+mod references;
+mod report;
+mod section;
+mod settings;
+mod types;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use self::document::Document;
+pub(crate) use self::environment::Environment;
+pub(crate) use self::locations::Locations;
+pub(crate) use self::problem::{Place, Position, Problem, Problems, Severity};
+use self::report::Report;
+pub(crate) use self::report::nearest;
+use self::section::Section;
+pub(crate) use self::types::{
+    Companion, Config, Data, Drain, Limits, Log, LogFormat, Name, Plugin, Sandbox, Server, Source, Stream,
+    Turn,
+};
+
+/// Read where nothing else is named, if it is there.
+const DEFAULT_FILE: &str = "masque.toml";
+
+/// What the command line said.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flags {
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) listen: Option<String>,
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// A configuration that a host can start with, and what its operator should know all the same.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    pub(crate) warnings: Problems,
+}
+
+/// Reads the configuration of a host that is started in `folder` (empty for the process's own).
+///
+/// # Errors
+/// Every mistake and every warning, in the order of their places.
+pub(crate) fn load(flags: &Flags, environment: &Environment, folder: &Path) -> Result<Loaded, Problems> {
+    let (document, unreadable) = match find(flags, environment, folder) {
+        Ok(document) => (document, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let (root, syntax) = document.as_ref().map(Document::parse).unwrap_or_default();
+    let report = Report::new(document.as_ref(), syntax);
+    unreadable.into_iter().for_each(|problem| report.add(problem));
+    environment::check(environment, &report);
+
+    let config = read(flags, environment, folder, document.as_ref(), &root, &report);
+    let problems = report.into_problems();
+    if problems.are_fatal() { Err(problems) } else { Ok(Loaded { config, warnings: problems }) }
+}
+
+/// Goes on after each mistake with what would be right, so the result counts only where the report has no error.
+fn read(
+    flags: &Flags,
+    environment: &Environment,
+    folder: &Path,
+    document: Option<&Document>,
+    root: &DeTable<'_>,
+    report: &Report<'_>,
+) -> Config {
+    let file = document.map(|document| document.name().to_path_buf());
+    // Paths in the file start at the file, those of variables and flags where the host is started.
+    let beside =
+        file.as_deref().and_then(Path::parent).map_or(folder.to_path_buf(), |parent| folder.join(parent));
+
+    let mut sections = Section::root(report, root);
+    let (mut server, listen) = host::server(sections.table("server"));
+    server.listen = listen_on(flags, environment, listen, report);
+    let stream = host::stream(sections.table("stream"));
+    let turn = host::turn(sections.table("turn"));
+    let drain = host::drain(sections.table("drain"));
+    let data = host::data(sections.table("data")).map(|path| beside.join(path));
+    let log = host::log(sections.table("log"));
+    let sandbox = host::sandbox(sections.table("sandbox"));
+    let credentials = credentials::read(sections.named("credentials"), environment, &beside);
+    let plugins = plugins::read(sections.named("plugins"), &beside, sandbox.memory_bytes);
+    let companions = companions::read(sections.named("companions"));
+    sections.finish();
+
+    // A name may be defined on a line that could not be read.
+    let scratch = Report::new(None, Vec::new());
+    let references = if report.is_torn() { &scratch } else { report };
+    let known: Vec<Name> = defaults::plugins().into_keys().chain(plugins.keys().cloned()).collect();
+    let named_data = flags.data.clone().or_else(|| environment.get(environment::DATA).map(PathBuf::from));
+    Config {
+        server,
+        stream,
+        turn,
+        drain,
+        data: Data {
+            folder: named_data
+                .map(|path| folder.join(path))
+                .or(data)
+                .unwrap_or_else(|| folder.join(host::DEFAULT_DATA)),
+        },
+        log,
+        sandbox,
+        companions: references::companions(companions, &known, references),
+        plugins: references::plugins(plugins, &credentials, references),
+        locations: document.map(|document| Locations::new(document, root)).unwrap_or_default(),
+        file,
+    }
+}
+
+/// The file that a flag or variable names, or the default one.
+fn find(flags: &Flags, environment: &Environment, folder: &Path) -> Result<Option<Document>, Problem> {
+    let by_flag = flags.config.as_deref().map(|path| (path, Place::Flag("--config")));
+    let by_variable = || {
+        let path = environment.get(environment::CONFIG)?;
+        Some((Path::new(path), Place::Variable(environment::CONFIG.to_owned())))
+    };
+    let default = Path::new(DEFAULT_FILE);
+    match by_flag.or_else(by_variable) {
+        Some((name, asked_by)) => Document::read(name, &folder.join(name), &asked_by).map(Some),
+        // Whatever stands under that name was meant to be read, so only its absence is no mistake.
+        None if folder.join(default).symlink_metadata().is_err() => Ok(None),
+        None => Document::read(default, &folder.join(default), &Place::whole_file(default)).map(Some),
+    }
+}
+
+/// The address that counts. While everyone who reaches the host is its one user, that must be this machine alone.
+fn listen_on(
+    flags: &Flags,
+    environment: &Environment,
+    in_file: Option<section::Found<SocketAddr>>,
+    report: &Report<'_>,
+) -> SocketAddr {
+    let parse = |text: &str, place: Place| match host::parse_listen(text) {
+        Some(address) => Some((address, place)),
+        None => {
+            let what = format!("\"{}\" is not an address with a port", text.escape_debug());
+            report.error(place, what, "Write for example `127.0.0.1:8000`.");
+            None
+        }
+    };
+    let by_flag = flags.listen.as_deref().map(|text| parse(text, Place::Flag("--listen")));
+    let variable = environment.get(environment::LISTEN);
+    let by_variable = variable.map(|text| parse(text, Place::Variable(environment::LISTEN.to_owned())));
+    let in_file = in_file.map(|found| Some((found.value, report.place(&found.span))));
+    match by_flag.or(by_variable).or(in_file).flatten() {
+        None => host::DEFAULT_LISTEN,
+        Some((address, place)) => {
+            if !address.ip().to_canonical().is_loopback() {
+                report.error(
+                    place,
+                    format!("{address} is reached from other machines, and this version can't tell who asks"),
+                    "Listen on 127.0.0.1 or [::1], behind a proxy that authenticates where others are to reach it.",
+                );
+            }
+            address
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `[plugins.NAME]`: where the component comes from, its settings, what it is granted and what it may spend.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use masque_runtime::LARGEST_COMPONENT;
+
+use super::grants;
+use super::host;
+use super::report::nearest;
+use super::section::Section;
+use super::settings;
+use super::types::{Limits, Name, Source};
+use super::values::{Form, Wrong};
+use crate::builtin::Builtin;
+
+const SOURCE: Form = Form { what: "a built-in plugin or a path to a component", example: "\"builtin:card\"" };
+
+/// A plugin as far as it could be read.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) source: Option<Source>,
+    pub(super) settings: serde_json::Map<String, serde_json::Value>,
+    pub(super) grants: grants::Draft,
+    pub(super) limits: Limits,
+}
+
+/// `folder` is where relative paths start; `memory` the most that a plugin can be given.
+pub(super) fn read(
+    sections: BTreeMap<Name, Section<'_, '_>>,
+    folder: &Path,
+    memory: usize,
+) -> BTreeMap<Name, Draft> {
+    sections.into_iter().map(|(name, section)| (name, one(section, folder, memory))).collect()
+}
+
+fn one(mut section: Section<'_, '_>, folder: &Path, memory: usize) -> Draft {
+    let source = section.read("source", SOURCE, |value| {
+        value.get_ref().as_str().ok_or(Wrong::Type).and_then(|text| source(text, folder))
+    });
+    section.require("source", SOURCE);
+    let settings = settings::with_files(&mut section, "settings", folder);
+    let grants = grants::read(section.table("grants"));
+    let limits = host::limits(section.table("limits"), memory);
+    section.finish();
+    Draft { source: source.map(|source| source.value), settings, grants, limits }
+}
+
+fn source(text: &str, folder: &Path) -> Result<Source, Wrong> {
+    if let Some(name) = text.strip_prefix("builtin:") {
+        return name.parse().map(Source::Builtin).map_err(|error| {
+            let remedy = match nearest(name, Builtin::ALL.map(Builtin::name)) {
+                Some(meant) => format!("Did you mean `builtin:{meant}`?"),
+                None => "Name one of these, or the path of a component.".to_owned(),
+            };
+            Wrong::Other(format!("there is no `{}`; {error}", text.escape_debug()), remedy)
+        });
+    }
+    if text.contains("://") || text.contains("@sha256:") {
+        return Err(Wrong::Other(
+            "this version loads no plugin over the network, from a registry or otherwise".to_owned(),
+            "Download the component and name its path, for example `source = \"plugins/mine.wasm\"`."
+                .to_owned(),
+        ));
+    }
+    if !Path::new(text).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("wasm")) {
+        return Err(Wrong::Form);
+    }
+    let path = folder.join(text);
+    let metadata = path.metadata().map_err(|error| {
+        let remedy = "Name a component file; a relative path starts at the configuration file's folder.";
+        match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Wrong::Other(format!("there is no file {text}"), remedy.to_owned())
+            }
+            _ => Wrong::Other(format!("{text} can't be read: {error}"), remedy.to_owned()),
+        }
+    })?;
+    if !metadata.is_file() {
+        return Err(Wrong::Other(format!("{text} is not a file"), "Name the component itself.".to_owned()));
+    }
+    if metadata.len() > LARGEST_COMPONENT as u64 {
+        let most = super::values::show_size(LARGEST_COMPONENT);
+        return Err(Wrong::Other(
+            format!("{text} is larger than {most}"),
+            "Build it with optimisation and without debug information.".to_owned(),
+        ));
+    }
+    Ok(Source::File(path))
+}

@@ -1,0 +1,273 @@
+//! What a configuration is once it has been read: plain, validated values. Whoever holds one need not check it again.
+//! How they are written down in a file is known to the rooms beside this one, and to no other part of the host.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use masque_runtime::{Grants, SandboxConfig};
+use serde::Serialize;
+
+use super::locations::Locations;
+use crate::builtin::Builtin;
+
+/// The whole configuration of one host.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) server: Server,
+    pub(crate) stream: Stream,
+    pub(crate) turn: Turn,
+    pub(crate) drain: Drain,
+    pub(crate) data: Data,
+    pub(crate) log: Log,
+    pub(crate) sandbox: Sandbox,
+    /// Every plugin that one of them names is in `plugins`.
+    pub(crate) companions: BTreeMap<Name, Companion>,
+    pub(crate) plugins: BTreeMap<Name, Plugin>,
+    /// The file that was read, if there was one.
+    pub(crate) file: Option<PathBuf>,
+    /// Where everything stood, for mistakes that only show later, such as settings that a plugin's schema refuses.
+    pub(crate) locations: Locations,
+}
+
+/// The listener and what one client may cost.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Server {
+    pub(crate) listen: SocketAddr,
+    /// The longest message of a user.
+    pub(crate) max_message_bytes: usize,
+    /// The longest body of any request.
+    pub(crate) max_body_bytes: usize,
+    /// From the first byte awaited to the end of a request's head.
+    pub(crate) header_timeout: Duration,
+    /// For a request's whole body.
+    pub(crate) body_timeout: Duration,
+    /// How long a client may leave what it is sent unread.
+    pub(crate) write_timeout: Duration,
+    pub(crate) max_connections: usize,
+}
+
+/// A streamed reply.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Stream {
+    /// How long the response's head waits for the model's first content.
+    pub(crate) hold: Duration,
+    /// The interval of comment lines that keep proxies from hanging up.
+    pub(crate) keepalive: Duration,
+}
+
+/// One turn.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Turn {
+    /// From admission to commit.
+    pub(crate) timeout: Duration,
+    /// Turns that run at once, over all conversations.
+    pub(crate) max_concurrent: usize,
+    /// Turns that may wait for one conversation.
+    pub(crate) waiting: usize,
+    /// How long each of them waits.
+    pub(crate) wait: Duration,
+    /// How long a turn goes on without a reader.
+    pub(crate) linger: Duration,
+    /// The same for a turn with an `Idempotency-Key`.
+    pub(crate) linger_keyed: Duration,
+    /// How long a turn's events can be read again after its end.
+    pub(crate) log_ttl: Duration,
+    /// The longest reply.
+    pub(crate) reply_bytes: usize,
+}
+
+/// Shutting down.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Drain {
+    /// How long the host still accepts connections after the first signal.
+    pub(crate) delay: Duration,
+    /// How long running turns may take after that.
+    pub(crate) timeout: Duration,
+}
+
+/// Where state is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Data {
+    pub(crate) folder: PathBuf,
+}
+
+/// What the host writes to its standard error.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Log {
+    pub(crate) format: LogFormat,
+    /// A level, or directives of `tracing-subscriber`'s `EnvFilter`.
+    pub(crate) level: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The room that all plugins share.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Sandbox {
+    /// Calls that may hold an instance at the same time.
+    pub(crate) instances: u32,
+    /// The most that any plugin's `limits.memory` may be.
+    pub(crate) memory_bytes: usize,
+    /// How long a call waits for a free instance.
+    pub(crate) slot_wait: Duration,
+}
+
+/// A persona, a memory and the models that speak for them.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Companion {
+    pub(crate) persona: Name,
+    pub(crate) memory: Name,
+    /// Never empty; the first one serves unless the client chooses.
+    pub(crate) models: Vec<Name>,
+    /// Whether the next model takes over where one fails before its first content.
+    pub(crate) fallback: bool,
+    /// What a recollection may hold, in the model's tokens.
+    pub(crate) memory_budget: u32,
+    /// Passed to the model with every prompt, over what the persona asks for.
+    pub(crate) options: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A component with the settings and grants it runs under.
+#[derive(Clone, Debug)]
+pub(crate) struct Plugin {
+    pub(crate) source: Source,
+    /// As the plugin receives them: what a setting named by `{ file = … }` is already its text.
+    pub(crate) settings: serde_json::Map<String, serde_json::Value>,
+    /// With the credentials themselves.
+    pub(crate) grants: Grants,
+    pub(crate) limits: Limits,
+}
+
+/// Where a component comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Builtin(Builtin),
+    /// A relative path of the file has been resolved against the file's own folder.
+    File(PathBuf),
+}
+
+/// As it is written in a file.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin(builtin) => builtin.fmt(f),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// What one call of a plugin may spend; the runtime's other limits are not the operator's to set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Limits {
+    pub(crate) wall: Duration,
+    pub(crate) cpu: Duration,
+    pub(crate) memory_bytes: usize,
+}
+
+impl Config {
+    /// What the plugin is allowed.
+    pub(crate) fn grants(&self, plugin: &Plugin) -> Grants {
+        plugin.grants.clone()
+    }
+}
+
+impl Plugin {
+    /// The settings as a plugin is handed them.
+    pub(crate) fn settings_json(&self) -> String {
+        serde_json::Value::Object(self.settings.clone()).to_string()
+    }
+}
+
+impl Sandbox {
+    /// In the runtime's words.
+    pub(crate) fn to_runtime(&self) -> SandboxConfig {
+        SandboxConfig {
+            instances: self.instances,
+            memory_bytes: self.memory_bytes,
+            slot_wait: self.slot_wait,
+            ..SandboxConfig::default()
+        }
+    }
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        let SandboxConfig { instances, memory_bytes, slot_wait, .. } = SandboxConfig::default();
+        Self { instances, memory_bytes, slot_wait }
+    }
+}
+
+impl Limits {
+    /// In the runtime's words.
+    pub(crate) fn to_runtime(self) -> masque_runtime::Limits {
+        masque_runtime::Limits {
+            wall: self.wall,
+            cpu: self.cpu,
+            memory_bytes: self.memory_bytes,
+            ..masque_runtime::Limits::default()
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let masque_runtime::Limits { wall, cpu, memory_bytes, .. } = masque_runtime::Limits::default();
+        Self { wall, cpu, memory_bytes }
+    }
+}
+
+/// The name of a companion, plugin or credential: `[a-z0-9-]{1,64}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Name(Arc<str>);
+
+impl Name {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A name that is empty, too long, or holds anything but `a`–`z`, `0`–`9` and `-`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("names are 1 to 64 of the characters a-z, 0-9 and -")]
+pub(crate) struct InvalidName;
+
+impl FromStr for Name {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        if masque_runtime::is_name(text) { Ok(Self(text.into())) } else { Err(InvalidName) }
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
