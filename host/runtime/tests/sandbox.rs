@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fixtures::{Upstream, call, composed, model, persona, prompt, sandbox, turn};
 use masque_runtime::contract::{Delta, Recollection};
-use masque_runtime::{Cause, Credential, Grants, Limits, LoadError, Secret};
+use masque_runtime::{Cause, Credential, Grants, Limits, LoadError, Sandbox, SandboxConfig, Secret};
 
 fn nothing() -> Recollection {
     Recollection { messages: Vec::new(), memories: Vec::new(), metadata: Vec::new() }
@@ -30,7 +30,7 @@ async fn a_call_that_only_computes_ends_with_its_cpu_budget_and_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spinning_guests_on_every_core_stop_neither_other_calls_nor_timers() {
-    let limits = Limits { cpu: Duration::from_secs(3), ..Limits::default() };
+    let limits = Limits { cpu: Duration::from_secs(1), ..Limits::default() };
     let spinning = persona("spins-in-a-call", Grants::default(), short(limits)).await;
     let cores = std::thread::available_parallelism().unwrap().get();
     let spinners: Vec<_> = (0..2 * cores)
@@ -101,10 +101,11 @@ async fn dropping_the_reply_frees_its_instance() {
 async fn a_reader_that_lags_stops_the_writer_rather_than_filling_memory() {
     let limits =
         Limits { cpu: Duration::from_secs(1), wall: Duration::from_millis(700), ..Limits::default() };
-    let plugin = model("streams-for-ever", "{}", Grants::default(), limits).await;
+    let sandbox = Sandbox::new(&SandboxConfig { instances: 1, ..SandboxConfig::default() }).unwrap();
+    let plugin = fixtures::plugin_in(&sandbox, "streams-for-ever", "{}", Grants::default(), limits).await;
     let mut deltas = plugin.generate(call(), &prompt("hello")).await.unwrap();
     // Without backpressure the guest would burn its CPU budget meanwhile; held back, it runs into the wall limit.
-    tokio::time::sleep(Duration::from_millis(800)).await;
+    fixtures::eventually(|| sandbox.free_instances() == 1).await;
     let mut batches = 0;
     let error = loop {
         match deltas.next().await.unwrap() {
@@ -146,12 +147,9 @@ async fn an_item_past_the_limit_ends_the_reply() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_pool_is_an_error_after_a_bounded_wait() {
-    let config = masque_runtime::SandboxConfig {
-        instances: 1,
-        slot_wait: Duration::from_millis(100),
-        ..masque_runtime::SandboxConfig::default()
-    };
-    let sandbox = masque_runtime::Sandbox::new(&config).unwrap();
+    let config =
+        SandboxConfig { instances: 1, slot_wait: Duration::from_millis(100), ..SandboxConfig::default() };
+    let sandbox = Sandbox::new(&config).unwrap();
     let plugin =
         fixtures::plugin_in(&sandbox, "streams-for-ever", "{}", Grants::default(), Limits::default()).await;
     let held = plugin.generate(call(), &prompt("hello")).await.unwrap();
