@@ -1,1 +1,186 @@
+//! A memory that recalls the newest messages that fit the budget, whole turns only.
+//!
+//! What a message costs is in `estimate`, which messages are recalled in `window`. Older messages than the turn brings
+//! are asked for only where they may fit; without the grant `history` the turn's own are what there is.
 
+mod estimate;
+mod window;
+
+use masque_sdk::{Memory, Message, Property, Recollection, Result, Turn, history};
+use window::{Limits, Window};
+
+/// The host puts at most this many messages and this many bytes into a turn's tail.
+const TAIL_MESSAGES: usize = 64;
+const TAIL_BYTES: usize = 64 * 1024;
+/// A tail may have been cut short of its bytes by the message that would have come next; most are shorter than this.
+const CUT_BYTES: usize = TAIL_BYTES - 8 * 1024;
+
+const PAGE: u32 = 128;
+/// Each page may take the host a while, and the whole recall is on the path to the first word.
+const PAGES: usize = 8;
+
+/// Recalls the newest messages that fit.
+#[derive(Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Newest {
+    /// At most this many turns (a user's message with its replies), however many would fit.
+    max_turns: Option<u32>,
+    /// At most this many tokens, where the model's budget is larger.
+    max_tokens: Option<u32>,
+    /// Tokens of the budget that are left free.
+    reserve: u32,
+}
+
+impl Memory for Newest {
+    async fn recall(&self, turn: Turn, budget: u32) -> Result<Recollection> {
+        let limits = self.limits(budget);
+        let is_full = turn.tail.len() >= TAIL_MESSAGES || bytes(&turn.tail) >= CUT_BYTES;
+        let mut past = Past { messages: turn.tail, begins: !is_full };
+        let mut window = window::choose(&past.messages, past.begins, limits);
+        for _ in 0..PAGES {
+            if past.begins || !window.has_room || !past.reach_back() {
+                break;
+            }
+            window = window::choose(&past.messages, past.begins, limits);
+        }
+        Ok(recollection(past.messages, &window))
+    }
+}
+
+impl Newest {
+    fn limits(&self, budget: u32) -> Limits {
+        let tokens = budget.saturating_sub(self.reserve).min(self.max_tokens.unwrap_or(u32::MAX));
+        let turns = self.max_turns.and_then(|turns| usize::try_from(turns).ok()).unwrap_or(usize::MAX);
+        Limits { tokens, turns }
+    }
+}
+
+/// What is known of the conversation, from some message on.
+struct Past {
+    messages: Vec<Message>,
+    /// The first message is the conversation's first.
+    begins: bool,
+}
+
+impl Past {
+    /// Puts an older page before what is there. False where there is nothing more to be had.
+    fn reach_back(&mut self) -> bool {
+        let Some(oldest) = self.messages.first().and_then(|message| message.id.clone()) else { return false };
+        match history::page(Some(&oldest), PAGE) {
+            Ok(page) if page.is_empty() => {
+                self.begins = true;
+                true
+            }
+            Ok(page) => {
+                self.messages.splice(..0, page);
+                true
+            }
+            Err(failure) if failure.code == "denied" => {
+                tracing::debug!("the grant `history` is missing; only the newest messages are recalled");
+                false
+            }
+            Err(failure) => {
+                tracing::warn!(code = failure.code, reason = failure.message, "no older messages");
+                false
+            }
+        }
+    }
+}
+
+fn recollection(mut messages: Vec<Message>, window: &Window) -> Recollection {
+    let left_out = messages.len() - window.messages;
+    messages.drain(..left_out);
+    let mut recollection = Recollection::of(messages);
+    recollection.metadata.extend(Property::new("turns", window.turns));
+    recollection.metadata.extend(Property::new("estimated_tokens", window.tokens));
+    recollection
+}
+
+fn bytes(messages: &[Message]) -> usize {
+    messages.iter().map(|message| message.text().len()).sum()
+}
+
+masque_sdk::export!(Newest: memory);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use masque_sdk::testing;
+
+    /// `count` turns of two messages of 7 tokens each.
+    fn talk(count: usize) -> Vec<Message> {
+        let message = |index: usize| {
+            let mut message = Message::new(if index.is_multiple_of(2) { "user" } else { "assistant" }, "abc");
+            message.id = Some(format!("message-{index}"));
+            message
+        };
+        (0..2 * count).map(message).collect()
+    }
+
+    fn recalled(settings: &str, all: &[Message], budget: u32) -> Vec<String> {
+        testing::set_settings(settings);
+        let mut turn = testing::turn("Hello");
+        turn.tail = all[all.len().saturating_sub(TAIL_MESSAGES)..].to_vec();
+        let memory: Newest = testing::load().unwrap();
+        let recollection = testing::run(memory.recall(turn, budget)).unwrap();
+        recollection.messages.into_iter().filter_map(|message| message.id).collect()
+    }
+
+    #[test]
+    fn a_short_conversation_is_recalled_whole_without_asking_for_more() {
+        testing::reset();
+        testing::deny_history();
+        assert_eq!(recalled("{}", &talk(3), 1_000).len(), 6);
+    }
+
+    #[test]
+    fn older_messages_are_fetched_where_they_fit() {
+        testing::reset();
+        let all = talk(200);
+        testing::set_history(all.clone());
+        let ids = recalled("{}", &all, 14 * 150);
+        assert_eq!((ids.len(), ids[0].as_str(), ids[299].as_str()), (300, "message-100", "message-399"));
+        assert_eq!(recalled("{}", &all, 1_000_000).len(), 400);
+    }
+
+    #[test]
+    fn without_the_grant_the_tail_is_what_there_is() {
+        testing::reset();
+        testing::deny_history();
+        assert_eq!(recalled("{}", &talk(200), 1_000_000).len(), TAIL_MESSAGES);
+    }
+
+    #[test]
+    fn the_rest_of_a_cut_turn_is_left_out() {
+        testing::reset();
+        testing::deny_history();
+        let mut all = talk(100);
+        all.push(Message::user("and again"));
+        assert_eq!(recalled("{}", &all, 1_000_000).len(), TAIL_MESSAGES - 2);
+    }
+
+    #[test]
+    fn settings_make_the_window_smaller_and_never_larger() {
+        testing::reset();
+        let all = talk(10);
+        let table = [
+            ("{}", 140, 20),
+            (r#"{"reserve": 28}"#, 140, 16),
+            (r#"{"reserve": 500}"#, 140, 0),
+            (r#"{"max_tokens": 14}"#, 140, 2),
+            (r#"{"max_tokens": 5000}"#, 70, 10),
+            (r#"{"max_turns": 3}"#, 280, 6),
+            (r#"{"max_turns": 0}"#, 280, 0),
+        ];
+        for (settings, budget, wanted) in table {
+            assert_eq!(recalled(settings, &all, budget).len(), wanted, "{settings}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_refused_by_name() {
+        testing::set_settings(r#"{"max_turn": 3}"#);
+        let failure = testing::load::<Newest>().err().unwrap();
+        assert!(failure.message.contains("max_turn"), "{}", failure.message);
+    }
+}
