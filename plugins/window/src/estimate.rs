@@ -7,8 +7,8 @@
 //!   3 to 4 in code and other languages. Counted: one for each 3 letters begun. The space before a word is part of it.
 //! - Digits come in threes with some vocabularies and singly with others, punctuation mostly singly. Counted: 1 each.
 //! - Further white space is folded by new vocabularies and not by old ones. Counted: 1 for 2, and 1 for each line's end.
-//! - Beyond ASCII the bytes decide, since what a vocabulary lacks it spells out in bytes: 1 for an accented Latin letter
-//!   (ä), 0.75 for another character of two bytes (и, ع), 1.5 for one of three (你, क, 한), 3 for one of four (🌒).
+//! - Beyond ASCII the bytes decide, since what a vocabulary lacks it spells out in bytes: 1 for a character of two bytes
+//!   (ä, ع) but 0.75 for a Cyrillic one (и), 1.5 for one of three (你, क, 한), 3 for one of four (🌒).
 //!
 //! The tests hold this against counts made with two published vocabularies. Vocabularies from before 2023 can need more
 //! outside English, and so can a text of nothing but rare ideographs.
@@ -53,8 +53,8 @@ pub(crate) fn text(text: &str) -> u32 {
         match character {
             ' ' | '\t' => spaces += 1,
             'a'..='z' | 'A'..='Z' => letters += 1,
-            '\u{0080}'..='\u{024f}' => quarters += 4,
-            other => quarters += [4, 3, 6, 12].get(other.len_utf8() - 1).copied().unwrap_or(12),
+            '\u{0400}'..='\u{052f}' => quarters += 3,
+            other => quarters += [4, 4, 6, 12].get(other.len_utf8() - 1).copied().unwrap_or(12),
         }
     }
     quarters += 4 * letters.div_ceil(3) + 2 * spaces;
@@ -143,10 +143,9 @@ mod tests {
     #[test]
     fn prose_is_not_counted_so_high_that_the_window_is_wasted() {
         for (name, body, counted) in TABLE.iter().filter(|(name, ..)| name.contains("prose")) {
-            let newest = f64::from(counted[2]);
             assert!(
-                f64::from(text(body)) <= 2.1 * newest,
-                "{name}: estimated {}, counted {newest}",
+                text(body) <= counted[0] * 8 / 5,
+                "{name}: estimated {}, counted {counted:?}",
                 text(body)
             );
         }
