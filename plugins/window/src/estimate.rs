@@ -4,7 +4,8 @@
 //! user a refused turn while one that is too high costs a few old messages. The basis:
 //!
 //! - A run of ASCII letters is words or identifiers; byte-pair vocabularies give 4 to 5 letters a token in English and
-//!   3 to 4 in code and other languages. Counted: one for each 3 letters begun. The space before a word is part of it.
+//!   3 to 4 in code and other languages. Counted: one for each 3 letters begun, again from each capital
+//!   after a small letter (camelCase, base64). The space before a word is part of it.
 //! - Digits come in threes with some vocabularies and singly with others, punctuation mostly singly. Counted: 1 each.
 //! - Further white space is folded by new vocabularies and not by old ones. Counted: 1 for 2, and 1 for each line's end.
 //! - Beyond ASCII the bytes decide, since what a vocabulary lacks it spells out in bytes: 1 for a character of two bytes
@@ -40,8 +41,11 @@ fn part(part: &Part) -> u32 {
 pub(crate) fn text(text: &str) -> u32 {
     let mut quarters: u64 = 0;
     let (mut letters, mut spaces) = (0_u64, 0_u64);
+    let mut after_small = false;
     for character in text.chars() {
-        if !character.is_ascii_alphabetic() {
+        let begins_a_word = character.is_ascii_uppercase() && after_small;
+        after_small = character.is_ascii_lowercase();
+        if begins_a_word || !character.is_ascii_alphabetic() {
             quarters += 4 * letters.div_ceil(3);
             letters = 0;
         }
@@ -158,6 +162,7 @@ mod tests {
             ("abc", 1),
             ("abcd", 2),
             ("abc abc", 2),
+            ("abCd", 2),
             ("a1b", 3),
             ("1,234", 5),
             ("a    b", 4),
