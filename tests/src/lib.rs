@@ -1,1 +1,31 @@
+//! What the end-to-end tests stand on: the real binary as a child process, a model server that plays what a test tells
+//! it to, and clients that speak to both over real sockets. The tests themselves are in `tests/e2e`.
+//!
+//! Everything here panics with what it was waiting for: a test has nothing better to do with an error.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "this crate is only ever part of a test"
+)]
 
+mod client;
+mod events;
+mod host;
+mod log;
+mod machine;
+mod model;
+mod raw;
+mod setup;
+mod wait;
+
+pub use client::{Client, Reply, Request};
+pub use events::{Event, Events, Transcript};
+pub use host::Host;
+pub use machine::{full, skipped};
+pub use model::{Answer, Gate, MockModel, Seen, Step};
+pub use raw::RawConnection;
+pub use setup::{Outcome, Setup};
+pub use wait::{PATIENCE, eventually, within};

@@ -1,0 +1,186 @@
+//! A client of the API, as someone outside would write it.
+
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+
+use crate::events::Events;
+use crate::wait::within;
+
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+}
+
+/// A request that has not been sent.
+pub struct Request(reqwest::RequestBuilder);
+
+/// An answer that has been read to its end.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Client {
+    pub(crate) fn http1(address: &str) -> Self {
+        // No idle connections: a host that ends would otherwise be blamed for one that a request had just begun on.
+        Self::new(address, reqwest::Client::builder().pool_max_idle_per_host(0))
+    }
+
+    fn new(address: &str, builder: reqwest::ClientBuilder) -> Self {
+        Self { http: builder.no_proxy().build().unwrap(), base: format!("http://{address}") }
+    }
+
+    /// The same host over HTTP/2, which it must understand without being asked first.
+    pub fn http2(&self) -> Self {
+        Self::new(self.base.trim_start_matches("http://"), reqwest::Client::builder().http2_prior_knowledge())
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> Request {
+        Request(self.http.request(method, format!("{}{path}", self.base)))
+    }
+
+    pub fn get(&self, path: &str) -> Request {
+        self.request(Method::GET, path)
+    }
+
+    pub fn delete(&self, path: &str) -> Request {
+        self.request(Method::DELETE, path)
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Request {
+        Request(self.request(Method::POST, path).0.json(body))
+    }
+
+    pub fn patch(&self, path: &str, body: &Value) -> Request {
+        Request(self.request(Method::PATCH, path).0.json(body))
+    }
+
+    /// `POST /chat`, not yet sent.
+    pub fn chat(&self, body: &Value) -> Request {
+        self.post("/chat", body)
+    }
+
+    /// One turn in a new conversation; the reply object.
+    pub async fn say(&self, message: &str) -> Value {
+        self.chat(&json!({ "message": message })).send().await.expect(200)
+    }
+
+    /// One more turn of a conversation; the reply object.
+    pub async fn say_in(&self, conversation: &str, message: &str) -> Value {
+        self.chat(&json!({ "message": message, "conversation_id": conversation })).send().await.expect(200)
+    }
+
+    /// One turn as events, opened.
+    pub async fn stream(&self, message: &str) -> Events {
+        self.chat(&json!({ "message": message, "stream": true })).events().await
+    }
+
+    /// All messages of a conversation, oldest first.
+    pub async fn messages(&self, conversation: &str) -> Vec<Value> {
+        let path = format!("/conversations/{conversation}/messages?limit=100");
+        let page = self.get(&path).send().await.expect(200);
+        page["items"].as_array().unwrap_or_else(|| panic!("no items in {page}")).clone()
+    }
+
+    /// `GET /turns/{id}`
+    pub async fn turn(&self, id: &str) -> Value {
+        self.get(&format!("/turns/{id}")).send().await.expect(200)
+    }
+}
+
+impl Request {
+    pub fn header(self, name: &str, value: &str) -> Self {
+        Self(self.0.header(name, value))
+    }
+
+    /// The header `Idempotency-Key`.
+    pub fn key(self, key: &str) -> Self {
+        self.header("idempotency-key", key)
+    }
+
+    pub fn body(self, body: impl Into<reqwest::Body>) -> Self {
+        Self(self.0.body(body))
+    }
+
+    pub async fn send(self) -> Reply {
+        self.try_send().await.unwrap_or_else(|error| panic!("no answer: {error:?}"))
+    }
+
+    /// For a host that may go away meanwhile.
+    pub async fn try_send(self) -> reqwest::Result<Reply> {
+        within("an answer", async {
+            let response = self.0.send().await?;
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            Ok(Reply { status, headers, text: response.text().await? })
+        })
+        .await
+    }
+
+    /// Sends it and reads no further than the head, which must announce events.
+    pub async fn events(self) -> Events {
+        let response = within("an answer", self.0.send()).await.unwrap();
+        let status = response.status();
+        if status != 200 {
+            panic!("{status} instead of events: {}", response.text().await.unwrap());
+        }
+        assert_eq!(
+            response.headers()["content-type"].to_str().unwrap().split(';').next(),
+            Some("text/event-stream")
+        );
+        Events::new(response)
+    }
+
+    /// The same for a host that may go away meanwhile, or refuse.
+    pub async fn try_events(self) -> Option<Events> {
+        let response = within("an answer", self.0.send()).await.ok()?;
+        (response.status() == 200).then(|| Events::new(response))
+    }
+}
+
+impl Reply {
+    /// The body as JSON, if the status is this one.
+    pub fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        if self.text.is_empty() { Value::Null } else { self.json() }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {:?}", self.text))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// The body as the problem it must be: of this status and kind, complete, and told apart by its request.
+    pub fn problem(&self, status: u16, kind: &str) -> Value {
+        assert_eq!(
+            (self.status, self.header("content-type")),
+            (status, Some("application/problem+json")),
+            "{}",
+            self.text
+        );
+        let problem = self.json();
+        check_problem(&problem, kind);
+        assert_eq!(problem["status"], status, "{problem}");
+        assert_eq!(problem["request_id"].as_str(), self.header("x-request-id"), "{problem}");
+        if matches!(status, 429 | 503) {
+            let seconds = self.header("retry-after").expect("429 and 503 say when to come back");
+            assert!(seconds.parse::<u64>().is_ok_and(|seconds| seconds > 0), "retry-after: {seconds}");
+        }
+        problem
+    }
+}
+
+pub(crate) fn check_problem(problem: &Value, kind: &str) {
+    let text = |field: &str| problem[field].as_str().unwrap_or_else(|| panic!("no {field} in {problem}"));
+    assert_eq!(text("type").rsplit(['#', '/']).next(), Some(kind), "{problem}");
+    assert!(
+        !text("title").is_empty() && !text("detail").is_empty() && !text("request_id").is_empty(),
+        "{problem}"
+    );
+}

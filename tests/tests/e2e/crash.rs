@@ -1,0 +1,165 @@
+//! `kill -9` at random instants under load: what was acknowledged is there, once.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use masque_tests::{Client, MockModel, Setup, full};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+const CLIENTS: usize = 8;
+
+/// What one client was told.
+#[derive(Default)]
+struct Told {
+    /// The conversation, and for each acknowledged message the turn and its reply.
+    acknowledged: Vec<(String, String, String)>,
+    conversation: Option<String>,
+    /// Sent with its key, and never answered: to be sent again.
+    open: Option<String>,
+    sent: usize,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_turn_survives_a_kill_at_any_instant_exactly_once() {
+    let kills = if full() { 100 } else { 5 };
+    let model = MockModel::start().await;
+    let mut host = Setup::model(&model).start().await;
+    let told: Vec<_> = (0..CLIENTS).map(|_| Arc::new(Mutex::new(Told::default()))).collect();
+    let mut total = 0;
+
+    for _ in 0..kills {
+        let (count, news) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let clients: Vec<_> = told
+            .iter()
+            .enumerate()
+            .map(|(number, told)| {
+                let (told, count, news) = (Arc::clone(told), Arc::clone(&count), Arc::clone(&news));
+                tokio::spawn(talk(number, host.client(), told, move || {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    news.notify_one();
+                }))
+            })
+            .collect();
+
+        // The instant: after some acknowledgements, and then anywhere within the next turns.
+        let enough = 5 + random(40);
+        masque_tests::within("the clients to get on", async {
+            while count.load(Ordering::Relaxed) < enough {
+                news.notified().await;
+            }
+        })
+        .await;
+        tokio::time::sleep(Duration::from_micros(random(20_000) as u64)).await;
+        host.kill().await;
+        for client in clients {
+            client.await.unwrap();
+        }
+        total += count.load(Ordering::Relaxed);
+
+        host.restart().await;
+    }
+
+    // What was cut off is sent again with its key, and happens once at last.
+    for (number, told) in told.iter().enumerate() {
+        let open = told.lock().unwrap().open.take();
+        if let Some(message) = open {
+            let body = body(told, &message);
+            let reply = host.client().chat(&body).key(&message).send().await.expect(200);
+            note(told, &message, &reply);
+            told.lock().unwrap().open = None;
+        }
+        check(&host.client(), number, told).await;
+    }
+    assert!(total >= kills * 5);
+}
+
+/// Sends one message after the other until the host is gone.
+async fn talk(number: usize, client: Client, told: Arc<Mutex<Told>>, acknowledged: impl Fn()) {
+    loop {
+        let message = {
+            let mut told = told.lock().unwrap();
+            match told.open.clone() {
+                Some(message) => message,
+                None => {
+                    told.sent += 1;
+                    let message = format!("Client {number}, message {}.", told.sent);
+                    told.open = Some(message.clone());
+                    message
+                }
+            }
+        };
+        let request = client.chat(&body(&told, &message)).key(&message);
+        let reply = if number.is_multiple_of(2) {
+            let Ok(reply) = request.try_send().await else { return };
+            reply.expect(200)
+        } else {
+            let Some(mut events) = request.header("accept", "text/event-stream").try_events().await else {
+                return;
+            };
+            let events = events.rest().await;
+            match events.last() {
+                Some(last) if last.name == "turn.completed" => last.data.clone(),
+                _ => return,
+            }
+        };
+        note(&told, &message, &reply);
+        acknowledged();
+    }
+}
+
+fn body(told: &Mutex<Told>, message: &str) -> Value {
+    match &told.lock().unwrap().conversation {
+        Some(id) => json!({ "message": message, "conversation_id": id }),
+        None => json!({ "message": message }),
+    }
+}
+
+fn note(told: &Mutex<Told>, message: &str, reply: &Value) {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut told = told.lock().unwrap();
+    told.acknowledged.push((message.to_owned(), text(&reply["turn_id"]), text(&reply["reply"]["content"])));
+    told.conversation = Some(text(&reply["conversation_id"]));
+    told.open = None;
+}
+
+async fn check(client: &Client, number: usize, told: &Mutex<Told>) {
+    let (acknowledged, conversation) = {
+        let told = told.lock().unwrap();
+        (told.acknowledged.clone(), told.conversation.clone())
+    };
+    let Some(conversation) = conversation else { return };
+    let messages = all_messages(client, &conversation).await;
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for message in &messages {
+        *counts.entry(message["content"].as_str().unwrap()).or_default() += 1;
+    }
+    for (message, turn, reply) in &acknowledged {
+        assert_eq!(counts.get(message.as_str()), Some(&1), "client {number}: {message:?} of {turn}");
+        assert_eq!(counts.get(reply.as_str()), Some(&1), "client {number}: the reply to {message:?}");
+        assert_eq!(client.turn(turn).await["status"], "completed");
+    }
+    let sequences: Vec<_> = messages.iter().map(|message| message["sequence"].as_i64().unwrap()).collect();
+    assert!(sequences.windows(2).all(|pair| pair[0] < pair[1]), "{sequences:?}");
+}
+
+async fn all_messages(client: &Client, conversation: &str) -> Vec<Value> {
+    let mut messages = Vec::new();
+    let mut path = format!("/conversations/{conversation}/messages?limit=100");
+    loop {
+        let page = client.get(&path).send().await.expect(200);
+        messages.extend(page["items"].as_array().unwrap().clone());
+        match page["next"].as_str() {
+            Some(next) => path = format!("/conversations/{conversation}/messages?limit=100&after={next}"),
+            None => return messages,
+        }
+    }
+}
+
+/// Below `limit`: another one in every run is the point.
+fn random(limit: usize) -> usize {
+    let bytes = uuid::Uuid::now_v7().into_bytes();
+    usize::from(u16::from_le_bytes([bytes[14], bytes[15]])) % limit
+}

@@ -1,0 +1,95 @@
+//! Watched from outside: what is acknowledged has been written and flushed before the first byte that says so.
+
+use std::path::Path;
+
+use masque_tests::{Answer, MockModel, Setup, skipped};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_reply_is_flushed_to_disk_before_it_is_acknowledged() {
+    let allowed = std::process::Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output();
+    if !allowed.is_ok_and(|output| output.status.success()) {
+        skipped("a_reply_is_flushed_to_disk", "strace is not here, or may not trace");
+        return;
+    }
+    let model = MockModel::start().await;
+    let setup = Setup::model(&model);
+    let trace = setup.folder().join("trace");
+    let trace = trace.to_str().unwrap();
+    // `-D` makes the host the child and strace its descendant: signals reach the host.
+    let words = ["strace", "-D", "-f", "-q", "-y", "-s", "70000", "-e", CALLS, "-o", trace];
+    let mut host = setup.launched_by(&words).start().await;
+
+    for (marker, stream) in [("marzipan", false), ("nougat", true)] {
+        model.next(Answer::pieces(&["The word is ", marker, "."]));
+        let body = json!({ "message": format!("Which word is the {}th?", marker.len()), "stream": stream });
+        host.client().chat(&body).send().await;
+    }
+    host.terminate();
+    host.ended().await;
+
+    let trace = masque_tests::eventually("strace to finish its file", || async {
+        let text = read(Path::new(trace));
+        text.contains("+++ exited with").then_some(text)
+    })
+    .await;
+    let calls = calls(&trace);
+    for marker in ["marzipan", "nougat"] {
+        let acknowledged = calls.iter().position(|call| call.to_client(&format!("word is {marker}.")));
+        let acknowledged = acknowledged.unwrap_or_else(|| panic!("no acknowledgement of {marker}"));
+        let written = calls[..acknowledged].iter().rposition(|call| call.to_log(marker));
+        let written = written.unwrap_or_else(|| panic!("{marker} was acknowledged before it was written"));
+        let flushed =
+            calls[written..acknowledged].iter().any(|call| call.name == "fdatasync" && call.result == "0");
+        assert!(flushed, "{marker} was acknowledged before it was flushed");
+    }
+}
+
+const CALLS: &str = "trace=fdatasync,fsync,pwrite64,write,writev,sendto,sendmsg";
+
+struct Call {
+    name: String,
+    text: String,
+    result: String,
+}
+
+impl Call {
+    /// A complete reply on its way to a client. The delta alone carries the text too, but never the whole sentence.
+    fn to_client(&self, reply: &str) -> bool {
+        let sends = ["write", "writev", "sendto", "sendmsg"].contains(&self.name.as_str());
+        sends && self.text.contains("TCP") | self.text.contains("socket:") && self.text.contains(reply)
+    }
+
+    /// A page of the write-ahead log that holds this.
+    fn to_log(&self, text: &str) -> bool {
+        self.name == "pwrite64" && self.text.contains("-wal>") && self.text.contains(text)
+    }
+}
+
+/// The calls in the order of their ends. A call that others overtake comes in two lines, told apart by the thread.
+fn calls(trace: &str) -> Vec<Call> {
+    let mut begun = std::collections::BTreeMap::new();
+    let mut calls = Vec::new();
+    for line in trace.lines() {
+        let Some((thread, rest)) = line.split_once(' ') else { continue };
+        let rest = rest.trim_start();
+        let whole = if let Some(start) = rest.strip_suffix(" <unfinished ...>") {
+            begun.insert(thread.to_owned(), start.to_owned());
+            continue;
+        } else if rest.starts_with("<... ") {
+            let Some(start) = begun.remove(thread) else { continue };
+            let end = rest.split_once("resumed>").map_or("", |(_, end)| end);
+            format!("{start}{end}")
+        } else {
+            rest.to_owned()
+        };
+        let Some((name, text)) = whole.split_once('(') else { continue };
+        let result = text.rsplit_once(" = ").map_or("", |(_, result)| result);
+        calls.push(Call { name: name.to_owned(), text: text.to_owned(), result: result.to_owned() });
+    }
+    calls
+}
+
+fn read(path: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+}

@@ -1,0 +1,29 @@
+//! The real binary, its real components, over real sockets. One file for each thing that someone relies on; every test
+//! has a host of its own, on a port that the system chose, in a folder that goes with it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test panics when it fails"
+)]
+
+mod conversations;
+mod crash;
+mod credentials;
+mod durability;
+mod fallback;
+mod first_start;
+mod foreign_model;
+mod full_disk;
+mod hostile_clients;
+mod idempotency;
+mod operator;
+mod queue;
+mod readme;
+mod service;
+mod shutdown;
+mod streaming;
+mod turns;
+mod upstream;
+mod wrong_requests;
