@@ -1,7 +1,7 @@
 //! What a Masque host must not lose: conversations, turns, background jobs and the state of plugins.
 //!
 //! The rooms [`Turns`], [`Conversations`], [`Jobs`] and [`PluginState`] say what a database has to do, as traits without
-//! a word of SQL; [`Store`] is all four. the SQLite room keeps them in one file. The tests in `tests/` run over
+//! a word of SQL; [`Store`] is all four. [`SqliteStore`] keeps them in one file. The tests in `tests/` run over
 //! the traits alone, so that another database is held to the same sentences.
 //!
 //! Left to the caller: who the user is, what a reply looks like, how long a turn may wait, what is sent to whom. Times
@@ -13,6 +13,7 @@ mod error;
 mod ids;
 mod jobs;
 mod owner;
+mod sqlite;
 mod state;
 mod turns;
 
@@ -23,6 +24,7 @@ pub use error::{OpenError, StoreError};
 pub use ids::{ConversationId, JobId, MessageId, TurnId};
 pub use jobs::{Ability, JobCounts, JobRecord, Jobs, NewJob};
 pub use owner::Owner;
+pub use sqlite::SqliteStore;
 pub use state::{
     ConflictReason, PluginState, StateChange, StateConflict, StateKey, StateResult, StateScope, StateSpace,
     StateValue, StateWrite,

@@ -1,0 +1,169 @@
+//! Conversations as their owner sees them.
+
+use super::*;
+
+fn greeted() -> NewConversation {
+    NewConversation {
+        id: ConversationId::new(),
+        companion: "elara".into(),
+        title: None,
+        greeting: Some(said("Welcome")),
+    }
+}
+
+#[tokio::test]
+async fn a_greeting_is_the_first_message_and_the_past_of_the_first_turn() {
+    let room = crate::open().await;
+    let new = greeted();
+    let made = room.store.create(&ada(), new.clone()).await.unwrap();
+    assert_eq!((made.id, made.companion.as_str(), made.messages), (new.id, "elara", 1));
+
+    let first = start(&room.store, admission(Target::Existing(new.id), "Hello")).await;
+    assert!(!first.created);
+    assert_eq!(seen(&first.tail), [(1, "assistant", "complete", "Welcome")]);
+    assert_eq!(first.tail[0].turn, None);
+    assert_eq!((first.last_sequence, first.message.sequence), (1, 2));
+    assert_eq!(first.message.parent, Some(new.greeting.unwrap().id));
+}
+
+#[tokio::test]
+async fn a_conversation_without_a_title_takes_it_from_its_first_message_and_keeps_it() {
+    let room = crate::open().await;
+    let id = empty(&room.store).await;
+    let title = async || room.store.conversation(&ada(), id).await.unwrap().unwrap().title;
+    assert_eq!(title().await, None);
+    exchange(&room.store, Target::Existing(id), "Tell me a story\nA long one", "Once").await;
+    assert_eq!(title().await.as_deref(), Some("Tell me a story"));
+    exchange(&room.store, Target::Existing(id), "Another", "Twice").await;
+    assert_eq!(title().await.as_deref(), Some("Tell me a story"));
+}
+
+#[tokio::test]
+async fn renaming_is_the_owners_alone() {
+    let room = crate::open().await;
+    let id = empty(&room.store).await;
+    assert_eq!(room.store.rename(&owner("eve"), id, "Mine".into()).await.unwrap(), None);
+    let renamed = room.store.rename(&ada(), id, "Ours".into()).await.unwrap().unwrap();
+    assert_eq!(renamed.title.as_deref(), Some("Ours"));
+    assert_eq!(room.store.conversation(&ada(), id).await.unwrap(), Some(renamed));
+}
+
+#[tokio::test]
+async fn another_users_conversation_is_an_unknown_one() {
+    let room = crate::open().await;
+    let mine = exchange(&room.store, new_conversation(), "Hello", "Hi").await.conversation;
+    let page = || Page { limit: 10, after: None };
+    for stranger in
+        [owner("eve"), Owner { tenant: "other".into(), ..ada() }, Owner { issuer: "other".into(), ..ada() }]
+    {
+        assert_eq!(room.store.conversation(&stranger, mine).await.unwrap(), None);
+        assert_eq!(room.store.messages(&stranger, mine, page()).await.unwrap(), None);
+        assert_eq!(room.store.messages_before(&stranger, mine, None, 10).await.unwrap(), []);
+        assert!(room.store.conversations(&stranger, page()).await.unwrap().items.is_empty());
+        assert!(!room.store.delete(&stranger, mine).await.unwrap());
+    }
+    assert_eq!(transcript(&room.store, mine).await.len(), 2);
+}
+
+#[tokio::test]
+async fn the_list_is_newest_first_and_its_cursor_stands_still_while_it_grows() {
+    let room = crate::open().await;
+    let mut made = Vec::new();
+    for _ in 0..5 {
+        made.push(empty(&room.store).await);
+    }
+    made.reverse();
+    let ids = |page: &Paged<ConversationRecord>| page.items.iter().map(|item| item.id).collect::<Vec<_>>();
+    let first = room.store.conversations(&ada(), Page { limit: 2, after: None }).await.unwrap();
+    assert_eq!(ids(&first), made[..2]);
+    // A new conversation and a change to an old one move nothing that is still to come.
+    empty(&room.store).await;
+    room.store.rename(&ada(), made[4], "Changed".into()).await.unwrap();
+    let second = room.store.conversations(&ada(), Page { limit: 2, after: first.next }).await.unwrap();
+    assert_eq!(ids(&second), made[2..4]);
+    let third = room.store.conversations(&ada(), Page { limit: 2, after: second.next }).await.unwrap();
+    assert_eq!(ids(&third), made[4..]);
+    assert_eq!(third.next, None);
+}
+
+#[tokio::test]
+async fn messages_come_oldest_first_in_pages_that_meet() {
+    let room = crate::open().await;
+    let id = empty(&room.store).await;
+    for number in 0..3 {
+        exchange(&room.store, Target::Existing(id), &format!("q{number}"), &format!("a{number}")).await;
+    }
+    let mut after = None;
+    let mut all = Vec::new();
+    loop {
+        let page = room.store.messages(&ada(), id, Page { limit: 4, after }).await.unwrap().unwrap();
+        all.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+        exchange(&room.store, Target::Existing(id), "late", "later").await;
+    }
+    assert_eq!(contents(&all), ["q0", "a0", "q1", "a1", "q2", "a2", "late", "later"]);
+    let exact = room.store.messages(&ada(), id, Page { limit: 8, after: None }).await.unwrap().unwrap();
+    assert_eq!(exact.next, None, "a page that ends the list names no next one");
+}
+
+#[tokio::test]
+async fn a_cursor_of_something_else_is_refused() {
+    let room = crate::open().await;
+    let id = empty(&room.store).await;
+    let page = || Page { limit: 2, after: Some("nonsense".into()) };
+    assert!(matches!(room.store.conversations(&ada(), page()).await, Err(StoreError::Refused(_))));
+    assert!(matches!(room.store.messages(&ada(), id, page()).await, Err(StoreError::Refused(_))));
+}
+
+#[tokio::test]
+async fn history_is_what_came_before_without_failed_turns() {
+    let room = crate::open().await;
+    let id = empty(&room.store).await;
+    exchange(&room.store, Target::Existing(id), "q0", "a0").await;
+    let lost = start(&room.store, admission(Target::Existing(id), "lost")).await;
+    kept(room.store.fail(failure(&lost)).await);
+    let second = exchange(&room.store, Target::Existing(id), "q1", "a1").await;
+
+    let history = async |before: Option<MessageId>, limit| {
+        let messages = room.store.messages_before(&ada(), id, before, limit).await.unwrap();
+        messages.into_iter().map(|message| message.content).collect::<Vec<_>>()
+    };
+    assert_eq!(history(None, 10).await, ["q0", "a0", "q1", "a1"]);
+    assert_eq!(history(Some(second.message.id), 10).await, ["q0", "a0"]);
+    assert_eq!(history(Some(second.message.id), 1).await, ["a0"]);
+    assert!(history(Some(MessageId::new()), 10).await.is_empty());
+    let other = exchange(&room.store, new_conversation(), "elsewhere", "far").await;
+    assert!(
+        history(Some(other.message.id), 10).await.is_empty(),
+        "another conversation's message is unknown"
+    );
+}
+
+#[tokio::test]
+async fn deleting_takes_everything_and_a_running_turn_can_not_commit() {
+    let room = crate::open().await;
+    let first = start(&room.store, admission(new_conversation(), "One")).await;
+    let mut commit = reply(&first, "First");
+    commit.jobs.push(job("window"));
+    kept(room.store.commit(commit).await);
+    let running = start(&room.store, admission(Target::Existing(first.conversation), "Two")).await;
+
+    assert!(room.store.delete(&ada(), first.conversation).await.unwrap());
+    assert!(!room.store.delete(&ada(), first.conversation).await.unwrap());
+    let mut commit = reply(&running, "Late");
+    commit.jobs.push(job("window"));
+    assert_eq!(room.store.commit(commit).await.unwrap(), Ending::LeaseLost);
+    assert_eq!(room.store.interrupt(interruption(&running, Some("L"))).await.unwrap(), Ending::LeaseLost);
+    assert_eq!(room.store.fail(failure(&running)).await.unwrap(), Ending::LeaseLost);
+
+    assert_eq!(room.store.conversation(&ada(), first.conversation).await.unwrap(), None);
+    assert_eq!(room.store.turn(&ada(), first.turn).await.unwrap(), None);
+    assert_eq!(room.store.turn(&ada(), running.turn).await.unwrap(), None);
+    assert_eq!(room.store.counts().await.unwrap(), JobCounts::default());
+    assert_eq!(room.store.renew(host(), LONG).await.unwrap(), []);
+    let outcome = admit(&room.store, admission(Target::Existing(first.conversation), "Anyone?")).await;
+    assert_eq!(outcome, Outcome::UnknownConversation);
+}

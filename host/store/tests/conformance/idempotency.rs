@@ -1,0 +1,185 @@
+//! One key, one exchange: replayed, joined, or run again.
+
+use super::*;
+
+/// An admission with the key `k`, otherwise new each time, as a client's repeated request makes it.
+fn keyed(target: Target) -> Admission {
+    Admission { idempotency: key("k"), ..admission(target, "Hello") }
+}
+
+#[tokio::test]
+async fn a_completed_turn_is_replayed_and_not_run() {
+    let room = crate::open().await;
+    let first = start(&room.store, keyed(new_conversation())).await;
+    let kept = kept(room.store.commit(reply(&first, "Hi")).await);
+    match admit(&room.store, keyed(new_conversation())).await {
+        Outcome::Completed(turn) => {
+            assert_eq!((turn.id, turn.reply), (first.turn, kept));
+            assert_eq!(turn.response, Some(serde_json::json!({ "reply": "Hi" })));
+        }
+        other => panic!("{other:?}"),
+    }
+    let all = room.store.conversations(&ada(), Page { limit: 10, after: None }).await.unwrap();
+    assert_eq!(all.items.len(), 1, "the second request made no conversation");
+}
+
+#[tokio::test]
+async fn a_running_turn_is_joined() {
+    let room = crate::open().await;
+    let first = start(&room.store, keyed(new_conversation())).await;
+    let outcome =
+        admit(&room.store, Admission { host: Uuid::from_u128(2), ..keyed(new_conversation()) }).await;
+    assert_eq!(outcome, Outcome::Running { turn: first.turn, host: host() });
+}
+
+#[tokio::test]
+async fn another_body_under_the_same_key_is_refused_however_the_turn_stands() {
+    let room = crate::open().await;
+    let other = || {
+        let mut other = keyed(new_conversation());
+        other.idempotency.as_mut().unwrap().digest = vec![8];
+        other
+    };
+    let first = start(&room.store, keyed(new_conversation())).await;
+    assert_eq!(admit(&room.store, other()).await, Outcome::OtherBody);
+    kept(room.store.commit(reply(&first, "Hi")).await);
+    assert_eq!(admit(&room.store, other()).await, Outcome::OtherBody);
+}
+
+#[tokio::test]
+async fn a_key_is_its_owners_and_its_routes() {
+    let room = crate::open().await;
+    start(&room.store, keyed(new_conversation())).await;
+    for stranger in
+        [owner("eve"), Owner { tenant: "other".into(), ..ada() }, Owner { issuer: "other".into(), ..ada() }]
+    {
+        start(&room.store, Admission { owner: stranger, ..keyed(new_conversation()) }).await;
+    }
+    let mut elsewhere = keyed(new_conversation());
+    elsewhere.idempotency.as_mut().unwrap().route = "/other".into();
+    start(&room.store, elsewhere).await;
+}
+
+#[tokio::test]
+async fn an_interrupted_turn_runs_again_under_its_id_and_its_reply_takes_the_fragments_place() {
+    let room = crate::open().await;
+    let first = start(&room.store, keyed(new_conversation())).await;
+    kept(room.store.interrupt(interruption(&first, Some("Once"))).await);
+    // The conversation goes on before the client tries again.
+    exchange(&room.store, Target::Existing(first.conversation), "Meanwhile", "Indeed").await;
+
+    let second = start(&room.store, keyed(new_conversation())).await;
+    assert_eq!((second.turn, second.attempt, second.created), (first.turn, 2, false));
+    assert_eq!(second.conversation, first.conversation);
+    assert!(second.epoch > first.epoch);
+    assert_eq!(second.message.id, first.message.id);
+    assert_eq!(second.message.status, "running");
+    assert!(second.tail.is_empty(), "the past of the turn is what came before its message");
+    let turn = room.store.turn(&ada(), first.turn).await.unwrap().unwrap();
+    assert_eq!((turn.status, turn.attempt, turn.ended_at), (TurnStatus::Running, 2, None));
+
+    kept(room.store.commit(reply(&second, "Once upon a time")).await);
+    let messages = transcript(&room.store, first.conversation).await;
+    assert_eq!(
+        seen(&messages),
+        [
+            (1, "user", "complete", "Hello"),
+            (2, "assistant", "complete", "Once upon a time"),
+            (3, "user", "complete", "Meanwhile"),
+            (4, "assistant", "complete", "Indeed"),
+        ]
+    );
+    assert_eq!(messages[2].parent, Some(messages[1].id));
+}
+
+#[tokio::test]
+async fn a_failed_turn_runs_again_and_its_message_is_not_doubled() {
+    let room = crate::open().await;
+    let first = start(&room.store, keyed(new_conversation())).await;
+    kept(room.store.fail(failure(&first)).await);
+    let second = start(&room.store, keyed(new_conversation())).await;
+    assert_eq!((second.turn, second.attempt), (first.turn, 2));
+    assert!(second.tail.is_empty());
+    kept(room.store.commit(reply(&second, "Hi")).await);
+    let messages = transcript(&room.store, first.conversation).await;
+    assert_eq!(seen(&messages), [(1, "user", "complete", "Hello"), (2, "assistant", "complete", "Hi")]);
+    let turn = room.store.turn(&ada(), first.turn).await.unwrap().unwrap();
+    assert_eq!((turn.status, turn.problem), (TurnStatus::Completed, None));
+}
+
+#[tokio::test]
+async fn a_fragment_goes_out_of_the_tail_when_its_turn_fails_in_the_end() {
+    let room = crate::open().await;
+    let first = start(&room.store, keyed(new_conversation())).await;
+    kept(room.store.interrupt(interruption(&first, Some("Once"))).await);
+    let second = start(&room.store, keyed(new_conversation())).await;
+    kept(room.store.fail(failure(&second)).await);
+    let next = start(&room.store, admission(Target::Existing(first.conversation), "Next")).await;
+    assert!(next.tail.is_empty(), "{:?}", next.tail);
+}
+
+#[tokio::test]
+async fn a_running_turn_whose_lease_ran_out_runs_again_and_its_first_runner_can_end_nothing() {
+    let room = crate::open().await;
+    let first = start(&room.store, Admission { lease: OVER, ..keyed(new_conversation()) }).await;
+    let second = start(&room.store, keyed(new_conversation())).await;
+    assert_eq!((second.turn, second.attempt), (first.turn, 2));
+    assert_eq!(room.store.commit(reply(&first, "Late")).await.unwrap(), Ending::LeaseLost);
+    assert_eq!(room.store.interrupt(interruption(&first, Some("L"))).await.unwrap(), Ending::LeaseLost);
+    assert_eq!(room.store.fail(failure(&first)).await.unwrap(), Ending::LeaseLost);
+    kept(room.store.commit(reply(&second, "In time")).await);
+    assert_eq!(contents(&transcript(&room.store, first.conversation).await), ["Hello", "In time"]);
+}
+
+#[tokio::test]
+async fn a_turn_that_would_run_again_waits_for_the_conversations_lease() {
+    let room = crate::open().await;
+    let first = start(&room.store, keyed(new_conversation())).await;
+    kept(room.store.fail(failure(&first)).await);
+    start(&room.store, admission(Target::Existing(first.conversation), "Me first")).await;
+    assert!(matches!(admit(&room.store, keyed(new_conversation())).await, Outcome::Busy { .. }));
+}
+
+#[tokio::test]
+async fn a_key_past_its_time_is_a_new_one() {
+    let room = crate::open().await;
+    let mut forgotten = keyed(new_conversation());
+    forgotten.idempotency = Some(Idempotency { ttl: OVER, ..forgotten.idempotency.unwrap() });
+    let first = start(&room.store, forgotten).await;
+    let second = start(&room.store, keyed(new_conversation())).await;
+    assert_ne!(first.turn, second.turn);
+    assert!(matches!(admit(&room.store, keyed(new_conversation())).await, Outcome::Running { .. }));
+}
+
+#[tokio::test]
+async fn only_a_turn_that_began_is_remembered() {
+    let room = crate::open().await;
+    let busy = start(&room.store, admission(new_conversation(), "Hello")).await;
+    let outcome = admit(&room.store, keyed(Target::Existing(busy.conversation))).await;
+    assert!(matches!(outcome, Outcome::Busy { .. }), "{outcome:?}");
+    kept(room.store.commit(reply(&busy, "Hi")).await);
+    let started = start(&room.store, keyed(Target::Existing(busy.conversation))).await;
+    assert_eq!(started.attempt, 1);
+}
+
+#[tokio::test]
+async fn a_key_goes_with_its_conversation() {
+    let room = crate::open().await;
+    let first = start(&room.store, keyed(new_conversation())).await;
+    assert!(room.store.delete(&ada(), first.conversation).await.unwrap());
+    let second = start(&room.store, keyed(new_conversation())).await;
+    assert_ne!(first.turn, second.turn);
+}
+
+#[tokio::test]
+async fn a_sweep_removes_keys_past_their_time_and_no_others() {
+    let room = crate::open().await;
+    let mut forgotten = keyed(new_conversation());
+    forgotten.idempotency.as_mut().unwrap().ttl = OVER;
+    forgotten.idempotency.as_mut().unwrap().key = "forgotten".into();
+    start(&room.store, forgotten).await;
+    start(&room.store, keyed(new_conversation())).await;
+    assert_eq!(room.store.sweep().await.unwrap(), 1);
+    assert_eq!(room.store.sweep().await.unwrap(), 0);
+    assert!(matches!(admit(&room.store, keyed(new_conversation())).await, Outcome::Running { .. }));
+}

@@ -1,0 +1,260 @@
+//! What plugins keep.
+
+use super::*;
+
+fn space(plugin: &str, scope: StateScope) -> StateSpace {
+    StateSpace { tenant: "default".into(), plugin: plugin.into(), scope }
+}
+
+fn mine(name: &str) -> StateKey {
+    StateKey { space: space("window", StateScope::User(ada())), key: name.into() }
+}
+
+fn set(key: StateKey, value: &str) -> StateWrite {
+    StateWrite { key, change: StateChange::Set { value: value.into(), if_version: None, ttl: None } }
+}
+
+fn set_if(key: StateKey, value: &str, version: u64) -> StateWrite {
+    StateWrite { key, change: StateChange::Set { value: value.into(), if_version: Some(version), ttl: None } }
+}
+
+fn brief(key: StateKey, value: &str) -> StateWrite {
+    StateWrite { key, change: StateChange::Set { value: value.into(), if_version: None, ttl: Some(OVER) } }
+}
+
+fn delete(key: StateKey, if_version: Option<u64>) -> StateWrite {
+    StateWrite { key, change: StateChange::Delete { if_version } }
+}
+
+fn add(key: StateKey, amount: i64) -> StateWrite {
+    StateWrite { key, change: StateChange::Add { amount } }
+}
+
+type Written = Result<Vec<StateResult>, StateConflict>;
+
+async fn write(store: &Arc<dyn Store>, write: StateWrite) -> Result<StateResult, ConflictReason> {
+    let written: Written = store.state_write(vec![write]).await.unwrap();
+    written.map(|results| results[0].clone()).map_err(|conflict| conflict.reason)
+}
+
+async fn version(store: &Arc<dyn Store>, wanted: StateWrite) -> u64 {
+    match write(store, wanted).await {
+        Ok(StateResult::Version(version)) => version,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn get(store: &Arc<dyn Store>, key: StateKey) -> Option<String> {
+    let found = store.state_get(&key).await.unwrap();
+    found.map(|found| String::from_utf8(found.value).unwrap())
+}
+
+#[tokio::test]
+async fn a_value_is_found_again_with_its_version() {
+    let room = crate::open().await;
+    assert_eq!(room.store.state_get(&mine("k")).await.unwrap(), None);
+    let version = version(&room.store, set(mine("k"), "one")).await;
+    assert!(version > 0);
+    let expected = StateValue { value: b"one".to_vec(), version };
+    assert_eq!(room.store.state_get(&mine("k")).await.unwrap(), Some(expected));
+}
+
+#[tokio::test]
+async fn no_two_spaces_share_a_key() {
+    let room = crate::open().await;
+    let id = empty(&room.store).await;
+    let other_id = empty(&room.store).await;
+    let elsewhere = StateSpace { tenant: "other".into(), ..space("window", StateScope::Shared) };
+    let spaces = [
+        space("window", StateScope::Shared),
+        space("card", StateScope::Shared),
+        space("window", StateScope::User(ada())),
+        space("window", StateScope::User(owner("eve"))),
+        space("window", StateScope::User(Owner { issuer: "other".into(), ..ada() })),
+        space("window", StateScope::Conversation(id)),
+        space("window", StateScope::Conversation(other_id)),
+        elsewhere,
+    ];
+    let key = |space: &StateSpace| StateKey { space: space.clone(), key: "k".into() };
+    for (number, space) in spaces.iter().enumerate() {
+        assert_eq!(get(&room.store, key(space)).await, None);
+        write(&room.store, set(key(space), &number.to_string())).await.unwrap();
+    }
+    for (number, space) in spaces.iter().enumerate() {
+        assert_eq!(get(&room.store, key(space)).await, Some(number.to_string()));
+        assert_eq!(room.store.state_list(space, "", None, 10).await.unwrap(), ["k"]);
+    }
+}
+
+#[tokio::test]
+async fn versions_rise_with_every_write_and_go_on_after_a_delete_and_an_end() {
+    let room = crate::open().await;
+    let first = version(&room.store, set(mine("k"), "1")).await;
+    write(&room.store, add(mine("k"), 1)).await.unwrap();
+    let second = version(&room.store, set(mine("k"), "2")).await;
+    assert!(second > first + 1, "{first}, {second}");
+    write(&room.store, delete(mine("k"), None)).await.unwrap();
+    assert_eq!(get(&room.store, mine("k")).await, None);
+    let third = version(&room.store, brief(mine("k"), "3")).await;
+    assert!(third > second);
+    room.store.sweep().await.unwrap();
+    let fourth = version(&room.store, set(mine("k"), "4")).await;
+    assert!(fourth > third);
+}
+
+#[tokio::test]
+async fn a_write_for_a_version_needs_that_version() {
+    let room = crate::open().await;
+    let first = version(&room.store, set_if(mine("k"), "one", 0)).await;
+    let refused = write(&room.store, set_if(mine("k"), "two", 0)).await;
+    assert_eq!(refused, Err(ConflictReason::Version { found: first }));
+    let second = version(&room.store, set_if(mine("k"), "two", first)).await;
+    assert_eq!(
+        write(&room.store, delete(mine("k"), Some(first))).await,
+        Err(ConflictReason::Version { found: second })
+    );
+    assert_eq!(write(&room.store, delete(mine("k"), Some(second))).await, Ok(StateResult::Deleted));
+    assert_eq!(
+        write(&room.store, delete(mine("k"), Some(second))).await,
+        Err(ConflictReason::Version { found: 0 })
+    );
+    assert_eq!(
+        write(&room.store, set_if(mine("k"), "three", second)).await,
+        Err(ConflictReason::Version { found: 0 })
+    );
+    version(&room.store, set_if(mine("k"), "three", 0)).await;
+}
+
+#[tokio::test]
+async fn deleting_what_is_absent_succeeds() {
+    let room = crate::open().await;
+    assert_eq!(write(&room.store, delete(mine("k"), None)).await, Ok(StateResult::Deleted));
+    assert_eq!(write(&room.store, delete(mine("k"), Some(0))).await, Ok(StateResult::Deleted));
+}
+
+#[tokio::test]
+async fn a_value_past_its_time_is_absent_to_every_question() {
+    let room = crate::open().await;
+    write(&room.store, brief(mine("k"), "41")).await.unwrap();
+    assert_eq!(get(&room.store, mine("k")).await, None);
+    assert!(room.store.state_list(&mine("k").space, "", None, 10).await.unwrap().is_empty());
+    assert_eq!(write(&room.store, add(mine("k"), 1)).await, Ok(StateResult::Sum(1)));
+    assert_eq!(
+        get(&room.store, mine("k")).await.as_deref(),
+        Some("1"),
+        "a new value does not inherit an old end"
+    );
+    write(&room.store, brief(mine("k"), "41")).await.unwrap();
+    version(&room.store, set_if(mine("k"), "new", 0)).await;
+    assert_eq!(get(&room.store, mine("k")).await.as_deref(), Some("new"));
+}
+
+#[tokio::test]
+async fn adding_keeps_a_time_to_live_and_setting_replaces_it() {
+    let room = crate::open().await;
+    let lasting = StateChange::Set { value: "1".into(), if_version: None, ttl: Some(LONG) };
+    write(&room.store, StateWrite { key: mine("k"), change: lasting }).await.unwrap();
+    write(&room.store, add(mine("k"), 1)).await.unwrap();
+    assert_eq!(get(&room.store, mine("k")).await.as_deref(), Some("2"));
+    write(&room.store, brief(mine("k"), "3")).await.unwrap();
+    assert_eq!(get(&room.store, mine("k")).await, None);
+}
+
+#[tokio::test]
+async fn a_sweep_removes_values_past_their_time_and_leaves_the_rest() {
+    let room = crate::open().await;
+    write(&room.store, brief(mine("old"), "x")).await.unwrap();
+    write(&room.store, set(mine("new"), "y")).await.unwrap();
+    assert_eq!(room.store.sweep().await.unwrap(), 1);
+    assert_eq!(room.store.sweep().await.unwrap(), 0);
+    assert_eq!(get(&room.store, mine("new")).await.as_deref(), Some("y"));
+}
+
+#[tokio::test]
+async fn only_decimal_integers_that_fit_are_added_to() {
+    let room = crate::open().await;
+    assert_eq!(write(&room.store, add(mine("n"), 5)).await, Ok(StateResult::Sum(5)));
+    assert_eq!(write(&room.store, add(mine("n"), -7)).await, Ok(StateResult::Sum(-2)));
+    assert_eq!(get(&room.store, mine("n")).await.as_deref(), Some("-2"));
+    write(&room.store, set(mine("n"), "two")).await.unwrap();
+    assert_eq!(write(&room.store, add(mine("n"), 1)).await, Err(ConflictReason::NotAnInteger));
+    write(&room.store, set(mine("n"), &i64::MAX.to_string())).await.unwrap();
+    assert_eq!(write(&room.store, add(mine("n"), 1)).await, Err(ConflictReason::Overflow));
+    assert_eq!(get(&room.store, mine("n")).await, Some(i64::MAX.to_string()));
+}
+
+#[tokio::test]
+async fn several_writes_happen_together_or_not_at_all() {
+    let room = crate::open().await;
+    let all = vec![set(mine("a"), "1"), add(mine("a"), 1), set(mine("b"), "x"), delete(mine("b"), None)];
+    let results = room.store.state_write(all).await.unwrap().unwrap();
+    assert_eq!(results[1..], [StateResult::Sum(2), StateResult::Version(1), StateResult::Deleted]);
+
+    let misfit = vec![set(mine("a"), "9"), set(mine("c"), "9"), set_if(mine("a"), "10", 1)];
+    let conflict = room.store.state_write(misfit).await.unwrap().unwrap_err();
+    assert_eq!((conflict.index, conflict.key.as_str()), (2, "a"));
+    assert_eq!(get(&room.store, mine("a")).await.as_deref(), Some("2"));
+    assert_eq!(get(&room.store, mine("c")).await, None);
+}
+
+#[tokio::test]
+async fn a_hundred_additions_at_once_lose_none() {
+    let room = crate::open().await;
+    let sums = futures::future::join_all((0..100).map(|_| write(&room.store, add(mine("n"), 1)))).await;
+    let mut sums: Vec<i64> = sums
+        .into_iter()
+        .map(|sum| match sum {
+            Ok(StateResult::Sum(sum)) => sum,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    sums.sort_unstable();
+    assert_eq!(sums, (1..=100).collect::<Vec<_>>());
+    assert_eq!(get(&room.store, mine("n")).await.as_deref(), Some("100"));
+}
+
+#[tokio::test]
+async fn keys_are_listed_in_byte_order_by_prefix_and_in_parts() {
+    let room = crate::open().await;
+    for name in ["b", "a/2", "a/10", "a/é", "a", "a0", "A"] {
+        write(&room.store, set(mine(name), "x")).await.unwrap();
+    }
+    let list = async |prefix: &str, after: Option<&str>, limit| {
+        room.store.state_list(&mine("").space, prefix, after, limit).await.unwrap()
+    };
+    assert_eq!(list("", None, 10).await, ["A", "a", "a/10", "a/2", "a/é", "a0", "b"]);
+    assert_eq!(list("a/", None, 10).await, ["a/10", "a/2", "a/é"]);
+    assert_eq!(list("a/", Some("a/10"), 1).await, ["a/2"]);
+    assert_eq!(list("a/", Some("b"), 10).await, [] as [&str; 0]);
+    assert_eq!(list("a/", Some("A"), 10).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_conversations_state_goes_with_it_and_can_not_come_back() {
+    let room = crate::open().await;
+    let id = empty(&room.store).await;
+    let key = || StateKey { space: space("window", StateScope::Conversation(id)), key: "k".into() };
+    write(&room.store, set(key(), "x")).await.unwrap();
+    let other_tenant =
+        StateKey { space: StateSpace { tenant: "other".into(), ..key().space }, key: "k".into() };
+    assert_eq!(get(&room.store, other_tenant.clone()).await, None);
+    assert_eq!(write(&room.store, set(other_tenant, "y")).await, Err(ConflictReason::NoConversation));
+
+    room.store.delete(&ada(), id).await.unwrap();
+    assert_eq!(get(&room.store, key()).await, None);
+    assert_eq!(write(&room.store, set(key(), "y")).await, Err(ConflictReason::NoConversation));
+    assert_eq!(write(&room.store, add(key(), 1)).await, Err(ConflictReason::NoConversation));
+    assert!(room.store.state_list(&key().space, "", None, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn keys_and_values_past_their_size_are_refused() {
+    let room = crate::open().await;
+    let long = mine(&"é".repeat(256));
+    write(&room.store, set(long, &"x".repeat(1 << 20))).await.unwrap();
+    let longer = mine(&"k".repeat(513));
+    assert!(matches!(room.store.state_write(vec![set(longer, "x")]).await, Err(StoreError::Refused(_))));
+    let larger = set(mine("k"), &"x".repeat((1 << 20) + 1));
+    assert!(matches!(room.store.state_write(vec![larger]).await, Err(StoreError::Refused(_))));
+    assert_eq!(get(&room.store, mine("k")).await, None);
+}

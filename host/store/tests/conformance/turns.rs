@@ -1,0 +1,239 @@
+//! A turn from its admission to its end, one at a time.
+
+use serde_json::json;
+
+use super::*;
+
+#[tokio::test]
+async fn an_admission_stores_the_turn_and_the_users_message_as_running() {
+    let room = crate::open().await;
+    let admission = admission(new_conversation(), "Hello");
+    let started = start(&room.store, admission.clone()).await;
+
+    assert_eq!((started.turn, started.attempt, started.created), (admission.turn, 1, true));
+    assert_eq!((started.companion.as_str(), started.last_sequence), ("elara", 0));
+    assert_eq!(started.message.id, admission.message.id);
+    assert_eq!(started.message.metadata, json!({ "of": "Hello" }));
+    assert!(started.tail.is_empty());
+
+    let turn = room.store.turn(&ada(), started.turn).await.unwrap().unwrap();
+    assert_eq!((turn.status, turn.host, turn.ended_at), (TurnStatus::Running, host(), None));
+    assert!(turn.created_at > 1_600_000_000_000, "{} is not in milliseconds", turn.created_at);
+    let messages = transcript(&room.store, started.conversation).await;
+    assert_eq!(messages, [started.message]);
+    assert_eq!(seen(&messages), [(1, "user", "running", "Hello")]);
+}
+
+#[tokio::test]
+async fn a_commit_keeps_reply_usage_and_response_and_completes_both_messages() {
+    let room = crate::open().await;
+    let started = start(&room.store, admission(new_conversation(), "Hello")).await;
+    let kept = kept(room.store.commit(reply(&started, "Hi")).await).unwrap();
+    assert_eq!(kept.parent, Some(started.message.id));
+
+    let turn = room.store.turn(&ada(), started.turn).await.unwrap().unwrap();
+    assert_eq!(turn.status, TurnStatus::Completed);
+    assert_eq!(turn.usage, Some(UsageRecord { input_tokens: 11, output_tokens: 5, cached_tokens: 3 }));
+    assert_eq!((turn.finish.as_deref(), turn.response), (Some("stop"), Some(json!({ "reply": "Hi" }))));
+    assert!(turn.ended_at >= Some(turn.created_at));
+    assert_eq!(turn.reply, Some(kept));
+    let messages = transcript(&room.store, started.conversation).await;
+    assert_eq!(seen(&messages), [(1, "user", "complete", "Hello"), (2, "assistant", "complete", "Hi")]);
+    let conversation = room.store.conversation(&ada(), started.conversation).await.unwrap().unwrap();
+    assert_eq!(conversation.messages, 2);
+}
+
+#[tokio::test]
+async fn usage_past_what_a_column_holds_is_stored_as_the_largest_it_holds() {
+    let room = crate::open().await;
+    let started = start(&room.store, admission(new_conversation(), "Hello")).await;
+    let mut commit = reply(&started, "Hi");
+    commit.usage.input_tokens = u64::MAX;
+    kept(room.store.commit(commit).await);
+    let turn = room.store.turn(&ada(), started.turn).await.unwrap().unwrap();
+    assert_eq!(turn.usage.unwrap().input_tokens, i64::MAX as u64);
+}
+
+#[tokio::test]
+async fn a_second_commit_of_the_same_epoch_answers_as_the_first_and_stores_nothing() {
+    let room = crate::open().await;
+    let started = start(&room.store, admission(new_conversation(), "Hello")).await;
+    let mut commit = reply(&started, "Hi");
+    commit.jobs.push(job("window"));
+    let first = room.store.commit(commit.clone()).await.unwrap();
+    let second = room.store.commit(commit).await.unwrap();
+    assert_eq!(first, second);
+    assert_eq!(transcript(&room.store, started.conversation).await.len(), 2);
+    assert_eq!(room.store.counts().await.unwrap().queued, 1);
+}
+
+#[tokio::test]
+async fn a_turn_that_ended_one_way_does_not_end_another() {
+    let room = crate::open().await;
+    let started = start(&room.store, admission(new_conversation(), "Hello")).await;
+    kept(room.store.interrupt(interruption(&started, Some("H"))).await);
+    assert_eq!(room.store.commit(reply(&started, "Hi")).await.unwrap(), Ending::LeaseLost);
+    assert_eq!(room.store.fail(failure(&started)).await.unwrap(), Ending::LeaseLost);
+    let repeated = kept(room.store.interrupt(interruption(&started, Some("H"))).await);
+    assert_eq!(repeated.unwrap().content, "H");
+    assert_eq!(transcript(&room.store, started.conversation).await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_interruption_keeps_what_had_been_said() {
+    let room = crate::open().await;
+    let started = start(&room.store, admission(new_conversation(), "Hello")).await;
+    let mut cut = interruption(&started, Some("Once upon"));
+    cut.jobs.push(job("window"));
+    kept(room.store.interrupt(cut).await).unwrap();
+
+    let messages = transcript(&room.store, started.conversation).await;
+    assert_eq!(
+        seen(&messages),
+        [(1, "user", "interrupted", "Hello"), (2, "assistant", "interrupted", "Once upon")]
+    );
+    let turn = room.store.turn(&ada(), started.turn).await.unwrap().unwrap();
+    assert_eq!((turn.status, turn.finish.as_deref()), (TurnStatus::Interrupted, Some("interrupted")));
+    assert_eq!(room.store.counts().await.unwrap().queued, 1);
+    // The exchange is part of the past of the next turn.
+    let next = start(&room.store, admission(Target::Existing(started.conversation), "And then?")).await;
+    assert_eq!(contents(&next.tail), ["Hello", "Once upon"]);
+}
+
+#[tokio::test]
+async fn an_interruption_before_the_first_word_keeps_no_empty_message() {
+    let room = crate::open().await;
+    for content in [None, Some("")] {
+        let started = start(&room.store, admission(new_conversation(), "Hello")).await;
+        assert_eq!(kept(room.store.interrupt(interruption(&started, content)).await), None);
+        assert_eq!(transcript(&room.store, started.conversation).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_failed_turn_stays_listed_and_out_of_every_later_tail() {
+    let room = crate::open().await;
+    let first = exchange(&room.store, new_conversation(), "One", "First").await;
+    let here = || Target::Existing(first.conversation);
+    let lost = start(&room.store, admission(here(), "Two")).await;
+    assert_eq!(kept(room.store.fail(failure(&lost)).await), None);
+
+    let turn = room.store.turn(&ada(), lost.turn).await.unwrap().unwrap();
+    assert_eq!((turn.status, turn.problem), (TurnStatus::Failed, Some(json!({ "type": "upstream" }))));
+    let messages = transcript(&room.store, first.conversation).await;
+    assert_eq!(seen(&messages)[2], (3, "user", "failed", "Two"));
+
+    let third = start(&room.store, admission(here(), "Three")).await;
+    assert_eq!(contents(&third.tail), ["One", "First"]);
+    assert_eq!((third.last_sequence, third.message.sequence), (3, 4));
+    assert_eq!(third.message.parent, Some(messages[1].id), "it follows what is told of the past");
+}
+
+#[tokio::test]
+async fn each_message_names_the_one_before_it_as_its_parent() {
+    let room = crate::open().await;
+    let first = exchange(&room.store, new_conversation(), "One", "First").await;
+    exchange(&room.store, Target::Existing(first.conversation), "Two", "Second").await;
+    let messages = transcript(&room.store, first.conversation).await;
+    assert_eq!(contents(&messages), ["One", "First", "Two", "Second"]);
+    assert_eq!(messages[0].parent, None);
+    for pair in messages.windows(2) {
+        assert_eq!(pair[1].parent, Some(pair[0].id));
+    }
+}
+
+#[tokio::test]
+async fn the_tail_is_the_newest_whole_messages_within_both_limits() {
+    let room = crate::open().await;
+    let first = exchange(&room.store, new_conversation(), "aaaa", "bbbb").await;
+    let here = || Target::Existing(first.conversation);
+    exchange(&room.store, here(), "cccc", "éé").await;
+    let cases: [(u32, usize, &[&str]); 7] = [
+        (64, 65536, &["aaaa", "bbbb", "cccc", "éé"]),
+        (3, 65536, &["bbbb", "cccc", "éé"]),
+        (64, 12, &["bbbb", "cccc", "éé"]),
+        (64, 11, &["cccc", "éé"]),
+        (64, 3, &[]),
+        (0, 65536, &[]),
+        (1, 4, &["éé"]),
+    ];
+    for (messages, bytes, expected) in cases {
+        let mut next = admission(here(), "next");
+        next.tail = TailLimit { messages, bytes };
+        let started = start(&room.store, next).await;
+        assert_eq!(contents(&started.tail), expected, "{messages} messages, {bytes} bytes");
+        assert_eq!(started.last_sequence, started.message.sequence - 1);
+        kept(room.store.fail(failure(&started)).await);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_conversation_and_another_users_are_the_same() {
+    let room = crate::open().await;
+    let mine = exchange(&room.store, new_conversation(), "One", "First").await;
+    let mut foreign = admission(Target::Existing(mine.conversation), "Mine?");
+    foreign.owner = owner("eve");
+    assert_eq!(admit(&room.store, foreign).await, Outcome::UnknownConversation);
+    let unknown = admission(Target::Existing(ConversationId::new()), "Anyone?");
+    let turn = unknown.turn;
+    assert_eq!(admit(&room.store, unknown).await, Outcome::UnknownConversation);
+    assert_eq!(room.store.turn(&ada(), turn).await.unwrap(), None, "a turn that did not begin is not stored");
+
+    for stranger in
+        [owner("eve"), Owner { tenant: "other".into(), ..ada() }, Owner { issuer: "other".into(), ..ada() }]
+    {
+        assert_eq!(room.store.turn(&stranger, mine.turn).await.unwrap(), None);
+        let mut commit = reply(&mine, "Stolen");
+        commit.owner = stranger;
+        assert_eq!(room.store.commit(commit).await.unwrap(), Ending::LeaseLost);
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_is_with_one_companion() {
+    let room = crate::open().await;
+    let first = exchange(&room.store, new_conversation(), "One", "First").await;
+    let mut next = admission(Target::Existing(first.conversation), "Two");
+    next.companion = Some("dorian".into());
+    assert_eq!(admit(&room.store, next.clone()).await, Outcome::OtherCompanion { companion: "elara".into() });
+    next.companion = Some("elara".into());
+    start(&room.store, next).await;
+}
+
+#[tokio::test]
+async fn an_admission_repeated_with_its_turn_id_starts_once() {
+    let room = crate::open().await;
+    for target in [new_conversation(), Target::Existing(empty(&room.store).await)] {
+        for key in [None, key(&TurnId::new().to_string())] {
+            let mut again = admission(target.clone(), "Hello");
+            again.idempotency = key;
+            let first = start(&room.store, again.clone()).await;
+            let second = start(&room.store, again).await;
+            assert_eq!(Started { created: first.created, ..second }, first);
+            kept(room.store.fail(failure(&first)).await);
+            let messages = transcript(&room.store, first.conversation).await;
+            assert_eq!(messages.iter().filter(|message| message.turn == Some(first.turn)).count(), 1);
+            if let Target::New { .. } = target {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_is_taken_is_refused_and_changes_nothing() {
+    let room = crate::open().await;
+    let mine = exchange(&room.store, new_conversation(), "One", "First").await;
+    let mut clash = admission(
+        Target::New { id: mine.conversation, companion: "elara".into(), title: "Mine".into() },
+        "Hello",
+    );
+    clash.owner = owner("eve");
+    assert!(matches!(room.store.admit(clash).await, Err(StoreError::Refused(_))));
+    let mut clash = admission(Target::Existing(mine.conversation), "Hello");
+    clash.message.id = mine.message.id;
+    assert!(matches!(room.store.admit(clash).await, Err(StoreError::Refused(_))));
+
+    assert_eq!(transcript(&room.store, mine.conversation).await.len(), 2);
+    start(&room.store, admission(Target::Existing(mine.conversation), "The lease is free")).await;
+}
