@@ -1,0 +1,171 @@
+//! Background work: what memories and personas are told of an exchange once it is over, at least once, in order per
+//! user and plugin.
+//!
+//! A turn leaves its jobs behind with its commit, so they are as durable as the exchange. [`Worker`] takes them one by
+//! one, runs each with the versions that are current when it starts, and gives its state writes to the store together
+//! with its completion: a job that fails half-way leaves no trace. When to try again is in `retry`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use masque_store::{Ability, JobId, JobRecord, NewJob, NewMessage, Started, Store, StoreError, UsageRecord};
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::active::{Active, Companion};
+use crate::config::Config;
+use crate::turn::redact::Redactor;
+
+mod buffer;
+mod payload;
+mod retry;
+mod run;
+
+use payload::Payload;
+
+/// Jobs that run at once: they must not crowd out turns.
+const AT_ONCE: usize = 2;
+const LEASE: Duration = Duration::from_secs(30);
+const RENEW: Duration = Duration::from_secs(10);
+/// Between two looks at a store that could not be asked.
+const STORE_AWAY: Duration = Duration::from_secs(5);
+/// The longest sleep: clocks of hosts and databases drift.
+const LONGEST: Duration = Duration::from_secs(60);
+/// What a running job may still take when the host stops. Past it the job is dropped, which undoes it.
+const LAST_CALL: Duration = Duration::from_secs(2);
+
+/// The jobs that an exchange leaves behind.
+pub(crate) fn after(
+    companion: &Companion,
+    started: &Started,
+    reply: &NewMessage,
+    usage: UsageRecord,
+    interrupted: bool,
+) -> Vec<NewJob> {
+    let memory = (&companion.memory, Ability::Observe, companion.memory.package().observes());
+    let persona = (&companion.persona, Ability::Reflect, companion.persona.package().reflects());
+    let wanted = [memory, persona].into_iter().filter(|(_, _, wanted)| *wanted);
+    wanted
+        .map(|(plugin, ability, _)| NewJob {
+            id: JobId::new(),
+            plugin: plugin.name().to_owned(),
+            ability,
+            payload: Payload::new(started, reply, usage, interrupted).to_value(),
+        })
+        .collect()
+}
+
+/// Runs jobs until the host stops.
+pub(crate) struct Worker {
+    store: Arc<dyn Store>,
+    active: Arc<Active>,
+    config: Arc<Config>,
+    redactor: Arc<Redactor>,
+    host: Uuid,
+}
+
+impl Worker {
+    /// `wake` is told whenever there may be new work. The handle resolves after `stop`, once no job runs.
+    pub(crate) fn start(
+        store: Arc<dyn Store>,
+        active: Arc<Active>,
+        config: Arc<Config>,
+        host: Uuid,
+        wake: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> JoinHandle<()> {
+        let redactor = Arc::new(Redactor::new(&config));
+        let worker = Arc::new(Self { store, active, config, redactor, host });
+        tokio::spawn(worker.work(wake, stop))
+    }
+
+    async fn work(self: Arc<Self>, wake: Arc<Notify>, stop: CancellationToken) {
+        let mut running = JoinSet::new();
+        let mut renew = tokio::time::interval(RENEW);
+        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let due = match self.fill(&mut running).await {
+                Ok(due) => due,
+                Err(error) => {
+                    tracing::warn!(%error, "background work can't be looked up");
+                    Some(STORE_AWAY)
+                }
+            };
+            let due = Instant::now() + due.unwrap_or(LONGEST).min(LONGEST);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                // A panic in a job is reported where it is joined; its lease runs out and it is tried again.
+                Some(ended) = running.join_next() => if let Err(error) = ended {
+                    tracing::error!(%error, "a background job panicked");
+                },
+                () = wake.notified() => {}
+                _ = renew.tick() => if let Err(error) = self.renew(&running).await {
+                    tracing::warn!(%error, "the leases of background jobs could not be renewed");
+                },
+                () = tokio::time::sleep_until(due) => {}
+            }
+        }
+        let finished = async { while running.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_CALL, finished).await.is_err() {
+            // Nothing of them is written before their completion; the next start takes them again.
+            running.shutdown().await;
+        }
+    }
+
+    /// Takes what is due while there is room; says when to look again.
+    async fn fill(self: &Arc<Self>, running: &mut JoinSet<()>) -> Result<Option<Duration>, StoreError> {
+        while running.len() < AT_ONCE {
+            let Some(job) = self.store.take(self.host, LEASE).await? else {
+                return self.store.next_due().await;
+            };
+            running.spawn(Arc::clone(self).run(job));
+        }
+        Ok(None)
+    }
+
+    async fn renew(&self, running: &JoinSet<()>) -> Result<(), StoreError> {
+        if running.is_empty() { Ok(()) } else { self.store.renew_jobs(self.host, LEASE).await }
+    }
+
+    /// One job from its call to its completion.
+    async fn run(self: Arc<Self>, job: JobRecord) {
+        let verdict = match self.call(&job).await {
+            run::Ended::Done(writes) => match self.store.complete(job.id, job.epoch, writes).await {
+                Ok(true) => return,
+                Ok(false) => {
+                    tracing::warn!(job = %job.id, plugin = job.plugin, "a job's lease was lost; its writes are dropped");
+                    return;
+                }
+                Err(error) => retry::verdict(job.attempt, seed(&job), error.to_string()),
+            },
+            run::Ended::Failed(error) => retry::verdict(job.attempt, seed(&job), self.redactor.clean(&error)),
+            run::Ended::Hopeless(error) => retry::Verdict::Park { error: self.redactor.clean(&error) },
+        };
+        let stored = match &verdict {
+            retry::Verdict::Retry { after, error } => {
+                tracing::warn!(job = %job.id, plugin = job.plugin, attempt = job.attempt, error, "a job failed");
+                self.store.retry(job.id, job.epoch, *after, error).await
+            }
+            retry::Verdict::Park { error } => {
+                tracing::error!(job = %job.id, plugin = job.plugin, attempt = job.attempt, error, "a job is given up");
+                self.store.park(job.id, job.epoch, error).await
+            }
+        };
+        if let Err(error) = stored {
+            // Its lease runs out, and it is taken again.
+            tracing::warn!(job = %job.id, %error, "the end of a job could not be stored");
+        }
+    }
+}
+
+/// The random half of the job's id: what spreads retries.
+fn seed(job: &JobRecord) -> u64 {
+    job.id.as_uuid().as_u64_pair().1
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! Admission: from a request to a turn that runs, or to the log of one that already did.
+//!
+//! The order matters. The active set is pinned first. Requests with one idempotency key go one after the other, so that
+//! the second finds the turn of the first instead of waiting behind it. The conversation's place comes before the
+//! host's slot, so that whoever waits for a conversation holds nothing. The store has the last word.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use masque_runtime::Plugin;
+use masque_store::{
+    Admission, ConversationId, Idempotency, MessageId, NewMessage, Outcome, Owner, Target, TurnId,
+    TurnRecord, title_of,
+};
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::log::{Log, Reader};
+use super::queue::{Busy, Place};
+use super::registry::Live;
+use super::settle::storage;
+use super::{ChatRequest, Host, contract, leases};
+use crate::active::{ActiveSet, Companion};
+use crate::problem::{Kind, Problem};
+
+/// Idempotency keys are a client's for one route.
+const ROUTE: &str = "POST /chat";
+/// How long a key is remembered.
+const KEY_TTL: Duration = Duration::from_secs(24 * 3600);
+
+/// What a turn takes along from its request.
+pub(super) struct Ticket {
+    pub(super) request: ChatRequest,
+    /// The generation that the whole turn uses.
+    pub(super) set: Arc<ActiveSet>,
+    target: Target,
+    pub(super) arrived: Instant,
+    /// Held until the turn can be found by its key.
+    pub(super) key: Option<Place<(Owner, String)>>,
+    /// Held until the turn has ended.
+    _place: Option<Place<ConversationId>>,
+    _slot: OwnedSemaphorePermit,
+}
+
+/// What waiting in line came to.
+enum Queued {
+    /// A turn may be admitted.
+    Ticket(Box<Ticket>),
+    /// The turn of this idempotency key runs.
+    Joined(Reader),
+}
+
+impl Host {
+    /// A reader of the turn that the request begins, joins or repeats.
+    pub(super) async fn admit(self: Arc<Self>, request: ChatRequest) -> Result<Reader, Problem> {
+        let ticket = match self.closing.run_until_cancelled(self.queue(request)).await {
+            Some(Ok(Queued::Ticket(ticket))) => *ticket,
+            Some(Ok(Queued::Joined(reader))) => return Ok(reader),
+            Some(Err(problem)) => return Err(problem),
+            None => return Err(Problem::from(Kind::Draining)),
+        };
+        // From here on the turn may be in the store, so it must reach its end whether or not the client waits for it.
+        let (answer, admitted) = oneshot::channel();
+        self.tasks.spawn(Arc::clone(&self).start(ticket, answer));
+        admitted.await.unwrap_or_else(|_panicked| Err(Problem::from(Kind::Internal)))
+    }
+
+    /// Waits for everything that a turn has to wait for.
+    async fn queue(&self, request: ChatRequest) -> Result<Queued, Problem> {
+        let arrived = Instant::now();
+        let set = self.active.current();
+        let busy = |_: Busy| Problem::from(Kind::ConversationBusy);
+        let key = match &request.idempotency {
+            Some(key) => {
+                let place = self.keys.enter((request.owner.clone(), key.key.clone())).await.map_err(busy)?;
+                if let Some(live) = self.registry.running(&request.owner, &key.key) {
+                    return join(&live, &key.digest).map(Queued::Joined);
+                }
+                Some(place)
+            }
+            None => None,
+        };
+        let target = self.target(&request, &set).await?;
+        let place = match request.conversation {
+            Some(id) => Some(self.conversations.enter(id).await.map_err(busy)?),
+            None => None,
+        };
+        let slot = self.slots.take().await.map_err(|Busy| Problem::from(Kind::Overloaded))?;
+        Ok(Queued::Ticket(Box::new(Ticket {
+            request,
+            set,
+            target,
+            arrived,
+            key,
+            _place: place,
+            _slot: slot,
+        })))
+    }
+
+    /// Asks the store, and runs the turn if it is to run.
+    async fn start(self: Arc<Self>, ticket: Ticket, answer: oneshot::Sender<Result<Reader, Problem>>) {
+        let admitted = match self.store.admit(self.admission(&ticket)).await {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                // Whoever asked may be gone.
+                let _ = answer.send(Err(storage(&error)));
+                return;
+            }
+        };
+        match admitted.outcome {
+            Outcome::Started(started) => self.run(ticket, started, admitted.durable, answer).await,
+            outcome => {
+                let _ = answer.send(self.not_started(&ticket.request, outcome));
+            }
+        }
+    }
+
+    fn admission(&self, ticket: &Ticket) -> Admission {
+        let request = &ticket.request;
+        Admission {
+            owner: request.owner.clone(),
+            host: self.id,
+            lease: leases::LEASE,
+            turn: TurnId::new(),
+            target: ticket.target.clone(),
+            companion: request.companion.clone(),
+            message: NewMessage {
+                id: MessageId::new(),
+                content: request.message.clone(),
+                metadata: Value::Object(request.metadata.clone()),
+            },
+            idempotency: request.idempotency.as_ref().map(|key| Idempotency {
+                route: ROUTE.into(),
+                key: key.key.clone(),
+                digest: key.digest.clone(),
+                ttl: KEY_TTL,
+            }),
+            tail: contract::TAIL,
+        }
+    }
+
+    fn not_started(&self, request: &ChatRequest, outcome: Outcome) -> Result<Reader, Problem> {
+        match outcome {
+            Outcome::Completed(record) => replay(record),
+            Outcome::Running { turn, host } => match self.registry.find(&request.owner, turn) {
+                Some(live) if host == self.id && live.log.ended().is_none() => Ok(live.log.reader(None)),
+                // It ends just now, or runs elsewhere: whoever asks again finds it done.
+                _ => Err(Problem::from(Kind::ConversationBusy)),
+            },
+            Outcome::Busy { retry_after } => {
+                Err(Problem::from(Kind::ConversationBusy).retry_after(retry_after))
+            }
+            Outcome::OtherBody => Err(Problem::from(Kind::IdempotencyMismatch)),
+            Outcome::UnknownConversation => Err(Problem::from(Kind::ConversationNotFound)),
+            Outcome::OtherCompanion { companion } => Err(Problem::new(
+                Kind::OtherCompanion,
+                format!("The conversation is with `{companion}`; leave `companion` out, or begin a new one."),
+            )),
+            // Handled where the turn is run.
+            Outcome::Started(_) => Err(Problem::from(Kind::Internal)),
+        }
+    }
+
+    /// Where the turn belongs; whatever is wrong with the names in the request shows here, before anything is stored.
+    async fn target(&self, request: &ChatRequest, set: &ActiveSet) -> Result<Target, Problem> {
+        let named = request.companion.as_deref().map(|name| find(set, name)).transpose()?;
+        let Some(id) = request.conversation else {
+            let companion = match named {
+                Some(companion) => companion,
+                None => only(set)?,
+            };
+            models(companion, request.model.as_deref())?;
+            let (companion, title) = (companion.name.clone(), title_of(&request.message));
+            return Ok(Target::New { id: ConversationId::new(), companion, title });
+        };
+        if let Some(model) = &request.model {
+            let companion = match named {
+                Some(companion) => Arc::clone(companion),
+                None => {
+                    let found =
+                        self.store.conversation(&request.owner, id).await.map_err(|error| storage(&error))?;
+                    let conversation = found.ok_or_else(|| Problem::from(Kind::ConversationNotFound))?;
+                    Arc::clone(find(set, &conversation.companion)?)
+                }
+            };
+            models(&companion, Some(model))?;
+        }
+        Ok(Target::Existing(id))
+    }
+}
+
+/// The companion of that name.
+pub(super) fn find<'a>(set: &'a ActiveSet, name: &str) -> Result<&'a Arc<Companion>, Problem> {
+    set.companions.get(name).ok_or_else(|| Problem::from(Kind::CompanionNotFound))
+}
+
+/// The companion that is meant where none is named.
+fn only(set: &ActiveSet) -> Result<&Arc<Companion>, Problem> {
+    let mut companions = set.companions.values();
+    match (companions.next(), companions.next()) {
+        (Some(companion), None) => Ok(companion),
+        (None, _) => Err(Problem::from(Kind::CompanionNotFound)),
+        (Some(_), Some(_)) => {
+            let names: Vec<_> = set.companions.keys().map(|name| format!("`{name}`")).collect();
+            Err(Problem::new(
+                Kind::CompanionNotNamed,
+                format!("Name one in `companion`: {}.", names.join(", ")),
+            ))
+        }
+    }
+}
+
+/// The models to try, in their order.
+pub(super) fn models(companion: &Companion, chosen: Option<&str>) -> Result<Vec<Arc<Plugin>>, Problem> {
+    match chosen {
+        Some(name) => match companion.models.iter().find(|model| model.name() == name) {
+            Some(model) => Ok(vec![Arc::clone(model)]),
+            None => {
+                let names: Vec<_> =
+                    companion.models.iter().map(|model| format!("`{}`", model.name())).collect();
+                let detail = format!("Leave `model` out, or choose of {}.", names.join(", "));
+                Err(Problem::new(Kind::ModelNotOffered, detail))
+            }
+        },
+        None if companion.fallback => Ok(companion.models.clone()),
+        None => Ok(companion.models.iter().take(1).cloned().collect()),
+    }
+}
+
+fn join(live: &Live, digest: &[u8]) -> Result<Reader, Problem> {
+    match &live.key {
+        Some(key) if key.digest == digest => Ok(live.log.reader(None)),
+        _ => Err(Problem::from(Kind::IdempotencyMismatch)),
+    }
+}
+
+/// A turn that was answered before, as events.
+fn replay(record: TurnRecord) -> Result<Reader, Problem> {
+    let Some(response) = record.response else { return Err(Problem::from(Kind::Internal)) };
+    let text = record.reply.map(|reply| reply.content).unwrap_or_default();
+    let log = Log::replay(record.id, record.conversation, record.companion, &text, Arc::new(response));
+    Ok(log.reader(None))
+}

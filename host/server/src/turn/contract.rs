@@ -1,0 +1,154 @@
+//! What the store keeps, in the words of the plugins' contract. Pure conversions; nothing here asks anyone.
+
+use masque_runtime::contract::{Message, Part, Property, User};
+use masque_store::{MessageRecord, Owner, TailLimit};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+/// How much of the past comes with every turn; the contract promises it to plugins.
+pub(crate) const TAIL: TailLimit = TailLimit { messages: 64, bytes: 64 << 10 };
+
+/// A stored message as plugins see it. One that was cut short says so in its metadata.
+pub(crate) fn message(record: &MessageRecord) -> Message {
+    let mut metadata = record.metadata.as_object().map(properties).unwrap_or_default();
+    if record.status == "interrupted" {
+        metadata.push(Property { name: "interrupted".into(), json: "true".into() });
+    }
+    Message {
+        id: Some(record.id.to_string()),
+        role: record.role.clone(),
+        parts: vec![Part::Text(record.content.clone())],
+        source: None,
+        cache: false,
+        metadata,
+    }
+}
+
+/// What a plugin's message says: its texts, in order.
+pub(crate) fn text(message: &Message) -> String {
+    message
+        .parts
+        .iter()
+        .filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The members of a JSON object, each as JSON text.
+pub(crate) fn properties(object: &Map<String, Value>) -> Vec<Property> {
+    object.iter().map(|(name, value)| Property { name: name.clone(), json: value.to_string() }).collect()
+}
+
+/// `wanted` over what is there already.
+pub(crate) fn override_options(options: &mut Vec<Property>, wanted: &Map<String, Value>) {
+    options.retain(|option| !wanted.contains_key(&option.name));
+    options.extend(properties(wanted));
+}
+
+/// The user as plugins know them: the same for every turn, and not the subject itself, which may be an e-mail address.
+pub(crate) fn user(owner: &Owner) -> User {
+    let mut digest = Sha256::new_with_prefix("masque user\0");
+    for part in [&owner.tenant, &owner.issuer, &owner.subject] {
+        // Lengths first: `ab` + `c` is not `a` + `bc`.
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
+    let digest = digest.finalize();
+    let id = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    User { id, name: None, locale: None, timezone: None, metadata: Vec::new() }
+}
+
+/// The newest of `messages` (oldest first) within the tail's limits; whole messages, none left out in between.
+pub(crate) fn newest(mut messages: Vec<MessageRecord>, limit: TailLimit) -> Vec<MessageRecord> {
+    let mut room = limit.bytes;
+    let kept = messages
+        .iter()
+        .rev()
+        .take(limit.messages as usize)
+        .take_while(|message| match room.checked_sub(message.content.len()) {
+            Some(left) => {
+                room = left;
+                true
+            }
+            None => false,
+        })
+        .count();
+    messages.split_off(messages.len() - kept)
+}
+
+/// The finish reasons that clients know; a model's own invention counts as an ordinary end.
+pub(crate) fn finish(reason: &str) -> &'static str {
+    match reason {
+        "length" => "length",
+        "filtered" => "filtered",
+        "tool_calls" => "tool_calls",
+        _ => "stop",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use masque_store::MessageId;
+    use serde_json::json;
+
+    use super::*;
+
+    fn owner(tenant: &str, issuer: &str, subject: &str) -> Owner {
+        Owner { tenant: tenant.into(), issuer: issuer.into(), subject: subject.into() }
+    }
+
+    fn record(content: &str) -> MessageRecord {
+        MessageRecord {
+            id: MessageId::new(),
+            turn: None,
+            parent: None,
+            sequence: 1,
+            role: "user".into(),
+            content: content.into(),
+            status: "complete".into(),
+            created_at: 0,
+            metadata: json!({}),
+        }
+    }
+
+    #[test]
+    fn a_user_is_always_the_same_and_no_one_elses_name() {
+        let ana = owner("default", "local", "ana@example.com");
+        assert_eq!(user(&ana).id, user(&ana).id);
+        assert_ne!(user(&ana).id, user(&owner("default", "loca", "lana@example.com")).id);
+        assert_ne!(user(&ana).id, user(&owner("other", "local", "ana@example.com")).id);
+        assert!(!user(&ana).id.contains("ana"));
+    }
+
+    #[test]
+    fn a_message_that_was_cut_short_says_so() {
+        let mut cut = record("Once upon");
+        assert_eq!(message(&cut).metadata, []);
+        cut.status = "interrupted".into();
+        assert_eq!(message(&cut).metadata.len(), 1);
+    }
+
+    #[test]
+    fn the_operators_options_win_over_the_personas() {
+        let mut options = vec![
+            Property { name: "temperature".into(), json: "1".into() },
+            Property { name: "stop".into(), json: "[]".into() },
+        ];
+        override_options(&mut options, json!({ "temperature": 0.2 }).as_object().unwrap());
+        let named: Vec<_> =
+            options.iter().map(|option| (option.name.as_str(), option.json.as_str())).collect();
+        assert_eq!(named, [("stop", "[]"), ("temperature", "0.2")]);
+    }
+
+    #[test]
+    fn the_tail_is_the_newest_messages_without_a_gap() {
+        let messages = vec![record("a"), record(&"b".repeat(20)), record("c"), record("d")];
+        let contents =
+            |limit| newest(messages.clone(), limit).into_iter().map(|m| m.content).collect::<Vec<_>>();
+        assert_eq!(contents(TailLimit { messages: 1, bytes: 100 }), ["d"]);
+        assert_eq!(contents(TailLimit { messages: 9, bytes: 10 }), ["c", "d"]);
+        assert_eq!(contents(TailLimit { messages: 9, bytes: 100 }).len(), 4);
+    }
+}

@@ -1,0 +1,304 @@
+//! What the host lends to one plugin's call: its own state, the past of this conversation, the companion's model. Each
+//! is bound here to an owner, a conversation and a plugin's name; whether the plugin was granted it is decided in the
+//! sandbox, before.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use masque_runtime::contract::{Delta, Failure, Finish, Message, Part, Prompt, Reply, Usage};
+use masque_runtime::{Call, CallError, Cause, History, Models, Plugin, Scope, State, StateEntry};
+use masque_store::{
+    ConversationId, MessageId, MessageRecord, Owner, StateChange, StateKey, StateResult, StateScope,
+    StateSpace, StateWrite, Store, StoreError,
+};
+
+use super::contract;
+
+/// The longest reply to a question on the side.
+const REPLY_BYTES: usize = 1 << 20;
+/// What the contract allows a page to hold.
+const PAGE: u32 = 1000;
+
+/// Lends on behalf of one turn, or of one job about a turn.
+pub(crate) struct Lender {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) owner: Owner,
+    pub(crate) conversation: ConversationId,
+    /// The past that the turn knows already.
+    pub(crate) past: Arc<Past>,
+    /// The companion's first model.
+    pub(crate) model: Option<Arc<Plugin>>,
+}
+
+/// The turn's own message and the newest before it, oldest first.
+pub(crate) struct Past {
+    pub(crate) own: MessageId,
+    pub(crate) own_sequence: i64,
+    /// Whether the turn's own message is on disk, so that the store can be asked what was before it.
+    pub(crate) stored: bool,
+    pub(crate) tail: Vec<MessageRecord>,
+}
+
+impl Lender {
+    /// What `plugin` may use until `deadline`.
+    pub(crate) fn call(self: &Arc<Self>, plugin: &Plugin, deadline: Instant) -> Call {
+        let asked = self.model.clone().map(|model| Asked { lender: Arc::clone(self), model });
+        Call { models: asked.map(|asked| Arc::new(asked) as _), ..self.without_models(plugin, deadline) }
+    }
+
+    fn without_models(self: &Arc<Self>, plugin: &Plugin, deadline: Instant) -> Call {
+        let earlier = Earlier { lender: Arc::clone(self) };
+        Call {
+            deadline,
+            state: Some(Arc::new(self.state(plugin.name()))),
+            history: Some(Arc::new(earlier)),
+            models: None,
+        }
+    }
+
+    /// The values of the plugin `name`.
+    pub(crate) fn state(&self, name: &str) -> Values {
+        Values {
+            store: Arc::clone(&self.store),
+            owner: self.owner.clone(),
+            conversation: self.conversation,
+            plugin: name.to_owned(),
+        }
+    }
+}
+
+/// A plugin's stored values, written through at once.
+pub(crate) struct Values {
+    store: Arc<dyn Store>,
+    owner: Owner,
+    conversation: ConversationId,
+    plugin: String,
+}
+
+impl Values {
+    pub(crate) fn space(&self, scope: Scope) -> StateSpace {
+        let scope = match scope {
+            Scope::Conversation => StateScope::Conversation(self.conversation),
+            Scope::User => StateScope::User(self.owner.clone()),
+            Scope::Shared => StateScope::Shared,
+        };
+        StateSpace { tenant: self.owner.tenant.clone(), plugin: self.plugin.clone(), scope }
+    }
+
+    pub(crate) fn key(&self, scope: Scope, key: &str) -> StateKey {
+        StateKey { space: self.space(scope), key: key.to_owned() }
+    }
+
+    async fn write(&self, scope: Scope, key: &str, change: StateChange) -> Result<StateResult, Failure> {
+        let write = StateWrite { key: self.key(scope, key), change };
+        match self.store.state_write(vec![write]).await.map_err(|error| store_failure(&error))? {
+            Ok(results) => results.into_iter().next().ok_or_else(|| unexpected("no result for a write")),
+            Err(conflict) => Err(Failure::new("conflict", conflict.to_string())),
+        }
+    }
+}
+
+#[async_trait]
+impl State for Values {
+    async fn get(&self, scope: Scope, key: &str) -> Result<Option<StateEntry>, Failure> {
+        let found =
+            self.store.state_get(&self.key(scope, key)).await.map_err(|error| store_failure(&error))?;
+        Ok(found.map(|found| StateEntry { value: found.value, version: found.version }))
+    }
+
+    async fn set(
+        &self,
+        scope: Scope,
+        key: &str,
+        value: Vec<u8>,
+        if_version: Option<u64>,
+        ttl: Option<Duration>,
+    ) -> Result<u64, Failure> {
+        match self.write(scope, key, StateChange::Set { value, if_version, ttl }).await? {
+            StateResult::Version(version) => Ok(version),
+            other => Err(unexpected(&format!("{other:?}"))),
+        }
+    }
+
+    async fn delete(&self, scope: Scope, key: &str, if_version: Option<u64>) -> Result<(), Failure> {
+        self.write(scope, key, StateChange::Delete { if_version }).await.map(|_deleted| ())
+    }
+
+    async fn add(&self, scope: Scope, key: &str, amount: i64) -> Result<i64, Failure> {
+        match self.write(scope, key, StateChange::Add { amount }).await? {
+            StateResult::Sum(sum) => Ok(sum),
+            other => Err(unexpected(&format!("{other:?}"))),
+        }
+    }
+
+    async fn list(
+        &self,
+        scope: Scope,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, Failure> {
+        let space = self.space(scope);
+        self.store
+            .state_list(&space, prefix, after, limit.min(PAGE))
+            .await
+            .map_err(|error| store_failure(&error))
+    }
+}
+
+/// Earlier messages of the turn's conversation.
+struct Earlier {
+    lender: Arc<Lender>,
+}
+
+#[async_trait]
+impl History for Earlier {
+    async fn page(&self, before: Option<&str>, limit: u32) -> Result<Vec<Message>, Failure> {
+        let past = &self.lender.past;
+        let limit = limit.min(PAGE) as usize;
+        let before = before.map(str::parse::<MessageId>).transpose();
+        let before = before.map_err(|_| Failure::new("invalid", "`before` is not the id of a message"))?;
+        // The tail first: the turn's own message may not have reached the disk, so the store can't be asked about it.
+        let known = match before {
+            None => Some(past.tail.as_slice()),
+            Some(id) if id == past.own => Some(past.tail.as_slice()),
+            Some(id) => {
+                past.tail.iter().position(|message| message.id == id).and_then(|at| past.tail.get(..at))
+            }
+        };
+        let (known, from) = match known {
+            Some(known) => {
+                let oldest = past.tail.first().map(|oldest| oldest.id);
+                (known, oldest.or(past.stored.then_some(past.own)))
+            }
+            None => (Default::default(), before),
+        };
+        let known = known.get(known.len().saturating_sub(limit)..).unwrap_or_default();
+        let missing = u32::try_from(limit - known.len()).unwrap_or_default();
+        let mut records = match missing {
+            0 => Vec::new(),
+            _ => self.older(from, missing).await?,
+        };
+        records.extend_from_slice(known);
+        Ok(records.iter().map(contract::message).collect())
+    }
+}
+
+impl Earlier {
+    async fn older(&self, before: Option<MessageId>, limit: u32) -> Result<Vec<MessageRecord>, Failure> {
+        let Lender { store, owner, conversation, past, .. } = &*self.lender;
+        // Without an id to start from, the turn's own message may be among the newest, and is no part of its past.
+        let own = u32::from(before.is_none());
+        let found = store.messages_before(owner, *conversation, before, limit.saturating_add(own)).await;
+        let mut records = found.map_err(|error| store_failure(&error))?;
+        records.retain(|record| record.sequence < past.own_sequence);
+        let surplus = records.len().saturating_sub(limit as usize);
+        records.drain(..surplus);
+        Ok(records)
+    }
+}
+
+/// The companion's first model, asked on the side.
+struct Asked {
+    lender: Arc<Lender>,
+    model: Arc<Plugin>,
+}
+
+#[async_trait]
+impl Models for Asked {
+    async fn ask(&self, prompt: Prompt, deadline: Instant) -> Result<Reply, Failure> {
+        // Without `models`: questions don't nest.
+        let call = self.lender.without_models(&self.model, deadline);
+        let mut deltas = self.model.generate(call, &prompt).await.map_err(inner_failure)?;
+        let mut reply = Collected::default();
+        while let Some(batch) = deltas.next().await {
+            for delta in batch.map_err(inner_failure)? {
+                if let Some(finish) = reply.take(delta)? {
+                    return Ok(reply.into_reply(finish));
+                }
+            }
+        }
+        Err(Failure::new("truncated", "the model's reply has no end"))
+    }
+}
+
+/// A reply as far as it has come.
+#[derive(Default)]
+struct Collected {
+    text: String,
+    parts: Vec<Part>,
+    usage: Option<Usage>,
+    bytes: usize,
+}
+
+impl Collected {
+    /// Takes one item in; the last one of a whole reply is given back.
+    fn take(&mut self, delta: Delta) -> Result<Option<Finish>, Failure> {
+        match delta {
+            Delta::Text(text) => {
+                self.grow(text.len())?;
+                self.text.push_str(&text);
+            }
+            Delta::ToolCall(call) => {
+                self.grow(call.arguments.len() + call.name.len() + call.id.len())?;
+                self.parts.push(Part::ToolCall(call));
+            }
+            Delta::Usage(usage) => self.usage = Some(usage),
+            Delta::Finish(finish) => return Ok(Some(finish)),
+            Delta::Failed(failure) => return Err(failure),
+            Delta::Thinking(_) | Delta::Other(_) => {}
+        }
+        Ok(None)
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<(), Failure> {
+        // An item without a byte still takes room.
+        self.bytes += bytes.max(1);
+        if self.bytes > REPLY_BYTES {
+            return Err(Failure::new("invalid", format!("the reply is longer than {REPLY_BYTES} bytes")));
+        }
+        Ok(())
+    }
+
+    fn into_reply(self, finish: Finish) -> Reply {
+        let mut parts = vec![Part::Text(self.text)];
+        parts.extend(self.parts);
+        let message = Message {
+            id: None,
+            role: "assistant".into(),
+            parts,
+            source: None,
+            cache: false,
+            metadata: Vec::new(),
+        };
+        let none = || Usage { input_tokens: 0, output_tokens: 0, cached_tokens: 0, metadata: Vec::new() };
+        Reply { message, usage: self.usage.unwrap_or_else(none), finish, metadata: Vec::new() }
+    }
+}
+
+/// A failed inner call as the asking plugin learns of it: the model's own failure, or the host's code for what
+/// happened to it, without the details that name another plugin.
+fn inner_failure(error: CallError) -> Failure {
+    match error.cause {
+        Cause::Failed(failure) => *failure,
+        _ => Failure::new(error.code(), "the companion's model could not answer"),
+    }
+}
+
+pub(crate) fn store_failure(error: &StoreError) -> Failure {
+    match error {
+        StoreError::Unavailable(_) => Failure::new("unavailable", "the host's store is not available"),
+        StoreError::Refused(reason) => Failure::new("invalid", reason.clone()),
+        StoreError::Conflict(conflict) => Failure::new("conflict", conflict.to_string()),
+        StoreError::Corrupt(_) => {
+            tracing::error!(%error, "a plugin's state can't be read");
+            Failure::new("internal", "the host could not read the value")
+        }
+    }
+}
+
+fn unexpected(what: &str) -> Failure {
+    tracing::error!(what, "the store answered a state write with something else");
+    Failure::new("internal", "the host's store gave an unexpected answer")
+}

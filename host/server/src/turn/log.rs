@@ -1,0 +1,462 @@
+//! The log of one turn's reply: what the model writes goes in at one end, and any number of readers take it out at
+//! their own pace. No reader holds the sandbox, and a slow one costs no more than the reply itself.
+//!
+//! Events are numbered from 0 without gaps and never change once a reader has seen them, so whoever comes late or
+//! comes back reads the same. Nothing is visible before [`Log::open`]: an admission that is not on disk must not be
+//! heard of. Whether a turn goes on, and what is kept of it, is decided elsewhere.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use masque_store::{ConversationId, TurnId};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::problem::Problem;
+
+/// Events that one log holds at most. Each costs some 150 bytes beside its text, and a model that writes one byte at a
+/// time would otherwise multiply the reply limit by that.
+const MAX_EVENTS: usize = 1 << 17;
+
+/// One event of a turn.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Event {
+    /// From 0, without gaps.
+    pub(crate) sequence: u64,
+    pub(crate) kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum EventKind {
+    /// Always the first. Acknowledges nothing.
+    Created { turn_id: TurnId, conversation_id: ConversationId, companion: String },
+    /// More of the reply.
+    Delta { text: String },
+    /// Last: the reply as JSON clients get it. The exchange is on disk.
+    Completed(Arc<Value>),
+    /// Last: why there is no complete reply.
+    Failed(Box<Problem>),
+}
+
+impl EventKind {
+    fn is_last(&self) -> bool {
+        matches!(self, Self::Completed(_) | Self::Failed(_))
+    }
+}
+
+/// How a turn ended, as its readers hear of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum End {
+    Completed(Arc<Value>),
+    Failed(Problem),
+}
+
+/// The reply has reached its limit; the rest of what was offered is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full {
+    /// Bytes of the text that still fitted.
+    pub(crate) written: usize,
+}
+
+/// The log of one turn.
+#[derive(Debug)]
+pub(crate) struct Log {
+    turn: TurnId,
+    limit: usize,
+    state: Mutex<State>,
+    /// Raised by every change that a reader may wait for.
+    changed: watch::Sender<()>,
+    readers: watch::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    events: Vec<Arc<Event>>,
+    bytes: usize,
+    /// Events before this one have been handed to a reader.
+    seen: usize,
+    open: bool,
+    begun: bool,
+    ended: Option<Instant>,
+}
+
+impl Log {
+    /// A log that will hold `limit` bytes of reply at most.
+    pub(crate) fn new(
+        turn: TurnId,
+        conversation: ConversationId,
+        companion: String,
+        limit: usize,
+    ) -> Arc<Self> {
+        let created = EventKind::Created { turn_id: turn, conversation_id: conversation, companion };
+        let events = vec![Arc::new(Event { sequence: 0, kind: created })];
+        Arc::new(Self {
+            turn,
+            limit,
+            state: Mutex::new(State { events, ..State::default() }),
+            changed: watch::Sender::new(()),
+            readers: watch::Sender::new(0),
+        })
+    }
+
+    /// A log that has ended already: what an answered request is replayed from.
+    pub(crate) fn replay(
+        turn: TurnId,
+        conversation: ConversationId,
+        companion: String,
+        text: &str,
+        response: Arc<Value>,
+    ) -> Arc<Self> {
+        let log = Self::new(turn, conversation, companion, usize::MAX);
+        // A log without a limit takes everything.
+        let _ = log.write(text);
+        log.end(End::Completed(response));
+        log
+    }
+
+    pub(crate) fn turn(&self) -> TurnId {
+        self.turn
+    }
+
+    /// The admission is on disk: readers may see that the turn exists.
+    pub(crate) fn open(&self) {
+        self.state().open = true;
+        self.changed.send_replace(());
+    }
+
+    /// The model gave a sign of life; from here on a failure is an event.
+    pub(crate) fn begin(&self) {
+        self.state().begun = true;
+        self.changed.send_replace(());
+    }
+
+    /// Appends to the reply. Text that no reader has taken yet grows in place: that is one event for a reader that is
+    /// slower than the model. Returns how many bytes were written: all of them.
+    pub(crate) fn write(&self, text: &str) -> Result<usize, Full> {
+        let mut state = self.state();
+        let room = self.limit.saturating_sub(state.bytes);
+        let fits = text.get(..text.floor_char_boundary(room)).unwrap_or_default();
+        let written = if state.append(fits) { fits.len() } else { 0 };
+        drop(state);
+        self.changed.send_replace(());
+        if written == text.len() { Ok(written) } else { Err(Full { written }) }
+    }
+
+    /// The last event; what comes after the first end is ignored.
+    pub(crate) fn end(&self, end: End) {
+        let mut state = self.state();
+        if state.ended.is_none() {
+            state.push(match end {
+                End::Completed(response) => EventKind::Completed(response),
+                End::Failed(problem) => EventKind::Failed(Box::new(problem)),
+            });
+            state.open = true;
+            state.ended = Some(Instant::now());
+        }
+        drop(state);
+        self.changed.send_replace(());
+    }
+
+    /// How the turn ended and when, once it has.
+    pub(crate) fn ended(&self) -> Option<(End, Instant)> {
+        let state = self.state();
+        let at = state.ended?;
+        match &state.events.last()?.kind {
+            EventKind::Completed(response) => Some((End::Completed(Arc::clone(response)), at)),
+            EventKind::Failed(problem) => Some((End::Failed((**problem).clone()), at)),
+            EventKind::Created { .. } | EventKind::Delta { .. } => None,
+        }
+    }
+
+    /// Bytes of reply that the log holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.state().bytes
+    }
+
+    /// A reader of everything after `after`; from the first event if `None`.
+    pub(crate) fn reader(self: &Arc<Self>, after: Option<u64>) -> Reader {
+        self.readers.send_modify(|readers| *readers += 1);
+        let next = after.map_or(0, |after| usize::try_from(after).unwrap_or(usize::MAX).saturating_add(1));
+        Reader { log: Arc::clone(self), changed: self.changed.subscribe(), next }
+    }
+
+    /// Resolves when the turn has had no reader for `linger`.
+    pub(crate) async fn deserted(&self, linger: Duration) {
+        let mut readers = self.readers.subscribe();
+        loop {
+            // The sender lives as long as `self`: neither wait can fail.
+            if readers.wait_for(|readers| *readers == 0).await.is_err()
+                || tokio::time::timeout(linger, readers.wait_for(|readers| *readers > 0)).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Resolves when headers may leave: at the model's first sign of life, at the end, or after `hold`, though never
+    /// before the log is open. Says how the turn ended if it did before the model had begun.
+    pub(crate) async fn headers(&self, hold: Duration) -> Option<End> {
+        let until = Instant::now() + hold;
+        let early = tokio::time::timeout_at(until, self.when(|state| state.open && state.begun)).await;
+        if early.is_err() {
+            self.when(|state| state.open).await;
+        }
+        let begun = self.state().begun;
+        if begun { None } else { self.ended().map(|(end, _)| end) }
+    }
+
+    /// Resolves with the end of the turn.
+    pub(crate) async fn finished(&self) {
+        self.when(|_| false).await;
+    }
+
+    /// Waits until `reached` holds or the log has ended.
+    async fn when(&self, reached: impl Fn(&State) -> bool) {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            {
+                let state = self.state();
+                if state.ended.is_some() || reached(&state) {
+                    return;
+                }
+            }
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// No code panics while it holds the lock; if one ever does, the state is still whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether there was room for an event.
+    fn append(&mut self, text: &str) -> bool {
+        if text.is_empty() {
+            return true;
+        }
+        if self.seen < self.events.len()
+            && let Some(Event { kind: EventKind::Delta { text: last }, .. }) =
+                self.events.last_mut().and_then(Arc::get_mut)
+        {
+            last.push_str(text);
+        } else if self.events.len() < MAX_EVENTS {
+            self.push(EventKind::Delta { text: text.to_owned() });
+        } else {
+            return false;
+        }
+        self.bytes += text.len();
+        true
+    }
+
+    fn push(&mut self, kind: EventKind) {
+        self.events.push(Arc::new(Event { sequence: self.events.len() as u64, kind }));
+    }
+}
+
+/// Reads a turn's log at its own pace. Dropping it counts as leaving.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    log: Arc<Log>,
+    changed: watch::Receiver<()>,
+    next: usize,
+}
+
+impl Reader {
+    pub(crate) fn turn(&self) -> TurnId {
+        self.log.turn
+    }
+
+    /// See [`Log::headers`].
+    pub(crate) async fn headers(&self, hold: Duration) -> Option<End> {
+        self.log.headers(hold).await
+    }
+
+    /// All events that are ready, at least one. `None` after the last.
+    pub(crate) async fn next(&mut self) -> Option<Vec<Arc<Event>>> {
+        loop {
+            self.changed.borrow_and_update();
+            {
+                let mut state = self.log.state();
+                if state.open {
+                    let ready = state.events.get(self.next..).unwrap_or_default().to_vec();
+                    if !ready.is_empty() {
+                        self.next = state.events.len();
+                        state.seen = state.seen.max(self.next);
+                        return Some(ready);
+                    }
+                    if state.events.last().is_some_and(|event| event.kind.is_last()) {
+                        return None;
+                    }
+                }
+            }
+            self.changed.changed().await.ok()?;
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.log.readers.send_modify(|readers| *readers -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(limit: usize) -> Arc<Log> {
+        Log::new(TurnId::new(), ConversationId::new(), "elara".into(), limit)
+    }
+
+    fn response() -> Arc<Value> {
+        Arc::new(serde_json::json!({ "finish": "stop" }))
+    }
+
+    async fn all(mut reader: Reader) -> Vec<Arc<Event>> {
+        let mut events = Vec::new();
+        while let Some(more) = reader.next().await {
+            events.extend(more);
+        }
+        events
+    }
+
+    fn text(events: &[Arc<Event>]) -> String {
+        events
+            .iter()
+            .filter_map(|event| match &event.kind {
+                EventKind::Delta { text } => Some(text.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_late_reader_sees_what_an_early_one_saw() {
+        let log = log(1024);
+        log.open();
+        let mut early = log.reader(None);
+        let mut seen = early.next().await.unwrap();
+        for word in ["one ", "two ", "three"] {
+            log.write(word).unwrap();
+            seen.extend(early.next().await.unwrap());
+        }
+        log.end(End::Completed(response()));
+        seen.extend(early.next().await.unwrap());
+        assert!(early.next().await.is_none());
+        assert_eq!(all(log.reader(None)).await, seen);
+        assert_eq!(seen.iter().map(|event| event.sequence).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        assert_eq!(all(log.reader(Some(2))).await, seen[3..]);
+        assert!(all(log.reader(Some(4))).await.is_empty());
+        assert!(all(log.reader(Some(u64::MAX))).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn text_that_no_one_has_read_is_one_event() {
+        let log = log(1024);
+        log.open();
+        for word in ["one ", "two ", "three"] {
+            log.write(word).unwrap();
+        }
+        let mut reader = log.reader(None);
+        let first = reader.next().await.unwrap();
+        assert_eq!(first.len(), 2);
+        log.write(" four").unwrap();
+        log.write(" five").unwrap();
+        assert_eq!(text(&first), "one two three", "what was handed out does not change");
+        assert_eq!(text(&reader.next().await.unwrap()), " four five");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_visible_before_the_log_is_open() {
+        let log = log(1024);
+        log.write("early").unwrap();
+        let mut reader = log.reader(None);
+        assert!(futures::poll!(Box::pin(reader.next())).is_pending());
+        log.open();
+        assert_eq!(reader.next().await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_reply_stops_at_its_limit_between_two_characters() {
+        let log = log(4);
+        log.open();
+        assert_eq!(log.write("abc"), Ok(3));
+        assert_eq!(log.write("é"), Err(Full { written: 0 }));
+        assert_eq!(log.write("de"), Err(Full { written: 1 }));
+        log.end(End::Completed(response()));
+        assert_eq!(text(&all(log.reader(None)).await), "abcd");
+    }
+
+    #[tokio::test]
+    async fn only_the_first_end_counts() {
+        let log = log(16);
+        log.end(End::Completed(response()));
+        log.end(End::Failed(Problem::from(crate::problem::Kind::Internal)));
+        assert_eq!(all(log.reader(None)).await.len(), 2);
+        assert!(matches!(log.ended(), Some((End::Completed(_), _))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_deserted_only_when_no_one_came_back_in_time() {
+        let log = log(16);
+        let reader = log.reader(None);
+        let mut deserted = Box::pin(log.deserted(Duration::from_secs(1)));
+        assert!(futures::poll!(&mut deserted).is_pending());
+        drop(reader);
+        assert!(futures::poll!(&mut deserted).is_pending());
+        tokio::time::advance(Duration::from_millis(900)).await;
+        let back = log.reader(None);
+        assert!(futures::poll!(&mut deserted).is_pending());
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert!(futures::poll!(&mut deserted).is_pending());
+        drop(back);
+        let began = Instant::now();
+        deserted.await;
+        assert!(began.elapsed() >= Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn headers_wait_for_the_first_sign_of_life_but_not_longer_than_the_hold() {
+        let hold = Duration::from_secs(10);
+        let quiet = log(16);
+        quiet.open();
+        let began = Instant::now();
+        assert_eq!(quiet.headers(hold).await, None);
+        assert!(began.elapsed() >= hold);
+
+        let thinking = log(16);
+        thinking.open();
+        thinking.begin();
+        let began = Instant::now();
+        assert_eq!(thinking.headers(hold).await, None);
+        assert!(began.elapsed() < hold);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn headers_never_leave_before_the_admission_is_on_disk() {
+        let log = log(16);
+        log.begin();
+        let mut headers = Box::pin(log.headers(Duration::from_secs(10)));
+        assert!(futures::poll!(&mut headers).is_pending());
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(futures::poll!(&mut headers).is_pending());
+        log.open();
+        assert_eq!(headers.await, None);
+    }
+
+    #[tokio::test]
+    async fn a_failure_before_the_first_sign_of_life_is_the_answer() {
+        let log = log(16);
+        log.open();
+        let problem = Problem::from(crate::problem::Kind::ModelUnavailable);
+        log.end(End::Failed(problem.clone()));
+        assert_eq!(log.headers(Duration::from_secs(10)).await, Some(End::Failed(problem)));
+    }
+}
