@@ -8,3 +8,6 @@ mod server;
 pub use answer::{Answer, Step};
 pub use gate::Gate;
 pub use server::{MockModel, Seen};
+
+#[cfg(test)]
+mod tests;
