@@ -8,7 +8,7 @@ use super::crash::{acknowledge, child, childs_folder, this_binary};
 #[test]
 #[ignore = "the child of the test below"]
 fn acknowledges_ten_turns() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let store: Arc<dyn Store> = SqliteStore::open(&childs_folder()).await.unwrap();
         for _ in 0..10 {
