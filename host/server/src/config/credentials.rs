@@ -16,6 +16,7 @@ use super::values::{Form, Wrong};
 
 const ORIGIN: Form = Form { what: "an origin", example: "\"https://api.openai.com\"" };
 const HEADER: Form = Form { what: "a header's name", example: "\"authorization\"" };
+const EXAMPLE_HEADER: &str = "Write for example `header = \"authorization\"`.";
 const VALUE: Form = Form { what: "a string", example: "\"Bearer ${OPENAI_API_KEY}\"" };
 const VALUE_FILE: Form = Form { what: "a path", example: "\"/run/secrets/openai\"" };
 
@@ -56,7 +57,9 @@ fn one(
     section.require("origin", ORIGIN);
     let header = section.read("header", HEADER, |given| {
         let text = given.get_ref().as_str().ok_or(Wrong::Type)?;
-        try_with("https://localhost", text, "x").map_err(|_| Wrong::Form).map(|_| text.to_owned())
+        // Not quoted: who mixes up the two lines has written the secret here.
+        let wrong = || Wrong::Other("this is no header's name".to_owned(), EXAMPLE_HEADER.to_owned());
+        try_with("https://localhost", text, "x").map_err(|_| wrong()).map(|_| text.to_owned())
     });
     section.require("header", HEADER);
     let carried = |text: String| match try_with("https://localhost", "authorization", &text) {

@@ -72,7 +72,9 @@ impl Document {
                 (format!("`{token}` is there twice"), "Keep one of the two, or put their keys together.")
             };
             let line = self.position(&span).line;
-            SyntaxError { problem: Problem::error(self.place(&span), what, remedy), line, tears }
+            let text = self.text.lines().nth(line - 1).unwrap_or_default();
+            let in_header = text.trim_start().starts_with('[');
+            SyntaxError { problem: Problem::error(self.place(&span), what, remedy), line, tears, in_header }
         });
         let errors = errors.collect();
         (table.into_inner(), errors)
@@ -99,6 +101,7 @@ pub(super) struct SyntaxError {
     pub(super) line: usize,
     /// Whether the line could not be understood, and not merely what it adds up to.
     pub(super) tears: bool,
+    pub(super) in_header: bool,
 }
 
 /// Why a file that the configuration names could not be had.

@@ -70,10 +70,15 @@ pub(super) fn wrong(error: &GrantError) -> Wrong {
         GrantError::Credential { reason, .. } => reason.clone(),
         other => other.to_string(),
     };
-    match text.split_once("; ") {
-        Some((what, remedy)) => Wrong::Other(what.to_owned(), super::report::sentence(remedy)),
-        None => Wrong::Form,
-    }
+    let (what, remedy) = text.split_once("; ").unwrap_or((&text, ""));
+    let remedy = match error {
+        GrantError::Credential { .. } => {
+            "Use https, or an address of this machine such as `http://127.0.0.1:11434`: a secret is never sent in the clear."
+                .to_owned()
+        }
+        _ => super::report::sentence(remedy),
+    };
+    Wrong::Other(what.to_owned(), remedy)
 }
 
 fn values<T>(list: Option<Found<Vec<Found<T>>>>) -> Vec<T> {

@@ -14,6 +14,7 @@ pub(super) struct Report<'d> {
     problems: RefCell<Vec<Problem>>,
     /// Lines that are not TOML. What seems wrong on them otherwise is only what the parser made of the pieces.
     torn: BTreeSet<usize>,
+    torn_header: bool,
     #[cfg(test)]
     known: RefCell<Vec<Known>>,
 }
@@ -30,11 +31,13 @@ pub(super) struct Known {
 impl<'d> Report<'d> {
     /// A report on a document whose syntax has been read.
     pub(super) fn new(document: Option<&'d Document>, syntax: Vec<SyntaxError>) -> Self {
+        let torn_header = syntax.iter().any(|error| error.tears && error.in_header);
         let torn = syntax.iter().filter(|error| error.tears).map(|error| error.line).collect();
         Self {
             document,
             problems: RefCell::new(syntax.into_iter().map(|error| error.problem).collect()),
             torn,
+            torn_header,
             #[cfg(test)]
             known: RefCell::default(),
         }
@@ -68,6 +71,11 @@ impl<'d> Report<'d> {
             Some(document) => document.place(span),
             None => Place::Builtin("configuration".to_owned()),
         }
+    }
+
+    /// Whether a table's header could not be read, so that its keys seem to belong to another table.
+    pub(super) fn is_unsure_of_tables(&self) -> bool {
+        self.torn_header
     }
 
     #[cfg(test)]

@@ -171,7 +171,7 @@ impl<'r, 'd> Section<'r, 'd> {
             match parsed {
                 Ok(value) => Some(Found { value, span: item.span() }),
                 Err(wrong) => {
-                    self.refuse(key, &item.span(), item.get_ref(), form, wrong);
+                    self.refuse_item(key, item, form, wrong);
                     None
                 }
             }
@@ -211,7 +211,7 @@ impl<'r, 'd> Section<'r, 'd> {
     pub(super) fn finish(self) {
         for (key, _) in self.table.into_iter().flatten() {
             let name: &str = key.get_ref();
-            if self.known.contains(&name) {
+            if self.known.contains(&name) || self.report.is_unsure_of_tables() {
                 continue;
             }
             let what = match self.path.as_str() {
@@ -252,21 +252,32 @@ impl<'r, 'd> Section<'r, 'd> {
     }
 
     fn refuse(&self, key: &str, span: &Range<usize>, value: &DeValue<'_>, form: Form, wrong: Wrong) {
-        let name = match self.path.as_str() {
-            "" => format!("`{key}`"),
-            path => format!("`{key}` in [{path}]"),
-        };
+        let name = self.name_of(key);
         let example = format!("Write for example `{key} = {}`.", form.example);
         let (what, remedy) = match wrong {
             Wrong::Type => (format!("{name} must be {}, not {}", form.what, values::type_of(value)), example),
-            Wrong::Form => {
-                let text = value.as_str().unwrap_or_default();
-                (format!("{name} must be {}, which \"{}\" is not", form.what, text.escape_debug()), example)
+            Wrong::Form => (format!("{name} must be {}, which {} is not", form.what, quoted(value)), example),
+            Wrong::Range(allowed) => {
+                (format!("{name} must be {allowed}"), format!("Write {} in that range.", form.what))
             }
-            Wrong::Range(allowed) => (format!("{name} must be {allowed}"), example),
             Wrong::Other(what, remedy) => (format!("{name}: {what}"), remedy),
         };
         self.report.error_at(span, what, remedy);
+    }
+
+    /// The same for one item of a list, whose form is the list's.
+    fn refuse_item(&self, key: &str, item: &Spanned<DeValue<'_>>, form: Form, wrong: Wrong) {
+        let held = match wrong {
+            Wrong::Type => values::type_of(item.get_ref()).to_owned(),
+            Wrong::Form => quoted(item.get_ref()),
+            other => return self.refuse(key, &item.span(), item.get_ref(), form, other),
+        };
+        let what = format!("{} must be {}, but holds {held}", self.name_of(key), form.what);
+        self.report.error_at(&item.span(), what, format!("Write for example `{key} = {}`.", form.example));
+    }
+
+    fn name_of(&self, key: &str) -> String {
+        if self.path.is_empty() { format!("`{key}`") } else { format!("`{key}` in [{}]", self.path) }
     }
 
     /// Tells the reference's test what the default is.
@@ -279,4 +290,8 @@ impl<'r, 'd> Section<'r, 'd> {
 
 fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+fn quoted(value: &DeValue<'_>) -> String {
+    format!("\"{}\"", value.as_str().unwrap_or_default().escape_debug())
 }

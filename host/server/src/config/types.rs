@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use masque_runtime::{Grants, SandboxConfig};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::locations::Locations;
 use crate::builtin::Builtin;
@@ -229,8 +229,7 @@ impl Default for Limits {
 }
 
 /// The name of a companion, plugin or credential: `[a-z0-9-]{1,64}`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Name(Arc<str>);
 
 impl Name {
@@ -249,6 +248,12 @@ impl FromStr for Name {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         if masque_runtime::is_name(text) { Ok(Self(text.into())) } else { Err(InvalidName) }
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
     }
 }
 

@@ -53,22 +53,24 @@ pub(super) fn size(value: &DeValue<'_>, allowed: &RangeInclusive<usize>) -> Resu
         DeValue::Integer(_) => integer(value)?,
         DeValue::String(text) => {
             let size: bytesize::ByteSize = text.parse().map_err(|_| Wrong::Form)?;
-            size.as_u64()
+            size.as_u64().into()
         }
         _ => return Err(Wrong::Type),
     };
-    within(usize::try_from(bytes).unwrap_or(usize::MAX), allowed, show_size)
+    // A negative size is as wrong as one of 0 bytes, which no bound allows.
+    within(usize::try_from(bytes.max(0)).unwrap_or(usize::MAX), allowed, show_size)
 }
 
 pub(super) fn count(value: &DeValue<'_>, allowed: &RangeInclusive<u64>) -> Result<u64, Wrong> {
-    within(integer(value)?, allowed, |number| number.to_string())
+    let allowed = i128::from(*allowed.start())..=i128::from(*allowed.end());
+    let number = within(integer(value)?, &allowed, |number| number.to_string())?;
+    u64::try_from(number).map_err(|_| Wrong::Form)
 }
 
-fn integer(value: &DeValue<'_>) -> Result<u64, Wrong> {
+fn integer(value: &DeValue<'_>) -> Result<i128, Wrong> {
     let integer = value.as_integer().ok_or(Wrong::Type)?;
-    // A sign or more digits than fit: whatever the bounds are, this is outside them.
-    Ok(u64::from_str_radix(integer.as_str(), integer.radix())
-        .unwrap_or(if integer.as_str().starts_with('-') { 0 } else { u64::MAX }))
+    // One with more digits than that is outside every bound.
+    Ok(i128::from_str_radix(integer.as_str(), integer.radix()).unwrap_or(i128::MAX))
 }
 
 fn within<T: PartialOrd + Copy>(
@@ -79,7 +81,7 @@ fn within<T: PartialOrd + Copy>(
     if allowed.contains(&value) {
         Ok(value)
     } else {
-        Err(Wrong::Range(format!("{} to {}", show(*allowed.start()), show(*allowed.end()))))
+        Err(Wrong::Range(format!("from {} to {}", show(*allowed.start()), show(*allowed.end()))))
     }
 }
 
@@ -103,7 +105,7 @@ pub(super) fn type_of(value: &DeValue<'_>) -> &'static str {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "a whole number",
         DeValue::Float(_) => "a number with a fraction",
-        DeValue::Boolean(_) => "true or false",
+        DeValue::Boolean(_) => "a boolean",
         DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
