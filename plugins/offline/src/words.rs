@@ -1,0 +1,194 @@
+//! From what somebody typed to clauses of words, and from words back to what can be said in return.
+
+/// So much of a message is looked at; the rest would only be echoed.
+const CLAUSES: usize = 40;
+const WORDS: usize = 60;
+/// An echo of more words than this is no longer an answer.
+const ECHO: usize = 18;
+
+/// A word as it is compared and as it is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Word {
+    pub(crate) plain: String,
+    pub(crate) shown: String,
+}
+
+/// The clauses of a text, each a list of words without punctuation, contractions written out.
+pub(crate) fn clauses(text: &str) -> Vec<Vec<Word>> {
+    let text = text.replace(['’', '‘', '`'], "'");
+    text.split(['.', ',', ';', '!', '?', '\n', '(', ')', '"', '“', '”', '。', '，', '！', '？'])
+        .map(|clause| clause.split_whitespace().flat_map(expand).take(WORDS).collect::<Vec<_>>())
+        .filter(|clause| !clause.is_empty())
+        .take(CLAUSES)
+        .collect()
+}
+
+fn expand(token: &str) -> Vec<Word> {
+    let token = token.trim_matches(|c: char| !c.is_alphanumeric() && c != '\'').trim_matches('\'');
+    let plain = token.to_lowercase();
+    let parts: &[&str] = match plain.as_str() {
+        "i'm" | "im" => &["I", "am"],
+        "can't" | "cannot" => &["can", "not"],
+        "won't" => &["will", "not"],
+        "let's" => &["let", "us"],
+        "gonna" => &["going", "to"],
+        "wanna" => &["want", "to"],
+        "" => return Vec::new(),
+        other => return expand_ending(token, other),
+    };
+    parts.iter().map(|part| word(part)).collect()
+}
+
+fn expand_ending(token: &str, plain: &str) -> Vec<Word> {
+    let endings =
+        [("n't", "not"), ("'re", "are"), ("'ve", "have"), ("'ll", "will"), ("'d", "would"), ("'m", "am")];
+    for (ending, full) in endings {
+        if let Some(stem) = plain.strip_suffix(ending).and_then(|stem| token.get(..stem.len())) {
+            return vec![word(stem), word(full)];
+        }
+    }
+    // "'s" is left alone elsewhere: mostly it says whose.
+    match plain {
+        "it's" | "that's" | "there's" | "what's" | "who's" | "he's" | "she's" | "where's" | "how's" => {
+            vec![word(token.trim_end_matches(['s', 'S']).trim_end_matches('\'')), word("is")]
+        }
+        _ => vec![word(token)],
+    }
+}
+
+fn word(shown: &str) -> Word {
+    Word { plain: shown.to_lowercase(), shown: shown.into() }
+}
+
+/// The words as they stand.
+pub(crate) fn say(words: &[Word]) -> String {
+    shorten(words.iter().map(|word| word.shown.clone()).collect())
+}
+
+/// The words turned round: what I say of me is what you say of you.
+pub(crate) fn reflect(words: &[Word]) -> String {
+    let mut said = Vec::with_capacity(words.len());
+    let mut before = "";
+    let mut rest = words.iter().peekable();
+    while let Some(word) = rest.next() {
+        let plain = word.plain.as_str();
+        let next = rest.peek().map(|next| next.plain.as_str()).unwrap_or_default();
+        let turned = match (plain, next) {
+            ("i", "am") | ("i", "was") => {
+                rest.next();
+                if next == "am" { "you are" } else { "you were" }
+            }
+            ("you", "are") | ("you", "were") => {
+                rest.next();
+                if next == "are" { "I am" } else { "I was" }
+            }
+            ("am", "i") => {
+                rest.next();
+                "are you"
+            }
+            ("i" | "me", _) => "you",
+            ("my", _) => "your",
+            ("mine", _) => "yours",
+            ("myself", _) => "yourself",
+            ("we" | "us", _) => "you",
+            ("our", _) => "your",
+            ("ours", _) => "yours",
+            ("your", _) => "my",
+            ("yours", _) => "mine",
+            ("yourself", _) => "myself",
+            ("you", _) if is_subject(before, next) => "I",
+            ("you", _) => "me",
+            ("am", _) => "are",
+            _ => word.shown.as_str(),
+        };
+        said.push(turned.to_string());
+        before = plain;
+    }
+    // A clause's first word was large because it came first.
+    if let (Some(first), Some(word)) = (said.first_mut(), words.first())
+        && *first == word.shown
+        && word.plain != "i"
+        && SMALL.contains(&word.plain.as_str())
+    {
+        *first = word.plain.clone();
+    }
+    shorten(said)
+}
+
+/// Words that are never names.
+const SMALL: [&str; 28] = [
+    "a", "an", "and", "at", "being", "does", "every", "for", "going", "having", "he", "her", "his", "in",
+    "is", "it", "not", "of", "on", "she", "so", "some", "that", "the", "their", "they", "this", "to",
+];
+
+fn is_subject(before: &str, next: &str) -> bool {
+    let opens = [
+        "", "that", "if", "because", "when", "and", "what", "why", "how", "can", "do", "did", "will", "think",
+    ];
+    !next.is_empty() && opens.contains(&before)
+}
+
+fn shorten(mut words: Vec<String>) -> String {
+    if words.len() > ECHO {
+        words.truncate(ECHO);
+        words.push("…".into());
+    }
+    words.join(" ").replace(" …", "…")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(text: &str) -> Vec<Word> {
+        clauses(text).into_iter().next().unwrap_or_default()
+    }
+
+    #[test]
+    fn contractions_are_written_out() {
+        let table = [
+            ("I'm tired", "I am tired"),
+            ("I’m tired", "I am tired"),
+            ("you don't", "you do not"),
+            ("Can't you", "can not you"),
+            ("we've", "we have"),
+            ("It's my mother's", "It is my mother's"),
+            ("'quoted'", "quoted"),
+            ("I'd", "I would"),
+        ];
+        for (text, wanted) in table {
+            assert_eq!(say(&first(text)), wanted);
+        }
+    }
+
+    #[test]
+    fn a_text_is_cut_into_clauses() {
+        let said: Vec<_> =
+            clauses("Hi! I am Ada, and you?  … \n你好。").iter().map(|clause| say(clause)).collect();
+        assert_eq!(said, ["Hi", "I am Ada", "and you", "你好"]);
+    }
+
+    #[test]
+    fn pronouns_are_turned_round() {
+        let table = [
+            ("I am tired of my work", "you are tired of your work"),
+            ("you are like my father", "I am like your father"),
+            ("you hate me", "I hate you"),
+            ("that you help me", "that I help you"),
+            ("talking to you", "talking to me"),
+            ("help myself", "help yourself"),
+            ("I was alone", "you were alone"),
+            ("our house is mine", "your house is yours"),
+            ("The sea", "the sea"),
+            ("Ada and the sea", "Ada and the sea"),
+        ];
+        for (text, wanted) in table {
+            assert_eq!(reflect(&first(text)), wanted);
+        }
+    }
+
+    #[test]
+    fn an_echo_is_short_however_long_the_message() {
+        assert!(reflect(&first(&"word ".repeat(20_000))).len() < 200);
+    }
+}
