@@ -1,0 +1,133 @@
+//! The whole plugin against responses as servers send them.
+
+use super::*;
+use masque_sdk::testing::{self, HttpResponse};
+use masque_sdk::{Delta, Message};
+use serde_json::Value;
+
+const HELLO: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello\"}}]}\n\n";
+const END: &str =
+    "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+
+fn events() -> HttpResponse {
+    HttpResponse::new(200).header("content-type", "text/event-stream; charset=utf-8")
+}
+
+fn answer(response: HttpResponse) -> Result<testing::Answer> {
+    answer_with(response, r#"{"model": "m", "base_url": "http://127.0.0.1:9/v1"}"#)
+}
+
+fn answer_with(response: HttpResponse, settings: &str) -> Result<testing::Answer> {
+    testing::reset();
+    testing::set_settings(settings);
+    testing::respond(response);
+    testing::answer(&testing::load::<OpenAi>().unwrap(), Prompt::new([Message::user("Hi")]))
+}
+
+#[test]
+fn a_streamed_reply_arrives_in_order_wherever_it_is_cut() {
+    let whole = format!(": ping\n\n{HELLO}{}{END}", HELLO.replace("Hello", " wörld"));
+    for size in [1, 7, 64, whole.len()] {
+        let response = whole.as_bytes().chunks(size).fold(events(), |response, chunk| response.chunk(chunk));
+        let answer = answer(response).unwrap();
+        assert_eq!((answer.text().as_str(), answer.finish()), ("Hello wörld", Some("stop")));
+    }
+}
+
+#[test]
+fn the_request_asks_for_a_stream_and_names_no_key() {
+    answer(events().chunk(HELLO).chunk(END)).unwrap();
+    let request = &testing::requests()[0];
+    assert_eq!(
+        (request.method.as_str(), request.url.as_str()),
+        ("POST", "http://127.0.0.1:9/v1/chat/completions")
+    );
+    let body: Value = serde_json::from_slice(&request.body).unwrap();
+    assert_eq!(body["stream"], true);
+    assert!(!request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")));
+}
+
+#[test]
+fn a_reply_may_come_whole() {
+    let body = r#"{"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3}}"#;
+    let response = || HttpResponse::new(200).header("content-type", "application/json").chunk(body);
+    for settings in [r#"{"model": "m", "stream": false}"#, r#"{"model": "m"}"#] {
+        let answer = answer_with(response(), settings).unwrap();
+        assert_eq!((answer.text().as_str(), answer.finish()), ("Hi", Some("stop")));
+        assert_eq!(answer.usage().map(|usage| usage.input_tokens), Some(3));
+    }
+}
+
+#[test]
+fn before_the_first_word_a_failure_is_the_calls_own() {
+    let stalled = || Error::Stalled("30 s".into());
+    let table = [
+        ("refused", HttpResponse::failing(Error::Unreachable("refused".into())), "unavailable"),
+        ("denied", HttpResponse::failing(Error::Denied("no grant".into())), "denied"),
+        ("slow", HttpResponse::failing(Error::Timeout("60 s".into())), "timeout"),
+        ("401", HttpResponse::new(401).chunk("{}"), "unauthorized"),
+        ("500", HttpResponse::new(500).chunk("oh no"), "unavailable"),
+        ("silent", events().broken(stalled()), "stalled"),
+        ("role, then silent", events().chunk(HELLO.replace("Hello", "")).broken(stalled()), "stalled"),
+        ("empty", events(), "unavailable"),
+        ("cut", events().chunk(HELLO.replace("Hello", "")), "truncated"),
+        ("html", HttpResponse::new(200).header("content-type", "text/html").chunk("<html>"), "unavailable"),
+        ("garbage", HttpResponse::new(200).chunk("what?\n\nno!\n\n"), "unavailable"),
+        ("an error", events().chunk("data: {\"error\": {\"code\": 429}}\n\n"), "rate-limited"),
+        (
+            "json error",
+            HttpResponse::new(200).header("content-type", "application/json").chunk("{\"error\": 1}"),
+            "unavailable",
+        ),
+    ];
+    for (name, response, code) in table {
+        assert_eq!(answer(response).err().map(|failure| failure.code).as_deref(), Some(code), "{name}");
+    }
+}
+
+#[test]
+fn after_the_first_word_a_failure_ends_the_reply() {
+    let table = [
+        ("stalled", events().chunk(HELLO).broken(Error::Stalled("30 s".into())), "stalled"),
+        ("cut", events().chunk(HELLO).broken(Error::Cut("reset".into())), "truncated"),
+        ("ended", events().chunk(HELLO), "truncated"),
+        (
+            "an error",
+            events().chunk(format!("{HELLO}data: {{\"error\": {{\"code\": 503}}}}\n\n")),
+            "overloaded",
+        ),
+    ];
+    for (name, response, code) in table {
+        let answer = answer(response).unwrap();
+        assert_eq!(answer.text(), "Hello", "{name}");
+        assert_eq!(answer.failure().map(|failure| failure.code.as_str()), Some(code), "{name}");
+        assert!(matches!(answer.deltas.last(), Some(Delta::Failed(_))), "{name}");
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_after_the_end_breaks_nothing() {
+    let end = END.replace("data: [DONE]\n\n", "");
+    let answer = answer(events().chunk(HELLO).chunk(end).broken(Error::Cut("reset".into()))).unwrap();
+    assert_eq!(answer.finish(), Some("stop"));
+}
+
+#[test]
+fn a_busy_endpoint_says_when_to_come_back() {
+    let failure = answer(HttpResponse::new(429).header("Retry-After", "7").chunk("{}")).unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.retry_after_ms), ("rate-limited", Some(7_000)));
+}
+
+#[test]
+fn malformed_frames_are_skipped_with_one_line_in_the_log() {
+    testing::capture_logs();
+    let answer = answer(events().chunk(format!("data: {{\n\ndata: x\n\n{HELLO}{END}"))).unwrap();
+    assert_eq!(answer.text(), "Hello");
+    assert_eq!(testing::logged().iter().filter(|line| line.message.contains("malformed")).count(), 1);
+}
+
+#[test]
+fn an_endless_line_is_refused() {
+    let long = "data: ".to_string() + &"x".repeat(2 * 1024 * 1024);
+    assert_eq!(answer(events().chunk(long)).unwrap_err().code, "unavailable");
+}
