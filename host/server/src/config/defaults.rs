@@ -1,5 +1,6 @@
-//! What is there with nothing configured: one companion that needs neither network nor key. An entry of the file with the
-//! same name takes the place of the whole entry here.
+//! What is there with nothing configured: one companion that needs neither network nor key, and the plugins it is made
+//! of. A plugin of the file with the same name takes the place of the whole entry here, and any companion of the file
+//! that of the companion.
 
 use std::collections::BTreeMap;
 

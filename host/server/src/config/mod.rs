@@ -111,6 +111,7 @@ fn read(
     let scratch = Report::new(None, Vec::new());
     let references = if report.is_torn() { &scratch } else { report };
     let known: Vec<Name> = defaults::plugins().into_keys().chain(plugins.keys().cloned()).collect();
+    let companions = references::companions(companions, &known, references);
     let named_data = flags.data.clone().or_else(|| environment.get(environment::DATA).map(PathBuf::from));
     Config {
         server,
@@ -125,8 +126,8 @@ fn read(
         },
         log,
         sandbox,
-        companions: references::companions(companions, &known, references),
-        plugins: references::plugins(plugins, &credentials, references),
+        plugins: references::plugins(plugins, &companions, &credentials, references),
+        companions,
         locations: document.map(|document| Locations::new(document, root)).unwrap_or_default(),
         file,
     }

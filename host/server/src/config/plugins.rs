@@ -14,7 +14,8 @@ use super::types::{Limits, Name, Source};
 use super::values::{Form, Wrong};
 use crate::builtin::Builtin;
 
-const SOURCE: Form = Form { what: "a built-in plugin or the path of a .wasm file", example: "\"builtin:card\"" };
+const SOURCE: Form =
+    Form { what: "a built-in plugin or the path of a .wasm file", example: "\"builtin:card\"" };
 
 /// A plugin as far as it could be read.
 #[derive(Debug)]

@@ -13,13 +13,15 @@ use crate::builtin::Builtin;
 
 type Credentials = BTreeMap<Name, Option<Arc<Credential>>>;
 
-/// The plugins of the file over those that are built in.
+/// The plugins of the file over those built-in ones that a companion names; the others need not be loaded.
 pub(super) fn plugins(
     drafts: BTreeMap<Name, plugins::Draft>,
+    companions: &BTreeMap<Name, Companion>,
     credentials: &Credentials,
     report: &Report<'_>,
 ) -> BTreeMap<Name, Plugin> {
     let mut resolved = defaults::plugins();
+    resolved.retain(|name, _| companions.values().any(|companion| companion.names(name)));
     for (name, draft) in drafts {
         let grants = resolve(&name, draft.grants, credentials, report);
         let Some(source) = draft.source else {
@@ -79,13 +81,16 @@ fn resolve(plugin: &Name, draft: grants::Draft, known: &Credentials, report: &Re
     }
 }
 
-/// The companions of the file over the one that is built in. `known` holds the names of all plugins, wrong ones included.
+/// The companions of the file, or the built-in one where it has none. `known` holds the names of all plugins, wrong ones included.
 pub(super) fn companions(
     drafts: BTreeMap<Name, companions::Draft>,
     known: &[Name],
     report: &Report<'_>,
 ) -> BTreeMap<Name, Companion> {
-    let mut resolved = defaults::companions();
+    if drafts.is_empty() {
+        return defaults::companions();
+    }
+    let mut resolved = BTreeMap::new();
     for (name, draft) in drafts {
         for (part, uses) in [
             ("persona", draft.persona.as_slice()),
@@ -101,10 +106,7 @@ pub(super) fn companions(
             }
         }
         repeated(&name, &draft.models, report);
-        match draft.finish() {
-            Some(companion) => resolved.insert(name, companion),
-            None => resolved.remove(&name),
-        };
+        resolved.extend(draft.finish().map(|companion| (name, companion)));
     }
     resolved
 }

@@ -183,6 +183,13 @@ impl Config {
     }
 }
 
+impl Companion {
+    /// Whether it is made of the plugin.
+    pub(crate) fn names(&self, plugin: &str) -> bool {
+        [&self.persona, &self.memory].into_iter().chain(&self.models).any(|name| &**name == plugin)
+    }
+}
+
 impl Plugin {
     /// The settings as a plugin is handed them.
     pub(crate) fn settings_json(&self) -> String {

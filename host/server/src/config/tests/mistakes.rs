@@ -18,7 +18,8 @@ fn every_mistake_is_told_with_its_line_and_its_remedy() {
     let blocks: Vec<&str> = include_str!("mistakes.txt").split("\n\n").skip(1).collect();
     for block in &blocks {
         let (title, rest) = block.split_once('\n').unwrap();
-        let file: String = rest.lines().filter(|line| !line.starts_with("=> ")).map(|line| format!("{line}\n")).collect();
+        let file: String =
+            rest.lines().filter(|line| !line.starts_with("=> ")).map(|line| format!("{line}\n")).collect();
         let expected: Vec<_> = rest.lines().filter_map(|line| line.strip_prefix("=> ")).collect();
         let loaded = folder(&file).load(&Flags::default(), &[]);
         assert!(loaded.is_err(), "{title} was taken");

@@ -39,7 +39,6 @@ pub(super) fn environment(variables: &[(&str, &str)]) -> Environment {
     Environment::from_pairs(variables.iter().map(|(name, value)| (name.into(), value.into())))
 }
 
-
 pub(super) fn lines_of(loaded: Result<Loaded, Problems>) -> Vec<String> {
     let problems = match loaded {
         Ok(loaded) => loaded.warnings,

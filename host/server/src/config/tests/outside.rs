@@ -22,12 +22,16 @@ fn a_variable_that_asks_for_what_is_not_there_is_refused_and_never_ignored() {
         ),
         (
             &[("ENVIRONMENT", "qa")],
-            &["ENVIRONMENT: `qa` is not an environment. It is `development`, `test`, `staging` or `production`."],
+            &[
+                "ENVIRONMENT: `qa` is not an environment. It is `development`, `test`, `staging` or `production`.",
+            ],
         ),
         (
             &[("REQUIRE_AUTHENTICATION", "true"), ("JWT_SECRET_KEY", "hunter2")],
-            &["REQUIRE_AUTHENTICATION: this version has no accounts and no tokens yet, so it can't require them. \
-               Unset it, and let only this machine reach the host."],
+            &[
+                "REQUIRE_AUTHENTICATION: this version has no accounts and no tokens yet, so it can't require them. \
+               Unset it, and let only this machine reach the host.",
+            ],
         ),
         (
             &[("REQUIRE_AUTHENTICATION", "maybe")],
@@ -40,8 +44,10 @@ fn a_variable_that_asks_for_what_is_not_there_is_refused_and_never_ignored() {
         ),
         (
             &[("DATABASE_URL", "postgres://me:hunter2@db/masque")],
-            &["DATABASE_URL: this version can't use Postgres yet; it keeps its state in SQLite, in the data folder. \
-               Unset it."],
+            &[
+                "DATABASE_URL: this version can't use Postgres yet; it keeps its state in SQLite, in the data folder. \
+               Unset it.",
+            ],
         ),
         (
             &[("DATABASE_URL", "sqlite:///x")],
@@ -62,7 +68,9 @@ fn a_variable_that_asks_for_what_is_not_there_is_refused_and_never_ignored() {
         ),
         (
             &[("MASQUE_LISTEN", "everywhere")],
-            &["MASQUE_LISTEN: \"everywhere\" is not an address with a port. Write for example `127.0.0.1:8000`."],
+            &[
+                "MASQUE_LISTEN: \"everywhere\" is not an address with a port. Write for example `127.0.0.1:8000`.",
+            ],
         ),
         (
             &[("MASQUE_CONFIG", "none.toml")],
@@ -101,7 +109,8 @@ fn a_variable_that_changes_nothing_is_taken() {
 
 #[test]
 fn a_key_without_tokens_and_a_mistyped_variable_are_warned_of() {
-    let loaded = Folder::new().load(&Flags::default(), &[("JWT_SECRET_KEY", "hunter2"), ("MASQUE_LISTN", "x")]);
+    let loaded =
+        Folder::new().load(&Flags::default(), &[("JWT_SECRET_KEY", "hunter2"), ("MASQUE_LISTN", "x")]);
     assert!(loaded.is_ok());
     assert_eq!(
         lines_of(loaded),
@@ -117,9 +126,14 @@ fn a_key_without_tokens_and_a_mistyped_variable_are_warned_of() {
 fn a_file_that_is_no_configuration_is_refused() {
     let flags = Flags { config: Some("it.toml".into()), ..Flags::default() };
     let rows: [(Folder, &str); 4] = [
-        (Folder::new(), "--config: there is no file it.toml. Name a configuration file that exists, or none."),
         (
-            Folder::new().with("it.toml", "[turn]\nwait = \"caf\u{e9}").with("it.toml", b"[turn]\nwait = \"caf\xe9"),
+            Folder::new(),
+            "--config: there is no file it.toml. Name a configuration file that exists, or none.",
+        ),
+        (
+            Folder::new()
+                .with("it.toml", "[turn]\nwait = \"caf\u{e9}")
+                .with("it.toml", b"[turn]\nwait = \"caf\xe9"),
             "it.toml:2:12: the file is not UTF-8 from here on. Save it as UTF-8.",
         ),
         (

@@ -148,10 +148,8 @@ fn a_digest_tells_configurations_apart_but_not_secrets() {
 #[test]
 fn a_mistake_that_shows_later_is_placed_in_the_file() {
     let locations = example().locations;
-    let at = |line, column| Place::File {
-        path: "masque.toml".into(),
-        position: Some(Position { line, column }),
-    };
+    let at =
+        |line, column| Place::File { path: "masque.toml".into(), position: Some(Position { line, column }) };
     for (place, expected) in [
         (locations.setting("elara", "/card"), at(11, 14)),
         (locations.setting("elara", "/card/name/first"), at(11, 14)),
@@ -168,11 +166,23 @@ fn a_mistake_that_shows_later_is_placed_in_the_file() {
 }
 
 #[test]
-fn an_entry_of_the_file_takes_the_whole_place_of_the_built_in_one() {
+fn a_plugin_of_the_file_takes_the_whole_place_of_the_built_in_one() {
     let folder = Folder::new().with("masque.toml", "[plugins.window]\nsource = \"builtin:window\"\n");
     let config = folder.load(&Flags::default(), &[]).unwrap().config;
     assert!(!config.plugins.get("window").unwrap().grants.history);
-    assert!(config.plugins.contains_key("offline"));
+    assert_eq!(config.plugins.len(), 3);
+}
+
+#[test]
+fn a_companion_of_the_file_is_there_alone_with_the_built_in_plugins_that_it_names() {
+    let folder = Folder::new()
+        .with("masque.toml", "[companions.mia]\npersona = \"mia\"\nmodels = [\"offline\"]\n[plugins.mia]\nsource = \"builtin:card\"\n");
+    let config = folder.load(&Flags::default(), &[]).unwrap().config;
+    assert_eq!(config.companions.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["mia"]);
+    assert_eq!(
+        config.plugins.keys().map(|name| name.as_str()).collect::<Vec<_>>(),
+        ["mia", "offline", "window"]
+    );
 }
 
 #[test]
