@@ -62,10 +62,13 @@ pub(super) async fn send(request: Request) -> Result<Response, Error> {
     Ok(Response { status, headers, body })
 }
 
+/// What only shows once the stream has ended: whether that was the body's end.
+type Ending = FutureReader<Result<Option<Trailers>, ErrorCode>>;
+
 /// A body on its way in.
 pub(super) struct Incoming {
     /// Gone at the body's end.
-    stream: Option<(StreamReader<u8>, FutureReader<Result<Option<Trailers>, ErrorCode>>)>,
+    stream: Option<(StreamReader<u8>, Ending)>,
     /// Dropping it tells the host that the body has been handled.
     _result: FutureWriter<Result<(), ErrorCode>>,
 }
