@@ -22,6 +22,19 @@ use wasip3::wit_bindgen::StreamReader;
 /// The kinds are `persona` (with `greeter` and `reflector`), `memory` (with `observer`) and `model`. `state_version` is
 /// the layout of what the plugin stores, 0 by default; raise it when an older version could not read it.
 ///
+/// What does not go together is refused while compiling:
+///
+/// ```compile_fail
+/// # use masque_sdk::{Memory, Recollection, Result, Turn};
+/// # #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// # struct Diary {}
+/// # impl Memory for Diary {
+/// #     async fn recall(&self, _: Turn, _: u32) -> Result<Recollection> { Ok(Recollection::default()) }
+/// # }
+/// masque_sdk::export!(Diary: memory, greeter);
+/// # fn main() {}
+/// ```
+///
 /// Name and version are the crate's. On other targets than WebAssembly nothing is exported, so that the crate's logic
 /// can be tested where it is written.
 #[macro_export]

@@ -129,3 +129,61 @@ impl ReplyWriter {
         self.sink
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    /// Lets a task write as `act` says and end as it returns; what the waiting call gets, and what the host reads.
+    fn written(
+        act: impl AsyncFnOnce(&mut ReplyWriter) -> Result<Finish>,
+    ) -> (Option<Result<()>>, Vec<Delta>) {
+        let (begin, mut begun) = oneshot::channel();
+        let mut reply = ReplyWriter::new(Vec::new(), begin);
+        let reply = testing::run(async {
+            let outcome = act(&mut reply).await;
+            reply.end(outcome).await
+        });
+        (begun.try_recv().ok().flatten(), reply.into_sink())
+    }
+
+    fn text(text: &str) -> Delta {
+        Delta::Text(text.into())
+    }
+
+    #[test]
+    fn a_failure_before_anything_was_written_is_the_calls_own() {
+        let (begun, read) = written(async |_| Err(Failure::unauthorized("no key")));
+        assert_eq!(begun, Some(Err(Failure::unauthorized("no key"))));
+        assert_eq!(read, []);
+    }
+
+    #[test]
+    fn a_failure_afterwards_ends_the_reply() {
+        let (begun, read) = written(async |reply| {
+            reply.text("so").await?;
+            Err(Failure::stalled("30 s"))
+        });
+        assert_eq!(begun, Some(Ok(())));
+        assert_eq!(read, [text("so"), Delta::Failed(Failure::stalled("30 s"))]);
+    }
+
+    #[test]
+    fn what_was_queued_is_written_before_the_end_however_it_ends() {
+        let (begun, read) = written(async |reply| {
+            reply.push(text("so"));
+            assert!(!reply.has_begun());
+            Err(Failure::truncated("cut"))
+        });
+        assert_eq!(begun, Some(Ok(())));
+        assert_eq!(read, [text("so"), Delta::Failed(Failure::truncated("cut"))]);
+    }
+
+    #[test]
+    fn a_reply_without_a_word_begins_with_its_end() {
+        let (begun, read) = written(async |_| Ok(Finish::stop()));
+        assert_eq!(begun, Some(Ok(())));
+        assert_eq!(read, [Delta::Finish(Finish::stop())]);
+    }
+}

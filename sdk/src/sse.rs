@@ -180,11 +180,13 @@ fn split_line(bytes: &[u8]) -> Option<(&[u8], u8, &[u8])> {
 pub struct Events {
     response: Response,
     parser: Parser,
+    /// What made the stream unusable, told after the events that were complete before it.
+    broken: Option<TooLong>,
 }
 
 impl Events {
     pub(crate) fn new(response: Response) -> Self {
-        Self { response, parser: Parser::default() }
+        Self { response, parser: Parser::default(), broken: None }
     }
 
     /// The events that have arrived together, at least one; nothing at the end of the stream. An event that the stream
@@ -194,13 +196,15 @@ impl Events {
     /// Whatever ends the body early, and [`Error::TooLarge`].
     pub async fn arrived(&mut self) -> Result<Option<Vec<Event>>, Error> {
         loop {
+            if let Some(error) = self.broken {
+                return Err(Error::TooLarge(error.to_string()));
+            }
             let Some(chunk) = self.response.chunk().await? else { return Ok(None) };
-            let read = self.parser.push(&chunk);
+            self.broken = self.parser.push(&chunk).err();
             let events: Vec<_> = std::iter::from_fn(|| self.parser.next_event()).collect();
             if !events.is_empty() {
                 return Ok(Some(events));
             }
-            read.map_err(|error| Error::TooLarge(error.to_string()))?;
         }
     }
 }
@@ -310,5 +314,24 @@ mod tests {
         let mut parser = Parser::with_limit(16);
         let endless = std::iter::repeat_n(b"data: abc\n", 100).find_map(|line| parser.push(line).err());
         assert_eq!(endless, Some(TooLong::Event(16)));
+    }
+
+    #[test]
+    fn what_arrived_together_comes_together_and_before_what_broke_the_stream() {
+        use crate::http::Request;
+        use crate::testing::{self, HttpResponse};
+
+        let long = vec![b'x'; 2 * 1024 * 1024];
+        testing::reset();
+        testing::respond(
+            HttpResponse::new(200)
+                .chunk("data: a\n\nda")
+                .chunk([b"ta: b\n\ndata: c\n\n", &long[..]].concat()),
+        );
+        let mut events = testing::run(Request::get("http://e.org").send()).unwrap().events();
+        let mut next = || testing::run(events.arrived()).map(|arrived| arrived.map(|events| events.len()));
+        assert_eq!(next(), Ok(Some(1)));
+        assert_eq!(next(), Ok(Some(2)));
+        assert!(matches!(next(), Err(Error::TooLarge(_))));
     }
 }
