@@ -207,7 +207,7 @@ pub struct Started {
     pub created: bool,
     /// The user's message; that of the first attempt when the turn is run again.
     pub message: MessageRecord,
-    /// The highest sequence in the conversation before this admission, 0 if it was empty.
+    /// The sequence before the user's message, 0 if there was none: a copy of the past that ends with it is current.
     pub last_sequence: i64,
     /// The newest messages before the user's, oldest first, without those of failed turns.
     pub tail: Vec<MessageRecord>,

@@ -6,7 +6,6 @@ use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
 use super::SqliteStore;
-use super::admission::insert_message;
 use super::fault::Fault;
 use super::jobs;
 use super::rows::{message, message_columns, now};
@@ -228,18 +227,21 @@ impl Operation for Create {
         .await?;
         let record = record(&row)?;
         if let Some(greeting) = new.greeting {
-            let greeting = MessageRecord {
-                id: greeting.id,
-                turn: None,
-                parent: None,
-                sequence: 1,
-                role: "assistant".to_owned(),
-                content: greeting.content,
-                status: "complete".to_owned(),
-                created_at: record.created_at,
-                metadata: greeting.metadata,
-            };
-            insert_message(connection, &owner, new.id, &greeting).await?;
+            sqlx::query(
+                "INSERT INTO messages (id, conversation, tenant, issuer, subject, sequence, role, content, status,
+                                       metadata, created_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 1, 'assistant', ?6, 'complete', ?7, ?8)",
+            )
+            .bind(greeting.id.as_uuid())
+            .bind(new.id.as_uuid())
+            .bind(&owner.tenant)
+            .bind(&owner.issuer)
+            .bind(&owner.subject)
+            .bind(&greeting.content)
+            .bind(greeting.metadata.to_string())
+            .bind(record.created_at)
+            .execute(connection)
+            .await?;
         }
         Ok(Verdict::Keep(record))
     }

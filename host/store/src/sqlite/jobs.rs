@@ -50,33 +50,38 @@ impl Jobs for SqliteStore {
     }
 }
 
-/// Puts a job at the end of its line.
-pub(super) async fn enqueue(
-    connection: &mut SqliteConnection,
-    owner: &Owner,
-    conversation: ConversationId,
-    turn: TurnId,
-    job: &NewJob,
-) -> Result<(), Fault> {
-    sqlx::query(concat!(
-        "INSERT INTO jobs (id, tenant, issuer, subject, conversation, turn, plugin, ability, payload, status, created_at,
-                           due_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'queued', ", now!(), ",
-                 iif(EXISTS (SELECT 1 FROM jobs WHERE tenant = ?2 AND issuer = ?3 AND subject = ?4 AND plugin = ?7
-                                AND status <> 'parked'), NULL, ", now!(), "))"
-    ))
-    .bind(job.id.as_uuid())
-    .bind(&owner.tenant)
-    .bind(&owner.issuer)
-    .bind(&owner.subject)
-    .bind(conversation.as_uuid())
-    .bind(turn.as_uuid())
-    .bind(&job.plugin)
-    .bind(word(job.ability))
-    .bind(job.payload.to_string())
-    .execute(connection)
-    .await?;
-    Ok(())
+/// Statements that put jobs at the end of their lines, from [`jobs_text`], and make those due that stand first there.
+/// The arguments: turn, conversation, tenant, issuer, subject, the time, the jobs.
+macro_rules! enqueue {
+    ($turn:literal, $conversation:literal, $tenant:literal, $issuer:literal, $subject:literal, $now:literal, $jobs:literal) => {
+        concat!(
+            "INSERT INTO jobs (id, tenant, issuer, subject, conversation, turn, plugin, ability, payload, status, created_at)
+             SELECT unhex(value ->> 'id'), ", $tenant, ", ", $issuer, ", ", $subject, ", ", $conversation, ", ", $turn, ",
+                    value ->> 'plugin', value ->> 'ability', value ->> 'payload', 'queued', ", $now, "
+               FROM json_each(", $jobs, ") ORDER BY key;
+             UPDATE jobs SET due_at = ", $now, "
+              WHERE due_at IS NULL
+                AND number IN (SELECT (SELECT min(j.number) FROM jobs j
+                                        WHERE j.tenant = ", $tenant, " AND j.issuer = ", $issuer, "
+                                          AND j.subject = ", $subject, " AND j.plugin = value ->> 'plugin'
+                                          AND j.status <> 'parked')
+                                 FROM json_each(", $jobs, "));"
+        )
+    };
+}
+pub(super) use enqueue;
+
+/// Jobs as one argument of a statement.
+pub(super) fn jobs_text(jobs: &[NewJob]) -> String {
+    let jobs = jobs.iter().map(|job| {
+        serde_json::json!({
+            "id": job.id.as_uuid().simple().to_string(),
+            "plugin": job.plugin,
+            "ability": word(job.ability),
+            "payload": job.payload.to_string(),
+        })
+    });
+    serde_json::Value::from_iter(jobs).to_string()
 }
 
 /// Makes the first job of a line due, if the one before it is gone.

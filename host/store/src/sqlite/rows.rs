@@ -1,4 +1,9 @@
 //! Rows into records and values into columns: the one place that knows in which order a message's columns are read.
+//!
+//! Where one operation needs several statements they are joined into one text and share its arguments, numbered `$1`
+//! and on: each trip to the connection's thread and back costs 30 to 80 µs, more than most statements. (Not `?1`: sqlx
+//! counts the numbers that a statement leaves out as arguments of their own.) Such a text is run by `fetch_all`, since a
+//! fetch of one row would end with the first.
 
 use std::time::Duration;
 

@@ -170,9 +170,13 @@ impl Hand {
             if result.is_ok() && batch.len() < BATCH {
                 next = operations.try_recv().ok();
             }
+            if result.is_ok() && next.is_some() {
+                result = execute(connection, "RELEASE operation; SAVEPOINT operation").await;
+            }
         }
+        batch.extend(next);
         if result.is_ok() {
-            result = execute(connection, "COMMIT").await;
+            result = execute(connection, "RELEASE operation; COMMIT").await;
         }
         if let Err(fault) = result {
             self.abandon().await;
@@ -187,7 +191,7 @@ impl Hand {
             None => self.options.connect().await?,
         };
         let connection = self.connection.insert(connection);
-        execute(connection, "BEGIN IMMEDIATE").await?;
+        execute(connection, "BEGIN IMMEDIATE; SAVEPOINT operation").await?;
         Ok(connection)
     }
 
@@ -214,6 +218,7 @@ fn unavailable(fault: Fault) -> StoreError {
     }
 }
 
+/// Statements joined by semicolons go to SQLite's thread and back together: that way costs more than they do.
 async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), Fault> {
     sqlx::query(sql).execute(connection).await?;
     Ok(())
@@ -222,7 +227,7 @@ async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result
 /// An operation in the queue, whatever it answers.
 #[async_trait]
 trait Queued: Send {
-    /// Runs it in a savepoint and tells its answer. An error means that the whole transaction is lost.
+    /// Runs it in the savepoint that is open for it and tells its answer. An error means that the whole transaction is lost.
     async fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), Fault>;
 
     /// Tells it how its transaction ended.
@@ -239,20 +244,16 @@ struct Slot<O: Operation> {
 impl<O: Operation> Queued for Slot<O> {
     async fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), Fault> {
         let Some(operation) = self.operation.take() else { return Ok(()) };
-        execute(connection, "SAVEPOINT operation").await?;
         let answer = match operation.run(connection).await {
-            Ok(Verdict::Keep(answer)) => {
-                execute(connection, "RELEASE operation").await?;
-                Ok(answer)
-            }
+            Ok(Verdict::Keep(answer)) => Ok(answer),
             Ok(Verdict::Undo(answer)) => {
-                execute(connection, "ROLLBACK TO operation; RELEASE operation").await?;
+                execute(connection, "ROLLBACK TO operation").await?;
                 Ok(answer)
             }
             Err(fault) => {
                 // On a full disk SQLite may have rolled back everything, this savepoint included; then the reason is
                 // what the operation met and not that its savepoint is gone.
-                if execute(connection, "ROLLBACK TO operation; RELEASE operation").await.is_err() {
+                if execute(connection, "ROLLBACK TO operation").await.is_err() {
                     return Err(fault);
                 }
                 Err(fault.into())
