@@ -1,6 +1,6 @@
 //! The conversation: which rule takes what was said, and what is said in return. Pure, and the same each time.
 
-use crate::script::{EARLIER, OTHERWISE, OWN, RULES, SILENCE};
+use crate::script::{EARLIER, NOT_OWNED, OTHERWISE, OWN, RULES, SILENCE};
 use crate::words::{Word, clauses, reflect, say};
 
 /// Answers the last of what the user said, oldest first.
@@ -32,9 +32,12 @@ pub(crate) fn answer(said: &[String]) -> String {
 /// What the user called "my" earlier, the newest first.
 fn mentioned(earlier: &[String]) -> Vec<Vec<Word>> {
     let texts = earlier.iter().rev().flat_map(|text| clauses(text));
-    texts
-        .filter_map(|clause| matched(OWN, &clause).and_then(|parts| parts.get(1).map(|own| own.to_vec())))
-        .collect()
+    let named = |words: &[Word]| -> Vec<Word> {
+        words.iter().take_while(|word| !NOT_OWNED.contains(&word.plain.as_str())).take(4).cloned().collect()
+    };
+    let own =
+        texts.filter_map(|clause| matched(OWN, &clause).and_then(|parts| parts.get(1).map(|own| named(own))));
+    own.filter(|own| !own.is_empty()).collect()
 }
 
 fn choose(replies: &'static [&'static str], turn: usize) -> &'static str {
@@ -136,7 +139,7 @@ mod tests {
     #[test]
     fn what_was_mentioned_earlier_comes_up_again() {
         assert_eq!(
-            talk(&["Grey skies", "It is about my old violin", "Grey skies"]),
+            talk(&["Grey skies", "It is about my old violin that broke", "Grey skies"]),
             "I keep thinking of your old violin. What more is there to say about it?".to_string().as_str()
         );
     }

@@ -120,7 +120,7 @@ pub(crate) const RULES: &[Rule] = &[
     ),
     rule(
         12,
-        "* i want|need|wish|like|miss +",
+        "* i want|need|wish|like +",
         &["What would {2} give you?", "Why {2}, of all things?", "How long have you thought about {2}?"],
     ),
     rule(
@@ -175,7 +175,7 @@ pub(crate) const RULES: &[Rule] = &[
     ),
     rule(9, "* i was +", &["What was it like, being {2}?", "Are you still {2}, a little?"]),
     rule(9, "* i have to +", &["Who says that you have to {2}?", "And if you didn't {2}?"]),
-    rule(8, "* i have been +", &["What made you begin?", "How does it feel, {2}?"]),
+    rule(8, "* i have been +", &["Since when have you been {2}?", "What is it like, {2}?"]),
     rule(8, "* i had|have|got +", &["Tell me about {2}.", "What does it mean to you to have {2}?"]),
     rule(
         8,
@@ -216,13 +216,28 @@ pub(crate) const RULES: &[Rule] = &[
     rule(7, "* you are +", &["What makes you think that I am {2}?", "Is it a good thing, to be {2}?"]),
     rule(6, "* you * me *", &["Why do you think I {2} you?", "Would you like it otherwise?"]),
     rule(
+        13,
+        "* i need|want help|advice *",
+        &["Where does it pinch most?", "What have you tried so far, and what came of it?"],
+    ),
+    rule(12, "* i miss|missed +", &["What do you miss most about {2}?", "When were you last close to {2}?"]),
+    rule(
+        8,
+        "* tell|write|explain|give|show me +",
+        &[
+            "That takes a real model, which I'm not. What do you want it for?",
+            "I only know what you tell me. What would you want to hear?",
+        ],
+    ),
+    rule(3, "nothing *", &["Nothing at all?", "Nothing is a start. What was there before it?"]),
+    rule(
         6,
         "* everybody|everyone|nobody|always|never *",
         &["Can you think of an exception?", "Of whom, or of when, are you thinking in particular?"],
     ),
     rule(6, "* sorry *", &["No need to be. What happened?", "Let it be. Go on."]),
     rule(6, "* thank|thanks *", &["You're welcome. Shall we go on?", "With pleasure. What else is there?"]),
-    rule(6, "* bye|goodbye *", &["Goodbye. I liked listening to you.", "Until next time, then. Take care."]),
+    rule(7, "* bye|goodbye *", &["Goodbye. I liked listening to you.", "Until next time, then. Take care."]),
     rule(6, "good night *", &["Good night. Sleep well, and tell me the rest tomorrow."]),
     rule(
         5,
@@ -272,8 +287,15 @@ pub(crate) const EARLIER: &[&str] = &[
 /// For a message without a single word.
 pub(crate) const SILENCE: &[&str] = &["Take your time.", "I'm still here. What are you thinking of?"];
 
-/// Where something of the user's own is mentioned; the second `+` is what.
+/// Where something of the user's own is mentioned; the `+` begins with what.
 pub(crate) const OWN: &str = "* my +";
+
+/// What is mentioned ends before these: "my old violin is broken" mentions an old violin.
+pub(crate) const NOT_OWNED: [&str; 32] = [
+    "all", "and", "are", "ate", "because", "can", "could", "did", "do", "does", "for", "had", "has", "have",
+    "in", "is", "makes", "not", "on", "or", "says", "said", "since", "that", "to", "was", "were", "when",
+    "which", "who", "will", "would",
+];
 
 /// The first reply begins with this.
 pub(crate) const NOTICE: &str = "(This is Masque's offline demonstration: no language model, just a small program that turns \

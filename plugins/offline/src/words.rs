@@ -18,9 +18,29 @@ pub(crate) fn clauses(text: &str) -> Vec<Vec<Word>> {
     let text = text.replace(['’', '‘', '`'], "'");
     text.split(['.', ',', ';', '!', '?', '\n', '(', ')', '"', '“', '”', '。', '，', '！', '？'])
         .map(|clause| clause.split_whitespace().flat_map(expand).take(WORDS).collect::<Vec<_>>())
+        .flat_map(|clause| split_at_conjunctions(&clause))
         .filter(|clause| !clause.is_empty())
         .take(CLAUSES)
         .collect()
+}
+
+/// "But" begins a new clause, and so does "and" before somebody who acts.
+fn split_at_conjunctions(words: &[Word]) -> Vec<Vec<Word>> {
+    let mut clauses = vec![Vec::new()];
+    let mut rest = words.iter().peekable();
+    while let Some(word) = rest.next() {
+        let next = rest.peek().map(|next| next.plain.as_str()).unwrap_or_default();
+        let begins = match word.plain.as_str() {
+            "but" => true,
+            "and" => ["i", "you", "he", "she", "it", "we", "they"].contains(&next),
+            _ => false,
+        };
+        match clauses.last_mut() {
+            Some(open) if !begins => open.push(word.clone()),
+            _ => clauses.push(Vec::new()),
+        }
+    }
+    clauses
 }
 
 fn expand(token: &str) -> Vec<Word> {
@@ -121,11 +141,43 @@ const SMALL: [&str; 28] = [
     "is", "it", "not", "of", "on", "she", "so", "some", "that", "the", "their", "they", "this", "to",
 ];
 
+/// Whether "you" acts, or is acted upon. After these words it is acted upon.
 fn is_subject(before: &str, next: &str) -> bool {
-    let opens = [
-        "", "that", "if", "because", "when", "and", "what", "why", "how", "can", "do", "did", "will", "think",
+    const ACTED_UPON: [&str; 32] = [
+        "about",
+        "ask",
+        "asked",
+        "at",
+        "believe",
+        "by",
+        "for",
+        "from",
+        "hate",
+        "hear",
+        "help",
+        "know",
+        "like",
+        "love",
+        "meet",
+        "met",
+        "miss",
+        "need",
+        "of",
+        "on",
+        "see",
+        "tell",
+        "than",
+        "thank",
+        "to",
+        "told",
+        "trust",
+        "understand",
+        "want",
+        "wish",
+        "with",
+        "without",
     ];
-    !next.is_empty() && opens.contains(&before)
+    !next.is_empty() && !ACTED_UPON.contains(&before)
 }
 
 fn shorten(mut words: Vec<String>) -> String {
@@ -163,9 +215,11 @@ mod tests {
 
     #[test]
     fn a_text_is_cut_into_clauses() {
-        let said: Vec<_> =
-            clauses("Hi! I am Ada, and you?  … \n你好。").iter().map(|clause| say(clause)).collect();
-        assert_eq!(said, ["Hi", "I am Ada", "and you", "你好"]);
+        let said: Vec<_> = clauses("Hi! I am Ada, and you?  … \n你好。 salt and pepper but late and I know")
+            .iter()
+            .map(|clause| say(clause))
+            .collect();
+        assert_eq!(said, ["Hi", "I am Ada", "you", "你好", "salt and pepper", "late", "I know"]);
     }
 
     #[test]
@@ -176,6 +230,8 @@ mod tests {
             ("you hate me", "I hate you"),
             ("that you help me", "that I help you"),
             ("talking to you", "talking to me"),
+            ("the way you say that", "the way I say that"),
+            ("I need you here", "you need me here"),
             ("help myself", "help yourself"),
             ("I was alone", "you were alone"),
             ("our house is mine", "your house is yours"),
