@@ -9,7 +9,7 @@ async fn host(first: &MockModel, second: &MockModel, fallback: bool) -> Host {
     );
     let setup = Setup::file(&companion);
     setup
-        .and(&first.plugin("first", "stall_timeout = \"400ms\""))
+        .and(&first.plugin("first", "stall_timeout_ms = 400"))
         .and(&second.plugin("second", ""))
         .start()
         .await

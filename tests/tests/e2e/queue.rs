@@ -48,38 +48,6 @@ async fn turns_of_one_conversation_run_one_after_another_and_the_sixth_is_sent_a
 }
 
 #[tokio::test]
-async fn those_that_wait_are_served_in_the_order_in_which_they_came() {
-    let model = MockModel::start().await;
-    let host = Setup::model(&model).start().await;
-    let client = host.client();
-    let gate = Gate::new();
-    model.next(Answer::held("I am", &gate, " thinking."));
-    let mut running = client.stream("First.").await;
-    let created = running.expect("turn.created").await;
-    running.until_text("I am").await;
-    let conversation = created.data["conversation_id"].as_str().unwrap();
-
-    let mut waiting = Vec::new();
-    for message in ["Second.", "Third.", "Fourth."] {
-        let mut connection = masque_tests::RawConnection::open(host.address()).await;
-        let body = json!({ "message": message, "conversation_id": conversation }).to_string();
-        connection.chat(&body, body.len()).await;
-        // The host has taken the request up when it has answered a later one on a connection of its own.
-        for _ in 0..3 {
-            client.get("/livez").send().await.expect(200);
-        }
-        waiting.push(connection);
-    }
-    gate.open();
-    for connection in &mut waiting {
-        assert!(connection.read_until("\r\n\r\n").await.starts_with("HTTP/1.1 200"));
-    }
-
-    let served: Vec<_> = model.seen().iter().map(masque_tests::Seen::last_message).collect();
-    assert_eq!(served, ["First.", "Second.", "Third.", "Fourth."]);
-}
-
-#[tokio::test]
 async fn a_turn_that_waits_too_long_is_sent_away() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).and("[turn]\nwait = \"100ms\"").start().await;

@@ -7,7 +7,7 @@ use masque_tests::{Answer, Client, Gate, Host, MockModel, Reply, Setup, Step, Tr
 use serde_json::json;
 
 /// Short, because a test waits for it; long enough for a busy machine to deliver what was sent.
-const SHORT_STALL: &str = "stall_timeout = \"400ms\"";
+const SHORT_STALL: &str = "stall_timeout_ms = 400";
 
 async fn host(model: &MockModel) -> Host {
     Setup::model_with(model, SHORT_STALL).start().await
@@ -118,13 +118,13 @@ async fn a_refused_request_is_not_the_clients_fault() {
 #[tokio::test]
 async fn a_page_of_html_is_no_answer() {
     let page = "<!doctype html><title>It works!</title>".to_owned();
-    fails_with(Answer::body(200, "text/html", page), 502, "model-invalid").await;
+    fails_with(Answer::body(200, "text/html", page), 502, "model-unavailable").await;
 }
 
 #[tokio::test]
 async fn garbage_is_no_answer() {
     let garbage = "\u{0}\u{1}data: \u{fffd}}{\n\n\n\ndata: 7\n\n".to_owned();
-    fails_with(Answer::body(200, "text/event-stream", garbage), 502, "model-invalid").await;
+    fails_with(Answer::body(200, "text/event-stream", garbage), 502, "model-unavailable").await;
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn json_of_another_shape_is_no_answer() {
     fails_with(
         Answer::body(200, "application/json", json!({ "ok": true }).to_string()),
         502,
-        "model-invalid",
+        "model-unavailable",
     )
     .await;
 }
@@ -234,7 +234,7 @@ async fn frames_that_arrive_in_splinters_are_put_together() {
 async fn every_reason_to_stop_has_its_name() {
     let model = MockModel::start().await;
     let host = host(&model).await;
-    for (theirs, ours) in [("stop", "stop"), ("length", "length"), ("content_filter", "filter")] {
+    for (theirs, ours) in [("stop", "stop"), ("length", "length"), ("content_filter", "filtered")] {
         for stream in [false, true] {
             model.next(Answer::steps(vec![text("So far."), Step::Finish(theirs), Step::Done]));
             let request = host.client().chat(&json!({ "message": "Hello.", "stream": stream }));
