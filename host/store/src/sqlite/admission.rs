@@ -12,32 +12,27 @@ use super::leases;
 use super::rows::{attempt, message, message_columns, millis, now, remaining, signed};
 use super::turns::load_turn;
 use super::writer::{Operation, Verdict};
-use crate::{Admission, ConversationId, Outcome, Started, StoreError, Target, TurnId, title_of};
+use crate::{
+    Admission, ConversationId, MessageRecord, Outcome, Started, StoreError, Target, TurnId, title_of,
+};
 
-/// The newest messages of a conversation before a sequence, as many whole ones as both limits let through, oldest first.
-/// The inner query reads no content, so a long conversation or a large message past the limit costs nothing.
+/// The newest messages of a conversation before a sequence, newest first; [`within`] ends them where the bytes do. A
+/// content that is too large by itself is not read, so what the limit lets through bounds what is read. (A window
+/// function that sums the bytes would cut exactly, and took as long as all the rest of an admission.)
 macro_rules! tail {
     ($conversation:literal, $before:literal, $messages:literal, $bytes:literal) => {
         concat!(
-            "SELECT ",
-            message_columns!("m"),
-            "
-               FROM (SELECT id, sum(bytes) OVER (ORDER BY sequence DESC) AS total
-                       FROM (SELECT id, sequence, octet_length(content) AS bytes FROM messages
-                              WHERE conversation = ",
-            $conversation,
-            " AND sequence < ",
-            $before,
-            "
-                                AND status <> 'failed'
-                              ORDER BY sequence DESC LIMIT ",
-            $messages,
-            ")) AS newest
-               JOIN messages m ON m.id = newest.id
-              WHERE newest.total <= ",
+            "SELECT m.id, m.turn, m.parent, m.sequence, m.role, iif(octet_length(m.content) <= ",
             $bytes,
-            "
-              ORDER BY m.sequence"
+            ", m.content, NULL), m.status, m.created_at, m.metadata
+               FROM messages m
+              WHERE m.conversation = ",
+            $conversation,
+            " AND m.sequence < ",
+            $before,
+            " AND m.status <> 'failed'
+              ORDER BY m.sequence DESC LIMIT ",
+            $messages
         )
     };
 }
@@ -227,7 +222,7 @@ async fn again(
     .fetch_all(connection)
     .await?;
     let attempt = attempt(earlier.attempt.saturating_add(1))?;
-    started(&rows, place, earlier.turn, attempt, epoch, false)
+    started(admission, &rows, place, earlier.turn, attempt, epoch, false)
 }
 
 /// A turn that was not seen before.
@@ -329,7 +324,7 @@ async fn enter(
     .bind(signed(admission.tail.bytes as u64))
     .fetch_all(connection)
     .await?;
-    started(&rows, place, admission.turn, 1, epoch, created)
+    started(admission, &rows, place, admission.turn, 1, epoch, created)
 }
 
 /// The admission is a repetition: its answer was lost, not its write.
@@ -359,11 +354,12 @@ async fn started_already(
     .fetch_all(connection)
     .await?;
     let created = matches!(admission.target, Target::New { .. });
-    started(&rows, place, admission.turn, attempt(turn.try_get(1)?)?, place.epoch, created)
+    started(admission, &rows, place, admission.turn, attempt(turn.try_get(1)?)?, place.epoch, created)
 }
 
 /// From the user's message and the tail, in this order.
 fn started(
+    admission: &Admission,
     rows: &[SqliteRow],
     place: &Place,
     turn: TurnId,
@@ -384,6 +380,20 @@ fn started(
         created,
         last_sequence: said.sequence.saturating_sub(1),
         message: said,
-        tail: tail.iter().map(message).collect::<Result<_, Fault>>()?,
+        tail: within(tail, admission.tail.bytes)?,
     }))
+}
+
+/// As many whole messages, newest first, as the bytes let through; turned to oldest first.
+fn within(newest: &[SqliteRow], bytes: usize) -> Result<Vec<MessageRecord>, Fault> {
+    let mut left = bytes;
+    let mut tail = Vec::with_capacity(newest.len());
+    for row in newest {
+        let size = row.try_get::<Option<&str>, _>(5)?.and_then(|content| left.checked_sub(content.len()));
+        let Some(rest) = size else { break };
+        left = rest;
+        tail.push(message(row)?);
+    }
+    tail.reverse();
+    Ok(tail)
 }

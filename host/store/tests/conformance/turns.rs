@@ -237,3 +237,20 @@ async fn an_id_that_is_taken_is_refused_and_changes_nothing() {
     assert_eq!(transcript(&room.store, mine.conversation).await.len(), 2);
     start(&room.store, admission(Target::Existing(mine.conversation), "The lease is free")).await;
 }
+
+#[tokio::test]
+async fn every_character_and_all_metadata_come_back_in_the_tail_as_in_the_list() {
+    let room = crate::open().await;
+    let odd = "\u{0}\u{1}\t\"\\/\u{7f}\u{2028}é\u{1f3ad}\u{10ffff}";
+    let mut first = admission(new_conversation(), odd);
+    first.message.metadata = json!({ odd: [odd, 1e300, -0.5, i64::MIN, u64::MAX, null, { "a": {} }] });
+    let metadata = first.message.metadata.clone();
+    let started = start(&room.store, first).await;
+    assert_eq!((started.message.content.as_str(), &started.message.metadata), (odd, &metadata));
+    kept(room.store.commit(reply(&started, odd)).await);
+    let next = start(&room.store, admission(Target::Existing(started.conversation), "Next")).await;
+    let listed = transcript(&room.store, started.conversation).await;
+    assert_eq!(next.tail, listed[..2]);
+    assert_eq!(next.tail[0].metadata, metadata);
+    assert_eq!(contents(&next.tail), [odd, odd]);
+}
