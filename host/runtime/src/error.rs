@@ -117,6 +117,9 @@ pub enum SandboxError {
     /// The thread that ends runaway calls could not start.
     #[error("the epoch thread could not start: {0}")]
     Ticker(#[source] std::io::Error),
+    /// The folder for compiled components can't be used.
+    #[error("the folder for compiled components can't be used: {0}")]
+    Cache(#[source] std::io::Error),
     /// TLS for outgoing requests could not be set up.
     #[error("TLS could not be set up: {0}")]
     Tls(String),

@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 mod capability;
+mod compile;
 pub mod contract;
 mod deltas;
 mod drive;
@@ -20,6 +21,7 @@ mod package;
 mod plugin;
 
 pub use capability::{Call, History, Models, Scope, State, StateEntry};
+pub use compile::{Compiler, compile_from_stdin};
 pub use deltas::Deltas;
 pub use engine::{Sandbox, SandboxConfig};
 pub use error::{CallError, Cause, LoadError, SandboxError};

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre};
 
 use crate::capability::Call;
@@ -126,14 +125,12 @@ impl Sandbox {
     /// Checks, compiles and links a component, then runs its `describe`.
     pub async fn load(self: &Arc<Self>, bytes: Arc<[u8]>) -> Result<Arc<Package>, LoadError> {
         check_preamble(&bytes)?;
-        let digest = format!("sha256:{:x}", Sha256::digest(&bytes));
-        let sandbox = self.clone();
-        let compiled = tokio::task::spawn_blocking(move || sandbox.link(&bytes)).await;
-        let (pre, weight) = compiled.map_err(|error| LoadError::Compile(error.to_string()))??;
+        let (component, digest) = self.workshop.component(&self.engine, bytes).await?;
+        let (pre, weight) = self.link(&component)?;
         let abilities = Abilities::find(&pre)?;
         let kind = abilities.kind()?;
         let mut package = Package {
-            digest,
+            digest: format!("sha256:{digest}"),
             description: Description {
                 kind: kind.to_string(),
                 name: "unknown".into(),
@@ -158,9 +155,7 @@ impl Sandbox {
         Ok(Arc::new(package))
     }
 
-    fn link(&self, bytes: &[u8]) -> Result<(InstancePre<Guest>, u32), LoadError> {
-        let component =
-            Component::new(&self.engine, bytes).map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+    fn link(&self, component: &Component) -> Result<(InstancePre<Guest>, u32), LoadError> {
         let component_type = component.component_type();
         for (name, _) in component_type.imports(&self.engine) {
             if !is_offered(name) {
@@ -171,7 +166,7 @@ impl Sandbox {
         let weight =
             needs.map_or(1, |needs| needs.num_memories.max(needs.num_tables.div_ceil(crate::engine::TABLES)));
         let pre =
-            self.linker.instantiate_pre(&component).map_err(|error| LoadError::Link(format!("{error:#}")))?;
+            self.linker.instantiate_pre(component).map_err(|error| LoadError::Link(format!("{error:#}")))?;
         Ok((pre, weight.max(1)))
     }
 }

@@ -232,3 +232,35 @@ async fn what_is_no_plugin_is_refused_with_the_reason() {
     let whole = fixtures::component("panics");
     assert!(matches!(load(&whole[..whole.len() / 2]).await, LoadError::Compile(_)));
 }
+
+#[tokio::test]
+async fn a_component_is_compiled_once_and_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let config =
+        SandboxConfig { instances: 4, cache: Some(folder.path().to_owned()), ..SandboxConfig::default() };
+    let load = async || {
+        let sandbox = Sandbox::new(&config).unwrap();
+        sandbox.load(fixtures::component("panics").into()).await.unwrap().digest().to_owned()
+    };
+    let digest = load().await;
+    let kept = || {
+        let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap());
+        let mut kept: Vec<_> =
+            files.map(|file| (file.file_name(), file.metadata().unwrap().modified().unwrap())).collect();
+        kept.sort();
+        kept
+    };
+    let first = kept();
+    assert_eq!(first.len(), 2, "the key and one component: {first:?}");
+    assert_eq!(load().await, digest);
+    assert_eq!(kept(), first);
+    // Altered code is never run: it is compiled again and replaced.
+    let (file, _) = first.iter().find(|(name, _)| name.to_string_lossy().ends_with(".aot")).unwrap();
+    let path = folder.path().join(file);
+    let mut code = std::fs::read(&path).unwrap();
+    let middle = code.len() / 2;
+    code[middle] ^= 1;
+    std::fs::write(&path, &code).unwrap();
+    assert_eq!(load().await, digest);
+    assert_ne!(std::fs::read(&path).unwrap(), code);
+}

@@ -2,6 +2,7 @@
 
 mod ticker;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use self::ticker::{Ticker, Ticking};
+use crate::compile::{Compiler, Workshop};
 use crate::contract::imports::Imports;
 use crate::egress::Upstreams;
 use crate::error::{Cause, SandboxError};
@@ -26,6 +28,10 @@ pub struct SandboxConfig {
     pub tick: Duration,
     /// How long a call waits for a free instance before it fails as busy.
     pub slot_wait: Duration,
+    /// Where components are compiled.
+    pub compiler: Compiler,
+    /// The folder that compiled components are kept in; none keeps nothing.
+    pub cache: Option<PathBuf>,
 }
 
 impl Default for SandboxConfig {
@@ -36,6 +42,8 @@ impl Default for SandboxConfig {
             // Short enough that a busy guest delays others by little; an epoch check costs the guest next to nothing.
             tick: Duration::from_millis(2),
             slot_wait: Duration::from_secs(2),
+            compiler: Compiler::InProcess,
+            cache: None,
         }
     }
 }
@@ -45,6 +53,7 @@ pub struct Sandbox {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<Guest>,
     pub(crate) upstreams: Upstreams,
+    pub(crate) workshop: Workshop,
     slots: Arc<Semaphore>,
     instances: u32,
     slot_wait: Duration,
@@ -77,9 +86,11 @@ impl Sandbox {
         };
         let linker = linker(&engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
         let ticker = Ticker::start(&engine, config.tick).map_err(SandboxError::Ticker)?;
+        let workshop = Workshop::new(&engine, config.compiler.clone(), config.cache.as_deref())?;
         Ok(Arc::new(Self {
             engine,
             linker,
+            workshop,
             upstreams: Upstreams::new()?,
             slots: Arc::new(Semaphore::new(config.instances as usize)),
             instances: config.instances,
@@ -127,7 +138,7 @@ const CORE_INSTANCES: u32 = 64;
 /// Tables for each memory of the pool.
 pub(crate) const TABLES: u32 = 8;
 
-fn engine_config(pool: Option<&SandboxConfig>) -> Config {
+pub(crate) fn engine_config(pool: Option<&SandboxConfig>) -> Config {
     let mut config = Config::new();
     config.wasm_component_model_async(true).epoch_interruption(true);
     if let Some(sandbox) = pool {
