@@ -33,14 +33,12 @@ use toml::de::DeTable;
 use self::document::Document;
 pub(crate) use self::environment::Environment;
 pub(crate) use self::locations::Locations;
-pub(crate) use self::problem::{Place, Position, Problem, Problems, Severity};
+pub(crate) use self::problem::{Place, Problem, Problems};
 use self::report::Report;
 pub(crate) use self::report::nearest;
 use self::section::Section;
-pub(crate) use self::types::{
-    Companion, Config, Data, Drain, Limits, Log, LogFormat, Name, Plugin, Sandbox, Server, Source, Stream,
-    Turn,
-};
+use self::types::Data;
+pub(crate) use self::types::{Companion, Config, Log, LogFormat, Name, Plugin, Server, Source};
 
 /// Read where nothing else is named, if it is there.
 const DEFAULT_FILE: &str = "masque.toml";

@@ -78,10 +78,6 @@ impl Problems {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-
-    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Problem> {
-        self.0.iter()
-    }
 }
 
 impl fmt::Display for Problem {
@@ -90,7 +86,9 @@ impl fmt::Display for Problem {
             Severity::Error => "",
             Severity::Warning => "warning: ",
         };
-        write!(f, "{}: {severity}{}. {}", self.place, self.what, self.remedy)
+        // A path or name in the file may hold a line break, or what moves a terminal's cursor.
+        let line = format!("{}: {severity}{}. {}", self.place, self.what, self.remedy);
+        f.write_str(&line.replace(char::is_control, " "))
     }
 }
 

@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 use super::report::Known;
 use super::report::{Report, listed, nearest, sentence};
 use super::types::Name;
-use super::values::{self, COUNT, DURATION, FLAG, Form, SIZE, TEXT, Wrong};
+use super::values::{self, COUNT, DURATION, FLAG, Form, SIZE, Wrong};
 
 type Key<'d> = Spanned<Cow<'d, str>>;
 
@@ -148,10 +148,6 @@ impl<'r, 'd> Section<'r, 'd> {
         let found = self.read(key, FLAG, |value| values::flag(value.get_ref()));
         self.defaults(key, || default.to_string());
         found.map_or(default, |found| found.value)
-    }
-
-    pub(super) fn text(&mut self, key: &'static str, example: &'static str) -> Option<Found<String>> {
-        self.read(key, Form { example, ..TEXT }, |value| values::text(value.get_ref()))
     }
 
     /// A list whose items are parsed one by one, so that every wrong one is reported.

@@ -18,7 +18,6 @@ pub(super) const DURATION: Form = Form { what: "a duration", example: "\"10s\"" 
 pub(super) const SIZE: Form = Form { what: "a size", example: "\"64KiB\"" };
 pub(super) const COUNT: Form = Form { what: "a whole number", example: "16" };
 pub(super) const FLAG: Form = Form { what: "true or false", example: "true" };
-pub(super) const TEXT: Form = Form { what: "a string", example: "\"text\"" };
 
 /// Why a value can't be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,10 +30,6 @@ pub(super) enum Wrong {
     Range(String),
     /// Anything that needs its own words: what is wrong, and the remedy.
     Other(String, String),
-}
-
-pub(super) fn text(value: &DeValue<'_>) -> Result<String, Wrong> {
-    value.as_str().map(str::to_owned).ok_or(Wrong::Type)
 }
 
 pub(super) fn flag(value: &DeValue<'_>) -> Result<bool, Wrong> {

@@ -54,3 +54,11 @@ fn no_mistake_quotes_a_secret() {
     assert_eq!(lines.len(), 4, "{lines:#?}");
     assert!(!lines.concat().contains("s3cret"), "{lines:#?}");
 }
+
+#[test]
+fn a_mistake_stays_on_one_line_whatever_the_file_holds() {
+    let file = "[plugins.mine]\nsource = \"a\\n\\u001b[2Jb.wasm\"\n";
+    let lines = lines_of(folder(file).load(&Flags::default(), &[]));
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(!lines[0].contains(char::is_control), "{lines:?}");
+}

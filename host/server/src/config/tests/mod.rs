@@ -44,5 +44,5 @@ pub(super) fn lines_of(loaded: Result<Loaded, Problems>) -> Vec<String> {
         Ok(loaded) => loaded.warnings,
         Err(problems) => problems,
     };
-    problems.iter().map(ToString::to_string).collect()
+    problems.to_string().lines().map(str::to_owned).collect()
 }

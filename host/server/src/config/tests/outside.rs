@@ -3,9 +3,11 @@
 use super::{Folder, lines_of};
 use crate::config::Flags;
 
+type Variables = &'static [(&'static str, &'static str)];
+
 #[test]
 fn a_variable_that_asks_for_what_is_not_there_is_refused_and_never_ignored() {
-    let refused: &[(&[(&str, &str)], &[&str])] = &[
+    let refused: &[(Variables, &[&str])] = &[
         (
             &[("ENVIRONMENT", "production")],
             &["ENVIRONMENT: `production` needs authentication, which this version does not have yet. \

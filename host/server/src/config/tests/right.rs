@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Folder, lines_of};
 use crate::builtin::Builtin;
-use crate::config::{Config, Flags, Place, Position, Source};
+use crate::config::problem::Position;
+use crate::config::{Config, Flags, Place, Source};
 
 /// The example that the reference begins with.
 const EXAMPLE: &str = r#"
