@@ -15,9 +15,7 @@ impl Persona for Hello {
     async fn compose(&self, turn: Turn, recalled: Recollection) -> Result<Prompt> {
         let user = turn.user.name_or("a stranger");
         let system = format!("You are {}, and you talk to {user}. {}", self.name, self.manner);
-        Ok(Prompt::new([Message::system(system.trim()).cached()])
-            .messages(recalled.messages)
-            .message(turn.message))
+        Ok(Prompt::new([Message::system(system).cached()]).messages(recalled.messages).message(turn.message))
     }
 }
 
