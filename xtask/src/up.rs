@@ -87,7 +87,7 @@ fn ready(address: &str) -> std::io::Result<bool> {
     write!(connection, "GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
     let mut answer = String::new();
     connection.take(64).read_to_string(&mut answer)?;
-    Ok(answer.starts_with("HTTP/1.1 200"))
+    Ok(answer.split_ascii_whitespace().nth(1) == Some("200"))
 }
 
 fn things_to_try(address: &str) -> String {
