@@ -1,5 +1,8 @@
 -- Times are milliseconds since the Unix epoch by SQLite's own clock. Ids are UUIDs of 16 bytes. Every row says whose it
 -- is (tenant, issuer, subject) by itself, so that a user's data can be found, exported and erased without a join.
+--
+-- Partial indexes say `x > 0` where they mean `x IS NOT NULL`, and their queries repeat it: to find out whether `a = ?`
+-- implies `x IS NOT NULL`, SQLite looks at the argument, and compiles the statement again for each new one.
 
 CREATE TABLE conversations (
     id            BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
@@ -21,7 +24,7 @@ CREATE TABLE conversations (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX conversations_of_owner ON conversations (tenant, issuer, subject, id);
-CREATE INDEX conversations_leased ON conversations (lease_host) WHERE lease_turn IS NOT NULL;
+CREATE INDEX conversations_leased ON conversations (lease_host) WHERE lease_ends > 0;
 
 CREATE TABLE turns (
     id            BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
@@ -110,8 +113,8 @@ CREATE TABLE jobs (
 ) STRICT;
 
 CREATE INDEX jobs_line ON jobs (tenant, issuer, subject, plugin, number) WHERE status <> 'parked';
-CREATE INDEX jobs_due ON jobs (due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX jobs_held ON jobs (host) WHERE host IS NOT NULL;
+CREATE INDEX jobs_due ON jobs (due_at) WHERE due_at > 0;
+CREATE INDEX jobs_held ON jobs (host) WHERE status = 'running';
 CREATE INDEX jobs_of_conversation ON jobs (conversation);
 
 -- What plugins keep. A deleted key stays for a while without a value, so that its version goes on rising.
@@ -126,12 +129,12 @@ CREATE TABLE state (
     conversation BLOB    NOT NULL CHECK (length(conversation) = iif(scope = 'conversation', 16, 0)),
     key          TEXT    NOT NULL CHECK (octet_length(key) <= 512),
     value        BLOB             CHECK (octet_length(value) <= 1048576),
+    absent       INTEGER NOT NULL GENERATED ALWAYS AS (value IS NULL) VIRTUAL,
     version      INTEGER NOT NULL CHECK (version >= 1),
     expires_at   INTEGER,
     UNIQUE (tenant, plugin, scope, issuer, subject, conversation, key),
     CHECK (value IS NOT NULL OR expires_at IS NOT NULL)
 ) STRICT;
 
-CREATE INDEX state_of_conversation ON state (conversation) WHERE scope = 'conversation';
-CREATE INDEX state_expiry ON state (expires_at) WHERE expires_at IS NOT NULL AND value IS NOT NULL;
-CREATE INDEX state_gone ON state (expires_at) WHERE value IS NULL;
+CREATE INDEX state_of_conversation ON state (conversation) WHERE length(conversation) > 0;
+CREATE INDEX state_expiry ON state (absent, expires_at) WHERE expires_at > 0;

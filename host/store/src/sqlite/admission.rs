@@ -32,7 +32,8 @@ macro_rules! tail {
             $before,
             " AND m.status <> 'failed'
               ORDER BY m.sequence DESC LIMIT ",
-            $messages
+            $messages,
+            " + 0"
         )
     };
 }

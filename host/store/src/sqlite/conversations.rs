@@ -134,7 +134,7 @@ async fn list(
     let limit = limit(page);
     let rows = sqlx::query(
         "SELECT id, companion, title, created_at, updated_at, last_sequence FROM conversations
-          WHERE tenant = ?1 AND issuer = ?2 AND subject = ?3 AND id < ?4 ORDER BY id DESC LIMIT ?5",
+          WHERE tenant = ?1 AND issuer = ?2 AND subject = ?3 AND id < ?4 ORDER BY id DESC LIMIT ?5 + 0",
     )
     .bind(&owner.tenant)
     .bind(&owner.issuer)
@@ -165,7 +165,7 @@ async fn list_messages(
         "SELECT ",
         message_columns!("m"),
         " FROM messages m
-          WHERE m.conversation = ?1 AND m.sequence > ?2 ORDER BY m.sequence LIMIT ?3"
+          WHERE m.conversation = ?1 AND m.sequence > ?2 ORDER BY m.sequence LIMIT ?3 + 0"
     ))
     .bind(id.as_uuid())
     .bind(after)
@@ -188,7 +188,7 @@ async fn history(
           WHERE m.conversation = ?1 AND m.tenant = ?2 AND m.issuer = ?3 AND m.subject = ?4 AND m.status <> 'failed'
             AND (?5 IS NULL OR m.sequence < (SELECT b.sequence FROM messages b
                                               WHERE b.id = ?5 AND b.conversation = ?1))
-          ORDER BY m.sequence DESC LIMIT ?6"
+          ORDER BY m.sequence DESC LIMIT ?6 + 0"
     ))
     .bind(id.as_uuid())
     .bind(&owner.tenant)
@@ -297,7 +297,7 @@ impl Operation for Delete {
         if deleted.rows_affected() == 0 {
             return Ok(Verdict::Keep(false));
         }
-        sqlx::query("DELETE FROM state WHERE scope = 'conversation' AND conversation = ?1")
+        sqlx::query("DELETE FROM state WHERE length(conversation) > 0 AND conversation = ?1")
             .bind(self.id.as_uuid())
             .execute(&mut *connection)
             .await?;

@@ -148,7 +148,8 @@ impl Operation for Take {
         let row = sqlx::query(concat!(
             "UPDATE jobs
                 SET status = 'running', host = ?1, attempt = attempt + 1, epoch = epoch + 1, due_at = ", now!(), " + ?2
-              WHERE number = (SELECT number FROM jobs WHERE due_at <= ", now!(), " ORDER BY due_at, number LIMIT 1)
+              WHERE number = (SELECT number FROM jobs WHERE due_at > 0 AND due_at <= ", now!(), "
+                               ORDER BY due_at, number LIMIT 1)
              RETURNING id, tenant, issuer, subject, conversation, turn, plugin, ability, payload, attempt, epoch"
         ))
         .bind(self.host)
@@ -171,7 +172,7 @@ impl Operation for Take {
 }
 
 async fn next_due(connection: &mut SqliteConnection) -> Result<Option<Duration>, Fault> {
-    let row = sqlx::query(concat!("SELECT min(due_at) - ", now!(), " FROM jobs WHERE due_at IS NOT NULL"))
+    let row = sqlx::query(concat!("SELECT min(due_at) - ", now!(), " FROM jobs WHERE due_at > 0"))
         .fetch_one(connection)
         .await?;
     Ok(row.try_get::<Option<i64>, _>(0)?.map(remaining))
@@ -290,11 +291,15 @@ impl Operation for Renew {
     type Answer = ();
 
     async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<()>, Fault> {
-        sqlx::query(concat!("UPDATE jobs SET due_at = ", now!(), " + ?2 WHERE host = ?1"))
-            .bind(self.host)
-            .bind(millis(self.lease))
-            .execute(connection)
-            .await?;
+        sqlx::query(concat!(
+            "UPDATE jobs SET due_at = ",
+            now!(),
+            " + ?2 WHERE host = ?1 AND status = 'running'"
+        ))
+        .bind(self.host)
+        .bind(millis(self.lease))
+        .execute(connection)
+        .await?;
         Ok(Verdict::Keep(()))
     }
 }

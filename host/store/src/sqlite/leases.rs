@@ -51,7 +51,7 @@ impl Operation for Renew {
             "UPDATE conversations SET lease_ends = ",
             now!(),
             " + ?2
-              WHERE lease_host = ?1 AND lease_turn IS NOT NULL RETURNING lease_turn"
+              WHERE lease_host = ?1 AND lease_ends > 0 RETURNING lease_turn"
         ))
         .bind(self.host)
         .bind(millis(self.lease))
@@ -70,7 +70,7 @@ impl Recover {
     pub(super) async fn apply(&self, connection: &mut SqliteConnection) -> Result<u64, Fault> {
         let rows = sqlx::query(concat!(
             "SELECT id, lease_turn FROM conversations
-              WHERE lease_turn IS NOT NULL AND (lease_host <> ?1 OR lease_ends <= ",
+              WHERE lease_ends > 0 AND (lease_host <> ?1 OR lease_ends <= ",
             now!(),
             ")"
         ))
@@ -90,7 +90,7 @@ impl Recover {
             "UPDATE jobs SET status = 'queued', host = NULL, due_at = ",
             now!(),
             "
-              WHERE host IS NOT NULL AND host <> ?1"
+              WHERE status = 'running' AND host <> ?1"
         ))
         .bind(self.host)
         .execute(connection)
@@ -124,7 +124,7 @@ impl Operation for Sweep {
         .await?;
         let values = sqlx::query(concat!(
             "UPDATE state SET value = NULL WHERE rowid IN
-                (SELECT rowid FROM state WHERE value IS NOT NULL AND expires_at <= ",
+                (SELECT rowid FROM state WHERE absent = 0 AND expires_at > 0 AND expires_at <= ",
             now!(),
             " LIMIT ?1)"
         ))
@@ -133,7 +133,7 @@ impl Operation for Sweep {
         .await?;
         let gone = sqlx::query(concat!(
             "DELETE FROM state WHERE rowid IN
-                (SELECT rowid FROM state WHERE value IS NULL AND expires_at <= ",
+                (SELECT rowid FROM state WHERE absent = 1 AND expires_at > 0 AND expires_at <= ",
             now!(),
             " - ?2 LIMIT ?1)"
         ))

@@ -262,7 +262,7 @@ async fn list(
           WHERE tenant = ?1 AND plugin = ?2 AND scope = ?3 AND issuer = ?4 AND subject = ?5 AND conversation = ?6
             AND key >= ?7 AND (?8 IS NULL OR key < ?8) AND (?9 IS NULL OR key > ?9)
             AND value IS NOT NULL AND (expires_at IS NULL OR expires_at > ", now!(), ")
-          ORDER BY key LIMIT ?10"
+          ORDER BY key LIMIT ?10 + 0"
     ))
     .bind(place.tenant)
     .bind(place.plugin)
