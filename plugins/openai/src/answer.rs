@@ -161,7 +161,14 @@ impl Answer {
         if reason == "stop" && !self.calls.is_empty() {
             reason = "tool_calls";
         }
-        let calls = self.calls.into_values().map(Delta::ToolCall);
+        // A tool's answer names its call, so one without an id, as a few servers send it, is given one.
+        let named = |(index, mut call): (u64, ToolCall)| {
+            if call.id.is_empty() {
+                call.id = format!("call-{index}");
+            }
+            Delta::ToolCall(call)
+        };
+        let calls = self.calls.into_iter().map(named);
         Ok((calls.chain(self.usage.map(Delta::Usage)).collect(), Finish::new(reason)))
     }
 

@@ -26,7 +26,7 @@ impl Model for OpenAi {
     async fn generate(&self, prompt: Prompt, reply: &mut ReplyWriter) -> Result<Finish> {
         let response = self.ask(&prompt).await?;
         let mut answer = Answer::default();
-        match form(response.header("content-type")) {
+        match form(response.header("content-type"), self.stream) {
             Form::Events => stream(response, &mut answer, reply).await?,
             // Also from servers that ignore `stream`.
             Form::Whole => {
@@ -86,12 +86,14 @@ enum Form {
     Other,
 }
 
-/// By what the server says it sends. One that says nothing, or plain text, is taken at the request's word.
-fn form(content_type: Option<&str>) -> Form {
+/// By what the server says it sends. One that says nothing, or nothing in particular, is taken at the request's word.
+fn form(content_type: Option<&str>, stream: bool) -> Form {
     let kind =
         content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match kind.as_str() {
-        "" | "text/event-stream" | "text/plain" | "application/octet-stream" => Form::Events,
+        "text/event-stream" => Form::Events,
+        "" | "text/plain" | "application/octet-stream" if stream => Form::Events,
+        "" | "text/plain" | "application/octet-stream" => Form::Whole,
         kind if kind.ends_with("json") => Form::Whole,
         _ => Form::Other,
     }
@@ -111,7 +113,12 @@ async fn stream(response: Response, answer: &mut Answer, reply: &mut ReplyWriter
             Err(error) => return Err(error.into()),
         };
         for event in arrived {
-            let frame = answer.frame(&event.data);
+            let frame = match event.event.as_str() {
+                "error" => {
+                    Err(failure::from_error(&serde_json::from_str(&event.data).unwrap_or(event.data.into())))
+                }
+                _ => answer.frame(&event.data),
+            };
             if frame.is_err() {
                 // What came before the error is part of the reply.
                 reply.flush().await?;

@@ -59,6 +59,15 @@ fn a_reply_may_come_whole() {
 }
 
 #[test]
+fn a_server_that_does_not_say_what_it_sends_is_taken_at_the_requests_word() {
+    let whole = HttpResponse::new(200)
+        .chunk(r#"{"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}"#);
+    assert_eq!(answer_with(whole, r#"{"model": "m", "stream": false}"#).unwrap().text(), "Hi");
+    let streamed = HttpResponse::new(200).chunk(HELLO).chunk(END);
+    assert_eq!(answer(streamed).unwrap().text(), "Hello");
+}
+
+#[test]
 fn before_the_first_word_a_failure_is_the_calls_own() {
     let stalled = || Error::Stalled("30 s".into());
     let table = [
@@ -74,6 +83,12 @@ fn before_the_first_word_a_failure_is_the_calls_own() {
         ("html", HttpResponse::new(200).header("content-type", "text/html").chunk("<html>"), "unavailable"),
         ("garbage", HttpResponse::new(200).chunk("what?\n\nno!\n\n"), "unavailable"),
         ("an error", events().chunk("data: {\"error\": {\"code\": 429}}\n\n"), "rate-limited"),
+        (
+            "an error event",
+            events().chunk("event: error\ndata: {\"type\": \"overloaded_error\"}\n\n"),
+            "overloaded",
+        ),
+        ("an error in words", events().chunk("event: error\ndata: out of memory\n\n"), "unavailable"),
         (
             "json error",
             HttpResponse::new(200).header("content-type", "application/json").chunk("{\"error\": 1}"),

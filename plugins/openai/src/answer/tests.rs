@@ -93,7 +93,7 @@ fn tool_calls_are_put_together_from_their_pieces() {
         frame(
             json!([{"index": 0, "id": "c0", "type": "function", "function": {"name": "tide", "arguments": ""}}]),
         ),
-        frame(json!([{"index": 1, "id": "c1", "function": {"name": "wind", "arguments": "{}"}}])),
+        frame(json!([{"index": 1, "function": {"name": "wind", "arguments": "{}"}}])),
         frame(json!([{"index": 0, "function": {"arguments": "{\"at\":"}}])),
         frame(json!([{"index": 0, "id": "", "function": {"arguments": "\"pier\"}"}}])),
         ends("stop"),
@@ -101,7 +101,7 @@ fn tool_calls_are_put_together_from_their_pieces() {
     let call = |id: &str, name: &str, arguments: &str| {
         Delta::ToolCall(ToolCall { id: id.into(), name: name.into(), arguments: arguments.into() })
     };
-    let wanted = vec![call("c0", "tide", r#"{"at":"pier"}"#), call("c1", "wind", "{}")];
+    let wanted = vec![call("c0", "tide", r#"{"at":"pier"}"#), call("call-1", "wind", "{}")];
     assert_eq!(all(&frames).unwrap(), (wanted, "tool_calls".into()));
 }
 
