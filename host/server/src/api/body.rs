@@ -96,8 +96,10 @@ fn mismatch(path: &str, message: &str) -> Problem {
     let at = if path == "." { "" } else { path };
     if let Some((field, known)) = unknown_field(message) {
         // serde's path ends in the unknown field itself, or in the object around it, depending on how it was read.
-        let place = if at.rsplit('.').next() == Some(field) || at.is_empty() {
+        let place = if at.is_empty() {
             field.to_owned()
+        } else if at.rsplit('.').next() == Some(field) {
+            at.to_owned()
         } else {
             format!("{at}.{field}")
         };

@@ -70,13 +70,13 @@ pub(super) async fn errors() -> Response {
     for kind in Kind::ALL {
         let (name, status, title) = (kind.name(), kind.status().as_u16(), kind.title());
         // Writing to a string cannot fail.
-        drop(write!(
+        let _ = write!(
             page,
             "<section id=\"{name}\">\n<h2>{status} <code>{name}</code></h2>\n<p><b>{}.</b> Met when {}.</p>\n<p>{}</p>\n</section>\n",
             escaped(title),
             escaped(kind.when()),
             escaped(kind.advice()),
-        ));
+        );
     }
     page.push_str("</body>\n</html>\n");
     guarded(Html(page))

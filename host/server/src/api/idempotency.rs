@@ -68,7 +68,9 @@ fn canonical(value: &Value, text: &mut String) {
             text.push('}');
         }
         // Writing to a string cannot fail.
-        scalar => drop(write!(text, "{scalar}")),
+        scalar => {
+            let _ = write!(text, "{scalar}");
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::problem::{self, Kind, Problem};
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ProblemDetails {
     /// Stable; its page says when it is met and what to do.
-    #[schema(format = UriReference, example = "/docs/errors#conversation-busy")]
+    #[schema(example = "/docs/errors#conversation-busy")]
     r#type: String,
     #[schema(example = "Conversation is busy")]
     title: String,
@@ -116,7 +116,7 @@ pub(super) fn complete(document: &mut OpenApi) {
 fn describe(status: &str, response: &mut response::Response) {
     let text = |description: &str, kind: Type| {
         let schema = ObjectBuilder::new().schema_type(kind);
-        RefOr::T(HeaderBuilder::new().schema(schema).description(Some(description)).build())
+        RefOr::T(HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build())
     };
     response.headers.insert(
         "X-Request-Id".to_owned(),

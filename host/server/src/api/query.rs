@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn a_query_is_a_page_or_says_what_is_wrong_with_it() {
-        let cases: [(&[(&str, &str)], Result<Page, Kind>); 8] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], Result<Page, Kind>);
+        let cases: [Case<'_>; 8] = [
             (&[], Ok(Page { limit: 50, after: None })),
             (&[("limit", "1"), ("after", "x")], Ok(Page { limit: 1, after: Some("x".into()) })),
             (&[("limit", "200")], Ok(Page { limit: 200, after: None })),

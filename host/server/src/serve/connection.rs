@@ -4,7 +4,7 @@
 //! does not read what it is sent is let go; one that waits for a slow model is not.
 
 use std::convert::Infallible;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -130,11 +130,11 @@ impl Protocols {
                 }
                 () = goaway.as_mut(), if !leaving && !finishing => {
                     leaving = true;
-                    Pin::as_mut(&mut connection).graceful_shutdown();
+                    connection.as_mut().graceful_shutdown();
                 }
                 () = finish.as_mut(), if !finishing => {
                     finishing = true;
-                    Pin::as_mut(&mut connection).graceful_shutdown();
+                    connection.as_mut().graceful_shutdown();
                 }
                 () = self.ends.abort.cancelled() => return,
             }

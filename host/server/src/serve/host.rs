@@ -91,7 +91,7 @@ impl Host {
     /// Takes no more turns and lets those that run end within `timeout`; the rest are interrupted, at once after `cut`.
     pub(super) async fn drain(&self, timeout: Duration, cut: CancellationToken) {
         self.worker_stop.cancel();
-        self.turns.drain(Instant::now() + timeout, cut).await;
+        self.turns.drain(std::time::Instant::now() + timeout, cut).await;
     }
 
     /// To be called when nothing uses the store any more.
@@ -141,7 +141,7 @@ fn mistakes(problems: &[config::Problem]) -> anyhow::Error {
     let mut text = String::from("the configuration can't be used:");
     for problem in problems {
         // Writing to a string cannot fail.
-        drop(write!(text, "\n  {problem}"));
+        let _ = write!(text, "\n  {problem}");
     }
     anyhow!(text)
 }

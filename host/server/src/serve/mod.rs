@@ -15,6 +15,7 @@ use crate::api::phase::{Life, Phase};
 use crate::api::{self, App};
 use crate::auth::Local;
 use crate::config::Config;
+use crate::telemetry;
 
 mod accept;
 mod connection;
@@ -37,6 +38,7 @@ const FLUSH_CUT: Duration = Duration::from_millis(500);
 /// Whatever keeps the host from starting, in a sentence for the operator.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let started = Instant::now();
+    telemetry::start(&config.log)?;
     let config = Arc::new(config);
     let signals = Signals::listen()?;
     let listener = accept::bind(config.server.listen).await?;
@@ -79,3 +81,6 @@ async fn stop(config: &Config, host: Host, listening: Listening, life: &Life, cu
     host.close().await;
     tracing::info!("stopped");
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! What tells the host to stop: SIGTERM, as service managers send it, or SIGINT, as a terminal does.
 
 use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 pub(super) struct Signals {
@@ -15,27 +16,34 @@ impl Signals {
     pub(super) fn listen() -> anyhow::Result<Self> {
         let signals = Self { stop: CancellationToken::new(), cut: CancellationToken::new() };
         let (stop, cut) = (signals.stop.clone(), signals.cut.clone());
-        let mut next = source()?;
+        let mut source = Source::new()?;
         tokio::spawn(async move {
-            next().await;
+            source.next().await;
             stop.cancel();
-            next().await;
+            source.next().await;
             cut.cancel();
         });
         Ok(signals)
     }
 }
 
-#[cfg(unix)]
-fn source() -> anyhow::Result<impl AsyncFnMut()> {
-    use tokio::signal::unix::{SignalKind, signal};
+struct Source {
+    terminate: Signal,
+    interrupt: Signal,
+}
 
-    let mut terminate = signal(SignalKind::terminate()).context("can't listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("can't listen for SIGINT")?;
-    Ok(async move || {
+impl Source {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("can't listen for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("can't listen for SIGINT")?,
+        })
+    }
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-    })
+    }
 }

@@ -1,0 +1,323 @@
+//! The router as a client sees it, over a real store and a host that plays no companion: everything but a turn's reply.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use http_body_util::{BodyExt, StreamBody};
+use masque_store::SqliteStore;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use uuid::Uuid;
+
+use super::phase::Phase;
+use super::*;
+use crate::active::ActiveSet;
+use crate::auth::Local;
+use crate::config::{self, Environment, Flags};
+
+struct Api {
+    router: Router,
+    life: Life,
+    _folder: tempfile::TempDir,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: http::HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The last part of the problem's type.
+    fn problem(&self) -> String {
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        let body = self.json();
+        assert_eq!(body["status"], self.status.as_u16());
+        assert_eq!(body["request_id"], self.headers["x-request-id"].to_str().unwrap());
+        body["type"].as_str().unwrap().rsplit('#').next().unwrap().to_owned()
+    }
+}
+
+impl Api {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config =
+            config::load(&Flags::default(), &Environment::default(), folder.path()).unwrap().config;
+        config.server.max_body_bytes = 1024;
+        config.server.max_message_bytes = 64;
+        config.server.body_timeout = Duration::from_millis(50);
+        let config = Arc::new(config);
+        let store = SqliteStore::open(Path::new(folder.path())).await.unwrap();
+        let active =
+            Active::new(ActiveSet { generation: 1, companions: BTreeMap::new(), plugins: BTreeMap::new() });
+        let active = Arc::new(active);
+        let life = Life::new();
+        let services = Services {
+            sandbox: Sandbox::new(&config.sandbox.to_runtime()).unwrap(),
+            turns: Turns::new(store.clone(), Arc::clone(&active), Arc::clone(&config), Uuid::now_v7()),
+            config,
+            store,
+            active,
+            authenticator: Arc::new(Local),
+            life: life.clone(),
+            started: Instant::now(),
+        };
+        Self { router: router(App::new(services)), life, _folder: folder }
+    }
+
+    async fn send(&self, request: Request) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await.unwrap().to_bytes(),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send(request(Method::GET, path).body(Body::empty()).unwrap()).await
+    }
+
+    async fn post(&self, path: &str, body: impl Into<Body>) -> Answer {
+        let request = request(Method::POST, path).header("content-type", "application/json");
+        self.send(request.body(body.into()).unwrap()).await
+    }
+}
+
+fn request(method: Method, path: &str) -> http::request::Builder {
+    http::Request::builder().method(method).uri(path).header("host", "localhost:8000")
+}
+
+#[tokio::test]
+async fn what_is_no_route_is_a_problem_like_any_other() {
+    let api = Api::new().await;
+    for path in
+        ["/nothing", "/chat/", "/turns/x/explain", "/memories", "/metrics", "/admin/jobs", "/auth/token"]
+    {
+        let answer = api.get(path).await;
+        assert_eq!(
+            (answer.status, answer.problem().as_str()),
+            (StatusCode::NOT_FOUND, "route-not-found"),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_there_is_told_which_are() {
+    let answer = Api::new().await.get("/chat").await;
+    assert_eq!(
+        (answer.status, answer.problem().as_str()),
+        (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed")
+    );
+    assert_eq!(answer.headers["allow"], "POST");
+}
+
+#[tokio::test]
+async fn the_guard_stands_before_every_route() {
+    let api = Api::new().await;
+    for path in ["/livez", "/openapi.json", "/docs", "/nothing", "/companions"] {
+        let foreign = http::Request::get(path).header("host", "example.com").body(Body::empty()).unwrap();
+        let answer = api.send(foreign).await;
+        assert_eq!(answer.problem(), "host-not-allowed", "{path}");
+        let page =
+            request(Method::GET, path).header("origin", "https://example.com").body(Body::empty()).unwrap();
+        assert_eq!(api.send(page).await.problem(), "origin-not-allowed", "{path}");
+    }
+    let form = request(Method::POST, "/chat").header("content-type", "text/plain").body("{}".into()).unwrap();
+    assert_eq!(api.send(form).await.problem(), "unsupported-media-type");
+}
+
+#[tokio::test]
+async fn every_kind_of_wrong_body_has_its_own_answer() {
+    let api = Api::new().await;
+    let large = format!("{{\"message\":\"{}\"}}", "x".repeat(2000));
+    let endless = "x".repeat(20_000);
+    for (body, problem) in [
+        ("{", "malformed-json"),
+        (" ", "malformed-json"),
+        (r#"{"message":"hi","compannion":"elara"}"#, "unknown-field"),
+        (r#"{"message":5}"#, "invalid-request"),
+        (r#"{"message":[{"type":"image"}]}"#, "invalid-request"),
+        (r#"{"message":"hi","conversation_id":"x"}"#, "invalid-request"),
+        (r#"{"companion":"elara"}"#, "invalid-request"),
+        (r#"{"message":" \n"}"#, "message-empty"),
+        (r#"{"message":[]}"#, "message-empty"),
+        (&format!("{{\"message\":\"{}\"}}", "x".repeat(65)), "message-too-large"),
+        (&large, "body-too-large"),
+        (&endless, "body-too-large"),
+        (r#"{"message":"hi","companion":"nobody"}"#, "companion-not-found"),
+    ] {
+        let answer = api.post("/chat", body.to_owned()).await;
+        assert_eq!(answer.problem(), problem, "{}", &body[..body.len().min(80)]);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_not_waited_for() {
+    let api = Api::new().await;
+    let silent =
+        StreamBody::new(futures::stream::pending::<Result<http_body::Frame<Bytes>, std::io::Error>>());
+    let answer = api.post("/chat", Body::new(silent)).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::REQUEST_TIMEOUT, "body-timeout"));
+}
+
+#[tokio::test]
+async fn the_requests_own_id_comes_back_and_a_forged_one_does_not() {
+    let api = Api::new().await;
+    for (id, kept) in [("mine-1", true), ("mine 1", false)] {
+        let asked = request(Method::GET, "/nothing").header("x-request-id", id).body(Body::empty()).unwrap();
+        let answer = api.send(asked).await;
+        assert_eq!(answer.headers["x-request-id"] == id, kept);
+        assert_eq!(answer.json()["request_id"] == id, kept);
+    }
+}
+
+#[tokio::test]
+async fn an_idempotency_key_out_of_bounds_is_refused_before_anything_happens() {
+    let api = Api::new().await;
+    let asked = request(Method::POST, "/chat")
+        .header("content-type", "application/json")
+        .header("idempotency-key", "two words")
+        .body(r#"{"message":"hi"}"#.into())
+        .unwrap();
+    let answer = api.send(asked).await;
+    assert_eq!(answer.problem(), "invalid-request");
+    assert_eq!(answer.json()["field"], "Idempotency-Key");
+}
+
+#[tokio::test]
+async fn ids_that_are_unknown_or_none_are_not_found() {
+    let api = Api::new().await;
+    for id in ["x", "018f0000-0000-7000-8000-000000000000"] {
+        assert_eq!(api.get(&format!("/conversations/{id}")).await.problem(), "conversation-not-found");
+        assert_eq!(
+            api.get(&format!("/conversations/{id}/messages")).await.problem(),
+            "conversation-not-found"
+        );
+        assert_eq!(api.get(&format!("/turns/{id}")).await.problem(), "turn-not-found");
+        assert_eq!(api.get(&format!("/turns/{id}/events")).await.problem(), "turn-not-found");
+        assert_eq!(api.post(&format!("/turns/{id}/cancel"), Body::empty()).await.problem(), "turn-not-found");
+        let delete = request(Method::DELETE, &format!("/conversations/{id}")).body(Body::empty()).unwrap();
+        assert_eq!(api.send(delete).await.problem(), "conversation-not-found");
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_a_page_and_knows_its_own_cursors_only() {
+    let api = Api::new().await;
+    assert_eq!(api.get("/conversations?limit=1").await.json(), json!({ "items": [], "next": null }));
+    assert_eq!(api.get("/companions").await.json(), json!({ "items": [], "next": null }));
+    assert_eq!(api.get("/conversations?after=nonsense").await.problem(), "invalid-request");
+    assert_eq!(api.get("/conversations?limt=1").await.problem(), "unknown-field");
+}
+
+#[tokio::test]
+async fn ready_follows_the_life_of_the_host_and_alive_does_not() {
+    let api = Api::new().await;
+    assert_eq!(api.get("/readyz").await.problem(), "loading");
+    api.life.enter(Phase::Ready);
+    let answer = api.get("/readyz").await;
+    assert_eq!((answer.status, answer.headers.get("connection")), (StatusCode::OK, None));
+    api.life.enter(Phase::Draining);
+    let answer = api.get("/readyz").await;
+    assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "draining"));
+    assert!(answer.headers.contains_key("retry-after"));
+    let answer = api.get("/livez").await;
+    assert_eq!((answer.status, answer.headers["connection"].to_str().unwrap()), (StatusCode::OK, "close"));
+}
+
+#[tokio::test]
+async fn health_and_status_say_what_the_host_stands_on() {
+    let api = Api::new().await;
+    let health = api.get("/health").await.json();
+    assert_eq!((&health["status"], &health["checks"]["store"]), (&json!("ok"), &json!("ok")));
+    let status = api.get("/status").await.json();
+    assert_eq!(status["generation"], 1);
+    assert_eq!(status["jobs"], json!({ "queued": 0, "running": 0, "parked": 0 }));
+    assert!(status["configuration"].as_str().unwrap().starts_with("sha256:"));
+}
+
+#[tokio::test]
+async fn a_head_request_has_the_head_of_the_answer_alone() {
+    let api = Api::new().await;
+    let answer = api.send(request(Method::HEAD, "/nothing").body(Body::empty()).unwrap()).await;
+    assert_eq!((answer.status, answer.body.len()), (StatusCode::NOT_FOUND, 0));
+}
+
+#[tokio::test]
+async fn no_answer_can_be_taken_for_another_type_or_kept() {
+    let api = Api::new().await;
+    for path in ["/companions", "/nothing", "/openapi.json", "/docs"] {
+        let headers = api.get(path).await.headers;
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
+        assert_eq!(headers["cache-control"], "no-store", "{path}");
+        assert!(!headers.contains_key("server"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_description_names_every_route_and_how_it_fails() {
+    let document = Api::new().await.get("/openapi.json").await.json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
+    let mut routes: Vec<String> = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            routes.push(format!("{} {path}", method.to_uppercase()));
+            let failure = &operation["responses"]["default"]["content"]["application/problem+json"]["schema"];
+            assert_eq!(failure["$ref"], "#/components/schemas/ProblemDetails", "{method} {path}");
+        }
+    }
+    routes.sort();
+    let expected = [
+        "DELETE /conversations/{id}",
+        "GET /companions",
+        "GET /conversations",
+        "GET /conversations/{id}",
+        "GET /conversations/{id}/messages",
+        "GET /health",
+        "GET /livez",
+        "GET /readyz",
+        "GET /status",
+        "GET /turns/{id}",
+        "GET /turns/{id}/events",
+        "PATCH /conversations/{id}",
+        "POST /chat",
+        "POST /conversations",
+        "POST /turns/{id}/cancel",
+    ];
+    assert_eq!(routes, expected);
+}
+
+#[tokio::test]
+async fn every_shape_that_the_description_refers_to_is_in_it() {
+    let document = Api::new().await.get("/openapi.json").await.json();
+    let text = document.to_string();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for name in text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(schemas.contains_key(name), "{name}");
+    }
+    let chat = &document["paths"]["/chat"]["post"]["responses"]["200"]["content"];
+    assert!(
+        chat["text/event-stream"]["schema"].is_object() && chat["application/json"]["schema"].is_object()
+    );
+}
+
+#[tokio::test]
+async fn a_host_that_loads_is_alive_and_not_ready() {
+    let router = loading(&Local, Life::new());
+    for (path, status) in [("/livez", 200), ("/readyz", 503), ("/chat", 503)] {
+        let response =
+            router.clone().oneshot(request(Method::GET, path).body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{path}");
+    }
+}
