@@ -4,7 +4,6 @@
 
 use crate::http::{Error, Response};
 use std::collections::VecDeque;
-use std::time::Duration;
 
 /// One event of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,11 +187,6 @@ pub struct Events {
 impl Events {
     pub(crate) fn new(response: Response) -> Self {
         Self { response, parser: Parser::default(), broken: None }
-    }
-
-    /// Ends the reading where the protocol above says that all has been said; see [`Response::finish`].
-    pub async fn finish(self, within: Duration) {
-        self.response.finish(within).await;
     }
 
     /// The events that have arrived together, at least one; nothing at the end of the stream. An event that the stream

@@ -13,14 +13,10 @@ use failure::RetryAfter;
 use masque_sdk::http::{Error, Request, Response};
 use masque_sdk::{Failure, Finish, Model, Prompt, ReplyWriter, Result};
 use settings::OpenAi;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 /// A whole answer that is longer than this is no reply.
 const WHOLE: usize = 4 * 1024 * 1024;
-
-/// How long a connection may take to end after the reply did. Without reading its end the next turn would need a new
-/// connection; a server that holds on to it delays the end of the turn by this, and none of its words.
-const AFTER_THE_END: Duration = Duration::from_millis(50);
 
 impl Model for OpenAi {
     async fn generate(&self, prompt: Prompt, reply: &mut ReplyWriter) -> Result<Finish> {
@@ -127,7 +123,6 @@ async fn stream(response: Response, answer: &mut Answer, reply: &mut ReplyWriter
         }
         reply.flush().await?;
     }
-    events.finish(AFTER_THE_END).await;
     Ok(())
 }
 

@@ -2,8 +2,6 @@
 
 use super::Error;
 use crate::sse::Events;
-use std::pin::pin;
-use std::time::Duration;
 
 /// A response whose head has arrived.
 pub struct Response {
@@ -71,22 +69,6 @@ impl Response {
         }
         begun.truncate(limit);
         begun
-    }
-
-    /// Reads what is left of the body, for so long at most, and throws it away.
-    ///
-    /// A connection whose response was left unread cannot be used again. Where the protocol above says that a response
-    /// is complete, its last bytes are mostly there already or about to be.
-    pub async fn finish(mut self, within: Duration) {
-        let rest = pin!(async { while let Ok(Some(_)) = self.chunk().await {} });
-        #[cfg(target_arch = "wasm32")]
-        futures::future::select(rest, pin!(super::wasi::wait(within))).await;
-        #[cfg(not(target_arch = "wasm32"))]
-        {
-            // A canned response does not wait.
-            let _ = within;
-            rest.await;
-        }
     }
 
     /// Reads the body as server-sent events.

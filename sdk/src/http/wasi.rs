@@ -62,10 +62,6 @@ pub(super) async fn send(request: Request) -> Result<Response, Error> {
     Ok(Response { status, headers, body })
 }
 
-pub(super) async fn wait(time: Duration) {
-    wasip3::clocks::monotonic_clock::wait_for(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)).await;
-}
-
 /// What only shows once the stream has ended: whether that was the body's end.
 type Ending = FutureReader<Result<Option<Trailers>, ErrorCode>>;
 

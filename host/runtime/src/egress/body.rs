@@ -7,14 +7,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::Error;
 
 use super::redact::Redactor;
 
+/// What is read of a body that the guest let go, so that its connection can serve the next request. A chat-completions
+/// stream that was read up to `[DONE]` has a few bytes left; without this, every turn would open a connection.
+const DRAIN_BYTES: usize = 64 << 10;
+/// Short, since a reply that was cancelled goes on costing money for as long as it is read.
+const DRAIN: Duration = Duration::from_millis(100);
+
 pub(crate) struct GuardedBody {
-    inner: Incoming,
+    /// Taken when the body is dropped before its end.
+    inner: Option<Incoming>,
     redactor: Redactor,
     /// How long the upstream may pause, and the alarm for it.
     between: Duration,
@@ -32,7 +40,7 @@ impl GuardedBody {
         place: tokio::sync::OwnedSemaphorePermit,
     ) -> Self {
         Self {
-            inner,
+            inner: Some(inner),
             redactor,
             between,
             alarm: Box::pin(tokio::time::sleep(between)),
@@ -52,10 +60,10 @@ impl Body for GuardedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
         loop {
-            if this.ended {
+            let Some(inner) = this.inner.as_mut().filter(|_| !this.ended) else {
                 return Poll::Ready(None);
-            }
-            let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) else {
+            };
+            let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) else {
                 ready!(this.alarm.as_mut().poll(cx));
                 this.ended = true;
                 return Poll::Ready(Some(Err(Error::ConnectionReadTimeout)));
@@ -86,6 +94,26 @@ impl Body for GuardedBody {
 
     fn is_end_stream(&self) -> bool {
         self.ended
+    }
+}
+
+impl Drop for GuardedBody {
+    fn drop(&mut self) {
+        let Some(inner) = self.inner.take().filter(|_| !self.ended) else { return };
+        // Outside of a runtime the process is ending, and the connection with it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(tokio::time::timeout(DRAIN, drain(inner)));
+        }
+    }
+}
+
+async fn drain(mut body: Incoming) {
+    let mut left = DRAIN_BYTES;
+    while let Some(Ok(frame)) = body.frame().await {
+        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(rest) => left = rest,
+            None => return,
+        }
     }
 }
 
