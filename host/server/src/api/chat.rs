@@ -27,7 +27,7 @@ const METADATA_BYTES: usize = 16 * 1024;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChatBody {
-    message: Message,
+    message: UserMessage,
     /// Whom to talk to. Needed where a conversation begins and the host plays more than one companion.
     #[schema(example = "elara")]
     companion: Option<String>,
@@ -43,7 +43,7 @@ pub(crate) struct ChatBody {
 
 /// A text, or a text in parts.
 #[derive(Debug)]
-struct Message(String);
+struct UserMessage(String);
 
 /// A part of a message.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -52,7 +52,7 @@ enum Part {
     Text { text: String },
 }
 
-impl<'de> Deserialize<'de> for Message {
+impl<'de> Deserialize<'de> for UserMessage {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(TextOrParts).map(Self)
     }
@@ -80,7 +80,7 @@ impl<'de> Visitor<'de> for TextOrParts {
     }
 }
 
-impl PartialSchema for Message {
+impl PartialSchema for UserMessage {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
         use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type};
         let text = ObjectBuilder::new().schema_type(Type::String).description(Some("Its text."));
@@ -96,7 +96,7 @@ impl PartialSchema for Message {
     }
 }
 
-impl ToSchema for Message {}
+impl ToSchema for UserMessage {}
 
 /// A whole reply.
 #[derive(Debug, Serialize, ToSchema)]
@@ -207,8 +207,8 @@ async fn whole(mut reader: Reader) -> Result<Response, Problem> {
     Err(Kind::Internal.into())
 }
 
-fn spoken(message: Message, limit: usize) -> Result<String, Problem> {
-    let Message(text) = message;
+fn spoken(message: UserMessage, limit: usize) -> Result<String, Problem> {
+    let UserMessage(text) = message;
     if text.trim().is_empty() {
         return Err(Kind::MessageEmpty.into());
     }
@@ -253,7 +253,9 @@ mod tests {
     use super::*;
 
     fn message(value: Value) -> Result<String, String> {
-        serde_json::from_value::<Message>(value).map(|message| message.0).map_err(|error| error.to_string())
+        serde_json::from_value::<UserMessage>(value)
+            .map(|message| message.0)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -282,14 +284,18 @@ mod tests {
     #[test]
     fn a_message_without_a_visible_character_is_empty() {
         for text in ["", " ", "\n\t\u{2003}"] {
-            assert_eq!(spoken(Message(text.into()), 10).unwrap_err().kind, Kind::MessageEmpty, "{text:?}");
+            assert_eq!(
+                spoken(UserMessage(text.into()), 10).unwrap_err().kind,
+                Kind::MessageEmpty,
+                "{text:?}"
+            );
         }
     }
 
     #[test]
     fn the_limit_counts_bytes_and_includes_itself() {
-        assert!(spoken(Message("éé".into()), 4).is_ok());
-        assert_eq!(spoken(Message("ééa".into()), 4).unwrap_err().kind, Kind::MessageTooLarge);
+        assert!(spoken(UserMessage("éé".into()), 4).is_ok());
+        assert_eq!(spoken(UserMessage("ééa".into()), 4).unwrap_err().kind, Kind::MessageTooLarge);
     }
 
     #[test]

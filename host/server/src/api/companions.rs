@@ -32,7 +32,7 @@ impl From<&active::Companion> for Companion {
 }
 
 /// All companions that this host plays, by name.
-#[utoipa::path(get, path = "/companions", tag = "companions", responses((status = 200, body = Items<Companion>)))]
+#[utoipa::path(get, path = "/companions", tag = "companions", responses((status = 200, description = "The companions.", body = Items<Companion>)))]
 pub(crate) async fn list(
     State(app): State<App>,
     Caller(_): Caller,

@@ -90,7 +90,7 @@ pub(crate) async fn create(
         ("after" = Option<String>, Query, description = "The `next` of the part before."),
     ),
     responses(
-        (status = 200, body = Items<Conversation>),
+        (status = 200, description = "A part of the list.", body = Items<Conversation>),
         (status = 422, description = "The query is not understood."),
     ),
 )]
@@ -108,7 +108,7 @@ pub(crate) async fn list(
     get, path = "/conversations/{id}", tag = "conversations",
     params(("id" = Uuid, Path, description = "Its id.")),
     responses(
-        (status = 200, body = Conversation),
+        (status = 200, description = "The conversation.", body = Conversation),
         (status = 404, description = "No such conversation."),
     ),
 )]
@@ -127,7 +127,7 @@ pub(crate) async fn show(
     params(("id" = Uuid, Path, description = "Its id.")),
     request_body = PatchBody,
     responses(
-        (status = 200, body = Conversation),
+        (status = 200, description = "The conversation.", body = Conversation),
         (status = 404, description = "No such conversation."),
         (status = 422, description = "The title is empty or too long."),
     ),
@@ -177,7 +177,7 @@ pub(crate) async fn delete(
         ("after" = Option<String>, Query, description = "The `next` of the part before."),
     ),
     responses(
-        (status = 200, body = Items<Message>),
+        (status = 200, description = "A part of the messages.", body = Items<Message>),
         (status = 404, description = "No such conversation."),
         (status = 422, description = "The query is not understood."),
     ),

@@ -42,7 +42,7 @@ pub(super) async fn page() -> Response {
 
 /// `GET /docs/{file}`: what the page is made of.
 pub(super) async fn file(Path(name): Path<String>) -> Result<Response, Problem> {
-    let config = utoipa_swagger_ui::Config::from("/openapi.json").validator_url("none");
+    let config = utoipa_swagger_ui::Config::from("/openapi.json").use_base_layout().validator_url("none");
     let found = utoipa_swagger_ui::serve(&name, Arc::new(config)).map_err(|error| {
         tracing::error!(%error, name, "a file of the API's page can't be served");
         Problem::from(Kind::Internal)

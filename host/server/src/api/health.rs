@@ -86,7 +86,7 @@ pub(crate) struct JobCounts {
 }
 
 /// A summary of the host's health.
-#[utoipa::path(get, path = "/health", tag = "host", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/health", tag = "host", responses((status = 200, description = "The summary.", body = Health)))]
 pub(crate) async fn health(State(app): State<App>) -> Json<Health> {
     let store = match app.store.counts().await {
         Ok(_) => "ok",
@@ -102,7 +102,7 @@ pub(crate) async fn health(State(app): State<App>) -> Json<Health> {
 }
 
 /// Whether the process answers. Depends on nothing else.
-#[utoipa::path(get, path = "/livez", tag = "host", responses((status = 200, body = Alive)))]
+#[utoipa::path(get, path = "/livez", tag = "host", responses((status = 200, description = "It does.", body = Alive)))]
 pub(crate) async fn livez() -> Json<Alive> {
     Json(Alive { status: "ok" })
 }
@@ -112,7 +112,7 @@ pub(crate) async fn livez() -> Json<Alive> {
 /// A store that is away does not count: it would take all hosts out at once.
 #[utoipa::path(
     get, path = "/readyz", tag = "host",
-    responses((status = 200, body = Alive), (status = 503, description = "The host loads or drains.")),
+    responses((status = 200, description = "It does.", body = Alive), (status = 503, description = "The host loads or drains.")),
 )]
 pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Alive>, Problem> {
     match app.life.now() {
@@ -123,7 +123,7 @@ pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Alive>, Proble
 }
 
 /// What is loaded, by digest, and what is under way.
-#[utoipa::path(get, path = "/status", tag = "host", responses((status = 200, body = Status)))]
+#[utoipa::path(get, path = "/status", tag = "host", responses((status = 200, description = "What there is.", body = Status)))]
 pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
     let set = app.active.current();
     let jobs = match app.store.counts().await {

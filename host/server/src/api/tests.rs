@@ -273,6 +273,12 @@ async fn the_description_names_every_route_and_how_it_fails() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             routes.push(format!("{} {path}", method.to_uppercase()));
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(
+                    response["description"].as_str().is_some_and(|text| !text.is_empty()),
+                    "{status} {path}"
+                );
+            }
             let failure = &operation["responses"]["default"]["content"]["application/problem+json"]["schema"];
             assert_eq!(failure["$ref"], "#/components/schemas/ProblemDetails", "{method} {path}");
         }
@@ -306,6 +312,11 @@ async fn every_shape_that_the_description_refers_to_is_in_it() {
     for name in text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
         assert!(schemas.contains_key(name), "{name}");
     }
+    // Two shapes of one name would have taken each other's place.
+    assert!(
+        schemas["Message"]["properties"]["sequence"].is_object()
+            && schemas["UserMessage"]["oneOf"].is_array()
+    );
     let chat = &document["paths"]["/chat"]["post"]["responses"]["200"]["content"];
     assert!(
         chat["text/event-stream"]["schema"].is_object() && chat["application/json"]["schema"].is_object()

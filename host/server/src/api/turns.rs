@@ -19,7 +19,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
     get, path = "/turns/{id}", tag = "turns",
     params(("id" = Uuid, Path, description = "The `turn_id` of the reply or of `turn.created`.")),
     responses(
-        (status = 200, body = Turn),
+        (status = 200, description = "The turn.", body = Turn),
         (status = 404, description = "No such turn."),
     ),
 )]
