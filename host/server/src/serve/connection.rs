@@ -25,9 +25,9 @@ use tower::ServiceExt;
 use crate::api::phase::{Life, Phase};
 use crate::config;
 
-/// Heads of requests: 64 KiB in all, for either protocol. Four times what browsers and proxies produce.
+/// Heads of requests, for either protocol: four times what browsers and proxies produce. Of HTTP/1.1, hyper takes 100
+/// headers at most.
 const HEAD_BYTES: usize = 64 * 1024;
-const HEADERS: usize = 100;
 /// Streams of one HTTP/2 connection, as many as its specification recommends at least (RFC 9113, section 6.5.2).
 const STREAMS: u32 = 100;
 /// What is kept for one stream of HTTP/2 that its client does not read.
@@ -89,7 +89,6 @@ impl Protocols {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(server.header_timeout)
-            .max_headers(HEADERS)
             .max_buf_size(HEAD_BYTES);
         builder
             .http2()
