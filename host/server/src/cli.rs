@@ -29,7 +29,13 @@ enum Command {
     Serve(Options),
     /// Validate the configuration without starting: every mistake with its line, or a summary.
     Check(Options),
+    /// Compiles the component on standard input; what a host starts for each new component.
+    #[command(name = COMPILE, hide = true)]
+    Compile,
 }
+
+/// The command by which a host has its own binary compile a component, in a process that may be ended.
+pub(crate) const COMPILE: &str = "compile-component";
 
 /// Flags rule over variables, and those over the file.
 #[derive(Args, Debug)]
@@ -47,29 +53,41 @@ struct Options {
 
 /// Runs the process: 0 for success, 1 where something is wrong, 2 (from clap) for a command line that makes no sense.
 pub(crate) fn run() -> ExitCode {
-    let cli = Cli::parse();
+    match Cli::parse().command {
+        Command::Serve(options) => match load(options) {
+            Ok(config) => on_runtime(async {
+                match serve::run(config).await {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(error) => failure(&format!("{error:#}")),
+                }
+            }),
+            Err(problems) => failure(&problems.to_string()),
+        },
+        Command::Check(options) => match load(options) {
+            Ok(config) => on_runtime(async {
+                match verify(config).await {
+                    Ok(config) => {
+                        println!("{}", summary(&config));
+                        ExitCode::SUCCESS
+                    }
+                    Err(problems) => failure(&problems.to_string()),
+                }
+            }),
+            Err(problems) => failure(&problems.to_string()),
+        },
+        Command::Compile => match masque_runtime::compile_from_stdin() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failure(&error),
+        },
+    }
+}
+
+fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
     // A worker that is busy with guests looks at sockets and timers only between so many polls; a guest yields after a
     // tick of 2 ms at the latest, so this keeps their wait under 10 ms.
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(4).build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => return failure(&format!("the asynchronous runtime can't start: {error}")),
-    };
-    match cli.command {
-        Command::Serve(options) => match load(options) {
-            Ok(config) => match runtime.block_on(serve::run(config)) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => failure(&format!("{error:#}")),
-            },
-            Err(problems) => failure(&problems.to_string()),
-        },
-        Command::Check(options) => match load(options).and_then(|config| runtime.block_on(verify(config))) {
-            Ok(config) => {
-                println!("{}", summary(&config));
-                ExitCode::SUCCESS
-            }
-            Err(problems) => failure(&problems.to_string()),
-        },
+    match tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(4).build() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => failure(&format!("the asynchronous runtime can't start: {error}")),
     }
 }
 

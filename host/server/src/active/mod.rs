@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use masque_runtime::{Kind, Plugin, Sandbox};
+use masque_runtime::{Compiler, Kind, Plugin, Sandbox, SandboxConfig};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
@@ -94,9 +94,22 @@ pub(crate) async fn load(config: &Config, sandbox: &Arc<Sandbox>) -> Result<Acti
     if problems.is_empty() { Ok(ActiveSet { generation: 1, companions, plugins }) } else { Err(problems) }
 }
 
+/// Compiles in a child of this binary, as [`crate::cli`] offers it.
+pub(crate) fn compiler() -> Compiler {
+    match std::env::current_exe() {
+        Ok(program) => Compiler::Child { program, arguments: vec![crate::cli::COMPILE.to_owned()] },
+        Err(error) => {
+            tracing::warn!(%error, "this binary can't be found again, so components are compiled within the process");
+            Compiler::InProcess
+        }
+    }
+}
+
 /// What [`load`] would object to, for a configuration that is not to be started.
 pub(crate) async fn verify(config: &Config) -> Vec<Problem> {
-    match Sandbox::new(&config.sandbox.to_runtime()) {
+    // Nothing is kept: a check leaves the machine as it found it.
+    let sandbox = SandboxConfig { compiler: compiler(), ..config.sandbox.to_runtime() };
+    match Sandbox::new(&sandbox) {
         Ok(sandbox) => load(config, &sandbox).await.err().unwrap_or_default(),
         Err(error) => vec![Problem::error(
             config::Place::Builtin("sandbox".into()),
@@ -121,7 +134,10 @@ fn companion(
         }
         problems.push(Problem::error(
             config.locations.companion(name, key),
-            format!("plugin `{plugin}` is a {}, and companion `{name}` needs a {kind} here", found.package().kind()),
+            format!(
+                "plugin `{plugin}` is a {}, and companion `{name}` needs a {kind} here",
+                found.package().kind()
+            ),
             format!("Name a plugin that is a {kind}{}.", of_kind(plugins, kind)),
         ));
         None

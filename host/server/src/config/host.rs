@@ -91,18 +91,22 @@ pub(super) fn drain(mut section: Section<'_, '_>) -> Drain {
     drain
 }
 
-/// `[data]`: the folder as it is written.
-pub(super) fn data(mut section: Section<'_, '_>) -> Option<PathBuf> {
-    let folder = section.read("folder", Form { what: "a path", example: "\"masque-data\"" }, |value| {
-        match value.get_ref().as_str() {
-            Some("") => Err(Wrong::Form),
-            Some(path) => Ok(PathBuf::from(path)),
-            None => Err(Wrong::Type),
-        }
-    });
-    section.defaults("folder", || DEFAULT_DATA.to_owned());
+/// `[data]`: the folders as they are written.
+pub(super) fn data(mut section: Section<'_, '_>) -> (Option<PathBuf>, Option<PathBuf>) {
+    let mut path = |key, example, default: &str| {
+        let path =
+            section.read(key, Form { what: "a path", example }, |value| match value.get_ref().as_str() {
+                Some("") => Err(Wrong::Form),
+                Some(path) => Ok(PathBuf::from(path)),
+                None => Err(Wrong::Type),
+            });
+        section.defaults(key, || default.to_owned());
+        path.map(|path| path.value)
+    };
+    let folder = path("folder", "\"masque-data\"", DEFAULT_DATA);
+    let compiled = path("compiled", "\"/var/cache/masque\"", "compiled");
     section.finish();
-    folder.map(|folder| folder.value)
+    (folder, compiled)
 }
 
 pub(super) fn log(mut section: Section<'_, '_>) -> Log {

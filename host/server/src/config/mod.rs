@@ -97,7 +97,8 @@ fn read(
     let stream = host::stream(sections.table("stream"));
     let turn = host::turn(sections.table("turn"));
     let drain = host::drain(sections.table("drain"));
-    let data = host::data(sections.table("data")).map(|path| beside.join(path));
+    let (data, compiled) = host::data(sections.table("data"));
+    let (data, compiled) = (data.map(|path| beside.join(path)), compiled.map(|path| beside.join(path)));
     let log = host::log(sections.table("log"));
     let sandbox = host::sandbox(sections.table("sandbox"));
     let credentials = credentials::read(sections.named("credentials"), environment, &beside);
@@ -111,17 +112,14 @@ fn read(
     let known: Vec<Name> = defaults::plugins().into_keys().chain(plugins.keys().cloned()).collect();
     let companions = references::companions(companions, &known, references);
     let named_data = flags.data.clone().or_else(|| environment.get(environment::DATA).map(PathBuf::from));
+    let data =
+        named_data.map(|path| folder.join(path)).or(data).unwrap_or_else(|| folder.join(host::DEFAULT_DATA));
     Config {
         server,
         stream,
         turn,
         drain,
-        data: Data {
-            folder: named_data
-                .map(|path| folder.join(path))
-                .or(data)
-                .unwrap_or_else(|| folder.join(host::DEFAULT_DATA)),
-        },
+        data: Data { compiled: compiled.unwrap_or_else(|| data.join("compiled")), folder: data },
         log,
         sandbox,
         plugins: references::plugins(plugins, &companions, &credentials, references),

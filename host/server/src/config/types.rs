@@ -96,6 +96,8 @@ pub(crate) struct Drain {
 #[derive(Clone, Debug)]
 pub(crate) struct Data {
     pub(crate) folder: PathBuf,
+    /// Compiled components; may be deleted at any time.
+    pub(crate) compiled: PathBuf,
 }
 
 /// What the host writes to its standard error.
@@ -198,7 +200,7 @@ impl Plugin {
 }
 
 impl Sandbox {
-    /// In the runtime's words.
+    /// In the runtime's words; compiling is left to this process.
     pub(crate) fn to_runtime(&self) -> SandboxConfig {
         SandboxConfig {
             instances: self.instances,

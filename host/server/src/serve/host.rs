@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use masque_runtime::Sandbox;
+use masque_runtime::{Sandbox, SandboxConfig};
 use masque_store::{SqliteStore, Store, Turns as _};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -46,7 +46,12 @@ impl Host {
         if interrupted > 0 {
             tracing::warn!(interrupted, "turns that an earlier run did not end are marked interrupted");
         }
-        let sandbox = Sandbox::new(&config.sandbox.to_runtime()).context("can't set up the sandbox")?;
+        let sandbox = SandboxConfig {
+            compiler: active::compiler(),
+            cache: Some(config.data.compiled.clone()),
+            ..config.sandbox.to_runtime()
+        };
+        let sandbox = Sandbox::new(&sandbox).context("can't set up the sandbox")?;
         let set = active::load(&config, &sandbox).await.map_err(|problems| mistakes(&problems))?;
         let active = Arc::new(Active::new(set));
         let shared: Arc<dyn Store> = store.clone();
