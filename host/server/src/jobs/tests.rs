@@ -1,1 +1,261 @@
+//! Background work over the real store; the memory that is told counts what it hears.
 
+use std::path::{Path, PathBuf};
+
+use masque_runtime::{Sandbox, Scope, State};
+use masque_store::{
+    Admission, Commit, ConversationId, Jobs as _, MessageId, Outcome, Owner, PluginState as _, SqliteStore,
+    Target, TurnId, Turns as _,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::buffer::Buffer;
+use super::run::Ended;
+use super::*;
+use crate::active;
+use crate::config::{self, Environment, Flags};
+use crate::turn::contract;
+use crate::turn::lend::{Lender, Past};
+
+struct Bench {
+    store: Arc<SqliteStore>,
+    worker: Arc<Worker>,
+    _folder: TempDir,
+}
+
+fn owner() -> Owner {
+    Owner { tenant: "default".into(), issuer: "local".into(), subject: "local".into() }
+}
+
+fn said(content: &str) -> NewMessage {
+    NewMessage { id: MessageId::new(), content: content.into(), metadata: json!({}) }
+}
+
+/// A component that was built for the tests.
+fn fixture(name: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
+    target.join("fixtures").join(format!("{name}.wasm"))
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("masque.toml");
+        let counting = fixture("counts-exchanges");
+        let text = format!(
+            "[companions.elara]\npersona = \"elara\"\nmemory = \"counting\"\nmodels = [\"offline\"]\n\
+             [plugins.counting]\nsource = \"{}\"\ngrants = {{ state = true }}\n",
+            counting.display()
+        );
+        std::fs::write(&file, text).unwrap();
+        let flags = Flags { config: Some(file), data: Some(folder.path().join("data")), ..Flags::default() };
+        let config = config::load(&flags, &Environment::default(), Path::new("")).unwrap().config;
+        let config = Arc::new(config);
+        let store = SqliteStore::open(&config.data.folder).await.unwrap();
+        let sandbox = Sandbox::new(&config.sandbox.to_runtime()).unwrap();
+        let set = active::load(&config, &sandbox).await.unwrap();
+        let worker = Worker {
+            store: store.clone(),
+            active: Arc::new(Active::new(set)),
+            redactor: Arc::new(Redactor::new(&config)),
+            config,
+            host: Uuid::now_v7(),
+        };
+        Self { store, worker: Arc::new(worker), _folder: folder }
+    }
+
+    /// An exchange that leaves `jobs` behind, or those that its companion asks for.
+    async fn exchange(
+        &self,
+        conversation: Option<ConversationId>,
+        message: &str,
+        plugin: Option<&str>,
+    ) -> ConversationId {
+        let target = match conversation {
+            Some(id) => Target::Existing(id),
+            None => {
+                Target::New { id: ConversationId::new(), companion: "elara".into(), title: String::new() }
+            }
+        };
+        let admission = Admission {
+            owner: owner(),
+            host: self.worker.host,
+            lease: LEASE,
+            turn: TurnId::new(),
+            target,
+            companion: None,
+            message: said(message),
+            idempotency: None,
+            tail: contract::TAIL,
+        };
+        let Outcome::Started(started) = self.store.admit(admission).await.unwrap().outcome else {
+            panic!("not started")
+        };
+        let reply = said(&format!("You said: {message}"));
+        let companion = self.worker.active.current().companions["elara"].clone();
+        let mut jobs = after(&companion, &started, &reply, UsageRecord::default(), false);
+        assert_eq!(jobs.len(), 1, "the memory observes, the persona does not reflect");
+        if let Some(plugin) = plugin {
+            jobs[0].plugin = plugin.into();
+        }
+        let commit = Commit {
+            owner: owner(),
+            conversation: started.conversation,
+            turn: started.turn,
+            epoch: started.epoch,
+            reply,
+            finish: "stop".into(),
+            usage: UsageRecord::default(),
+            response: json!({}),
+            jobs,
+        };
+        self.store.commit(commit).await.unwrap();
+        started.conversation
+    }
+
+    fn state(&self, plugin: &str, conversation: ConversationId) -> Buffer {
+        let lender = Lender {
+            store: self.store.clone(),
+            owner: owner(),
+            conversation,
+            past: Arc::new(Past { own: MessageId::new(), own_sequence: 0, stored: true, tail: Vec::new() }),
+            model: None,
+        };
+        Buffer::new(lender.state(plugin), self.store.clone())
+    }
+
+    async fn value(&self, scope: Scope, key: &str, conversation: ConversationId) -> Option<String> {
+        let entry = self.state("counting", conversation).get(scope, key).await.unwrap()?;
+        Some(String::from_utf8(entry.value).unwrap())
+    }
+
+    async fn take(&self) -> JobRecord {
+        self.store.take(self.worker.host, LEASE).await.unwrap().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_memory_is_told_of_every_exchange_in_order_and_what_was_before_it() {
+    let bench = Bench::new().await;
+    let conversation = bench.exchange(None, "one", None).await;
+    bench.exchange(Some(conversation), "two", None).await;
+    for _ in 0..2 {
+        let job = bench.take().await;
+        assert!(bench.store.take(bench.worker.host, LEASE).await.unwrap().is_none(), "one at a time");
+        Arc::clone(&bench.worker).run(job).await;
+    }
+    assert_eq!(bench.value(Scope::User, "told", conversation).await.unwrap(), "2");
+    assert_eq!(bench.value(Scope::User, "said-1", conversation).await.unwrap(), "\"You said: one\"");
+    assert_eq!(bench.value(Scope::User, "said-2", conversation).await.unwrap(), "\"You said: two\"");
+    assert_eq!(bench.value(Scope::Conversation, "before", conversation).await.unwrap(), "2");
+    assert_eq!(bench.store.counts().await.unwrap(), Default::default());
+}
+
+#[tokio::test]
+async fn a_delivery_that_fails_leaves_no_trace_and_the_next_one_counts_once() {
+    let bench = Bench::new().await;
+    let conversation = bench.exchange(None, "fail", None).await;
+    let job = bench.take().await;
+    Arc::clone(&bench.worker).run(job.clone()).await;
+    assert_eq!(bench.value(Scope::User, "told", conversation).await, None);
+    let counts = bench.store.counts().await.unwrap();
+    assert_eq!((counts.queued, counts.parked), (1, 0), "it will be tried again");
+
+    let again = JobRecord { attempt: 2, ..job };
+    let Ended::Done(writes) = bench.worker.call(&again).await else {
+        panic!("the second delivery fails too")
+    };
+    assert_eq!(bench.store.state_write(writes).await.unwrap().unwrap().len(), 3);
+    assert_eq!(bench.value(Scope::User, "told", conversation).await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn work_for_a_plugin_that_is_gone_is_parked_and_work_that_it_has_no_use_for_is_done() {
+    let bench = Bench::new().await;
+    bench.exchange(None, "one", Some("gone")).await;
+    bench.exchange(None, "two", Some("window")).await;
+    for _ in 0..2 {
+        let job = bench.take().await;
+        Arc::clone(&bench.worker).run(job).await;
+    }
+    let counts = bench.store.counts().await.unwrap();
+    assert_eq!((counts.queued, counts.running, counts.parked), (0, 0, 1));
+}
+
+#[tokio::test]
+async fn the_worker_wakes_for_new_work_and_ends_when_told_to() {
+    let bench = Bench::new().await;
+    let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+    let worker = tokio::spawn(Arc::clone(&bench.worker).work(Arc::clone(&wake), stop.clone()));
+    let conversation = bench.exchange(None, "one", None).await;
+    wake.notify_one();
+    while bench.value(Scope::User, "told", conversation).await.is_none() {
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    worker.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_job_reads_what_it_wrote_and_no_one_else_does() {
+    let bench = Bench::new().await;
+    let conversation = bench.exchange(None, "one", None).await;
+    let (mine, other) = (bench.state("counting", conversation), bench.state("counting", conversation));
+    assert_eq!(mine.set(Scope::User, "a", b"1".to_vec(), Some(0), None).await.unwrap(), 1);
+    assert_eq!(mine.add(Scope::User, "a", 4).await.unwrap(), 5);
+    mine.set(Scope::User, "b", b"x".to_vec(), None, None).await.unwrap();
+    mine.delete(Scope::User, "b", Some(1)).await.unwrap();
+    assert_eq!(mine.get(Scope::User, "a").await.unwrap().unwrap().value, b"5");
+    assert_eq!(mine.list(Scope::User, "", None, 10).await.unwrap(), ["a"]);
+    assert_eq!(other.get(Scope::User, "a").await.unwrap(), None);
+    bench.store.state_write(mine.into_writes().await).await.unwrap().unwrap();
+    assert_eq!(other.get(Scope::User, "a").await.unwrap().unwrap().value, b"5");
+    assert_eq!(other.get(Scope::User, "b").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_condition_is_checked_when_it_is_made_and_again_when_the_job_completes() {
+    let bench = Bench::new().await;
+    let conversation = bench.exchange(None, "one", None).await;
+    let (mine, other) = (bench.state("counting", conversation), bench.state("counting", conversation));
+    let refused = mine.set(Scope::User, "a", Vec::new(), Some(3), None).await.unwrap_err();
+    assert_eq!(refused.code, "conflict");
+    mine.set(Scope::User, "a", b"mine".to_vec(), Some(0), None).await.unwrap();
+    other.set(Scope::User, "a", b"other".to_vec(), None, None).await.unwrap();
+    bench.store.state_write(other.into_writes().await).await.unwrap().unwrap();
+    let job = bench.take().await;
+    let error = bench.store.complete(job.id, job.epoch, mine.into_writes().await).await.unwrap_err();
+    assert!(matches!(error, StoreError::Conflict(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_page_of_keys_is_full_though_some_of_them_are_gone() {
+    let bench = Bench::new().await;
+    let conversation = bench.exchange(None, "one", None).await;
+    let first = bench.state("counting", conversation);
+    for key in ["k1", "k2", "k3", "k5"] {
+        first.set(Scope::User, key, Vec::new(), None, None).await.unwrap();
+    }
+    bench.store.state_write(first.into_writes().await).await.unwrap().unwrap();
+    let mine = bench.state("counting", conversation);
+    mine.delete(Scope::User, "k2", None).await.unwrap();
+    mine.set(Scope::User, "k4", Vec::new(), None, None).await.unwrap();
+    assert_eq!(mine.list(Scope::User, "k", None, 3).await.unwrap(), ["k1", "k3", "k4"]);
+    assert_eq!(mine.list(Scope::User, "k", Some("k3"), 3).await.unwrap(), ["k4", "k5"]);
+}
+
+#[test]
+fn what_a_job_remembers_can_be_read_again() {
+    let payload: Value = json!({
+        "companion": "elara", "attempt": 1, "message": { "id": MessageId::new(), "content": "Hi.", "metadata": {} },
+        "sequence": 1, "reply": { "id": MessageId::new(), "content": "Hello.", "metadata": {} },
+        "input_tokens": 1, "output_tokens": 2, "cached_tokens": 0, "interrupted": true, "at": 5,
+        "of_a_later_version": true,
+    });
+    let read = payload::Payload::from_value(&payload).unwrap();
+    let mut expected = payload;
+    expected.as_object_mut().unwrap().remove("of_a_later_version");
+    assert_eq!(read.to_value(), expected);
+}

@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn a_message_that_was_cut_short_says_so() {
         let mut cut = record("Once upon");
-        assert_eq!(message(&cut).metadata, []);
+        assert!(message(&cut).metadata.is_empty());
         cut.status = "interrupted".into();
         assert_eq!(message(&cut).metadata.len(), 1);
     }

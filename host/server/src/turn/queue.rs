@@ -169,6 +169,6 @@ mod tests {
         let one = slots.take().await.unwrap();
         assert_eq!(slots.take().await.unwrap_err(), Busy);
         drop(one);
-        slots.take().await.unwrap();
+        drop(slots.take().await.unwrap());
     }
 }

@@ -1,0 +1,76 @@
+//! The same request sent more than once.
+
+use super::*;
+
+#[tokio::test]
+async fn a_repeated_request_joins_the_turn_that_runs() {
+    let mut stage = Stage::new().await;
+    let first = stage.send(keyed("k", "Hello."));
+    let answer = stage.upstream.next().await.stream();
+    let second = stage.send(keyed("k", "Hello."));
+    answer.say("Good ").await;
+    let first = first.await.unwrap().unwrap();
+    let second = second.await.unwrap().unwrap();
+    assert_eq!(first.turn(), second.turn());
+    answer.say("evening.").await;
+    answer.finish("stop").await;
+    let events = all(first).await;
+    assert_eq!(text(&events), "Good evening.");
+    assert_eq!(completed(&all(second).await), completed(&events));
+    assert!(stage.upstream.is_idle(), "the model was asked once");
+}
+
+#[tokio::test]
+async fn a_request_that_was_answered_is_replayed() {
+    let mut stage = Stage::new().await;
+    let first = stage.exchange(keyed("k", "Hello."), "Good evening.").await;
+    let again = all(stage.turns.chat(keyed("k", "Hello.")).await.unwrap()).await;
+    assert_eq!(again.len(), 3, "created, one delta, completed");
+    assert_eq!(created(&again), created(&first));
+    assert_eq!(text(&again), "Good evening.");
+    assert_eq!(completed(&again), completed(&first));
+    let (_, conversation) = created(&first);
+    assert_eq!(stage.messages(conversation).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_key_belongs_to_one_request_while_it_runs_and_afterwards() {
+    let mut stage = Stage::new().await;
+    let first = stage.send(keyed("k", "Hello."));
+    let asked = stage.upstream.next().await;
+    let other = stage.turns.chat(keyed("k", "Goodbye.")).await.unwrap_err();
+    assert_eq!(other.kind, Kind::IdempotencyMismatch);
+    asked.reply("Good evening.").await;
+    completed(&all(first.await.unwrap().unwrap()).await);
+    let other = stage.turns.chat(keyed("k", "Goodbye.")).await.unwrap_err();
+    assert_eq!(other.kind, Kind::IdempotencyMismatch);
+}
+
+#[tokio::test]
+async fn a_turn_that_failed_is_run_again_under_its_id_with_the_message_once() {
+    let mut stage = Stage::new().await;
+    let failing = stage.send(keyed("k", "Hello."));
+    stage.upstream.next().await.refuse(500, None);
+    assert_eq!(failing.await.unwrap().unwrap_err().kind, Kind::ModelUnavailable);
+
+    let events = stage.exchange(keyed("k", "Hello."), "Good evening.").await;
+    let (turn, conversation) = created(&events);
+    let record = stage.record(turn).await;
+    assert_eq!((record.attempt, record.status), (2, TurnStatus::Completed));
+    let messages = stage.messages(conversation).await;
+    let contents: Vec<_> = messages.iter().map(|message| message.content.as_str()).collect();
+    assert_eq!(contents, ["Hello.", "Good evening."]);
+}
+
+#[tokio::test]
+async fn a_turn_with_a_key_waits_longer_for_its_reader() {
+    let mut stage = Stage::with("[turn]\nlinger = \"0s\"\nlinger_keyed = \"1h\"").await;
+    let sent = stage.send(keyed("k", "Hello."));
+    let answer = stage.upstream.next().await.stream();
+    answer.say("Good ").await;
+    drop(sent.await.unwrap().unwrap());
+    let joined = stage.turns.chat(keyed("k", "Hello.")).await.unwrap();
+    answer.say("evening.").await;
+    answer.finish("stop").await;
+    assert_eq!(text(&all(joined).await), "Good evening.");
+}
