@@ -101,10 +101,7 @@ fn admission(target: Target) -> Admission {
             metadata: json!({}),
         },
         idempotency: None,
-        tail: TailLimit {
-            messages: std::env::var("TAIL").map_or(64, |tail| tail.parse().unwrap_or(64)),
-            bytes: 65536,
-        },
+        tail: TailLimit { messages: 64, bytes: 65536 },
     }
 }
 

@@ -186,8 +186,8 @@ async fn history(
     let rows = sqlx::query(concat!(
         "SELECT ", message_columns!("m"), " FROM messages m
           WHERE m.conversation = ?1 AND m.tenant = ?2 AND m.issuer = ?3 AND m.subject = ?4 AND m.status <> 'failed'
-            AND (?5 IS NULL OR m.sequence < (SELECT b.sequence FROM messages b
-                                              WHERE b.id = ?5 AND b.conversation = ?1))
+            AND m.sequence < iif(?5 IS NULL, 9223372036854775807,
+                                 (SELECT b.sequence FROM messages b WHERE b.id = ?5 AND b.conversation = ?1))
           ORDER BY m.sequence DESC LIMIT ?6 + 0"
     ))
     .bind(id.as_uuid())
