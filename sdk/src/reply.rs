@@ -17,6 +17,21 @@ pub struct ReplyWriter {
     begin: Option<oneshot::Sender<Result<()>>>,
 }
 
+/// Far under the host's limit for one item, and large enough to cost nothing.
+const PIECE: usize = 16 << 10;
+
+/// Cuts a text between two characters, at most [`PIECE`] bytes each.
+fn pieces(text: &str) -> impl Iterator<Item = String> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest.take()?;
+        let end = text.floor_char_boundary(PIECE);
+        let (piece, after) = text.split_at(end);
+        rest = (!after.is_empty()).then_some(after);
+        Some(piece.to_owned())
+    })
+}
+
 #[cfg(target_arch = "wasm32")]
 type Sink = wasip3::wit_bindgen::StreamWriter<Delta>;
 #[cfg(not(target_arch = "wasm32"))]
@@ -27,9 +42,16 @@ impl ReplyWriter {
         Self { queued: Vec::new(), sink, begin: Some(begin) }
     }
 
-    /// Queues a delta for the next flush. `finish` and `failed` are not for here; return them instead.
+    /// Queues a delta for the next flush. `finish` and `failed` are not for here; return them instead. A long text is
+    /// queued as several deltas: the host takes items of 64 KiB at most.
     pub fn push(&mut self, delta: Delta) {
-        self.queued.push(delta);
+        match delta {
+            Delta::Text(text) if text.len() > PIECE => self.queued.extend(pieces(&text).map(Delta::Text)),
+            Delta::Thinking(text) if text.len() > PIECE => {
+                self.queued.extend(pieces(&text).map(Delta::Thinking))
+            }
+            other => self.queued.push(other),
+        }
     }
 
     /// Writes what is queued, waiting while the reader is slower.
@@ -185,5 +207,19 @@ mod tests {
         let (begun, read) = written(async |_| Ok(Finish::stop()));
         assert_eq!(begun, Some(Ok(())));
         assert_eq!(read, [Delta::Finish(Finish::stop())]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters_and_nothing_is_lost() {
+        let text = "語".repeat(PIECE);
+        let cut: Vec<_> = pieces(&text).collect();
+        assert!(cut.len() == 4 && cut.iter().all(|piece| piece.len() <= PIECE), "{}", cut.len());
+        assert_eq!(cut.concat(), text);
+        assert_eq!(pieces("short").collect::<Vec<_>>(), ["short"]);
     }
 }
