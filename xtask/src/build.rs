@@ -58,24 +58,53 @@ pub(crate) fn host(workspace: &Workspace, release: bool) -> anyhow::Result<()> {
 
 /// Builds the components and lays them into the plugins folder.
 pub(crate) fn components(workspace: &Workspace) -> anyhow::Result<()> {
-    install_target()?;
-    run_command(guest_cargo(workspace, "build").args(["--profile", "plugin"]))?;
+    build_and_lay(workspace, &owned(COMPONENTS), &workspace.plugins())
+}
 
-    let plugins = workspace.plugins();
-    fs::create_dir_all(&plugins).with_context(|| format!("could not make {}", plugins.display()))?;
+/// Builds the components that only tests need, each a crate in `tests/fixtures`.
+pub(crate) fn fixtures(workspace: &Workspace) -> anyhow::Result<()> {
+    build_and_lay(workspace, &fixture_crates(workspace)?, &workspace.fixtures())
+}
+
+/// Every crate that becomes a component: its package, and the name under which it is found.
+pub(crate) fn all(workspace: &Workspace) -> anyhow::Result<Vec<(String, String)>> {
+    let mut all = owned(COMPONENTS);
+    all.extend(fixture_crates(workspace)?);
+    Ok(all)
+}
+
+fn owned(components: &[(&str, &str)]) -> Vec<(String, String)> {
+    components.iter().map(|(package, name)| ((*package).to_owned(), (*name).to_owned())).collect()
+}
+
+fn fixture_crates(workspace: &Workspace) -> anyhow::Result<Vec<(String, String)>> {
+    let folder = workspace.root().join("tests/fixtures");
+    let mut crates = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("could not read {}", folder.display()))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        crates.push((format!("fixture-{name}"), name));
+    }
+    crates.sort();
+    Ok(crates)
+}
+
+fn build_and_lay(workspace: &Workspace, crates: &[(String, String)], folder: &Path) -> anyhow::Result<()> {
+    install_target()?;
+    run_command(guest_cargo(workspace, "build", crates).args(["--profile", "plugin"]))?;
+    fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
     let built = workspace.guest_target().join(TARGET).join("plugin");
-    for (package, name) in COMPONENTS {
+    for (package, name) in crates {
         let component = built.join(format!("{}.wasm", package.replace('-', "_")));
-        lay(&component, &plugins.join(format!("{name}.wasm")))?;
+        lay(&component, &folder.join(format!("{name}.wasm")))?;
     }
     Ok(())
 }
 
-/// `cargo SUBCOMMAND` for all components, for their own target and in their own folder.
-pub(crate) fn guest_cargo(workspace: &Workspace, subcommand: &str) -> Command {
+/// `cargo SUBCOMMAND` for components, for their own target and in their own folder.
+pub(crate) fn guest_cargo(workspace: &Workspace, subcommand: &str, crates: &[(String, String)]) -> Command {
     let mut cargo = workspace.cargo([subcommand, "--target", TARGET]);
     cargo.arg("--target-dir").arg(workspace.guest_target());
-    for (package, _) in COMPONENTS {
+    for (package, _) in crates {
         cargo.args(["--package", package]);
     }
     // Flags that someone set for this machine's processor or linker mean nothing to a component.

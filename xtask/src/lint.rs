@@ -15,6 +15,13 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
     // The host embeds the components, so there is no host to look at without them.
     build::components(workspace)?;
     run_command(&mut workspace.cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    run_command(build::guest_cargo(workspace, "clippy").args(["--", "-D", "warnings"]))?;
+    let crates = build::all(workspace)?;
+    run_command(build::guest_cargo(workspace, "clippy", &crates).args([
+        "--profile",
+        "plugin",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -44,6 +44,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
     needs::ensure(&wanted)?;
 
     build::components(workspace)?;
+    build::fixtures(workspace)?;
     // All of it in one go: cargo settles the features of shared crates for what it is asked to build, and would
     // build the largest of them twice if the host came first and the tests after.
     run_command(&mut workspace.cargo(["build", "--workspace", "--all-targets"]))?;

@@ -25,6 +25,15 @@ impl Workspace {
         Ok(Self { root: root.to_owned(), target })
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Components that only tests need.
+    pub(crate) fn fixtures(&self) -> PathBuf {
+        self.target.join("fixtures")
+    }
+
     /// Where the host's build script looks for the plugins it embeds.
     pub(crate) fn plugins(&self) -> PathBuf {
         match std::env::var_os("MASQUE_PLUGINS_DIR").filter(|folder| !folder.is_empty()) {
