@@ -208,11 +208,6 @@ mod tests {
         assert_eq!(begun, Some(Ok(())));
         assert_eq!(read, [Delta::Finish(Finish::stop())]);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn a_long_text_is_cut_between_characters_and_nothing_is_lost() {
