@@ -58,6 +58,20 @@ impl RawConnection {
         }
     }
 
+    /// Whether the host has closed its side, though what it sent before that is still on its way. Ports, addresses and
+    /// states as Linux lists them, in hexadecimal.
+    pub fn given_up_by_host(&self) -> bool {
+        const ESTABLISHED: &str = "01";
+        let ours = format!("{:04X}", self.0.local_addr().unwrap().port());
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let mut hosts = sockets.lines().filter_map(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            let remote = fields.get(2)?.rsplit(':').next()?;
+            (remote == ours).then(|| fields.get(3).copied()).flatten()
+        });
+        hosts.all(|state| state != ESTABLISHED)
+    }
+
     pub async fn read_exact(&mut self, count: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; count];
         within("bytes to come", self.0.read_exact(&mut bytes)).await.ok()?;

@@ -67,7 +67,7 @@ async fn every_acknowledged_turn_survives_a_kill_at_any_instant_exactly_once() {
         let open = told.lock().unwrap().open.take();
         if let Some(message) = open {
             let body = body(told, &message);
-            let reply = host.client().chat(&body).key(&message).send().await.expect(200);
+            let reply = host.client().chat(&body).key(&key(&message)).send().await.expect(200);
             note(told, &message, &reply);
             told.lock().unwrap().open = None;
         }
@@ -91,7 +91,7 @@ async fn talk(number: usize, client: Client, told: Arc<Mutex<Told>>, acknowledge
                 }
             }
         };
-        let request = client.chat(&body(&told, &message)).key(&message);
+        let request = client.chat(&body(&told, &message)).key(&key(&message));
         let reply = if number.is_multiple_of(2) {
             let Ok(reply) = request.try_send().await else { return };
             reply.expect(200)
@@ -108,6 +108,11 @@ async fn talk(number: usize, client: Client, told: Arc<Mutex<Told>>, acknowledge
         note(&told, &message, &reply);
         acknowledged();
     }
+}
+
+/// A key holds no spaces.
+fn key(message: &str) -> String {
+    message.replace(' ', "-")
 }
 
 fn body(told: &Mutex<Told>, message: &str) -> Value {

@@ -84,16 +84,17 @@ async fn a_plugin_gets_no_key_for_another_origin_than_the_keys_own() {
 
 #[tokio::test]
 async fn a_plugin_reaches_no_server_that_it_was_not_granted() {
-    let model = MockModel::start().await;
-    let granted = format!("grants = {{ http = [\"{}\"]", model.origin());
-    let plugin = model.plugin("mock", "").replace(&granted, "grants = { http = [\"http://127.0.0.1:9\"]");
+    let (granted, other) = (MockModel::start().await, MockModel::start().await);
+    let plugin = granted
+        .plugin("mock", "")
+        .replace(&format!("base_url = \"{}", granted.origin()), &format!("base_url = \"{}", other.origin()));
     let companion = "[companions.elara]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"mock\"]\n";
     let host = Setup::file(companion).and(&plugin).start().await;
 
-    let answer = host.client().chat(&json!({ "message": "Hello." })).send().await;
+    host.client().chat(&json!({ "message": "Hello." })).send().await.problem(502, "model-unavailable");
 
-    assert!(answer.status >= 500, "{}", answer.text);
-    assert!(model.seen().is_empty());
+    host.logged(&other.origin()).await;
+    assert!(other.seen().is_empty() && granted.seen().is_empty());
 }
 
 #[tokio::test]

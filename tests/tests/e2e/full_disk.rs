@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use masque_tests::{Setup, eventually, skipped};
+use masque_tests::{Reply, Setup, eventually, skipped};
 use serde_json::json;
 
 /// Mounts a small file system over the data folder, in a namespace of its own, and becomes the host.
@@ -30,21 +30,28 @@ async fn on_a_full_disk_nothing_is_acknowledged_and_room_brings_everything_back(
     let data = host.seen_by_host(host.data());
 
     fill(&data.join("filler"));
-    // The database may have room left in the pages that it already owns.
+    // The database may have room left in the pages that it already owns. Plain and streamed in turn, until both are
+    // refused before a word of the answer has left.
     let mut acknowledged = vec!["There is room for this.".to_owned()];
-    let refused = loop {
-        let message = format!("Message {} {}", acknowledged.len(), "x".repeat(32_000));
-        let body = json!({ "message": message, "conversation_id": conversation });
+    let (mut plain, mut streamed) = (None, None);
+    for number in 0.. {
+        assert!(number < 1000, "a full disk refuses in the end");
+        let stream = number % 2 == 1;
+        let message = format!("Message {number} {}", "x".repeat(32_000));
+        let body = json!({ "message": message, "conversation_id": conversation, "stream": stream });
         let answer = client.chat(&body).send().await;
-        if answer.status != 200 {
-            break answer;
+        if acknowledges(&answer, stream) {
+            acknowledged.push(message);
+        } else if answer.status != 200 {
+            *(if stream { &mut streamed } else { &mut plain }) = Some(answer);
         }
-        acknowledged.push(message);
-        assert!(acknowledged.len() < 1000, "a full disk refuses in the end");
-    };
-    refused.problem(503, "storage-unavailable");
-    let streamed = client.chat(&json!({ "message": "x".repeat(32_000), "stream": true })).send().await;
-    streamed.problem(503, "storage-unavailable");
+        if plain.is_some() && streamed.is_some() {
+            break;
+        }
+    }
+    for refused in [plain, streamed].into_iter().flatten() {
+        refused.problem(503, "storage-unavailable");
+    }
     assert!(host.is_running());
     client.get("/livez").send().await.expect(200);
     client.get(&format!("/conversations/{conversation}")).send().await.expect(200);
@@ -61,19 +68,26 @@ async fn on_a_full_disk_nothing_is_acknowledged_and_room_brings_everything_back(
     let mut path = format!("/conversations/{conversation}/messages?limit=100");
     loop {
         let page = client.get(&path).send().await.expect(200);
-        for message in page["items"].as_array().unwrap() {
-            if message["role"] == "user" {
-                said.push(message["content"].as_str().unwrap().to_owned());
-            }
-        }
+        said.extend(
+            page["items"].as_array().unwrap().iter().filter(|message| message["role"] == "user").cloned(),
+        );
         match page["next"].as_str() {
             Some(next) => path = format!("/conversations/{conversation}/messages?limit=100&after={next}"),
             None => break,
         }
     }
-    let missing = acknowledged.iter().filter(|message| !said.contains(message)).count();
-    assert_eq!(missing, 0, "every acknowledged message is there");
-    assert_eq!(said.len(), acknowledged.len(), "and no refused one");
+    let kept = said.iter().filter(|message| acknowledged.iter().any(|one| message["content"] == **one));
+    assert_eq!(kept.count(), acknowledged.len(), "every acknowledged message is there, once");
+    // A turn that was refused at its very end is there as one that did not complete.
+    for message in said.iter().filter(|message| acknowledged.iter().all(|one| message["content"] != **one)) {
+        let turn = client.turn(message["turn_id"].as_str().unwrap()).await;
+        assert_ne!(turn["status"], "completed", "{turn}");
+    }
+}
+
+/// Whether the answer says that the turn is complete.
+fn acknowledges(answer: &Reply, stream: bool) -> bool {
+    answer.status == 200 && (!stream || answer.text.contains("event: turn.completed"))
 }
 
 fn fill(path: &std::path::Path) {

@@ -45,7 +45,7 @@ impl Buffer {
     }
 
     /// What is to be written with the job's completion.
-    pub(crate) async fn into_writes(&self) -> Vec<StateWrite> {
+    pub(crate) async fn take_writes(&self) -> Vec<StateWrite> {
         std::mem::take(&mut self.written.lock().await.writes)
     }
 

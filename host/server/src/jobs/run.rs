@@ -66,7 +66,7 @@ impl Worker {
             Ability::Reflect => plugin.reflect(call, &exchange).await,
         };
         match called {
-            Ok(()) => Ended::Done(buffer.into_writes().await),
+            Ok(()) => Ended::Done(buffer.take_writes().await),
             Err(error) => Ended::Failed(error.to_string()),
         }
     }

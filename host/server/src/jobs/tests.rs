@@ -175,7 +175,7 @@ async fn a_delivery_that_fails_leaves_no_trace_and_the_next_one_counts_once() {
 async fn work_for_a_plugin_that_is_gone_is_parked_and_work_that_it_has_no_use_for_is_done() {
     let bench = Bench::new().await;
     bench.exchange(None, "one", Some("gone")).await;
-    bench.exchange(None, "two", Some("window")).await;
+    bench.exchange(None, "two", Some("offline")).await;
     for _ in 0..2 {
         let job = bench.take().await;
         Arc::clone(&bench.worker).run(job).await;
@@ -210,7 +210,7 @@ async fn a_job_reads_what_it_wrote_and_no_one_else_does() {
     assert_eq!(mine.get(Scope::User, "a").await.unwrap().unwrap().value, b"5");
     assert_eq!(mine.list(Scope::User, "", None, 10).await.unwrap(), ["a"]);
     assert_eq!(other.get(Scope::User, "a").await.unwrap(), None);
-    bench.store.state_write(mine.into_writes().await).await.unwrap().unwrap();
+    bench.store.state_write(mine.take_writes().await).await.unwrap().unwrap();
     assert_eq!(other.get(Scope::User, "a").await.unwrap().unwrap().value, b"5");
     assert_eq!(other.get(Scope::User, "b").await.unwrap(), None);
 }
@@ -224,9 +224,9 @@ async fn a_condition_is_checked_when_it_is_made_and_again_when_the_job_completes
     assert_eq!(refused.code, "conflict");
     mine.set(Scope::User, "a", b"mine".to_vec(), Some(0), None).await.unwrap();
     other.set(Scope::User, "a", b"other".to_vec(), None, None).await.unwrap();
-    bench.store.state_write(other.into_writes().await).await.unwrap().unwrap();
+    bench.store.state_write(other.take_writes().await).await.unwrap().unwrap();
     let job = bench.take().await;
-    let error = bench.store.complete(job.id, job.epoch, mine.into_writes().await).await.unwrap_err();
+    let error = bench.store.complete(job.id, job.epoch, mine.take_writes().await).await.unwrap_err();
     assert!(matches!(error, StoreError::Conflict(_)), "{error}");
 }
 
@@ -238,7 +238,7 @@ async fn a_page_of_keys_is_full_though_some_of_them_are_gone() {
     for key in ["k1", "k2", "k3", "k5"] {
         first.set(Scope::User, key, Vec::new(), None, None).await.unwrap();
     }
-    bench.store.state_write(first.into_writes().await).await.unwrap().unwrap();
+    bench.store.state_write(first.take_writes().await).await.unwrap().unwrap();
     let mine = bench.state("counting", conversation);
     mine.delete(Scope::User, "k2", None).await.unwrap();
     mine.set(Scope::User, "k4", Vec::new(), None, None).await.unwrap();

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use masque_runtime::Plugin;
 use masque_store::{
-    Admission, ConversationId, Idempotency, MessageId, NewMessage, Outcome, Owner, Target, TurnId,
+    Admission, ConversationId, Idempotency, MessageId, NewMessage, Outcome, Owner, Started, Target, TurnId,
     TurnRecord, title_of,
 };
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tracing::Instrument;
 
 use super::log::{Log, Reader};
 use super::queue::{Busy, Place};
@@ -37,8 +38,8 @@ pub(super) struct Ticket {
     pub(super) arrived: Instant,
     /// Held until the turn can be found by its key.
     pub(super) key: Option<Place<(Owner, String)>>,
-    /// Held until the turn has ended.
-    _place: Option<Place<ConversationId>>,
+    /// Held until the turn has ended, in a new conversation too: whoever learns its id may speak at once.
+    place: Place<ConversationId>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -61,7 +62,7 @@ impl Host {
         };
         // From here on the turn may be in the store, so it must reach its end whether or not the client waits for it.
         let (answer, admitted) = oneshot::channel();
-        self.tasks.spawn(Arc::clone(&self).start(ticket, answer));
+        self.tasks.spawn(Arc::clone(&self).start(ticket, answer).in_current_span());
         admitted.await.unwrap_or_else(|_panicked| Err(Problem::from(Kind::Internal)))
     }
 
@@ -81,20 +82,9 @@ impl Host {
             None => None,
         };
         let target = self.target(&request, &set).await?;
-        let place = match request.conversation {
-            Some(id) => Some(self.conversations.enter(id).await.map_err(busy)?),
-            None => None,
-        };
+        let place = self.conversations.enter(conversation(&target)).await.map_err(busy)?;
         let slot = self.slots.take().await.map_err(|Busy| Problem::from(Kind::Overloaded))?;
-        Ok(Queued::Ticket(Box::new(Ticket {
-            request,
-            set,
-            target,
-            arrived,
-            key,
-            _place: place,
-            _slot: slot,
-        })))
+        Ok(Queued::Ticket(Box::new(Ticket { request, set, target, arrived, key, place, _slot: slot })))
     }
 
     /// Asks the store, and runs the turn if it is to run.
@@ -108,11 +98,25 @@ impl Host {
             }
         };
         match admitted.outcome {
-            Outcome::Started(started) => self.run(ticket, started, admitted.durable, answer).await,
+            Outcome::Started(started) => {
+                let ticket = self.take_place(ticket, &started).await;
+                self.run(ticket, started, admitted.durable, answer).await;
+            }
             outcome => {
                 let _ = answer.send(self.not_started(&ticket.request, outcome));
             }
         }
+    }
+
+    /// A turn that is run again goes on in the conversation that its first attempt began, which is not the one that
+    /// its request has waited for. The lease is this turn's already: who is ahead in that line is being turned away.
+    async fn take_place(&self, mut ticket: Ticket, started: &Started) -> Ticket {
+        if conversation(&ticket.target) != started.conversation
+            && let Ok(place) = self.conversations.enter(started.conversation).await
+        {
+            ticket.place = place;
+        }
+        ticket
     }
 
     fn admission(&self, ticket: &Ticket) -> Admission {
@@ -186,6 +190,12 @@ impl Host {
             models(&companion, Some(model))?;
         }
         Ok(Target::Existing(id))
+    }
+}
+
+fn conversation(target: &Target) -> ConversationId {
+    match target {
+        Target::New { id, .. } | Target::Existing(id) => *id,
     }
 }
 
