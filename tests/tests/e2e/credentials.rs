@@ -91,7 +91,7 @@ async fn a_plugin_reaches_no_server_that_it_was_not_granted() {
     let companion = "[companions.elara]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"mock\"]\n";
     let host = Setup::file(companion).and(&plugin).start().await;
 
-    host.client().chat(&json!({ "message": "Hello." })).send().await.problem(502, "model-unavailable");
+    host.client().chat(&json!({ "message": "Hello." })).send().await.problem(500, "plugin-failed");
 
     host.logged(&other.origin()).await;
     assert!(other.seen().is_empty() && granted.seen().is_empty());
