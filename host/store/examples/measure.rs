@@ -95,6 +95,7 @@ fn admission(target: Target) -> Admission {
         turn: TurnId::new(),
         target,
         companion: None,
+        companions: Arc::new(["elara".to_owned()].into()),
         message: NewMessage {
             id: MessageId::new(),
             content: "What did I say before? ".repeat(5),
@@ -127,7 +128,7 @@ fn reply(started: &Started) -> Commit {
             id: JobId::new(),
             plugin: "window".into(),
             ability: masque_store::Ability::Observe,
-            payload: json!({ "turn": started.turn }),
+            payload: started.turn.to_string(),
         }],
     }
 }

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{ConversationId, JobId, Owner, StateWrite, StoreError, TurnId};
@@ -37,11 +36,16 @@ pub trait Jobs: Send + Sync {
     /// The job is given up: it keeps its error and no longer holds up its line. Changes nothing if the lease was lost.
     async fn park(&self, job: JobId, epoch: i64, error: &str) -> Result<(), StoreError>;
 
+    /// The job was not tried after all: it is due at once, and this time does not count. Changes nothing if the lease was
+    /// lost.
+    async fn release(&self, job: JobId, epoch: i64) -> Result<(), StoreError>;
+
     /// How many jobs there are.
     async fn counts(&self) -> Result<JobCounts, StoreError>;
 
-    /// Makes the leases of all jobs that `host` holds end `lease` from now.
-    async fn renew_jobs(&self, host: Uuid, lease: Duration) -> Result<(), StoreError>;
+    /// Makes the leases of these jobs end `lease` from now, as far as `host` still holds them. One that is held and not
+    /// named runs out, so a job whose end could not be stored comes back.
+    async fn renew_jobs(&self, host: Uuid, jobs: &[JobId], lease: Duration) -> Result<(), StoreError>;
 }
 
 /// What a plugin is asked to do.
@@ -62,8 +66,8 @@ pub struct NewJob {
     pub plugin: String,
     /// What the plugin is asked to do.
     pub ability: Ability,
-    /// What it needs for that.
-    pub payload: Value,
+    /// What it needs for that: any text, given back as it is.
+    pub payload: String,
 }
 
 /// A job that was taken.
@@ -81,8 +85,8 @@ pub struct JobRecord {
     pub plugin: String,
     /// What the plugin is asked to do.
     pub ability: Ability,
-    /// What it needs for that.
-    pub payload: Value,
+    /// What it needs for that: any text, given back as it is.
+    pub payload: String,
     /// How often it was taken, this time included.
     pub attempt: u32,
     /// Proves the lease to [`Jobs::complete`], [`Jobs::retry`] and [`Jobs::park`].

@@ -1,8 +1,10 @@
 //! One exchange from its admission to its end. The store decides who may run a turn (leases and epochs) and what is
 //! kept of it; the caller decides what is said.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::{ConversationId, MessageRecord, NewJob, NewMessage, Owner, StoreError, TurnId};
+use crate::{ConversationId, MessageId, MessageRecord, NewJob, NewMessage, Owner, StoreError, TurnId};
 
 /// The life of a turn.
 ///
@@ -48,8 +50,12 @@ pub trait Turns: Send + Sync {
     /// One turn of this owner.
     async fn turn(&self, owner: &Owner, id: TurnId) -> Result<Option<TurnRecord>, StoreError>;
 
-    /// Makes every lease of this host end `lease` from now and returns the turns that still have theirs.
-    async fn renew(&self, host: Uuid, lease: Duration) -> Result<Vec<TurnId>, StoreError>;
+    /// The turn that a request with this idempotency key began, while the key is remembered.
+    async fn keyed(&self, owner: &Owner, route: &str, key: &str) -> Result<Option<KeyedTurn>, StoreError>;
+
+    /// Makes the leases of these turns end `lease` from now and returns the turns that still have theirs from this host.
+    /// The lease of one that is not named runs out: whoever no longer runs a turn must not keep its conversation.
+    async fn renew(&self, host: Uuid, turns: &[TurnId], lease: Duration) -> Result<Vec<TurnId>, StoreError>;
 
     /// Marks turns interrupted that can no longer be ended by whoever started them (their lease has run out, or their
     /// host is gone), and puts jobs of hosts that are gone back in their line. Returns how many turns.
@@ -77,6 +83,8 @@ pub struct Admission {
     pub target: Target,
     /// The companion the caller expects, if it named one.
     pub companion: Option<String>,
+    /// All there are to talk to: a conversation with another gets no turn.
+    pub companions: Arc<BTreeSet<String>>,
     /// What the user says. Not stored when an earlier turn is run again.
     pub message: NewMessage,
     /// How a repeated request is recognised.
@@ -183,6 +191,11 @@ pub enum Outcome {
     OtherBody,
     /// This owner has no such conversation.
     UnknownConversation,
+    /// The conversation is with someone who is not there any more.
+    CompanionGone {
+        /// With whom.
+        companion: String,
+    },
     /// The conversation is with someone else.
     OtherCompanion {
         /// With whom.
@@ -207,6 +220,8 @@ pub struct Started {
     pub created: bool,
     /// The user's message; that of the first attempt when the turn is run again.
     pub message: MessageRecord,
+    /// The reply of an earlier attempt that is kept in the conversation: the next one takes its place and its id.
+    pub kept: Option<MessageId>,
     /// The sequence before the user's message, 0 if there was none: a copy of the past that ends with it is current.
     pub last_sequence: i64,
     /// The newest messages before the user's, oldest first, without those of failed turns.
@@ -234,6 +249,19 @@ pub struct Commit {
     pub response: Value,
     /// Work for afterwards.
     pub jobs: Vec<NewJob>,
+}
+
+/// The turn behind an idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyedTurn {
+    /// Its id.
+    pub turn: TurnId,
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// Of the request that began it.
+    pub digest: Vec<u8>,
+    /// How it stands.
+    pub status: TurnStatus,
 }
 
 /// How ending a turn went.

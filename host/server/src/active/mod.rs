@@ -4,7 +4,7 @@
 //! one it was admitted with. [`load`] makes a set out of the configuration and reports every mistake that shows only
 //! once the components themselves have been asked, [`verify`] does the same for `masque check`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use masque_runtime::{Compiler, Kind, Plugin, Sandbox, SandboxConfig};
@@ -24,6 +24,8 @@ pub(crate) struct ActiveSet {
     /// Rises with every swap.
     pub(crate) generation: u64,
     pub(crate) companions: BTreeMap<String, Arc<Companion>>,
+    /// Those of the companions.
+    pub(crate) names: Arc<BTreeSet<String>>,
     /// All plugins by their name, those that no companion uses included.
     pub(crate) plugins: BTreeMap<String, Arc<Plugin>>,
 }
@@ -83,7 +85,7 @@ pub(crate) async fn load(config: &Config, sandbox: &Arc<Sandbox>) -> Result<Acti
             )),
         }
     }
-    let companions = config
+    let companions: BTreeMap<_, _> = config
         .companions
         .iter()
         .filter_map(|(name, wanted)| {
@@ -91,7 +93,11 @@ pub(crate) async fn load(config: &Config, sandbox: &Arc<Sandbox>) -> Result<Acti
             Some((name.to_string(), Arc::new(companion)))
         })
         .collect();
-    if problems.is_empty() { Ok(ActiveSet { generation: 1, companions, plugins }) } else { Err(problems) }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let names = Arc::new(companions.keys().cloned().collect());
+    Ok(ActiveSet { generation: 1, companions, names, plugins })
 }
 
 /// Compiles in a child of this binary, as [`crate::cli`] offers it.

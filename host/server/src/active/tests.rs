@@ -90,7 +90,12 @@ async fn plugins_from_the_same_bytes_are_compiled_once() {
 
 #[tokio::test]
 async fn whoever_holds_a_generation_keeps_it_when_the_next_one_comes() {
-    let set = |generation| ActiveSet { generation, companions: BTreeMap::new(), plugins: BTreeMap::new() };
+    let set = |generation| ActiveSet {
+        generation,
+        companions: BTreeMap::new(),
+        names: Arc::default(),
+        plugins: BTreeMap::new(),
+    };
     let active = Active::new(set(1));
     let pinned = active.current();
     active.0.send_replace(Arc::new(set(2)));

@@ -22,6 +22,8 @@ use crate::turn::{ChatRequest, EventKind, IdempotencyKey, Reader};
 
 /// What `metadata` may take, written as JSON.
 const METADATA_BYTES: usize = 16 * 1024;
+/// Levels of nesting in them.
+const METADATA_DEPTH: usize = 16;
 
 /// One message to a companion.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -219,15 +221,25 @@ fn spoken(message: UserMessage, limit: usize) -> Result<String, Problem> {
     Ok(text)
 }
 
+/// Small and shallow: it is stored within other JSON, which a parser reads to 128 levels.
 fn bounded(metadata: Map<String, Value>) -> Result<Map<String, Value>, Problem> {
     let value = Value::Object(metadata);
     let bytes = value.to_string().len();
+    let refused = |detail| Err(Problem::new(Kind::InvalidRequest, detail).with("field", "metadata"));
+    if is_deeper(&value, METADATA_DEPTH) {
+        return refused(format!("`metadata` is nested too deeply; nest {METADATA_DEPTH} levels at most."));
+    }
     match value {
         Value::Object(metadata) if bytes <= METADATA_BYTES => Ok(metadata),
-        _ => {
-            let detail = format!("`metadata` takes {bytes} bytes as JSON; send at most {METADATA_BYTES}.");
-            Err(Problem::new(Kind::InvalidRequest, detail).with("field", "metadata"))
-        }
+        _ => refused(format!("`metadata` takes {bytes} bytes as JSON; send at most {METADATA_BYTES}.")),
+    }
+}
+
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Object(fields) => levels == 0 || fields.values().any(|field| is_deeper(field, levels - 1)),
+        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
+        _ => false,
     }
 }
 
@@ -256,6 +268,15 @@ mod tests {
         serde_json::from_value::<UserMessage>(value)
             .map(|message| message.0)
             .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn metadata_is_nested_to_a_depth_that_every_reader_takes() {
+        let nested = |levels| (1..levels).fold(json!({}), |inner, _| json!({ "deeper": inner }));
+        let field = |levels| nested(levels).as_object().cloned().unwrap();
+        assert!(bounded(field(METADATA_DEPTH)).is_ok());
+        let problem = bounded(field(METADATA_DEPTH + 1)).unwrap_err();
+        assert_eq!(problem.kind, Kind::InvalidRequest);
     }
 
     #[test]

@@ -56,8 +56,12 @@ impl Api {
         config.server.body_timeout = Duration::from_millis(50);
         let config = Arc::new(config);
         let store = SqliteStore::open(Path::new(folder.path())).await.unwrap();
-        let active =
-            Active::new(ActiveSet { generation: 1, companions: BTreeMap::new(), plugins: BTreeMap::new() });
+        let active = Active::new(ActiveSet {
+            generation: 1,
+            companions: BTreeMap::new(),
+            names: Arc::default(),
+            plugins: BTreeMap::new(),
+        });
         let active = Arc::new(active);
         let life = Life::new();
         let services = Services {

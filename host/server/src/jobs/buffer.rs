@@ -16,8 +16,8 @@ use tokio::sync::Mutex;
 
 use crate::turn::lend::{Values, store_failure};
 
-/// Writes of one job.
-const MOST: usize = 10_000;
+/// Writes of one job. They are one transaction, at some 100 µs each, and every turn's commit waits for it.
+const MOST: usize = 500;
 /// Bytes in them: what one transaction may hold up the others with.
 const BYTES: usize = 16 << 20;
 /// What the contract allows a page to hold.

@@ -5,12 +5,13 @@
 //! one, runs each with the versions that are current when it starts, and gives its state writes to the store together
 //! with its completion: a job that fails half-way leaves no trace. When to try again is in `retry`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use masque_store::{Ability, JobId, JobRecord, NewJob, NewMessage, Started, Store, StoreError, UsageRecord};
 use tokio::sync::Notify;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{self, JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -53,7 +54,7 @@ pub(crate) fn after(
             id: JobId::new(),
             plugin: plugin.name().to_owned(),
             ability,
-            payload: Payload::new(started, reply, usage, interrupted).to_value(),
+            payload: Payload::new(started, reply, usage, interrupted).to_text(),
         })
         .collect()
 }
@@ -83,7 +84,7 @@ impl Worker {
     }
 
     async fn work(self: Arc<Self>, wake: Arc<Notify>, stop: CancellationToken) {
-        let mut running = JoinSet::new();
+        let mut running = Running::default();
         let mut renew = tokio::time::interval(RENEW);
         renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -98,10 +99,7 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                // A panic in a job is reported where it is joined; its lease runs out and it is tried again.
-                Some(ended) = running.join_next() => if let Err(error) = ended {
-                    tracing::error!(%error, "a background job panicked");
-                },
+                Some(()) = running.ended() => {}
                 () = wake.notified() => {}
                 _ = renew.tick() => if let Err(error) = self.renew(&running).await {
                     tracing::warn!(%error, "the leases of background jobs could not be renewed");
@@ -109,30 +107,38 @@ impl Worker {
                 () = tokio::time::sleep_until(due) => {}
             }
         }
-        let finished = async { while running.join_next().await.is_some() {} };
+        let finished = async { while running.ended().await.is_some() {} };
         if tokio::time::timeout(LAST_CALL, finished).await.is_err() {
-            // Nothing of them is written before their completion; the next start takes them again.
-            running.shutdown().await;
+            // Nothing of them is written before their completion, so they were not tried.
+            for (job, epoch) in running.cut_off().await {
+                if let Err(error) = self.store.release(job, epoch).await {
+                    tracing::warn!(%job, %error, "a job could not be put back; the next start takes it again");
+                }
+            }
         }
     }
 
     /// Takes what is due while there is room; says when to look again.
-    async fn fill(self: &Arc<Self>, running: &mut JoinSet<()>) -> Result<Option<Duration>, StoreError> {
-        while running.len() < AT_ONCE {
+    async fn fill(self: &Arc<Self>, running: &mut Running) -> Result<Option<Duration>, StoreError> {
+        while running.jobs.len() < AT_ONCE {
             let Some(job) = self.store.take(self.host, LEASE).await? else {
                 return self.store.next_due().await;
             };
-            running.spawn(Arc::clone(self).run(job));
+            running.start(job.id, job.epoch, Arc::clone(self).run(job));
         }
         Ok(None)
     }
 
-    async fn renew(&self, running: &JoinSet<()>) -> Result<(), StoreError> {
-        if running.is_empty() { Ok(()) } else { self.store.renew_jobs(self.host, LEASE).await }
+    async fn renew(&self, running: &Running) -> Result<(), StoreError> {
+        let jobs: Vec<_> = running.jobs.values().map(|(job, _)| *job).collect();
+        if jobs.is_empty() { Ok(()) } else { self.store.renew_jobs(self.host, &jobs, LEASE).await }
     }
 
     /// One job from its call to its completion.
     async fn run(self: Arc<Self>, job: JobRecord) {
+        if let Some(verdict) = retry::before(job.attempt) {
+            return self.put_back(&job, verdict).await;
+        }
         let verdict = match self.call(&job).await {
             run::Ended::Done(writes) => match self.store.complete(job.id, job.epoch, writes).await {
                 Ok(true) => return,
@@ -145,6 +151,10 @@ impl Worker {
             run::Ended::Failed(error) => retry::verdict(job.attempt, seed(&job), self.redactor.clean(&error)),
             run::Ended::Hopeless(error) => retry::Verdict::Park { error: self.redactor.clean(&error) },
         };
+        self.put_back(&job, verdict).await;
+    }
+
+    async fn put_back(&self, job: &JobRecord, verdict: retry::Verdict) {
         let stored = match &verdict {
             retry::Verdict::Retry { after, error } => {
                 tracing::warn!(job = %job.id, plugin = job.plugin, attempt = job.attempt, error, "a job failed");
@@ -159,6 +169,38 @@ impl Worker {
             // Its lease runs out, and it is taken again.
             tracing::warn!(job = %job.id, %error, "the end of a job could not be stored");
         }
+    }
+}
+
+/// The jobs that run, each with its lease.
+#[derive(Default)]
+struct Running {
+    tasks: JoinSet<()>,
+    jobs: HashMap<task::Id, (JobId, i64)>,
+}
+
+impl Running {
+    fn start(&mut self, job: JobId, epoch: i64, work: impl Future<Output = ()> + Send + 'static) {
+        self.jobs.insert(self.tasks.spawn(work).id(), (job, epoch));
+    }
+
+    /// Waits for one to end; `None` if none runs.
+    async fn ended(&mut self) -> Option<()> {
+        let (task, panicked) = match self.tasks.join_next_with_id().await? {
+            Ok((task, ())) => (task, None),
+            Err(error) => (error.id(), Some(error)),
+        };
+        if let (Some((job, _)), Some(error)) = (self.jobs.remove(&task), panicked) {
+            // Its lease is renewed no more, and when it has run out the job is tried again.
+            tracing::error!(%job, %error, "a background job panicked");
+        }
+        Some(())
+    }
+
+    /// Ends what still runs, and says what that was.
+    async fn cut_off(mut self) -> Vec<(JobId, i64)> {
+        self.tasks.shutdown().await;
+        self.jobs.into_values().collect()
     }
 }
 

@@ -51,13 +51,13 @@ impl Payload {
         }
     }
 
-    pub(super) fn to_value(&self) -> Value {
+    pub(super) fn to_text(&self) -> String {
         // Nothing in it can fail to be JSON: no maps with other keys than strings, no foreign types.
-        serde_json::to_value(self).unwrap_or_default()
+        serde_json::to_string(self).unwrap_or_default()
     }
 
-    pub(super) fn from_value(value: &Value) -> Result<Self, serde_json::Error> {
-        Self::deserialize(value)
+    pub(super) fn from_text(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
     }
 
     /// The user's message.

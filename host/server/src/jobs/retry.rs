@@ -17,6 +17,13 @@ pub(super) enum Verdict {
     Park { error: String },
 }
 
+/// What becomes of a job that begins its attempt number `attempt`, if that is one too many: its last try ended with the
+/// host, not with a failure that could have parked it.
+pub(super) fn before(attempt: u32) -> Option<Verdict> {
+    (attempt > TRIES)
+        .then(|| Verdict::Park { error: format!("the host ended during the last of {TRIES} tries") })
+}
+
 /// `attempt` is the one that failed, from 1; `seed` is any number that differs between jobs.
 pub(super) fn verdict(attempt: u32, seed: u64, error: String) -> Verdict {
     if attempt >= TRIES {
@@ -46,6 +53,12 @@ mod tests {
     fn a_job_is_given_up_after_its_eighth_try_and_not_before() {
         assert!(matches!(verdict(7, 1, String::new()), Verdict::Retry { .. }));
         assert!(matches!(verdict(8, 1, String::new()), Verdict::Park { .. }));
+    }
+
+    #[test]
+    fn a_job_that_ends_its_host_is_given_up_too() {
+        assert_eq!(before(8), None);
+        assert!(matches!(before(9), Some(Verdict::Park { .. })));
     }
 
     #[test]

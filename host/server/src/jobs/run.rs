@@ -37,7 +37,7 @@ impl Worker {
             // A version that came later has no use for it.
             return Ended::Done(Vec::new());
         }
-        let payload = match Payload::from_value(&job.payload) {
+        let payload = match Payload::from_text(&job.payload) {
             Ok(payload) => payload,
             Err(error) => return Ended::Hopeless(format!("the job's payload can't be read: {error}")),
         };

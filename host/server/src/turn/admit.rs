@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use masque_runtime::Plugin;
 use masque_store::{
-    Admission, ConversationId, Idempotency, MessageId, NewMessage, Outcome, Owner, Started, Target, TurnId,
-    TurnRecord, title_of,
+    Admission, ConversationId, Idempotency, MessageId, NewMessage, Outcome, Owner, Target, TurnId,
+    TurnRecord, TurnStatus, title_of,
 };
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -18,7 +18,7 @@ use tracing::Instrument;
 
 use super::log::{Log, Reader};
 use super::queue::{Busy, Place};
-use super::registry::Live;
+use super::registry::{Key, Live};
 use super::settle::storage;
 use super::{ChatRequest, Host, contract, leases};
 use crate::active::{ActiveSet, Companion};
@@ -39,7 +39,7 @@ pub(super) struct Ticket {
     /// Held until the turn can be found by its key.
     pub(super) key: Option<Place<(Owner, String)>>,
     /// Held until the turn has ended, in a new conversation too: whoever learns its id may speak at once.
-    place: Place<ConversationId>,
+    _place: Place<ConversationId>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -47,16 +47,27 @@ pub(super) struct Ticket {
 enum Queued {
     /// A turn may be admitted.
     Ticket(Box<Ticket>),
-    /// The turn of this idempotency key runs.
-    Joined(Reader),
+    /// The request was made before.
+    Reader(Reader),
+}
+
+/// A turn that the same request began before.
+enum Earlier {
+    /// It runs or is complete.
+    Reader(Reader),
+    /// It is to be run again, in this conversation.
+    Unfinished(ConversationId),
 }
 
 impl Host {
     /// A reader of the turn that the request begins, joins or repeats.
     pub(super) async fn admit(self: Arc<Self>, request: ChatRequest) -> Result<Reader, Problem> {
+        // From before the question whether the host closes until the turn's task is there: who waits for the tasks to end
+        // misses no turn in between.
+        let _tracked = self.tasks.token();
         let ticket = match self.closing.run_until_cancelled(self.queue(request)).await {
             Some(Ok(Queued::Ticket(ticket))) => *ticket,
-            Some(Ok(Queued::Joined(reader))) => return Ok(reader),
+            Some(Ok(Queued::Reader(reader))) => return Ok(reader),
             Some(Err(problem)) => return Err(problem),
             None => return Err(Problem::from(Kind::Draining)),
         };
@@ -71,20 +82,52 @@ impl Host {
         let arrived = Instant::now();
         let set = self.active.current();
         let busy = |_: Busy| Problem::from(Kind::ConversationBusy);
-        let key = match &request.idempotency {
+        let (key, earlier) = match &request.idempotency {
             Some(key) => {
                 let place = self.keys.enter((request.owner.clone(), key.key.clone())).await.map_err(busy)?;
-                if let Some(live) = self.registry.running(&request.owner, &key.key) {
-                    return join(&live, &key.digest).map(Queued::Joined);
+                match self.earlier(&request.owner, key).await? {
+                    Some(Earlier::Reader(reader)) => return Ok(Queued::Reader(reader)),
+                    Some(Earlier::Unfinished(conversation)) => (Some(place), Some(conversation)),
+                    None => (Some(place), None),
                 }
-                Some(place)
             }
-            None => None,
+            None => (None, None),
         };
         let target = self.target(&request, &set).await?;
-        let place = self.conversations.enter(conversation(&target)).await.map_err(busy)?;
+        // A turn that is run again goes on in the conversation that its first attempt may have begun.
+        let line = earlier.unwrap_or(match &target {
+            Target::New { id, .. } | Target::Existing(id) => *id,
+        });
+        let place = self.conversations.enter(line).await.map_err(busy)?;
         let slot = self.slots.take().await.map_err(|Busy| Problem::from(Kind::Overloaded))?;
-        Ok(Queued::Ticket(Box::new(Ticket { request, set, target, arrived, key, place, _slot: slot })))
+        Ok(Queued::Ticket(Box::new(Ticket {
+            request,
+            set,
+            target,
+            arrived,
+            key,
+            _place: place,
+            _slot: slot,
+        })))
+    }
+
+    /// What became of an earlier request with the same key. One that runs is joined and one that was answered is replayed
+    /// at once, however busy its conversation is.
+    async fn earlier(&self, owner: &Owner, key: &Key) -> Result<Option<Earlier>, Problem> {
+        if let Some(live) = self.registry.running(owner, &key.key) {
+            return join(&live, &key.digest).map(|reader| Some(Earlier::Reader(reader)));
+        }
+        let found = self.store.keyed(owner, ROUTE, &key.key).await.map_err(|error| storage(&error))?;
+        let Some(found) = found else { return Ok(None) };
+        if found.digest != key.digest {
+            return Err(Problem::from(Kind::IdempotencyMismatch));
+        }
+        if found.status == TurnStatus::Completed {
+            let record = self.store.turn(owner, found.turn).await.map_err(|error| storage(&error))?;
+            // Its conversation may just have been deleted, and the turn with it.
+            return record.map(|record| replay(record).map(Earlier::Reader)).transpose();
+        }
+        Ok(Some(Earlier::Unfinished(found.conversation)))
     }
 
     /// Asks the store, and runs the turn if it is to run.
@@ -98,25 +141,11 @@ impl Host {
             }
         };
         match admitted.outcome {
-            Outcome::Started(started) => {
-                let ticket = self.take_place(ticket, &started).await;
-                self.run(ticket, started, admitted.durable, answer).await;
-            }
+            Outcome::Started(started) => self.run(ticket, started, admitted.durable, answer).await,
             outcome => {
                 let _ = answer.send(self.not_started(&ticket.request, outcome));
             }
         }
-    }
-
-    /// A turn that is run again goes on in the conversation that its first attempt began, which is not the one that
-    /// its request has waited for. The lease is this turn's already: who is ahead in that line is being turned away.
-    async fn take_place(&self, mut ticket: Ticket, started: &Started) -> Ticket {
-        if conversation(&ticket.target) != started.conversation
-            && let Ok(place) = self.conversations.enter(started.conversation).await
-        {
-            ticket.place = place;
-        }
-        ticket
     }
 
     fn admission(&self, ticket: &Ticket) -> Admission {
@@ -128,6 +157,7 @@ impl Host {
             turn: TurnId::new(),
             target: ticket.target.clone(),
             companion: request.companion.clone(),
+            companions: Arc::clone(&ticket.set.names),
             message: NewMessage {
                 id: MessageId::new(),
                 content: request.message.clone(),
@@ -156,6 +186,10 @@ impl Host {
             }
             Outcome::OtherBody => Err(Problem::from(Kind::IdempotencyMismatch)),
             Outcome::UnknownConversation => Err(Problem::from(Kind::ConversationNotFound)),
+            Outcome::CompanionGone { companion } => Err(Problem::new(
+                Kind::CompanionNotFound,
+                format!("The conversation is with `{companion}`, who is not here any more; begin a new one."),
+            )),
             Outcome::OtherCompanion { companion } => Err(Problem::new(
                 Kind::OtherCompanion,
                 format!("The conversation is with `{companion}`; leave `companion` out, or begin a new one."),
@@ -190,12 +224,6 @@ impl Host {
             models(&companion, Some(model))?;
         }
         Ok(Target::Existing(id))
-    }
-}
-
-fn conversation(target: &Target) -> ConversationId {
-    match target {
-        Target::New { id, .. } | Target::Existing(id) => *id,
     }
 }
 

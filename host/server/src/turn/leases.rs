@@ -47,7 +47,12 @@ impl Turns {
 
     /// Whether the store renewed; turns whose lease is someone else's are asked to end.
     async fn renew(&self, asked: Instant) -> bool {
-        let kept: HashSet<TurnId> = match self.0.store.renew(self.0.id, LEASE).await {
+        let mut turns = self.0.registry.running_turns();
+        turns.extend(self.0.settler.unwritten());
+        if turns.is_empty() {
+            return true;
+        }
+        let kept: HashSet<TurnId> = match self.0.store.renew(self.0.id, &turns, LEASE).await {
             Ok(kept) => kept.into_iter().collect(),
             Err(error) => {
                 tracing::warn!(%error, "the leases of running turns could not be renewed");

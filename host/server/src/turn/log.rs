@@ -19,6 +19,11 @@ use crate::problem::Problem;
 /// time would otherwise multiply the reply limit by that.
 const MAX_EVENTS: usize = 1 << 17;
 
+/// What an event costs beside its text.
+const EVENT_BYTES: usize = 160;
+/// What the log and its last event cost beside the reply: the response as a tree, with a share for each plugin.
+const LOG_BYTES: usize = 4 << 10;
+
 /// One event of a turn.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Event {
@@ -170,9 +175,11 @@ impl Log {
         }
     }
 
-    /// Bytes of reply that the log holds.
-    pub(crate) fn bytes(&self) -> usize {
-        self.state().bytes
+    /// Bytes of memory that the log takes, roughly: the reply stands in the deltas and, once it is whole, in the last
+    /// event.
+    pub(crate) fn cost(&self) -> usize {
+        let state = self.state();
+        LOG_BYTES + 2 * state.bytes + state.events.len() * EVENT_BYTES
     }
 
     /// A reader of everything after `after`; from the first event if `None`.

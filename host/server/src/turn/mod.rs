@@ -97,8 +97,7 @@ impl Turns {
     /// `host` names this process in the store.
     pub(crate) fn new(store: Arc<dyn Store>, active: Arc<Active>, config: Arc<Config>, host: Uuid) -> Self {
         let closing = CancellationToken::new();
-        let settler =
-            Settler { store: Arc::clone(&store), work: Arc::new(Notify::new()), closing: closing.clone() };
+        let settler = Settler::new(Arc::clone(&store), closing.clone());
         Self(Arc::new(Host {
             registry: Registry::new(config.turn.log_ttl),
             conversations: Queue::new(config.turn.waiting, config.turn.wait),
@@ -140,7 +139,11 @@ impl Turns {
         after: Option<u64>,
     ) -> Result<Reader, Problem> {
         if let Some(live) = self.0.registry.find(owner, turn) {
-            return Ok(live.log.reader(after));
+            // Every attempt counts its events from 0: an id may be one of the attempt before, whose words were others.
+            return match after {
+                Some(_) if live.attempt > 1 => Err(Problem::from(Kind::EventsGone)),
+                _ => Ok(live.log.reader(after)),
+            };
         }
         self.record(owner, turn).await?;
         Err(Problem::from(Kind::EventsGone))
@@ -196,7 +199,7 @@ impl Turns {
             () = cut.cancelled() => {}
         }
         tracing::warn!(turns = host.tasks.len(), "interrupting the turns that still run");
-        host.registry.stop(Reason::Draining, |_| true);
+        host.registry.stop_all(Reason::Draining);
         if tokio::time::timeout(LAST_WORDS, host.tasks.wait()).await.is_err() {
             tracing::error!(
                 turns = host.tasks.len(),

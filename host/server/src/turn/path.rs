@@ -109,7 +109,10 @@ impl Path {
             model.generate(self.call(model), prompt).await.map_err(|error| broken(error, draft))?;
         while let Some(batch) = deltas.next().await {
             let batch = batch.map_err(|error| broken(error, draft))?;
-            self.log.begin();
+            // A failure that comes first can still be a real HTTP error, or another model's turn.
+            if batch.iter().any(|delta| !matches!(delta, Delta::Failed(_))) {
+                self.log.begin();
+            }
             let mut text = String::new();
             let mut end = None;
             for delta in batch {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::log::Log;
 use super::stop::{Reason, Stop};
 
-/// Text kept for those who may come back; past it the logs that ended first go before their time.
+/// What is kept for those who may come back; past it the logs that ended first go before their time.
 const KEPT_BYTES: usize = 64 << 20;
 
 /// A turn as others reach it.
@@ -18,6 +18,7 @@ const KEPT_BYTES: usize = 64 << 20;
 pub(crate) struct Live {
     pub(crate) owner: Owner,
     pub(crate) log: Arc<Log>,
+    pub(crate) attempt: u32,
     pub(crate) stop: Stop,
     /// By which a repeated request finds it.
     pub(crate) key: Option<Key>,
@@ -46,6 +47,8 @@ struct Known {
     /// Oldest first.
     ended: VecDeque<(Instant, Arc<Live>)>,
     kept_bytes: usize,
+    /// Every turn is to end, one that is only being admitted too.
+    stopping: Option<Reason>,
 }
 
 impl Registry {
@@ -60,6 +63,9 @@ impl Registry {
             known.keys.insert((live.owner.clone(), key.key.clone()), live.log.turn());
         }
         known.turns.insert(live.log.turn(), Arc::clone(live));
+        if let Some(reason) = known.stopping {
+            live.stop.ask(reason);
+        }
     }
 
     /// A turn has ended; its log stays for a while.
@@ -68,7 +74,7 @@ impl Registry {
         if let Some(key) = &live.key {
             known.keys.remove(&(live.owner.clone(), key.key.clone()));
         }
-        known.kept_bytes += live.log.bytes();
+        known.kept_bytes += live.log.cost();
         known.ended.push_back((Instant::now(), Arc::clone(live)));
         known.purge(self.ttl);
     }
@@ -92,6 +98,19 @@ impl Registry {
         known.turns.get(turn).filter(|live| live.log.ended().is_none()).cloned()
     }
 
+    /// The turns that run.
+    pub(crate) fn running_turns(&self) -> Vec<TurnId> {
+        let known = self.known();
+        let running = known.turns.values().filter(|live| live.log.ended().is_none());
+        running.map(|live| live.log.turn()).collect()
+    }
+
+    /// Asks every turn to end, those that begin later too.
+    pub(crate) fn stop_all(&self, reason: Reason) {
+        self.known().stopping = Some(reason);
+        self.stop(reason, |_| true);
+    }
+
     /// Asks every running turn that `which` names to end.
     pub(crate) fn stop(&self, reason: Reason, which: impl Fn(&Live) -> bool) {
         for live in self.known().turns.values().filter(|live| live.log.ended().is_none() && which(live)) {
@@ -106,12 +125,13 @@ impl Registry {
 
 impl Known {
     fn purge(&mut self, ttl: Duration) {
+        // The cost of a log does not change once it has ended.
         while let Some((at, live)) = self.ended.front()
             && (at.elapsed() >= ttl || self.kept_bytes > KEPT_BYTES)
         {
             let live = Arc::clone(live);
             self.ended.pop_front();
-            self.kept_bytes = self.kept_bytes.saturating_sub(live.log.bytes());
+            self.kept_bytes = self.kept_bytes.saturating_sub(live.log.cost());
             // A later attempt under the same id is not this one's to remove.
             if self.turns.get(&live.log.turn()).is_some_and(|present| Arc::ptr_eq(present, &live)) {
                 self.turns.remove(&live.log.turn());
@@ -140,6 +160,7 @@ mod tests {
         Arc::new(Live {
             owner: owner("ana"),
             log: Log::new(turn, ConversationId::new(), "elara".into(), 1024),
+            attempt: 1,
             stop: Stop::default(),
             key: key.map(|key| Key { key: key.into(), digest: vec![1] }),
             began: Instant::now(),
@@ -195,8 +216,11 @@ mod tests {
         registry.begin(&done);
         registry.begin(&runs);
         end(&registry, &done);
-        registry.stop(Reason::Draining, |_| true);
+        registry.stop_all(Reason::Draining);
         assert!(futures::poll!(Box::pin(done.stop.asked())).is_pending());
+        let late = live(TurnId::new(), None);
+        registry.begin(&late);
+        assert_eq!(late.stop.asked().await, Reason::Draining, "one that was being admitted");
         assert_eq!(runs.stop.asked().await, Reason::Draining);
         runs.stop.ask(Reason::Cancelled);
         assert_eq!(runs.stop.asked().await, Reason::Draining, "the first reason counts");

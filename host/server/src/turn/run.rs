@@ -51,6 +51,7 @@ impl Host {
         let live = Arc::new(Live {
             owner: request.owner.clone(),
             log: Arc::clone(&log),
+            attempt: started.attempt,
             stop: Stop::default(),
             key: request.idempotency.clone(),
             began: tokio::time::Instant::now(),

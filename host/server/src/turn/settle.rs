@@ -1,12 +1,13 @@
 //! The end of a turn, in the store and for its readers, in this order: no one is told that a turn is complete before
 //! the exchange is on disk, and no turn that failed is left to hold its conversation.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use masque_store::{
     Commit, Ending, Failed, Interruption, MessageId, NewJob, NewMessage, Owner, Started, Store, StoreError,
-    TurnRecord, TurnStatus, UsageRecord,
+    TurnId, TurnRecord, TurnStatus, UsageRecord,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -39,11 +40,13 @@ pub(crate) enum Outcome {
 /// Ends turns in the store.
 #[derive(Clone)]
 pub(crate) struct Settler {
-    pub(crate) store: Arc<dyn Store>,
+    store: Arc<dyn Store>,
     /// Told when there is background work.
     pub(crate) work: Arc<Notify>,
+    /// Turns whose end has yet to reach the disk: they keep their leases.
+    unwritten: Arc<Mutex<HashSet<TurnId>>>,
     /// The host stops: an end that can't be written is left to the next start.
-    pub(crate) closing: CancellationToken,
+    closing: CancellationToken,
 }
 
 /// A turn that is to be ended.
@@ -70,7 +73,29 @@ enum Remains {
     Failure(Failed),
 }
 
+impl Remains {
+    fn turn(&self) -> TurnId {
+        match self {
+            Self::Interruption(interruption) => interruption.turn,
+            Self::Failure(failure) => failure.turn,
+        }
+    }
+}
+
 impl Settler {
+    pub(crate) fn new(store: Arc<dyn Store>, closing: CancellationToken) -> Self {
+        Self { store, work: Arc::new(Notify::new()), unwritten: Arc::default(), closing }
+    }
+
+    /// Turns that have ended for their readers and not yet in the store.
+    pub(crate) fn unwritten(&self) -> Vec<TurnId> {
+        self.pending().iter().copied().collect()
+    }
+
+    fn pending(&self) -> MutexGuard<'_, HashSet<TurnId>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) async fn settle(&self, settlement: Settlement<'_>, outcome: Outcome) -> Settled {
         match outcome {
             Outcome::Whole => self.commit(settlement).await,
@@ -103,7 +128,7 @@ impl Settler {
             timing,
         };
         let response = response.to_value();
-        let reply = reply(draft);
+        let reply = reply(draft, started);
         let jobs = jobs_after(companion, started, &reply, draft.usage, false);
         let work = !jobs.is_empty();
         let (conversation, turn, epoch) = (started.conversation, started.turn, started.epoch);
@@ -165,6 +190,7 @@ impl Settler {
     /// Tries until the end is on disk: as long as it is not, the lease is renewed and the conversation is taken.
     fn close_later(&self, remains: Remains) {
         let settler = self.clone();
+        settler.pending().insert(remains.turn());
         tokio::spawn(async move {
             let work = async {
                 while let Err(error) = settler.write(&remains).await {
@@ -176,6 +202,7 @@ impl Settler {
                 }
             };
             settler.closing.run_until_cancelled(work).await;
+            settler.pending().remove(&remains.turn());
         });
     }
 
@@ -204,7 +231,7 @@ fn remains(settlement: &Settlement<'_>, problem: &Problem, status: TurnStatus) -
         let problem = problem.to_value(Some(request_id));
         return Remains::Failure(Failed { owner: (*owner).clone(), conversation, turn, epoch, problem });
     }
-    let reply = reply(draft);
+    let reply = reply(draft, started);
     let jobs = jobs_after(*companion, started, &reply, draft.usage, true);
     Remains::Interruption(Interruption {
         owner: (*owner).clone(),
@@ -227,8 +254,13 @@ fn jobs_after(
     companion.map(|companion| jobs::after(companion, started, reply, usage, interrupted)).unwrap_or_default()
 }
 
-fn reply(draft: &Draft) -> NewMessage {
-    NewMessage { id: MessageId::new(), content: draft.text.clone(), metadata: json!({}) }
+/// It takes the place of what an earlier attempt left, and its id.
+fn reply(draft: &Draft, started: &Started) -> NewMessage {
+    NewMessage {
+        id: started.kept.unwrap_or_else(MessageId::new),
+        content: draft.text.clone(),
+        metadata: json!({}),
+    }
 }
 
 fn failed(problem: Problem, status: TurnStatus) -> Settled {

@@ -13,7 +13,8 @@ use super::rows::{attempt, message, message_columns, millis, now, remaining, sig
 use super::turns::load_turn;
 use super::writer::{Operation, Verdict};
 use crate::{
-    Admission, ConversationId, MessageRecord, Outcome, Started, StoreError, Target, TurnId, title_of,
+    Admission, ConversationId, MessageId, MessageRecord, Outcome, Started, StoreError, Target, TurnId,
+    title_of,
 };
 
 /// The newest messages of a conversation before a sequence, newest first; [`within`] ends them where the bytes do. A
@@ -66,6 +67,7 @@ struct Earlier {
     status: String,
     host: Uuid,
     attempt: i64,
+    kept: Option<Uuid>,
 }
 
 /// A conversation as it is found.
@@ -89,7 +91,8 @@ impl Scene {
                     c.id, c.tenant = $1 AND c.issuer = $2 AND c.subject = $3, c.companion, c.last_sequence, c.epoch,
                     c.lease_turn, c.lease_ends - n.now,
                     (SELECT m.id FROM messages m WHERE m.conversation = c.id AND m.status <> 'failed'
-                      ORDER BY m.sequence DESC LIMIT 1)
+                      ORDER BY m.sequence DESC LIMIT 1),
+                    t.reply
                FROM (SELECT ", now!(), " AS now) n
                LEFT JOIN idempotency i ON i.tenant = $1 AND i.issuer = $2 AND i.subject = $3 AND i.route = $4
                                       AND i.key = $5 AND i.expires_at > n.now
@@ -124,6 +127,7 @@ impl Earlier {
             status: row.try_get(4)?,
             host: row.try_get(5)?,
             attempt: row.try_get(6)?,
+            kept: row.try_get(15)?,
         }))
     }
 }
@@ -154,6 +158,9 @@ impl Place {
         }
         if admission.companion.as_ref().is_some_and(|expected| *expected != self.companion) {
             return Some(Outcome::OtherCompanion { companion: self.companion.clone() });
+        }
+        if !admission.companions.contains(&self.companion) {
+            return Some(Outcome::CompanionGone { companion: self.companion.clone() });
         }
         let (_, left) = self.lease?;
         (left > 0).then(|| Outcome::Busy { retry_after: remaining(left) })
@@ -223,7 +230,8 @@ async fn again(
     .fetch_all(connection)
     .await?;
     let attempt = attempt(earlier.attempt.saturating_add(1))?;
-    started(admission, &rows, place, earlier.turn, attempt, epoch, false)
+    let again = Again { attempt, kept: earlier.kept };
+    started(admission, &rows, place, earlier.turn, &again, epoch, false)
 }
 
 /// A turn that was not seen before.
@@ -325,7 +333,7 @@ async fn enter(
     .bind(signed(admission.tail.bytes as u64))
     .fetch_all(connection)
     .await?;
-    started(admission, &rows, place, admission.turn, 1, epoch, created)
+    started(admission, &rows, place, admission.turn, &Again { attempt: 1, kept: None }, epoch, created)
 }
 
 /// The admission is a repetition: its answer was lost, not its write.
@@ -334,7 +342,7 @@ async fn started_already(
     place: &Place,
     connection: &mut SqliteConnection,
 ) -> Result<Outcome, Fault> {
-    let turn = sqlx::query("SELECT message, attempt, host FROM turns WHERE id = ?1")
+    let turn = sqlx::query("SELECT message, attempt, host, reply FROM turns WHERE id = ?1")
         .bind(admission.turn.as_uuid())
         .fetch_one(&mut *connection)
         .await?;
@@ -355,7 +363,14 @@ async fn started_already(
     .fetch_all(connection)
     .await?;
     let created = matches!(admission.target, Target::New { .. });
-    started(admission, &rows, place, admission.turn, attempt(turn.try_get(1)?)?, place.epoch, created)
+    let again = Again { attempt: attempt(turn.try_get(1)?)?, kept: turn.try_get(3)? };
+    started(admission, &rows, place, admission.turn, &again, place.epoch, created)
+}
+
+/// Which attempt it is, and what an earlier one left.
+struct Again {
+    attempt: u32,
+    kept: Option<Uuid>,
 }
 
 /// From the user's message and the tail, in this order.
@@ -364,7 +379,7 @@ fn started(
     rows: &[SqliteRow],
     place: &Place,
     turn: TurnId,
-    attempt: u32,
+    again: &Again,
     epoch: i64,
     created: bool,
 ) -> Result<Outcome, Fault> {
@@ -374,11 +389,12 @@ fn started(
     let said = message(said)?;
     Ok(Outcome::Started(Started {
         turn,
-        attempt,
+        attempt: again.attempt,
         epoch,
         conversation: place.id,
         companion: place.companion.clone(),
         created,
+        kept: again.kept.map(MessageId::from),
         last_sequence: said.sequence.saturating_sub(1),
         message: said,
         tail: within(tail, admission.tail.bytes)?,

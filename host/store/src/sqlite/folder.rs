@@ -21,7 +21,7 @@ impl Folder {
     /// Makes the folder and the (empty) database file if they are missing, and takes the lock.
     pub(super) fn claim(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Io { folder: path.to_owned(), source };
-        make(path).map_err(failed)?;
+        let made = make(path).map_err(failed)?;
         let mut lock = private(&path.join("masque.lock")).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -33,7 +33,7 @@ impl Folder {
         sign(&mut lock).map_err(failed)?;
         // SQLite gives its `-wal` and `-shm` files the mode of the database, so this one file decides for all three.
         private(&path.join("masque.db")).map_err(failed)?;
-        persist(path).map_err(failed)?;
+        made.iter().map(PathBuf::as_path).chain([path]).try_for_each(persist).map_err(failed)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -56,12 +56,16 @@ fn sign(lock: &mut File) -> io::Result<()> {
     writeln!(lock, "{}", std::process::id())
 }
 
-fn make(path: &Path) -> io::Result<()> {
+/// Returns the folders that were missing.
+fn make(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+    let missing = missing.map(Path::to_path_buf).collect();
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    builder.create(path)?;
+    Ok(missing)
 }
 
 /// Opens a file for its owner alone, made if missing; one that others could read loses that.

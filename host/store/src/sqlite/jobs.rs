@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use super::fault::Fault;
-use super::rows::{attempt, millis, now, parse, remaining, unsigned};
+use super::rows::{attempt, ids_text, millis, now, remaining, unsigned};
 use super::state;
 use super::writer::{Operation, Verdict};
 use crate::{
@@ -40,13 +40,17 @@ impl Jobs for SqliteStore {
         self.write(Park { job, epoch, error: error.to_owned() }).await
     }
 
+    async fn release(&self, job: JobId, epoch: i64) -> Result<(), StoreError> {
+        self.write(Release { job, epoch }).await
+    }
+
     async fn counts(&self) -> Result<JobCounts, StoreError> {
         let mut connection = self.reader().await?;
         Ok(counts(&mut connection).await?)
     }
 
-    async fn renew_jobs(&self, host: Uuid, lease: Duration) -> Result<(), StoreError> {
-        self.write(Renew { host, lease }).await
+    async fn renew_jobs(&self, host: Uuid, jobs: &[JobId], lease: Duration) -> Result<(), StoreError> {
+        self.write(Renew { host, jobs: ids_text(jobs.iter().map(JobId::as_uuid)), lease }).await
     }
 }
 
@@ -78,7 +82,7 @@ pub(super) fn jobs_text(jobs: &[NewJob]) -> String {
             "id": job.id.as_uuid().simple().to_string(),
             "plugin": job.plugin,
             "ability": word(job.ability),
-            "payload": job.payload.to_string(),
+            "payload": job.payload,
         })
     });
     serde_json::Value::from_iter(jobs).to_string()
@@ -164,7 +168,7 @@ impl Operation for Take {
             turn: TurnId::from(row.try_get::<Uuid, _>(5)?),
             plugin: row.try_get(6)?,
             ability: ability(row.try_get(7)?)?,
-            payload: parse(row.try_get(8)?)?,
+            payload: row.try_get(8)?,
             attempt: attempt(row.try_get(9)?)?,
             epoch: row.try_get(10)?,
         })))
@@ -282,8 +286,33 @@ impl Operation for Park {
     }
 }
 
+struct Release {
+    job: JobId,
+    epoch: i64,
+}
+
+impl Operation for Release {
+    type Answer = ();
+
+    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<()>, Fault> {
+        sqlx::query(concat!(
+            "UPDATE jobs SET status = 'queued', host = NULL, attempt = attempt - 1, due_at = ",
+            now!(),
+            "
+              WHERE id = ?1 AND epoch = ?2 AND status = 'running'"
+        ))
+        .bind(self.job.as_uuid())
+        .bind(self.epoch)
+        .execute(connection)
+        .await?;
+        Ok(Verdict::Keep(()))
+    }
+}
+
 struct Renew {
     host: Uuid,
+    /// From [`ids_text`].
+    jobs: String,
     lease: Duration,
 }
 
@@ -294,10 +323,12 @@ impl Operation for Renew {
         sqlx::query(concat!(
             "UPDATE jobs SET due_at = ",
             now!(),
-            " + ?2 WHERE host = ?1 AND status = 'running'"
+            " + ?2
+              WHERE host = ?1 AND status = 'running' AND id IN (SELECT unhex(value) FROM json_each(?3))"
         ))
         .bind(self.host)
         .bind(millis(self.lease))
+        .bind(self.jobs)
         .execute(connection)
         .await?;
         Ok(Verdict::Keep(()))

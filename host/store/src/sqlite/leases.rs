@@ -40,6 +40,8 @@ pub(super) async fn end(connection: &mut SqliteConnection, turn: TurnId) -> Resu
 
 pub(super) struct Renew {
     pub(super) host: Uuid,
+    /// From [`super::rows::ids_text`].
+    pub(super) turns: String,
     pub(super) lease: Duration,
 }
 
@@ -51,10 +53,13 @@ impl Operation for Renew {
             "UPDATE conversations SET lease_ends = ",
             now!(),
             " + ?2
-              WHERE lease_host = ?1 AND lease_ends > 0 RETURNING lease_turn"
+              WHERE lease_host = ?1 AND lease_ends > 0
+                AND lease_turn IN (SELECT unhex(value) FROM json_each(?3))
+             RETURNING lease_turn"
         ))
         .bind(self.host)
         .bind(millis(self.lease))
+        .bind(self.turns)
         .fetch_all(connection)
         .await?;
         let turns = rows.iter().map(|row| Ok(TurnId::from(row.try_get::<Uuid, _>(0)?)));

@@ -76,6 +76,11 @@ pub(super) fn parse(text: &str) -> Result<Value, Fault> {
     serde_json::from_str(text).map_err(|error| StoreError::Corrupt(format!("stored JSON: {error}")).into())
 }
 
+/// Ids as one argument of a statement, which takes them apart by `unhex(value)` over `json_each`.
+pub(super) fn ids_text(ids: impl Iterator<Item = Uuid>) -> String {
+    Value::from_iter(ids.map(|id| id.simple().to_string())).to_string()
+}
+
 /// A number that no one but the store wrote and that can't be negative.
 pub(super) fn unsigned(number: i64) -> Result<u64, Fault> {
     u64::try_from(number).map_err(|_negative| StoreError::Corrupt(format!("{number} is negative")).into())

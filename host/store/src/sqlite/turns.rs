@@ -9,10 +9,10 @@ use uuid::Uuid;
 use super::SqliteStore;
 use super::fault::Fault;
 use super::leases::{Recover, Renew, Sweep};
-use super::rows::{MESSAGE_COLUMNS, attempt, message, message_columns, parse, unsigned};
+use super::rows::{MESSAGE_COLUMNS, attempt, ids_text, message, message_columns, now, parse, unsigned};
 use crate::{
-    Admission, Admitted, Commit, ConversationId, Ending, Failed, Interruption, Owner, StoreError, TurnId,
-    TurnRecord, Turns, UsageRecord,
+    Admission, Admitted, Commit, ConversationId, Ending, Failed, Interruption, KeyedTurn, Owner, StoreError,
+    TurnId, TurnRecord, Turns, UsageRecord,
 };
 
 #[async_trait]
@@ -39,8 +39,13 @@ impl Turns for SqliteStore {
         Ok(load_turn(&mut connection, owner, id).await?)
     }
 
-    async fn renew(&self, host: Uuid, lease: Duration) -> Result<Vec<TurnId>, StoreError> {
-        self.write(Renew { host, lease }).await
+    async fn keyed(&self, owner: &Owner, route: &str, key: &str) -> Result<Option<KeyedTurn>, StoreError> {
+        let mut connection = self.reader().await?;
+        Ok(keyed(&mut connection, owner, route, key).await?)
+    }
+
+    async fn renew(&self, host: Uuid, turns: &[TurnId], lease: Duration) -> Result<Vec<TurnId>, StoreError> {
+        self.write(Renew { host, turns: ids_text(turns.iter().map(TurnId::as_uuid)), lease }).await
     }
 
     async fn recover(&self, host: Uuid) -> Result<u64, StoreError> {
@@ -50,6 +55,35 @@ impl Turns for SqliteStore {
     async fn sweep(&self) -> Result<u64, StoreError> {
         self.write(Sweep).await
     }
+}
+
+async fn keyed(
+    connection: &mut SqliteConnection,
+    owner: &Owner,
+    route: &str,
+    key: &str,
+) -> Result<Option<KeyedTurn>, Fault> {
+    let row = sqlx::query(concat!(
+        "SELECT t.id, t.conversation, i.digest, t.status
+           FROM idempotency i JOIN turns t ON t.id = i.turn
+          WHERE i.tenant = ?1 AND i.issuer = ?2 AND i.subject = ?3 AND i.route = ?4 AND i.key = ?5
+            AND i.expires_at > ",
+        now!()
+    ))
+    .bind(&owner.tenant)
+    .bind(&owner.issuer)
+    .bind(&owner.subject)
+    .bind(route)
+    .bind(key)
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(KeyedTurn {
+        turn: TurnId::from(row.try_get::<Uuid, _>(0)?),
+        conversation: ConversationId::from(row.try_get::<Uuid, _>(1)?),
+        digest: row.try_get(2)?,
+        status: row.try_get::<&str, _>(3)?.parse()?,
+    }))
 }
 
 /// One turn with its reply, in one statement: a snapshot.

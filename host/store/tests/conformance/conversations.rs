@@ -163,7 +163,7 @@ async fn deleting_takes_everything_and_a_running_turn_can_not_commit() {
     assert_eq!(room.store.turn(&ada(), first.turn).await.unwrap(), None);
     assert_eq!(room.store.turn(&ada(), running.turn).await.unwrap(), None);
     assert_eq!(room.store.counts().await.unwrap(), JobCounts::default());
-    assert_eq!(room.store.renew(host(), LONG).await.unwrap(), []);
+    assert_eq!(room.store.renew(host(), &[first.turn, running.turn], LONG).await.unwrap(), []);
     let outcome = admit(&room.store, admission(Target::Existing(first.conversation), "Anyone?")).await;
     assert_eq!(outcome, Outcome::UnknownConversation);
 }

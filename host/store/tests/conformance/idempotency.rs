@@ -24,6 +24,56 @@ async fn a_completed_turn_is_replayed_and_not_run() {
 }
 
 #[tokio::test]
+async fn a_key_tells_of_its_turn_without_an_admission() {
+    let room = crate::open().await;
+    assert_eq!(room.store.keyed(&ada(), "/chat", "k").await.unwrap(), None);
+    let first = start(&room.store, keyed(new_conversation())).await;
+    let expected = |status| KeyedTurn {
+        turn: first.turn,
+        conversation: first.conversation,
+        digest: keyed(new_conversation()).idempotency.unwrap().digest,
+        status,
+    };
+    let found = room.store.keyed(&ada(), "/chat", "k").await.unwrap();
+    assert_eq!(found, Some(expected(TurnStatus::Running)));
+    kept(room.store.commit(reply(&first, "Hi")).await);
+    let found = room.store.keyed(&ada(), "/chat", "k").await.unwrap();
+    assert_eq!(found, Some(expected(TurnStatus::Completed)));
+    for (owner, route, key) in
+        [(owner("eve"), "/chat", "k"), (ada(), "/other", "k"), (ada(), "/chat", "other")]
+    {
+        assert_eq!(room.store.keyed(&owner, route, key).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_later_attempt_learns_which_reply_it_takes_the_place_of() {
+    let room = crate::open().await;
+    let first = start(&room.store, keyed(new_conversation())).await;
+    assert_eq!(first.kept, None);
+    let fragment = kept(room.store.interrupt(interruption(&first, Some("H"))).await).unwrap();
+    let second = start(&room.store, keyed(new_conversation())).await;
+    assert_eq!(second.kept, Some(fragment.id));
+    let whole = kept(room.store.commit(reply(&second, "Hi")).await).unwrap();
+    assert_eq!(whole.id, fragment.id);
+}
+
+#[tokio::test]
+async fn a_conversation_whose_companion_is_gone_gets_no_turn() {
+    let room = crate::open().await;
+    let first = start(&room.store, keyed(new_conversation())).await;
+    kept(room.store.fail(failure(&first)).await);
+    let none = |admission| Admission { companions: Arc::default(), ..admission };
+    let gone = Outcome::CompanionGone { companion: "elara".into() };
+    assert_eq!(admit(&room.store, none(keyed(new_conversation()))).await, gone);
+    assert_eq!(
+        admit(&room.store, none(admission(Target::Existing(first.conversation), "Hello"))).await,
+        gone
+    );
+    assert_eq!(transcript(&room.store, first.conversation).await.len(), 1, "nothing was stored");
+}
+
+#[tokio::test]
 async fn a_running_turn_is_joined() {
     let room = crate::open().await;
     let first = start(&room.store, keyed(new_conversation())).await;

@@ -154,14 +154,30 @@ async fn a_lease_that_ran_out_goes_to_the_next_taker_and_the_first_changes_nothi
 }
 
 #[tokio::test]
-async fn renewing_extends_the_leases_of_one_host() {
+async fn renewing_extends_the_leases_of_the_named_jobs_of_one_host() {
     let room = crate::open().await;
     enqueue(&room.store, ada(), &[job("window"), job("card")]).await;
-    room.store.take(host(), OVER).await.unwrap().unwrap();
-    room.store.renew_jobs(host(), LONG).await.unwrap();
+    let mine = room.store.take(host(), OVER).await.unwrap().unwrap();
+    room.store.renew_jobs(host(), &[mine.id], LONG).await.unwrap();
     let other = room.store.take(Uuid::from_u128(2), OVER).await.unwrap().unwrap();
-    room.store.renew_jobs(host(), LONG).await.unwrap();
-    assert_eq!(take(&room.store).await.map(|job| job.id), Some(other.id), "the other host's is not renewed");
+    room.store.renew_jobs(host(), &[mine.id, other.id], LONG).await.unwrap();
+    let again = room.store.take(host(), OVER).await.unwrap().unwrap();
+    assert_eq!(again.id, other.id, "the other host's is not renewed");
+    room.store.renew_jobs(host(), &[mine.id], LONG).await.unwrap();
+    assert_eq!(take(&room.store).await.map(|job| job.id), Some(other.id), "nor is one that is not named");
+}
+
+#[tokio::test]
+async fn a_job_that_is_released_is_due_at_once_and_was_not_tried() {
+    let room = crate::open().await;
+    enqueue(&room.store, ada(), &[job("window")]).await;
+    let taken = take(&room.store).await.unwrap();
+    room.store.release(taken.id, taken.epoch - 1).await.unwrap();
+    assert_eq!(take(&room.store).await, None, "by whoever has its lease alone");
+    room.store.release(taken.id, taken.epoch).await.unwrap();
+    let again = take(&room.store).await.unwrap();
+    assert_eq!((again.id, again.attempt), (taken.id, 1));
+    assert!(!room.store.complete(taken.id, taken.epoch, Vec::new()).await.unwrap());
 }
 
 #[tokio::test]

@@ -72,19 +72,22 @@ async fn an_epoch_that_is_not_the_turns_own_ends_nothing() {
 }
 
 #[tokio::test]
-async fn renewing_extends_the_leases_of_one_host_and_names_their_turns() {
+async fn renewing_extends_the_leases_of_the_named_turns_of_one_host() {
     let room = crate::open().await;
     let brief = |content| Admission { lease: OVER, ..admission(new_conversation(), content) };
     let mine = start(&room.store, brief("Mine")).await;
     let other = start(&room.store, Admission { host: Uuid::from_u128(2), ..brief("Other") }).await;
     let ended = start(&room.store, brief("Ended")).await;
     kept(room.store.fail(failure(&ended)).await);
+    let forgotten = start(&room.store, brief("Forgotten")).await;
 
-    assert_eq!(room.store.renew(host(), LONG).await.unwrap(), [mine.turn]);
+    let named = [mine.turn, other.turn, ended.turn];
+    assert_eq!(room.store.renew(host(), &named, LONG).await.unwrap(), [mine.turn]);
+    start(&room.store, admission(Target::Existing(forgotten.conversation), "Its lease ran out")).await;
     let busy = admit(&room.store, admission(Target::Existing(mine.conversation), "Next")).await;
     assert!(matches!(busy, Outcome::Busy { .. }), "{busy:?}");
     start(&room.store, admission(Target::Existing(other.conversation), "Next")).await;
-    assert_eq!(room.store.renew(Uuid::from_u128(2), LONG).await.unwrap(), [], "its lease was taken");
+    assert_eq!(room.store.renew(Uuid::from_u128(2), &named, LONG).await.unwrap(), [], "its lease was taken");
 }
 
 #[tokio::test]

@@ -50,6 +50,7 @@ pub(crate) fn admission(target: Target, content: &str) -> Admission {
         turn: TurnId::new(),
         target,
         companion: None,
+        companions: Arc::new(["elara".to_owned()].into()),
         message: said(content),
         idempotency: None,
         tail: TailLimit { messages: 64, bytes: 65536 },
@@ -148,7 +149,7 @@ pub(crate) fn job(plugin: &str) -> NewJob {
         id: JobId::new(),
         plugin: plugin.into(),
         ability: Ability::Observe,
-        payload: json!({ "for": plugin }),
+        payload: format!("for {plugin}"),
     }
 }
 
