@@ -6,13 +6,16 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::Error;
 
 use super::redact::Redactor;
+use super::strike_headers;
 
 /// What is read of a body that the guest let go, so that its connection can serve the next request. A chat-completions
 /// stream that was read up to `[DONE]` has a few bytes left; without this, every turn would open a connection.
@@ -20,37 +23,44 @@ const DRAIN_BYTES: usize = 64 << 10;
 /// Short, since a reply that was cancelled goes on costing money for as long as it is read.
 const DRAIN: Duration = Duration::from_millis(100);
 
-pub(crate) struct GuardedBody {
+pub(crate) struct GuardedBody<B = Incoming>
+where
+    B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
+{
     /// Taken when the body is dropped before its end.
-    inner: Option<Incoming>,
+    inner: Option<B>,
     redactor: Redactor,
+    /// What comes after the bytes that the redactor still held.
+    trailers: Option<HeaderMap>,
     /// How long the upstream may pause, and the alarm for it.
     between: Duration,
     alarm: Pin<Box<Sleep>>,
     ended: bool,
-    /// One of the requests that the call may have under way; given back when the body is gone.
-    _place: tokio::sync::OwnedSemaphorePermit,
+    /// One of the requests that the call may have under way; given back when nothing of the body is read any more.
+    place: Option<OwnedSemaphorePermit>,
 }
 
-impl GuardedBody {
-    pub(crate) fn new(
-        inner: Incoming,
-        redactor: Redactor,
-        between: Duration,
-        place: tokio::sync::OwnedSemaphorePermit,
-    ) -> Self {
+impl<B> GuardedBody<B>
+where
+    B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
+{
+    pub(crate) fn new(inner: B, redactor: Redactor, between: Duration, place: OwnedSemaphorePermit) -> Self {
         Self {
             inner: Some(inner),
             redactor,
+            trailers: None,
             between,
             alarm: Box::pin(tokio::time::sleep(between)),
             ended: false,
-            _place: place,
+            place: Some(place),
         }
     }
 }
 
-impl Body for GuardedBody {
+impl<B> Body for GuardedBody<B>
+where
+    B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
+{
     type Data = Bytes;
     type Error = Error;
 
@@ -59,6 +69,9 @@ impl Body for GuardedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
+        if let Some(trailers) = this.trailers.take() {
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
         loop {
             let Some(inner) = this.inner.as_mut().filter(|_| !this.ended) else {
                 return Poll::Ready(None);
@@ -70,15 +83,24 @@ impl Body for GuardedBody {
             };
             this.alarm.as_mut().reset(Instant::now() + this.between);
             match frame {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => {
-                        let data = this.redactor.push(data);
-                        if !data.is_empty() {
-                            return Poll::Ready(Some(Ok(Frame::data(data))));
+                Some(Ok(frame)) => {
+                    let data = match frame.into_data() {
+                        Ok(data) => this.redactor.push(data),
+                        Err(other) => {
+                            let Ok(mut trailers) = other.into_trailers() else { continue };
+                            strike_headers(&mut trailers, &this.redactor);
+                            let held = this.redactor.finish();
+                            if held.is_empty() {
+                                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                            }
+                            this.trailers = Some(trailers);
+                            held
                         }
+                    };
+                    if !data.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
                     }
-                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-                },
+                }
                 Some(Err(error)) => {
                     this.ended = true;
                     return Poll::Ready(Some(Err(error_in_body(&error))));
@@ -97,17 +119,25 @@ impl Body for GuardedBody {
     }
 }
 
-impl Drop for GuardedBody {
+impl<B> Drop for GuardedBody<B>
+where
+    B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
+{
     fn drop(&mut self) {
         let Some(inner) = self.inner.take().filter(|_| !self.ended) else { return };
         // Outside of a runtime the process is ending, and the connection with it.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(tokio::time::timeout(DRAIN, drain(inner)));
+            let place = self.place.take();
+            runtime.spawn(async move {
+                // A body that is slower than that loses its connection, and nothing else.
+                let _ = tokio::time::timeout(DRAIN, drain(inner)).await;
+                drop(place);
+            });
         }
     }
 }
 
-async fn drain(mut body: Incoming) {
+async fn drain(mut body: impl Body<Data = Bytes, Error = hyper::Error> + Unpin) {
     let mut left = DRAIN_BYTES;
     while let Some(Ok(frame)) = body.frame().await {
         match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
@@ -123,5 +153,54 @@ fn error_in_body(error: &hyper::Error) -> Error {
         Error::HttpResponseIncomplete
     } else {
         Error::ConnectionTerminated
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures::stream;
+    use http::HeaderValue;
+    use http_body_util::StreamBody;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::grants::Secret;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn place(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+        places.clone().try_acquire_owned().unwrap()
+    }
+
+    #[tokio::test]
+    async fn trailers_come_after_what_was_held_back_and_betray_nothing() {
+        let trailers = HeaderMap::from_iter([
+            ("x-echo".parse().unwrap(), HeaderValue::from_static("it was sk-secret-1")),
+            ("x-sum".parse().unwrap(), HeaderValue::from_static("42")),
+        ]);
+        let frames = [Frame::data(Bytes::from_static(b"hello sk-sec")), Frame::trailers(trailers)];
+        let inner = StreamBody::new(stream::iter(frames.map(Ok)));
+        let redactor = Redactor::new([Secret::from("sk-secret-1".to_owned())]);
+        let body = GuardedBody::new(inner, redactor, LONG, place(&Arc::new(Semaphore::new(1))));
+        let collected = body.collect().await.unwrap();
+        let trailers = collected.trailers().unwrap().clone();
+        assert_eq!(collected.to_bytes(), "hello sk-sec");
+        assert_eq!(
+            (trailers.get("x-echo").unwrap(), trailers.get("x-sum").unwrap()),
+            (&HeaderValue::from_static("[redacted]"), &HeaderValue::from_static("42"))
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_was_let_go_keeps_its_place_until_nobody_reads_it_any_more() {
+        let places = Arc::new(Semaphore::new(1));
+        let endless = StreamBody::new(stream::pending::<Result<Frame<Bytes>, hyper::Error>>());
+        drop(GuardedBody::new(endless, Redactor::default(), LONG, place(&places)));
+        tokio::time::sleep(DRAIN / 2).await;
+        assert_eq!(places.available_permits(), 0);
+        tokio::time::sleep(DRAIN).await;
+        assert_eq!(places.available_permits(), 1);
     }
 }

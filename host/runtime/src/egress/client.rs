@@ -11,6 +11,7 @@ use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 use wasmtime_wasi_http::WasiBody;
 
 use super::connector::GatedConnector;
@@ -22,9 +23,17 @@ pub(crate) type Upstream = Client<HttpsConnector<GatedConnector>, WasiBody>;
 /// Idle connections are closed before the usual 60 s of upstream load balancers, so that few requests meet a dying one.
 const IDLE: Duration = Duration::from_secs(50);
 
+/// Idle connections that are kept to one host: what a burst leaves behind. More would hold descriptors for no one.
+const MOST_IDLE: usize = 64;
+/// Look-ups of names at the same time, over all plugins. One can't be cancelled and holds a thread for as long as the
+/// resolver takes, tens of seconds where it is away; of tokio's 512 such threads the files' and the compiler's share
+/// must stay free.
+const LOOK_UPS: usize = 32;
+
 /// Makes clients, and hands out the same one for the same policy.
 pub(crate) struct Upstreams {
     tls: Arc<rustls::ClientConfig>,
+    look_ups: Arc<Semaphore>,
     clients: Mutex<HashMap<Vec<IpNet>, Upstream>>,
 }
 
@@ -45,7 +54,8 @@ impl Upstreams {
             }
         };
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { tls: Arc::new(tls), clients: Mutex::default() })
+        let look_ups = Arc::new(Semaphore::new(LOOK_UPS));
+        Ok(Self { tls: Arc::new(tls), look_ups, clients: Mutex::default() })
     }
 
     /// The client for a policy. Cheap to clone.
@@ -57,11 +67,12 @@ impl Upstreams {
         clients
             .entry(key)
             .or_insert_with_key(|networks| {
-                let connector =
-                    HttpsConnector::from((GatedConnector::new(networks.as_slice().into()), self.tls.clone()));
+                let gated = GatedConnector::new(networks.as_slice().into(), self.look_ups.clone());
+                let connector = HttpsConnector::from((gated, self.tls.clone()));
                 Client::builder(TokioExecutor::new())
                     .pool_timer(TokioTimer::new())
                     .pool_idle_timeout(IDLE)
+                    .pool_max_idle_per_host(MOST_IDLE)
                     .build(connector)
             })
             .clone()

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,6 +15,7 @@ use http::Uri;
 use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tower::Service;
 
 use super::address;
@@ -31,20 +32,27 @@ pub(crate) struct Prohibited {
     pub(crate) address: std::net::IpAddr,
 }
 
+/// A name that could not be looked up.
+#[derive(Debug, thiserror::Error)]
+#[error("the name could not be resolved: {0}")]
+pub(crate) struct Unresolved(pub(crate) io::Error);
+
 #[derive(Clone, Debug)]
 pub(crate) struct GatedConnector {
     networks: Arc<[IpNet]>,
+    /// One permit for each look-up that may run, shared by all connectors.
+    look_ups: Arc<Semaphore>,
 }
 
 impl GatedConnector {
-    pub(crate) fn new(networks: Arc<[IpNet]>) -> Self {
-        Self { networks }
+    pub(crate) fn new(networks: Arc<[IpNet]>, look_ups: Arc<Semaphore>) -> Self {
+        Self { networks, look_ups }
     }
 
     async fn connect(self, uri: Uri) -> io::Result<TokioIo<TcpStream>> {
         let origin = Origin::of(&uri).ok_or_else(|| io::Error::other("not an http or https address"))?;
         let mut last = None;
-        for address in resolve(&origin).await? {
+        for address in self.resolve(&origin).await? {
             if !address::allowed(address.ip(), origin.is_loopback(), &self.networks) {
                 let refused = Prohibited { host: origin.host().to_owned(), address: address.ip() };
                 last = Some(io::Error::new(io::ErrorKind::PermissionDenied, refused));
@@ -60,15 +68,31 @@ impl GatedConnector {
                 Err(_) => last = Some(io::ErrorKind::TimedOut.into()),
             }
         }
-        Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
+        let nowhere = || io::Error::other(Unresolved(io::Error::other("it has no address")));
+        Err(last.unwrap_or_else(nowhere))
+    }
+
+    async fn resolve(&self, origin: &Origin) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(literal) = origin.host().parse() {
+            return Ok(vec![SocketAddr::new(literal, origin.port())]);
+        }
+        let (host, port) = (origin.host().to_owned(), origin.port());
+        let resolver = move || Ok((host.as_str(), port).to_socket_addrs()?.collect());
+        look_up(self.look_ups.clone(), resolver).await.map_err(|error| io::Error::other(Unresolved(error)))
     }
 }
 
-async fn resolve(origin: &Origin) -> io::Result<Vec<SocketAddr>> {
-    match origin.host().parse() {
-        Ok(literal) => Ok(vec![SocketAddr::new(literal, origin.port())]),
-        Err(_) => Ok(tokio::net::lookup_host((origin.host(), origin.port())).await?.collect()),
-    }
+/// Runs a look-up on a thread of its own. Whoever asked may stop waiting; the look-up goes on, and so does its permit.
+async fn look_up<T: Send + 'static>(
+    permits: Arc<Semaphore>,
+    resolver: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let permit = permits.acquire_owned().await.map_err(io::Error::other)?;
+    let task = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        resolver()
+    });
+    task.await.map_err(io::Error::other)?
 }
 
 impl Service<Uri> for GatedConnector {
@@ -89,9 +113,13 @@ impl Service<Uri> for GatedConnector {
 mod tests {
     use super::*;
 
+    fn connector(networks: Vec<IpNet>) -> GatedConnector {
+        GatedConnector::new(networks.into(), Arc::new(Semaphore::new(1)))
+    }
+
     async fn refusal(uri: &str, networks: &[&str]) -> io::Error {
         let networks = networks.iter().map(|network| network.parse().unwrap()).collect::<Vec<_>>();
-        GatedConnector::new(networks.into()).connect(uri.parse().unwrap()).await.unwrap_err()
+        connector(networks).connect(uri.parse().unwrap()).await.unwrap_err()
     }
 
     #[tokio::test]
@@ -110,7 +138,8 @@ mod tests {
             let error = refusal(uri, &[]).await;
             let prohibited = error.get_ref().is_some_and(|inner| inner.is::<Prohibited>());
             // A resolver without such spellings finds no address, which is as good.
-            assert!(prohibited || error.get_ref().is_some(), "{uri}: {error:?}");
+            let unresolved = error.get_ref().is_some_and(|inner| inner.is::<Unresolved>());
+            assert!(prohibited || unresolved, "{uri}: {error:?}");
             assert_ne!(error.kind(), io::ErrorKind::ConnectionRefused, "{uri} was tried");
         }
     }
@@ -119,7 +148,24 @@ mod tests {
     async fn a_literal_loopback_origin_is_connected() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
-        let stream = GatedConnector::new([].into()).connect(uri).await.unwrap();
+        let stream = connector(Vec::new()).connect(uri).await.unwrap();
         assert!(stream.inner().nodelay().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_look_up_that_nobody_waits_for_still_counts() {
+        let permits = Arc::new(Semaphore::new(1));
+        let (answer, answered) = std::sync::mpsc::channel::<()>();
+        let (begin, begun) = tokio::sync::oneshot::channel();
+        let slow = tokio::spawn(look_up(permits.clone(), move || {
+            begin.send(()).unwrap();
+            answered.recv().map_err(io::Error::other)
+        }));
+        begun.await.unwrap();
+        slow.abort();
+        assert!(slow.await.unwrap_err().is_cancelled());
+        assert_eq!(permits.available_permits(), 0, "the thread is still taken");
+        answer.send(()).unwrap();
+        assert_eq!(look_up(permits, || Ok(7)).await.unwrap(), 7);
     }
 }

@@ -10,6 +10,7 @@ mod address;
 mod body;
 mod client;
 mod connector;
+mod fault;
 mod redact;
 
 use std::future::Future;
@@ -24,7 +25,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use self::body::GuardedBody;
 pub(crate) use self::client::{Upstream, Upstreams};
-use self::connector::Prohibited;
+use self::fault::translate;
 use self::redact::Redactor;
 use crate::grants::{Credential, Grants, Origin};
 use crate::guest::Notes;
@@ -40,6 +41,7 @@ pub(crate) struct Gate {
     grants: Arc<Grants>,
     upstream: Upstream,
     deadline: Instant,
+    requests: usize,
     places: Arc<Semaphore>,
     notes: Notes,
 }
@@ -52,16 +54,20 @@ impl Gate {
         requests: usize,
         notes: Notes,
     ) -> Self {
-        Self { grants, upstream, deadline, places: Arc::new(Semaphore::new(requests)), notes }
+        Self { grants, upstream, deadline, requests, places: Arc::new(Semaphore::new(requests)), notes }
     }
 
     /// Whether a grant allows it. The answer is the origin, by which credentials are chosen.
     fn admit(&self, method: &Method, uri: &Uri) -> Result<Origin, Error> {
+        // A user name is sent nowhere, but it would make a pool of connections of its own for each spelling.
+        if uri.authority().is_none_or(|authority| authority.as_str().contains('@')) {
+            return Err(Error::HttpRequestUriInvalid);
+        }
         let origin = Origin::of(uri).ok_or(Error::HttpRequestUriInvalid)?;
         if self.grants.http.iter().any(|grant| grant.allows(method, &origin, uri.path())) {
             return Ok(origin);
         }
-        self.notes.denied(format!("{method} {origin}{} needs an `http` grant", uri.path()));
+        self.notes.refused(format!("{method} {origin}{} needs an `http` grant", uri.path()));
         Err(Error::HttpRequestDenied)
     }
 
@@ -86,7 +92,12 @@ impl WasiHttpHooks for Gate {
             Ok(origin) => origin,
             Err(error) => return Box::new(std::future::ready(Err(error))),
         };
+        let Some(uri) = in_one_spelling(&origin, request.uri()) else {
+            return Box::new(std::future::ready(Err(Error::HttpRequestUriInvalid)));
+        };
+        *request.uri_mut() = uri;
         let Ok(place) = self.places.clone().try_acquire_owned() else {
+            self.notes.refused(format!("more than {} requests at once (limit `requests`)", self.requests));
             return Box::new(std::future::ready(Err(Error::ConnectionLimitReached)));
         };
         let credentials = self.credentials(&origin);
@@ -99,7 +110,7 @@ impl WasiHttpHooks for Gate {
         Box::new(async move {
             let response = exchange(upstream, request, &timeouts).await.inspect_err(|error| {
                 if let Error::DestinationIpProhibited = error {
-                    notes.denied(format!("the address behind {origin} needs a `networks` grant"));
+                    notes.refused(format!("the address behind {origin} needs a `networks` grant"));
                 }
             })?;
             let (mut parts, body) = response.into_parts();
@@ -108,6 +119,13 @@ impl WasiHttpHooks for Gate {
             Ok((Response::from_parts(parts, body), Box::new(async { Ok(()) }) as Sent))
         })
     }
+}
+
+/// The same address under the origin's own spelling: hyper's pool is keyed by the authority's text, so `host.`, `host:443`
+/// and `host:0443` would each keep connections of their own.
+fn in_one_spelling(origin: &Origin, uri: &Uri) -> Option<Uri> {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    format!("{origin}{}{path}", if path.starts_with('/') { "" } else { "/" }).parse().ok()
 }
 
 /// What the guest asked for, capped by what is left of the call.
@@ -151,7 +169,7 @@ async fn exchange(
     }
 }
 
-fn strike_headers(headers: &mut HeaderMap, redactor: &Redactor) {
+pub(crate) fn strike_headers(headers: &mut HeaderMap, redactor: &Redactor) {
     for value in headers.values_mut() {
         if redactor.betrays(value.as_bytes()) {
             *value = HeaderValue::from_static("[redacted]");
@@ -159,41 +177,34 @@ fn strike_headers(headers: &mut HeaderMap, redactor: &Redactor) {
     }
 }
 
-/// hyper's error in the words of `wasi:http`, by the causes it carries.
-fn translate(error: &hyper_util::client::legacy::Error) -> Error {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(cause) = source {
-        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            if io.get_ref().is_some_and(|inner| inner.is::<Prohibited>()) {
-                return Error::DestinationIpProhibited;
-            }
-            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                return match tls {
-                    rustls::Error::InvalidCertificate(_) => Error::TlsCertificateError,
-                    _ => Error::TlsProtocolError,
-                };
-            }
-            match io.kind() {
-                std::io::ErrorKind::ConnectionRefused => return Error::ConnectionRefused,
-                std::io::ErrorKind::TimedOut => return Error::ConnectionTimeout,
-                std::io::ErrorKind::HostUnreachable | std::io::ErrorKind::NetworkUnreachable => {
-                    return Error::DestinationUnavailable;
-                }
-                _ => {}
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_an_origin_shares_one_pool() {
+        for (asked, sent) in [
+            ("https://API.Example.com./v1?q=1", "https://api.example.com/v1?q=1"),
+            ("https://api.example.com:443", "https://api.example.com/"),
+            ("https://api.example.com:00443/", "https://api.example.com/"),
+            ("http://[::1]:0080/", "http://[::1]/"),
+            ("http://127.0.0.1:11434/api", "http://127.0.0.1:11434/api"),
+        ] {
+            let uri: Uri = asked.parse().unwrap();
+            let origin = Origin::of(&uri).unwrap();
+            assert_eq!(in_one_spelling(&origin, &uri).unwrap().to_string(), sent, "{asked}");
         }
-        if let Some(hyper) = cause.downcast_ref::<hyper::Error>() {
-            if hyper.is_incomplete_message() {
-                return Error::ConnectionTerminated;
-            }
-            if hyper.is_parse() {
-                return Error::HttpProtocolError;
-            }
+    }
+
+    #[tokio::test]
+    async fn a_user_name_in_the_address_is_refused_though_its_origin_is_granted() {
+        let grants = Grants { http: vec!["http://127.0.0.1:9".parse().unwrap()], ..Grants::default() };
+        let upstream = Upstreams::new().unwrap().client(&[]);
+        let gate = Gate::new(Arc::new(grants), upstream, Instant::now(), 1, Notes::default());
+        let admit = |uri: &str| gate.admit(&Method::GET, &uri.parse().unwrap());
+        assert!(admit("http://127.0.0.1:9/").is_ok());
+        for uri in ["http://1@127.0.0.1:9/", "http://a:b@127.0.0.1:9/", "http://@127.0.0.1:9/"] {
+            assert!(matches!(admit(uri), Err(Error::HttpRequestUriInvalid)), "{uri}");
         }
-        source = cause.source();
     }
-    if error.is_connect() {
-        return Error::DnsError { rcode: None, info_code: None };
-    }
-    Error::ConnectionTerminated
 }

@@ -40,7 +40,7 @@ impl host::Host for Guest {
 
 impl Lent {
     fn denied(&self, grant: &str) -> Failure {
-        self.notes.denied(format!("the grant `{grant}` is missing"));
+        self.notes.refused(format!("the grant `{grant}` is missing"));
         Failure::new("denied", format!("needs the grant `{grant}`"))
     }
 

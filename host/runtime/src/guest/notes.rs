@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::limits::Exhausted;
 
 /// A guest may try the same door a thousand times; the first few say all.
-const MOST_DENIALS: usize = 8;
+const MOST_REFUSALS: usize = 8;
 
 /// Shared by all that guards one call.
 #[derive(Clone, Debug, Default)]
@@ -13,16 +13,16 @@ pub(crate) struct Notes(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    denied: Mutex<Vec<String>>,
+    refused: Mutex<Vec<String>>,
     exhausted: OnceLock<Exhausted>,
 }
 
 impl Notes {
-    /// Something was refused for want of a grant.
-    pub(crate) fn denied(&self, what: String) {
-        let mut denied = self.0.denied.lock().unwrap_or_else(PoisonError::into_inner);
-        if denied.len() < MOST_DENIALS && !denied.contains(&what) {
-            denied.push(what);
+    /// Something was refused for want of a grant, or for a limit that the guest may live with.
+    pub(crate) fn refused(&self, what: String) {
+        let mut refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.len() < MOST_REFUSALS && !refused.contains(&what) {
+            refused.push(what);
         }
     }
 
@@ -31,8 +31,8 @@ impl Notes {
         self.0.exhausted.get_or_init(|| limit);
     }
 
-    pub(crate) fn denials(&self) -> Vec<String> {
-        self.0.denied.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn refusals(&self) -> Vec<String> {
+        self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn exhaustion(&self) -> Option<Exhausted> {
