@@ -6,14 +6,19 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{Hash, Hasher};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 
+/// What the folder may hold: some six Python components with their predecessors, or thousands written in Rust.
+const MOST_BYTES: u64 = 2 << 30;
+/// A file that is still being written after this long belongs to a host that is gone.
+const UNFINISHED: Duration = Duration::from_secs(60);
 const KEY_BYTES: usize = 32;
 const MAC_BYTES: usize = 32;
 
@@ -22,6 +27,7 @@ pub(crate) struct Cache {
     key: [u8; KEY_BYTES],
     /// Digest of everything in the engine that decides which code it can run.
     engine: String,
+    most_bytes: u64,
 }
 
 impl Cache {
@@ -31,14 +37,20 @@ impl Cache {
         let mut hasher = Sha256Hasher(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let engine = format!("{:x}", hasher.0.finalize());
-        Ok(Self { folder: folder.to_owned(), key: key(folder)?, engine })
+        remove_unfinished(folder)?;
+        Ok(Self { folder: folder.to_owned(), key: key(folder)?, engine, most_bytes: MOST_BYTES })
     }
 
     /// The code that was kept for a component, or `None` where there is none that can be trusted.
     pub(crate) fn get(&self, digest: &str) -> Option<Vec<u8>> {
         let path = self.path(digest);
-        let mut file = match fs::read(&path) {
-            Ok(file) => file,
+        let read = File::open(&path).and_then(|mut file| {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok((file, bytes))
+        });
+        let (opened, mut file) = match read {
+            Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
                 tracing::warn!(%error, path = %path.display(), "a kept component can't be read");
@@ -50,6 +62,10 @@ impl Cache {
             tracing::warn!(path = %path.display(), "a kept component was altered or is another host's; compiling it again");
             return None;
         }
+        // So that what is used outlives what is not. Where it can't be marked it is merely compiled again some day.
+        if let Err(error) = opened.set_modified(SystemTime::now()) {
+            tracing::debug!(%error, path = %path.display(), "a kept component can't be marked as used");
+        }
         Some(code)
     }
 
@@ -57,7 +73,30 @@ impl Cache {
     pub(crate) fn put(&self, digest: &str, code: &[u8]) -> io::Result<()> {
         let mac = self.mac(digest, code).ok_or_else(|| io::Error::other("the key has a wrong length"))?;
         let path = self.path(digest);
-        write_whole(&path, &[&mac.finalize().into_bytes(), code])
+        write_whole(&path, &[&mac.finalize().into_bytes(), code])?;
+        self.make_room(&path)
+    }
+
+    /// Removes what was used longest ago until the rest fits; never what was just written.
+    fn make_room(&self, newest: &Path) -> io::Result<()> {
+        let mut kept = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "aot") {
+                let metadata = path.metadata()?;
+                kept.push((metadata.modified()?, metadata.len(), path));
+            }
+        }
+        kept.sort();
+        let mut bytes: u64 = kept.iter().map(|(_, bytes, _)| bytes).sum();
+        for (_, size, path) in kept.iter().filter(|(.., path)| path != newest) {
+            if bytes <= self.most_bytes {
+                break;
+            }
+            fs::remove_file(path)?;
+            bytes -= size;
+        }
+        Ok(())
     }
 
     fn path(&self, digest: &str) -> PathBuf {
@@ -72,6 +111,21 @@ impl Cache {
         mac.update(code);
         Some(mac)
     }
+}
+
+/// What a host that was killed while it wrote left behind.
+fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if !path.extension().is_some_and(|extension| extension == "part") {
+            continue;
+        }
+        let age = path.metadata()?.modified()?.elapsed().unwrap_or_default();
+        if age > UNFINISHED {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 fn key(folder: &Path) -> io::Result<[u8; KEY_BYTES]> {
@@ -161,6 +215,37 @@ mod tests {
         fs::write(&path, &good).unwrap();
         fs::rename(&path, cache.path("abd")).unwrap();
         assert_eq!(cache.get("abd"), None);
+    }
+
+    #[test]
+    fn a_full_folder_loses_what_was_used_longest_ago() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cache = cache(folder.path());
+        cache.most_bytes = 3 * 100;
+        let code = [7; 100 - MAC_BYTES];
+        for (digest, age) in [("a", 300), ("b", 200), ("c", 100)] {
+            cache.put(digest, &code).unwrap();
+            let file = File::open(cache.path(digest)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+        }
+        assert!(cache.get("a").is_some(), "used again, so it is not the oldest any more");
+        cache.put("d", &code).unwrap();
+        let kept = ["a", "b", "c", "d"].map(|digest| cache.path(digest).exists());
+        assert_eq!(kept, [true, false, true, true]);
+        // More than all room: kept alone, since it is in use.
+        cache.put("e", &[7; 1000]).unwrap();
+        assert!(cache.get("e").is_some() && cache.get("d").is_none());
+    }
+
+    #[test]
+    fn a_half_written_file_is_cleared_away_once_nobody_can_be_writing_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let [stale, fresh] = ["abc.1.part", "abd.2.part"].map(|name| folder.path().join(name));
+        let file = File::create(&stale).unwrap();
+        file.set_modified(SystemTime::now() - 2 * UNFINISHED).unwrap();
+        File::create(&fresh).unwrap();
+        cache(folder.path());
+        assert!(!stale.exists() && fresh.exists());
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod cache;
 mod child;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
@@ -34,8 +35,14 @@ pub enum Compiler {
 /// Turns bytes into components.
 pub(crate) struct Workshop {
     compiler: Compiler,
-    cache: Option<Cache>,
+    shelf: Arc<Shelf>,
     one_at_a_time: tokio::sync::Mutex<()>,
+}
+
+/// What is done to machine code, all of it reading, hashing or mapping whole files: not for an async worker.
+struct Shelf {
+    engine: Engine,
+    cache: Option<Cache>,
 }
 
 impl Workshop {
@@ -46,46 +53,71 @@ impl Workshop {
     ) -> Result<Self, SandboxError> {
         let cache =
             cache.map(|folder| Cache::open(folder, engine)).transpose().map_err(SandboxError::Cache)?;
-        Ok(Self { compiler, cache, one_at_a_time: tokio::sync::Mutex::default() })
+        let shelf = Arc::new(Shelf { engine: engine.clone(), cache });
+        Ok(Self { compiler, shelf, one_at_a_time: tokio::sync::Mutex::default() })
     }
 
     /// The compiled component, and the digest of its bytes in hexadecimal.
-    pub(crate) async fn component(
-        &self,
-        engine: &Engine,
-        bytes: std::sync::Arc<[u8]>,
-    ) -> Result<(Component, String), LoadError> {
-        let digest = format!("{:x}", Sha256::digest(&bytes));
-        if let Some(component) = self.cached(engine, &digest) {
+    pub(crate) async fn component(&self, bytes: Arc<[u8]>) -> Result<(Component, String), LoadError> {
+        let (digest, kept) = self
+            .apart({
+                let bytes = bytes.clone();
+                move |shelf| {
+                    let digest = format!("{:x}", Sha256::digest(&bytes));
+                    let kept = shelf.find(&digest);
+                    Ok((digest, kept))
+                }
+            })
+            .await?;
+        if let Some(component) = kept {
             return Ok((component, digest));
         }
         let _turn = self.one_at_a_time.lock().await;
         // Whoever waited for the same component finds it now.
-        if let Some(component) = self.cached(engine, &digest) {
+        let name = digest.clone();
+        if let Some(component) = self.apart(move |shelf| Ok(shelf.find(&name))).await? {
             return Ok((component, digest));
         }
         let code = match &self.compiler {
-            Compiler::InProcess => {
-                let engine = engine.clone();
-                tokio::task::spawn_blocking(move || engine.precompile_component(&bytes))
-                    .await
-                    .map_err(|error| LoadError::Compile(error.to_string()))?
-                    .map_err(|error| LoadError::Compile(format!("{error:#}")))?
-            }
+            Compiler::InProcess => self.apart(move |shelf| shelf.compile(&bytes)).await?,
             Compiler::Child { program, arguments } => child::compile(program, arguments, &bytes).await?,
         };
-        let component = deserialize(engine, &code)?;
-        if let Some(cache) = &self.cache
-            && let Err(error) = cache.put(&digest, &code)
-        {
-            tracing::warn!(%error, "the compiled component is not kept; it will be compiled again");
-        }
+        let name = digest.clone();
+        let component = self.apart(move |shelf| shelf.keep(&name, &code)).await?;
         Ok((component, digest))
     }
 
-    fn cached(&self, engine: &Engine, digest: &str) -> Option<Component> {
+    /// Runs on a thread for blocking work.
+    async fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shelf) -> Result<T, LoadError> + Send + 'static,
+    ) -> Result<T, LoadError> {
+        let shelf = self.shelf.clone();
+        tokio::task::spawn_blocking(move || work(&shelf))
+            .await
+            .unwrap_or_else(|error| Err(LoadError::Compile(error.to_string())))
+    }
+}
+
+impl Shelf {
+    fn compile(&self, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+        self.engine.precompile_component(bytes).map_err(|error| LoadError::Compile(format!("{error:#}")))
+    }
+
+    /// Loads new code, and keeps it for the next time.
+    fn keep(&self, digest: &str, code: &[u8]) -> Result<Component, LoadError> {
+        let component = deserialize(&self.engine, code)?;
+        if let Some(cache) = &self.cache
+            && let Err(error) = cache.put(digest, code)
+        {
+            tracing::warn!(%error, "the compiled component is not kept; it will be compiled again");
+        }
+        Ok(component)
+    }
+
+    fn find(&self, digest: &str) -> Option<Component> {
         let code = self.cache.as_ref()?.get(digest)?;
-        match deserialize(engine, &code) {
+        match deserialize(&self.engine, &code) {
             Ok(component) => Some(component),
             Err(error) => {
                 tracing::warn!(%error, "a kept component does not load; compiling it again");
