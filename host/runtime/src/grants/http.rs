@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use http::{Method, Uri, uri::Scheme};
+use percent_encoding::percent_decode_str;
 
 use super::GrantError;
 
@@ -114,12 +115,31 @@ impl HttpGrant {
     }
 }
 
-/// A path that no server could read as another one: without dot segments, backslashes or encoded separators, which
-/// would let `/v1/../admin` pass for `/v1/`.
+/// How often a path may be decoded before it is what it is: a proxy and a server behind it decode once each.
+const DECODINGS: usize = 3;
+
+/// A path that no server could read as another one, which would let `/v1/../admin` pass for `/v1/`: without dot segments
+/// (also with parameters, which some servers take off first: `/..;x/`), backslashes, control characters, or an encoded
+/// separator, however often any of them is encoded.
 fn is_plain(path: &str) -> bool {
-    let lower = path.to_ascii_lowercase();
-    !(lower.contains('\\') || lower.contains("%2f") || lower.contains("%5c") || lower.contains("%00"))
-        && lower.split('/').all(|segment| !matches!(segment.replace("%2e", ".").as_str(), "." | ".."))
+    let mut path = path.to_owned();
+    for _ in 0..=DECODINGS {
+        let dots = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
+        if path.contains('\\') || path.contains(|c: char| c.is_control()) || path.split('/').any(dots) {
+            return false;
+        }
+        // Overlong and other broken encodings are read differently by everyone.
+        let Ok(decoded) = percent_decode_str(&path).decode_utf8() else { return false };
+        if decoded == path {
+            return true;
+        }
+        let separators = |path: &str| path.matches('/').count();
+        if separators(&decoded) != separators(&path) {
+            return false;
+        }
+        path = decoded.into_owned();
+    }
+    false
 }
 
 /// `/v1` and `/v1/` both allow `/v1` and `/v1/chat`, neither allows `/v10`.
@@ -216,6 +236,21 @@ mod tests {
             ("/v1/.%2e/admin", false),
             ("/v1/..%2fadmin", false),
             ("/v1/x%5c..%5cadmin", false),
+            ("/v1/100%25", true),
+            ("/v1/caf%C3%A9;lang=fr", true),
+            ("/v1/a;..", true),
+            ("/v1/..;/admin", false),
+            ("/v1/..;x=1/admin", false),
+            ("/v1/.;/.%2e;/admin", false),
+            ("/v1/..%3b/admin", false),
+            ("/v1/%252e%252e/admin", false),
+            ("/v1/%252e./admin", false),
+            ("/v1/..%252fadmin", false),
+            ("/v1/..%255cadmin", false),
+            ("/v1/%25252e%25252e/admin", false),
+            ("/v1/%252525252e/admin", false),
+            ("/v1/%c0%ae%c0%ae/admin", false),
+            ("/v1/%00/admin", false),
         ] {
             for grant in ["https://a.test/v1", "https://a.test/v1/"] {
                 assert_eq!(
