@@ -17,6 +17,8 @@ use crate::limits::Limits;
 
 /// The longest line that is kept.
 const LINE: usize = 4 << 10;
+/// Stands where a line was cut.
+const ELLIPSIS: char = '…';
 
 /// Who speaks.
 #[derive(Debug)]
@@ -40,35 +42,42 @@ struct Budget {
     lines: usize,
     bytes: usize,
     dropped: usize,
+    /// What the first dropped line ran into.
+    limit: Option<&'static str>,
+}
+
+impl Budget {
+    fn drop_line(&mut self, limit: &'static str) {
+        self.dropped += 1;
+        self.limit.get_or_insert(limit);
+    }
 }
 
 impl Journal {
     pub(crate) fn new(speaker: Speaker, limits: &Limits) -> Self {
-        let budget = Budget { lines: limits.log_lines, bytes: limits.log_bytes, dropped: 0 };
+        let budget = Budget { lines: limits.log_lines, bytes: limits.log_bytes, dropped: 0, limit: None };
         Self(Arc::new(Inner { speaker, budget: Mutex::new(budget) }))
     }
 
     /// Writes one line, or counts it where the call has said enough.
     pub(crate) fn write(&self, level: Level, message: &str, fields: &[(String, String)]) {
-        let size = message.len() + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let budget = || self.0.budget.lock().unwrap_or_else(PoisonError::into_inner);
         {
-            let mut budget = self.0.budget.lock().unwrap_or_else(PoisonError::into_inner);
-            if budget.lines == 0 || budget.bytes < size.min(LINE) {
-                budget.dropped += 1;
+            let mut budget = budget();
+            if budget.lines == 0 {
+                budget.drop_line("log_lines");
                 return;
             }
-            budget.lines -= 1;
-            budget.bytes -= size.min(LINE);
         }
-        let mut line = clean(message, &self.0.speaker.secrets);
-        for (name, value) in fields {
-            if line.len() >= LINE {
-                break;
+        let line = self.line(message, fields);
+        {
+            let mut budget = budget();
+            if budget.bytes < line.len() {
+                budget.drop_line("log_bytes");
+                return;
             }
-            line.push(' ');
-            line.push_str(&clean(name, &[]));
-            line.push('=');
-            line.push_str(&clean(value, &self.0.speaker.secrets));
+            budget.lines = budget.lines.saturating_sub(1);
+            budget.bytes -= line.len();
         }
         let Speaker { plugin, version, function, .. } = &self.0.speaker;
         match level {
@@ -79,14 +88,34 @@ impl Journal {
             Level::TRACE => tracing::trace!(target: "plugin", plugin, version, function, "{line}"),
         }
     }
+
+    /// Message and fields, together no longer than a line may be.
+    fn line(&self, message: &str, fields: &[(String, String)]) -> String {
+        let secrets = &self.0.speaker.secrets;
+        let mut line = clean(message, secrets);
+        for (name, value) in fields {
+            if line.len() >= LINE {
+                break;
+            }
+            line.push(' ');
+            line.push_str(&clean(name, &[]));
+            line.push('=');
+            line.push_str(&clean(value, secrets));
+        }
+        if line.len() > LINE {
+            line.truncate(line.floor_char_boundary(LINE - ELLIPSIS.len_utf8()));
+            line.push(ELLIPSIS);
+        }
+        line
+    }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let dropped = self.budget.get_mut().unwrap_or_else(PoisonError::into_inner).dropped;
-        if dropped > 0 {
+        let Budget { dropped, limit, .. } = *self.budget.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(limit) = limit {
             let Speaker { plugin, version, function, .. } = &self.speaker;
-            tracing::warn!(target: "plugin", plugin, version, function, dropped, "the call logged more than its limit");
+            tracing::warn!(target: "plugin", plugin, version, function, dropped, limit, "the call logged more than its limit");
         }
     }
 }
@@ -102,7 +131,7 @@ pub fn clean(text: &str, secrets: &[Secret]) -> String {
     let mut line = String::with_capacity(text.len().min(LINE));
     for character in text.chars() {
         if line.len() >= LINE {
-            line.push('…');
+            line.push(ELLIPSIS);
             break;
         }
         match character {
@@ -192,5 +221,46 @@ mod tests {
     #[test]
     fn a_line_is_cut() {
         assert!(clean(&"x".repeat(1 << 20), &[]).len() < LINE + 8);
+    }
+
+    fn journal(limits: &Limits) -> Journal {
+        let speaker = Speaker {
+            plugin: "noisy".into(),
+            version: "1.0.0".into(),
+            function: "compose",
+            secrets: vec![Secret::from("sk-secret-1".to_owned())],
+        };
+        Journal::new(speaker, limits)
+    }
+
+    #[test]
+    fn message_and_fields_are_one_line_within_one_bound() {
+        let field = |size: usize| ("field".to_owned(), "é".repeat(size));
+        let journal = journal(&Limits::default());
+        for (message, fields) in [
+            ("x".repeat(1 << 20), vec![]),
+            ("x".repeat(LINE - 1), vec![field(1 << 20)]),
+            (String::new(), vec![field(1000), field(1000), field(1000)]),
+        ] {
+            let line = journal.line(&message, &fields);
+            assert!(line.len() <= LINE && line.ends_with(ELLIPSIS), "{} bytes", line.len());
+        }
+        let short = journal.line("said", &[("key".to_owned(), "sk-secret-1".to_owned())]);
+        assert_eq!(short, "said key=[redacted]");
+    }
+
+    #[test]
+    fn a_call_is_charged_what_is_written_and_told_which_limit_it_met() {
+        let spent = |limits: &Limits, lines: &[&str]| {
+            let journal = journal(limits);
+            lines.iter().for_each(|line| journal.write(Level::INFO, line, &[]));
+            let budget = journal.0.budget.lock().unwrap();
+            (budget.lines, budget.bytes, budget.dropped, budget.limit)
+        };
+        let few = Limits { log_lines: 2, log_bytes: 1000, ..Limits::default() };
+        assert_eq!(spent(&few, &["a", "b", "c", "d"]), (0, 998, 2, Some("log_lines")));
+        let little = Limits { log_lines: 10, log_bytes: 10, ..Limits::default() };
+        // Six bytes once they are escaped.
+        assert_eq!(spent(&little, &["\u{1}", "abcdef", "abcd"]), (8, 0, 1, Some("log_bytes")));
     }
 }
