@@ -4,7 +4,8 @@
 use crate::{Message, Result, host};
 
 /// Messages before the one with the id `before` (or before the turn's own), oldest first; at most `limit`, itself at
-/// most 1000. An empty page is the beginning of the conversation.
+/// most 1000. A page may be shorter: it holds 1 MiB of content, or one message that is longer. Only an empty page is the
+/// beginning of the conversation.
 ///
 /// # Errors
 /// `denied` where the grant is missing.

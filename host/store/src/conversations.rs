@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::{ConversationId, MessageId, Owner, StoreError, TurnId};
+use crate::{ConversationId, MessageId, Owner, StoreError, TailLimit, TurnId};
 
 /// What a user can do with conversations. Another user's id answers as an unknown one.
 #[async_trait]
@@ -53,14 +53,15 @@ pub trait Conversations: Send + Sync {
         page: Page,
     ) -> Result<Option<Paged<MessageRecord>>, StoreError>;
 
-    /// The newest `limit` messages before `before` (or of all), oldest first: what a plugin may know of the past, so
-    /// those of failed turns are left out as in [`crate::Started::tail`]. Empty if either id is unknown.
+    /// The newest messages before `before` (or of all) within `limit`, oldest first, and the newest of them however long
+    /// it is. This is what a plugin may know of the past, so those of failed turns are left out as in
+    /// [`crate::Started::tail`]. Empty if either id is unknown, or where there is nothing before.
     async fn messages_before(
         &self,
         owner: &Owner,
         id: ConversationId,
         before: Option<MessageId>,
-        limit: u32,
+        limit: TailLimit,
     ) -> Result<Vec<MessageRecord>, StoreError>;
 }
 

@@ -41,7 +41,7 @@ impl Worker {
             Ok(payload) => payload,
             Err(error) => return Ended::Hopeless(format!("the job's payload can't be read: {error}")),
         };
-        let (asked, limit) = (Some(payload.asked()), contract::TAIL.messages);
+        let (asked, limit) = (Some(payload.asked()), contract::TAIL);
         let tail = match self.store.messages_before(&job.owner, job.conversation, asked, limit).await {
             Ok(tail) => contract::newest(tail, contract::TAIL),
             Err(error) => return Ended::Failed(error.to_string()),

@@ -10,7 +10,7 @@ use masque_runtime::contract::{Delta, Failure, Finish, Message, Part, Prompt, Re
 use masque_runtime::{Call, CallError, Cause, History, Models, Plugin, Scope, State, StateEntry};
 use masque_store::{
     ConversationId, MessageId, MessageRecord, Owner, StateChange, StateKey, StateResult, StateScope,
-    StateSpace, StateWrite, Store, StoreError,
+    StateSpace, StateWrite, Store, StoreError, TailLimit,
 };
 
 use super::contract;
@@ -19,6 +19,8 @@ use super::contract;
 const REPLY_BYTES: usize = 1 << 20;
 /// What the contract allows a page to hold.
 const PAGE: u32 = 1000;
+/// The same of a page of history; the guest's memory is as small as its limit.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// Lends on behalf of one turn, or of one job about a turn.
 pub(crate) struct Lender {
@@ -175,26 +177,41 @@ impl History for Earlier {
             None => (Default::default(), before),
         };
         let known = known.get(known.len().saturating_sub(limit)..).unwrap_or_default();
-        let missing = u32::try_from(limit - known.len()).unwrap_or_default();
-        let mut records = match missing {
+        let known_bytes: usize = known.iter().map(|message| message.content.len()).sum();
+        let missing = TailLimit {
+            messages: u32::try_from(limit - known.len()).unwrap_or_default(),
+            bytes: PAGE_BYTES.saturating_sub(known_bytes),
+        };
+        let mut records = match missing.messages {
             0 => Vec::new(),
             _ => self.older(from, missing).await?,
         };
+        if !known.is_empty() {
+            // The store gives one message however long it is; beside others it has to fit.
+            records = contract::newest(records, missing);
+        }
         records.extend_from_slice(known);
         Ok(records.iter().map(contract::message).collect())
     }
 }
 
 impl Earlier {
-    async fn older(&self, before: Option<MessageId>, limit: u32) -> Result<Vec<MessageRecord>, Failure> {
+    async fn older(
+        &self,
+        before: Option<MessageId>,
+        limit: TailLimit,
+    ) -> Result<Vec<MessageRecord>, Failure> {
         let Lender { store, owner, conversation, past, .. } = &*self.lender;
-        // Without an id to start from, the turn's own message may be among the newest, and is no part of its past.
-        let own = u32::from(before.is_none());
-        let found = store.messages_before(owner, *conversation, before, limit.saturating_add(own)).await;
-        let mut records = found.map_err(|error| store_failure(&error))?;
+        let ask = async |before| {
+            let found = store.messages_before(owner, *conversation, before, limit).await;
+            found.map_err(|error| store_failure(&error))
+        };
+        let mut records = ask(before).await?;
+        // The turn's own message is no part of its past. Once it turns up it is on disk, and can be started from.
+        if records.iter().any(|record| record.id == past.own) {
+            records = ask(Some(past.own)).await?;
+        }
         records.retain(|record| record.sequence < past.own_sequence);
-        let surplus = records.len().saturating_sub(limit as usize);
-        records.drain(..surplus);
         Ok(records)
     }
 }

@@ -12,7 +12,7 @@ use super::rows::{message, message_columns, now};
 use super::writer::{Operation, Verdict};
 use crate::{
     ConversationId, ConversationRecord, Conversations, MessageId, MessageRecord, NewConversation, Owner,
-    Page, Paged, StoreError,
+    Page, Paged, StoreError, TailLimit,
 };
 
 #[async_trait]
@@ -67,7 +67,7 @@ impl Conversations for SqliteStore {
         owner: &Owner,
         id: ConversationId,
         before: Option<MessageId>,
-        limit: u32,
+        limit: TailLimit,
     ) -> Result<Vec<MessageRecord>, StoreError> {
         let mut connection = self.reader().await?;
         Ok(history(&mut connection, owner, id, before, limit).await?)
@@ -181,21 +181,27 @@ async fn history(
     owner: &Owner,
     id: ConversationId,
     before: Option<MessageId>,
-    limit: u32,
+    limit: TailLimit,
 ) -> Result<Vec<MessageRecord>, Fault> {
+    // The sizes first, which are read off the rows' headers: the texts themselves may be a gigabyte.
     let rows = sqlx::query(concat!(
-        "SELECT ", message_columns!("m"), " FROM messages m
-          WHERE m.conversation = ?1 AND m.tenant = ?2 AND m.issuer = ?3 AND m.subject = ?4 AND m.status <> 'failed'
-            AND m.sequence < iif(?5 IS NULL, 9223372036854775807,
-                                 (SELECT b.sequence FROM messages b WHERE b.id = ?5 AND b.conversation = ?1))
-          ORDER BY m.sequence DESC LIMIT ?6 + 0"
+        "WITH newest AS (
+            SELECT m.id, m.sequence, octet_length(m.content) AS size FROM messages m
+             WHERE m.conversation = ?1 AND m.tenant = ?2 AND m.issuer = ?3 AND m.subject = ?4 AND m.status <> 'failed'
+               AND m.sequence < iif(?5 IS NULL, 9223372036854775807,
+                                    (SELECT b.sequence FROM messages b WHERE b.id = ?5 AND b.conversation = ?1))
+             ORDER BY m.sequence DESC LIMIT ?6 + 0),
+         summed AS (SELECT id, size, sum(size) OVER (ORDER BY sequence DESC) AS total FROM newest)
+         SELECT ", message_columns!("m"), " FROM summed s JOIN messages m ON m.id = s.id
+          WHERE s.total <= ?7 OR s.total = s.size ORDER BY m.sequence DESC"
     ))
     .bind(id.as_uuid())
     .bind(&owner.tenant)
     .bind(&owner.issuer)
     .bind(&owner.subject)
     .bind(before.map(|before| before.as_uuid()))
-    .bind(i64::from(limit))
+    .bind(i64::from(limit.messages))
+    .bind(i64::try_from(limit.bytes).unwrap_or(i64::MAX))
     .fetch_all(connection)
     .await?;
     rows.iter().rev().map(message).collect()

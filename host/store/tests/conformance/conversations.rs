@@ -58,7 +58,7 @@ async fn another_users_conversation_is_an_unknown_one() {
     {
         assert_eq!(room.store.conversation(&stranger, mine).await.unwrap(), None);
         assert_eq!(room.store.messages(&stranger, mine, page()).await.unwrap(), None);
-        assert_eq!(room.store.messages_before(&stranger, mine, None, 10).await.unwrap(), []);
+        assert_eq!(room.store.messages_before(&stranger, mine, None, few(10)).await.unwrap(), []);
         assert!(room.store.conversations(&stranger, page()).await.unwrap().items.is_empty());
         assert!(!room.store.delete(&stranger, mine).await.unwrap());
     }
@@ -118,6 +118,33 @@ async fn a_cursor_of_something_else_is_refused() {
     assert!(matches!(room.store.messages(&ada(), id, page()).await, Err(StoreError::Refused(_))));
 }
 
+fn few(messages: u32) -> TailLimit {
+    TailLimit { messages, bytes: 1 << 20 }
+}
+
+#[tokio::test]
+async fn history_ends_where_its_bytes_do_and_the_newest_message_always_fits() {
+    let room = crate::open().await;
+    let id = empty(&room.store).await;
+    for (question, answer) in [("q0", "a0"), ("four", "é"), ("q2", "seventeen letters")] {
+        exchange(&room.store, Target::Existing(id), question, answer).await;
+    }
+    let within = async |bytes| {
+        let limit = TailLimit { messages: 10, bytes };
+        let messages = room.store.messages_before(&ada(), id, None, limit).await.unwrap();
+        messages.into_iter().map(|message| message.content).collect::<Vec<_>>()
+    };
+    assert_eq!(within(1000).await.len(), 6);
+    // Bytes, not letters: `é` has two.
+    assert_eq!(within(17 + 2 + 2).await, ["é", "q2", "seventeen letters"]);
+    assert_eq!(
+        within(17 + 2 + 2 + 3).await,
+        ["é", "q2", "seventeen letters"],
+        "nothing is left out in between"
+    );
+    assert_eq!(within(1).await, ["seventeen letters"]);
+}
+
 #[tokio::test]
 async fn history_is_what_came_before_without_failed_turns() {
     let room = crate::open().await;
@@ -128,7 +155,7 @@ async fn history_is_what_came_before_without_failed_turns() {
     let second = exchange(&room.store, Target::Existing(id), "q1", "a1").await;
 
     let history = async |before: Option<MessageId>, limit| {
-        let messages = room.store.messages_before(&ada(), id, before, limit).await.unwrap();
+        let messages = room.store.messages_before(&ada(), id, before, few(limit)).await.unwrap();
         messages.into_iter().map(|message| message.content).collect::<Vec<_>>()
     };
     assert_eq!(history(None, 10).await, ["q0", "a0", "q1", "a1"]);
