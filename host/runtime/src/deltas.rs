@@ -1,17 +1,18 @@
 //! A reply on its way out of the sandbox: from the guest's stream through a bounded channel to one reader.
 //!
-//! Stores meet nothing but channels: a reader that lags fills the channel, and then the guest's write waits.
+//! Stores meet nothing but channels: a reader that lags fills the channel, by count or by bytes, and then the guest's
+//! write waits.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::PollSender;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::sync::{PollSemaphore, PollSender};
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Source, StreamConsumer, StreamResult};
 
-use crate::contract::{Delta, Part, ToolCall};
+use crate::contract::{Delta, Part, Property, ToolCall};
 use crate::error::{CallError, Cause};
 use crate::guest::Guest;
 
@@ -19,9 +20,15 @@ use crate::guest::Guest;
 const BATCHES: usize = 16;
 /// Items in one batch.
 const ITEMS: usize = 64;
+/// Bytes that may wait for the reader: a few seconds of any model's speech. An item larger than that waits alone.
+const BYTES: usize = 256 << 10;
 
-/// Items that became ready together.
-type Batch = Vec<Delta>;
+/// Items that became ready together, and the room that they take until they are read.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    items: Vec<Delta>,
+    _room: OwnedSemaphorePermit,
+}
 
 /// The reply as it is written. Dropping it drops the store, and that is the cancel.
 pub struct Deltas {
@@ -47,12 +54,12 @@ impl Deltas {
             return None;
         }
         if let Some(batch) = self.batches.recv().await {
-            self.ended = batch.last().is_some_and(ends);
+            self.ended = batch.items.last().is_some_and(ends);
             if self.ended {
                 // Nothing after the end counts, so the sandbox need not wait for it.
                 self.task = None;
             }
-            return Some(Ok(batch));
+            return Some(Ok(batch.items));
         }
         self.ended = true;
         let outcome = match self.task.take() {
@@ -76,13 +83,19 @@ fn ends(delta: &Delta) -> bool {
 pub(crate) fn channel(largest: usize) -> (Consumer, oneshot::Receiver<()>, mpsc::Receiver<Batch>) {
     let (sender, receiver) = mpsc::channel(BATCHES);
     let (done, finished) = oneshot::channel();
-    (Consumer { sender: PollSender::new(sender), largest, _done: done }, finished, receiver)
+    let whole = u32::try_from(BYTES.max(largest)).unwrap_or(u32::MAX);
+    let room = PollSemaphore::new(std::sync::Arc::new(Semaphore::new(whole as usize)));
+    (Consumer { sender: PollSender::new(sender), room, largest, whole, _done: done }, finished, receiver)
 }
 
 /// Takes what the guest writes. Dropped when the guest drops its end or the reply is over.
 pub(crate) struct Consumer {
     sender: PollSender<Batch>,
+    /// One permit a byte.
+    room: PollSemaphore,
     largest: usize,
+    /// All permits there are.
+    whole: u32,
     /// Its drop tells the waiting call that the stream is over.
     _done: oneshot::Sender<()>,
 }
@@ -97,50 +110,102 @@ impl StreamConsumer<Guest> for Consumer {
         mut source: Source<'_, Delta>,
         finish: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {
-        // Room first: items that were taken can't be put back.
-        match self.sender.poll_reserve(cx) {
-            Poll::Ready(Ok(())) => {}
+        // Room first: items that were taken can't be put back, and how large one is shows only then.
+        let largest = u32::try_from(self.largest).unwrap_or(u32::MAX).min(self.whole);
+        let reserved = match self.sender.poll_reserve(cx) {
+            Poll::Ready(Ok(())) => self.room.poll_acquire_many(cx, largest),
             Poll::Ready(Err(_)) => return Poll::Ready(Ok(StreamResult::Dropped)),
+            Poll::Pending => Poll::Pending,
+        };
+        let mut spare = match reserved {
+            Poll::Ready(Some(spare)) => spare,
+            Poll::Ready(None) => return Poll::Ready(Ok(StreamResult::Dropped)),
             Poll::Pending if finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
             Poll::Pending => return Poll::Pending,
-        }
+        };
         let waiting = source.remaining(&mut store);
         if waiting == 0 {
             return Poll::Ready(Ok(StreamResult::Completed));
         }
-        let mut batch = Vec::with_capacity(waiting.min(ITEMS));
-        source.read(&mut store, &mut batch)?;
-        if let Some(size) = batch.iter().map(size).find(|size| *size > self.largest) {
-            let limit = self.largest;
-            let reason = format!("one item of its reply had {size} bytes, of {limit} (limit `delta_bytes`)");
-            return Poll::Ready(Err(Cause::HostResources(reason).into()));
+        let mut items = Vec::with_capacity(waiting.min(ITEMS));
+        let mut room: Option<OwnedSemaphorePermit> = None;
+        let mut result = StreamResult::Completed;
+        while items.len() < waiting.min(ITEMS) {
+            let mut item = None;
+            source.read(&mut store, &mut item)?;
+            let Some(item) = item else { break };
+            let size = size(&item);
+            if size > self.largest {
+                let limit = self.largest;
+                let reason =
+                    format!("one item of its reply had {size} bytes, of {limit} (limit `delta_bytes`)");
+                return Poll::Ready(Err(Cause::HostResources(reason).into()));
+            }
+            match (room.as_mut(), spare.split(size)) {
+                (Some(room), Some(taken)) => room.merge(taken),
+                (None, taken) => room = taken,
+                (Some(_), None) => {}
+            }
+            let end = ends(&item);
+            items.push(item);
+            if end {
+                result = StreamResult::Dropped;
+                break;
+            }
+            // Another one only where it surely finds room: `spare` is what the next may take.
+            let missing = largest as usize - spare.num_permits();
+            match self.room.clone_inner().try_acquire_many_owned(u32::try_from(missing).unwrap_or(u32::MAX)) {
+                Ok(more) => spare.merge(more),
+                Err(_) => break,
+            }
         }
-        let end = batch.iter().position(ends);
-        if let Some(end) = end {
-            batch.truncate(end + 1);
-        }
-        let result = if end.is_some() { StreamResult::Dropped } else { StreamResult::Completed };
-        match self.sender.send_item(batch) {
+        let Some(room) = room else { return Poll::Ready(Ok(result)) };
+        match self.sender.send_item(Batch { items, _room: room }) {
             Ok(()) => Poll::Ready(Ok(result)),
             Err(_) => Poll::Ready(Ok(StreamResult::Dropped)),
         }
     }
 }
 
-/// Bytes that an item holds, roughly.
+/// Bytes that an item holds, roughly. None is free: an empty one takes its own room in the channel.
 fn size(delta: &Delta) -> usize {
+    let properties = |properties: &[Property]| {
+        let bytes = |property: &Property| size_of::<Property>() + property.name.len() + property.json.len();
+        properties.iter().map(bytes).sum::<usize>()
+    };
     let call = |call: &ToolCall| call.id.len() + call.name.len() + call.arguments.len();
-    match delta {
+    let held = match delta {
         Delta::Text(text) | Delta::Thinking(text) => text.len(),
         Delta::ToolCall(tool) => call(tool),
         Delta::Other(property) => property.name.len() + property.json.len(),
-        Delta::Failed(failure) => failure.code.len() + failure.message.len(),
-        Delta::Usage(usage) => usage.metadata.iter().map(|p| p.name.len() + p.json.len()).sum(),
-        Delta::Finish(finish) => finish.reason.len(),
-    }
+        Delta::Failed(failure) => failure.code.len() + failure.message.len() + properties(&failure.metadata),
+        Delta::Usage(usage) => properties(&usage.metadata),
+        Delta::Finish(finish) => finish.reason.len() + properties(&finish.metadata),
+    };
+    held.max(1)
 }
 
 /// Checks that a message has a role that its place allows and some content.
 pub(crate) fn has_text(parts: &[Part]) -> bool {
     parts.iter().any(|part| !matches!(part, Part::Text(text) if text.trim().is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{Failure, Finish, Usage};
+
+    #[test]
+    fn what_an_item_carries_on_the_side_counts_too() {
+        let metadata = || vec![Property { name: "n".repeat(100), json: "1".repeat(900) }];
+        let failed = Failure { metadata: metadata(), ..Failure::new("internal", "no") };
+        let finish = Finish { reason: "stop".into(), metadata: metadata() };
+        let usage = Usage { input_tokens: 0, output_tokens: 0, cached_tokens: 0, metadata: metadata() };
+        for delta in [Delta::Failed(failed), Delta::Finish(finish), Delta::Usage(usage)] {
+            assert!(size(&delta) >= 1000, "{delta:?}");
+        }
+        let empty = vec![Property { name: String::new(), json: String::new() }; 1000];
+        assert!(size(&Delta::Finish(Finish { reason: "stop".into(), metadata: empty })) > 1000);
+        assert_eq!(size(&Delta::Text(String::new())), 1);
+    }
 }

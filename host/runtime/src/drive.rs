@@ -13,15 +13,16 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
+use wasmtime::component::ResourceTableError;
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::capability::Call;
 use crate::contract::Failure;
 use crate::egress::Gate;
-use crate::engine::Slot;
+use crate::engine::{STACK, Slot};
 use crate::error::{CallError, Cause};
 use crate::guest::{Guest, Journal, Lent, Notes, Speaker};
-use crate::limits::Exhausted;
+use crate::limits::{Exhausted, Limits};
 use crate::plugin::Plugin;
 
 /// From here on a guest that has only computed yields for longer, so that whoever waits for a socket is served first.
@@ -73,7 +74,7 @@ pub(crate) fn start<R: Send + 'static>(
         Lent { grants: plugin.grants().clone(), settings: plugin.settings().clone(), call, journal, notes };
     let (sandbox, weight) = (plugin.package().sandbox().clone(), plugin.package().weight());
     let task = async move {
-        let slot = sandbox.slot(weight).await.map_err(|cause| seat.error(cause))?;
+        let slot = sandbox.slot(weight, begun, deadline).await.map_err(|cause| seat.error(cause))?;
         let spent = Arc::new(AtomicU64::new(0));
         let mut store = Store::new(&sandbox.engine, Guest::new(lent, gate, &limits));
         store.limiter(|guest| &mut guest.ledger);
@@ -83,7 +84,7 @@ pub(crate) fn start<R: Send + 'static>(
         let metered = Metered { work: work(store), spent, limit: limits.cpu, _slot: slot };
         match tokio::time::timeout_at(deadline.into(), metered).await {
             Ok(Ok(Ok(answer))) => answer.map_err(|failure| seat.error(Cause::Failed(Box::new(failure)))),
-            Ok(Ok(Err(error))) => Err(seat.error(seat.broken(&error, &limits))),
+            Ok(Ok(Err(error))) => Err(seat.error(seat.broken(error, &limits, begun.elapsed()))),
             Ok(Err(Overrun)) => Err(seat.error(Cause::CpuTime(limits.cpu))),
             Err(_) => Err(seat.error(Cause::WallTime(begun.elapsed()))),
         }
@@ -123,37 +124,60 @@ impl Seat {
             version: self.version.clone(),
             function: self.function,
             cause,
-            denied: self.notes.denials(),
+            denied: self.notes.refusals(),
         }
     }
 
-    /// A wasmtime error in words that name the limit. A guest that was refused memory aborts, so the refusal is the cause
-    /// and the trap only its end.
-    fn broken(&self, error: &wasmtime::Error, limits: &crate::Limits) -> Cause {
+    /// A wasmtime error in words that name the limit.
+    fn broken(&self, error: wasmtime::Error, limits: &Limits, elapsed: Duration) -> Cause {
+        // What the host itself found wrong is told as it is, whatever else the guest ran into.
+        let error = match error.downcast::<Cause>() {
+            Ok(cause) => return cause,
+            Err(error) => error,
+        };
+        let text = format!("{error:#}");
+        if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+            tracing::error!(error = text, "the pool of instances is smaller than its number of places");
+            return Cause::Busy(elapsed);
+        }
+        if let Some(limit) = host_limit(&error, &text, limits) {
+            return Cause::HostResources(limit);
+        }
+        // A guest that was refused memory aborts, so the refusal is the cause and the trap only its end.
         match self.notes.exhaustion() {
             Some(Exhausted::Memory) => return Cause::Memory { limit: limits.memory_bytes },
             Some(Exhausted::Table) => return Cause::Table { limit: limits.table_elements },
             None => {}
         }
-        let text = format!("{error:#}");
-        if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-            return Cause::HostResources(text);
-        }
-        if text.contains("fuel allocated for hostcalls") {
-            let limit = limits.hostcall_bytes;
-            return Cause::HostResources(format!(
-                "it handed over more than {limit} bytes at once (limit `hostcall_bytes`)"
-            ));
-        }
-        if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
-            return Cause::Trap(trap.to_string());
-        }
-        match error.downcast_ref::<Cause>() {
-            Some(Cause::Contract(reason)) => Cause::Contract(reason.clone()),
-            Some(Cause::HostResources(reason)) => Cause::HostResources(reason.clone()),
-            _ => Cause::Trap(crate::guest::clean(&text, &[])),
+        match error.downcast_ref::<wasmtime::Trap>() {
+            Some(wasmtime::Trap::StackOverflow) => Cause::Stack { limit: STACK },
+            Some(trap) => Cause::Trap(trap.to_string()),
+            None => Cause::Trap(crate::guest::clean(&text, &[])),
         }
     }
+}
+
+/// Which limit on the host's own memory a guest ran into. Wasmtime has a type for one of the three errors.
+fn host_limit(error: &wasmtime::Error, text: &str, limits: &Limits) -> Option<String> {
+    if text.contains("fuel allocated for hostcalls") {
+        let limit = limits.hostcall_bytes;
+        return Some(format!("it handed over more than {limit} bytes at once (limit `hostcall_bytes`)"));
+    }
+    if text.contains("store handle limit exceeded") {
+        return Some(format!("it held more than {} handles (limit `handles`)", limits.handles));
+    }
+    let full = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full))
+    };
+    if matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full))
+        || error.chain().any(full)
+    {
+        return Some(format!(
+            "it held more than {} of the host's resources (limit `resources`)",
+            limits.resources
+        ));
+    }
+    None
 }
 
 fn yield_at_every_tick(store: &mut Store<Guest>, spent: Arc<AtomicU64>, tick: Duration) {

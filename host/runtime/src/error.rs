@@ -7,7 +7,7 @@ use crate::contract::Failure;
 
 /// A call that did not succeed.
 #[derive(Debug, thiserror::Error)]
-#[error("plugin `{plugin}` {version}, {function}: {cause}{}", Denials(.denied))]
+#[error("plugin `{plugin}` {version}, {function}: {cause}{}", Refusals(.denied))]
 pub struct CallError {
     /// The plugin's name in the configuration.
     pub plugin: String,
@@ -18,7 +18,7 @@ pub struct CallError {
     /// Why.
     #[source]
     pub cause: Cause,
-    /// What was refused for want of a grant during the call; often the reason behind `cause`.
+    /// What was refused during the call for want of a grant or for a limit; often the reason behind `cause`.
     pub denied: Vec<String>,
 }
 
@@ -46,10 +46,16 @@ pub enum Cause {
         /// In elements.
         limit: usize,
     },
+    /// The stack that compiled code runs on; what a guest keeps in its own memory counts as memory.
+    #[error("overflowed its stack of {limit} bytes")]
+    Stack {
+        /// In bytes.
+        limit: usize,
+    },
     /// Memory that the host holds on the guest's behalf: handles, lifted data, an oversized item of a reply.
     #[error("used too much of the host: {0}")]
     HostResources(String),
-    /// The guest trapped: a panic, `unreachable`, an exhausted stack.
+    /// The guest trapped: a panic, `unreachable`, an access outside of its memory.
     #[error("trapped: {0}")]
     Trap(String),
     /// Output that breaks the contract.
@@ -79,6 +85,7 @@ impl CallError {
             Cause::Busy(_) => "overloaded",
             Cause::Memory { .. }
             | Cause::Table { .. }
+            | Cause::Stack { .. }
             | Cause::HostResources(_)
             | Cause::Trap(_)
             | Cause::Contract(_)
@@ -97,13 +104,13 @@ impl CallError {
 }
 
 /// Written behind the cause, since a refusal is often what led to it.
-struct Denials<'a>(&'a [String]);
+struct Refusals<'a>(&'a [String]);
 
-impl fmt::Display for Denials<'_> {
+impl fmt::Display for Refusals<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             [] => Ok(()),
-            denied => write!(f, " (refused during the call: {})", denied.join("; ")),
+            refused => write!(f, " (refused during the call: {})", refused.join("; ")),
         }
     }
 }
@@ -154,8 +161,8 @@ pub enum LoadError {
     /// It exports no plugin, or more than one.
     #[error("{0}")]
     Exports(String),
-    /// `describe` failed.
-    #[error("`describe` failed: {0}")]
+    /// `describe` failed. The component has no name and version yet: whoever loads it knows it by its file.
+    #[error("`describe` failed: it {}{}", .0.cause, Refusals(&.0.denied))]
     Describe(#[source] Box<CallError>),
     /// `describe` answered what the contract does not allow.
     #[error("`describe` answered with a wrong {field}: {reason}")]

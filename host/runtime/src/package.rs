@@ -125,7 +125,7 @@ impl Sandbox {
     /// Checks, compiles and links a component, then runs its `describe`.
     pub async fn load(self: &Arc<Self>, bytes: Arc<[u8]>) -> Result<Arc<Package>, LoadError> {
         check_preamble(&bytes)?;
-        let (component, digest) = self.workshop.component(&self.engine, bytes).await?;
+        let (component, digest) = self.workshop.component(bytes).await?;
         let (pre, weight) = self.link(&component)?;
         let abilities = Abilities::find(&pre)?;
         let kind = abilities.kind()?;
@@ -133,8 +133,8 @@ impl Sandbox {
             digest: format!("sha256:{digest}"),
             description: Description {
                 kind: kind.to_string(),
-                name: "unknown".into(),
-                version: "unknown".into(),
+                name: String::new(),
+                version: "(not described yet)".into(),
                 settings_schema: "{}".into(),
                 state_version: 0,
                 metadata: Vec::new(),
@@ -146,7 +146,9 @@ impl Sandbox {
         };
         let limits = Limits::default();
         let deadline = Instant::now() + limits.wall;
-        let plugin = Plugin::new(Arc::new(package), "unknown".into(), "{}".into(), Grants::default(), limits);
+        // It has no name yet; its log lines are told apart by its digest, as `/status` gives it.
+        let name = package.digest.clone();
+        let plugin = Plugin::new(Arc::new(package), name, "{}".into(), Grants::default(), limits);
         let described = plugin.describe(Call::until(deadline)).await;
         package = Arc::into_inner(plugin.into_package())
             .ok_or_else(|| LoadError::Compile("the component is still in use after `describe`".into()))?;

@@ -4,7 +4,7 @@ mod ticker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::{HasSelf, Linker};
@@ -123,11 +123,14 @@ impl Sandbox {
 
     /// Waits its turn for a place in the pool, but not for ever: exhaustion in the pool itself would be an error at once,
     /// and an unbounded wait would turn load into latency for everyone.
-    pub(crate) async fn slot(&self, weight: u32) -> Result<Slot, Cause> {
+    /// The wait is part of the call, which began at `begun` and ends at `deadline`.
+    pub(crate) async fn slot(&self, weight: u32, begun: Instant, deadline: Instant) -> Result<Slot, Cause> {
         let permits = self.slots.clone().acquire_many_owned(weight.clamp(1, self.instances));
-        match tokio::time::timeout(self.slot_wait, permits).await {
+        let patience = begun + self.slot_wait;
+        match tokio::time::timeout_at(patience.min(deadline).into(), permits).await {
             Ok(Ok(permit)) => Ok(Slot { _permit: permit, _ticking: self.ticker.hold() }),
             Ok(Err(closed)) => Err(Cause::Engine(closed.to_string())),
+            Err(_) if deadline < patience => Err(Cause::WallTime(begun.elapsed())),
             Err(_) => Err(Cause::Busy(self.slot_wait)),
         }
     }
@@ -135,12 +138,14 @@ impl Sandbox {
 
 /// Core instances that one component may have: a Rust component has 4, one of componentize-py's about 30.
 const CORE_INSTANCES: u32 = 64;
+/// Bytes of stack that compiled code may use: wasmtime's default, here because errors name it.
+pub(crate) const STACK: usize = 512 << 10;
 /// Tables for each memory of the pool.
 pub(crate) const TABLES: u32 = 8;
 
 pub(crate) fn engine_config(pool: Option<&SandboxConfig>) -> Config {
     let mut config = Config::new();
-    config.wasm_component_model_async(true).epoch_interruption(true);
+    config.wasm_component_model_async(true).epoch_interruption(true).max_wasm_stack(STACK);
     if let Some(sandbox) = pool {
         let n = sandbox.instances;
         let mut pool = PoolingAllocationConfig::default();
