@@ -1,12 +1,16 @@
 //! What the host's upper layers lend to one call. Each value is already bound to an owner, a conversation and a
 //! plugin, so a guest can name none of them; whether a guest may use it at all is decided by its grants, before.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 
 use crate::contract::{Failure, Message, Prompt, Reply};
+use crate::engine::Slot;
+use crate::meter::Meter;
 
 /// Whose values a state call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,9 +73,37 @@ pub trait History: Send + Sync {
 /// The companion's models, asked on the side.
 #[async_trait]
 pub trait Models: Send + Sync {
-    /// A whole reply. An implementation gives the inner call no `Models`, so that calls can't nest further, and ends
-    /// at `deadline`.
-    async fn ask(&self, prompt: Prompt, deadline: Instant) -> Result<Reply, Failure>;
+    /// The places of the pool that an answer takes ([`Plugin::weight`](crate::Plugin::weight) of the model). They are set
+    /// aside before the asking call begins: were they sought while it holds its own, askers could wait for one another.
+    fn weight(&self) -> u32;
+
+    /// A whole reply, from a call with `asked` in it. Called one at a time for a call, and a bounded number of times.
+    async fn ask(&self, prompt: Prompt, asked: Asked) -> Result<Reply, Failure>;
+}
+
+/// What a question on the side inherits from the call that asks: its deadline, what is left of its CPU budget, and the
+/// places in the pool that were set aside for the answer. A call that has one can't ask on, whatever it is lent.
+#[derive(Clone)]
+pub struct Asked {
+    pub(crate) deadline: Instant,
+    pub(crate) meter: Arc<Meter>,
+    /// The asker's places and the answer's.
+    pub(crate) slot: Arc<Slot>,
+    /// One permit: an answer that was given up may hold its instance for a moment longer.
+    pub(crate) turn: Arc<Semaphore>,
+}
+
+impl Asked {
+    /// When the asking call ends.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asked").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
 }
 
 /// What one call may use, and until when.
@@ -85,11 +117,13 @@ pub struct Call {
     pub history: Option<Arc<dyn History>>,
     /// Answers `denied` where absent: an inner call can't ask on.
     pub models: Option<Arc<dyn Models>>,
+    /// Present where the call is the answer to another plugin's question.
+    pub asked: Option<Asked>,
 }
 
 impl Call {
     /// A call that lends nothing.
     pub fn until(deadline: Instant) -> Self {
-        Self { deadline, state: None, history: None, models: None }
+        Self { deadline, state: None, history: None, models: None, asked: None }
     }
 }

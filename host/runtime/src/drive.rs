@@ -6,23 +6,24 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Store, UpdateDeadline};
 
-use crate::capability::Call;
+use crate::capability::{Asked, Call};
 use crate::contract::Failure;
 use crate::egress::Gate;
 use crate::engine::{STACK, Slot};
 use crate::error::{CallError, Cause};
-use crate::guest::{Guest, Journal, Lent, Notes, Speaker};
+use crate::guest::{Asking, Guest, Journal, Lent, Notes, Speaker};
 use crate::limits::{Exhausted, Limits};
+use crate::meter::Meter;
 use crate::plugin::Plugin;
 
 /// From here on a guest that has only computed yields for longer, so that whoever waits for a socket is served first.
@@ -40,8 +41,15 @@ pub(crate) fn start<R: Send + 'static>(
 ) -> AbortOnDropHandle<Result<R, CallError>> {
     let limits = plugin.limits().clone();
     let begun = Instant::now();
-    let deadline = call.deadline.min(begun + limits.wall);
+    let asked = call.asked.take();
+    let asker_ends = asked.as_ref().map(|asked| asked.deadline);
+    let deadline = call.deadline.min(begun + limits.wall).min(asker_ends.unwrap_or(call.deadline));
     call.deadline = deadline;
+    if asked.is_some() {
+        // Questions don't nest: neither to any depth nor in a circle.
+        call.models = None;
+    }
+    let answers = call.models.as_ref().filter(|_| plugin.grants().models).map_or(0, |models| models.weight());
     let notes = Notes::default();
     let seat = Seat {
         plugin: plugin.name().to_owned(),
@@ -70,22 +78,37 @@ pub(crate) fn start<R: Send + 'static>(
         },
         &limits,
     );
-    let lent =
-        Lent { grants: plugin.grants().clone(), settings: plugin.settings().clone(), call, journal, notes };
-    let (sandbox, weight) = (plugin.package().sandbox().clone(), plugin.package().weight());
+    let (grants, settings) = (plugin.grants().clone(), plugin.settings().clone());
+    let (sandbox, weight) = (plugin.package().sandbox().clone(), plugin.weight());
     let task = async move {
-        let slot = sandbox.slot(weight, begun, deadline).await.map_err(|cause| seat.error(cause))?;
-        let spent = Arc::new(AtomicU64::new(0));
+        let asker = asked.as_ref().map(|asked| asked.meter.clone());
+        let place = match asked {
+            Some(asked) => Place::set_aside(asked, begun).await,
+            None => sandbox.slot(weight.saturating_add(answers), begun, deadline).await.map(Place::own),
+        };
+        let place = place.map_err(|cause| seat.error(cause))?;
+        let meter = Arc::new(Meter::new(limits.cpu, asker));
+        let asking = Asking {
+            asked: Asked {
+                deadline,
+                meter: meter.clone(),
+                slot: place.slot.clone(),
+                turn: Arc::new(Semaphore::new(1)),
+            },
+            limit: limits.questions,
+            left: limits.questions,
+        };
+        let lent = Lent { grants, settings, call, journal, notes, asking };
         let mut store = Store::new(&sandbox.engine, Guest::new(lent, gate, &limits));
         store.limiter(|guest| &mut guest.ledger);
         store.set_hostcall_fuel(limits.hostcall_bytes);
         store.set_max_component_handles(limits.handles);
-        yield_at_every_tick(&mut store, spent.clone(), sandbox.tick());
-        let metered = Metered { work: work(store), spent, limit: limits.cpu, _slot: slot };
+        yield_at_every_tick(&mut store, meter.clone(), sandbox.tick());
+        let metered = Metered { work: work(store), meter, _place: place };
         match tokio::time::timeout_at(deadline.into(), metered).await {
             Ok(Ok(Ok(answer))) => answer.map_err(|failure| seat.error(Cause::Failed(Box::new(failure)))),
             Ok(Ok(Err(error))) => Err(seat.error(seat.broken(error, &limits, begun.elapsed()))),
-            Ok(Err(Overrun)) => Err(seat.error(Cause::CpuTime(limits.cpu))),
+            Ok(Err(Overrun(limit))) => Err(seat.error(Cause::CpuTime(limit))),
             Err(_) => Err(seat.error(Cause::WallTime(begun.elapsed()))),
         }
     };
@@ -180,10 +203,31 @@ fn host_limit(error: &wasmtime::Error, text: &str, limits: &Limits) -> Option<St
     None
 }
 
-fn yield_at_every_tick(store: &mut Store<Guest>, spent: Arc<AtomicU64>, tick: Duration) {
+/// Where in the pool a call runs, held until its store is gone.
+struct Place {
+    slot: Arc<Slot>,
+    _turn: Option<OwnedSemaphorePermit>,
+}
+
+impl Place {
+    fn own(slot: Slot) -> Self {
+        Self { slot: Arc::new(slot), _turn: None }
+    }
+
+    /// The places that the asker brought along, once the answer before has left them.
+    async fn set_aside(asked: Asked, begun: Instant) -> Result<Self, Cause> {
+        match tokio::time::timeout_at(asked.deadline.into(), asked.turn.acquire_owned()).await {
+            Ok(Ok(turn)) => Ok(Self { slot: asked.slot, _turn: Some(turn) }),
+            Ok(Err(closed)) => Err(Cause::Engine(closed.to_string())),
+            Err(_) => Err(Cause::WallTime(begun.elapsed())),
+        }
+    }
+}
+
+fn yield_at_every_tick(store: &mut Store<Guest>, meter: Arc<Meter>, tick: Duration) {
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
-        if Duration::from_nanos(spent.load(Ordering::Relaxed)) < POLITE {
+        if meter.spent() < POLITE {
             Ok(UpdateDeadline::Yield(1))
         } else {
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::time::sleep(tick))))
@@ -194,13 +238,14 @@ fn yield_at_every_tick(store: &mut Store<Guest>, spent: Arc<AtomicU64>, tick: Du
 /// Sums the thread's time over the polls of the store's future. A call hook would miss what the host does on the guest's
 /// behalf, the lifting of its results included.
 struct Metered<R> {
+    // Before the place, which others may take once the store is gone.
     work: Work<R>,
-    spent: Arc<AtomicU64>,
-    limit: Duration,
-    _slot: Slot,
+    meter: Arc<Meter>,
+    _place: Place,
 }
 
-struct Overrun;
+/// The CPU limit that ran out.
+struct Overrun(Duration);
 
 impl<R> Future for Metered<R> {
     type Output = Result<wasmtime::Result<Result<R, Failure>>, Overrun>;
@@ -208,13 +253,11 @@ impl<R> Future for Metered<R> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let before = thread_time();
         let polled = self.work.as_mut().poll(cx);
-        let used = thread_time().saturating_sub(before);
-        let used = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
-        let spent = self.spent.fetch_add(used, Ordering::Relaxed).saturating_add(used);
-        match polled {
-            Poll::Ready(done) => Poll::Ready(Ok(done)),
-            Poll::Pending if Duration::from_nanos(spent) > self.limit => Poll::Ready(Err(Overrun)),
-            Poll::Pending => Poll::Pending,
+        self.meter.add(thread_time().saturating_sub(before));
+        match (polled, self.meter.overrun()) {
+            (Poll::Ready(done), _) => Poll::Ready(Ok(done)),
+            (Poll::Pending, Some(limit)) => Poll::Ready(Err(Overrun(limit))),
+            (Poll::Pending, None) => Poll::Pending,
         }
     }
 }

@@ -17,10 +17,11 @@ mod error;
 mod grants;
 mod guest;
 mod limits;
+mod meter;
 mod package;
 mod plugin;
 
-pub use capability::{Call, History, Models, Scope, State, StateEntry};
+pub use capability::{Asked, Call, History, Models, Scope, State, StateEntry};
 pub use compile::{Compiler, compile_from_stdin};
 pub use deltas::Deltas;
 pub use engine::{Sandbox, SandboxConfig};

@@ -30,6 +30,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Outgoing requests that are under way at the same time.
     pub requests: usize,
+    /// Questions that one call may ask the companion's models.
+    pub questions: usize,
     /// Bytes in one item of a reply.
     pub delta_bytes: usize,
     /// Lines that one call may log; the rest is dropped and counted.
@@ -53,6 +55,7 @@ impl Default for Limits {
             resources: 1_000,
             header_bytes: 64 << 10,
             requests: 8,
+            questions: 8,
             delta_bytes: 64 << 10,
             log_lines: 200,
             log_bytes: 64 << 10,

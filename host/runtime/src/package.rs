@@ -106,7 +106,7 @@ impl Package {
         &self.sandbox
     }
 
-    /// Places of the pool that one instance takes.
+    /// Places of the pool that one instance takes: one, unless the component has several memories or many tables.
     pub(crate) fn weight(&self) -> u32 {
         self.weight
     }

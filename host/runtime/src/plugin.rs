@@ -87,6 +87,11 @@ impl Plugin {
         &self.limits
     }
 
+    /// Places of the pool that one call takes.
+    pub fn weight(&self) -> u32 {
+        self.package.weight()
+    }
+
     pub(crate) fn settings(&self) -> &Arc<str> {
         &self.settings
     }

@@ -1,12 +1,13 @@
 //! What the contract's imports do. Every one is linked for every component; here, and only here, grants are asked.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::Level;
 
-use super::{Guest, Lent};
-use crate::capability::Scope;
+use super::{Asking, Guest, Lent};
+use crate::capability::{Asked, Models, Scope};
 use crate::contract::imports::masque::companion::{history, host, models, state, types};
 use crate::contract::{Failure, Message, Prompt, Reply};
 
@@ -44,10 +45,25 @@ impl Lent {
         Failure::new("denied", format!("needs the grant `{grant}`"))
     }
 
-    fn state(
-        &self,
-        scope: state::Scope,
-    ) -> Result<(std::sync::Arc<dyn crate::capability::State>, Scope), Failure> {
+    /// One of the questions that the call may ask, and what its answer inherits.
+    fn question(&mut self) -> Result<(Arc<dyn Models>, Asked), Failure> {
+        if !self.grants.models {
+            return Err(self.denied("models"));
+        }
+        let Some(models) = self.call.models.clone() else {
+            return Err(Failure::new("denied", "a call that was itself asked can't ask on"));
+        };
+        let Asking { asked, limit, left } = &mut self.asking;
+        let Some(rest) = left.checked_sub(1) else {
+            let reason = format!("more than {limit} questions in one call (limit `questions`)");
+            self.notes.refused(reason.clone());
+            return Err(Failure::new("denied", reason));
+        };
+        *left = rest;
+        Ok((models, asked.clone()))
+    }
+
+    fn state(&self, scope: state::Scope) -> Result<(Arc<dyn crate::capability::State>, Scope), Failure> {
         let scope = match scope {
             state::Scope::Conversation => Scope::Conversation,
             state::Scope::User => Scope::User,
@@ -172,20 +188,13 @@ impl history::Host for Guest {
 
 impl models::Host for Guest {
     async fn ask(&mut self, prompt: Prompt) -> Answer<Reply> {
-        let lent = &self.lent;
-        Ok(async {
-            if !lent.grants.models {
-                return Err(lent.denied("models"));
-            }
-            let Some(models) = lent.call.models.clone() else {
-                return Err(Failure::new("denied", "a call that was itself asked can't ask on"));
-            };
-            let left = lent.call.deadline.saturating_duration_since(Instant::now());
-            match tokio::time::timeout(left, models.ask(prompt, lent.call.deadline)).await {
-                Ok(done) => done,
-                Err(_) => Err(Failure::new("timeout", "the turn's deadline passed")),
-            }
-        }
-        .await)
+        let (models, asked) = match self.lent.question() {
+            Ok(question) => question,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let deadline = asked.deadline();
+        Ok(tokio::time::timeout_at(deadline.into(), models.ask(prompt, asked))
+            .await
+            .unwrap_or_else(|_| Err(Failure::new("timeout", "the call's deadline passed"))))
     }
 }

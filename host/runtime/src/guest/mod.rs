@@ -15,7 +15,7 @@ use self::journal::Pipe;
 pub use self::journal::clean;
 pub(crate) use self::journal::{Journal, Speaker};
 pub(crate) use self::notes::Notes;
-use crate::capability::Call;
+use crate::capability::{Asked, Call};
 use crate::egress::Gate;
 use crate::grants::Grants;
 use crate::limits::{Ledger, Limits};
@@ -40,6 +40,14 @@ pub(crate) struct Lent {
     pub(crate) call: Call,
     pub(crate) journal: Journal,
     pub(crate) notes: Notes,
+    pub(crate) asking: Asking,
+}
+
+/// What a question on the side is given, and how many there may be.
+pub(crate) struct Asking {
+    pub(crate) asked: Asked,
+    pub(crate) limit: usize,
+    pub(crate) left: usize,
 }
 
 impl Guest {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use masque_runtime::contract::{Delta, Failure, Finish, Message, Part, Prompt, Reply, Usage};
-use masque_runtime::{Call, CallError, Cause, History, Models, Plugin, Scope, State, StateEntry};
+use masque_runtime::{Asked, Call, CallError, Cause, History, Models, Plugin, Scope, State, StateEntry};
 use masque_store::{
     ConversationId, MessageId, MessageRecord, Owner, StateChange, StateKey, StateResult, StateScope,
     StateSpace, StateWrite, Store, StoreError, TailLimit,
@@ -45,8 +45,8 @@ pub(crate) struct Past {
 impl Lender {
     /// What `plugin` may use until `deadline`.
     pub(crate) fn call(self: &Arc<Self>, plugin: &Plugin, deadline: Instant) -> Call {
-        let asked = self.model.clone().map(|model| Asked { lender: Arc::clone(self), model });
-        Call { models: asked.map(|asked| Arc::new(asked) as _), ..self.without_models(plugin, deadline) }
+        let aside = self.model.clone().map(|model| Aside { lender: Arc::clone(self), model });
+        Call { models: aside.map(|aside| Arc::new(aside) as _), ..self.without_models(plugin, deadline) }
     }
 
     fn without_models(self: &Arc<Self>, plugin: &Plugin, deadline: Instant) -> Call {
@@ -56,6 +56,7 @@ impl Lender {
             state: Some(Arc::new(self.state(plugin.name()))),
             history: Some(Arc::new(earlier)),
             models: None,
+            asked: None,
         }
     }
 
@@ -217,16 +218,20 @@ impl Earlier {
 }
 
 /// The companion's first model, asked on the side.
-struct Asked {
+struct Aside {
     lender: Arc<Lender>,
     model: Arc<Plugin>,
 }
 
 #[async_trait]
-impl Models for Asked {
-    async fn ask(&self, prompt: Prompt, deadline: Instant) -> Result<Reply, Failure> {
-        // Without `models`: questions don't nest.
-        let call = self.lender.without_models(&self.model, deadline);
+impl Models for Aside {
+    fn weight(&self) -> u32 {
+        self.model.weight()
+    }
+
+    async fn ask(&self, prompt: Prompt, asked: Asked) -> Result<Reply, Failure> {
+        let lent = self.lender.without_models(&self.model, asked.deadline());
+        let call = Call { asked: Some(asked), ..lent };
         let mut deltas = self.model.generate(call, &prompt).await.map_err(inner_failure)?;
         let mut reply = Collected::default();
         while let Some(batch) = deltas.next().await {
