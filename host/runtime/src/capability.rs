@@ -106,6 +106,16 @@ impl fmt::Debug for Asked {
     }
 }
 
+/// For whom a call is made: what decides which calls an instance may be used again for. Opaque to the sandbox; two users
+/// never have the same `user`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whose {
+    /// The user, tenant and issuer included.
+    pub user: String,
+    /// The conversation.
+    pub conversation: String,
+}
+
 /// What one call may use, and until when.
 #[derive(Clone)]
 pub struct Call {
@@ -117,6 +127,8 @@ pub struct Call {
     pub history: Option<Arc<dyn History>>,
     /// Answers `denied` where absent: an inner call can't ask on.
     pub models: Option<Arc<dyn Models>>,
+    /// Without it the call has an instance of its own, unless the plugin's instances may serve anyone.
+    pub whose: Option<Whose>,
     /// Present where the call is the answer to another plugin's question.
     pub asked: Option<Asked>,
 }
@@ -124,6 +136,6 @@ pub struct Call {
 impl Call {
     /// A call that lends nothing.
     pub fn until(deadline: Instant) -> Self {
-        Self { deadline, state: None, history: None, models: None, asked: None }
+        Self { deadline, state: None, history: None, models: None, whose: None, asked: None }
     }
 }

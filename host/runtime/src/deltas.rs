@@ -34,6 +34,8 @@ pub(crate) struct Batch {
 pub struct Deltas {
     batches: mpsc::Receiver<Batch>,
     task: Option<AbortOnDropHandle<Result<(), CallError>>>,
+    /// Whether the guest may return by itself after the last item, so that its instance can serve again.
+    lingers: bool,
     truncated: Option<CallError>,
     ended: bool,
 }
@@ -42,9 +44,10 @@ impl Deltas {
     pub(crate) fn new(
         batches: mpsc::Receiver<Batch>,
         task: AbortOnDropHandle<Result<(), CallError>>,
+        lingers: bool,
         truncated: CallError,
     ) -> Self {
-        Self { batches, task: Some(task), truncated: Some(truncated), ended: false }
+        Self { batches, task: Some(task), lingers, truncated: Some(truncated), ended: false }
     }
 
     /// The next items that are ready together, never none. The last item of a reply is `finish` or `failed`; `None` comes
@@ -56,8 +59,11 @@ impl Deltas {
         if let Some(batch) = self.batches.recv().await {
             self.ended = batch.items.last().is_some_and(ends);
             if self.ended {
-                // Nothing after the end counts, so the sandbox need not wait for it.
-                self.task = None;
+                // Nothing after the end counts, so nobody waits for it. Its budgets hold until it returns.
+                match self.task.take() {
+                    Some(task) if self.lingers => drop(task.detach()),
+                    ended => drop(ended),
+                }
             }
             return Some(Ok(batch.items));
         }

@@ -1,4 +1,4 @@
-//! Runs one call in a fresh store, held to its two budgets, and says which one ran out.
+//! Runs one call in a store, held to its two budgets, and says which one ran out.
 //!
 //! The store is driven by a task of its own, which is aborted when nobody waits for it any more: dropping the store is the
 //! cancel. Deadlines stand outside wasmtime's event loop, since a timeout inside `run_concurrent` may never be polled.
@@ -25,19 +25,20 @@ use crate::guest::{Asking, Guest, Journal, Lent, Notes, Speaker};
 use crate::limits::{Exhausted, Limits};
 use crate::meter::Meter;
 use crate::plugin::Plugin;
+use crate::reuse::Live;
 
 /// From here on a guest that has only computed yields for longer, so that whoever waits for a socket is served first.
 const POLITE: Duration = Duration::from_millis(20);
 
-/// The work of one call: instantiation, the call, and whatever follows it.
-pub(crate) type Work<R> = Pin<Box<dyn Future<Output = wasmtime::Result<Result<R, Failure>>> + Send>>;
+/// The work of one call: instantiation, the call, and whatever follows it. Gives the store back where it ended well.
+pub(crate) type Work<R> = Pin<Box<dyn Future<Output = wasmtime::Result<(Result<R, Failure>, Live)>> + Send>>;
 
 /// Starts a call. The returned handle aborts it when dropped.
 pub(crate) fn start<R: Send + 'static>(
     plugin: &Plugin,
     mut call: Call,
     function: &'static str,
-    work: impl FnOnce(Store<Guest>) -> Work<R> + Send + 'static,
+    work: impl FnOnce(Live) -> Work<R> + Send + 'static,
 ) -> AbortOnDropHandle<Result<R, CallError>> {
     let limits = plugin.limits().clone();
     let begun = Instant::now();
@@ -80,12 +81,34 @@ pub(crate) fn start<R: Send + 'static>(
     );
     let (grants, settings) = (plugin.grants().clone(), plugin.settings().clone());
     let (sandbox, weight) = (plugin.package().sandbox().clone(), plugin.weight());
+    // An answer's places are its asker's, so its instance can't stay.
+    let shelf = plugin.shelf().filter(|_| asked.is_none()).and_then(|shelf| {
+        let key = shelf.key(call.whose.as_ref())?;
+        Some((shelf.clone(), key))
+    });
     let task = async move {
         let asker = asked.as_ref().map(|asked| asked.meter.clone());
-        let place = match asked {
-            Some(asked) => Place::set_aside(asked, begun).await,
-            None => sandbox.slot(weight.saturating_add(answers), begun, deadline).await.map(Place::own),
+        let kept = shelf.as_ref().and_then(|(shelf, key)| {
+            let (live, places) = shelf.take(key)?;
+            match sandbox.resume(places, answers) {
+                Ok(slot) => Some((live, slot)),
+                Err(places) => {
+                    // The store first: whoever gets its places makes another in the same pool.
+                    drop(live);
+                    drop(places);
+                    None
+                }
+            }
+        });
+        let (live, place) = match (kept, asked) {
+            (Some((live, slot)), _) => (Some(live), Ok(Place::own(slot))),
+            (None, Some(asked)) => (None, Place::set_aside(asked, begun).await),
+            (None, None) => {
+                let weight = weight.saturating_add(answers);
+                (None, sandbox.slot(weight, begun, deadline).await.map(Place::own))
+            }
         };
+        // Before the store, so that it outlives it.
         let place = place.map_err(|cause| seat.error(cause))?;
         let meter = Arc::new(Meter::new(limits.cpu, asker));
         let asking = Asking {
@@ -98,15 +121,33 @@ pub(crate) fn start<R: Send + 'static>(
             limit: limits.questions,
             left: limits.questions,
         };
-        let lent = Lent { grants, settings, call, journal, notes, asking };
-        let mut store = Store::new(&sandbox.engine, Guest::new(lent, gate, &limits));
-        store.limiter(|guest| &mut guest.ledger);
-        store.set_hostcall_fuel(limits.hostcall_bytes);
-        store.set_max_component_handles(limits.handles);
-        yield_at_every_tick(&mut store, meter.clone(), sandbox.tick());
-        let metered = Metered { work: work(store), meter, _place: place };
+        let lent = Lent { grants, settings, call, journal, notes, asking: Some(asking) };
+        let mut live = match live {
+            Some(mut live) => {
+                live.store.data_mut().begin(lent, gate);
+                live
+            }
+            None => {
+                let mut store = Store::new(&sandbox.engine, Guest::new(lent, gate, &limits));
+                store.limiter(|guest| &mut guest.ledger);
+                store.set_hostcall_fuel(limits.hostcall_bytes);
+                store.set_max_component_handles(limits.handles);
+                Live::new(store)
+            }
+        };
+        yield_at_every_tick(&mut live.store, meter.clone(), sandbox.tick());
+        let metered = Metered { work: work(live), meter };
         match tokio::time::timeout_at(deadline.into(), metered).await {
-            Ok(Ok(Ok(answer))) => answer.map_err(|failure| seat.error(Cause::Failed(Box::new(failure)))),
+            Ok(Ok(Ok((answer, mut live)))) => {
+                if let Some((shelf, key)) = shelf {
+                    live.store.data_mut().rest();
+                    let slot = Arc::into_inner(place.slot);
+                    if let Some(places) = slot.and_then(|slot| slot.into_places(weight)) {
+                        shelf.keep(key, live, places);
+                    }
+                }
+                answer.map_err(|failure| seat.error(Cause::Failed(Box::new(failure))))
+            }
             Ok(Ok(Err(error))) => Err(seat.error(seat.broken(error, &limits, begun.elapsed()))),
             Ok(Err(Overrun(limit))) => Err(seat.error(Cause::CpuTime(limit))),
             Err(_) => Err(seat.error(Cause::WallTime(begun.elapsed()))),
@@ -238,17 +279,15 @@ fn yield_at_every_tick(store: &mut Store<Guest>, meter: Arc<Meter>, tick: Durati
 /// Sums the thread's time over the polls of the store's future. A call hook would miss what the host does on the guest's
 /// behalf, the lifting of its results included.
 struct Metered<R> {
-    // Before the place, which others may take once the store is gone.
     work: Work<R>,
     meter: Arc<Meter>,
-    _place: Place,
 }
 
 /// The CPU limit that ran out.
 struct Overrun(Duration);
 
 impl<R> Future for Metered<R> {
-    type Output = Result<wasmtime::Result<Result<R, Failure>>, Overrun>;
+    type Output = Result<wasmtime::Result<(Result<R, Failure>, Live)>, Overrun>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let before = thread_time();

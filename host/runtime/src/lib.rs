@@ -20,13 +20,14 @@ mod limits;
 mod meter;
 mod package;
 mod plugin;
+mod reuse;
 
-pub use capability::{Asked, Call, History, Models, Scope, State, StateEntry};
+pub use capability::{Asked, Call, History, Models, Scope, State, StateEntry, Whose};
 pub use compile::{Compiler, compile_from_stdin};
 pub use deltas::Deltas;
 pub use engine::{Sandbox, SandboxConfig};
 pub use error::{CallError, Cause, LoadError, SandboxError};
-pub use grants::{Credential, GrantError, Grants, HttpGrant, IpNet, Origin, Secret};
+pub use grants::{Credential, GrantError, Grants, HttpGrant, IpNet, Origin, Reuse, Secret};
 pub use guest::clean;
 pub use limits::Limits;
 pub use package::{Kind, LARGEST_COMPONENT, Package, is_name};

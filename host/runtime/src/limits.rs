@@ -77,7 +77,8 @@ pub(crate) struct Ledger {
     memory_limit: usize,
     table_elements: usize,
     table_limit: usize,
-    notes: Notes,
+    /// Of the call that runs.
+    pub(crate) notes: Notes,
 }
 
 impl Ledger {

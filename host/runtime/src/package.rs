@@ -46,15 +46,16 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// The exports of a component, each ready to be instantiated.
+/// The exports of a component, each found in an instance without a look-up by name.
 pub(crate) struct Abilities {
-    pub(crate) about: contract::about::ExportsAboutPre<Guest>,
-    pub(crate) persona: Option<contract::persona::ExportsPersonaPre<Guest>>,
-    pub(crate) greeter: Option<contract::greeter::ExportsGreeterPre<Guest>>,
-    pub(crate) reflector: Option<contract::reflector::ExportsReflectorPre<Guest>>,
-    pub(crate) memory: Option<contract::memory::ExportsMemoryPre<Guest>>,
-    pub(crate) observer: Option<contract::observer::ExportsObserverPre<Guest>>,
-    pub(crate) model: Option<contract::model::ExportsModelPre<Guest>>,
+    pub(crate) pre: InstancePre<Guest>,
+    pub(crate) about: contract::about::ExportsAboutIndices,
+    pub(crate) persona: Option<contract::persona::ExportsPersonaIndices>,
+    pub(crate) greeter: Option<contract::greeter::ExportsGreeterIndices>,
+    pub(crate) reflector: Option<contract::reflector::ExportsReflectorIndices>,
+    pub(crate) memory: Option<contract::memory::ExportsMemoryIndices>,
+    pub(crate) observer: Option<contract::observer::ExportsObserverIndices>,
+    pub(crate) model: Option<contract::model::ExportsModelIndices>,
 }
 
 /// A component that was compiled and described. It knows no name, settings or grants yet.
@@ -212,18 +213,19 @@ impl Abilities {
             return Err(LoadError::Exports(reason));
         }
         macro_rules! ability {
-            ($name:literal, $pre:path) => {
-                if exports($name) { Some($pre(pre.clone()).map_err(wrong)?) } else { None }
+            ($name:literal, $indices:path) => {
+                if exports($name) { Some($indices(pre).map_err(wrong)?) } else { None }
             };
         }
         Ok(Self {
-            about: contract::about::ExportsAboutPre::new(pre.clone()).map_err(wrong)?,
-            persona: ability!("persona", contract::persona::ExportsPersonaPre::new),
-            greeter: ability!("greeter", contract::greeter::ExportsGreeterPre::new),
-            reflector: ability!("reflector", contract::reflector::ExportsReflectorPre::new),
-            memory: ability!("memory", contract::memory::ExportsMemoryPre::new),
-            observer: ability!("observer", contract::observer::ExportsObserverPre::new),
-            model: ability!("model", contract::model::ExportsModelPre::new),
+            pre: pre.clone(),
+            about: contract::about::ExportsAboutIndices::new(pre).map_err(wrong)?,
+            persona: ability!("persona", contract::persona::ExportsPersonaIndices::new),
+            greeter: ability!("greeter", contract::greeter::ExportsGreeterIndices::new),
+            reflector: ability!("reflector", contract::reflector::ExportsReflectorIndices::new),
+            memory: ability!("memory", contract::memory::ExportsMemoryIndices::new),
+            observer: ability!("observer", contract::observer::ExportsObserverIndices::new),
+            model: ability!("model", contract::model::ExportsModelIndices::new),
         })
     }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use wasmtime::Store;
 
 use crate::capability::Call;
 use crate::contract::{Description, Exchange, Failure, Message, Opening, Prompt, Recollection, Turn};
@@ -12,11 +11,11 @@ use crate::drive::{self, Work};
 use crate::egress::Upstream;
 use crate::error::{CallError, Cause};
 use crate::grants::Grants;
-use crate::guest::Guest;
 use crate::limits::Limits;
 use crate::package::Package;
+use crate::reuse::{Live, Shelf, comes_to_rest, is_quiet};
 
-/// Cheap to share; every call runs in a store of its own.
+/// Cheap to share; every call runs in a store of its own, or in one that was kept where `reuse` is granted.
 pub struct Plugin {
     package: Arc<Package>,
     name: String,
@@ -24,6 +23,8 @@ pub struct Plugin {
     grants: Arc<Grants>,
     limits: Limits,
     upstream: Upstream,
+    /// Present where its instances may outlive a call.
+    shelf: Option<Arc<Shelf>>,
 }
 
 impl std::fmt::Debug for Plugin {
@@ -35,19 +36,28 @@ impl std::fmt::Debug for Plugin {
     }
 }
 
-/// Calls an export of one interface in a fresh instance and waits for its answer.
+/// Calls an export of one interface and waits for its answer.
 macro_rules! call_export {
     ($plugin:expr, $call:expr, $function:literal, $ability:ident, $interface:literal, $guest:ident, $export:ident, ($($argument:expr),*)) => {{
         let plugin = $plugin;
-        let Some(pre) = plugin.package.abilities().$ability.clone() else {
+        let abilities = plugin.package.abilities();
+        let Some(indices) = abilities.$ability.clone() else {
             return Err(plugin.error($function, Cause::Unsupported($interface)));
         };
-        let task = drive::start(plugin, $call, $function, move |mut store: Store<Guest>| -> Work<_> {
+        let pre = abilities.pre.clone();
+        let task = drive::start(plugin, $call, $function, move |mut live: Live| -> Work<_> {
             Box::pin(async move {
-                let instance = pre.instantiate_async(&mut store).await?;
-                store
-                    .run_concurrent(async |accessor| instance.$guest().$export(accessor, $($argument),*).await)
-                    .await?
+                let instance = live.instance(&pre).await?;
+                let instance = indices.load(&mut live.store, &instance)?;
+                let (answer, quiet) = live
+                    .store
+                    .run_concurrent(async |accessor| {
+                        let answer = instance.$guest().$export(accessor, $($argument),*).await?;
+                        wasmtime::error::Ok((answer, is_quiet(accessor).await))
+                    })
+                    .await??;
+                live.quiet = quiet;
+                Ok((answer, live))
             })
         });
         drive::finish(plugin, $function, task).await
@@ -63,8 +73,10 @@ impl Plugin {
         grants: Grants,
         limits: Limits,
     ) -> Self {
-        let upstream = package.sandbox().upstreams.client(&grants.networks);
-        Self { package, name, settings: settings.into(), grants: Arc::new(grants), limits, upstream }
+        let sandbox = package.sandbox();
+        let upstream = sandbox.upstreams.client(&grants.networks);
+        let shelf = grants.reuse.map(|scope| sandbox.shelves.shelf(scope));
+        Self { package, name, settings: settings.into(), grants: Arc::new(grants), limits, upstream, shelf }
     }
 
     /// The name in the configuration.
@@ -100,17 +112,24 @@ impl Plugin {
         &self.upstream
     }
 
+    pub(crate) fn shelf(&self) -> Option<&Arc<Shelf>> {
+        self.shelf.as_ref()
+    }
+
     pub(crate) fn into_package(self) -> Arc<Package> {
         self.package
     }
 
     /// What the component says of itself.
     pub(crate) async fn describe(&self, call: Call) -> Result<Description, CallError> {
-        let pre = self.package.abilities().about.clone();
-        let task = drive::start(self, call, "describe", move |mut store| -> Work<_> {
+        let abilities = self.package.abilities();
+        let (pre, indices) = (abilities.pre.clone(), abilities.about.clone());
+        let task = drive::start(self, call, "describe", move |mut live| -> Work<_> {
             Box::pin(async move {
-                let instance = pre.instantiate_async(&mut store).await?;
-                Ok(Ok(instance.masque_companion_about().call_describe(&mut store).await?))
+                let instance = live.instance(&pre).await?;
+                let instance = indices.load(&mut live.store, &instance)?;
+                let described = instance.masque_companion_about().call_describe(&mut live.store).await?;
+                Ok((Ok(described), live))
             })
         });
         drive::finish(self, "describe", task).await
@@ -211,34 +230,42 @@ impl Plugin {
 
     /// The reply to a prompt, as it is written. Resolves when the plugin has accepted the prompt or refused it.
     pub async fn generate(&self, call: Call, prompt: &Prompt) -> Result<Deltas, CallError> {
-        let Some(pre) = self.package.abilities().model.clone() else {
+        let abilities = self.package.abilities();
+        let Some(indices) = abilities.model.clone() else {
             return Err(self.error("generate", Cause::Unsupported("model")));
         };
-        let prompt = prompt.clone();
+        let (pre, prompt, lingers) = (abilities.pre.clone(), prompt.clone(), self.shelf.is_some());
         let (consumer, finished, batches) = deltas::channel(self.limits.delta_bytes);
         let (accept, accepted) = oneshot::channel::<()>();
-        let task = drive::start(self, call, "generate", move |mut store| -> Work<()> {
+        let task = drive::start(self, call, "generate", move |mut live| -> Work<()> {
             Box::pin(async move {
-                let instance = pre.instantiate_async(&mut store).await?;
-                store
+                let instance = live.instance(&pre).await?;
+                let instance = indices.load(&mut live.store, &instance)?;
+                let (answer, quiet) = live
+                    .store
                     .run_concurrent(async |accessor| {
                         let stream =
                             match instance.masque_companion_model().call_generate(accessor, prompt).await? {
                                 Ok(stream) => stream,
-                                Err(failure) => return Ok(Err::<(), Failure>(failure)),
+                                Err(failure) => {
+                                    return Ok((Err::<(), Failure>(failure), is_quiet(accessor).await));
+                                }
                             };
                         accessor.with(|access| stream.pipe(access, consumer))?;
                         // The reader may have gone; then the task is aborted, and this with it.
                         let _ = accept.send(());
                         // Resolves with an error when the consumer is dropped, which is the only end there is.
                         let _ = finished.await;
-                        wasmtime::Result::Ok(Ok(()))
+                        let quiet = lingers && comes_to_rest(accessor).await;
+                        wasmtime::error::Ok((Ok(()), quiet))
                     })
-                    .await?
+                    .await??;
+                live.quiet = quiet;
+                Ok((answer, live))
             })
         });
         if accepted.await.is_ok() {
-            return Ok(Deltas::new(batches, task, self.error("generate", Cause::Truncated)));
+            return Ok(Deltas::new(batches, task, lingers, self.error("generate", Cause::Truncated)));
         }
         match drive::finish(self, "generate", task).await {
             Err(error) => Err(error),

@@ -1,13 +1,14 @@
 //! The sandbox's rules, shown with real components that break them. `cargo xtask test` builds the components.
 
 mod fixtures;
+mod models;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fixtures::{Upstream, call, composed, model, persona, prompt, sandbox, turn};
 use masque_runtime::contract::{Delta, Recollection};
-use masque_runtime::{Cause, Credential, Grants, Limits, LoadError, Sandbox, SandboxConfig, Secret};
+use masque_runtime::{Call, Cause, Credential, Grants, Limits, LoadError, Sandbox, SandboxConfig, Secret};
 
 fn nothing() -> Recollection {
     Recollection { messages: Vec::new(), memories: Vec::new(), metadata: Vec::new() }
@@ -118,6 +119,24 @@ async fn a_reader_that_lags_stops_the_writer_rather_than_filling_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_lags_holds_up_no_more_bytes_than_the_channel_may_have() {
+    let limits = Limits { wall: Duration::from_millis(700), ..Limits::default() };
+    let sandbox = Sandbox::new(&SandboxConfig { instances: 1, ..SandboxConfig::default() }).unwrap();
+    let settings = r#"{"bytes": 60000}"#;
+    let plugin = fixtures::plugin_in(&sandbox, "streams-for-ever", settings, Grants::default(), limits).await;
+    let mut deltas = plugin.generate(call(), &prompt("hello")).await.unwrap();
+    fixtures::eventually(|| sandbox.free_instances() == 1).await;
+    let mut bytes = 0;
+    while let Ok(batch) = deltas.next().await.unwrap() {
+        for delta in batch {
+            assert!(matches!(&delta, Delta::Text(text) if text.len() >= 60_000), "{delta:?}");
+            bytes += 60_000;
+        }
+    }
+    assert!((60_000..=256 << 10).contains(&bytes), "{bytes} bytes were buffered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn memory_past_the_limit_is_named_as_the_cause() {
     let limits = Limits { memory_bytes: 16 << 20, ..Limits::default() };
     let plugin = persona("hoards", Grants::default(), limits).await;
@@ -158,6 +177,79 @@ async fn a_full_pool_is_an_error_after_a_bounded_wait() {
     drop(held);
     fixtures::eventually(|| sandbox.free_instances() == 1).await;
     assert!(plugin.generate(call(), &prompt("hello")).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wait_for_an_instance_is_part_of_the_call() {
+    let config =
+        SandboxConfig { instances: 1, slot_wait: Duration::from_secs(60), ..SandboxConfig::default() };
+    let sandbox = Sandbox::new(&config).unwrap();
+    let plugin =
+        fixtures::plugin_in(&sandbox, "streams-for-ever", "{}", Grants::default(), Limits::default()).await;
+    let _held = plugin.generate(call(), &prompt("hello")).await.unwrap();
+    let soon = Call::until(Instant::now() + Duration::from_millis(100));
+    let error = plugin.generate(soon, &prompt("hello")).await.err().unwrap();
+    assert!(matches!(error.cause, Cause::WallTime(waited) if waited < Duration::from_secs(30)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_limit_on_what_the_host_holds_for_a_guest_is_named() {
+    let failure = async |asked: &str, limits: Limits| {
+        let plugin = persona("uses-what-it-can", Grants::default(), limits).await;
+        plugin.compose(call(), &turn(asked), nothing()).await.unwrap_err()
+    };
+    let error = failure("fields 2000", Limits::default()).await;
+    assert!(error.to_string().contains("limit `resources`"), "{error}");
+    let error = failure("fields 2000", Limits { handles: 500, ..Limits::default() }).await;
+    assert!(error.to_string().contains("limit `handles`"), "{error}");
+    let error = failure("descend 100000000", Limits::default()).await;
+    assert!(matches!(error.cause, Cause::Stack { .. } | Cause::Trap(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn askers_on_a_full_pool_wait_for_one_another_and_are_all_answered() {
+    let config =
+        SandboxConfig { instances: 8, slot_wait: Duration::from_secs(60), ..SandboxConfig::default() };
+    let sandbox = Sandbox::new(&config).unwrap();
+    let asker = models::asker_in(&sandbox, Limits::default()).await;
+    let answering =
+        fixtures::plugin_in(&sandbox, "streams-for-ever", "{}", Grants::default(), Limits::default()).await;
+    let askers: Vec<_> = (0..24)
+        .map(|_| {
+            let (asker, call) = (asker.clone(), models::lending(models::Answering(answering.clone())));
+            tokio::spawn(async move { asker.compose(call, &turn("ask-often anything"), nothing()).await })
+        })
+        .collect();
+    for asker in askers {
+        let said = fixtures::first_text(&asker.await.unwrap().unwrap());
+        // As many as the limit allows, one after the other on the one place that was set aside.
+        assert_eq!(said, "8, then denied: more than 8 questions in one call (limit `questions`)");
+    }
+    fixtures::eventually(|| sandbox.free_instances() == 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_can_not_ask_on_though_it_is_lent_models() {
+    let asker = models::asker_in(&sandbox(), Limits::default()).await;
+    let call = models::lending(models::AskingOn(asker.clone()));
+    let prompt = asker.compose(call, &turn("ask yourself"), nothing()).await.unwrap();
+    assert_eq!(fixtures::first_text(&prompt), "denied: a call that was itself asked can't ask on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_spends_the_askers_cpu_budget() {
+    let limits = Limits { cpu: Duration::from_millis(200), ..Limits::default() };
+    let asker = models::asker_in(&sandbox(), short(limits)).await;
+    let spinning = persona("spins-in-a-call", Grants::default(), short(Limits::default())).await;
+    let call = models::lending(models::AskingOn(spinning));
+    let outcome = asker.compose(call, &turn("ask for ever"), nothing()).await;
+    match outcome {
+        Ok(prompt) => {
+            let said = fixtures::first_text(&prompt);
+            assert!(said.starts_with("timeout") && said.contains("200 ms of CPU"), "{said}");
+        }
+        Err(error) => assert!(matches!(error.cause, Cause::CpuTime(_)), "{error}"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,9 +336,10 @@ async fn a_component_is_compiled_once_and_found_again() {
     };
     let digest = load().await;
     let kept = || {
+        use std::os::unix::fs::MetadataExt;
         let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap());
-        let mut kept: Vec<_> =
-            files.map(|file| (file.file_name(), file.metadata().unwrap().modified().unwrap())).collect();
+        // What is written again is another file, under the same name.
+        let mut kept: Vec<_> = files.map(|file| (file.file_name(), file.metadata().unwrap().ino())).collect();
         kept.sort();
         kept
     };

@@ -16,6 +16,7 @@ use crate::contract::imports::Imports;
 use crate::egress::Upstreams;
 use crate::error::{Cause, SandboxError};
 use crate::guest::Guest;
+use crate::reuse::Shelves;
 
 /// How the sandbox is laid out. Durations and sizes are the operator's; the rest follows from the engine.
 #[derive(Clone, Debug)]
@@ -54,6 +55,7 @@ pub struct Sandbox {
     pub(crate) linker: Linker<Guest>,
     pub(crate) upstreams: Upstreams,
     pub(crate) workshop: Workshop,
+    pub(crate) shelves: Shelves,
     slots: Arc<Semaphore>,
     instances: u32,
     slot_wait: Duration,
@@ -65,8 +67,15 @@ pub struct Sandbox {
 
 /// A place in the pool, and the epoch kept rising while it is taken.
 pub(crate) struct Slot {
-    _permit: OwnedSemaphorePermit,
+    places: OwnedSemaphorePermit,
     _ticking: Ticking,
+}
+
+impl Slot {
+    /// The first `weight` of its places; the others are free again.
+    pub(crate) fn into_places(mut self, weight: u32) -> Option<OwnedSemaphorePermit> {
+        self.places.split(self.places.num_permits().min(weight as usize))
+    }
 }
 
 impl Sandbox {
@@ -92,6 +101,7 @@ impl Sandbox {
             linker,
             workshop,
             upstreams: Upstreams::new()?,
+            shelves: Shelves::new(config.instances),
             slots: Arc::new(Semaphore::new(config.instances as usize)),
             instances: config.instances,
             slot_wait: config.slot_wait,
@@ -121,14 +131,35 @@ impl Sandbox {
         self.tick
     }
 
+    fn occupy(&self, places: OwnedSemaphorePermit) -> Slot {
+        Slot { places, _ticking: self.ticker.hold() }
+    }
+
+    /// The places of an instance that was kept, and `answers` more if they are free at this moment. A wait would be one
+    /// that holds places, and enough of those wait for one another. Gives the places back where there are no more.
+    pub(crate) fn resume(
+        &self,
+        mut places: OwnedSemaphorePermit,
+        answers: u32,
+    ) -> Result<Slot, OwnedSemaphorePermit> {
+        match self.slots.clone().try_acquire_many_owned(answers) {
+            Ok(more) => places.merge(more),
+            Err(_) => return Err(places),
+        }
+        Ok(self.occupy(places))
+    }
+
     /// Waits its turn for a place in the pool, but not for ever: exhaustion in the pool itself would be an error at once,
     /// and an unbounded wait would turn load into latency for everyone.
     /// The wait is part of the call, which began at `begun` and ends at `deadline`.
     pub(crate) async fn slot(&self, weight: u32, begun: Instant, deadline: Instant) -> Result<Slot, Cause> {
-        let permits = self.slots.clone().acquire_many_owned(weight.clamp(1, self.instances));
+        let weight = weight.clamp(1, self.instances);
+        // A call that can begin comes before an instance that is kept for one that may never come.
+        while self.slots.available_permits() < weight as usize && self.shelves.make_room() {}
+        let permits = self.slots.clone().acquire_many_owned(weight);
         let patience = begun + self.slot_wait;
         match tokio::time::timeout_at(patience.min(deadline).into(), permits).await {
-            Ok(Ok(permit)) => Ok(Slot { _permit: permit, _ticking: self.ticker.hold() }),
+            Ok(Ok(places)) => Ok(self.occupy(places)),
             Ok(Err(closed)) => Err(Cause::Engine(closed.to_string())),
             Err(_) if deadline < patience => Err(Cause::WallTime(begun.elapsed())),
             Err(_) => Err(Cause::Busy(self.slot_wait)),

@@ -11,6 +11,18 @@ pub use self::credential::{Credential, Secret};
 pub use self::http::{HttpGrant, Origin};
 pub use ipnet::IpNet;
 
+/// For whom an instance may serve again. Without it every call has an instance of its own, and nothing can leak from one
+/// to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// For calls about the same conversation.
+    Conversation,
+    /// For calls on behalf of the same user.
+    User,
+    /// For everyone: only for a plugin that holds nothing of anyone's ([`Grants::may_serve_anyone`]).
+    Anyone,
+}
+
 /// All grants of one plugin.
 #[derive(Clone, Debug, Default)]
 pub struct Grants {
@@ -28,6 +40,26 @@ pub struct Grants {
     pub history: bool,
     /// The companion's models.
     pub models: bool,
+    /// Instances that outlive a call.
+    pub reuse: Option<Reuse>,
+}
+
+impl Grants {
+    /// Whether its instances may serve one user after another: with none of the grants through which it holds what is one
+    /// user's own. The error names those that it has.
+    ///
+    /// # Errors
+    /// The names of the grants that stand against it.
+    pub fn may_serve_anyone(&self) -> Result<(), Vec<&'static str>> {
+        let held = [
+            ("state", self.state),
+            ("state_shared", self.state_shared),
+            ("history", self.history),
+            ("credentials", !self.credentials.is_empty()),
+        ];
+        let held: Vec<_> = held.into_iter().filter_map(|(name, held)| held.then_some(name)).collect();
+        if held.is_empty() { Ok(()) } else { Err(held) }
+    }
 }
 
 /// A grant that can't be read. Each message shows the right form.

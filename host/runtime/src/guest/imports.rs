@@ -53,7 +53,9 @@ impl Lent {
         let Some(models) = self.call.models.clone() else {
             return Err(Failure::new("denied", "a call that was itself asked can't ask on"));
         };
-        let Asking { asked, limit, left } = &mut self.asking;
+        let Some(Asking { asked, limit, left }) = &mut self.asking else {
+            return Err(Failure::new("unavailable", "no question outside of a call"));
+        };
         let Some(rest) = left.checked_sub(1) else {
             let reason = format!("more than {limit} questions in one call (limit `questions`)");
             self.notes.refused(reason.clone());

@@ -146,9 +146,27 @@ pub fn clean(text: &str, secrets: &[Secret]) -> String {
     line
 }
 
+/// The journal of the call that runs, for pipes that live as long as their store.
+#[derive(Clone)]
+pub(crate) struct Desk(Arc<Mutex<Journal>>);
+
+impl Desk {
+    pub(crate) fn new(journal: Journal) -> Self {
+        Self(Arc::new(Mutex::new(journal)))
+    }
+
+    pub(crate) fn hand_over(&self, journal: Journal) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = journal;
+    }
+
+    fn journal(&self) -> Journal {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// Standard output or standard error of a guest.
 pub(crate) struct Pipe {
-    pub(crate) journal: Journal,
+    pub(crate) desk: Desk,
     pub(crate) level: Level,
 }
 
@@ -160,12 +178,12 @@ impl IsTerminal for Pipe {
 
 impl StdoutStream for Pipe {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(Lines { journal: self.journal.clone(), level: self.level, partial: Vec::new() })
+        Box::new(Lines { desk: self.desk.clone(), level: self.level, partial: Vec::new() })
     }
 }
 
 struct Lines {
-    journal: Journal,
+    desk: Desk,
     level: Level,
     partial: Vec<u8>,
 }
@@ -173,7 +191,7 @@ struct Lines {
 impl Lines {
     fn end_line(&mut self) {
         if !self.partial.is_empty() {
-            self.journal.write(self.level, &String::from_utf8_lossy(&self.partial), &[]);
+            self.desk.journal().write(self.level, &String::from_utf8_lossy(&self.partial), &[]);
             self.partial.clear();
         }
     }

@@ -11,8 +11,8 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use self::journal::Pipe;
 pub use self::journal::clean;
+use self::journal::{Desk, Pipe};
 pub(crate) use self::journal::{Journal, Speaker};
 pub(crate) use self::notes::Notes;
 use crate::capability::{Asked, Call};
@@ -31,6 +31,7 @@ pub(crate) struct Guest {
     gate: Gate,
     pub(crate) ledger: Ledger,
     lent: Lent,
+    desk: Desk,
 }
 
 /// What the contract's imports stand on.
@@ -40,7 +41,8 @@ pub(crate) struct Lent {
     pub(crate) call: Call,
     pub(crate) journal: Journal,
     pub(crate) notes: Notes,
-    pub(crate) asking: Asking,
+    /// Absent between calls.
+    pub(crate) asking: Option<Asking>,
 }
 
 /// What a question on the side is given, and how many there may be.
@@ -53,9 +55,10 @@ pub(crate) struct Asking {
 impl Guest {
     /// No arguments, no environment, no folders, no sockets: clocks, random bytes, and two bounded pipes into the log.
     pub(crate) fn new(lent: Lent, gate: Gate, limits: &Limits) -> Self {
+        let desk = Desk::new(lent.journal.clone());
         let wasi = WasiCtx::builder()
-            .stdout(Pipe { journal: lent.journal.clone(), level: Level::INFO })
-            .stderr(Pipe { journal: lent.journal.clone(), level: Level::WARN })
+            .stdout(Pipe { desk: desk.clone(), level: Level::INFO })
+            .stderr(Pipe { desk: desk.clone(), level: Level::WARN })
             .max_random_size(RANDOM_BYTES)
             // `wasi:sockets` would bypass the gate; it stays shut for everyone, name look-up included.
             .allow_tcp(false)
@@ -66,7 +69,26 @@ impl Guest {
         table.set_max_capacity(limits.resources);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(limits.header_bytes);
-        Self { wasi, table, http, gate, ledger: Ledger::new(limits, lent.notes.clone()), lent }
+        Self { wasi, table, http, gate, ledger: Ledger::new(limits, lent.notes.clone()), lent, desk }
+    }
+
+    /// Gives the store to its next call.
+    pub(crate) fn begin(&mut self, lent: Lent, gate: Gate) {
+        self.ledger.notes = lent.notes.clone();
+        self.desk.hand_over(lent.journal.clone());
+        self.gate = gate;
+        self.lent = lent;
+    }
+
+    /// Lets go of what the call was lent.
+    pub(crate) fn rest(&mut self) {
+        self.lent.call = Call::until(self.lent.call.deadline);
+        self.lent.asking = None;
+    }
+
+    /// Live resources on the host's side.
+    pub(crate) fn resources(&mut self) -> usize {
+        self.table.iter_mut().count()
     }
 }
 

@@ -1,6 +1,6 @@
 //! `grants` of a plugin: read into the runtime's own types, which alone know what an origin or a network is.
 
-use masque_runtime::{GrantError, HttpGrant, IpNet};
+use masque_runtime::{GrantError, HttpGrant, IpNet, Reuse};
 
 use super::section::{Found, Section};
 use super::types::Name;
@@ -13,6 +13,8 @@ const HTTP: Form = Form {
 const NETWORKS: Form = Form { what: "a list of networks", example: "[\"10.0.0.0/8\", \"fd00::/8\"]" };
 const CREDENTIALS: Form = Form { what: "a list of credentials' names", example: "[\"openai\"]" };
 
+const REUSE: Form = Form { what: "\"conversation\", \"user\" or \"anyone\"", example: "\"conversation\"" };
+
 /// Grants whose credentials are still names.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
@@ -23,6 +25,7 @@ pub(super) struct Draft {
     pub(super) state_shared: bool,
     pub(super) history: bool,
     pub(super) models: bool,
+    pub(super) reuse: Option<Found<Reuse>>,
 }
 
 pub(super) fn read(mut section: Section<'_, '_>) -> Draft {
@@ -37,6 +40,13 @@ pub(super) fn read(mut section: Section<'_, '_>) -> Draft {
         state_shared: section.flag("state_shared", false),
         history: section.flag("history", false),
         models: section.flag("models", false),
+        reuse: section.read("reuse", REUSE, |value| match value.get_ref().as_str() {
+            Some("conversation") => Ok(Reuse::Conversation),
+            Some("user") => Ok(Reuse::User),
+            Some("anyone") => Ok(Reuse::Anyone),
+            Some(_) => Err(Wrong::Form),
+            None => Err(Wrong::Type),
+        }),
     };
     section.finish();
     draft

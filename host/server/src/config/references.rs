@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use masque_runtime::{Credential, Grants};
+use masque_runtime::{Credential, Grants, Reuse};
 
 use super::report::{Report, listed, nearest};
 use super::section::Found;
@@ -70,7 +70,7 @@ fn resolve(plugin: &Name, draft: grants::Draft, known: &Credentials, report: &Re
         }
         credentials.push(Arc::clone(credential));
     }
-    Grants {
+    let grants = Grants {
         http: draft.http,
         networks: draft.networks,
         credentials,
@@ -78,7 +78,18 @@ fn resolve(plugin: &Name, draft: grants::Draft, known: &Credentials, report: &Re
         state_shared: draft.state_shared,
         history: draft.history,
         models: draft.models,
+        reuse: draft.reuse.as_ref().map(|reuse| reuse.value),
+    };
+    if let Some(Found { value: Reuse::Anyone, span }) = draft.reuse
+        && let Err(held) = grants.may_serve_anyone()
+    {
+        report.error_at(
+            &span,
+            format!("an instance that serves anyone would carry one user's data to the next: `{plugin}` has the grants {}", held.join(", ")),
+            "Write `reuse = \"user\"` or `reuse = \"conversation\"`, or take those grants away.",
+        );
     }
+    grants
 }
 
 /// The companions of the file, or the built-in one where it has none. `known` holds the names of all plugins, wrong ones included.

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use masque_runtime::contract::{Delta, Failure, Finish, Message, Part, Prompt, Reply, Usage};
-use masque_runtime::{Asked, Call, CallError, Cause, History, Models, Plugin, Scope, State, StateEntry};
+use masque_runtime::{
+    Asked, Call, CallError, Cause, History, Models, Plugin, Scope, State, StateEntry, Whose,
+};
 use masque_store::{
     ConversationId, MessageId, MessageRecord, Owner, StateChange, StateKey, StateResult, StateScope,
     StateSpace, StateWrite, Store, StoreError, TailLimit,
@@ -56,7 +58,17 @@ impl Lender {
             state: Some(Arc::new(self.state(plugin.name()))),
             history: Some(Arc::new(earlier)),
             models: None,
+            whose: Some(self.whose()),
             asked: None,
+        }
+    }
+
+    fn whose(&self) -> Whose {
+        let Owner { tenant, issuer, subject } = &self.owner;
+        // Quoted, so that `ab` + `c` is not `a` + `bc`.
+        Whose {
+            user: format!("{tenant:?} {issuer:?} {subject:?}"),
+            conversation: self.conversation.to_string(),
         }
     }
 

@@ -1,0 +1,142 @@
+//! Instances that outlive a call: who meets one again, and what ends it.
+
+mod fixtures;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fixtures::{call, first_text, plugin_in, prompt, sandbox, turn};
+use masque_runtime::contract::{Delta, Recollection};
+use masque_runtime::{Call, CallError, Cause, Grants, Limits, Plugin, Reuse, Sandbox, SandboxConfig, Whose};
+
+fn whose(user: &str, conversation: &str) -> Call {
+    let whose = Whose { user: user.into(), conversation: conversation.into() };
+    Call { whose: Some(whose), ..call() }
+}
+
+async fn counting(sandbox: &Arc<Sandbox>, reuse: Option<Reuse>, limits: Limits) -> Arc<Plugin> {
+    let grants = Grants { reuse, ..Grants::default() };
+    plugin_in(sandbox, "counts-its-calls", "{}", grants, limits).await
+}
+
+async fn said(plugin: &Plugin, call: Call, text: &str) -> Result<String, CallError> {
+    let nothing = Recollection { messages: Vec::new(), memories: Vec::new(), metadata: Vec::new() };
+    Ok(first_text(&plugin.compose(call, &turn(text), nothing).await?))
+}
+
+const FIRST: &str = "call 1 after None";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_grant_nothing_is_remembered() {
+    let plugin = counting(&sandbox(), None, Limits::default()).await;
+    for _ in 0..3 {
+        assert_eq!(said(&plugin, whose("ana", "1"), "a").await.unwrap(), FIRST);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_serves_its_own_conversation_and_no_other() {
+    let plugin = counting(&sandbox(), Some(Reuse::Conversation), Limits::default()).await;
+    assert_eq!(said(&plugin, whose("ana", "1"), "secret").await.unwrap(), FIRST);
+    assert_eq!(said(&plugin, whose("ana", "2"), "b").await.unwrap(), FIRST);
+    assert_eq!(said(&plugin, whose("bo", "1"), "c").await.unwrap(), FIRST);
+    assert_eq!(said(&plugin, call(), "nobody's").await.unwrap(), FIRST);
+    assert_eq!(said(&plugin, whose("ana", "1"), "d").await.unwrap(), "call 2 after Some(\"secret\")");
+    assert_eq!(said(&plugin, whose("bo", "1"), "e").await.unwrap(), "call 2 after Some(\"c\")");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_serves_its_own_user_and_no_other() {
+    let plugin = counting(&sandbox(), Some(Reuse::User), Limits::default()).await;
+    assert_eq!(said(&plugin, whose("ana", "1"), "a").await.unwrap(), FIRST);
+    assert_eq!(said(&plugin, whose("bo", "1"), "b").await.unwrap(), FIRST);
+    assert_eq!(said(&plugin, whose("ana", "2"), "c").await.unwrap(), "call 2 after Some(\"a\")");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_plugin_of_the_same_component_has_instances_of_its_own() {
+    let first = counting(&sandbox(), Some(Reuse::Anyone), Limits::default()).await;
+    let second = counting(&sandbox(), Some(Reuse::Anyone), Limits::default()).await;
+    assert_eq!(said(&first, call(), "a").await.unwrap(), FIRST);
+    assert_eq!(said(&second, call(), "b").await.unwrap(), FIRST);
+    assert_eq!(said(&first, call(), "c").await.unwrap(), "call 2 after Some(\"a\")");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trap_a_limit_or_something_left_behind_ends_the_instance() {
+    let limits =
+        Limits { cpu: Duration::from_millis(100), wall: Duration::from_secs(20), ..Limits::default() };
+    let plugin = counting(&sandbox(), Some(Reuse::Conversation), limits).await;
+    let ask = async |text: &str| said(&plugin, whose("ana", "1"), text).await;
+    assert_eq!(ask("a").await.unwrap(), FIRST);
+    assert!(matches!(ask("panic").await.unwrap_err().cause, Cause::Trap(_)));
+    assert_eq!(ask("b").await.unwrap(), FIRST, "after a trap");
+    assert!(matches!(ask("spin").await.unwrap_err().cause, Cause::CpuTime(_)));
+    assert_eq!(ask("c").await.unwrap(), FIRST, "after a limit");
+    assert_eq!(ask("leak").await.unwrap(), "call 2 after Some(\"c\")");
+    assert_eq!(ask("d").await.unwrap(), FIRST, "after a resource was left behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_call_has_budgets_of_its_own_and_no_instance_serves_for_ever() {
+    let limits = Limits { cpu: Duration::from_millis(200), ..Limits::default() };
+    let plugin = counting(&sandbox(), Some(Reuse::Conversation), limits).await;
+    let mut ages = Vec::new();
+    for _ in 0..300 {
+        let said = said(&plugin, whose("ana", "1"), "again").await.unwrap();
+        ages.push(said.split(' ').nth(1).unwrap().parse::<u32>().unwrap());
+    }
+    let oldest = ages.iter().copied().max().unwrap();
+    assert!((64..128).contains(&oldest), "an instance served {oldest} calls");
+    assert!(ages.iter().filter(|age| **age == 1).count() >= 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_is_met_again_once_it_has_returned() {
+    let grants = Grants { reuse: Some(Reuse::Conversation), ..Grants::default() };
+    let plugin = plugin_in(&sandbox(), "counts-its-replies", "{}", grants, Limits::default()).await;
+    let ask = async |call| {
+        let mut deltas = plugin.generate(call, &prompt("hello")).await.unwrap();
+        let mut text = String::new();
+        while let Some(batch) = deltas.next().await {
+            for delta in batch.unwrap() {
+                if let Delta::Text(more) = delta {
+                    text.push_str(&more);
+                }
+            }
+        }
+        text
+    };
+    assert_eq!(ask(whose("ana", "1")).await, "reply 1");
+    assert_eq!(ask(whose("bo", "1")).await, "reply 1");
+    // The reader does not wait for the guest to return, so the instance may not be there at once.
+    let again = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            if ask(whose("ana", "1")).await == "reply 2" {
+                return;
+            }
+        }
+    });
+    again.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_makes_room_for_calls_and_goes_with_its_plugin() {
+    let config = SandboxConfig { instances: 4, slot_wait: Duration::ZERO, ..SandboxConfig::default() };
+    let sandbox = Sandbox::new(&config).unwrap();
+    let plugin = counting(&sandbox, Some(Reuse::User), Limits::default()).await;
+    for user in ["ana", "bo", "cy", "di", "ed"] {
+        assert_eq!(said(&plugin, whose(user, "1"), "a").await.unwrap(), FIRST);
+        assert_eq!(sandbox.free_instances(), 3, "a quarter of the pool is kept at most");
+    }
+    let busy = plugin_in(&sandbox, "streams-for-ever", "{}", Grants::default(), Limits::default()).await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(busy.generate(call(), &prompt("hello")).await.unwrap());
+    }
+    drop(held);
+    fixtures::eventually(|| sandbox.free_instances() == 4).await;
+    said(&plugin, whose("ana", "1"), "b").await.unwrap();
+    drop(plugin);
+    fixtures::eventually(|| sandbox.free_instances() == 4).await;
+}
