@@ -129,11 +129,12 @@ async fn a_reader_that_lags_holds_up_no_more_bytes_than_the_channel_may_have() {
     let mut bytes = 0;
     while let Ok(batch) = deltas.next().await.unwrap() {
         for delta in batch {
-            assert!(matches!(&delta, Delta::Text(text) if text.len() >= 60_000), "{delta:?}");
-            bytes += 60_000;
+            if let Delta::Text(text) = delta {
+                bytes += text.len();
+            }
         }
     }
-    assert!((60_000..=256 << 10).contains(&bytes), "{bytes} bytes were buffered");
+    assert!((100_000..=256 << 10).contains(&bytes), "{bytes} bytes were buffered");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! The engine and what all calls share: the linker, the instance slots, the clients for outgoing requests.
 
+mod machine;
 mod ticker;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use self::machine::Machine;
 use self::ticker::{Ticker, Ticking};
 use crate::compile::{Compiler, Workshop};
 use crate::contract::imports::Imports;
@@ -21,7 +23,7 @@ use crate::reuse::Shelves;
 /// How the sandbox is laid out. Durations and sizes are the operator's; the rest follows from the engine.
 #[derive(Clone, Debug)]
 pub struct SandboxConfig {
-    /// Calls that may hold an instance at the same time.
+    /// Calls that may hold an instance at the same time, at most: fewer where the machine has no room for so many.
     pub instances: u32,
     /// The most that any plugin's `memory` limit may be, in bytes: the size of a pooled memory.
     pub memory_bytes: usize,
@@ -81,17 +83,31 @@ impl Slot {
 impl Sandbox {
     /// Starts the engine with pooled instances or, where the machine can't reserve them, with instances on demand.
     pub fn new(config: &SandboxConfig) -> Result<Arc<Self>, SandboxError> {
-        let (engine, pooled) = match Engine::new(&engine_config(Some(config))) {
-            Ok(engine) => (engine, true),
-            Err(error) => {
+        let plan = machine::plan(&Machine::read(), config.instances);
+        if let Some(scarce) = plan.scarce {
+            tracing::warn!(
+                wanted = config.instances,
+                instances = plan.instances,
+                pooled = plan.pooled,
+                "this machine has too little of {scarce} for all instances"
+            );
+        }
+        let config = &SandboxConfig { instances: plan.instances, ..config.clone() };
+        let pool = if plan.pooled {
+            let refused = |error| {
                 tracing::warn!(
                     error = format!("{error:#}"),
                     "no pooled instances on this machine; calls allocate their own"
                 );
-                let engine =
-                    Engine::new(&engine_config(None)).map_err(|e| SandboxError::Engine(format!("{e:#}")))?;
-                (engine, false)
-            }
+            };
+            Engine::new(&engine_config(Some(config))).map_err(refused).ok()
+        } else {
+            None
+        };
+        let pooled = pool.is_some();
+        let engine = match pool {
+            Some(engine) => engine,
+            None => Engine::new(&engine_config(None)).map_err(|e| SandboxError::Engine(format!("{e:#}")))?,
         };
         let linker = linker(&engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
         let ticker = Ticker::start(&engine, config.tick).map_err(SandboxError::Ticker)?;
@@ -115,6 +131,11 @@ impl Sandbox {
     /// Whether instances come from a pool; otherwise each call maps memory of its own.
     pub fn pooled(&self) -> bool {
         self.pooled
+    }
+
+    /// Calls that may hold an instance at the same time on this machine.
+    pub fn instances(&self) -> u32 {
+        self.instances
     }
 
     /// Calls that could begin at this moment without waiting.

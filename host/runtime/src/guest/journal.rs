@@ -278,7 +278,7 @@ mod tests {
         let few = Limits { log_lines: 2, log_bytes: 1000, ..Limits::default() };
         assert_eq!(spent(&few, &["a", "b", "c", "d"]), (0, 998, 2, Some("log_lines")));
         let little = Limits { log_lines: 10, log_bytes: 10, ..Limits::default() };
-        // Six bytes once they are escaped.
-        assert_eq!(spent(&little, &["\u{1}", "abcdef", "abcd"]), (8, 0, 1, Some("log_bytes")));
+        // Five bytes once it is escaped.
+        assert_eq!(spent(&little, &["\u{1}", "abcdef", "abcde"]), (8, 0, 1, Some("log_bytes")));
     }
 }
