@@ -80,7 +80,8 @@ pub(crate) fn start<R: Send + 'static>(
         &limits,
     );
     let (grants, settings) = (plugin.grants().clone(), plugin.settings().clone());
-    let (sandbox, weight) = (plugin.package().sandbox().clone(), plugin.weight());
+    let (sandbox, share, weight) =
+        (plugin.package().sandbox().clone(), plugin.share().clone(), plugin.weight());
     // An answer's places are its asker's, so its instance can't stay.
     let shelf = plugin.shelf().filter(|_| asked.is_none()).and_then(|shelf| {
         let key = shelf.key(call.whose.as_ref())?;
@@ -90,7 +91,7 @@ pub(crate) fn start<R: Send + 'static>(
         let asker = asked.as_ref().map(|asked| asked.meter.clone());
         let kept = shelf.as_ref().and_then(|(shelf, key)| {
             let (live, places) = shelf.take(key)?;
-            match sandbox.resume(places, answers) {
+            match sandbox.resume(&share, places, answers) {
                 Ok(slot) => Some((live, slot)),
                 Err(places) => {
                     // The store first: whoever gets its places makes another in the same pool.
@@ -105,7 +106,7 @@ pub(crate) fn start<R: Send + 'static>(
             (None, Some(asked)) => (None, Place::set_aside(asked, begun).await),
             (None, None) => {
                 let weight = weight.saturating_add(answers);
-                (None, sandbox.slot(weight, begun, deadline).await.map(Place::own))
+                (None, sandbox.slot(&share, weight, begun, deadline).await.map(Place::own))
             }
         };
         // Before the store, so that it outlives it.

@@ -65,7 +65,7 @@ pub enum Cause {
     #[error("ended its reply without `finish` or `failed`")]
     Truncated,
     /// No free instance within the bounded wait.
-    #[error("found no free instance within {} ms (setting `sandbox.instances`)", .0.as_millis())]
+    #[error("found no free instance within {} ms (setting `sandbox.instances`, of which one plugin has three quarters at most)", .0.as_millis())]
     Busy(Duration),
     /// The component does not export the interface.
     #[error("does not export the interface `{0}`")]

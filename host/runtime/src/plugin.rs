@@ -9,6 +9,7 @@ use crate::contract::{Description, Exchange, Failure, Message, Opening, Prompt, 
 use crate::deltas::{self, Deltas, has_text};
 use crate::drive::{self, Work};
 use crate::egress::Upstream;
+use crate::engine::Share;
 use crate::error::{CallError, Cause};
 use crate::grants::Grants;
 use crate::limits::Limits;
@@ -23,6 +24,7 @@ pub struct Plugin {
     grants: Arc<Grants>,
     limits: Limits,
     upstream: Upstream,
+    share: Share,
     /// Present where its instances may outlive a call.
     shelf: Option<Arc<Shelf>>,
 }
@@ -75,8 +77,18 @@ impl Plugin {
     ) -> Self {
         let sandbox = package.sandbox();
         let upstream = sandbox.upstreams.client(&grants.networks);
+        let share = sandbox.share(&name);
         let shelf = grants.reuse.map(|scope| sandbox.shelves.shelf(scope));
-        Self { package, name, settings: settings.into(), grants: Arc::new(grants), limits, upstream, shelf }
+        Self {
+            package,
+            name,
+            settings: settings.into(),
+            grants: Arc::new(grants),
+            limits,
+            upstream,
+            share,
+            shelf,
+        }
     }
 
     /// The name in the configuration.
@@ -110,6 +122,10 @@ impl Plugin {
 
     pub(crate) fn upstream(&self) -> &Upstream {
         &self.upstream
+    }
+
+    pub(crate) fn share(&self) -> &Share {
+        &self.share
     }
 
     pub(crate) fn shelf(&self) -> Option<&Arc<Shelf>> {

@@ -131,9 +131,11 @@ async fn what_is_kept_makes_room_for_calls_and_goes_with_its_plugin() {
     }
     let busy = plugin_in(&sandbox, "streams-for-ever", "{}", Grants::default(), Limits::default()).await;
     let mut held = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..3 {
         held.push(busy.generate(call(), &prompt("hello")).await.unwrap());
     }
+    let other = counting(&sandbox, None, Limits::default()).await;
+    assert_eq!(said(&other, call(), "a").await.unwrap(), FIRST);
     drop(held);
     fixtures::eventually(|| sandbox.free_instances() == 4).await;
     said(&plugin, whose("ana", "1"), "b").await.unwrap();

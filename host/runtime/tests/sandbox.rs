@@ -181,6 +181,25 @@ async fn a_full_pool_is_an_error_after_a_bounded_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_plugin_can_hold_every_place_in_any_number_of_versions() {
+    let config = SandboxConfig { instances: 4, slot_wait: Duration::ZERO, ..SandboxConfig::default() };
+    let sandbox = Sandbox::new(&config).unwrap();
+    let load =
+        async |name| fixtures::plugin_in(&sandbox, name, "{}", Grants::default(), Limits::default()).await;
+    let (greedy, successor) = (load("streams-for-ever").await, load("streams-for-ever").await);
+    let mut held = Vec::new();
+    for plugin in [&greedy, &successor, &greedy] {
+        held.push(plugin.generate(call(), &prompt("hello")).await.unwrap());
+    }
+    let error = successor.generate(call(), &prompt("hello")).await.err().unwrap();
+    assert!(matches!(error.cause, Cause::Busy(_)), "{error}");
+    assert_eq!(composed(&load("uses-what-it-can").await, "nothing").await, "0 variables");
+    drop(held);
+    fixtures::eventually(|| sandbox.free_instances() == 4).await;
+    assert!(successor.generate(call(), &prompt("hello")).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_wait_for_an_instance_is_part_of_the_call() {
     let config =
         SandboxConfig { instances: 1, slot_wait: Duration::from_secs(60), ..SandboxConfig::default() };

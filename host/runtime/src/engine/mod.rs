@@ -3,11 +3,12 @@
 mod machine;
 mod ticker;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -59,6 +60,8 @@ pub struct Sandbox {
     pub(crate) workshop: Workshop,
     pub(crate) shelves: Shelves,
     slots: Arc<Semaphore>,
+    /// Each plugin's, by its name.
+    shares: Mutex<HashMap<String, Weak<Semaphore>>>,
     instances: u32,
     slot_wait: Duration,
     tick: Duration,
@@ -70,6 +73,7 @@ pub struct Sandbox {
 /// A place in the pool, and the epoch kept rising while it is taken.
 pub(crate) struct Slot {
     places: OwnedSemaphorePermit,
+    _share: OwnedSemaphorePermit,
     _ticking: Ticking,
 }
 
@@ -78,6 +82,14 @@ impl Slot {
     pub(crate) fn into_places(mut self, weight: u32) -> Option<OwnedSemaphorePermit> {
         self.places.split(self.places.num_permits().min(weight as usize))
     }
+}
+
+/// The places that one plugin may hold at once, its versions together: three quarters of all. A plugin that hangs or spins
+/// then leaves every fourth place to the others, and one that is merely popular hardly notices.
+#[derive(Clone, Debug)]
+pub(crate) struct Share {
+    free: Arc<Semaphore>,
+    whole: u32,
 }
 
 impl Sandbox {
@@ -119,6 +131,7 @@ impl Sandbox {
             upstreams: Upstreams::new()?,
             shelves: Shelves::new(config.instances),
             slots: Arc::new(Semaphore::new(config.instances as usize)),
+            shares: Mutex::default(),
             instances: config.instances,
             slot_wait: config.slot_wait,
             tick: config.tick,
@@ -152,35 +165,64 @@ impl Sandbox {
         self.tick
     }
 
-    fn occupy(&self, places: OwnedSemaphorePermit) -> Slot {
-        Slot { places, _ticking: self.ticker.hold() }
+    /// What the plugin of that name may hold. Its versions have one share together.
+    pub(crate) fn share(&self, plugin: &str) -> Share {
+        let whole = (self.instances.saturating_mul(3) / 4).max(1);
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = shares.get(plugin).and_then(Weak::upgrade).unwrap_or_else(|| {
+            shares.retain(|_, share| share.strong_count() > 0);
+            let free = Arc::new(Semaphore::new(whole as usize));
+            shares.insert(plugin.to_owned(), Arc::downgrade(&free));
+            free
+        });
+        Share { free, whole }
+    }
+
+    fn occupy(&self, places: OwnedSemaphorePermit, share: OwnedSemaphorePermit) -> Slot {
+        Slot { places, _share: share, _ticking: self.ticker.hold() }
     }
 
     /// The places of an instance that was kept, and `answers` more if they are free at this moment. A wait would be one
     /// that holds places, and enough of those wait for one another. Gives the places back where there are no more.
     pub(crate) fn resume(
         &self,
+        share: &Share,
         mut places: OwnedSemaphorePermit,
         answers: u32,
     ) -> Result<Slot, OwnedSemaphorePermit> {
+        let held = u32::try_from(places.num_permits()).unwrap_or(u32::MAX).saturating_add(answers);
+        let Ok(part) = share.free.clone().try_acquire_many_owned(held.min(share.whole)) else {
+            return Err(places);
+        };
         match self.slots.clone().try_acquire_many_owned(answers) {
             Ok(more) => places.merge(more),
             Err(_) => return Err(places),
         }
-        Ok(self.occupy(places))
+        Ok(self.occupy(places, part))
     }
 
     /// Waits its turn for a place in the pool, but not for ever: exhaustion in the pool itself would be an error at once,
     /// and an unbounded wait would turn load into latency for everyone.
     /// The wait is part of the call, which began at `begun` and ends at `deadline`.
-    pub(crate) async fn slot(&self, weight: u32, begun: Instant, deadline: Instant) -> Result<Slot, Cause> {
+    pub(crate) async fn slot(
+        &self,
+        share: &Share,
+        weight: u32,
+        begun: Instant,
+        deadline: Instant,
+    ) -> Result<Slot, Cause> {
         let weight = weight.clamp(1, self.instances);
-        // A call that can begin comes before an instance that is kept for one that may never come.
-        while self.slots.available_permits() < weight as usize && self.shelves.make_room() {}
-        let permits = self.slots.clone().acquire_many_owned(weight);
+        let permits = async {
+            // Everyone takes them in this order, so nobody waits for a share while holding places.
+            let part = share.free.clone().acquire_many_owned(weight.min(share.whole)).await?;
+            // A call that can begin comes before an instance that is kept for one that may never come.
+            while self.slots.available_permits() < weight as usize && self.shelves.make_room() {}
+            let places = self.slots.clone().acquire_many_owned(weight).await?;
+            Ok::<_, AcquireError>(self.occupy(places, part))
+        };
         let patience = begun + self.slot_wait;
         match tokio::time::timeout_at(patience.min(deadline).into(), permits).await {
-            Ok(Ok(places)) => Ok(self.occupy(places)),
+            Ok(Ok(slot)) => Ok(slot),
             Ok(Err(closed)) => Err(Cause::Engine(closed.to_string())),
             Err(_) if deadline < patience => Err(Cause::WallTime(begun.elapsed())),
             Err(_) => Err(Cause::Busy(self.slot_wait)),

@@ -1,0 +1,138 @@
+//! What an open stream takes of the machine, and what ordinary calls wait while other guests only compute: `cargo run -p masque-runtime --example measure`, after
+//! `cargo xtask test` has built the fixtures. Prints quiet and busy rounds in turn, so that a loaded machine shows.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a tool for whoever changes the numbers"
+)]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use masque_runtime::contract::{Message, Part, Prompt, Recollection, Turn, User};
+use masque_runtime::{Call, Grants, Limits, Plugin, Sandbox, SandboxConfig};
+
+const ROUNDS: usize = 5;
+const CALLS: usize = 400;
+const SPINNERS: usize = 6;
+const STREAMS: usize = 100;
+/// How many ordinary calls are under way at once.
+const AT_ONCE: usize = 4;
+
+async fn plugin(sandbox: &Arc<Sandbox>, name: &str, limits: Limits) -> Arc<Plugin> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/fixtures");
+    let bytes = std::fs::read(folder.join(name).with_extension("wasm")).unwrap();
+    let package = sandbox.load(bytes.into()).await.unwrap();
+    Arc::new(Plugin::new(package, name.to_owned(), "{}".into(), Grants::default(), limits))
+}
+
+fn turn() -> Turn {
+    let message = Message {
+        id: None,
+        role: "user".into(),
+        parts: vec![Part::Text("hello".into())],
+        source: None,
+        cache: false,
+        metadata: Vec::new(),
+    };
+    Turn {
+        id: "turn".into(),
+        attempt: 1,
+        conversation: "conversation".into(),
+        companion: "companion".into(),
+        tenant: "default".into(),
+        user: User { id: "user".into(), name: None, locale: None, timezone: None, metadata: Vec::new() },
+        message,
+        tail: Vec::new(),
+        now: 0,
+        deadline_ms: 60_000,
+        metadata: Vec::new(),
+    }
+}
+
+async fn compose(plugin: &Plugin) -> Duration {
+    let nothing = Recollection { messages: Vec::new(), memories: Vec::new(), metadata: Vec::new() };
+    let begun = Instant::now();
+    // A spinner's error is what it is for.
+    let _ = plugin.compose(Call::until(begun + Duration::from_secs(60)), &turn(), nothing).await;
+    begun.elapsed()
+}
+
+/// Mappings of this process, and its resident KiB.
+fn held() -> (usize, usize) {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    (maps.lines().count(), resident.trim().strip_suffix(" kB").unwrap().parse().unwrap())
+}
+
+async fn open_streams(model: &Plugin) -> String {
+    let prompt = Prompt {
+        messages: vec![turn().message],
+        tools: Vec::new(),
+        options: Vec::new(),
+        metadata: Vec::new(),
+    };
+    let mut open = Vec::new();
+    let before = held();
+    for _ in 0..STREAMS {
+        let call = Call::until(Instant::now() + Duration::from_secs(60));
+        let mut deltas = model.generate(call, &prompt).await.unwrap();
+        deltas.next().await.unwrap().unwrap();
+        open.push(deltas);
+    }
+    let after = held();
+    let each = |before: usize, after: usize| after.saturating_sub(before) / STREAMS;
+    format!("{} mappings, {} KiB", each(before.0, after.0), each(before.1, after.1))
+}
+
+async fn round(plugin: &Arc<Plugin>) -> String {
+    let lanes: Vec<_> = (0..AT_ONCE)
+        .map(|_| {
+            let plugin = plugin.clone();
+            tokio::spawn(async move {
+                let mut took = Vec::new();
+                for _ in 0..CALLS / AT_ONCE {
+                    took.push(compose(&plugin).await);
+                }
+                took
+            })
+        })
+        .collect();
+    let mut took = Vec::new();
+    for lane in lanes {
+        took.extend(lane.await.unwrap());
+    }
+    took.sort();
+    let at = |part: usize| took[took.len() * part / 1000];
+    format!("p50 {:?}, p99 {:?}, p999 {:?}", at(500), at(990), at(999))
+}
+
+fn main() {
+    // As the host does, see its `cli`.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(4).build().unwrap();
+    runtime.block_on(async {
+        let sandbox = Sandbox::new(&SandboxConfig::default()).unwrap();
+        let ordinary = plugin(&sandbox, "counts-its-calls", Limits::default()).await;
+        let limits = Limits { cpu: Duration::from_secs(60), ..Limits::default() };
+        let spinning = plugin(&sandbox, "spins-in-a-call", limits).await;
+        let model = plugin(&sandbox, "streams-for-ever", Limits::default()).await;
+        println!("an open stream: {}", open_streams(&model).await);
+        for _ in 0..ROUNDS {
+            println!("quiet: {}", round(&ordinary).await);
+            let spinners: Vec<_> = (0..SPINNERS)
+                .map(|_| {
+                    let spinning = spinning.clone();
+                    tokio::spawn(async move { compose(&spinning).await })
+                })
+                .collect();
+            // From here on they are past the time in which a guest yields for a moment only.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            println!("beside {SPINNERS} spinning: {}", round(&ordinary).await);
+            spinners.iter().for_each(|spinner| spinner.abort());
+        }
+    });
+}
