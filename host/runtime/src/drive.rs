@@ -140,7 +140,8 @@ pub(crate) fn start<R: Send + 'static>(
         let metered = Metered { work: work(live), meter };
         match tokio::time::timeout_at(deadline.into(), metered).await {
             Ok(Ok(Ok((answer, mut live)))) => {
-                if let Some((shelf, key)) = shelf {
+                // Where every place is taken, somebody waits for this one.
+                if let Some((shelf, key)) = shelf.filter(|_| sandbox.free_instances() > 0) {
                     live.store.data_mut().rest();
                     let slot = Arc::into_inner(place.slot);
                     if let Some(places) = slot.and_then(|slot| slot.into_places(weight)) {

@@ -2,6 +2,7 @@
 
 mod fixtures;
 mod models;
+mod reuse;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -193,7 +194,8 @@ async fn no_plugin_can_hold_every_place_in_any_number_of_versions() {
     }
     let error = successor.generate(call(), &prompt("hello")).await.err().unwrap();
     assert!(matches!(error.cause, Cause::Busy(_)), "{error}");
-    assert_eq!(composed(&load("uses-what-it-can").await, "nothing").await, "0 variables");
+    let other = load("uses-what-it-can").await;
+    assert_eq!(composed(&other, "nothing").await, "0 variables");
     drop(held);
     fixtures::eventually(|| sandbox.free_instances() == 4).await;
     assert!(successor.generate(call(), &prompt("hello")).await.is_ok());

@@ -117,7 +117,7 @@ impl Cache {
 fn remove_unfinished(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if !path.extension().is_some_and(|extension| extension == "part") {
+        if path.extension().is_none_or(|extension| extension != "part") {
             continue;
         }
         let age = path.metadata()?.modified()?.elapsed().unwrap_or_default();

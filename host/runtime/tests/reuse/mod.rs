@@ -1,11 +1,9 @@
 //! Instances that outlive a call: who meets one again, and what ends it.
 
-mod fixtures;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use fixtures::{call, first_text, plugin_in, prompt, sandbox, turn};
+use crate::fixtures::{self, call, first_text, plugin_in, prompt, sandbox, turn};
 use masque_runtime::contract::{Delta, Recollection};
 use masque_runtime::{Call, CallError, Cause, Grants, Limits, Plugin, Reuse, Sandbox, SandboxConfig, Whose};
 

@@ -1,4 +1,4 @@
-//! What an open stream takes of the machine, and what ordinary calls wait while other guests only compute: `cargo run -p masque-runtime --example measure`, after
+//! What an open stream takes of the machine, and what ordinary calls wait while other guests only compute: `cargo run -p masque-runtime --example fairness`, after
 //! `cargo xtask test` has built the fixtures. Prints quiet and busy rounds in turn, so that a loaded machine shows.
 
 #![allow(
