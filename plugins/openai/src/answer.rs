@@ -191,7 +191,8 @@ impl Answer {
             if let Some(said) = choice.delta {
                 self.said(said, &mut deltas)?;
             }
-            if let Some(reason) = choice.finish_reason {
+            // Some gateways send an empty one with every frame that is not the last.
+            if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
                 self.finish = Some(finish(&reason)?);
             }
         }

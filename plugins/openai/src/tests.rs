@@ -128,6 +128,19 @@ fn a_connection_that_breaks_after_the_end_breaks_nothing() {
 }
 
 #[test]
+fn an_empty_finish_reason_on_every_frame_is_no_end() {
+    let frame = |text: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":\"\"}}],\"usage\":{{}}}}\n\n"
+        )
+    };
+    let answer =
+        answer(events().chunk(frame("Hel")).chunk(frame("lo")).broken(Error::Cut("reset".into()))).unwrap();
+    assert_eq!((answer.text().as_str(), answer.finish()), ("Hello", None));
+    assert_eq!(answer.failure().map(|failure| failure.code.as_str()), Some("truncated"));
+}
+
+#[test]
 fn a_busy_endpoint_says_when_to_come_back() {
     let failure = answer(HttpResponse::new(429).header("Retry-After", "7").chunk("{}")).unwrap_err();
     assert_eq!((failure.code.as_str(), failure.retry_after_ms), ("rate-limited", Some(7_000)));

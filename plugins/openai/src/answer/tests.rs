@@ -51,6 +51,8 @@ fn every_way_to_end_has_its_reason_or_failure() {
         (vec![says("a"), ends("eos")], Ok("stop")),
         (vec![says("a"), ends("error")], Err("unavailable")),
         (vec![says("a")], Err("truncated")),
+        (vec![says("a"), ends("")], Err("truncated")),
+        (vec![ends(""), says("a"), ends("length"), ends("")], Ok("length")),
         (vec![], Err("unavailable")),
         (vec![json!("garbage")], Err("unavailable")),
         (vec![says("a"), json!({"error": {"code": 429}})], Err("rate-limited")),
