@@ -208,6 +208,7 @@ pub fn turn(text: &str) -> Turn {
         user: user(),
         message: Message::user(text),
         tail: Vec::new(),
+        has_earlier: false,
         now: 1_790_000_000_000,
         deadline_ms: 60_000,
         metadata: Vec::new(),

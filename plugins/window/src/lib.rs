@@ -9,12 +9,6 @@ mod window;
 use masque_sdk::{Memory, Message, Property, Recollection, Result, Turn, history};
 use window::{Limits, Window};
 
-/// The host puts at most this many messages and this many bytes into a turn's tail.
-const TAIL_MESSAGES: usize = 64;
-const TAIL_BYTES: usize = 64 * 1024;
-/// A tail may have been cut short of its bytes by the message that would have come next; most are shorter than this.
-const CUT_BYTES: usize = TAIL_BYTES - 8 * 1024;
-
 const PAGE: u32 = 128;
 /// Each page may take the host a while, and the whole recall is on the path to the first word.
 const PAGES: usize = 8;
@@ -34,8 +28,7 @@ struct Newest {
 impl Memory for Newest {
     async fn recall(&self, turn: Turn, budget: u32) -> Result<Recollection> {
         let limits = self.limits(budget);
-        let is_full = turn.tail.len() >= TAIL_MESSAGES || bytes(&turn.tail) >= CUT_BYTES;
-        let mut past = Past { messages: turn.tail, begins: !is_full };
+        let mut past = Past { messages: turn.tail, begins: !turn.has_earlier };
         let mut window = window::choose(&past.messages, past.begins, limits);
         for _ in 0..PAGES {
             if past.begins || !window.has_room || !past.reach_back() {
@@ -65,8 +58,9 @@ struct Past {
 impl Past {
     /// Puts an older page before what is there. False where there is nothing more to be had.
     fn reach_back(&mut self) -> bool {
-        let Some(oldest) = self.messages.first().and_then(|message| message.id.clone()) else { return false };
-        match history::page(Some(&oldest), PAGE) {
+        // Nothing is known where the newest message was too large for the tail; then the page begins with that one.
+        let oldest = self.messages.first().and_then(|message| message.id.as_deref());
+        match history::page(oldest, PAGE) {
             Ok(page) if page.is_empty() => {
                 self.begins = true;
                 true
@@ -96,16 +90,14 @@ fn recollection(mut messages: Vec<Message>, window: &Window) -> Recollection {
     recollection
 }
 
-fn bytes(messages: &[Message]) -> usize {
-    messages.iter().map(|message| message.text().len()).sum()
-}
-
 masque_sdk::export!(Newest: memory);
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use masque_sdk::testing;
+
+    const TAIL_MESSAGES: usize = 64;
 
     /// `count` turns of two messages of 7 tokens each.
     fn talk(count: usize) -> Vec<Message> {
@@ -118,9 +110,15 @@ mod tests {
     }
 
     fn recalled(settings: &str, all: &[Message], budget: u32) -> Vec<String> {
+        recalled_with(settings, all, TAIL_MESSAGES, budget)
+    }
+
+    /// Where the tail holds the newest `tail` messages alone.
+    fn recalled_with(settings: &str, all: &[Message], tail: usize, budget: u32) -> Vec<String> {
         testing::set_settings(settings);
         let mut turn = testing::turn("Hello");
-        turn.tail = all[all.len().saturating_sub(TAIL_MESSAGES)..].to_vec();
+        turn.tail = all[all.len().saturating_sub(tail)..].to_vec();
+        turn.has_earlier = turn.tail.len() < all.len();
         let memory: Newest = testing::load().unwrap();
         let recollection = testing::run(memory.recall(turn, budget)).unwrap();
         recollection.messages.into_iter().filter_map(|message| message.id).collect()
@@ -157,6 +155,29 @@ mod tests {
         let mut all = talk(100);
         all.push(Message::user("and again"));
         assert_eq!(recalled("{}", &all, 1_000_000).len(), TAIL_MESSAGES - 2);
+    }
+
+    #[test]
+    fn a_message_too_long_for_the_tail_hides_nothing_that_was_before_it() {
+        testing::reset();
+        let all = talk(5);
+        testing::set_history(all.clone());
+        for tail in [0, 1, 2, 9] {
+            let ids = recalled_with("{}", &all, tail, 1_000);
+            assert_eq!((ids.len(), ids[0].as_str()), (10, "message-0"), "a tail of {tail}");
+        }
+    }
+
+    #[test]
+    fn a_reply_whose_question_did_not_fit_the_tail_is_no_turn() {
+        testing::reset();
+        let all = talk(2);
+        testing::deny_history();
+        assert_eq!(recalled_with("{}", &all, 1, 1_000), [""; 0]);
+        testing::reset();
+        testing::set_history(all.clone());
+        assert_eq!(recalled_with("{}", &all, 1, 13), [""; 0]);
+        assert_eq!(recalled_with("{}", &all, 1, 14), ["message-2", "message-3"]);
     }
 
     #[test]

@@ -59,6 +59,63 @@ async fn the_model_sees_the_persona_and_what_was_said_before() {
 }
 
 #[tokio::test]
+async fn a_message_as_long_as_one_may_be_makes_nobody_forget_what_was_said_before_it() {
+    let model = MockModel::start().await;
+    let host = with_budget(&model, 60_000).start().await;
+    let client = host.client();
+    model.next(Answer::says("Nice to meet you."));
+    model.next(Answer::says("Quite a story."));
+
+    let long = longest_message();
+    let first = client.say("I am Zephyrine.").await;
+    let conversation = first["conversation_id"].as_str().unwrap();
+    client.say_in(conversation, &long).await;
+    client.say_in(conversation, "What is my name?").await;
+
+    let messages = model.request(2).await.messages();
+    let past: Vec<_> = messages
+        .iter()
+        .map(|(role, text)| (role.as_str(), text.as_str()))
+        .skip_while(|&(role, _)| role == "system")
+        .take_while(|&(role, _)| role != "system")
+        .collect();
+    let wanted = [
+        ("user", "I am Zephyrine."),
+        ("assistant", "Nice to meet you."),
+        ("user", long.as_str()),
+        ("assistant", "Quite a story."),
+        ("user", "What is my name?"),
+    ];
+    assert_eq!(past, wanted);
+}
+
+#[tokio::test]
+async fn a_reply_is_not_recalled_without_what_it_replied_to() {
+    let model = MockModel::start().await;
+    let host = with_budget(&model, 500).start().await;
+    let client = host.client();
+    model.next(Answer::says("Quite a story."));
+
+    let first = client.say(&longest_message()).await;
+    client.say_in(first["conversation_id"].as_str().unwrap(), "Did you like it?").await;
+
+    let messages = model.request(1).await.messages();
+    assert!(!messages.iter().any(|(role, _)| role == "assistant"), "{messages:?}");
+}
+
+/// So long that no other message has room beside it in what a turn brings along.
+fn longest_message() -> String {
+    "once upon a time ".repeat(4_000)[..64 << 10].trim_end().to_owned()
+}
+
+fn with_budget(model: &MockModel, tokens: u32) -> Setup {
+    Setup::file(&format!(
+        "[companions.elara]\npersona = \"elara\"\nmodels = [\"mock\"]\nmemory_budget = {tokens}\n"
+    ))
+    .and(&model.plugin("mock", ""))
+}
+
+#[tokio::test]
 async fn no_conversation_knows_of_another() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).start().await;

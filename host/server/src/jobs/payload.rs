@@ -87,6 +87,7 @@ impl Payload {
                 user: contract::user(&job.owner),
                 message: message(&self.message, "user"),
                 tail: tail.iter().map(contract::message).collect(),
+                has_earlier: contract::has_earlier(tail, self.sequence),
                 now: self.at,
                 deadline_ms,
                 metadata: properties(&self.message),

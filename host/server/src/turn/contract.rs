@@ -78,6 +78,12 @@ pub(crate) fn newest(mut messages: Vec<MessageRecord>, limit: TailLimit) -> Vec<
     messages.split_off(messages.len() - kept)
 }
 
+/// Whether there may be messages before `tail`, which ends before the sequence `own`. Messages of failed turns are in no
+/// tail, so where a conversation began with one the answer is yes, and asking finds nothing.
+pub(crate) fn has_earlier(tail: &[MessageRecord], own: i64) -> bool {
+    tail.first().map_or(own, |oldest| oldest.sequence) > 1
+}
+
 /// The finish reasons that clients know; a model's own invention counts as an ordinary end.
 pub(crate) fn finish(reason: &str) -> &'static str {
     match reason {
@@ -150,5 +156,14 @@ mod tests {
         assert_eq!(contents(TailLimit { messages: 1, bytes: 100 }), ["d"]);
         assert_eq!(contents(TailLimit { messages: 9, bytes: 10 }), ["c", "d"]);
         assert_eq!(contents(TailLimit { messages: 9, bytes: 100 }).len(), 4);
+    }
+
+    #[test]
+    fn a_tail_that_does_not_reach_the_first_message_is_not_the_whole_past() {
+        let at = |sequence| MessageRecord { sequence, ..record("a") };
+        assert!(!has_earlier(&[], 1), "a conversation's first turn");
+        assert!(!has_earlier(&[at(1), at(2)], 3));
+        assert!(has_earlier(&[at(2)], 3), "the first message did not fit");
+        assert!(has_earlier(&[], 3), "no message fitted");
     }
 }

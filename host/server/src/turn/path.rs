@@ -210,6 +210,7 @@ pub(crate) fn turn(started: &Started, owner: &masque_store::Owner) -> Turn {
         user: contract::user(owner),
         message: contract::message(&started.message),
         tail: started.tail.iter().map(contract::message).collect(),
+        has_earlier: contract::has_earlier(&started.tail, started.message.sequence),
         now: now_ms(),
         deadline_ms: 0,
         metadata: metadata(&started.message),
