@@ -7,7 +7,7 @@ pub use crate::bindings::types::{
     Blob, Delta, Description, Exchange, Failure, Finish, Message, Opening, Part, Prompt, Property,
     Recollection, Remembered, Reply, Tool, ToolCall, ToolResult, Turn, Usage, User,
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
 /// What a plugin's functions return: the failure is the contract's own.
@@ -25,6 +25,7 @@ impl Message {
             id: None,
             role: role.into(),
             parts: vec![Part::Text(text.into())],
+            at: None,
             source: None,
             cache: false,
             metadata: Vec::new(),
@@ -116,6 +117,27 @@ impl Property {
     /// A named value as JSON; nothing where JSON cannot express it (a map whose keys are no strings, say).
     pub fn new(name: impl Into<String>, value: impl Serialize) -> Option<Self> {
         serde_json::to_string(&value).ok().map(|json| Self { name: name.into(), json })
+    }
+
+    /// The value of that name: an option of a prompt, a piece of metadata. Nothing where it is absent or no `T`; of
+    /// several the last counts.
+    ///
+    /// ```
+    /// use masque_sdk::{Prompt, Property};
+    /// let prompt = Prompt::new([]).option("max_tokens", 500);
+    /// assert_eq!(Property::find(&prompt.options, "max_tokens"), Some(500));
+    /// assert_eq!(Property::find::<String>(&prompt.options, "max_tokens"), None);
+    /// ```
+    pub fn find<T: DeserializeOwned>(properties: &[Self], name: &str) -> Option<T> {
+        let property = properties.iter().rfind(|property| property.name == name)?;
+        serde_json::from_str(&property.json).ok()
+    }
+}
+
+impl ToolCall {
+    /// A call of the tool `name`. `arguments` is JSON text, as the model wrote it.
+    pub fn new(id: impl Into<String>, name: impl Into<String>, arguments: impl Into<String>) -> Self {
+        Self { id: id.into(), name: name.into(), arguments: arguments.into(), metadata: Vec::new() }
     }
 }
 

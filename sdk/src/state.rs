@@ -34,7 +34,10 @@ pub fn shared() -> Store {
     Store { scope: Scope::Shared }
 }
 
-/// The values of one scope. Every method may fail with `denied` where the grant is missing.
+/// The values of one scope. Keys have 1 to 512 bytes, values at most 1 MiB.
+///
+/// Every method may fail with `denied` where the grant is missing, with `invalid` for a key or value that is too long,
+/// and with `unavailable` or `timeout` where the host's store is away.
 #[derive(Clone, Copy, Debug)]
 pub struct Store {
     scope: Scope,
@@ -147,7 +150,7 @@ impl Store {
     /// Adds to a decimal integer, absent counting as 0, and returns the sum. Concurrent additions are never lost.
     ///
     /// # Errors
-    /// `invalid` where the stored value is no integer.
+    /// `invalid` where the stored value is no integer, or the sum does not fit 64 bits.
     pub fn add(&self, key: &str, amount: i64) -> Result<i64> {
         host::add(self.scope, key, amount)
     }

@@ -13,9 +13,11 @@
 
 use crate::http::canned::{Canned, Sent};
 use crate::reply::ReplyWriter;
-use crate::{Delta, Failure, Finish, Message, Model, Opening, Prompt, Reply, Result, Turn, Usage, User};
+use crate::{
+    Delta, Exchange, Failure, Finish, Message, Model, Opening, Prompt, Reply, Result, Turn, Usage, User,
+};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -27,7 +29,7 @@ struct World {
     settings: Option<String>,
     state: BTreeMap<(u8, String), (Vec<u8>, u64)>,
     history: Vec<Message>,
-    history_denied: bool,
+    denied: BTreeSet<String>,
     replies: VecDeque<Result<Reply>>,
     log: Vec<LogLine>,
     responses: VecDeque<Canned>,
@@ -159,9 +161,9 @@ pub fn set_history(messages: impl IntoIterator<Item = Message>) {
     world(|world| world.history = numbered.collect());
 }
 
-/// Takes the grant `history` away.
-pub fn deny_history() {
-    world(|world| world.history_denied = true);
+/// Takes a grant away, by its name in the configuration: `state`, `state_shared`, `history` or `models`.
+pub fn deny(grant: &str) {
+    world(|world| world.denied.insert(grant.into()));
 }
 
 /// Queues a reply for [`models::ask`](crate::models::ask).
@@ -227,6 +229,25 @@ pub fn opening() -> Opening {
     }
 }
 
+/// An exchange that went well, for an [`Observer`](crate::Observer) or a [`Reflector`](crate::Reflector): the user said
+/// `text`, the companion said `reply`.
+///
+/// ```
+/// let mut exchange = masque_sdk::testing::exchange("Good morning", "Good mor");
+/// exchange.interrupted = true;
+/// assert_eq!(exchange.turn.message.text(), "Good morning");
+/// ```
+pub fn exchange(text: &str, reply: &str) -> Exchange {
+    Exchange {
+        turn: turn(text),
+        reply: Message::assistant(reply),
+        usage: Usage::new(0, 0),
+        interrupted: false,
+        attempt: 1,
+        metadata: Vec::new(),
+    }
+}
+
 fn user() -> User {
     let name = world(|world| world.user_name.clone());
     User { id: "user-1".into(), name, locale: None, timezone: None, metadata: Vec::new() }
@@ -248,7 +269,20 @@ pub(crate) mod host {
         world(|world| world.log.push(line));
     }
 
+    fn granted(grant: &str) -> Result<()> {
+        match world(|world| world.denied.contains(grant)) {
+            true => Err(Failure::denied(format!("needs the grant `{grant}`"))),
+            false => Ok(()),
+        }
+    }
+
+    fn may_use(scope: Scope) -> Result<()> {
+        granted("state")?;
+        if matches!(scope, Scope::Shared) { granted("state_shared") } else { Ok(()) }
+    }
+
     pub(crate) fn get(scope: Scope, key: &str) -> Result<Option<Entry>> {
+        may_use(scope)?;
         let stored = world(|world| world.state.get(&(scope as u8, key.into())).cloned());
         Ok(stored.map(|(value, version)| Entry { value, version }))
     }
@@ -276,6 +310,7 @@ pub(crate) mod host {
     }
 
     pub(crate) fn list(scope: Scope, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>> {
+        may_use(scope)?;
         let limit = usize::try_from(limit.min(1000)).unwrap_or(1000);
         Ok(world(|world| {
             let keys = world.state.keys().filter(|(of, _)| *of == scope as u8).map(|(_, key)| key.as_str());
@@ -285,10 +320,8 @@ pub(crate) mod host {
     }
 
     pub(crate) fn page(before: Option<&str>, limit: u32) -> Result<Vec<Message>> {
+        granted("history")?;
         world(|world| {
-            if world.history_denied {
-                return Err(Failure::denied("the grant `history` is missing"));
-            }
             let all = world.history.iter();
             let earlier: Vec<_> = all.take_while(|m| before.is_none() || m.id.as_deref() != before).collect();
             let skipped = earlier.len().saturating_sub(usize::try_from(limit.min(1000)).unwrap_or(1000));
@@ -297,6 +330,7 @@ pub(crate) mod host {
     }
 
     pub(crate) fn ask(_: &Prompt) -> Result<Reply> {
+        granted("models")?;
         let reply = world(|world| world.replies.pop_front());
         reply.unwrap_or_else(|| Err(Failure::unavailable("no reply was queued with testing::reply_with")))
     }

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Source, StreamConsumer, StreamResult};
 
-use crate::contract::{Delta, Part, Property, ToolCall};
+use crate::contract::{Delta, Part, Property};
 use crate::error::{CallError, Cause};
 use crate::guest::Guest;
 
@@ -179,10 +179,11 @@ fn size(delta: &Delta) -> usize {
         let bytes = |property: &Property| size_of::<Property>() + property.name.len() + property.json.len();
         properties.iter().map(bytes).sum::<usize>()
     };
-    let call = |call: &ToolCall| call.id.len() + call.name.len() + call.arguments.len();
     let held = match delta {
         Delta::Text(text) | Delta::Thinking(text) => text.len(),
-        Delta::ToolCall(tool) => call(tool),
+        Delta::ToolCall(call) => {
+            call.id.len() + call.name.len() + call.arguments.len() + properties(&call.metadata)
+        }
         Delta::Other(property) => property.name.len() + property.json.len(),
         Delta::Failed(failure) => failure.code.len() + failure.message.len() + properties(&failure.metadata),
         Delta::Usage(usage) => properties(&usage.metadata),

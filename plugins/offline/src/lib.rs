@@ -6,7 +6,7 @@ mod eliza;
 mod script;
 mod words;
 
-use masque_sdk::{Finish, Message, Model, Prompt, ReplyWriter, Result, Usage};
+use masque_sdk::{Finish, Message, Model, Prompt, Property, ReplyWriter, Result, Usage};
 
 /// Answers without a network. There is nothing to set.
 #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -41,9 +41,7 @@ fn tokens(words: usize) -> u64 {
 
 /// How many words `max_tokens` allows.
 fn limit(prompt: &Prompt) -> Option<usize> {
-    let option = prompt.options.iter().find(|option| option.name == "max_tokens")?;
-    let tokens: usize = serde_json::from_str(&option.json).ok()?;
-    Some(tokens.saturating_mul(3) / 4)
+    Property::find(&prompt.options, "max_tokens").map(|tokens: usize| tokens.saturating_mul(3) / 4)
 }
 
 masque_sdk::export!(Offline: model);

@@ -213,8 +213,7 @@ impl Answer {
 
     fn piece(&mut self, position: u64, piece: CallPiece) -> Result<()> {
         let index = piece.index.unwrap_or(position);
-        let empty = || ToolCall { id: String::new(), name: String::new(), arguments: String::new() };
-        let call = self.calls.entry(index).or_insert_with(empty);
+        let call = self.calls.entry(index).or_insert_with(|| ToolCall::new("", "", ""));
         if let Some(id) = piece.id.filter(|id| !id.is_empty()) {
             call.id = id;
         }

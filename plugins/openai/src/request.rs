@@ -188,9 +188,18 @@ mod tests {
 
     #[test]
     fn every_kind_of_message_has_its_form() {
-        let call = Part::ToolCall(ToolCall { id: "c1".into(), name: "tide".into(), arguments: "{}".into() });
-        let result = Part::ToolResult(ToolResult { id: "c1".into(), content: "low".into(), is_error: false });
-        let image = Part::Blob(Blob { media_type: "image/png".into(), uri: "https://e.org/a.png".into() });
+        let call = Part::ToolCall(ToolCall::new("c1", "tide", "{}"));
+        let result = Part::ToolResult(ToolResult {
+            id: "c1".into(),
+            content: "low".into(),
+            is_error: false,
+            metadata: Vec::new(),
+        });
+        let image = Part::Blob(Blob {
+            media_type: "image/png".into(),
+            uri: "https://e.org/a.png".into(),
+            metadata: Vec::new(),
+        });
         let silent = |role: &str| Message { parts: Vec::new(), ..Message::new(role, "") };
         let table = [
             (Message::assistant("Yes."), json!([{"role": "assistant", "content": "Yes."}])),

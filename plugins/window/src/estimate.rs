@@ -187,7 +187,11 @@ mod tests {
         told.parts.push(Part::Thinking("a long thought".into()));
         told.parts.push(Part::Other(Property { name: "x".into(), json: "{}".into() }));
         assert_eq!(message(&told), 7);
-        told.parts.push(Part::Blob(Blob { media_type: "image/png".into(), uri: "blob:1".into() }));
+        told.parts.push(Part::Blob(Blob {
+            media_type: "image/png".into(),
+            uri: "blob:1".into(),
+            metadata: Vec::new(),
+        }));
         assert_eq!(message(&told), 1_007);
     }
 }

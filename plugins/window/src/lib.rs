@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_short_conversation_is_recalled_whole_without_asking_for_more() {
         testing::reset();
-        testing::deny_history();
+        testing::deny("history");
         assert_eq!(recalled("{}", &talk(3), 1_000).len(), 6);
     }
 
@@ -144,14 +144,14 @@ mod tests {
     #[test]
     fn without_the_grant_the_tail_is_what_there_is() {
         testing::reset();
-        testing::deny_history();
+        testing::deny("history");
         assert_eq!(recalled("{}", &talk(200), 1_000_000).len(), TAIL_MESSAGES);
     }
 
     #[test]
     fn the_rest_of_a_cut_turn_is_left_out() {
         testing::reset();
-        testing::deny_history();
+        testing::deny("history");
         let mut all = talk(100);
         all.push(Message::user("and again"));
         assert_eq!(recalled("{}", &all, 1_000_000).len(), TAIL_MESSAGES - 2);
@@ -172,7 +172,7 @@ mod tests {
     fn a_reply_whose_question_did_not_fit_the_tail_is_no_turn() {
         testing::reset();
         let all = talk(2);
-        testing::deny_history();
+        testing::deny("history");
         assert_eq!(recalled_with("{}", &all, 1, 1_000), [""; 0]);
         testing::reset();
         testing::set_history(all.clone());

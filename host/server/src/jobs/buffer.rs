@@ -125,7 +125,7 @@ impl State for Buffer {
         let mut written = self.written.lock().await;
         let current = self.current(&written, scope, key).await?;
         let sum = integer(&current)?.checked_add(amount);
-        let sum = sum.ok_or_else(|| Failure::new("conflict", "the sum does not fit 64 bits"))?;
+        let sum = sum.ok_or_else(|| Failure::new("invalid", "the sum does not fit 64 bits"))?;
         let seen = StateEntry { value: sum.to_string().into_bytes(), version: version(&current) + 1 };
         // As an addition, not as the sum: what others add meanwhile is kept.
         let change = StateChange::Add { amount };
@@ -193,5 +193,5 @@ fn expect(wanted: Option<u64>, found: u64) -> Result<(), Failure> {
 fn integer(entry: &Option<StateEntry>) -> Result<i64, Failure> {
     let Some(entry) = entry else { return Ok(0) };
     let parsed = std::str::from_utf8(&entry.value).ok().and_then(|text| text.parse().ok());
-    parsed.ok_or_else(|| Failure::new("conflict", "the value is no decimal integer of 64 bits"))
+    parsed.ok_or_else(|| Failure::new("invalid", "the value is no decimal integer of 64 bits"))
 }

@@ -32,22 +32,35 @@ struct Said {
     id: MessageId,
     content: String,
     metadata: Value,
+    /// When it was said, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<u64>,
 }
 
 impl Payload {
     pub(super) fn new(started: &Started, reply: &NewMessage, usage: UsageRecord, interrupted: bool) -> Self {
-        let user = &started.message;
+        let (user, now) = (&started.message, now_ms());
         Self {
             companion: started.companion.clone(),
             attempt: started.attempt,
-            message: Said { id: user.id, content: user.content.clone(), metadata: user.metadata.clone() },
+            message: Said {
+                id: user.id,
+                content: user.content.clone(),
+                metadata: user.metadata.clone(),
+                at: u64::try_from(user.created_at).ok(),
+            },
             sequence: user.sequence,
-            reply: Said { id: reply.id, content: reply.content.clone(), metadata: reply.metadata.clone() },
+            reply: Said {
+                id: reply.id,
+                content: reply.content.clone(),
+                metadata: reply.metadata.clone(),
+                at: Some(now),
+            },
             input_tokens: usage.input_tokens,
             output_tokens: usage.output_tokens,
             cached_tokens: usage.cached_tokens,
             interrupted,
-            at: now_ms(),
+            at: now,
         }
     }
 
@@ -73,6 +86,7 @@ impl Payload {
             id: Some(said.id.to_string()),
             role: role.into(),
             parts: vec![Part::Text(said.content.clone())],
+            at: said.at,
             source: None,
             cache: false,
             metadata: properties(said),

@@ -250,7 +250,8 @@ async fn a_page_of_keys_is_full_though_some_of_them_are_gone() {
 #[test]
 fn what_a_job_remembers_can_be_read_again() {
     let payload: Value = json!({
-        "companion": "elara", "attempt": 1, "message": { "id": MessageId::new(), "content": "Hi.", "metadata": {} },
+        "companion": "elara", "attempt": 1,
+        "message": { "id": MessageId::new(), "content": "Hi.", "metadata": {}, "at": 4 },
         "sequence": 1, "reply": { "id": MessageId::new(), "content": "Hello.", "metadata": {} },
         "input_tokens": 1, "output_tokens": 2, "cached_tokens": 0, "interrupted": true, "at": 5,
         "of_a_later_version": true,

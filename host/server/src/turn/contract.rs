@@ -18,6 +18,7 @@ pub(crate) fn message(record: &MessageRecord) -> Message {
         id: Some(record.id.to_string()),
         role: record.role.clone(),
         parts: vec![Part::Text(record.content.clone())],
+        at: u64::try_from(record.created_at).ok(),
         source: None,
         cache: false,
         metadata,

@@ -11,8 +11,8 @@ use masque_runtime::{
     Asked, Call, CallError, Cause, History, Models, Plugin, Scope, State, StateEntry, Whose,
 };
 use masque_store::{
-    ConversationId, MessageId, MessageRecord, Owner, StateChange, StateKey, StateResult, StateScope,
-    StateSpace, StateWrite, Store, StoreError, TailLimit,
+    ConflictReason, ConversationId, MessageId, MessageRecord, Owner, StateChange, StateConflict, StateKey,
+    StateResult, StateScope, StateSpace, StateWrite, Store, StoreError, TailLimit,
 };
 
 use super::contract;
@@ -109,7 +109,7 @@ impl Values {
         let write = StateWrite { key: self.key(scope, key), change };
         match self.store.state_write(vec![write]).await.map_err(|error| store_failure(&error))? {
             Ok(results) => results.into_iter().next().ok_or_else(|| unexpected("no result for a write")),
-            Err(conflict) => Err(Failure::new("conflict", conflict.to_string())),
+            Err(conflict) => Err(refused(&conflict)),
         }
     }
 }
@@ -302,6 +302,7 @@ impl Collected {
             id: None,
             role: "assistant".into(),
             parts,
+            at: None,
             source: None,
             cache: false,
             metadata: Vec::new(),
@@ -324,12 +325,22 @@ pub(crate) fn store_failure(error: &StoreError) -> Failure {
     match error {
         StoreError::Unavailable(_) => Failure::new("unavailable", "the host's store is not available"),
         StoreError::Refused(reason) => Failure::new("invalid", reason.clone()),
-        StoreError::Conflict(conflict) => Failure::new("conflict", conflict.to_string()),
+        StoreError::Conflict(conflict) => refused(conflict),
         StoreError::Corrupt(_) => {
             tracing::error!(%error, "a plugin's state can't be read");
             Failure::new("internal", "the host could not read the value")
         }
     }
+}
+
+/// `conflict` only for what may go well the next time: a plugin that reads and tries again must come to an end.
+fn refused(conflict: &StateConflict) -> Failure {
+    let code = match conflict.reason {
+        ConflictReason::Version { .. } => "conflict",
+        ConflictReason::NotAnInteger | ConflictReason::Overflow => "invalid",
+        ConflictReason::NoConversation => "not-found",
+    };
+    Failure::new(code, conflict.to_string())
 }
 
 fn unexpected(what: &str) -> Failure {

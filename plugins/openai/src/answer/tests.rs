@@ -100,9 +100,7 @@ fn tool_calls_are_put_together_from_their_pieces() {
         frame(json!([{"index": 0, "id": "", "function": {"arguments": "\"pier\"}"}}])),
         ends("stop"),
     ];
-    let call = |id: &str, name: &str, arguments: &str| {
-        Delta::ToolCall(ToolCall { id: id.into(), name: name.into(), arguments: arguments.into() })
-    };
+    let call = |id: &str, name: &str, arguments: &str| Delta::ToolCall(ToolCall::new(id, name, arguments));
     let wanted = vec![call("c0", "tide", r#"{"at":"pier"}"#), call("call-1", "wind", "{}")];
     assert_eq!(all(&frames).unwrap(), (wanted, "tool_calls".into()));
 }
