@@ -63,6 +63,11 @@ pub use plugin::{Greeter, Memory, Model, Observer, Persona, Plugin, Reflector};
 pub use reply::ReplyWriter;
 pub use {schemars, serde, serde_json, tracing};
 
+/// The guide for authors: its examples are compiled and run like this crate's own.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/plugin-authors.md")]
+struct Guide;
+
 /// For the export macro only.
 #[doc(hidden)]
 pub mod __private {
