@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks on both")]
 
 mod build;
+mod fuzz;
 mod lint;
 mod needs;
 mod test;
@@ -20,7 +21,8 @@ cargo xtask COMMAND
   up [-- ARGS]                 build, then start `masque serve` with ARGS and show what to try
   build [--release]            build the plugins, then the host that embeds them
   test [--full] [FILTER…]      build, then run every test, or those whose name contains a FILTER;
-                               --full adds the long ones: a foreign model server, a hundred kills
+                               --full adds the long ones: a foreign model server, a hundred kills, fuzzing
+  fuzz [--seconds N] [TARGET…] fuzz what reads untrusted bytes, each target for a minute
   lint                         formatting and clippy, of the host and of the plugins
 
 The binary is target/debug/masque (target/release/masque with --release), the plugins are in target/plugins.";
@@ -43,6 +45,7 @@ fn run(command: Option<&str>, rest: &[String]) -> anyhow::Result<ExitCode> {
         Some("build") => build::run(&Workspace::find()?, &build::Options::parse(rest)?),
         Some("up") => up::run(&Workspace::find()?, rest),
         Some("test") => test::run(&Workspace::find()?, &test::Options::parse(rest)?),
+        Some("fuzz") => fuzz::run(&Workspace::find()?, &fuzz::Options::parse(rest)?),
         Some("lint") => lint::run(&Workspace::find()?, rest),
         // Started by `up`, between the host and the terminal.
         Some(up::GUIDE) => up::guide(),

@@ -24,6 +24,13 @@ pub(crate) const C_COMPILER: Need = Need {
     without: None, // SQLite, ring and mimalloc are C
 };
 
+pub(crate) const CPP_COMPILER: Need = Need {
+    name: "a C++ compiler",
+    probe: &["c++", "--version"],
+    package: "build-essential",
+    without: None, // libFuzzer is C++
+};
+
 pub(crate) const STRACE: Need = Need {
     name: "strace",
     probe: &["strace", "--version"],

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use crate::workspace::{Workspace, run as run_command};
-use crate::{build, needs};
+use crate::{build, fuzz, needs};
 
 #[derive(Default)]
 pub(crate) struct Options {
@@ -58,5 +58,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
         tests.env_remove("MASQUE_FULL");
     }
     run_command(&mut tests)?;
+    if options.full && options.filters.is_empty() {
+        fuzz::run(workspace, &fuzz::Options::default())?;
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -47,6 +47,11 @@ impl Workspace {
         self.target.join("guest")
     }
 
+    /// Instrumented, so apart from everything else.
+    pub(crate) fn fuzz_target(&self) -> PathBuf {
+        self.target.join("fuzz")
+    }
+
     pub(crate) fn binary(&self, release: bool) -> PathBuf {
         let folder = if release { "release" } else { "debug" };
         self.target.join(folder).join(format!("masque{}", std::env::consts::EXE_SUFFIX))

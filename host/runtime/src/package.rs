@@ -9,13 +9,13 @@ use crate::capability::Call;
 use crate::contract::{self, Description};
 use crate::engine::Sandbox;
 use crate::error::LoadError;
+use crate::file::{Form, LARGEST_COMPONENT};
 use crate::grants::Grants;
 use crate::guest::Guest;
 use crate::limits::Limits;
+use crate::name::is_name;
 use crate::plugin::Plugin;
 
-/// Larger than any component seen, Python's 40 MB included.
-pub const LARGEST_COMPONENT: usize = 64 << 20;
 const LARGEST_SCHEMA: usize = 64 << 10;
 
 /// What a component is for.
@@ -190,15 +190,15 @@ fn is_offered(import: &str) -> bool {
         || CONTRACT.iter().any(|interface| import == contract::interface(interface))
 }
 
-/// The first eight bytes tell a component from a core module (component model, binary format).
+/// Before anything is made of the file.
 fn check_preamble(bytes: &[u8]) -> Result<(), LoadError> {
     if bytes.len() > LARGEST_COMPONENT {
         return Err(LoadError::TooLarge { bytes: bytes.len(), limit: LARGEST_COMPONENT });
     }
-    match bytes {
-        [b'\0', b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
-        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(LoadError::CoreModule),
-        _ => Err(LoadError::NotWasm),
+    match Form::of(bytes) {
+        Form::Component => Ok(()),
+        Form::Module => Err(LoadError::CoreModule),
+        Form::Other => Err(LoadError::NotWasm),
     }
 }
 
@@ -271,12 +271,6 @@ fn check_description(description: &Description, kind: Kind) -> Result<(), LoadEr
         Ok(_) => wrong("settings-schema", "it is not a JSON object".into()),
         Err(error) => wrong("settings-schema", error.to_string()),
     }
-}
-
-/// `[a-z0-9-]{1,64}`, the form of every name in Masque.
-pub fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 fn clip(text: &str) -> String {

@@ -37,7 +37,7 @@ const RELEASED: &[(&str, &[(&str, &str)])] = &[(
         ("deps/http.wit", "905f68152b4ba133db28ad1283f5ab5e67af1c64b9d306b770a607f6076b03be"),
         ("deps/random.wit", "671234beada8dbdff53d10a6554bfbdc6ed9259d3093dfb8cc78c00b67fdf6e5"),
         ("deps/sockets.wit", "9ea0d8bbd63773ee67ee58f4dbb1a4ad5ec250ed79487ed847715c0b87ee95cf"),
-        ("host.wit", "7109de1a602b5c0a7a19d4a0155b251329faec34b710c8f076ae304e6a2fb484"),
+        ("host.wit", "ca5effdd895b4c850a16ea3b2e22ba956a4c3f0f25f90a30e29325da39da42cc"),
         ("plugin.wit", "8aa2110261c7b07430a32adb1554ed129b66bd78c3074f415f599d8e2e988fb2"),
         ("types.wit", "fc85d63c7c92a31904e38f3072a37d7e823692994dc83f2d2e46ce2d8c4b4d52"),
     ],

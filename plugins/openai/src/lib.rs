@@ -12,8 +12,9 @@ use answer::Answer;
 use failure::RetryAfter;
 use masque_sdk::http::{Error, Request, Response};
 use masque_sdk::{Failure, Finish, Model, Prompt, ReplyWriter, Result};
-use settings::OpenAi;
 use std::time::SystemTime;
+
+pub use settings::OpenAi;
 
 /// A whole answer that is longer than this is no reply.
 const WHOLE: usize = 4 * 1024 * 1024;

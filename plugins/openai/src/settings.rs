@@ -6,7 +6,7 @@ use std::time::Duration;
 /// A model behind an OpenAI-compatible chat-completions endpoint. The key is not set here: the host adds it.
 #[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct OpenAi {
+pub struct OpenAi {
     /// Where the API begins, mostly with `/v1` at its end. The plugin needs a grant for its origin.
     #[serde(default = "base_url")]
     pub(crate) base_url: String,

@@ -11,7 +11,7 @@ use wasmtime::Engine;
 
 use crate::engine::engine_config;
 use crate::error::LoadError;
-use crate::package::LARGEST_COMPONENT;
+use crate::file::LARGEST_COMPONENT;
 
 /// Seconds on a core. A 40 MB Python component takes about 60.
 const CPU_SECONDS: u64 = 300;

@@ -1,0 +1,47 @@
+//! What the configuration knows of `masque-runtime`, without the engine. What reads text or bytes is the runtime's own
+//! source; the rest are plain values, whose defaults do not matter here.
+#![allow(dead_code, missing_docs, unreachable_pub)]
+
+#[path = "../../../host/runtime/src/file.rs"]
+mod file;
+#[path = "../../../host/runtime/src/grants/mod.rs"]
+mod grants;
+#[path = "../../../host/runtime/src/name.rs"]
+mod name;
+
+use std::time::Duration;
+
+pub use file::{Form, LARGEST_COMPONENT};
+pub use grants::{Credential, GrantError, Grants, HttpGrant, IpNet, Origin, Secret};
+pub use name::is_name;
+
+pub mod contract {
+    pub struct Description {
+        pub settings_schema: String,
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub wall: Duration,
+    pub cpu: Duration,
+    pub memory_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { wall: Duration::from_secs(60), cpu: Duration::from_secs(2), memory_bytes: 64 << 20 }
+    }
+}
+
+pub struct SandboxConfig {
+    pub instances: u32,
+    pub memory_bytes: usize,
+    pub slot_wait: Duration,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        Self { instances: 1000, memory_bytes: 256 << 20, slot_wait: Duration::from_secs(2) }
+    }
+}
