@@ -52,6 +52,7 @@ pub(crate) struct Status {
     generation: u64,
     companions: Vec<String>,
     plugins: Vec<LoadedPlugin>,
+    sandbox: Places,
     turns: TurnCounts,
     /// `null` while the store can't be asked.
     jobs: Option<JobCounts>,
@@ -69,6 +70,15 @@ pub(crate) struct LoadedPlugin {
     version: String,
     /// Of the component, as `sha256:…`.
     digest: String,
+}
+
+/// Places for instances of plugins.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Places {
+    /// Taken by nobody at this moment.
+    free: usize,
+    /// All of them.
+    size: usize,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -141,6 +151,7 @@ pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
         generation: set.generation,
         companions: set.companions.keys().cloned().collect(),
         plugins: plugins(&set),
+        sandbox: Places { free: app.sandbox.free_instances(), size: app.sandbox.instances() },
         turns: TurnCounts { running: app.turns.running() },
         jobs,
     })
