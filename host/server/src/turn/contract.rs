@@ -85,13 +85,15 @@ pub(crate) fn has_earlier(tail: &[MessageRecord], own: i64) -> bool {
     tail.first().map_or(own, |oldest| oldest.sequence) > 1
 }
 
-/// The finish reasons that clients know; a model's own invention counts as an ordinary end.
-pub(crate) fn finish(reason: &str) -> &'static str {
+/// The finish reasons that clients know; a model's own invention counts as an ordinary end. `None` for what can't be a
+/// reason.
+pub(crate) fn finish(reason: &str) -> Option<&'static str> {
     match reason {
-        "length" => "length",
-        "filtered" => "filtered",
-        "tool_calls" => "tool_calls",
-        _ => "stop",
+        "length" => Some("length"),
+        "filtered" => Some("filtered"),
+        "tool_calls" => Some("tool_calls"),
+        _ if (1..=64).contains(&reason.len()) => Some("stop"),
+        _ => None,
     }
 }
 
@@ -135,6 +137,14 @@ mod tests {
         assert!(message(&cut).metadata.is_empty());
         cut.status = "interrupted".into();
         assert_eq!(message(&cut).metadata.len(), 1);
+    }
+
+    #[test]
+    fn a_reason_of_the_models_own_ends_a_reply_and_none_does_not() {
+        assert_eq!(finish("length"), Some("length"));
+        assert_eq!(finish("end_of_scene"), Some("stop"));
+        assert_eq!(finish(""), None);
+        assert_eq!(finish(&"x".repeat(65)), None);
     }
 
     #[test]

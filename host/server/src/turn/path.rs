@@ -128,7 +128,11 @@ impl Path {
                     Delta::ToolCall(_) => {
                         draft.first_content = draft.first_content.or_else(|| Some(Instant::now()))
                     }
-                    Delta::Finish(finish) => end = Some(Ok(contract::finish(&finish.reason))),
+                    Delta::Finish(finish) => {
+                        end = Some(contract::finish(&finish.reason).ok_or_else(|| {
+                            Cause::Contract("the end of the reply has no reason, or an overlong one".into())
+                        }));
+                    }
                     Delta::Failed(failure) => end = Some(Err(Cause::Failed(Box::new(failure)))),
                     Delta::Thinking(_) | Delta::Other(_) => {}
                 }
