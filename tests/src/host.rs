@@ -83,11 +83,24 @@ impl Host {
         within(&what, self.log.wait_for(|text| text.contains(words).then_some(()))).await;
     }
 
+    /// Waits for one line that has all of these words in it.
+    pub async fn logged_in_one_line(&self, words: &[&str]) {
+        let what = format!("the host to log {words:?} in one line");
+        let found =
+            |text: &str| text.lines().any(|line| words.iter().all(|word| line.contains(word))).then_some(());
+        within(&what, self.log.wait_for(found)).await;
+    }
+
     /// Resident memory in bytes.
     pub fn memory(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+
+    /// Open descriptors.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
     }
 
     /// SIGTERM.

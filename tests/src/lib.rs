@@ -11,7 +11,10 @@
     reason = "this crate is only ever part of a test"
 )]
 
+mod baseline;
+mod bystander;
 mod client;
+mod component;
 mod events;
 mod host;
 mod log;
@@ -19,13 +22,18 @@ mod machine;
 mod model;
 mod raw;
 mod setup;
+mod upstream;
 mod wait;
 
+pub use baseline::Baseline;
+pub use bystander::Bystander;
 pub use client::{Client, Reply, Request};
+pub use component::{core_module, cuts, fixture, of_another_version, shipped, slow_to_compile};
 pub use events::{Event, Events, Transcript};
 pub use host::Host;
 pub use machine::{full, skipped};
 pub use model::{Answer, Gate, MockModel, Seen, Step};
 pub use raw::RawConnection;
 pub use setup::{Outcome, Setup};
+pub use upstream::Upstream;
 pub use wait::{PATIENCE, eventually, within};

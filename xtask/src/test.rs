@@ -52,6 +52,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
     let mut tests = workspace.cargo(["test", "--workspace", "--no-fail-fast", "--"]);
     tests.args(&options.filters).args(&options.harness);
     tests.env("MASQUE_BIN", workspace.binary(false)).env("MASQUE_PLUGINS", workspace.plugins());
+    tests.env("MASQUE_FIXTURES", workspace.fixtures());
     if options.full {
         tests.env("MASQUE_FULL", "1");
     } else {

@@ -8,6 +8,7 @@
     reason = "a test panics when it fails"
 )]
 
+mod attacks;
 mod conversations;
 mod crash;
 mod credentials;

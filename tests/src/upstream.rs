@@ -1,0 +1,94 @@
+//! A server that a plugin may want to reach: it answers every request alike and notes who came.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Gone when it is dropped. Every connection serves one request.
+pub struct Upstream {
+    address: SocketAddr,
+    /// What came over each connection: the request's head, or nothing.
+    heads: watch::Sender<Vec<String>>,
+    task: JoinHandle<()>,
+}
+
+impl Upstream {
+    pub async fn answering(text: &str) -> Self {
+        Self::start(
+            Ipv4Addr::LOCALHOST.into(),
+            Some(format!("200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len())),
+        )
+        .await
+    }
+
+    /// On another address of this machine.
+    pub async fn on(address: IpAddr) -> Self {
+        Self::start(address, Some("200 OK\r\ncontent-length: 4\r\n\r\nopen".to_owned())).await
+    }
+
+    pub async fn redirecting_to(url: &str) -> Self {
+        let answer = format!("302 Found\r\nlocation: {url}\r\ncontent-length: 0\r\n\r\n");
+        Self::start(Ipv4Addr::LOCALHOST.into(), Some(answer)).await
+    }
+
+    /// Accepts and reads, and never answers.
+    pub async fn silent() -> Self {
+        Self::start(Ipv4Addr::LOCALHOST.into(), None).await
+    }
+
+    async fn start(address: IpAddr, answer: Option<String>) -> Self {
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let heads = watch::Sender::default();
+        let noted = heads.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                tokio::spawn(serve(connection, answer.clone(), noted.clone()));
+            }
+        });
+        Self { address, heads, task }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The heads of all requests so far, and an empty one for a connection without a request.
+    pub fn seen(&self) -> Vec<String> {
+        self.heads.borrow().clone()
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(mut connection: TcpStream, answer: Option<String>, heads: watch::Sender<Vec<String>>) {
+    let mut head = Vec::new();
+    let mut buffer = [0; 4096];
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        match connection.read(&mut buffer).await {
+            Ok(count) if count > 0 => head.extend_from_slice(&buffer[..count]),
+            _ => break,
+        }
+    }
+    heads.send_modify(|heads| heads.push(String::from_utf8_lossy(&head).into_owned()));
+    match answer {
+        Some(answer) => {
+            let answer = format!("HTTP/1.1 {}", answer.replacen("\r\n", "\r\nconnection: close\r\n", 1));
+            // The host may have left, which is its right.
+            let _ = connection.write_all(answer.as_bytes()).await;
+        }
+        // Until the host leaves.
+        None => while connection.read(&mut buffer).await.is_ok_and(|count| count > 0) {},
+    }
+}

@@ -1,0 +1,27 @@
+//! A component that was made to take long to compile.
+
+use masque_tests::{Baseline, Bystander, Setup, full, slow_to_compile};
+
+/// Beside a host that serves: compiling takes place in a child that steps back for everyone else.
+#[tokio::test]
+async fn a_component_that_takes_long_to_compile_keeps_no_one_waiting() {
+    let host = Setup::defaults().start().await;
+    host.client().say("Hello.").await;
+    let baseline = Baseline::of(&host).await;
+    let blocks = if full() { 200_000 } else { 10_000 };
+    let bomb = slow_to_compile(blocks);
+    let setup = Setup::file("[plugins.bomb]\nsource = \"bomb.wasm\"\n").beside("bomb.wasm", &bomb);
+
+    let bystander = Bystander::of(host.client(), super::BYSTANDER);
+    let begun = std::time::Instant::now();
+    let outcome = setup.check().await;
+    eprintln!("{} bytes were compiled, or given up, in {:?}", bomb.len(), begun.elapsed());
+    bystander.leave("a component that takes long to compile").await;
+
+    // Compiled within the limits it is found to be no plugin; past them it does not compile.
+    assert!(!outcome.status.success());
+    let lines: Vec<_> = outcome.text.lines().filter(|line| line.contains("`bomb`")).collect();
+    let [line] = lines[..] else { panic!("{}", outcome.text) };
+    assert!(line.contains("does not export") || line.contains("does not compile"), "{line}");
+    baseline.returns(&host).await;
+}
