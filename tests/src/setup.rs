@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::host::Host;
 use crate::model::MockModel;
-use crate::wait::within;
+use crate::wait::PATIENCE;
 
 /// A host to be: a folder of its own, and everything that it will find there.
 pub struct Setup {
@@ -149,7 +149,11 @@ impl Setup {
     }
 
     async fn to_end(&self, mut command: Command) -> Outcome {
-        let output = within("the command to end by itself", command.output()).await.unwrap();
+        // It may compile components, one after the other, as a child that steps back for everyone else.
+        let output = match tokio::time::timeout(5 * PATIENCE, command.output()).await {
+            Ok(output) => output.unwrap(),
+            Err(_) => panic!("the command did not end by itself"),
+        };
         let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.push_str(&String::from_utf8_lossy(&output.stderr));
         Outcome { status: output.status, text }

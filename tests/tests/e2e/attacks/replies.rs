@@ -58,6 +58,19 @@ async fn no_attack_in_a_reply_costs_more_than_the_reply() {
 
     withstands(&host, "attacks in a reply", &attacks).await;
 
+    // Who reads along has had the first word before, and is told how it ended.
+    for (name, kind) in [
+        ("spins-in-a-stream", "plugin-failed"),
+        ("drops-its-stream", "model-truncated"),
+        ("ends-for-no-reason", "plugin-failed"),
+        ("stops-in-the-middle", "turn-timeout"),
+    ] {
+        let body = json!({ "message": "Hello.", "companion": name, "stream": true });
+        let transcript = host.client().chat(&body).events().await.transcript().await;
+        transcript.failed(kind);
+        assert_eq!(transcript.text, "well", "{name}");
+    }
+
     let body = json!({ "message": "Hello.", "companion": "streams-for-ever" });
     let reply = host.client().chat(&body).send().await.expect(200);
     assert_eq!(reply["finish"], "length");
