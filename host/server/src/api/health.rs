@@ -78,7 +78,7 @@ pub(crate) struct Places {
     /// Taken by nobody at this moment.
     free: usize,
     /// All of them.
-    size: usize,
+    size: u32,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
