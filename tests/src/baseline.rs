@@ -17,16 +17,15 @@ pub struct Baseline {
 }
 
 impl Baseline {
-    /// As soon as no turn runs.
+    /// As soon as no turn runs and no place is taken.
     pub async fn of(host: &Host) -> Self {
         let client = host.client();
         eventually("the host to be idle", || async {
+            let now = Self::now(host).await;
             let status = client.get("/status").send().await.expect(200);
-            (status["turns"]["running"] == 0 && status["sandbox"]["free"] == status["sandbox"]["size"])
-                .then_some(())
+            (status["turns"]["running"] == 0 && status["sandbox"]["size"] == now.free_places).then_some(now)
         })
-        .await;
-        Self::now(host).await
+        .await
     }
 
     async fn now(host: &Host) -> Self {

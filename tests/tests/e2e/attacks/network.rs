@@ -58,11 +58,10 @@ async fn no_way_but_the_granted_one_leads_out() {
         .and(&traveller("speller", &format!("grants.http = [{}]", origins.join(", "))))
         .start()
         .await;
-    let bystander = Bystander::of(host.client(), super::BYSTANDER);
-
     arrives(&host, "walker", &format!("GET {}/open/door", granted.origin())).await;
     assert_eq!(granted.seen().len(), 1);
     let baseline = Baseline::of(&host).await;
+    let bystander = Bystander::of(host.client(), super::BYSTANDER);
 
     for url in [
         // Another place, method or path.
