@@ -5,7 +5,8 @@ use masque_tests::{Baseline, Bystander, Setup, full, slow_to_compile};
 /// Beside a host that serves: compiling takes place in a child that steps back for everyone else.
 #[tokio::test]
 async fn a_component_that_takes_long_to_compile_keeps_no_one_waiting() {
-    let host = Setup::defaults().start().await;
+    // What the many turns meanwhile leave behind for late readers goes soon.
+    let host = Setup::file("[turn]\nlog_ttl = \"1s\"\n").start().await;
     host.client().say("Hello.").await;
     let baseline = Baseline::of(&host).await;
     // The larger one wants more memory than the child may have: 4 GB went into half of it.

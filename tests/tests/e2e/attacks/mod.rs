@@ -41,7 +41,7 @@ impl Attack {
     /// The tables of a file in which each of them plays a companion: as its persona, or as its model.
     fn tables(attacks: &[Self]) -> Setup {
         let mut setup = Setup::file(
-            "[companions.elara]\npersona = \"elara\"\nmodels = [\"offline\"]\n\n[turn]\nreply_bytes = \"64KiB\"\n",
+            "[companions.elara]\npersona = \"elara\"\nmodels = [\"offline\"]\n\n[turn]\nreply_bytes = \"64KiB\"\nlog_ttl = \"1s\"\n",
         );
         for Self { name, fixture: component, entry, function, .. } in attacks {
             let (persona, model) =

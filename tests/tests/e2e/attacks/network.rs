@@ -3,7 +3,8 @@
 use masque_tests::{Baseline, Bystander, Host, Setup, Upstream, fixture};
 use serde_json::json;
 
-const COMPANIONS: &str = "[companions.elara]\npersona = \"elara\"\nmodels = [\"offline\"]\n";
+const COMPANIONS: &str =
+    "[turn]\nlog_ttl = \"1s\"\n\n[companions.elara]\npersona = \"elara\"\nmodels = [\"offline\"]\n";
 
 /// The plugin `name`, and a companion of that name which it plays.
 pub(super) fn traveller(name: &str, entry: &str) -> String {
