@@ -6,13 +6,13 @@
     reason = "speaking to a terminal is this room's purpose"
 )]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::active;
-use crate::config::{self, Config, Environment, Flags, Loaded, Problems};
+use crate::config::{Config, Environment, Flags, Loaded, Origin, Problems};
 use crate::serve;
 
 /// A host for AI companions whose persona, memory and model are sandboxed components.
@@ -55,8 +55,8 @@ struct Options {
 pub(crate) fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(options) => match load(options) {
-            Ok(config) => on_runtime(async {
-                match serve::run(config).await {
+            Ok((config, origin)) => on_runtime(async {
+                match serve::run(config, origin).await {
                     Ok(()) => ExitCode::SUCCESS,
                     Err(error) => failure(&format!("{error:#}")),
                 }
@@ -64,7 +64,7 @@ pub(crate) fn run() -> ExitCode {
             Err(problems) => failure(&problems.to_string()),
         },
         Command::Check(options) => match load(options) {
-            Ok(config) => on_runtime(async {
+            Ok((config, _)) => on_runtime(async {
                 match verify(config).await {
                     Ok(config) => {
                         println!("{}", summary(&config));
@@ -91,14 +91,15 @@ fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-/// The configuration; warnings are told at once.
-fn load(options: Options) -> Result<Config, Problems> {
+/// The configuration, and where to read it again; warnings are told at once.
+fn load(options: Options) -> Result<(Config, Origin), Problems> {
     let flags = Flags { config: options.config, listen: options.listen, data: options.data };
-    let Loaded { config, warnings } = config::load(&flags, &Environment::of_process(), Path::new(""))?;
+    let origin = Origin { flags, environment: Environment::of_process(), folder: PathBuf::new() };
+    let Loaded { config, warnings } = origin.load()?;
     if !warnings.is_empty() {
         eprintln!("{warnings}");
     }
-    Ok(config)
+    Ok((config, origin))
 }
 
 /// What shows only once every plugin has been compiled and has said what it is.
@@ -137,6 +138,7 @@ fn summary(config: &Config) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -1,33 +1,48 @@
 //! The active set: which companions there are, and which plugins, in which versions, with which grants, play them.
 //!
-//! A set is one numbered generation, made whole or not at all and swapped as one behind [`Active`]; a turn keeps the
-//! one it was admitted with. [`load`] makes a set out of the configuration and reports every mistake that shows only
-//! once the components themselves have been asked, [`verify`] does the same for `masque check`.
+//! A set is one numbered generation, made whole or not at all (`load`) and swapped as one behind [`Active`]; a turn keeps
+//! the one it was admitted with. [`follow()`] notices that what a set was made of has changed, and `reload` makes the next one
+//! of it. [`verify`] says for `masque check` what the first one would be refused for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use masque_runtime::{Compiler, Kind, Plugin, Sandbox, SandboxConfig};
+use masque_runtime::{Compiler, Plugin, Sandbox, SandboxConfig};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::config::{self, Config, Problem};
 
+mod changes;
+mod folders;
+mod follow;
+mod load;
+mod loaded;
 mod packages;
+mod redact;
+mod reload;
 mod schema;
 
-use packages::Packages;
+pub(crate) use follow::follow;
+pub(crate) use load::load;
+pub(crate) use loaded::Loaded;
+pub(crate) use redact::Redactor;
+pub(crate) use reload::{Outcome, Reload, Reloader};
 
 /// One generation.
 #[derive(Debug)]
 pub(crate) struct ActiveSet {
     /// Rises with every swap.
     pub(crate) generation: u64,
+    /// The digest of the configuration that it was made of.
+    pub(crate) configuration: String,
     pub(crate) companions: BTreeMap<String, Arc<Companion>>,
     /// Those of the companions.
     pub(crate) names: Arc<BTreeSet<String>>,
     /// All plugins by their name, those that no companion uses included.
-    pub(crate) plugins: BTreeMap<String, Arc<Plugin>>,
+    pub(crate) plugins: BTreeMap<String, Arc<Loaded>>,
+    /// Knows the secrets of all of them.
+    pub(crate) redactor: Arc<Redactor>,
 }
 
 /// Someone to talk to.
@@ -46,58 +61,71 @@ pub(crate) struct Companion {
     pub(crate) options: Map<String, Value>,
 }
 
-/// The generation that new turns get.
+/// The generation that new turns get, and how the last attempt at another one went: one never without the other.
 #[derive(Debug)]
-pub(crate) struct Active(watch::Sender<Arc<ActiveSet>>);
+pub(crate) struct Active(watch::Sender<Now>);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Now {
+    pub(crate) set: Arc<ActiveSet>,
+    /// `None` while nothing that the set is made of has changed.
+    pub(crate) reload: Option<Reload>,
+}
+
+/// Another generation came in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outdated;
 
 impl Active {
     pub(crate) fn new(set: ActiveSet) -> Self {
-        Self(watch::Sender::new(Arc::new(set)))
+        Self(watch::Sender::new(Now { set: Arc::new(set), reload: None }))
     }
 
     /// What a turn pins when it is admitted.
     pub(crate) fn current(&self) -> Arc<ActiveSet> {
-        Arc::clone(&self.0.borrow())
+        Arc::clone(&self.0.borrow().set)
     }
-}
 
-/// The first generation, from the configuration.
-///
-/// # Errors
-/// Every mistake at once.
-pub(crate) async fn load(config: &Config, sandbox: &Arc<Sandbox>) -> Result<ActiveSet, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let mut packages = Packages::new(sandbox);
-    let mut plugins = BTreeMap::new();
-    for (name, plugin) in &config.plugins {
-        match packages.load(&plugin.source).await {
-            Ok(package) => {
-                problems.extend(schema::check(config, name, plugin, package.description()));
-                let settings = plugin.settings_json();
-                let (grants, limits) = (config.grants(plugin), plugin.limits.to_runtime());
-                let loaded = Plugin::new(package, name.to_string(), settings, grants, limits);
-                plugins.insert(name.to_string(), Arc::new(loaded));
+    pub(crate) fn now(&self) -> Now {
+        self.0.borrow().clone()
+    }
+
+    /// Makes `next` the generation after `base`, which must still be the current one. Who holds `base` keeps it.
+    ///
+    /// `problems` are what its maker should know all the same.
+    pub(crate) fn publish(
+        &self,
+        base: &ActiveSet,
+        mut next: ActiveSet,
+        problems: Vec<String>,
+    ) -> Result<Arc<ActiveSet>, Outdated> {
+        next.generation = base.generation + 1;
+        let next = Arc::new(next);
+        let reload = Reload::new(Outcome::Applied, next.generation, problems);
+        let published = self.0.send_if_modified(|now| {
+            let fits = now.set.generation == base.generation;
+            if fits {
+                *now = Now { set: Arc::clone(&next), reload: Some(reload) };
             }
-            Err(refusal) => problems.push(Problem::error(
-                config.locations.plugin(name, "source"),
-                format!("plugin `{name}` ({}) can't be loaded: {}", plugin.source, refusal.what),
-                refusal.remedy,
-            )),
+            fits
+        });
+        if !published {
+            return Err(Outdated);
         }
+        for (name, plugin) in &base.plugins {
+            if next.plugins.get(name).is_none_or(|kept| !Arc::ptr_eq(kept, plugin)) {
+                plugin.retire();
+            }
+        }
+        Ok(next)
     }
-    let companions: BTreeMap<_, _> = config
-        .companions
-        .iter()
-        .filter_map(|(name, wanted)| {
-            let companion = companion(config, name, wanted, &plugins, &mut problems)?;
-            Some((name.to_string(), Arc::new(companion)))
-        })
-        .collect();
-    if !problems.is_empty() {
-        return Err(problems);
+
+    /// Notes an attempt that came to no generation, and returns the one before it.
+    pub(crate) fn note(&self, reload: Reload) -> Option<Reload> {
+        let mut before = None;
+        self.0.send_modify(|now| before = now.reload.replace(reload));
+        before
     }
-    let names = Arc::new(companions.keys().cloned().collect());
-    Ok(ActiveSet { generation: 1, companions, names, plugins })
 }
 
 /// Compiles in a child of this binary, as [`crate::cli`] offers it.
@@ -123,58 +151,6 @@ pub(crate) async fn verify(config: &Config) -> Vec<Problem> {
             "Set [sandbox] to what this machine can give.",
         )],
     }
-}
-
-/// `None` where a plugin is missing (that is reported already) or has another kind than its use asks for.
-fn companion(
-    config: &Config,
-    name: &config::Name,
-    wanted: &config::Companion,
-    plugins: &BTreeMap<String, Arc<Plugin>>,
-    problems: &mut Vec<Problem>,
-) -> Option<Companion> {
-    let mut find = |key: &str, plugin: &config::Name, kind: Kind| {
-        let found = plugins.get(plugin.as_str())?;
-        if found.package().kind() == kind {
-            return Some(Arc::clone(found));
-        }
-        problems.push(Problem::error(
-            config.locations.companion(name, key),
-            format!(
-                "plugin `{plugin}` is a {}, and companion `{name}` needs a {kind} here",
-                found.package().kind()
-            ),
-            format!("Name a plugin that is a {kind}{}.", of_kind(plugins, kind)),
-        ));
-        None
-    };
-    let persona = find("persona", &wanted.persona, Kind::Persona);
-    let memory = find("memory", &wanted.memory, Kind::Memory);
-    let models: Vec<_> = wanted
-        .models
-        .iter()
-        .enumerate()
-        .map(|(index, model)| find(&format!("models/{index}"), model, Kind::Model))
-        .collect();
-    Some(Companion {
-        name: name.to_string(),
-        persona: persona?,
-        memory: memory?,
-        models: models.into_iter().collect::<Option<_>>()?,
-        fallback: wanted.fallback,
-        memory_budget: wanted.memory_budget,
-        options: wanted.options.clone(),
-    })
-}
-
-/// `, such as `a` or `b``: the plugins that would fit.
-fn of_kind(plugins: &BTreeMap<String, Arc<Plugin>>, kind: Kind) -> String {
-    let fitting: Vec<_> = plugins
-        .values()
-        .filter(|plugin| plugin.package().kind() == kind)
-        .map(|plugin| format!("`{}`", plugin.name()))
-        .collect();
-    if fitting.is_empty() { String::new() } else { format!(", such as {}", fitting.join(" or ")) }
 }
 
 #[cfg(test)]

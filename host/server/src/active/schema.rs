@@ -37,7 +37,12 @@ pub(crate) fn check(
         .into_iter()
         .map(|mistake| {
             let place = config.locations.setting(name, &mistake.pointer);
-            Problem::error(place, format!("settings of plugin `{name}`: {}", mistake.what), mistake.remedy)
+            let what = format!("settings of plugin `{name}`: {}", mistake.what);
+            let remedy = match config.locations.knows_plugin(name) {
+                true => mistake.remedy,
+                false => format!("{} Its settings belong in [plugins.{name}.settings].", mistake.remedy),
+            };
+            Problem::error(place, what, remedy)
         })
         .collect()
 }

@@ -90,14 +90,28 @@ async fn plugins_from_the_same_bytes_are_compiled_once() {
 
 #[tokio::test]
 async fn whoever_holds_a_generation_keeps_it_when_the_next_one_comes() {
-    let set = |generation| ActiveSet {
-        generation,
+    let active = Active::new(nothing());
+    let pinned = active.current();
+    active.publish(&pinned, nothing(), Vec::new()).unwrap();
+    assert_eq!((pinned.generation, active.current().generation), (1, 2));
+}
+
+#[tokio::test]
+async fn a_set_made_from_another_than_the_current_one_is_not_published() {
+    let active = Active::new(nothing());
+    let base = active.current();
+    active.publish(&base, nothing(), Vec::new()).unwrap();
+    assert_eq!(active.publish(&base, nothing(), Vec::new()).err(), Some(Outdated));
+    assert_eq!(active.current().generation, 2);
+}
+
+fn nothing() -> ActiveSet {
+    ActiveSet {
+        generation: 1,
+        configuration: String::new(),
         companions: BTreeMap::new(),
         names: Arc::default(),
         plugins: BTreeMap::new(),
-    };
-    let active = Active::new(set(1));
-    let pinned = active.current();
-    active.0.send_replace(Arc::new(set(2)));
-    assert_eq!((pinned.generation, active.current().generation), (1, 2));
+        redactor: Arc::default(),
+    }
 }

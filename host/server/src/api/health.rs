@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::phase::Phase;
-use crate::active::ActiveSet;
+use crate::active::{self, ActiveSet, Now};
 use crate::problem::{Kind, Problem};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -56,6 +56,44 @@ pub(crate) struct Status {
     turns: TurnCounts,
     /// `null` while the store can't be asked.
     jobs: Option<JobCounts>,
+    /// How the last change of the configuration or of a plugin's file went; `null` while there has been none.
+    reload: Option<Reload>,
+}
+
+/// A change of what the active set is made of: the configuration file, a file that it names, or the plugins folder.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Reload {
+    /// When it was last tried, as RFC 3339.
+    #[schema(example = "2026-01-31T12:00:00.000Z")]
+    at: String,
+    outcome: Outcome,
+    /// The generation that is in effect since.
+    generation: u64,
+    /// A line each, as `masque check` prints them: why it was refused, or warnings where it was applied.
+    problems: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// What the files say is in effect.
+    Applied,
+    /// It is not: `generation` is still what was loaded before.
+    Refused,
+}
+
+impl From<active::Reload> for Reload {
+    fn from(reload: active::Reload) -> Self {
+        Self {
+            at: humantime::format_rfc3339_millis(reload.at).to_string(),
+            outcome: match reload.outcome {
+                active::Outcome::Applied => Outcome::Applied,
+                active::Outcome::Refused => Outcome::Refused,
+            },
+            generation: reload.generation,
+            problems: reload.problems,
+        }
+    }
 }
 
 /// One loaded plugin.
@@ -135,7 +173,7 @@ pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Alive>, Proble
 /// What is loaded, by digest, and what is under way.
 #[utoipa::path(get, path = "/status", tag = "host", responses((status = 200, description = "What there is.", body = Status)))]
 pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
-    let set = app.active.current();
+    let Now { set, reload } = app.active.now();
     let jobs = match app.store.counts().await {
         Ok(counts) => {
             Some(JobCounts { queued: counts.queued, running: counts.running, parked: counts.parked })
@@ -147,13 +185,14 @@ pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
     };
     Json(Status {
         version: VERSION,
-        configuration: app.config.digest(),
+        configuration: set.configuration.clone(),
         generation: set.generation,
         companions: set.companions.keys().cloned().collect(),
         plugins: plugins(&set),
         sandbox: Places { free: app.sandbox.free_instances(), size: app.sandbox.instances() },
         turns: TurnCounts { running: app.turns.running() },
         jobs,
+        reload: reload.map(Reload::from),
     })
 }
 

@@ -58,9 +58,11 @@ impl Api {
         let store = SqliteStore::open(Path::new(folder.path())).await.unwrap();
         let active = Active::new(ActiveSet {
             generation: 1,
+            configuration: config.digest(),
             companions: BTreeMap::new(),
             names: Arc::default(),
             plugins: BTreeMap::new(),
+            redactor: Arc::default(),
         });
         let active = Arc::new(active);
         let life = Life::new();

@@ -72,8 +72,12 @@ fn one(
     let value = section.read("value", VALUE, |given| {
         expand(given.get_ref().as_str().ok_or(Wrong::Type)?, environment).and_then(carried)
     });
+    let report = section.report;
     let from_file = section.read("value_file", VALUE_FILE, |given| {
-        from_file(given.get_ref().as_str().ok_or(Wrong::Type)?, folder).and_then(carried)
+        let name = given.get_ref().as_str().ok_or(Wrong::Type)?;
+        let path = folder.join(name);
+        report.read_file(&path);
+        from_file(name, &path).and_then(carried)
     });
     match (section.has("value"), section.has("value_file")) {
         (false, false) => section.require("value", VALUE),
@@ -119,9 +123,9 @@ fn expand(text: &str, environment: &Environment) -> Result<String, Wrong> {
     Ok(expanded)
 }
 
-fn from_file(name: &str, folder: &Path) -> Result<String, Wrong> {
+fn from_file(name: &str, path: &Path) -> Result<String, Wrong> {
     let wrong = |what: String, remedy: &str| Err(Wrong::Other(what, remedy.to_owned()));
-    match read_bounded(&folder.join(name), MAX_VALUE_BYTES).map(String::from_utf8) {
+    match read_bounded(path, MAX_VALUE_BYTES).map(String::from_utf8) {
         // Editors and `echo` end a file with a line break.
         Ok(Ok(text)) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
         Ok(Err(_)) => {

@@ -1,12 +1,62 @@
 //! One line that is equal where two hosts run with the same configuration. Secrets are no part of it: whoever reads a
 //! status page could try out guesses.
 
+use std::fmt;
+
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::types::{Config, Plugin};
+use super::types::{Config, Limits, Plugin};
+
+/// What a plugin runs under beside its component, told apart without being kept. It covers secrets, so it is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) settings: [u8; 32],
+    pub(crate) grants: [u8; 32],
+    pub(crate) limits: Limits,
+}
+
+impl fmt::Debug for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terms").finish_non_exhaustive()
+    }
+}
+
+impl Plugin {
+    pub(crate) fn terms(&self) -> Terms {
+        let mut grants = Sha256::new_with_prefix(grants(self).to_string());
+        for credential in &self.grants.credentials {
+            grants.update(Sha256::digest(credential.secret().reveal()));
+        }
+        Terms {
+            settings: Sha256::digest(self.settings_json()).into(),
+            grants: grants.finalize().into(),
+            limits: self.limits,
+        }
+    }
+}
 
 impl Config {
+    /// The sections in which `later` differs beside companions, plugins and credentials.
+    pub(crate) fn other_sections(&self, later: &Self) -> Vec<&'static str> {
+        let sections = |config: &Self| {
+            [
+                ("[server]", json!(config.server)),
+                ("[stream]", json!(config.stream)),
+                ("[turn]", json!(config.turn)),
+                ("[drain]", json!(config.drain)),
+                (
+                    "[data]",
+                    json!([config.data.folder.to_string_lossy(), config.data.compiled.to_string_lossy()]),
+                ),
+                ("[log]", json!(config.log)),
+                ("[sandbox]", json!(config.sandbox)),
+            ]
+        };
+        let pairs = sections(self).into_iter().zip(sections(later));
+        pairs.filter(|(before, after)| before != after).map(|((name, _), _)| name).collect()
+    }
+
     /// `sha256:` and the hash of the effective configuration in a canonical form.
     pub(crate) fn digest(&self) -> String {
         let plugins: Value =
@@ -27,22 +77,26 @@ impl Config {
 }
 
 fn plugin(plugin: &Plugin) -> Value {
+    json!({
+        "source": plugin.source.to_string(),
+        "settings": plugin.settings,
+        "limits": plugin.limits,
+        "grants": grants(plugin),
+    })
+}
+
+fn grants(plugin: &Plugin) -> Value {
     let grants = &plugin.grants;
     let credentials = grants.credentials.iter().map(|credential| {
         json!([credential.name(), credential.origin().to_string(), credential.header().as_str()])
     });
     json!({
-        "source": plugin.source.to_string(),
-        "settings": plugin.settings,
-        "limits": plugin.limits,
-        "grants": {
-            "http": grants.http.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "networks": grants.networks.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "credentials": credentials.collect::<Vec<_>>(),
-            "state": grants.state,
-            "state_shared": grants.state_shared,
-            "history": grants.history,
-            "models": grants.models,
-        },
+        "http": grants.http.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "networks": grants.networks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "credentials": credentials.collect::<Vec<_>>(),
+        "state": grants.state,
+        "state_shared": grants.state_shared,
+        "history": grants.history,
+        "models": grants.models,
     })
 }

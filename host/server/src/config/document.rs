@@ -80,6 +80,10 @@ impl Document {
         (table.into_inner(), errors)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
     pub(super) fn name(&self) -> &Path {
         &self.name
     }

@@ -2,24 +2,43 @@
 //! plugin has been loaded and has said what settings it takes.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use toml::de::{DeTable, DeValue};
 
 use super::document::Document;
 use super::problem::{Place, Position};
+use super::types::Name;
 
 /// An index of the file; empty where there is none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Locations {
-    file: std::path::PathBuf,
+    file: PathBuf,
     positions: BTreeMap<String, Position>,
+    /// Plugins that only the plugins folder knows.
+    components: BTreeMap<Name, PathBuf>,
 }
 
 impl Locations {
     pub(super) fn new(document: &Document, root: &DeTable<'_>) -> Self {
-        let mut locations = Self { file: document.name().to_path_buf(), positions: BTreeMap::new() };
+        let mut locations = Self { file: document.name().to_path_buf(), ..Self::default() };
         locations.add_table(document, "", root);
         locations
+    }
+
+    /// The same with the components of the plugins folder.
+    pub(super) fn and_components(self, components: BTreeMap<Name, PathBuf>) -> Self {
+        Self { components, ..self }
+    }
+
+    /// Whether there is no file, or nothing in it.
+    pub(super) fn are_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+
+    /// Whether the file says anything of the plugin.
+    pub(crate) fn knows_plugin(&self, plugin: &str) -> bool {
+        self.positions.contains_key(&format!("/plugins/{plugin}"))
     }
 
     /// A setting of a plugin, by a JSON pointer into its settings (`""` is all of them).
@@ -51,6 +70,11 @@ impl Locations {
                 }
                 _ => {
                     let name = entry.rsplit('/').next().unwrap_or_default();
+                    if kind == "plugin"
+                        && let Some(component) = self.components.get(name)
+                    {
+                        return Place::whole_file(component);
+                    }
                     return Place::Builtin(format!("{kind} `{name}`"));
                 }
             }

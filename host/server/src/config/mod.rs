@@ -10,15 +10,18 @@ mod defaults;
 mod digest;
 mod document;
 mod environment;
+mod folder;
 mod grants;
 mod host;
 mod locations;
+mod origin;
 mod plugins;
 mod problem;
 mod references;
 mod report;
 mod section;
 mod settings;
+mod sources;
 mod types;
 mod values;
 
@@ -30,18 +33,24 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+pub(crate) use self::digest::Terms;
 use self::document::Document;
 pub(crate) use self::environment::Environment;
 pub(crate) use self::locations::Locations;
+pub(crate) use self::origin::{Attempt, Origin};
 pub(crate) use self::problem::{Place, Problem, Problems};
 use self::report::Report;
 pub(crate) use self::report::nearest;
 use self::section::Section;
+pub(crate) use self::sources::Sources;
 use self::types::Data;
 pub(crate) use self::types::{Companion, Config, Log, LogFormat, Name, Plugin, Server, Source};
 
 /// Read where nothing else is named, if it is there.
 const DEFAULT_FILE: &str = "masque.toml";
+
+/// In the data folder.
+const PLUGINS_FOLDER: &str = "plugins";
 
 /// What the command line said.
 #[derive(Clone, Debug, Default)]
@@ -62,30 +71,23 @@ pub(crate) struct Loaded {
 ///
 /// # Errors
 /// Every mistake and every warning, in the order of their places.
+#[cfg(test)]
 pub(crate) fn load(flags: &Flags, environment: &Environment, folder: &Path) -> Result<Loaded, Problems> {
-    let (document, unreadable) = match find(flags, environment, folder) {
-        Ok(document) => (document, None),
-        Err(problem) => (None, Some(problem)),
-    };
-    let (root, syntax) = document.as_ref().map(Document::parse).unwrap_or_default();
-    let report = Report::new(document.as_ref(), syntax);
-    unreadable.into_iter().for_each(|problem| report.add(problem));
-    environment::check(environment, &report);
-
-    let config = read(flags, environment, folder, document.as_ref(), &root, &report);
-    let problems = report.into_problems();
-    if problems.are_fatal() { Err(problems) } else { Ok(Loaded { config, warnings: problems }) }
+    let origin =
+        Origin { flags: flags.clone(), environment: environment.clone(), folder: folder.to_path_buf() };
+    origin.load()
 }
 
 /// Goes on after each mistake with what would be right, so the result counts only where the report has no error.
+/// `running` is a host that reads its configuration again: its plugins folder is where it was.
 fn read(
-    flags: &Flags,
-    environment: &Environment,
-    folder: &Path,
+    origin: &Origin,
+    running: Option<&Config>,
     document: Option<&Document>,
     root: &DeTable<'_>,
     report: &Report<'_>,
 ) -> Config {
+    let Origin { flags, environment, folder } = origin;
     let file = document.map(|document| document.name().to_path_buf());
     // Paths in the file start at the file, those of variables and flags where the host is started.
     let beside =
@@ -101,43 +103,61 @@ fn read(
     let (data, compiled) = (data.map(|path| beside.join(path)), compiled.map(|path| beside.join(path)));
     let log = host::log(sections.table("log"));
     let sandbox = host::sandbox(sections.table("sandbox"));
+    let named_data = flags.data.clone().or_else(|| environment.get(environment::DATA).map(PathBuf::from));
+    let data =
+        named_data.map(|path| folder.join(path)).or(data).unwrap_or_else(|| folder.join(host::DEFAULT_DATA));
+    let plugins_folder =
+        running.map_or_else(|| data.join(PLUGINS_FOLDER), |running| running.data.plugins.clone());
     let credentials = credentials::read(sections.named("credentials"), environment, &beside);
-    let plugins = plugins::read(sections.named("plugins"), &beside, sandbox.memory_bytes);
+    let components = folder::components(&plugins_folder, report);
+    let places = plugins::Places { beside: &beside, folder: &plugins_folder, components: &components };
+    let plugins = plugins::read(sections.named("plugins"), &places, sandbox.memory_bytes);
     let companions = companions::read(sections.named("companions"));
     sections.finish();
 
     // A name may be defined on a line that could not be read.
     let scratch = Report::new(None, Vec::new());
     let references = if report.is_torn() { &scratch } else { report };
-    let known: Vec<Name> = defaults::plugins().into_keys().chain(plugins.keys().cloned()).collect();
+    let known: Vec<Name> = defaults::plugins()
+        .into_keys()
+        .chain(plugins.keys().cloned())
+        .chain(components.keys().cloned())
+        .collect();
     let companions = references::companions(companions, &known, references);
-    let named_data = flags.data.clone().or_else(|| environment.get(environment::DATA).map(PathBuf::from));
-    let data =
-        named_data.map(|path| folder.join(path)).or(data).unwrap_or_else(|| folder.join(host::DEFAULT_DATA));
+    let plugins = references::plugins(plugins, &components, &companions, &credentials, references);
+    let locations = document.map(|document| Locations::new(document, root)).unwrap_or_default();
     Config {
         server,
         stream,
         turn,
         drain,
-        data: Data { compiled: compiled.unwrap_or_else(|| data.join("compiled")), folder: data },
+        data: Data {
+            compiled: compiled.unwrap_or_else(|| data.join("compiled")),
+            plugins: plugins_folder,
+            folder: data,
+        },
         log,
         sandbox,
-        plugins: references::plugins(plugins, &companions, &credentials, references),
+        plugins,
         companions,
-        locations: document.map(|document| Locations::new(document, root)).unwrap_or_default(),
+        locations: locations.and_components(components),
+        sources: report.sources(),
         file,
     }
 }
 
-/// The file that a flag or variable names, or the default one.
-fn find(flags: &Flags, environment: &Environment, folder: &Path) -> Result<Option<Document>, Problem> {
+/// The file that a flag or variable names, or the default one. Where it is looked for is noted in `sources`.
+fn find(origin: &Origin, sources: &mut Sources) -> Result<Option<Document>, Problem> {
+    let Origin { flags, environment, folder } = origin;
     let by_flag = flags.config.as_deref().map(|path| (path, Place::Flag("--config")));
     let by_variable = || {
         let path = environment.get(environment::CONFIG)?;
         Some((Path::new(path), Place::Variable(environment::CONFIG.to_owned())))
     };
     let default = Path::new(DEFAULT_FILE);
-    match by_flag.or_else(by_variable) {
+    let named = by_flag.or_else(by_variable);
+    sources.note_file(&folder.join(named.as_ref().map_or(default, |(name, _)| name)));
+    match named {
         Some((name, asked_by)) => Document::read(name, &folder.join(name), &asked_by).map(Some),
         // Whatever stands under that name was meant to be read, so only its absence is no mistake.
         None if folder.join(default).symlink_metadata().is_err() => Ok(None),

@@ -1,14 +1,15 @@
 //! `[plugins.NAME]`: where the component comes from, its settings, what it is granted and what it may spend.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use masque_runtime::LARGEST_COMPONENT;
 
 use super::grants;
 use super::host;
-use super::report::nearest;
-use super::section::Section;
+use super::problem::Problem;
+use super::report::{Report, nearest};
+use super::section::{Found, Section};
 use super::settings;
 use super::types::{Limits, Name, Source};
 use super::values::{Form, Wrong};
@@ -26,20 +27,54 @@ pub(super) struct Draft {
     pub(super) limits: Limits,
 }
 
-/// `folder` is where relative paths start; `memory` the most that a plugin can be given.
-pub(super) fn read(
-    sections: BTreeMap<Name, Section<'_, '_>>,
-    folder: &Path,
-    memory: usize,
-) -> BTreeMap<Name, Draft> {
-    sections.into_iter().map(|(name, section)| (name, one(section, folder, memory))).collect()
+/// Where components are, beside those that are built in.
+pub(super) struct Places<'a> {
+    /// Where relative paths start.
+    pub(super) beside: &'a Path,
+    /// The plugins folder.
+    pub(super) folder: &'a Path,
+    /// What is in it.
+    pub(super) components: &'a BTreeMap<Name, PathBuf>,
 }
 
-fn one(mut section: Section<'_, '_>, folder: &Path, memory: usize) -> Draft {
-    let source = section.read("source", SOURCE, |value| {
-        value.get_ref().as_str().ok_or(Wrong::Type).and_then(|text| source(text, folder))
+/// `memory` is the most that a plugin can be given.
+pub(super) fn read(
+    sections: BTreeMap<Name, Section<'_, '_>>,
+    places: &Places<'_>,
+    memory: usize,
+) -> BTreeMap<Name, Draft> {
+    let read = |(name, section)| {
+        let draft = one(&name, section, places, memory);
+        (name, draft)
+    };
+    sections.into_iter().map(read).collect()
+}
+
+fn one(name: &Name, mut section: Section<'_, '_>, places: &Places<'_>, memory: usize) -> Draft {
+    let (report, folder) = (section.report, places.beside);
+    let named = section.read("source", SOURCE, |value| {
+        value.get_ref().as_str().ok_or(Wrong::Type).and_then(|text| source(text, folder, report))
     });
-    section.require("source", SOURCE);
+    let source = match (section.has("source"), places.components.get(name)) {
+        (true, None) => named,
+        (true, Some(component)) => {
+            report.add(Problem::warning(
+                report.place(&named.as_ref().map_or(section.span(), |source| source.span.clone())),
+                format!("`source` in [plugins.{name}] counts, and {} is ignored", component.display()),
+                "Remove one of the two.",
+            ));
+            named
+        }
+        (false, Some(component)) => {
+            Some(Found { value: Source::File(component.clone()), span: section.span() })
+        }
+        (false, None) => {
+            let component = places.folder.join(format!("{name}.wasm"));
+            let otherwise = format!(", or put the component at {}", component.display());
+            section.require_unless("source", SOURCE, &otherwise);
+            None
+        }
+    };
     let settings = settings::with_files(&mut section, "settings", folder);
     let grants = grants::read(section.table("grants"));
     let limits = host::limits(section.table("limits"), memory);
@@ -47,7 +82,7 @@ fn one(mut section: Section<'_, '_>, folder: &Path, memory: usize) -> Draft {
     Draft { source: source.map(|source| source.value), settings, grants, limits }
 }
 
-fn source(text: &str, folder: &Path) -> Result<Source, Wrong> {
+fn source(text: &str, folder: &Path, report: &Report<'_>) -> Result<Source, Wrong> {
     if let Some(name) = text.strip_prefix("builtin:") {
         return name.parse().map(Source::Builtin).map_err(|error| {
             let remedy = match nearest(name, Builtin::ALL.map(Builtin::name)) {
@@ -68,6 +103,7 @@ fn source(text: &str, folder: &Path) -> Result<Source, Wrong> {
         return Err(Wrong::Form);
     }
     let path = folder.join(text);
+    report.read_file(&path);
     let metadata = path.metadata().map_err(|error| {
         let remedy = "Name a component file; a relative path starts at the configuration file's folder.";
         match error.kind() {

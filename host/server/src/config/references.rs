@@ -1,27 +1,40 @@
 //! What names what: companions their plugins, plugins their credentials. Here names become the things they stand for.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use masque_runtime::{Credential, Grants, Reuse};
 
 use super::report::{Report, listed, nearest};
 use super::section::Found;
-use super::types::{Companion, Name, Plugin};
+use super::types::{Companion, Limits, Name, Plugin, Source};
 use super::{companions, defaults, grants, plugins};
 use crate::builtin::Builtin;
 
 type Credentials = BTreeMap<Name, Option<Arc<Credential>>>;
 
-/// The plugins of the file over those built-in ones that a companion names; the others need not be loaded.
+/// The plugins of the file, over those of the plugins folder, over those built-in ones that a companion names; the others
+/// need not be loaded.
 pub(super) fn plugins(
     drafts: BTreeMap<Name, plugins::Draft>,
+    components: &BTreeMap<Name, PathBuf>,
     companions: &BTreeMap<Name, Companion>,
     credentials: &Credentials,
     report: &Report<'_>,
 ) -> BTreeMap<Name, Plugin> {
     let mut resolved = defaults::plugins();
     resolved.retain(|name, _| companions.values().any(|companion| companion.names(name)));
+    for (name, component) in components {
+        // Nobody has granted it anything, whatever the built-in one of that name may do.
+        let plugin = Plugin {
+            source: Source::File(component.clone()),
+            settings: serde_json::Map::new(),
+            grants: Grants::default(),
+            limits: Limits::default(),
+        };
+        resolved.insert(name.clone(), plugin);
+    }
     for (name, draft) in drafts {
         let grants = resolve(&name, draft.grants, credentials, report);
         let Some(source) = draft.source else {

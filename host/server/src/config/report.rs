@@ -3,15 +3,18 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::path::Path;
 
 use super::document::{Document, SyntaxError};
 use super::problem::{Place, Problem, Problems};
+use super::sources::Sources;
 
 /// Collects problems from everything that reads the same document.
 #[derive(Debug)]
 pub(super) struct Report<'d> {
     document: Option<&'d Document>,
     problems: RefCell<Vec<Problem>>,
+    sources: RefCell<Sources>,
     /// Lines that are not TOML. What seems wrong on them otherwise is only what the parser made of the pieces.
     torn: BTreeSet<usize>,
     torn_header: bool,
@@ -31,11 +34,17 @@ pub(super) struct Known {
 impl<'d> Report<'d> {
     /// A report on a document whose syntax has been read.
     pub(super) fn new(document: Option<&'d Document>, syntax: Vec<SyntaxError>) -> Self {
+        Self::after(Sources::default(), document, syntax)
+    }
+
+    /// The same where something has been read already.
+    pub(super) fn after(sources: Sources, document: Option<&'d Document>, syntax: Vec<SyntaxError>) -> Self {
         let torn_header = syntax.iter().any(|error| error.tears && error.in_header);
         let torn = syntax.iter().filter(|error| error.tears).map(|error| error.line).collect();
         Self {
             document,
             problems: RefCell::new(syntax.into_iter().map(|error| error.problem).collect()),
+            sources: RefCell::new(sources),
             torn,
             torn_header,
             #[cfg(test)]
@@ -51,6 +60,21 @@ impl<'d> Report<'d> {
         if !torn {
             self.problems.borrow_mut().push(problem);
         }
+    }
+
+    /// To be said before a file is read: what is written to it meanwhile shows later.
+    pub(super) fn read_file(&self, path: &Path) {
+        self.sources.borrow_mut().note_file(path);
+    }
+
+    /// The same before a folder is listed.
+    pub(super) fn read_folder(&self, path: &Path) {
+        self.sources.borrow_mut().note_folder(path);
+    }
+
+    /// Everything that has been read so far.
+    pub(super) fn sources(&self) -> Sources {
+        self.sources.borrow().clone()
     }
 
     /// Whether part of the file could not be read at all, so that what is missing may be there.

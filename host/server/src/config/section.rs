@@ -177,9 +177,15 @@ impl<'r, 'd> Section<'r, 'd> {
 
     /// Reports the key if it is absent.
     pub(super) fn require(&self, key: &str, form: Form) {
+        self.require_unless(key, form, "");
+    }
+
+    /// The same where there is another remedy, as the end of a sentence.
+    pub(super) fn require_unless(&self, key: &str, form: Form, otherwise: &str) {
         if self.peek(key).is_none() && !self.report.is_torn() {
             let what = format!("[{}] has no `{key}`", self.path);
-            self.report.error_at(&self.span, what, format!("Add for example `{key} = {}`.", form.example));
+            let remedy = format!("Add for example `{key} = {}`{otherwise}.", form.example);
+            self.report.error_at(&self.span, what, remedy);
         }
     }
 

@@ -98,8 +98,16 @@ impl Converter<'_, '_> {
             );
             return None;
         };
-        match read_bounded(&folder.join(name), MAX_FILE_BYTES).map(String::from_utf8) {
-            Ok(Ok(text)) => return Some(text),
+        let path = folder.join(name);
+        self.report.read_file(&path);
+        match read_bounded(&path, MAX_FILE_BYTES).map(String::from_utf8) {
+            Ok(Ok(text)) => match not_json(&path, &text) {
+                None => return Some(text),
+                Some(error) => problem(
+                    format!("{name} is not JSON: {error}"),
+                    "Save it again, or give it another ending.",
+                ),
+            },
             Ok(Err(_)) => problem(format!("{name} is not UTF-8"), "Save it as UTF-8."),
             Err(Unreadable::Missing) => problem(
                 format!("there is no file {name}"),
@@ -120,6 +128,16 @@ impl Converter<'_, '_> {
         }
         None
     }
+}
+
+/// Why a file that is called JSON is none. Its plugin would say so too, but only in the first turn that needs it; and a
+/// file that is half written never is.
+fn not_json(path: &Path, text: &str) -> Option<serde_json::Error> {
+    if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("json")) {
+        return None;
+    }
+    // A byte order mark is no part of JSON, but some editors write one, and plugins are told to pass over it.
+    serde_json::from_str::<serde::de::IgnoredAny>(text.trim_start_matches('\u{feff}')).err()
 }
 
 /// The value of `file`, where that is all there is.

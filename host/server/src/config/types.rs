@@ -15,6 +15,7 @@ use masque_runtime::{Grants, SandboxConfig};
 use serde::{Serialize, Serializer};
 
 use super::locations::Locations;
+use super::sources::Sources;
 use crate::builtin::Builtin;
 
 /// The whole configuration of one host.
@@ -34,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) file: Option<PathBuf>,
     /// Where everything stood, for mistakes that only show later, such as settings that a plugin's schema refuses.
     pub(crate) locations: Locations,
+    /// What all of this was read from.
+    pub(crate) sources: Sources,
 }
 
 /// The listener and what one client may cost.
@@ -98,6 +101,8 @@ pub(crate) struct Data {
     pub(crate) folder: PathBuf,
     /// Compiled components; may be deleted at any time.
     pub(crate) compiled: PathBuf,
+    /// Components that are plugins by being there.
+    pub(crate) plugins: PathBuf,
 }
 
 /// What the host writes to its standard error.
@@ -127,7 +132,7 @@ pub(crate) struct Sandbox {
 }
 
 /// A persona, a memory and the models that speak for them.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Companion {
     pub(crate) persona: Name,
     pub(crate) memory: Name,

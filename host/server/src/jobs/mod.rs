@@ -18,7 +18,6 @@ use uuid::Uuid;
 
 use crate::active::{Active, Companion};
 use crate::config::Config;
-use crate::turn::redact::Redactor;
 
 mod buffer;
 mod payload;
@@ -64,7 +63,6 @@ pub(crate) struct Worker {
     store: Arc<dyn Store>,
     active: Arc<Active>,
     config: Arc<Config>,
-    redactor: Arc<Redactor>,
     host: Uuid,
 }
 
@@ -78,8 +76,7 @@ impl Worker {
         wake: Arc<Notify>,
         stop: CancellationToken,
     ) -> JoinHandle<()> {
-        let redactor = Arc::new(Redactor::new(&config));
-        let worker = Arc::new(Self { store, active, config, redactor, host });
+        let worker = Arc::new(Self { store, active, config, host });
         tokio::spawn(worker.work(wake, stop))
     }
 
@@ -139,7 +136,9 @@ impl Worker {
         if let Some(verdict) = retry::before(job.attempt) {
             return self.put_back(&job, verdict).await;
         }
-        let verdict = match self.call(&job).await {
+        // Of this moment, whatever comes while the job runs.
+        let set = self.active.current();
+        let verdict = match self.call(&job, &set).await {
             run::Ended::Done(writes) => match self.store.complete(job.id, job.epoch, writes).await {
                 Ok(true) => return,
                 Ok(false) => {
@@ -148,8 +147,8 @@ impl Worker {
                 }
                 Err(error) => retry::verdict(job.attempt, seed(&job), error.to_string()),
             },
-            run::Ended::Failed(error) => retry::verdict(job.attempt, seed(&job), self.redactor.clean(&error)),
-            run::Ended::Hopeless(error) => retry::Verdict::Park { error: self.redactor.clean(&error) },
+            run::Ended::Failed(error) => retry::verdict(job.attempt, seed(&job), set.redactor.clean(&error)),
+            run::Ended::Hopeless(error) => retry::Verdict::Park { error: set.redactor.clean(&error) },
         };
         self.put_back(&job, verdict).await;
     }

@@ -1,4 +1,4 @@
-//! One job's call: with the plugin that has the job's name in the active set of that moment, and with its state writes
+//! One job's call: with the plugin that has the job's name in an active set, and with its state writes
 //! held back.
 
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use masque_store::{Ability, JobRecord, StateWrite};
 use super::Worker;
 use super::buffer::Buffer;
 use super::payload::Payload;
+use crate::active::ActiveSet;
 use crate::turn::lend::{Lender, Past};
 use crate::turn::{contract, whole_ms};
 
@@ -24,8 +25,7 @@ pub(super) enum Ended {
 }
 
 impl Worker {
-    pub(super) async fn call(&self, job: &JobRecord) -> Ended {
-        let set = self.active.current();
+    pub(super) async fn call(&self, job: &JobRecord, set: &ActiveSet) -> Ended {
         let Some(plugin) = set.plugins.get(&job.plugin) else {
             return Ended::Hopeless(format!("no plugin is named `{}` any more", job.plugin));
         };

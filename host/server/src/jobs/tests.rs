@@ -56,13 +56,8 @@ impl Bench {
         let store = SqliteStore::open(&config.data.folder).await.unwrap();
         let sandbox = Sandbox::new(&config.sandbox.to_runtime()).unwrap();
         let set = active::load(&config, &sandbox).await.unwrap();
-        let worker = Worker {
-            store: store.clone(),
-            active: Arc::new(Active::new(set)),
-            redactor: Arc::new(Redactor::new(&config)),
-            config,
-            host: Uuid::now_v7(),
-        };
+        let worker =
+            Worker { store: store.clone(), active: Arc::new(Active::new(set)), config, host: Uuid::now_v7() };
         Self { store, worker: Arc::new(worker), _folder: folder }
     }
 
@@ -165,7 +160,7 @@ async fn a_delivery_that_fails_leaves_no_trace_and_the_next_one_counts_once() {
     assert_eq!((counts.queued, counts.parked), (1, 0), "it will be tried again");
 
     let again = JobRecord { attempt: 2, ..job };
-    let Ended::Done(writes) = bench.worker.call(&again).await else {
+    let Ended::Done(writes) = bench.worker.call(&again, &bench.worker.active.current()).await else {
         panic!("the second delivery fails too")
     };
     assert_eq!(bench.store.state_write(writes).await.unwrap().unwrap().len(), 3);

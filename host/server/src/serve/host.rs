@@ -1,6 +1,7 @@
 //! Everything behind the socket: loaded in order, ended in reverse.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::active::{self, Active};
+use crate::active::{self, Active, Reloader};
 use crate::api::Services;
 use crate::api::phase::Life;
 use crate::auth::Authenticator;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Origin};
 use crate::jobs::Worker;
 use crate::turn::Turns;
 
@@ -39,13 +40,16 @@ pub(super) struct Host {
 
 impl Host {
     /// Opens the store, ends what an earlier host left running, loads the plugins and begins the background work.
-    pub(super) async fn load(config: Arc<Config>) -> anyhow::Result<Self> {
+    ///
+    /// `origin` is where the configuration came from, and is followed from here on.
+    pub(super) async fn load(config: Arc<Config>, origin: Origin) -> anyhow::Result<Self> {
         let id = Uuid::now_v7();
         let store = SqliteStore::open(&config.data.folder).await?;
         let interrupted = store.recover(id).await.context("can't recover the turns of an earlier run")?;
         if interrupted > 0 {
             tracing::warn!(interrupted, "turns that an earlier run did not end are marked interrupted");
         }
+        make_plugins_folder(&config.data.plugins)?;
         let sandbox = SandboxConfig {
             compiler: active::compiler(),
             cache: Some(config.data.compiled.clone()),
@@ -71,7 +75,10 @@ impl Host {
             let (turns, stop) = (turns.clone(), chores_stop.clone());
             tokio::spawn(async move { turns.keep_leases(stop).await })
         };
-        let chores = vec![leases, tokio::spawn(sweep(shared, chores_stop.clone()))];
+        let reloader = Reloader::new(origin, Arc::clone(&config), Arc::clone(&sandbox), Arc::clone(&active));
+        // A host that drains loads nothing more.
+        let follow = tokio::spawn(active::follow(reloader, worker_stop.clone()));
+        let chores = vec![leases, follow, tokio::spawn(sweep(shared, chores_stop.clone()))];
         Ok(Self { config, store, sandbox, active, turns, worker, worker_stop, chores, chores_stop })
     }
 
@@ -113,6 +120,16 @@ impl Host {
             let _ = chore.await;
         }
         store.close().await;
+    }
+}
+
+/// So that whoever wants to add a plugin finds the place.
+fn make_plugins_folder(folder: &Path) -> anyhow::Result<()> {
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("can't make the plugins folder {}", folder.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::phase::{Life, Phase};
 use crate::api::{self, App};
 use crate::auth::Local;
-use crate::config::Config;
+use crate::config::{Config, Origin};
 use crate::telemetry;
 
 mod accept;
@@ -36,7 +36,7 @@ const FLUSH_CUT: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// Whatever keeps the host from starting, in a sentence for the operator.
-pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+pub(crate) async fn run(config: Config, origin: Origin) -> anyhow::Result<()> {
     let started = Instant::now();
     telemetry::start(&config.log)?;
     let config = Arc::new(config);
@@ -49,7 +49,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let listening = Listening::start(listener, &config.server, front.clone(), life.clone());
 
     let host = tokio::select! {
-        loaded = Host::load(Arc::clone(&config)) => loaded?,
+        loaded = Host::load(Arc::clone(&config), origin) => loaded?,
         () = signals.stop.cancelled() => {
             tracing::info!("told to stop while loading");
             return Ok(());

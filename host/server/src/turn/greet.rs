@@ -46,7 +46,7 @@ impl Host {
             });
             let call = lender.call(persona, Instant::now() + self.config.turn.timeout);
             persona.greet(call, &opening).await.map_err(|error| {
-                let cause = self.redactor.clean(&error);
+                let cause = set.redactor.clean(&error);
                 tracing::warn!(
                     plugin = error.plugin,
                     function = error.function,

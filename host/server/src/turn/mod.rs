@@ -30,7 +30,6 @@ pub(crate) mod lend;
 pub(crate) mod log;
 mod path;
 mod queue;
-pub(crate) mod redact;
 mod registry;
 mod reply;
 mod run;
@@ -42,7 +41,6 @@ pub(crate) use path::{now_ms, whole_ms};
 pub(crate) use registry::Key as IdempotencyKey;
 
 use queue::{Queue, Slots};
-use redact::Redactor;
 use registry::Registry;
 use settle::Settler;
 use stop::Reason;
@@ -90,7 +88,6 @@ struct Host {
     /// No new turns.
     closing: CancellationToken,
     settler: Settler,
-    redactor: Arc<Redactor>,
 }
 
 impl Turns {
@@ -104,7 +101,6 @@ impl Turns {
             keys: Queue::new(SAME_KEY, config.turn.wait),
             slots: Slots::new(config.turn.max_concurrent, SLOT_WAIT),
             tasks: TaskTracker::new(),
-            redactor: Arc::new(Redactor::new(&config)),
             store,
             active,
             config,

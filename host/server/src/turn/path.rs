@@ -12,9 +12,8 @@ use super::contract;
 use super::failure;
 use super::lend::Lender;
 use super::log::Log;
-use super::redact::Redactor;
 use super::reply::Share;
-use crate::active::Companion;
+use crate::active::{Companion, Redactor};
 use crate::problem::Problem;
 
 /// A reply as far as it has come.

@@ -103,7 +103,7 @@ impl Host {
             companion: Arc::clone(&companion),
             models,
             log: Arc::clone(&live.log),
-            redactor: Arc::clone(&self.redactor),
+            redactor: Arc::clone(&ticket.set.redactor),
             deadline,
         };
         let mut draft = Draft::default();

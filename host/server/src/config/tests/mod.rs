@@ -1,5 +1,6 @@
 //! What an operator reads when a configuration is wrong, word for word, and what they get when it is right.
 
+mod following;
 mod guide;
 mod mistakes;
 mod outside;

@@ -1,12 +1,11 @@
 //! The reference lists exactly what is read, with the defaults that count.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::environment;
 use crate::config::document::Document;
 use crate::config::report::Report;
-use crate::config::{Flags, read};
+use crate::config::{Flags, Origin, read};
 
 const REFERENCE: &str = include_str!("../../../../../docs/configuration.md");
 
@@ -20,7 +19,9 @@ fn keys_that_are_read() -> Keys {
     let document = Document::from_text("masque.toml", FILE);
     let (root, syntax) = document.parse();
     let report = Report::new(Some(&document), syntax);
-    read(&Flags::default(), &environment(&[]), Path::new(""), Some(&document), &root, &report);
+    let origin =
+        Origin { flags: Flags::default(), environment: environment(&[]), folder: "/nonexistent".into() };
+    read(&origin, None, Some(&document), &root, &report);
     let mut keys = Keys::new();
     for known in report.into_known() {
         // Sections have headings of their own.

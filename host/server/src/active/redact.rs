@@ -7,7 +7,7 @@ use masque_runtime::{Secret, clean};
 use crate::config::Config;
 
 /// The secrets that must not be written, of all plugins: an upstream may echo what another one sent it.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Redactor(Vec<Secret>);
 
 impl Redactor {

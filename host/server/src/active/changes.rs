@@ -1,0 +1,72 @@
+//! What tells two generations apart, in the words of the log. Pure.
+
+use std::sync::Arc;
+
+use super::{ActiveSet, Companion, Loaded};
+
+/// A line for each thing that is new, gone or different; none where the two are the same to everyone who uses them.
+pub(super) fn between(before: &ActiveSet, after: &ActiveSet) -> Vec<String> {
+    let mut changes = Vec::new();
+    for (name, plugin) in &after.plugins {
+        match before.plugins.get(name) {
+            None => changes.push(format!("plugin `{name}` is new: {}", version(plugin))),
+            Some(same) if Arc::ptr_eq(same, plugin) => {}
+            Some(other) => {
+                changes.push(format!("plugin `{name}`: {}", plugin_changes(other, plugin).join(", ")))
+            }
+        }
+    }
+    for (name, plugin) in &before.plugins {
+        if !after.plugins.contains_key(name) {
+            changes.push(format!("plugin `{name}` is gone: {}", version(plugin)));
+        }
+    }
+    for (name, companion) in &after.companions {
+        match before.companions.get(name) {
+            None => changes.push(format!("companion `{name}` is new")),
+            Some(other) if is_same(other, companion) => {}
+            Some(_) => changes.push(format!("companion `{name}` is made otherwise")),
+        }
+    }
+    for name in before.companions.keys() {
+        if !after.companions.contains_key(name) {
+            changes.push(format!("companion `{name}` is gone"));
+        }
+    }
+    changes
+}
+
+fn plugin_changes(before: &Loaded, after: &Loaded) -> Vec<String> {
+    let mut changes = Vec::new();
+    if before.package().digest() != after.package().digest() {
+        changes.push(format!("{} -> {}", version(before), version(after)));
+    }
+    let (old, new) = (before.terms(), after.terms());
+    for (name, differs) in [
+        ("settings", old.settings != new.settings),
+        ("grants", old.grants != new.grants),
+        ("limits", old.limits != new.limits),
+    ] {
+        if differs {
+            changes.push(format!("other {name}"));
+        }
+    }
+    changes
+}
+
+fn version(plugin: &Loaded) -> String {
+    let package = plugin.package();
+    format!("{} {}", package.description().version, package.digest())
+}
+
+/// Apart from what its plugins are, which is told of the plugins.
+fn is_same(before: &Companion, after: &Companion) -> bool {
+    fn parts(companion: &Companion) -> (&str, &str, Vec<&str>) {
+        let models = companion.models.iter().map(|model| model.name()).collect();
+        (companion.persona.name(), companion.memory.name(), models)
+    }
+    parts(before) == parts(after)
+        && before.fallback == after.fallback
+        && before.memory_budget == after.memory_budget
+        && before.options == after.options
+}
