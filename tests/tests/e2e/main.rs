@@ -18,6 +18,7 @@ mod first_start;
 mod foreign_model;
 mod full_disk;
 mod hostile_clients;
+mod hot_load;
 mod idempotency;
 mod operator;
 mod queue;
