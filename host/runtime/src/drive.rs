@@ -27,7 +27,10 @@ use crate::meter::Meter;
 use crate::plugin::Plugin;
 use crate::reuse::Live;
 
-/// From here on a guest that has only computed yields for longer, so that whoever waits for a socket is served first.
+/// From here on a guest that has only computed yields for longer, so that whoever waits for a socket is served first: for
+/// one tick. Beside six guests that spin on two cores (the example `fairness`, unoptimised, on a machine with a load of 13
+/// besides) the p99 of ordinary calls is 40 ms, of 9 ms without them, and their median stays below 0.5 ms. Pauses in
+/// proportion to the number of such guests were tried and showed no gain.
 const POLITE: Duration = Duration::from_millis(20);
 
 /// The work of one call: instantiation, the call, and whatever follows it. Gives the store back where it ended well.

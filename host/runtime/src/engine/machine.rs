@@ -14,7 +14,8 @@ const ADDRESS_SPACE: u64 = (4 << 30) + (32 << 20);
 /// What x86-64 and AArch64 give a process, and the part of it that the pool may take.
 const ALL_ADDRESS_SPACE: u64 = 1 << 47;
 /// Mappings of one running instance: its memory (image, heap, what is left of the reservation), its tables, and up to four
-/// stacks with a guard each. Counted by hand in `/proc/self/maps` it was 8 for a Rust component; Python's has more.
+/// stacks with a guard each. An open stream of a Rust component has 3, as the example `fairness` counts them; a component
+/// with several memories and stacks has more.
 const MAPS: u64 = 16;
 /// Mappings of the process itself: libraries, threads, allocator, compiled code.
 const OTHER_MAPS: u64 = 4_000;
@@ -22,7 +23,8 @@ const OTHER_MAPS: u64 = 4_000;
 const DESCRIPTORS: u64 = 3;
 /// Listeners, the database, files that are being read.
 const OTHER_DESCRIPTORS: u64 = 128;
-/// Resident memory of one instance that streams a reply; a plugin's `memory` limit is what it may grow to.
+/// Resident memory of one running instance. An open stream of a Rust component has 132 KiB (the example `fairness`); a
+/// plugin's `memory` limit is what it may grow to.
 const RESIDENT: u64 = 1 << 20;
 /// The host itself.
 const OTHER_RESIDENT: u64 = 64 << 20;
