@@ -14,7 +14,7 @@ mod fixtures;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use fixtures::{Upstream, call, prompt, sandbox, turn};
@@ -23,7 +23,7 @@ use masque_runtime::contract::{
     Usage,
 };
 use masque_runtime::{
-    Call, Cause, Grants, History, Kind, Limits, Models, Package, Plugin, Scope, State, StateEntry,
+    Asked, Call, Cause, Grants, History, Kind, Limits, Models, Package, Plugin, Scope, State, StateEntry,
 };
 use sha2::{Digest, Sha256};
 
@@ -419,7 +419,11 @@ impl History for World {
 
 #[async_trait]
 impl Models for World {
-    async fn ask(&self, prompt: Prompt, _: Instant) -> Result<Reply, Failure> {
+    fn weight(&self) -> u32 {
+        1
+    }
+
+    async fn ask(&self, prompt: Prompt, _: Asked) -> Result<Reply, Failure> {
         self.asked.lock().unwrap().extend(prompt.messages.iter().map(text));
         let message = message("reply", "assistant", "sailing");
         let finish = Finish { reason: "stop".into(), metadata: Vec::new() };
