@@ -110,6 +110,10 @@ async fn stream(response: Response, answer: &mut Answer, reply: &mut ReplyWriter
             Err(error) => return Err(error.into()),
         };
         for event in arrived {
+            // What follows the end does not count, whether it came with it or would have come later.
+            if answer.is_complete() {
+                break;
+            }
             let frame = match event.event.as_str() {
                 "error" => {
                     Err(failure::from_error(&serde_json::from_str(&event.data).unwrap_or(event.data.into())))

@@ -128,6 +128,15 @@ fn a_connection_that_breaks_after_the_end_breaks_nothing() {
 }
 
 #[test]
+fn what_follows_the_end_does_not_count_however_it_arrives() {
+    let after = HELLO.replace("Hello", ", and more");
+    let together = answer(events().chunk(format!("{HELLO}{END}{after}"))).unwrap();
+    let apart = answer(events().chunk(HELLO).chunk(END).chunk(after)).unwrap();
+    assert_eq!((together.text().as_str(), together.finish()), ("Hello", Some("stop")));
+    assert_eq!(together, apart);
+}
+
+#[test]
 fn an_empty_finish_reason_on_every_frame_is_no_end() {
     let frame = |text: &str| {
         format!(
