@@ -107,10 +107,11 @@ impl Setup {
         self.to_end(command).await
     }
 
-    /// `masque WORDS`, in the folder and environment of this host.
+    /// `masque WORDS`, in the folder and environment of this host, with its file.
     pub async fn run(&self, words: &[&str]) -> Outcome {
         let (first, rest) = words.split_first().unwrap();
         let mut command = self.command(first);
+        self.name_file(&mut command);
         command.args(rest);
         self.to_end(command).await
     }

@@ -17,13 +17,6 @@ pub(crate) struct Need {
     without: Option<&'static str>,
 }
 
-pub(crate) const C_COMPILER: Need = Need {
-    name: "a C compiler",
-    probe: &["cc", "--version"],
-    package: "build-essential",
-    without: None, // SQLite, ring and mimalloc are C
-};
-
 pub(crate) const CPP_COMPILER: Need = Need {
     name: "a C++ compiler",
     probe: &["c++", "--version"],

@@ -37,7 +37,7 @@ impl Options {
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<ExitCode> {
-    let mut wanted = vec![&needs::C_COMPILER, &needs::STRACE];
+    let mut wanted = vec![&needs::STRACE];
     if options.full {
         wanted.push(&needs::VENV);
     }

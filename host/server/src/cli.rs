@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::active;
-use crate::config::{Config, Environment, Flags, Loaded, Origin, Problems};
+use crate::config::{Config, Environment, Flags, Loaded, Mistaken, Origin, Problems};
 use crate::serve;
 
 /// A host for AI companions whose persona, memory and model are sandboxed components.
@@ -54,27 +54,28 @@ struct Options {
 /// Runs the process: 0 for success, 1 where something is wrong, 2 (from clap) for a command line that makes no sense.
 pub(crate) fn run() -> ExitCode {
     match Cli::parse().command {
-        Command::Serve(options) => match load(options) {
-            Ok((config, origin)) => on_runtime(async {
-                match serve::run(config, origin).await {
-                    Ok(()) => ExitCode::SUCCESS,
-                    Err(error) => failure(&format!("{error:#}")),
-                }
-            }),
-            Err(problems) => failure(&problems.to_string()),
-        },
-        Command::Check(options) => match load(options) {
-            Ok((config, _)) => on_runtime(async {
-                match verify(config).await {
-                    Ok(config) => {
-                        println!("{}", summary(&config));
-                        ExitCode::SUCCESS
-                    }
-                    Err(problems) => failure(&problems.to_string()),
-                }
-            }),
-            Err(problems) => failure(&problems.to_string()),
-        },
+        Command::Serve(options) => on_runtime(async {
+            let (config, origin) = match load(options) {
+                Ok(loaded) => loaded,
+                Err(mistaken) => return failure(&all(mistaken).await.to_string()),
+            };
+            match serve::run(config, origin).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => failure(&format!("{error:#}")),
+            }
+        }),
+        Command::Check(options) => on_runtime(async {
+            let config = match load(options) {
+                Ok((config, _)) => config,
+                Err(mistaken) => return failure(&all(mistaken).await.to_string()),
+            };
+            let problems = Problems::new(active::verify(&config).await);
+            if problems.are_fatal() {
+                return failure(&problems.to_string());
+            }
+            println!("{}", summary(&config));
+            ExitCode::SUCCESS
+        }),
         Command::Compile => match masque_runtime::compile_from_stdin() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failure(&error),
@@ -92,7 +93,7 @@ fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
 }
 
 /// The configuration, and where to read it again; warnings are told at once.
-fn load(options: Options) -> Result<(Config, Origin), Problems> {
+fn load(options: Options) -> Result<(Config, Origin), Mistaken> {
     let flags = Flags { config: options.config, listen: options.listen, data: options.data };
     let origin = Origin { flags, environment: Environment::of_process(), folder: PathBuf::new() };
     let Loaded { config, warnings } = origin.load()?;
@@ -102,10 +103,13 @@ fn load(options: Options) -> Result<(Config, Origin), Problems> {
     Ok((config, origin))
 }
 
-/// What shows only once every plugin has been compiled and has said what it is.
-async fn verify(config: Config) -> Result<Config, Problems> {
-    let problems = Problems::new(active::verify(&config).await);
-    if problems.are_fatal() { Err(problems) } else { Ok(config) }
+/// Every mistake of the configuration, with those that show only once its plugins have said what they are.
+async fn all(mistaken: Mistaken) -> Problems {
+    let mut problems = mistaken.problems.into_vec();
+    if let Some(rest) = mistaken.rest {
+        problems.extend(active::verify(&rest).await);
+    }
+    Problems::new(problems)
 }
 
 fn failure(text: &str) -> ExitCode {

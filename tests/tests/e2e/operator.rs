@@ -1,6 +1,6 @@
 //! Mistakes of the operator: all of them at once, each with its line and what to do, before anything is touched.
 
-use masque_tests::{Outcome, RawConnection, Setup};
+use masque_tests::{Outcome, Setup};
 
 /// `check` and `serve` both refuse, in the same words; those words.
 async fn refused(setup: &Setup) -> String {
@@ -177,10 +177,29 @@ async fn an_address_in_use_is_refused_with_the_address() {
 
 #[tokio::test]
 async fn variables_overrule_the_file_and_flags_overrule_both() {
-    let file = "[server]\nlisten = \"127.0.0.1:1\"\n";
+    // None of these can be listened on, and the refusal names the one that was tried.
+    let file = "[server]\nlisten = \"127.255.255.255:1\"\n";
+    let plain = Setup::file(file).run(&["check"]).await.text;
+    assert!(plain.contains("127.255.255.255:1"), "{plain}");
     let setup = Setup::file(file).environment("MASQUE_LISTEN", "127.0.0.1:2");
-    // The harness itself gives the flag; a privileged port could not be listened on.
-    let host = setup.start().await;
-    RawConnection::open(host.address()).await;
-    host.client().get("/livez").send().await.expect(200);
+    let by_variable = setup.run(&["check"]).await.text;
+    assert!(by_variable.contains("127.0.0.1:2"), "{by_variable}");
+    let by_flag = setup.run(&["check", "--listen", "127.0.0.1:3"]).await.text;
+    assert!(by_flag.contains("127.0.0.1:3"), "{by_flag}");
+}
+
+#[tokio::test]
+async fn mistakes_that_only_a_component_knows_are_told_with_all_the_others() {
+    let file = "[server]\nlisen = \"127.0.0.1:1\"\n\n[plugins.offline]\nsource = \"builtin:offline\"\n\
+                settings = { sed = 7 }\n\n[plugins.window]\nsource = \"builtin:window\"\nlimits = { wal = \"1s\" }\n\n\
+                [companions.elara]\npersona = \"window\"\nmodels = [\"offline\"]\n";
+    for command in ["check", "serve"] {
+        let Outcome { status, text } = Setup::file(file).run(&[command]).await;
+        assert!(!status.success());
+        for line in ["masque.toml:2:", "masque.toml:6:", "masque.toml:10:"] {
+            assert!(text.contains(line), "{line} is not in:\n{text}");
+        }
+        // What is wrong already is not also said to be of the wrong kind.
+        assert!(!text.contains("masque.toml:13:"), "{text}");
+    }
 }

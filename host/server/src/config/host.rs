@@ -2,7 +2,7 @@
 //! defaults and bounds. The reference, `docs/configuration.md`, is tested against what is read here.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::report::nearest;
@@ -91,13 +91,13 @@ pub(super) fn drain(mut section: Section<'_, '_>) -> Drain {
     drain
 }
 
-/// `[data]`: the folders as they are written.
-pub(super) fn data(mut section: Section<'_, '_>) -> (Option<PathBuf>, Option<PathBuf>) {
+/// `[data]`: the folders, from `beside` on.
+pub(super) fn data(mut section: Section<'_, '_>, beside: &Path) -> (Option<PathBuf>, Option<PathBuf>) {
     let mut path = |key, example, default: &str| {
         let path =
             section.read(key, Form { what: "a path", example }, |value| match value.get_ref().as_str() {
                 Some("") => Err(Wrong::Form),
-                Some(path) => Ok(PathBuf::from(path)),
+                Some(path) => can_be_folder(beside.join(path)),
                 None => Err(Wrong::Type),
             });
         section.defaults(key, || default.to_owned());
@@ -107,6 +107,18 @@ pub(super) fn data(mut section: Section<'_, '_>) -> (Option<PathBuf>, Option<Pat
     let compiled = path("compiled", "\"/var/cache/masque\"", "compiled");
     section.finish();
     (folder, compiled)
+}
+
+/// The path, unless something else than a folder stands there or on the way to it.
+fn can_be_folder(path: PathBuf) -> Result<PathBuf, Wrong> {
+    let in_the_way = path.ancestors().find(|part| part.symlink_metadata().is_ok() && !part.is_dir());
+    match in_the_way {
+        Some(part) => Err(Wrong::Other(
+            format!("{} is not a folder", part.display()),
+            "Name a folder, or a path where one can be made.".to_owned(),
+        )),
+        None => Ok(path),
+    }
 }
 
 pub(super) fn log(mut section: Section<'_, '_>) -> Log {

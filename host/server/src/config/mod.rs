@@ -37,7 +37,7 @@ pub(crate) use self::digest::Terms;
 use self::document::Document;
 pub(crate) use self::environment::Environment;
 pub(crate) use self::locations::Locations;
-pub(crate) use self::origin::{Attempt, Origin};
+pub(crate) use self::origin::{Attempt, Mistaken, Origin};
 pub(crate) use self::problem::{Place, Problem, Problems};
 use self::report::Report;
 pub(crate) use self::report::nearest;
@@ -75,7 +75,7 @@ pub(crate) struct Loaded {
 pub(crate) fn load(flags: &Flags, environment: &Environment, folder: &Path) -> Result<Loaded, Problems> {
     let origin =
         Origin { flags: flags.clone(), environment: environment.clone(), folder: folder.to_path_buf() };
-    origin.load()
+    origin.load().map_err(|mistaken| mistaken.problems)
 }
 
 /// Goes on after each mistake with what would be right, so the result counts only where the report has no error.
@@ -99,8 +99,7 @@ fn read(
     let stream = host::stream(sections.table("stream"));
     let turn = host::turn(sections.table("turn"));
     let drain = host::drain(sections.table("drain"));
-    let (data, compiled) = host::data(sections.table("data"));
-    let (data, compiled) = (data.map(|path| beside.join(path)), compiled.map(|path| beside.join(path)));
+    let (data, compiled) = host::data(sections.table("data"), &beside);
     let log = host::log(sections.table("log"));
     let sandbox = host::sandbox(sections.table("sandbox"));
     let named_data = flags.data.clone().or_else(|| environment.get(environment::DATA).map(PathBuf::from));

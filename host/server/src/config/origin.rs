@@ -28,21 +28,32 @@ pub(crate) struct Attempt {
     pub(crate) sources: Sources,
 }
 
+/// A configuration that no host can start with.
+#[derive(Debug)]
+pub(crate) struct Mistaken {
+    /// Every mistake and every warning, in the order of their places.
+    pub(crate) problems: Problems,
+    /// What is right in it, so that its plugins can be asked about their settings too; none where the file could not be
+    /// read to its end.
+    pub(crate) rest: Option<Box<Config>>,
+}
+
 impl Origin {
     /// The configuration of a host that starts.
     ///
     /// # Errors
-    /// Every mistake and every warning, in the order of their places.
-    pub(crate) fn load(&self) -> Result<Loaded, Problems> {
-        self.attempt(None).loaded
+    /// Every mistake that shows before a component is loaded.
+    pub(crate) fn load(&self) -> Result<Loaded, Mistaken> {
+        self.attempt(None).0
     }
 
     /// The configuration as it is found while a host runs with `running`.
     pub(crate) fn again(&self, running: &Config) -> Attempt {
-        self.attempt(Some(running))
+        let (loaded, sources) = self.attempt(Some(running));
+        Attempt { loaded: loaded.map_err(|mistaken| mistaken.problems), sources }
     }
 
-    fn attempt(&self, running: Option<&Config>) -> Attempt {
+    fn attempt(&self, running: Option<&Config>) -> (Result<Loaded, Mistaken>, Sources) {
         let mut sources = Sources::default();
         let (document, mut unreadable) = match find(self, &mut sources) {
             Ok(document) => (document, None),
@@ -53,15 +64,19 @@ impl Origin {
         }
         let (root, syntax) = document.as_ref().map(Document::parse).unwrap_or_default();
         let report = Report::after(sources, document.as_ref(), syntax);
+        let whole = unreadable.is_none() && !report.is_torn();
         unreadable.into_iter().for_each(|problem| report.add(problem));
         environment::check(&self.environment, &report);
 
         let config = read(self, running, document.as_ref(), &root, &report);
         let sources = report.sources();
         let problems = report.into_problems();
-        let loaded =
-            if problems.are_fatal() { Err(problems) } else { Ok(Loaded { config, warnings: problems }) };
-        Attempt { loaded, sources }
+        let loaded = if problems.are_fatal() {
+            Err(Mistaken { problems, rest: whole.then(|| Box::new(config)) })
+        } else {
+            Ok(Loaded { config, warnings: problems })
+        };
+        (loaded, sources)
     }
 }
 

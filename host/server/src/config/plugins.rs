@@ -25,6 +25,8 @@ pub(super) struct Draft {
     pub(super) settings: serde_json::Map<String, serde_json::Value>,
     pub(super) grants: grants::Draft,
     pub(super) limits: Limits,
+    /// Nothing in its section is wrong.
+    pub(super) sound: bool,
 }
 
 /// Where components are, beside those that are built in.
@@ -52,6 +54,7 @@ pub(super) fn read(
 
 fn one(name: &Name, mut section: Section<'_, '_>, places: &Places<'_>, memory: usize) -> Draft {
     let (report, folder) = (section.report, places.beside);
+    let errors = report.errors();
     let named = section.read("source", SOURCE, |value| {
         value.get_ref().as_str().ok_or(Wrong::Type).and_then(|text| source(text, folder, report))
     });
@@ -79,7 +82,8 @@ fn one(name: &Name, mut section: Section<'_, '_>, places: &Places<'_>, memory: u
     let grants = grants::read(section.table("grants"));
     let limits = host::limits(section.table("limits"), memory);
     section.finish();
-    Draft { source: source.map(|source| source.value), settings, grants, limits }
+    let sound = report.errors() == errors;
+    Draft { source: source.map(|source| source.value), settings, grants, limits, sound }
 }
 
 fn source(text: &str, folder: &Path, report: &Report<'_>) -> Result<Source, Wrong> {

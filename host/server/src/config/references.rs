@@ -36,8 +36,10 @@ pub(super) fn plugins(
         resolved.insert(name.clone(), plugin);
     }
     for (name, draft) in drafts {
+        let errors = report.errors();
         let grants = resolve(&name, draft.grants, credentials, report);
-        let Some(source) = draft.source else {
+        // One that is wrong already is left out: what its component would say of it is no news.
+        let Some(source) = draft.source.filter(|_| draft.sound && report.errors() == errors) else {
             resolved.remove(&name);
             continue;
         };

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::document::{Document, SyntaxError};
-use super::problem::{Place, Problem, Problems};
+use super::problem::{Place, Problem, Problems, Severity};
 use super::sources::Sources;
 
 /// Collects problems from everything that reads the same document.
@@ -110,6 +110,11 @@ impl<'d> Report<'d> {
     #[cfg(test)]
     pub(super) fn into_known(self) -> Vec<Known> {
         self.known.into_inner()
+    }
+
+    /// How many mistakes there are so far.
+    pub(super) fn errors(&self) -> usize {
+        self.problems.borrow().iter().filter(|problem| problem.severity == Severity::Error).count()
     }
 
     pub(super) fn into_problems(self) -> Problems {

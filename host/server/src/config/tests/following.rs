@@ -14,7 +14,7 @@ fn again(folder: &Folder, running: &Config) -> Vec<String> {
 }
 
 fn first_lines(folder: &Folder) -> Vec<String> {
-    shortened(folder, lines_of(origin(folder).load()))
+    shortened(folder, lines_of(origin(folder).load().map_err(|mistaken| mistaken.problems)))
 }
 
 /// Without the folder that it is all in.
