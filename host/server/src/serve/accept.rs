@@ -42,17 +42,24 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    pub(super) fn start(listener: TcpListener, server: &config::Server, front: Front, life: Life) -> Self {
+    /// `connections` are accepted at once; more wait.
+    pub(super) fn start(
+        listener: TcpListener,
+        connections: usize,
+        server: &config::Server,
+        front: Front,
+        life: Life,
+    ) -> Self {
         let ends = Ends { finish: CancellationToken::new(), abort: CancellationToken::new() };
-        let connections = TaskTracker::new();
+        let tracker = TaskTracker::new();
         let accepting = Accepting {
             listener,
-            room: Arc::new(Semaphore::new(server.max_connections.min(Semaphore::MAX_PERMITS))),
+            room: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
             protocols: Arc::new(Protocols::new(server, front, life, ends.clone())),
-            connections: connections.clone(),
+            connections: tracker.clone(),
         };
-        connections.spawn(accepting.run(ends.finish.clone()));
-        Self { ends, connections }
+        tracker.spawn(accepting.run(ends.finish.clone()));
+        Self { ends, connections: tracker }
     }
 
     /// Accepts no more. Connections end with what they are doing.

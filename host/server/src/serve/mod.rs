@@ -19,6 +19,7 @@ use crate::telemetry;
 
 mod accept;
 mod connection;
+mod descriptors;
 mod host;
 mod signals;
 
@@ -39,6 +40,8 @@ const FLUSH_CUT: Duration = Duration::from_millis(500);
 pub(crate) async fn run(config: Config, origin: Origin) -> anyhow::Result<()> {
     let started = Instant::now();
     telemetry::start(&config.log)?;
+    // Before the sandbox looks at what the machine has room for.
+    let connections = descriptors::connections(config.server.max_connections);
     let config = Arc::new(config);
     let signals = Signals::listen()?;
     let listener = accept::bind(config.server.listen).await?;
@@ -46,7 +49,7 @@ pub(crate) async fn run(config: Config, origin: Origin) -> anyhow::Result<()> {
     let life = Life::new();
     let authenticator = Arc::new(Local);
     let front = Front::new(api::loading(&*authenticator, life.clone()));
-    let listening = Listening::start(listener, &config.server, front.clone(), life.clone());
+    let listening = Listening::start(listener, connections, &config.server, front.clone(), life.clone());
 
     let host = tokio::select! {
         loaded = Host::load(Arc::clone(&config), origin) => loaded?,

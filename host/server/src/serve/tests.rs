@@ -41,7 +41,8 @@ async fn serve(router: Router) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let life = Life::new();
-    let listening = Listening::start(listener, &server, Front::new(router), life.clone());
+    let listening =
+        Listening::start(listener, server.max_connections, &server, Front::new(router), life.clone());
     Served { address, listening, life }
 }
 
