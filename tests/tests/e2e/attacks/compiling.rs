@@ -1,5 +1,7 @@
 //! A component that was made to take long to compile.
 
+#![allow(clippy::print_stdout, reason = "figures for whoever asks to see them")]
+
 use masque_tests::{Baseline, Bystander, Setup, full, slow_to_compile};
 
 /// Beside a host that serves: compiling takes place in a child that steps back for everyone else.
@@ -16,7 +18,7 @@ async fn a_component_that_takes_long_to_compile_keeps_no_one_waiting() {
     let bystander = Bystander::of(host.client(), super::BYSTANDER);
     let begun = std::time::Instant::now();
     let outcome = setup.check().await;
-    eprintln!("{} bytes were compiled, or given up, in {:?}", bomb.len(), begun.elapsed());
+    println!("{} bytes were compiled, or given up, in {:?}", bomb.len(), begun.elapsed());
     bystander.leave("a component that takes long to compile").await;
 
     // Compiled within the limits it is found to be no plugin; past them it does not compile.
