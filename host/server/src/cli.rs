@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::active;
 use crate::config::{Config, Environment, Flags, Loaded, Mistaken, Origin, Problems};
+use crate::jobs;
 use crate::serve;
 
 /// A host for AI companions whose persona, memory and model are sandboxed components.
@@ -29,6 +30,8 @@ enum Command {
     Serve(Options),
     /// Validate the configuration without starting: every mistake with its line, or a summary.
     Check(Options),
+    /// Background work that was given up: listed, or put back with --retry. Works beside a running host.
+    Jobs(JobsOptions),
     /// Compiles the component on standard input; what a host starts for each new component.
     #[command(name = COMPILE, hide = true)]
     Compile,
@@ -49,6 +52,15 @@ struct Options {
     /// The folder that holds all state [variable: MASQUE_DATA] [default: ./masque-data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct JobsOptions {
+    #[command(flatten)]
+    options: Options,
+    /// Put back the job with this id, or `all`; a running host tries it again within a minute
+    #[arg(long, value_name = "ID")]
+    retry: Vec<String>,
 }
 
 /// Runs the process: 0 for success, 1 where something is wrong, 2 (from clap) for a command line that makes no sense.
@@ -75,6 +87,19 @@ pub(crate) fn run() -> ExitCode {
             }
             println!("{}", summary(&config));
             ExitCode::SUCCESS
+        }),
+        Command::Jobs(JobsOptions { options, retry }) => on_runtime(async {
+            let config = match load(options) {
+                Ok((config, _)) => config,
+                Err(mistaken) => return failure(&mistaken.problems.to_string()),
+            };
+            match jobs::parked(&config.data.folder, &retry).await {
+                Ok(report) => {
+                    println!("{report}");
+                    ExitCode::SUCCESS
+                }
+                Err(error) => failure(&format!("{error:#}")),
+            }
         }),
         Command::Compile => match masque_runtime::compile_from_stdin() {
             Ok(()) => ExitCode::SUCCESS,

@@ -24,7 +24,7 @@ pub use error::{OpenError, StoreError};
 pub use ids::{ConversationId, JobId, MessageId, TurnId};
 pub use jobs::{Ability, JobCounts, JobRecord, Jobs, NewJob};
 pub use owner::Owner;
-pub use sqlite::SqliteStore;
+pub use sqlite::{ParkedJob, ParkedJobs, SqliteStore};
 pub use state::{
     ConflictReason, PluginState, StateChange, StateConflict, StateKey, StateResult, StateScope, StateSpace,
     StateValue, StateWrite,

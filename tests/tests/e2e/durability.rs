@@ -54,10 +54,13 @@ struct Call {
 }
 
 impl Call {
-    /// A complete reply on its way to a client. The delta alone carries the text too, but never the whole sentence.
+    /// A complete reply on its way to a client. A delta may carry all of its text too, but never its timing.
     fn to_client(&self, reply: &str) -> bool {
         let sends = ["write", "writev", "sendto", "sendmsg"].contains(&self.name.as_str());
-        sends && self.text.contains("TCP") | self.text.contains("socket:") && self.text.contains(reply)
+        sends
+            && (self.text.contains("TCP") || self.text.contains("socket:"))
+            && self.text.contains(reply)
+            && self.text.contains("timing")
     }
 
     /// A page of the write-ahead log that holds this.

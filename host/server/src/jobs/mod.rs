@@ -20,10 +20,12 @@ use crate::active::{Active, Companion};
 use crate::config::Config;
 
 mod buffer;
+mod parked;
 mod payload;
 mod retry;
 mod run;
 
+pub(crate) use parked::parked;
 use payload::Payload;
 
 /// Jobs that run at once: they must not crowd out turns.

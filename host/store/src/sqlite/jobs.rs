@@ -89,7 +89,11 @@ pub(super) fn jobs_text(jobs: &[NewJob]) -> String {
 }
 
 /// Makes the first job of a line due, if the one before it is gone.
-async fn advance(connection: &mut SqliteConnection, owner: &Owner, plugin: &str) -> Result<(), Fault> {
+pub(super) async fn advance(
+    connection: &mut SqliteConnection,
+    owner: &Owner,
+    plugin: &str,
+) -> Result<(), Fault> {
     sqlx::query(concat!(
         "UPDATE jobs SET due_at = ",
         now!(),
@@ -132,7 +136,7 @@ fn word(ability: Ability) -> &'static str {
     }
 }
 
-fn ability(word: &str) -> Result<Ability, Fault> {
+pub(super) fn ability(word: &str) -> Result<Ability, Fault> {
     match word {
         "observe" => Ok(Ability::Observe),
         "reflect" => Ok(Ability::Reflect),
@@ -197,7 +201,7 @@ async fn counts(connection: &mut SqliteConnection) -> Result<JobCounts, Fault> {
 }
 
 /// Owner and plugin from `tenant, issuer, subject, plugin` at a column (the plugin last, where it is read).
-fn line(row: &SqliteRow, column: usize) -> Result<(Owner, String), Fault> {
+pub(super) fn line(row: &SqliteRow, column: usize) -> Result<(Owner, String), Fault> {
     let owner = Owner {
         tenant: row.try_get(column)?,
         issuer: row.try_get(column + 1)?,

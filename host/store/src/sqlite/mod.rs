@@ -10,10 +10,13 @@ mod fault;
 mod folder;
 mod jobs;
 mod leases;
+mod parked;
 mod rows;
 mod state;
 mod turns;
 mod writer;
+
+pub use self::parked::{ParkedJob, ParkedJobs};
 
 use std::path::Path;
 use std::sync::Arc;

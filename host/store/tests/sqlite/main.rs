@@ -13,6 +13,7 @@ mod conformance;
 mod crash;
 mod file;
 mod full_disk;
+mod parked;
 mod sync;
 
 use std::sync::Arc;
