@@ -20,7 +20,9 @@ fn its_configurations_are_right() {
         let folder = super::Folder::new().with("masque.toml", configuration).with("words.txt", "sail");
         // Where the guide says that the components are.
         let components = ["hello.wasm", "lately.wasm", "talk.wasm"];
-        let folder = components.into_iter().fold(folder, |folder, name| folder.with(name, "\0asm"));
+        let folder = components
+            .into_iter()
+            .fold(folder, |folder, name| folder.with(&format!("masque-data/plugins/{name}"), "\0asm"));
         let loaded = folder.load(&Flags::default(), &[("EXAMPLE_API_KEY", "x")]);
         assert_eq!(super::lines_of(loaded), [""; 0], "{configuration}");
     }
@@ -55,7 +57,7 @@ fn rows(heading: &str) -> Vec<Vec<String>> {
 fn its_tables_name_every_grant_and_the_defaults_of_the_limits() {
     let granted: BTreeSet<_> =
         rows("Grants").into_iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
-    let known = ["http", "networks", "credentials", "state", "state_shared", "history", "models"];
+    let known = ["http", "networks", "credentials", "state", "state_shared", "history", "models", "reuse"];
     assert_eq!(granted, known.map(str::to_owned).into());
 
     let limits = masque_runtime::Limits::default();
@@ -69,6 +71,7 @@ fn its_tables_name_every_grant_and_the_defaults_of_the_limits() {
         ("bytes handed to the host at once", mib(limits.hostcall_bytes)),
         ("one item of a reply", kib(limits.delta_bytes)),
         ("requests under way", limits.requests.to_string()),
+        ("questions to `models`", limits.questions.to_string()),
         ("headers of a request or response", kib(limits.header_bytes)),
         ("log", format!("{} lines, {}", limits.log_lines, kib(limits.log_bytes))),
         ("the component's file", mib(masque_runtime::LARGEST_COMPONENT)),
