@@ -1,7 +1,8 @@
 //! One connection: which protocol it speaks, what a client may cost, and how it ends.
 //!
 //! HTTP/1.1 and HTTP/2 (with prior knowledge) share a port. A client that sends nothing, sends its head too slowly, or
-//! does not read what it is sent is let go; one that waits for a slow model is not.
+//! does not read what it is sent is let go, and so is one that asks for nothing more; one that waits for a slow model is
+//! not.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -14,7 +15,7 @@ use axum::response::Response;
 use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -22,6 +23,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::streams::{Streams, watched};
 use crate::api::phase::{Life, Phase};
 use crate::config;
 
@@ -59,7 +61,7 @@ impl Front {
 
     async fn answer(self, request: Request<Incoming>) -> Result<Response, Infallible> {
         let router = self.0.ready.get().unwrap_or(&self.0.loading).clone();
-        router.oneshot(request.map(Body::new)).await
+        router.oneshot(request.map(Body::new)).await.map(watched)
     }
 }
 
@@ -74,22 +76,23 @@ pub(super) struct Ends {
 
 /// How connections are spoken to.
 pub(super) struct Protocols {
-    builder: auto::Builder<TokioExecutor>,
     front: Front,
     life: Life,
     ends: Ends,
-    first_request: Duration,
+    /// How long a head may take, and how long a connection may stay without a request.
+    head: Duration,
+    /// How long a client may leave unread what it is sent.
     stall: Duration,
 }
 
 impl Protocols {
     pub(super) fn new(server: &config::Server, front: Front, life: Life, ends: Ends) -> Self {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(server.header_timeout)
-            .max_buf_size(HEAD_BYTES);
+        Self { front, life, ends, head: server.header_timeout, stall: server.write_timeout }
+    }
+
+    fn builder(&self, streams: Streams) -> auto::Builder<Streams> {
+        let mut builder = auto::Builder::new(streams);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.head).max_buf_size(HEAD_BYTES);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -98,7 +101,7 @@ impl Protocols {
             .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(PING)
             .keep_alive_timeout(PONG);
-        Self { builder, front, life, ends, first_request: server.header_timeout, stall: server.write_timeout }
+        builder
     }
 
     /// Speaks with one client until either side has enough.
@@ -111,9 +114,12 @@ impl Protocols {
             seen.note(request.version());
             self.front.clone().answer(request)
         });
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(Box::pin(socket)), service));
+        let streams = Streams::new(self.stall);
+        let builder = self.builder(streams.clone());
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(Box::pin(socket)), service));
 
-        let mut too_slow = pin!(seen.nothing_for(self.first_request));
+        let mut too_slow = pin!(seen.nothing_for(self.head));
+        let mut unused = pin!(self.unused(&seen, &streams));
         let mut goaway = pin!(self.goaway(&seen));
         let mut finish = pin!(self.finish(&seen));
         let (mut waiting, mut leaving, mut finishing) = (true, false, false);
@@ -126,6 +132,18 @@ impl Protocols {
                         return;
                     }
                     waiting = false;
+                }
+                () = unused.as_mut() => {
+                    connection.as_mut().graceful_shutdown();
+                    // A request may have been on its way, and the last piece of an answer may still be.
+                    tokio::select! {
+                        result = connection.as_mut() => break result,
+                        () = streams.unused_for(self.stall) => {
+                            tracing::debug!("a client asked for nothing more and stayed");
+                            return;
+                        }
+                        () = self.ends.abort.cancelled() => return,
+                    }
                 }
                 () = goaway.as_mut(), if !leaving && !finishing => {
                     leaving = true;
@@ -141,6 +159,13 @@ impl Protocols {
         if let Err(error) = result {
             tracing::debug!(%error, "a connection ended with an error");
         }
+    }
+
+    /// Resolves when a connection of HTTP/2 has had no stream for as long as one of HTTP/1.1 may take for the head of
+    /// its next request. hyper has no such limit for HTTP/2, and a client that answers pings would stay for ever.
+    async fn unused(&self, seen: &Seen, streams: &Streams) {
+        seen.request(|version| version == Version::HTTP_2).await;
+        streams.unused_for(self.head).await;
     }
 
     /// Resolves when a connection of HTTP/2 should be told to go elsewhere. One that has not sent a request is left

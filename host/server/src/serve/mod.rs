@@ -22,6 +22,7 @@ mod connection;
 mod descriptors;
 mod host;
 mod signals;
+mod streams;
 
 use accept::Listening;
 use connection::Front;

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use bytes::Bytes;
 use futures::StreamExt;
+use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::Listening;
@@ -32,12 +34,17 @@ struct Served {
 }
 
 async fn serve(router: Router) -> Served {
+    serve_within(router, SHORT).await
+}
+
+/// Lets clients have `head` for each request's.
+async fn serve_within(router: Router, head: Duration) -> Served {
     let mut server =
         config::load(&Flags::default(), &Environment::default(), std::path::Path::new("/nowhere"))
             .unwrap()
             .config
             .server;
-    (server.header_timeout, server.write_timeout, server.max_connections) = (SHORT, SHORT, 2);
+    (server.header_timeout, server.write_timeout, server.max_connections) = (head, SHORT, 2);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let life = Life::new();
@@ -84,8 +91,8 @@ async fn a_client_that_leaves_frees_its_place() {
     }
 }
 
-#[tokio::test]
-async fn a_client_that_does_not_read_is_let_go() {
+/// A route whose answer never ends, and what says when one such answer is no longer held.
+fn endless() -> (MethodRouter, oneshot::Receiver<()>) {
     let (gone, left) = oneshot::channel::<()>();
     let gone = Arc::new(Mutex::new(Some(gone)));
     let endless = move || {
@@ -97,7 +104,13 @@ async fn a_client_that_does_not_read_is_let_go() {
         });
         ready(Body::from_stream(stream))
     };
-    let served = serve(Router::new().route("/", get(endless))).await;
+    (get(endless), left)
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_let_go() {
+    let (endless, left) = endless();
+    let served = serve(Router::new().route("/", endless)).await;
     let mut socket = connect(&served).await;
     socket.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     // The sender is dropped with the body.
@@ -120,17 +133,70 @@ async fn a_stream_that_is_silent_for_longer_than_any_limit_goes_on() {
     assert!(text.contains("early") && text.contains("late"), "{text}");
 }
 
+type Requests = hyper::client::conn::http2::SendRequest<Empty<Bytes>>;
+
+/// Speaks HTTP/2, answers pings, and lets each answer have `window` bytes that it has not read.
+async fn speak(served: &Served, window: u32) -> (Requests, JoinHandle<hyper::Result<()>>) {
+    let socket = TokioIo::new(connect(served).await);
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (requests, connection) = builder.initial_stream_window_size(window).handshake(socket).await.unwrap();
+    (requests, tokio::spawn(connection))
+}
+
+fn ask(method: http::Method, path: &str) -> http::Request<Empty<Bytes>> {
+    http::Request::builder().method(method).uri(format!("http://localhost{path}")).body(Empty::new()).unwrap()
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_read_is_reset_and_its_neighbours_are_not() {
+    for window in [0, 1] {
+        let (endless, left) = endless();
+        let (go, gone) = oneshot::channel::<()>();
+        let gone = Arc::new(Mutex::new(Some(gone)));
+        let waits = move || {
+            let gone = gone.lock().unwrap().take().unwrap();
+            async move { gone.await.unwrap() }
+        };
+        let served = serve(Router::new().route("/", endless).route("/waits", get(waits))).await;
+        let (mut requests, _connection) = speak(&served, window).await;
+        let neighbour = tokio::spawn(requests.send_request(ask(http::Method::GET, "/waits")));
+        let answer = requests.send_request(ask(http::Method::GET, "/")).await.unwrap();
+        tokio::time::timeout(LONG, left).await.expect("the body is still held").unwrap_err();
+        drop(answer);
+        go.send(()).unwrap();
+        assert_eq!(neighbour.await.unwrap().unwrap().status(), 200, "{window}");
+    }
+}
+
+#[tokio::test]
+async fn an_http_2_client_that_asks_for_nothing_more_is_let_go() {
+    let served = serve(hello()).await;
+    let (mut requests, connection) = speak(&served, 1 << 16).await;
+    assert_eq!(requests.send_request(ask(http::Method::GET, "/")).await.unwrap().status(), 200);
+    tokio::time::timeout(LONG, connection).await.expect("the connection stays").unwrap().unwrap();
+    drop(requests);
+}
+
+#[tokio::test]
+async fn an_http_2_client_that_waits_for_longer_than_any_limit_is_answered_whole() {
+    const LENGTH: usize = 100_000;
+    let slow = async || {
+        tokio::time::sleep(3 * SHORT).await;
+        "x".repeat(LENGTH)
+    };
+    let served = serve(Router::new().route("/", get(slow))).await;
+    let (mut requests, _connection) = speak(&served, 1 << 16).await;
+    let answer = requests.send_request(ask(http::Method::GET, "/")).await.unwrap();
+    assert_eq!(answer.headers()["content-length"], LENGTH.to_string());
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes().len(), LENGTH);
+}
+
 #[tokio::test]
 async fn a_host_that_drains_tells_http_2_to_go_elsewhere_after_the_answer() {
-    let served = serve(hello()).await;
-    let socket = TokioIo::new(connect(&served).await);
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), socket).await.unwrap();
-    let connection = tokio::spawn(connection);
+    let served = serve_within(hello(), 2 * LONG).await;
+    let (mut sender, connection) = speak(&served, 1 << 16).await;
     served.life.enter(Phase::Draining);
-    let request =
-        http::Request::get("http://localhost/").body(http_body_util::Empty::<Bytes>::new()).unwrap();
-    assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
+    assert_eq!(sender.send_request(ask(http::Method::GET, "/")).await.unwrap().status(), 200);
     // The sender is still held: only a GOAWAY ends the connection.
     tokio::time::timeout(LONG, connection).await.expect("no GOAWAY came").unwrap().unwrap();
 }
