@@ -19,6 +19,11 @@ use crate::problem::Problem;
 /// time would otherwise multiply the reply limit by that.
 const MAX_EVENTS: usize = 1 << 17;
 
+/// What one read hands out: so many events, and text up to about so many bytes. A reader that comes late would otherwise
+/// be handed a whole log at once, which takes many times its size by the time it is written down.
+const READ_EVENTS: usize = 256;
+const READ_BYTES: usize = 64 << 10;
+
 /// What an event costs beside its text.
 const EVENT_BYTES: usize = 160;
 /// What the log and its last event cost beside the reply: the response as a tree, with a share for each plugin.
@@ -285,16 +290,16 @@ impl Reader {
         self.log.headers(hold).await
     }
 
-    /// All events that are ready, at least one. `None` after the last.
+    /// The events that are ready, at least one and no more than a bounded part of them. `None` after the last.
     pub(crate) async fn next(&mut self) -> Option<Vec<Arc<Event>>> {
         loop {
             self.changed.borrow_and_update();
             {
                 let mut state = self.log.state();
                 if state.open {
-                    let ready = state.events.get(self.next..).unwrap_or_default().to_vec();
+                    let ready = part(state.events.get(self.next..).unwrap_or_default());
                     if !ready.is_empty() {
-                        self.next = state.events.len();
+                        self.next += ready.len();
                         state.seen = state.seen.max(self.next);
                         return Some(ready);
                     }
@@ -306,6 +311,19 @@ impl Reader {
             self.changed.changed().await.ok()?;
         }
     }
+}
+
+/// What one read takes of the events that are ready.
+fn part(ready: &[Arc<Event>]) -> Vec<Arc<Event>> {
+    let mut bytes: usize = 0;
+    let fits = |event: &&Arc<Event>| {
+        let room = bytes < READ_BYTES;
+        if let EventKind::Delta { text } = &event.kind {
+            bytes = bytes.saturating_add(text.len());
+        }
+        room
+    };
+    ready.iter().take(READ_EVENTS).take_while(fits).cloned().collect()
 }
 
 impl Drop for Reader {
@@ -378,6 +396,24 @@ mod tests {
         log.write(" five").unwrap();
         assert_eq!(text(&first), "one two three", "what was handed out does not change");
         assert_eq!(text(&reader.next().await.unwrap()), " four five");
+    }
+
+    #[tokio::test]
+    async fn one_read_takes_a_bounded_part_and_all_reads_take_everything() {
+        for (piece, events) in [("x".to_owned(), READ_EVENTS), ("x".repeat(READ_BYTES / 4), 5)] {
+            let log = log(usize::MAX);
+            log.open();
+            let mut early = log.reader(None);
+            let mut seen = early.next().await.unwrap();
+            for _ in 0..3 * READ_EVENTS {
+                log.write(&piece).unwrap();
+                seen.extend(early.next().await.unwrap());
+            }
+            log.end(End::Completed(response()));
+            seen.extend(early.next().await.unwrap());
+            assert_eq!(log.reader(None).next().await.unwrap().len(), events);
+            assert_eq!(all(log.reader(None)).await, seen);
+        }
     }
 
     #[tokio::test]
