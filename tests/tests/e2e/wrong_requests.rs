@@ -90,6 +90,14 @@ async fn a_part_that_is_not_text_is_refused() {
 }
 
 #[tokio::test]
+async fn a_message_in_too_many_parts_is_refused_with_how_many_it_may_have() {
+    let parts = vec![json!({ "type": "text", "text": "Hello." }); 257];
+    let problem = refused(&json!({ "message": parts }), 422, "invalid-request").await;
+    assert_eq!(problem["field"], "message");
+    assert!(problem["detail"].as_str().unwrap().contains("256"), "{problem}");
+}
+
+#[tokio::test]
 async fn an_unknown_companion_is_not_found() {
     refused(&json!({ "message": "Hello.", "companion": "nobody" }), 404, "companion-not-found").await;
 }

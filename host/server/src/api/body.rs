@@ -24,6 +24,13 @@ pub(crate) struct JsonBody<T> {
     pub(crate) raw: Value,
 }
 
+impl<T> JsonBody<T> {
+    /// What it says, without the tree that it was read from.
+    pub(crate) fn into_data(self) -> T {
+        self.data
+    }
+}
+
 impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     type Rejection = Problem;
 

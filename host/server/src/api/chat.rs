@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{HeaderMap, header};
-use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{PartialSchema, ToSchema};
@@ -20,6 +20,8 @@ use super::{App, Caller, idempotency, sse};
 use crate::problem::{Kind, Problem};
 use crate::turn::{ChatRequest, EventKind, IdempotencyKey, Reader};
 
+/// Parts of one message.
+const PARTS: usize = 256;
 /// What `metadata` may take, written as JSON.
 const METADATA_BYTES: usize = 16 * 1024;
 /// Levels of nesting in them.
@@ -76,6 +78,9 @@ impl<'de> Visitor<'de> for TextOrParts {
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<String, A::Error> {
         let mut texts = Vec::new();
         while let Some(Part::Text { text }) = parts.next_element()? {
+            if texts.len() == PARTS {
+                return Err(A::Error::custom(format_args!("a message has at most {PARTS} parts")));
+            }
             texts.push(text);
         }
         Ok(texts.join("\n"))
@@ -88,6 +93,7 @@ impl PartialSchema for UserMessage {
         let text = ObjectBuilder::new().schema_type(Type::String).description(Some("Its text."));
         let parts = ArrayBuilder::new()
             .items(Part::schema())
+            .max_items(Some(PARTS))
             .description(Some("Its text in parts, joined by line breaks."));
         OneOfBuilder::new()
             .item(text)
@@ -169,8 +175,16 @@ pub(crate) async fn chat(
     body: JsonBody<ChatBody>,
 ) -> Result<Response, Problem> {
     let key = idempotency::key(&headers)?;
-    let idempotency = key.map(|key| IdempotencyKey { key, digest: idempotency::digest(&body.raw) });
-    let ChatBody { message, companion, conversation_id, stream, model, metadata } = body.data;
+    let JsonBody { data, raw } = body;
+    // The tree of a large body takes many times its size: it must be gone while the turn runs.
+    let idempotency = match key {
+        Some(key) => Some(IdempotencyKey { key, digest: idempotency::digest(raw) }),
+        None => {
+            drop(raw);
+            None
+        }
+    };
+    let ChatBody { message, companion, conversation_id, stream, model, metadata } = data;
     let message = spoken(message, app.config.server.max_message_bytes)?;
     let metadata = bounded(metadata.unwrap_or_default())?;
     let streamed = stream == Some(true) || accepts_events(&headers);
@@ -284,6 +298,13 @@ mod tests {
         assert_eq!(message(json!("hi")).unwrap(), "hi");
         let parts = json!([{ "type": "text", "text": "a" }, { "type": "text", "text": "b" }]);
         assert_eq!(message(parts).unwrap(), "a\nb");
+    }
+
+    #[test]
+    fn a_message_has_a_bounded_number_of_parts() {
+        let parts = |count| Value::from(vec![json!({ "type": "text", "text": "a" }); count]);
+        assert_eq!(message(parts(PARTS)).unwrap().len(), 2 * PARTS - 1);
+        assert_eq!(message(parts(PARTS + 1)).unwrap_err(), "a message has at most 256 parts");
     }
 
     #[test]

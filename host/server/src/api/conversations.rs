@@ -63,7 +63,7 @@ pub(crate) async fn create(
     body: JsonBody<NewBody>,
 ) -> Result<Response, Problem> {
     let owner = &principal.owner;
-    let NewBody { companion, greeting } = body.data;
+    let NewBody { companion, greeting } = body.into_data();
     let id = ConversationId::new();
     let greeting = app.turns.greet(owner, &companion, id, greeting).await?;
     let greeted = greeting.is_some();
@@ -138,7 +138,8 @@ pub(crate) async fn rename(
     Path(id): Path<String>,
     body: JsonBody<PatchBody>,
 ) -> Result<Json<Conversation>, Problem> {
-    let title = body.data.title.trim();
+    let PatchBody { title } = body.into_data();
+    let title = title.trim();
     if !(1..=TITLE).contains(&title.chars().count()) {
         let detail = format!("`title` has 1 to {TITLE} characters.");
         return Err(Problem::new(Kind::InvalidRequest, detail).with("field", "title"));
