@@ -71,6 +71,16 @@ async fn the_accept_header_asks_for_events_as_well_as_the_field_does() {
 }
 
 #[tokio::test]
+async fn the_field_wins_over_the_accept_header() {
+    let host = Setup::defaults().start().await;
+    let body = json!({ "message": "Hello.", "stream": false });
+    let request = host.client().chat(&body).header("accept", "application/json, text/event-stream");
+    let reply = request.send().await;
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    assert!(reply.expect(200)["reply"]["content"].is_string());
+}
+
+#[tokio::test]
 async fn the_head_of_a_stream_forbids_proxies_to_hold_it_back() {
     let host = Setup::defaults().start().await;
     let events = host.client().stream("Hello.").await;

@@ -37,7 +37,7 @@ pub(crate) struct ChatBody {
     companion: Option<String>,
     /// The conversation to go on with; without it a new one begins.
     conversation_id: Option<Uuid>,
-    /// Whether the reply comes as events. `Accept: text/event-stream` asks for the same.
+    /// Whether the reply comes as events. Where it is left out, `Accept: text/event-stream` asks for them.
     stream: Option<bool>,
     /// One of the companion's models; by default its first.
     model: Option<String>,
@@ -146,9 +146,10 @@ pub(crate) struct PluginTiming {
 
 /// One turn: says something to a companion and gets its reply.
 ///
-/// With `stream: true` or `Accept: text/event-stream` the reply comes as server-sent events: `turn.created`, any number
-/// of `reply.delta`, then `turn.completed` or `turn.failed`. Ignore events and fields that you do not know. Until the
-/// model's first sign of life a failure is an answer with an error status; after it, the event `turn.failed`.
+/// With `stream: true`, or with `Accept: text/event-stream` and no `stream`, the reply comes as server-sent events:
+/// `turn.created`, any number of `reply.delta`, then `turn.completed` or `turn.failed`. Ignore events and fields that
+/// you do not know. Until the model's first sign of life a failure is an answer with an error status; after it, the event
+/// `turn.failed`.
 #[utoipa::path(
     post, path = "/chat", tag = "chat",
     params(("Idempotency-Key" = Option<String>, Header,
@@ -187,7 +188,7 @@ pub(crate) async fn chat(
     let ChatBody { message, companion, conversation_id, stream, model, metadata } = data;
     let message = spoken(message, app.config.server.max_message_bytes)?;
     let metadata = bounded(metadata.unwrap_or_default())?;
-    let streamed = stream == Some(true) || accepts_events(&headers);
+    let streamed = stream.unwrap_or_else(|| accepts_events(&headers));
     let reader = app
         .turns
         .chat(ChatRequest {
