@@ -1,7 +1,7 @@
 //! `/conversations`: the caller's own. Another user's is answered as an unknown one.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use masque_store::{ConversationId, NewConversation, Page, StoreError};
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::JsonBody;
+use super::id::Id;
 use super::query::{PageQuery, bad_cursor};
 use super::view::{Conversation, Items, Message};
 use super::{App, Caller};
@@ -115,9 +116,9 @@ pub(crate) async fn list(
 pub(crate) async fn show(
     State(app): State<App>,
     Caller(principal): Caller,
-    Path(id): Path<String>,
+    Id(id): Id<ConversationId>,
 ) -> Result<Json<Conversation>, Problem> {
-    let record = app.store.conversation(&principal.owner, parse(&id)?).await?;
+    let record = app.store.conversation(&principal.owner, id).await?;
     Ok(Json(record.ok_or(Kind::ConversationNotFound)?.into()))
 }
 
@@ -135,7 +136,7 @@ pub(crate) async fn show(
 pub(crate) async fn rename(
     State(app): State<App>,
     Caller(principal): Caller,
-    Path(id): Path<String>,
+    Id(id): Id<ConversationId>,
     body: JsonBody<PatchBody>,
 ) -> Result<Json<Conversation>, Problem> {
     let PatchBody { title } = body.into_data();
@@ -144,7 +145,7 @@ pub(crate) async fn rename(
         let detail = format!("`title` has 1 to {TITLE} characters.");
         return Err(Problem::new(Kind::InvalidRequest, detail).with("field", "title"));
     }
-    let record = app.store.rename(&principal.owner, parse(&id)?, title.to_owned()).await?;
+    let record = app.store.rename(&principal.owner, id, title.to_owned()).await?;
     Ok(Json(record.ok_or(Kind::ConversationNotFound)?.into()))
 }
 
@@ -160,9 +161,9 @@ pub(crate) async fn rename(
 pub(crate) async fn delete(
     State(app): State<App>,
     Caller(principal): Caller,
-    Path(id): Path<String>,
+    Id(id): Id<ConversationId>,
 ) -> Result<StatusCode, Problem> {
-    if app.store.delete(&principal.owner, parse(&id)?).await? {
+    if app.store.delete(&principal.owner, id).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Kind::ConversationNotFound.into())
@@ -186,16 +187,11 @@ pub(crate) async fn delete(
 pub(crate) async fn messages(
     State(app): State<App>,
     Caller(principal): Caller,
-    Path(id): Path<String>,
+    Id(id): Id<ConversationId>,
     PageQuery(page): PageQuery,
 ) -> Result<Json<Items<Message>>, Problem> {
-    let page = app.store.messages(&principal.owner, parse(&id)?, page).await.map_err(cursor)?;
+    let page = app.store.messages(&principal.owner, id, page).await.map_err(cursor)?;
     Ok(Json(page.ok_or(Kind::ConversationNotFound)?.into()))
-}
-
-/// Ids are opaque to clients: one that is no UUID is as unknown as any other.
-fn parse(id: &str) -> Result<ConversationId, Problem> {
-    id.parse().map_err(|_| Kind::ConversationNotFound.into())
 }
 
 /// A list is refused for one reason only.

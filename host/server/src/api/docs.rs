@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderValue, header};
 
@@ -41,7 +42,8 @@ pub(super) async fn page() -> Response {
 }
 
 /// `GET /docs/{file}`: what the page is made of.
-pub(super) async fn file(Path(name): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn file(name: Result<Path<String>, PathRejection>) -> Result<Response, Problem> {
+    let Path(name) = name.map_err(|_| Kind::RouteNotFound)?;
     let config = utoipa_swagger_ui::Config::from("/openapi.json").use_base_layout().validator_url("none");
     let found = utoipa_swagger_ui::serve(&name, Arc::new(config)).map_err(|error| {
         tracing::error!(%error, name, "a file of the API's page can't be served");
@@ -105,7 +107,7 @@ mod tests {
             .collect();
         assert_eq!(names.len(), 5, "{names:?}");
         for name in names {
-            let response = file(Path(name.to_owned())).await.unwrap();
+            let response = file(Ok(Path(name.to_owned()))).await.unwrap();
             assert!(response.headers().contains_key(header::CONTENT_SECURITY_POLICY), "{name}");
         }
         assert!(!PAGE.contains("://"));
@@ -114,7 +116,11 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_is_not_there_is_no_route() {
         for name in ["nothing.js", "../Cargo.toml", "/etc/passwd"] {
-            assert_eq!(file(Path(name.to_owned())).await.unwrap_err().kind, Kind::RouteNotFound, "{name}");
+            assert_eq!(
+                file(Ok(Path(name.to_owned()))).await.unwrap_err().kind,
+                Kind::RouteNotFound,
+                "{name}"
+            );
         }
     }
 }

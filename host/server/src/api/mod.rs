@@ -30,6 +30,7 @@ mod companions;
 mod conversations;
 mod docs;
 mod health;
+mod id;
 mod idempotency;
 mod openapi;
 pub(crate) mod phase;

@@ -204,7 +204,7 @@ async fn an_idempotency_key_out_of_bounds_is_refused_before_anything_happens() {
 #[tokio::test]
 async fn ids_that_are_unknown_or_none_are_not_found() {
     let api = Api::new().await;
-    for id in ["x", "018f0000-0000-7000-8000-000000000000"] {
+    for id in ["x", "%ff", "018f0000-0000-7000-8000-000000000000"] {
         assert_eq!(api.get(&format!("/conversations/{id}")).await.problem(), "conversation-not-found");
         assert_eq!(
             api.get(&format!("/conversations/{id}/messages")).await.problem(),
@@ -216,6 +216,7 @@ async fn ids_that_are_unknown_or_none_are_not_found() {
         let delete = request(Method::DELETE, &format!("/conversations/{id}")).body(Body::empty()).unwrap();
         assert_eq!(api.send(delete).await.problem(), "conversation-not-found");
     }
+    assert_eq!(api.get("/docs/%ff").await.problem(), "route-not-found");
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! `/turns/{id}`: how a turn stands, its events again, and its cancellation.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::{Extension, Json};
 use http::HeaderMap;
 use masque_store::TurnId;
 
+use super::id::Id;
 use super::openapi::StreamEvent;
 use super::trace::RequestId;
 use super::view::Turn;
@@ -26,9 +27,9 @@ const LAST_EVENT_ID: &str = "last-event-id";
 pub(crate) async fn show(
     State(app): State<App>,
     Caller(principal): Caller,
-    Path(id): Path<String>,
+    Id(turn): Id<TurnId>,
 ) -> Result<Json<Turn>, Problem> {
-    let record = app.store.turn(&principal.owner, parse(&id)?).await?.ok_or(Kind::TurnNotFound)?;
+    let record = app.store.turn(&principal.owner, turn).await?.ok_or(Kind::TurnNotFound)?;
     Ok(Json(record.into()))
 }
 
@@ -52,10 +53,9 @@ pub(crate) async fn events(
     State(app): State<App>,
     Caller(principal): Caller,
     Extension(request): Extension<RequestId>,
-    Path(id): Path<String>,
+    Id(turn): Id<TurnId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let turn = parse(&id)?;
     let after = last_event(&headers)?;
     let reader = app.turns.events(&principal.owner, turn, after).await?;
     Ok(sse::response(reader, app.config.stream.keepalive, &request))
@@ -75,14 +75,10 @@ pub(crate) async fn events(
 pub(crate) async fn cancel(
     State(app): State<App>,
     Caller(principal): Caller,
-    Path(id): Path<String>,
+    Id(turn): Id<TurnId>,
 ) -> Result<Json<Turn>, Problem> {
-    let record = app.turns.cancel(&principal.owner, parse(&id)?).await?;
+    let record = app.turns.cancel(&principal.owner, turn).await?;
     Ok(Json(record.into()))
-}
-
-fn parse(id: &str) -> Result<TurnId, Problem> {
-    id.parse().map_err(|_| Kind::TurnNotFound.into())
 }
 
 fn last_event(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
