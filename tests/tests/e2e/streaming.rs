@@ -126,6 +126,21 @@ async fn a_turn_can_be_read_again_from_any_event_on() {
 }
 
 #[tokio::test]
+async fn after_the_last_event_there_is_nothing_and_after_one_that_never_was_neither() {
+    let host = Setup::defaults().start().await;
+    let client = host.client();
+    let whole = client.stream("Hello.").await.transcript().await;
+    let path = format!("/turns/{}/events", whole.turn_id);
+    let last: u64 = whole.last().id.parse().unwrap();
+
+    let nothing = client.get(&path).header("last-event-id", &last.to_string()).send().await;
+    assert_eq!((nothing.status, nothing.text.as_str()), (204, ""));
+    let never = client.get(&path).header("last-event-id", &(last + 1).to_string()).send().await;
+    let problem = never.problem(422, "invalid-request");
+    assert_eq!(problem["field"], "Last-Event-ID");
+}
+
+#[tokio::test]
 async fn a_running_turn_can_be_joined_from_its_beginning() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).start().await;

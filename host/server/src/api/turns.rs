@@ -1,9 +1,9 @@
 //! `/turns/{id}`: how a turn stands, its events again, and its cancellation.
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use masque_store::TurnId;
 
 use super::id::Id;
@@ -44,9 +44,10 @@ pub(crate) async fn show(
     ),
     responses(
         (status = 200, description = "The events.", body = StreamEvent, content_type = "text/event-stream"),
+        (status = 204, description = "`Last-Event-ID` was the last: nothing follows, and a browser stops asking."),
         (status = 404, description = "No such turn."),
         (status = 410, description = "The events are gone."),
-        (status = 422, description = "`Last-Event-ID` is no number."),
+        (status = 422, description = "`Last-Event-ID` is no number, or one that the turn has not reached."),
     ),
 )]
 pub(crate) async fn events(
@@ -57,8 +58,10 @@ pub(crate) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let after = last_event(&headers)?;
-    let reader = app.turns.events(&principal.owner, turn, after).await?;
-    Ok(sse::response(reader, app.config.stream.keepalive, &request))
+    Ok(match app.turns.events(&principal.owner, turn, after).await? {
+        Some(reader) => sse::response(reader, app.config.stream.keepalive, &request),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
 }
 
 /// Cancels a turn that runs; what had been said is kept and marked `interrupted`.

@@ -70,6 +70,17 @@ pub(crate) struct Full {
     pub(crate) written: usize,
 }
 
+/// What follows an event of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Other events, in time.
+    More,
+    /// Nothing: it was the last.
+    Nothing,
+    /// The log has no such event.
+    Unknown,
+}
+
 /// The log of one turn.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -192,6 +203,16 @@ impl Log {
         self.readers.send_modify(|readers| *readers += 1);
         let next = after.map_or(0, |after| usize::try_from(after).unwrap_or(usize::MAX).saturating_add(1));
         Reader { log: Arc::clone(self), changed: self.changed.subscribe(), next }
+    }
+
+    /// What follows the event `id`.
+    pub(crate) fn after(&self, id: u64) -> After {
+        let state = self.state();
+        match state.events.last() {
+            Some(last) if id == last.sequence && last.kind.is_last() => After::Nothing,
+            Some(last) if id <= last.sequence => After::More,
+            _ => After::Unknown,
+        }
     }
 
     /// Resolves when the turn has had no reader for `linger`.
@@ -380,6 +401,17 @@ mod tests {
         assert_eq!(all(log.reader(Some(2))).await, seen[3..]);
         assert!(all(log.reader(Some(4))).await.is_empty());
         assert!(all(log.reader(Some(u64::MAX))).await.is_empty());
+    }
+
+    #[test]
+    fn what_follows_an_event_depends_on_whether_it_was_the_last() {
+        let log = log(1024);
+        log.open();
+        log.write("one").unwrap();
+        assert_eq!([0, 1, 2].map(|id| log.after(id)), [After::More, After::More, After::Unknown]);
+        log.end(End::Completed(response()));
+        assert_eq!([1, 2, 3].map(|id| log.after(id)), [After::More, After::Nothing, After::Unknown]);
+        assert_eq!(log.after(u64::MAX), After::Unknown);
     }
 
     #[tokio::test]

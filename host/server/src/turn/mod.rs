@@ -40,6 +40,7 @@ pub(crate) use log::{End, Event, EventKind, Reader};
 pub(crate) use path::{now_ms, whole_ms};
 pub(crate) use registry::Key as IdempotencyKey;
 
+use log::After;
 use queue::{Queue, Slots};
 use registry::Registry;
 use settle::Settler;
@@ -124,21 +125,30 @@ impl Turns {
         }
     }
 
-    /// The events of a turn after `after`, while its log is kept.
+    /// The events of a turn after `after`, while its log is kept. `None` if that was the last.
     ///
     /// # Errors
-    /// `TurnNotFound`, `EventsGone`, `StorageUnavailable`.
+    /// `TurnNotFound`, `EventsGone`, `InvalidRequest` for an event that the turn has not had, `StorageUnavailable`.
     pub(crate) async fn events(
         &self,
         owner: &Owner,
         turn: TurnId,
         after: Option<u64>,
-    ) -> Result<Reader, Problem> {
+    ) -> Result<Option<Reader>, Problem> {
         if let Some(live) = self.0.registry.find(owner, turn) {
             // Every attempt counts its events from 0: an id may be one of the attempt before, whose words were others.
             return match after {
                 Some(_) if live.attempt > 1 => Err(Problem::from(Kind::EventsGone)),
-                _ => Ok(live.log.reader(after)),
+                Some(id) => match live.log.after(id) {
+                    After::More => Ok(Some(live.log.reader(after))),
+                    After::Nothing => Ok(None),
+                    After::Unknown => Err(Problem::new(
+                        Kind::InvalidRequest,
+                        format!("The turn has had no event {id}; leave `Last-Event-ID` out to read it from the first."),
+                    )
+                    .with("field", "Last-Event-ID")),
+                },
+                None => Ok(Some(live.log.reader(None))),
             };
         }
         self.record(owner, turn).await?;

@@ -64,7 +64,7 @@ async fn a_turn_that_no_one_reads_is_ended_and_kept() {
     let (reader, turn, answer) = half(&mut stage, says("Tell me.")).await;
     drop(reader);
     answer.hung_up().await;
-    let mut late = stage.turns.events(&owner(), turn, None).await.unwrap();
+    let mut late = stage.turns.events(&owner(), turn, None).await.unwrap().unwrap();
     while late.next().await.is_some() {}
     assert_half_is_kept(&stage, turn).await;
 }
@@ -87,7 +87,7 @@ async fn a_reader_that_comes_back_goes_on_where_it_left() {
     drop(reader);
     answer.say("story.").await;
     answer.finish("stop").await;
-    let rest = all(stage.turns.events(&owner(), turn, Some(last)).await.unwrap()).await;
+    let rest = all(stage.turns.events(&owner(), turn, Some(last)).await.unwrap().unwrap()).await;
     assert_eq!(rest[0].sequence, last + 1);
     assert_eq!(text(&seen) + &text(&rest), "Half a story.");
     completed(&rest);

@@ -121,6 +121,6 @@ async fn events_of_one_attempt_do_not_go_on_in_the_next() {
     let (turn, _) = created(&events);
     let resumed = stage.turns.events(&owner(), turn, Some(1)).await.unwrap_err();
     assert_eq!(resumed.kind, Kind::EventsGone);
-    let whole = all(stage.turns.events(&owner(), turn, None).await.unwrap()).await;
+    let whole = all(stage.turns.events(&owner(), turn, None).await.unwrap().unwrap()).await;
     assert_eq!(whole.len(), events.len());
 }
