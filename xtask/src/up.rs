@@ -1,10 +1,12 @@
 //! `cargo xtask up`: a running host, and what to try on it.
 //!
-//! The host takes this process's place, so that signals and the exit code are its own. What it logs goes through
-//! a second process, the guide, which passes every line on and waits for the one that names the address.
+//! The host takes this process's place, so that signals and the exit code are its own. What it writes goes through
+//! a second process, the guide, which passes every line on and waits for the one that names the address: the host writes
+//! it to its standard output, however little it logs.
 
 use std::io::{BufRead, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -37,13 +39,14 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
         .process_group(0)
         .spawn()
         .context("could not start the guide")?;
-    let log = guide.stdin.take().context("the guide has no input")?;
+    let output = OwnedFd::from(guide.stdin.take().context("the guide has no input")?);
+    let log = output.try_clone()?;
     let binary = workspace.binary(false);
-    let error = Command::new(&binary).arg("serve").args(arguments).stderr(Stdio::from(log)).exec();
+    let error = Command::new(&binary).arg("serve").args(arguments).stdout(output).stderr(log).exec();
     Err(error).with_context(|| format!("could not start {}", binary.display()))
 }
 
-/// Copies the host's log from standard input to standard error, and says what to try once the host is ready.
+/// Copies what the host writes from standard input to standard error, and says what to try once the host is ready.
 pub(crate) fn guide() -> anyhow::Result<ExitCode> {
     let mut guided = false;
     for line in std::io::stdin().lock().split(b'\n') {
@@ -66,7 +69,7 @@ pub(crate) fn guide() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The address in the line `… listening on http://ADDRESS …`.
+/// The address in the line `listening on http://ADDRESS`.
 fn listening(line: &str) -> Option<&str> {
     let (_, rest) = line.split_once("listening on http://")?;
     rest.split(|c: char| !(c.is_ascii_alphanumeric() || ".:[]-".contains(c))).next()

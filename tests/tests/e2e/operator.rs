@@ -203,3 +203,10 @@ async fn mistakes_that_only_a_component_knows_are_told_with_all_the_others() {
         assert!(!text.contains("masque.toml:13:"), "{text}");
     }
 }
+
+#[tokio::test]
+async fn a_host_that_logs_nothing_says_where_it_listens_all_the_same() {
+    // Coming up is what is shown: the address is read from what the host writes.
+    let host = Setup::file("[log]\nlevel = \"off\"").start().await;
+    assert_eq!(host.log(), format!("listening on http://{}\n", host.address()));
+}

@@ -5,6 +5,8 @@
 //! `/readyz` says so and every answer asks its client to reconnect elsewhere, for `drain.delay`; then nothing more is
 //! accepted and running turns get `drain.timeout` to end. A second signal cuts both short.
 
+use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,10 +64,18 @@ pub(crate) async fn run(config: Config, origin: Origin) -> anyhow::Result<()> {
     front.open(api::router(App::new(host.services(authenticator, life.clone(), started))));
     life.enter(Phase::Ready);
     tracing::info!("listening on http://{address}");
+    announce(address);
 
     signals.stop.cancelled().await;
     stop(&config, host, listening, &life, &signals.cut).await;
     Ok(())
+}
+
+/// Tells whoever started the host where it is, whatever it logs: with port 0, nothing else says it.
+fn announce(address: SocketAddr) {
+    let mut output = io::stdout().lock();
+    // A host whose output leads nowhere serves all the same.
+    let _ = writeln!(output, "listening on http://{address}").and_then(|()| output.flush());
 }
 
 async fn stop(config: &Config, host: Host, listening: Listening, life: &Life, cut: &CancellationToken) {
