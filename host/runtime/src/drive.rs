@@ -85,6 +85,7 @@ pub(crate) fn start<R: Send + 'static>(
     let (grants, settings) = (plugin.grants().clone(), plugin.settings().clone());
     let (sandbox, share, weight) =
         (plugin.package().sandbox().clone(), plugin.share().clone(), plugin.weight());
+    let scratch = plugin.scratch().cloned();
     // An answer's places are its asker's, so its instance can't stay.
     let shelf = plugin.shelf().filter(|_| asked.is_none()).and_then(|shelf| {
         let key = shelf.key(call.whose.as_ref())?;
@@ -132,7 +133,15 @@ pub(crate) fn start<R: Send + 'static>(
                 live
             }
             None => {
-                let mut store = Store::new(&sandbox.engine, Guest::new(lent, gate, &limits));
+                let away = |error: &dyn std::fmt::Display| {
+                    seat.error(Cause::Engine(format!("the scratch folder can't be used: {error}")))
+                };
+                let scratch = match scratch {
+                    Some((folder, limit)) => Some(folder.open(limit).await.map_err(|error| away(&error))?),
+                    None => None,
+                };
+                let guest = Guest::new(lent, gate, &limits, scratch).map_err(|error| away(&error))?;
+                let mut store = Store::new(&sandbox.engine, guest);
                 store.limiter(|guest| &mut guest.ledger);
                 store.set_hostcall_fuel(limits.hostcall_bytes);
                 store.set_max_component_handles(limits.handles);

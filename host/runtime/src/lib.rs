@@ -23,6 +23,7 @@ mod name;
 mod package;
 mod plugin;
 mod reuse;
+mod scratch;
 
 pub use capability::{Asked, Call, History, Models, Scope, State, StateEntry, Whose};
 pub use compile::{Compiler, compile_from_stdin};

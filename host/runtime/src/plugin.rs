@@ -15,6 +15,7 @@ use crate::grants::Grants;
 use crate::limits::Limits;
 use crate::package::Package;
 use crate::reuse::{Live, Shelf, comes_to_rest, is_quiet};
+use crate::scratch::Scratch;
 
 /// Cheap to share; every call runs in a store of its own, or in one that was kept where `reuse` is granted.
 pub struct Plugin {
@@ -27,6 +28,8 @@ pub struct Plugin {
     share: Share,
     /// Present where its instances may outlive a call.
     shelf: Option<Arc<Shelf>>,
+    /// The folder that was granted, and how much it may hold.
+    scratch: Option<(Arc<Scratch>, u64)>,
 }
 
 impl std::fmt::Debug for Plugin {
@@ -78,6 +81,9 @@ impl Plugin {
         let sandbox = package.sandbox();
         let upstream = sandbox.upstreams.client(&grants.networks);
         let share = sandbox.share(&name);
+        let scratch = grants
+            .scratch
+            .and_then(|limit| Some((sandbox.scratches.folder(&name, package.digest())?, limit)));
         let shelf = grants.reuse.map(|scope| sandbox.shelves.shelf(scope));
         Self {
             package,
@@ -88,6 +94,7 @@ impl Plugin {
             upstream,
             share,
             shelf,
+            scratch,
         }
     }
 
@@ -130,6 +137,10 @@ impl Plugin {
 
     pub(crate) fn shelf(&self) -> Option<&Arc<Shelf>> {
         self.shelf.as_ref()
+    }
+
+    pub(crate) fn scratch(&self) -> Option<&(Arc<Scratch>, u64)> {
+        self.scratch.as_ref()
     }
 
     pub(crate) fn into_package(self) -> Arc<Package> {

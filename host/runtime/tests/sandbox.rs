@@ -3,6 +3,7 @@
 mod fixtures;
 mod models;
 mod reuse;
+mod scratch;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime_wasi::filesystem::WasiFilesystem;
+use wasmtime_wasi::p3::bindings::filesystem as p3;
 
 use self::machine::Machine;
 use self::ticker::{Ticker, Ticking};
@@ -18,8 +20,9 @@ use crate::compile::{Compiler, Workshop};
 use crate::contract::imports::Imports;
 use crate::egress::Upstreams;
 use crate::error::{Cause, SandboxError};
-use crate::guest::Guest;
+use crate::guest::{Counted, Guest};
 use crate::reuse::Shelves;
+use crate::scratch::Scratches;
 
 /// How the sandbox is laid out. Durations and sizes are the operator's; the rest follows from the engine.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub struct SandboxConfig {
     pub compiler: Compiler,
     /// The folder that compiled components are kept in; none keeps nothing.
     pub cache: Option<PathBuf>,
+    /// Holds the scratch folders of plugins, is emptied at start and belongs to the sandbox alone; without it no plugin has one.
+    pub scratch: Option<PathBuf>,
 }
 
 impl Default for SandboxConfig {
@@ -48,6 +53,7 @@ impl Default for SandboxConfig {
             slot_wait: Duration::from_secs(2),
             compiler: Compiler::InProcess,
             cache: None,
+            scratch: None,
         }
     }
 }
@@ -59,6 +65,7 @@ pub struct Sandbox {
     pub(crate) upstreams: Upstreams,
     pub(crate) workshop: Workshop,
     pub(crate) shelves: Shelves,
+    pub(crate) scratches: Scratches,
     slots: Arc<Semaphore>,
     /// Each plugin's, by its name.
     shares: Mutex<HashMap<String, Weak<Semaphore>>>,
@@ -130,6 +137,7 @@ impl Sandbox {
             workshop,
             upstreams: Upstreams::new()?,
             shelves: Shelves::new(config.instances),
+            scratches: Scratches::new(config.scratch.as_deref()).map_err(SandboxError::Scratch)?,
             slots: Arc::new(Semaphore::new(config.instances as usize)),
             shares: Mutex::default(),
             instances: config.instances,
@@ -269,6 +277,15 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    // Files are the one thing of WASI's own that is not taken as it is.
+    linker.allow_shadowing(true);
+    wasmtime_wasi::p2::bindings::filesystem::types::add_to_linker::<Guest, Counted>(
+        &mut linker,
+        Guest::files,
+    )?;
+    p3::types::add_to_linker::<Guest, WasiFilesystem>(&mut linker, Guest::looking)?;
+    p3::preopens::add_to_linker::<Guest, WasiFilesystem>(&mut linker, Guest::looking)?;
+    linker.allow_shadowing(false);
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     Imports::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;

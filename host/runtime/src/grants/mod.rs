@@ -40,6 +40,8 @@ pub struct Grants {
     pub history: bool,
     /// The companion's models.
     pub models: bool,
+    /// Bytes in a folder that all users of the plugin share.
+    pub scratch: Option<u64>,
     /// Instances that outlive a call.
     pub reuse: Option<Reuse>,
 }

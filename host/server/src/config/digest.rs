@@ -98,5 +98,6 @@ fn grants(plugin: &Plugin) -> Value {
         "state_shared": grants.state_shared,
         "history": grants.history,
         "models": grants.models,
+        "scratch": grants.scratch,
     })
 }

@@ -15,6 +15,10 @@ const CREDENTIALS: Form = Form { what: "a list of credentials' names", example: 
 
 const REUSE: Form = Form { what: "\"conversation\", \"user\" or \"anyone\"", example: "\"conversation\"" };
 
+/// What a few files take, and what can be looked through before a call.
+const SMALLEST: usize = 64 << 10;
+const LARGEST: usize = 256 << 20;
+
 /// Grants whose credentials are still names.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
@@ -25,6 +29,7 @@ pub(super) struct Draft {
     pub(super) state_shared: bool,
     pub(super) history: bool,
     pub(super) models: bool,
+    pub(super) scratch: Option<u64>,
     pub(super) reuse: Option<Found<Reuse>>,
 }
 
@@ -40,6 +45,7 @@ pub(super) fn read(mut section: Section<'_, '_>) -> Draft {
         state_shared: section.flag("state_shared", false),
         history: section.flag("history", false),
         models: section.flag("models", false),
+        scratch: section.optional_size("scratch", SMALLEST..=LARGEST).map(|size| size as u64),
         reuse: section.read("reuse", REUSE, |value| match value.get_ref().as_str() {
             Some("conversation") => Ok(Reuse::Conversation),
             Some("user") => Ok(Reuse::User),

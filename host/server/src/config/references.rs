@@ -93,6 +93,7 @@ fn resolve(plugin: &Name, draft: grants::Draft, known: &Credentials, report: &Re
         state_shared: draft.state_shared,
         history: draft.history,
         models: draft.models,
+        scratch: draft.scratch,
         reuse: draft.reuse.as_ref().map(|reuse| reuse.value),
     };
     if let Some(Found { value: Reuse::Anyone, span }) = draft.reuse

@@ -134,6 +134,14 @@ impl<'r, 'd> Section<'r, 'd> {
         found.unwrap_or(Found { value: default, span: self.span.clone() })
     }
 
+    pub(super) fn optional_size(
+        &mut self,
+        key: &'static str,
+        allowed: RangeInclusive<usize>,
+    ) -> Option<usize> {
+        self.read(key, SIZE, |value| values::size(value.get_ref(), &allowed)).map(|found| found.value)
+    }
+
     pub(super) fn count(&mut self, key: &'static str, default: u64, allowed: RangeInclusive<u64>) -> u64 {
         let found = self.optional_count(key, allowed);
         self.defaults(key, || default.to_string());

@@ -53,6 +53,7 @@ impl Host {
         let sandbox = SandboxConfig {
             compiler: active::compiler(),
             cache: Some(config.data.compiled.clone()),
+            scratch: Some(config.data.folder.join("scratch")),
             ..config.sandbox.to_runtime()
         };
         let sandbox = Sandbox::new(&sandbox).context("can't set up the sandbox")?;
