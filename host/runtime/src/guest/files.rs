@@ -2,8 +2,8 @@
 //!
 //! The threat: a disk, descriptors or memory of the host used up through files. The policy: whatever could make the folder
 //! grow is charged first, in whole blocks, and refused once the granted size is reached; there are no folders within the
-//! folder; a call has a few open files at a time. Paths that lead out are refused by `wasmtime-wasi`. WASI 0.3 sees the
-//! folder too, but can't write: its streams can't be counted beforehand. It has a table of its own, so that no descriptor of
+//! folder; a call has a few open files at a time. Paths that lead out are refused by `wasmtime-wasi`. WASI 0.3 does not
+//! see the folder: its streams can't be counted beforehand. It has a table of its own, so that no descriptor of
 //! 0.2 can be handed to it under another type.
 
 use std::io;

@@ -41,7 +41,7 @@ pub(crate) struct Guest {
     lent: Lent,
     desk: Desk,
     scratch: Option<Arc<Lease>>,
-    /// Read-only, for WASI 0.3.
+    /// The files of WASI 0.3: none.
     looking: (WasiFilesystemCtx, ResourceTable),
 }
 
@@ -81,12 +81,8 @@ impl Guest {
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false);
-        let mut looking = WasiFilesystemCtx::default();
         if let Some(lease) = &scratch {
             wasi.preopened_dir(lease.path(), SCRATCH, FsPerms::ReadWrite)?;
-            let mut reader =
-                WasiCtx::builder().preopened_dir(lease.path(), SCRATCH, FsPerms::ReadOnly)?.build();
-            looking = reader.filesystem().clone();
         }
         let wasi = wasi.build();
         let mut table = ResourceTable::new();
@@ -94,7 +90,7 @@ impl Guest {
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(limits.header_bytes);
         let ledger = Ledger::new(limits, lent.notes.clone());
-        let looking = (looking, files::small_table());
+        let looking = (WasiFilesystemCtx::default(), files::small_table());
         Ok(Self { wasi, table, http, gate, ledger, lent, desk, scratch, looking })
     }
 
