@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use masque_runtime::{Grants, Reuse};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -86,18 +87,25 @@ fn plugin(plugin: &Plugin) -> Value {
 }
 
 fn grants(plugin: &Plugin) -> Value {
-    let grants = &plugin.grants;
-    let credentials = grants.credentials.iter().map(|credential| {
+    // By name, so that no grant can be added and left out here.
+    let Grants { http, networks, credentials, state, state_shared, history, models, scratch, reuse } =
+        &plugin.grants;
+    let credentials = credentials.iter().map(|credential| {
         json!([credential.name(), credential.origin().to_string(), credential.header().as_str()])
     });
     json!({
-        "http": grants.http.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "networks": grants.networks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "http": http.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "networks": networks.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "credentials": credentials.collect::<Vec<_>>(),
-        "state": grants.state,
-        "state_shared": grants.state_shared,
-        "history": grants.history,
-        "models": grants.models,
-        "scratch": grants.scratch,
+        "state": state,
+        "state_shared": state_shared,
+        "history": history,
+        "models": models,
+        "scratch": scratch,
+        "reuse": reuse.map(|reuse| match reuse {
+            Reuse::Conversation => "conversation",
+            Reuse::User => "user",
+            Reuse::Anyone => "anyone",
+        }),
     })
 }

@@ -57,9 +57,8 @@ fn rows(heading: &str) -> Vec<Vec<String>> {
 fn its_tables_name_every_grant_and_the_defaults_of_the_limits() {
     let granted: BTreeSet<_> =
         rows("Grants").into_iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
-    let known = [
-        "http", "networks", "credentials", "state", "state_shared", "history", "models", "reuse", "scratch",
-    ];
+    let known =
+        ["http", "networks", "credentials", "state", "state_shared", "history", "models", "reuse", "scratch"];
     assert_eq!(granted, known.map(str::to_owned).into());
 
     let limits = masque_runtime::Limits::default();

@@ -195,3 +195,20 @@ fn an_empty_file_changes_nothing() {
     assert_eq!(digest(Folder::new().with("masque.toml", "# nothing\n")), digest(Folder::new()));
     assert_eq!(lines_of(Folder::new().load(&Flags::default(), &[])), [""; 0]);
 }
+
+#[test]
+fn a_plugin_whose_grants_differ_has_other_terms() {
+    let terms = |grants: &str| {
+        let file = format!("[plugins.offline]\nsource = \"builtin:offline\"\ngrants = {{ {grants} }}\n");
+        let folder = Folder::new().with("masque.toml", file);
+        folder.load(&Flags::default(), &[]).unwrap().config.plugins["offline"].terms()
+    };
+    let all =
+        ["", "state = true", "history = true", "models = true", "scratch = \"1MiB\"", "reuse = \"user\""];
+    for (index, grants) in all.iter().enumerate() {
+        assert!(terms(grants) == terms(grants));
+        for others in &all[index + 1..] {
+            assert!(terms(grants) != terms(others), "{grants:?} and {others:?}");
+        }
+    }
+}
