@@ -1,4 +1,11 @@
 //! Scratch folders: who sees them, how much they hold, when they are emptied.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test panics when it fails"
+)]
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
