@@ -9,6 +9,7 @@ mod config;
 mod schema;
 
 use std::cell::OnceCell;
+use std::path::Path;
 
 use masque_runtime::contract::Description;
 use serde_json::{Map, Value};
@@ -24,11 +25,11 @@ pub fn configuration(text: &[u8]) {
         let folder = folder.get_or_init(|| tempfile::tempdir().unwrap()).path();
         std::fs::write(folder.join("masque.toml"), text).unwrap();
         let environment = config::Environment::from_pairs([("KEY".into(), "secret".into())]);
-        let problems = match config::load(&config::Flags::default(), &environment, folder) {
+        let problems = match origin(environment, folder).load() {
             Ok(loaded) => loaded.warnings,
-            Err(problems) => {
-                assert!(problems.are_fatal());
-                problems
+            Err(mistaken) => {
+                assert!(mistaken.problems.are_fatal());
+                mistaken.problems
             }
         };
         for line in problems.to_string().lines() {
@@ -37,10 +38,14 @@ pub fn configuration(text: &[u8]) {
     });
 }
 
+fn origin(environment: config::Environment, folder: &Path) -> config::Origin {
+    config::Origin { flags: config::Flags::default(), environment, folder: folder.to_path_buf() }
+}
+
 /// Holds settings to the schema that a plugin gave of them.
 pub fn settings(schema: &str, settings: Map<String, Value>) {
-    let loaded = config::load(&config::Flags::default(), &config::Environment::from_pairs([]), "/".as_ref());
-    let config = loaded.unwrap().config;
+    let nowhere = origin(config::Environment::from_pairs([]), Path::new("/nowhere"));
+    let config = nowhere.load().unwrap().config;
     let (name, plugin) = config.plugins.iter().next().unwrap();
     let mut plugin = plugin.clone();
     plugin.settings = settings;

@@ -12,7 +12,7 @@ mod name;
 use std::time::Duration;
 
 pub use file::{Form, LARGEST_COMPONENT};
-pub use grants::{Credential, GrantError, Grants, HttpGrant, IpNet, Origin, Secret};
+pub use grants::{Credential, GrantError, Grants, HttpGrant, IpNet, Origin, Reuse, Secret};
 pub use name::is_name;
 
 pub mod contract {
