@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 /// One of each form that a setting may take.
 #[derive(serde::Deserialize, schemars::JsonSchema)]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "only read into")]
 struct Settings {
     text: Option<String>,
     number: Option<f64>,
@@ -23,14 +23,14 @@ struct Settings {
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "only read into")]
 enum Choice {
     OneThing { size: u32 },
     Another,
 }
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "only read into")]
 struct Inner {
     #[serde(default)]
     deep: Option<Box<Inner>>,
