@@ -36,7 +36,7 @@ pub enum OpenError {
         holder: Option<String>,
     },
     /// The folder or a file in it can't be made, opened or written.
-    #[error("the data folder {folder} can't be used: {source}")]
+    #[error("the data folder {folder} can't be used")]
     Io {
         /// The data folder.
         folder: PathBuf,
@@ -65,7 +65,7 @@ pub enum OpenError {
         reason: String,
     },
     /// The database file can't be opened or recovered.
-    #[error("the database in {folder} can't be opened: {source}")]
+    #[error("the database in {folder} can't be opened")]
     Database {
         /// The data folder.
         folder: PathBuf,

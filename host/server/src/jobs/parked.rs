@@ -11,6 +11,9 @@ use masque_store::{Ability, JobId, ParkedJob, ParkedJobs};
 /// # Errors
 /// If one is named that is not parked: then nothing is put back.
 pub(crate) async fn parked(folder: &Path, retry: &[String]) -> anyhow::Result<String> {
+    if !folder.is_dir() {
+        bail!("there is no data folder {}; name that of your host with --data or --config", folder.display());
+    }
     let mut store = ParkedJobs::open(folder).await?;
     let report = answer(&mut store, retry).await;
     store.close().await;
@@ -90,6 +93,12 @@ mod tests {
         assert_eq!(chosen(&parked, &[two.id.to_string()]).unwrap(), [two.id]);
         let error = chosen(&parked, &[one.id.to_string(), "other".into()]).unwrap_err();
         assert!(error.to_string().contains("\"other\""), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_not_there_is_named_with_what_to_do() {
+        let error = parked(Path::new("/nowhere/at/all"), &[]).await.unwrap_err().to_string();
+        assert!(error.contains("/nowhere/at/all") && error.contains("--data"), "{error}");
     }
 
     #[test]
