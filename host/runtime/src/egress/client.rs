@@ -40,7 +40,7 @@ pub(crate) struct Upstreams {
 impl Upstreams {
     /// Trusts the machine's certificate store, or the Mozilla roots where it has none.
     pub(crate) fn new() -> Result<Self, SandboxError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = || {
             rustls::ClientConfig::builder_with_provider(provider.clone())
                 .with_safe_default_protocol_versions()
