@@ -13,6 +13,7 @@ mod error;
 mod ids;
 mod jobs;
 mod owner;
+mod rates;
 mod sqlite;
 mod state;
 mod turns;
@@ -24,6 +25,7 @@ pub use error::{OpenError, StoreError};
 pub use ids::{ConversationId, JobId, MessageId, TurnId};
 pub use jobs::{Ability, JobCounts, JobRecord, Jobs, NewJob};
 pub use owner::Owner;
+pub use rates::{InProcess, Quota, RateLimits, Taken};
 pub use sqlite::{ParkedJob, ParkedJobs, SqliteStore};
 pub use state::{
     ConflictReason, PluginState, StateChange, StateConflict, StateKey, StateResult, StateScope, StateSpace,
