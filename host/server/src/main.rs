@@ -5,6 +5,7 @@ mod builtin;
 mod cli;
 mod config;
 mod jobs;
+mod limits;
 mod problem;
 mod serve;
 mod telemetry;

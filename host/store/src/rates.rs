@@ -7,13 +7,14 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Serialize;
 
 mod in_process;
 
 pub use in_process::InProcess;
 
 /// What a bucket holds and how fast it fills: of any stretch of time, at most `burst` + `per_minute` × its minutes pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Quota {
     /// The sustained rate.
     pub per_minute: NonZeroU32,

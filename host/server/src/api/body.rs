@@ -3,7 +3,7 @@
 //! Everything wrong with a body is told with its place: line and column while it is not JSON, the path of the field
 //! once it is.
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use bytes::{Bytes, BytesMut};
 use http::header;
 use http_body::Body as _;
@@ -45,6 +45,18 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
                 Err(_) => return Err(Kind::BodyTimeout.into()),
             };
         parse(&bytes)
+    }
+}
+
+/// A request without a body has none; one that says nothing of itself is not looked into.
+impl<T: DeserializeOwned> OptionalFromRequest<App> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Option<Self>, Problem> {
+        if request.body().is_end_stream() {
+            return Ok(None);
+        }
+        <Self as FromRequest<App>>::from_request(request, app).await.map(Some)
     }
 }
 

@@ -161,6 +161,7 @@ pub(crate) struct PluginTiming {
         (status = 400, description = "The body is not JSON."),
         (status = 404, description = "No such companion or conversation."),
         (status = 409, description = "The conversation is busy."),
+        (status = 429, description = "The user or the API key has asked too often, or has used the tokens of the day."),
         (status = 413, description = "The message or the body is too large."),
         (status = 422, description = "A field is unknown, missing or has a value that is not allowed."),
         (status = 502, description = "The model failed."),
@@ -189,6 +190,9 @@ pub(crate) async fn chat(
     let message = spoken(message, app.config.server.max_message_bytes)?;
     let metadata = bounded(metadata.unwrap_or_default())?;
     let streamed = stream.unwrap_or_else(|| accepts_events(&headers));
+    app.limits.afford(&*app.store, &principal).await?;
+    let accounts = app.limits.accounts(&principal);
+    let only = principal.key.as_ref().and_then(|key| key.companions.clone());
     let reader = app
         .turns
         .chat(ChatRequest {
@@ -200,6 +204,8 @@ pub(crate) async fn chat(
             metadata,
             idempotency,
             request_id: request.as_str().to_owned(),
+            only,
+            accounts,
         })
         .await?;
     if streamed {

@@ -31,13 +31,14 @@ impl From<&active::Companion> for Companion {
     }
 }
 
-/// All companions that this host plays, by name.
+/// The companions that this host plays and the caller may meet, by name.
 #[utoipa::path(get, path = "/companions", tag = "companions", responses((status = 200, description = "The companions.", body = Items<Companion>)))]
 pub(crate) async fn list(
     State(app): State<App>,
-    Caller(_): Caller,
+    Caller(principal): Caller,
 ) -> Result<Json<Items<Companion>>, Problem> {
     let set = app.active.current();
-    let items = set.companions.values().map(|companion| Companion::from(&**companion)).collect();
+    let companions = set.companions.values().filter(|companion| principal.may_meet(&companion.name));
+    let items = companions.map(|companion| Companion::from(&**companion)).collect();
     Ok(Json(Items { items, next: None }))
 }

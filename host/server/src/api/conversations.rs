@@ -4,13 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use masque_store::{ConversationId, NewConversation, Page, StoreError};
+use masque_store::{ConversationId, NewConversation, Page};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::JsonBody;
 use super::id::Id;
-use super::query::{PageQuery, bad_cursor};
+use super::query::{PageQuery, cursor};
 use super::view::{Conversation, Items, Message};
 use super::{App, Caller};
 use crate::problem::{Kind, Problem};
@@ -65,6 +65,9 @@ pub(crate) async fn create(
 ) -> Result<Response, Problem> {
     let owner = &principal.owner;
     let NewBody { companion, greeting } = body.into_data();
+    if !principal.may_meet(&companion) {
+        return Err(Kind::CompanionNotAllowed.into());
+    }
     let id = ConversationId::new();
     let greeting = app.turns.greet(owner, &companion, id, greeting).await?;
     let greeted = greeting.is_some();
@@ -192,12 +195,4 @@ pub(crate) async fn messages(
 ) -> Result<Json<Items<Message>>, Problem> {
     let page = app.store.messages(&principal.owner, id, page).await.map_err(cursor)?;
     Ok(Json(page.ok_or(Kind::ConversationNotFound)?.into()))
-}
-
-/// A list is refused for one reason only.
-fn cursor(error: StoreError) -> Problem {
-    match error {
-        StoreError::Refused(_) => bad_cursor(),
-        other => other.into(),
-    }
 }

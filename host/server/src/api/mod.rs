@@ -19,11 +19,16 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::active::Active;
-use crate::auth::{Authenticator, Principal, guard};
+use crate::auth::{Authenticator, Identity, Principal, guard};
 use crate::config::Config;
+use crate::limits::Limits;
 use crate::problem::{Kind, Problem};
 use crate::turn::Turns;
 
+mod access;
+mod admin;
+mod admission;
+mod auth;
 mod body;
 mod chat;
 mod companions;
@@ -55,6 +60,9 @@ pub(crate) struct Services {
     pub(crate) active: Arc<Active>,
     pub(crate) turns: Turns,
     pub(crate) authenticator: Arc<dyn Authenticator>,
+    /// What knows tokens and keys; `None` where authentication is off.
+    pub(crate) identity: Option<Arc<Identity>>,
+    pub(crate) limits: Limits,
     pub(crate) life: Life,
     pub(crate) started: Instant,
 }
@@ -73,14 +81,18 @@ impl Deref for App {
     }
 }
 
-/// Who is asking: the only way a handler learns it.
+/// Who is asking, as admission found: the only way a handler learns it.
 pub(crate) struct Caller(pub(crate) Principal);
 
-impl FromRequestParts<App> for Caller {
+impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        app.authenticator.authenticate(parts).await.map(Self)
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let admitted = parts.extensions.get::<Principal>().cloned();
+        admitted.map(Self).ok_or_else(|| {
+            tracing::error!("a route that asks for no principal has a handler that does");
+            Kind::Internal.into()
+        })
     }
 }
 
@@ -97,6 +109,13 @@ pub(crate) fn router(app: App) -> Router {
         .routes(routes!(conversations::show, conversations::rename, conversations::delete))
         .routes(routes!(conversations::messages))
         .routes(routes!(companions::list))
+        .routes(routes!(auth::mint))
+        .routes(routes!(auth::validate))
+        .routes(routes!(admin::keys::list, admin::keys::create))
+        .routes(routes!(admin::keys::show, admin::keys::revoke))
+        .routes(routes!(admin::keys::rotate))
+        .routes(routes!(admin::revocations::revoke))
+        .routes(routes!(admin::audit::list))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
@@ -108,9 +127,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/docs", get(docs::page))
         .route("/docs/errors", get(docs::errors))
         .route("/docs/{file}", get(docs::file))
-        .with_state(app)
         .fallback(|| ready(Problem::from(Kind::RouteNotFound)))
-        .method_not_allowed_fallback(|| ready(Problem::from(Kind::MethodNotAllowed)));
+        .layer(from_fn_with_state(app.clone(), admission::admit))
+        .with_state(app);
     surrounded(router, guarded, life)
 }
 

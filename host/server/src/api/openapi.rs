@@ -5,17 +5,22 @@ use std::future::{Ready, ready};
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header;
+use http::{Method, header};
 use serde::Serialize;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, Ref, RefOr, ResponseBuilder, response};
 use utoipa::{OpenApi as _, ToSchema};
 use uuid::Uuid;
 
+use super::access::{self, Rule};
 use super::chat::ChatReply;
 use crate::problem::{self, Kind, Problem};
+
+/// The security scheme of every route that needs a principal.
+const BEARER: &str = "bearer";
 
 /// A problem by RFC 9457. Compare `type`; `detail` is for people.
 #[derive(Serialize, ToSchema)]
@@ -37,6 +42,10 @@ pub(crate) struct ProblemDetails {
     field: Option<String>,
     /// The known name nearest to the one that was sent.
     nearest: Option<String>,
+    /// A stable word for what is wrong with a token.
+    reason: Option<String>,
+    /// The scope that is missing.
+    scope: Option<String>,
 }
 
 /// The `data` of one event; `event` repeats its `type`, `id` its `sequence`. Unknown types and fields are to be ignored.
@@ -85,6 +94,8 @@ pub(crate) enum StreamEvent {
         (name = "turns", description = "What became of a turn"),
         (name = "conversations", description = "The caller's conversations"),
         (name = "companions", description = "Whom one can talk to"),
+        (name = "auth", description = "Tokens for users, and what a token is worth"),
+        (name = "admin", description = "API keys, revocations and the audit, for operators"),
         (name = "host", description = "How the host is"),
     ),
     components(schemas(ProblemDetails)),
@@ -98,8 +109,15 @@ pub(super) fn document() -> OpenApi {
 
 /// Adds what every operation shares.
 pub(super) fn complete(document: &mut OpenApi) {
-    for item in document.paths.paths.values_mut() {
-        for operation in operations(item) {
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A token or an API key. Each route names the scope that it needs."))
+        .build();
+    let components = document.components.get_or_insert_default();
+    components.security_schemes.insert(BEARER.to_owned(), SecurityScheme::Http(bearer));
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in operations(item) {
+            secure(path, &method, operation);
             let responses = &mut operation.responses.responses;
             responses.entry("default".to_owned()).or_insert_with(|| {
                 RefOr::T(ResponseBuilder::new().description("Any other problem.").build())
@@ -111,6 +129,19 @@ pub(super) fn complete(document: &mut OpenApi) {
             }
         }
     }
+}
+
+/// Says what the route asks of its caller, as the table of access has it.
+fn secure(path: &str, method: &Method, operation: &mut Operation) {
+    let Some(scope) = access::rule(method, path).and_then(Rule::scope) else { return };
+    operation.security = Some(vec![SecurityRequirement::new(BEARER, [scope.as_str()])]);
+    let mut refusal = |status: &str, description: &str| {
+        let response = ResponseBuilder::new().description(description).build();
+        operation.responses.responses.entry(status.to_owned()).or_insert(RefOr::T(response));
+    };
+    refusal("401", "There is no token or API key, or it is not valid.");
+    refusal("403", "The token or API key does not have the scope that the route needs.");
+    refusal("429", "The user, the API key or the address has asked too often.");
 }
 
 fn describe(status: &str, response: &mut response::Response) {
@@ -133,8 +164,16 @@ fn describe(status: &str, response: &mut response::Response) {
     }
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete].into_iter().flatten()
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+    [
+        (Method::GET, &mut item.get),
+        (Method::POST, &mut item.post),
+        (Method::PATCH, &mut item.patch),
+        (Method::PUT, &mut item.put),
+        (Method::DELETE, &mut item.delete),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
 /// `GET /openapi.json`: written once, since it never changes.

@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
-use masque_store::Page;
+use masque_store::{Page, StoreError};
 
 use super::App;
 use crate::config::nearest;
@@ -47,9 +47,12 @@ fn page(pairs: &[(String, String)]) -> Result<Page, Problem> {
     Ok(page)
 }
 
-/// What to answer where the store does not recognise `after`.
-pub(crate) fn bad_cursor() -> Problem {
-    invalid("after", "`after` is the `next` of the part before, unchanged.".to_owned())
+/// What to answer where the store refuses a list: it does so for one reason only, an `after` that it never gave.
+pub(crate) fn cursor(error: StoreError) -> Problem {
+    match error {
+        StoreError::Refused(_) => invalid("after", "`after` is the `next` of the part before, unchanged.".to_owned()),
+        other => other.into(),
+    }
 }
 
 fn invalid(field: &str, detail: String) -> Problem {

@@ -159,7 +159,7 @@ impl From<TurnRecord> for Turn {
 }
 
 /// RFC 3339, in UTC, from milliseconds since the Unix epoch.
-fn timestamp(milliseconds: i64) -> String {
+pub(crate) fn timestamp(milliseconds: i64) -> String {
     let since = Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
     humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }

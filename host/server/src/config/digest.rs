@@ -45,6 +45,7 @@ impl Config {
                 ("[server]", json!(config.server)),
                 ("[stream]", json!(config.stream)),
                 ("[turn]", json!(config.turn)),
+                ("[limits]", json!(config.limits)),
                 ("[drain]", json!(config.drain)),
                 (
                     "[data]",
@@ -66,6 +67,7 @@ impl Config {
             "server": self.server,
             "stream": self.stream,
             "turn": self.turn,
+            "limits": self.limits,
             "drain": self.drain,
             "data": self.data.folder.to_string_lossy(),
             "log": self.log,

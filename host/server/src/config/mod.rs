@@ -13,6 +13,7 @@ mod environment;
 mod folder;
 mod grants;
 mod host;
+mod limits;
 mod locations;
 mod origin;
 mod plugins;
@@ -44,7 +45,7 @@ pub(crate) use self::report::nearest;
 use self::section::Section;
 pub(crate) use self::sources::Sources;
 use self::types::Data;
-pub(crate) use self::types::{Companion, Config, Log, LogFormat, Name, Plugin, Server, Source};
+pub(crate) use self::types::{Allowance, Companion, Config, Log, LogFormat, Name, Plugin, Server, Source};
 
 /// Read where nothing else is named, if it is there.
 const DEFAULT_FILE: &str = "masque.toml";
@@ -98,6 +99,8 @@ fn read(
     server.listen = listen_on(flags, environment, listen, report);
     let stream = host::stream(sections.table("stream"));
     let turn = host::turn(sections.table("turn"));
+    // Until there is authentication.
+    let limits = limits::read(sections.table("limits"), false);
     let drain = host::drain(sections.table("drain"));
     let (data, compiled) = host::data(sections.table("data"), &beside);
     let log = host::log(sections.table("log"));
@@ -129,6 +132,7 @@ fn read(
         server,
         stream,
         turn,
+        limits,
         drain,
         data: Data {
             compiled: compiled.unwrap_or_else(|| data.join("compiled")),

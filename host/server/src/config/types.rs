@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use masque_runtime::{Grants, SandboxConfig};
+use masque_store::Quota;
 use serde::{Serialize, Serializer};
 
 use super::locations::Locations;
@@ -24,6 +25,7 @@ pub(crate) struct Config {
     pub(crate) server: Server,
     pub(crate) stream: Stream,
     pub(crate) turn: Turn,
+    pub(crate) limits: Allowance,
     pub(crate) drain: Drain,
     pub(crate) data: Data,
     pub(crate) log: Log,
@@ -84,6 +86,17 @@ pub(crate) struct Turn {
     pub(crate) log_ttl: Duration,
     /// The longest reply.
     pub(crate) reply_bytes: usize,
+}
+
+/// What one user and one address may ask of the host; `None` is as much as they like.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Allowance {
+    pub(crate) user: Option<Quota>,
+    /// Turns of one user at the same time.
+    pub(crate) turns: Option<u32>,
+    /// The model's tokens, of input and output, that one user has a day.
+    pub(crate) tokens_per_day: Option<u64>,
+    pub(crate) address: Option<Quota>,
 }
 
 /// Shutting down.

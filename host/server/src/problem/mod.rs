@@ -75,8 +75,32 @@ impl Problem {
         if let Some(wait) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
+        if let Some(challenge) = self.challenge() {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+impl Problem {
+    /// How to authenticate, by RFC 6750, section 3. Made of the host's own words, none of which needs quoting.
+    fn challenge(&self) -> Option<HeaderValue> {
+        const REALM: &str = "Bearer realm=\"masque\"";
+        match self.kind {
+            Kind::Unauthenticated => Some(HeaderValue::from_static(REALM)),
+            Kind::InvalidToken => {
+                let reason = self.members.get("reason").and_then(Value::as_str).unwrap_or("invalid");
+                let text = format!("{REALM}, error=\"invalid_token\", error_description=\"{reason}\"");
+                HeaderValue::try_from(text).ok()
+            }
+            Kind::InsufficientScope => {
+                let scope = self.members.get("scope").and_then(Value::as_str)?;
+                let text = format!("{REALM}, error=\"insufficient_scope\", scope=\"{scope}\"");
+                HeaderValue::try_from(text).ok()
+            }
+            _ => None,
+        }
     }
 }
 
@@ -128,6 +152,25 @@ mod tests {
                 let response = Problem::from(*kind).into_response();
                 assert!(response.headers().contains_key(header::RETRY_AFTER), "{}", kind.name());
             }
+        }
+    }
+
+    #[test]
+    fn a_refused_credential_comes_with_a_challenge() {
+        let cases = [
+            (Problem::from(Kind::Unauthenticated), "Bearer realm=\"masque\""),
+            (
+                Problem::from(Kind::InvalidToken).with("reason", "expired"),
+                "Bearer realm=\"masque\", error=\"invalid_token\", error_description=\"expired\"",
+            ),
+            (
+                Problem::from(Kind::InsufficientScope).with("scope", "admin:read"),
+                "Bearer realm=\"masque\", error=\"insufficient_scope\", scope=\"admin:read\"",
+            ),
+        ];
+        for (problem, challenge) in cases {
+            let response = problem.into_response();
+            assert_eq!(response.headers().get(header::WWW_AUTHENTICATE).unwrap(), challenge);
         }
     }
 

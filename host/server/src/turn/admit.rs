@@ -4,6 +4,7 @@
 //! the second finds the turn of the first instead of waiting behind it. The conversation's place comes before the
 //! host's slot, so that whoever waits for a conversation holds nothing. The store has the last word.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use masque_store::{
     TurnRecord, TurnStatus, title_of,
 };
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use super::log::{Log, Reader};
@@ -40,7 +41,8 @@ pub(super) struct Ticket {
     pub(super) key: Option<Place<(Owner, String)>>,
     /// Held until the turn has ended, in a new conversation too: whoever learns its id may speak at once.
     _place: Place<ConversationId>,
-    _slot: OwnedSemaphorePermit,
+    _user: Option<Place<Owner>>,
+    _slot: Place<()>,
 }
 
 /// What waiting in line came to.
@@ -99,7 +101,15 @@ impl Host {
             Target::New { id, .. } | Target::Existing(id) => *id,
         });
         let place = self.conversations.enter(line).await.map_err(busy)?;
-        let slot = self.slots.take().await.map_err(|Busy| Problem::from(Kind::Overloaded))?;
+        let full = |_: Busy| Problem::from(Kind::Overloaded);
+        let of_user = |_: Busy| {
+            Problem::new(Kind::Overloaded, "You have as many turns under way as a user may; wait for one to end.")
+        };
+        let user = match &self.users {
+            Some(users) => Some(users.enter(request.owner.clone()).await.map_err(of_user)?),
+            None => None,
+        };
+        let slot = self.slots.enter(()).await.map_err(full)?;
         Ok(Queued::Ticket(Box::new(Ticket {
             request,
             set,
@@ -107,6 +117,7 @@ impl Host {
             arrived,
             key,
             _place: place,
+            _user: user,
             _slot: slot,
         })))
     }
@@ -157,7 +168,7 @@ impl Host {
             turn: TurnId::new(),
             target: ticket.target.clone(),
             companion: request.companion.clone(),
-            companions: Arc::clone(&ticket.set.names),
+            companions: allowed(&ticket.set, request),
             message: NewMessage {
                 id: MessageId::new(),
                 content: request.message.clone(),
@@ -186,6 +197,9 @@ impl Host {
             }
             Outcome::OtherBody => Err(Problem::from(Kind::IdempotencyMismatch)),
             Outcome::UnknownConversation => Err(Problem::from(Kind::ConversationNotFound)),
+            Outcome::CompanionGone { companion } if !may_meet(request, &companion) => {
+                Err(Problem::from(Kind::CompanionNotAllowed))
+            }
             Outcome::CompanionGone { companion } => Err(Problem::new(
                 Kind::CompanionNotFound,
                 format!("The conversation is with `{companion}`, who is not here any more; begin a new one."),
@@ -202,10 +216,13 @@ impl Host {
     /// Where the turn belongs; whatever is wrong with the names in the request shows here, before anything is stored.
     async fn target(&self, request: &ChatRequest, set: &ActiveSet) -> Result<Target, Problem> {
         let named = request.companion.as_deref().map(|name| find(set, name)).transpose()?;
+        if named.is_some_and(|companion| !may_meet(request, &companion.name)) {
+            return Err(Problem::from(Kind::CompanionNotAllowed));
+        }
         let Some(id) = request.conversation else {
             let companion = match named {
                 Some(companion) => companion,
-                None => only(set)?,
+                None => only(set, request)?,
             };
             models(companion, request.model.as_deref())?;
             let (companion, title) = (companion.name.clone(), title_of(&request.message));
@@ -232,14 +249,29 @@ pub(super) fn find<'a>(set: &'a ActiveSet, name: &str) -> Result<&'a Arc<Compani
     set.companions.get(name).ok_or_else(|| Problem::from(Kind::CompanionNotFound))
 }
 
+/// Whether the request may be about the companion.
+fn may_meet(request: &ChatRequest, companion: &str) -> bool {
+    request.only.as_ref().is_none_or(|only| only.contains(companion))
+}
+
+/// All companions that may answer the request.
+fn allowed(set: &ActiveSet, request: &ChatRequest) -> Arc<BTreeSet<String>> {
+    match &request.only {
+        None => Arc::clone(&set.names),
+        Some(only) => Arc::new(set.names.intersection(only).cloned().collect()),
+    }
+}
+
 /// The companion that is meant where none is named.
-fn only(set: &ActiveSet) -> Result<&Arc<Companion>, Problem> {
-    let mut companions = set.companions.values();
+fn only<'a>(set: &'a ActiveSet, request: &ChatRequest) -> Result<&'a Arc<Companion>, Problem> {
+    let mut companions = set.companions.values().filter(|companion| may_meet(request, &companion.name));
     match (companions.next(), companions.next()) {
         (Some(companion), None) => Ok(companion),
-        (None, _) => Err(Problem::from(Kind::CompanionNotFound)),
+        (None, _) if set.companions.is_empty() => Err(Problem::from(Kind::CompanionNotFound)),
+        (None, _) => Err(Problem::from(Kind::CompanionNotAllowed)),
         (Some(_), Some(_)) => {
-            let names: Vec<_> = set.companions.keys().map(|name| format!("`{name}`")).collect();
+            let names = allowed(set, request);
+            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
             Err(Problem::new(
                 Kind::CompanionNotNamed,
                 format!("Name one in `companion`: {}.", names.join(", ")),

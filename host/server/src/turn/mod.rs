@@ -7,6 +7,7 @@
 //! Left to others: who the user is, how a request and a reply look on the wire (the API), what is kept and who holds a
 //! conversation (the store), what a plugin may do (the sandbox).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -41,13 +42,17 @@ pub(crate) use path::{now_ms, whole_ms};
 pub(crate) use registry::Key as IdempotencyKey;
 
 use log::After;
-use queue::{Queue, Slots};
+use queue::Queue;
 use registry::Registry;
 use settle::Settler;
 use stop::Reason;
 
 /// How long a turn waits for a slot of a host that is at its bound. Longer would only hide the overload.
 const SLOT_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
+/// How many turns wait for a slot at the same time, of so many slots: who would wait behind them would wait in vain.
+fn waiting(slots: usize) -> usize {
+    (slots / 4).max(1)
+}
 /// Requests with one idempotency key that wait for the first of them to be admitted.
 const SAME_KEY: usize = 16;
 /// How long a turn that was asked to end may take to store what there is of it.
@@ -67,6 +72,10 @@ pub(crate) struct ChatRequest {
     pub(crate) metadata: Map<String, Value>,
     pub(crate) idempotency: Option<IdempotencyKey>,
     pub(crate) request_id: String,
+    /// The only companions that may answer; `None` for all.
+    pub(crate) only: Option<BTreeSet<String>>,
+    /// To whose budgets the model's tokens are counted.
+    pub(crate) accounts: Vec<String>,
 }
 
 /// All turns of this host. Cheap to clone.
@@ -84,7 +93,9 @@ struct Host {
     conversations: Queue<ConversationId>,
     /// One admission at a time for an idempotency key, so that the second finds what the first began.
     keys: Queue<(Owner, String)>,
-    slots: Slots,
+    /// As many at a time for a user, and for the host, as their bounds say.
+    users: Option<Queue<Owner>>,
+    slots: Queue<()>,
     tasks: TaskTracker,
     /// No new turns.
     closing: CancellationToken,
@@ -98,9 +109,10 @@ impl Turns {
         let settler = Settler::new(Arc::clone(&store), closing.clone());
         Self(Arc::new(Host {
             registry: Registry::new(config.turn.log_ttl),
-            conversations: Queue::new(config.turn.waiting, config.turn.wait),
-            keys: Queue::new(SAME_KEY, config.turn.wait),
-            slots: Slots::new(config.turn.max_concurrent, SLOT_WAIT),
+            conversations: Queue::new(1, config.turn.waiting, config.turn.wait),
+            keys: Queue::new(1, SAME_KEY, config.turn.wait),
+            users: config.limits.turns.map(|turns| Queue::new(turns as usize, turns as usize, SLOT_WAIT)),
+            slots: Queue::new(config.turn.max_concurrent, waiting(config.turn.max_concurrent), SLOT_WAIT),
             tasks: TaskTracker::new(),
             store,
             active,

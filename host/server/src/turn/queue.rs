@@ -1,8 +1,8 @@
-//! Who may run when: one at a time for each key, first come first served, with a bounded number that wait a bounded
+//! Who may run when: so many at a time for each key, first come first served, with a bounded number that wait a bounded
 //! time. Waiting holds nothing but the place in the line.
 //!
-//! A turn takes its conversation's place first and a slot of the host after that, so that those who wait for their
-//! own conversation keep no one else out.
+//! A turn takes its conversation's place first, then one of its user's and one of the host's, so that those who wait for
+//! their own conversation keep no one else out.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -19,32 +19,34 @@ pub(crate) struct Busy;
 #[derive(Debug)]
 pub(crate) struct Queue<K: Eq + Hash> {
     lines: Arc<Mutex<HashMap<K, Line>>>,
+    at_once: usize,
     waiting: usize,
     wait: Duration,
 }
 
 #[derive(Debug)]
 struct Line {
-    /// One permit: tokio's semaphore serves first come first.
+    /// tokio's semaphore serves first come first.
     turn: Arc<Semaphore>,
-    /// The one that runs and those that wait.
+    /// Those that run and those that wait.
     present: usize,
 }
 
 impl<K: Eq + Hash + Clone> Queue<K> {
-    /// `waiting` may wait behind the one that runs, each for `wait` at most.
-    pub(crate) fn new(waiting: usize, wait: Duration) -> Self {
-        Self { lines: Arc::default(), waiting, wait }
+    /// `waiting` may wait behind the `at_once` that run, each for `wait` at most.
+    pub(crate) fn new(at_once: usize, waiting: usize, wait: Duration) -> Self {
+        let at_once = at_once.min(Semaphore::MAX_PERMITS);
+        Self { lines: Arc::default(), at_once, waiting, wait }
     }
 
-    /// The place at the head of the line. Dropping the future leaves the line.
+    /// A place among those at the head of the line. Dropping the future leaves the line.
     pub(crate) async fn enter(&self, key: K) -> Result<Place<K>, Busy> {
         let (turn, presence) = {
             let mut lines = lock(&self.lines);
             let line = lines
                 .entry(key.clone())
-                .or_insert_with(|| Line { turn: Arc::new(Semaphore::new(1)), present: 0 });
-            if line.present > self.waiting {
+                .or_insert_with(|| Line { turn: Arc::new(Semaphore::new(self.at_once)), present: 0 });
+            if line.present >= self.at_once.saturating_add(self.waiting) {
                 return Err(Busy);
             }
             line.present += 1;
@@ -58,7 +60,7 @@ impl<K: Eq + Hash + Clone> Queue<K> {
     }
 }
 
-/// The head of a line; the next one moves up when it is dropped.
+/// A place at the head of a line; the next one moves up when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place<K: Eq + Hash> {
     // Before the presence: the next in line must find the line still there.
@@ -88,27 +90,6 @@ fn lock<K>(lines: &Mutex<HashMap<K, Line>>) -> MutexGuard<'_, HashMap<K, Line>> 
     lines.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The turns that a host runs at the same time.
-#[derive(Debug)]
-pub(crate) struct Slots {
-    free: Arc<Semaphore>,
-    wait: Duration,
-}
-
-impl Slots {
-    pub(crate) fn new(slots: usize, wait: Duration) -> Self {
-        Self { free: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))), wait }
-    }
-
-    /// A slot, or `Busy` after the wait.
-    pub(crate) async fn take(&self) -> Result<OwnedSemaphorePermit, Busy> {
-        match tokio::time::timeout(self.wait, Arc::clone(&self.free).acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(Busy),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,7 +98,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_wait_are_served_in_the_order_they_came() {
-        let queue = Queue::new(4, WAIT);
+        let queue = Queue::new(1, 4, WAIT);
         let head = queue.enter("c").await.unwrap();
         let mut second = Box::pin(queue.enter("c"));
         let mut third = Box::pin(queue.enter("c"));
@@ -132,14 +113,14 @@ mod tests {
 
     #[tokio::test]
     async fn one_conversation_does_not_wait_for_another() {
-        let queue = Queue::new(0, WAIT);
+        let queue = Queue::new(1, 0, WAIT);
         let _one = queue.enter("one").await.unwrap();
         queue.enter("two").await.unwrap();
     }
 
     #[tokio::test]
     async fn a_full_line_turns_the_next_one_away_at_once() {
-        let queue = Queue::new(1, WAIT);
+        let queue = Queue::new(1, 1, WAIT);
         let _head = queue.enter("c").await.unwrap();
         let mut second = Box::pin(queue.enter("c"));
         assert!(futures::poll!(&mut second).is_pending());
@@ -151,24 +132,28 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_one_waits_longer_than_the_wait() {
-        let queue = Queue::new(4, WAIT);
+        let queue = Queue::new(1, 4, WAIT);
         let _head = queue.enter("c").await.unwrap();
         assert_eq!(queue.enter("c").await.unwrap_err(), Busy);
     }
 
     #[tokio::test]
     async fn a_line_that_no_one_stands_in_is_forgotten() {
-        let queue = Queue::new(4, WAIT);
+        let queue = Queue::new(1, 4, WAIT);
         drop(queue.enter("c").await.unwrap());
         assert!(lock(&queue.lines).is_empty());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_host_at_its_bound_is_overloaded_until_a_turn_ends() {
-        let slots = Slots::new(1, Duration::from_secs(1));
-        let one = slots.take().await.unwrap();
-        assert_eq!(slots.take().await.unwrap_err(), Busy);
+    async fn as_many_as_may_run_at_once_do() {
+        let queue = Queue::new(2, 1, WAIT);
+        let one = queue.enter("user").await.unwrap();
+        let _two = queue.enter("user").await.unwrap();
+        let mut third = Box::pin(queue.enter("user"));
+        assert!(futures::poll!(&mut third).is_pending());
+        assert_eq!(queue.enter("user").await.unwrap_err(), Busy);
         drop(one);
-        drop(slots.take().await.unwrap());
+        third.await.unwrap();
+        assert_eq!(queue.enter("user").await.map(drop), Ok(()), "the third has gone");
     }
 }

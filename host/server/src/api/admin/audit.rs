@@ -1,0 +1,100 @@
+//! `/admin/audit`: who did what.
+
+use axum::Json;
+use axum::extract::State;
+use masque_store::{AuditEntry, AuditFilter, AuditOutcome, AuditRecord};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::api::query::{PageQuery, cursor};
+use crate::api::trace::RequestId;
+use crate::api::view::{Items, timestamp};
+use crate::api::App;
+use crate::auth::Principal;
+use crate::problem::Problem;
+use crate::serve::ClientAddress;
+
+/// One thing that was done.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AuditView {
+    id: Uuid,
+    #[schema(format = DateTime)]
+    at: String,
+    tenant: String,
+    /// `key:ID`, `user:ISSUER|SUBJECT`, `machine` for the socket, or `cli`.
+    #[schema(example = "key:8f14e45fceea167a")]
+    actor: String,
+    #[schema(example = "key.create")]
+    action: String,
+    #[schema(example = "key:c9f0f895fb98ab91")]
+    target: Option<String>,
+    /// `ok` or `refused`.
+    #[schema(example = "ok")]
+    outcome: &'static str,
+    request_id: Option<String>,
+    /// The client's.
+    address: Option<String>,
+    #[schema(value_type = Object)]
+    detail: Value,
+}
+
+impl From<AuditRecord> for AuditView {
+    fn from(record: AuditRecord) -> Self {
+        let AuditRecord { id, at, entry } = record;
+        Self {
+            id,
+            at: timestamp(at),
+            tenant: entry.tenant,
+            actor: entry.actor,
+            action: entry.action,
+            target: entry.target,
+            outcome: match entry.outcome {
+                AuditOutcome::Ok => "ok",
+                AuditOutcome::Refused => "refused",
+            },
+            request_id: entry.request_id,
+            address: entry.address,
+            detail: entry.detail,
+        }
+    }
+}
+
+/// What was done in administration and authentication, the newest first.
+#[utoipa::path(
+    get, path = "/admin/audit", tag = "admin",
+    params(
+        ("limit" = Option<u32>, Query, description = "1 to 200; 50 by default.", minimum = 1, maximum = 200),
+        ("after" = Option<String>, Query, description = "The `next` of the part before."),
+    ),
+    responses(
+        (status = 200, description = "A part of the list.", body = Items<AuditView>),
+        (status = 422, description = "The query is not understood."),
+    ),
+)]
+pub(crate) async fn list(
+    State(app): State<App>,
+    PageQuery(page): PageQuery,
+) -> Result<Json<Items<AuditView>>, Problem> {
+    let page = app.store.audit(AuditFilter::default(), page).await.map_err(cursor)?;
+    Ok(Json(page.into()))
+}
+
+/// The frame of an entry: who, whence, with which request.
+pub(crate) fn entry(
+    principal: &Principal,
+    request: &RequestId,
+    address: Option<&ClientAddress>,
+) -> AuditEntry {
+    AuditEntry {
+        tenant: principal.owner.tenant.clone(),
+        actor: principal.to_string(),
+        action: String::new(),
+        target: None,
+        outcome: AuditOutcome::Ok,
+        request_id: Some(request.as_str().to_owned()),
+        address: address.map(|ClientAddress(address)| address.to_string()),
+        detail: Value::Null,
+    }
+}

@@ -1,0 +1,264 @@
+//! `/admin/keys`: API keys, made, listed, rotated and revoked while the host runs.
+
+use std::time::SystemTime;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use http::{HeaderValue, StatusCode, header};
+use masque_store::{ApiKeyRecord, AuditEntry, KeyId};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::{audit, in_force};
+use crate::api::body::JsonBody;
+use crate::api::id::{Id, Named};
+use crate::api::query::{PageQuery, cursor};
+use crate::api::trace::RequestId;
+use crate::api::view::{Items, timestamp};
+use crate::api::{App, Caller};
+use crate::auth::key::KeyText;
+use crate::auth::wanted::{self, Wanted};
+use crate::problem::{Kind, Problem};
+use crate::serve::ClientAddress;
+
+impl Named for KeyId {
+    const UNKNOWN: Kind = Kind::KeyNotFound;
+}
+
+/// A key to make.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyBody {
+    /// For people: what it is for. 1 to 100 characters.
+    #[schema(example = "web shop", min_length = 1, max_length = 100)]
+    name: String,
+    /// `chat`, `admin:read`, `admin:write`, `tokens:mint`, `users:act`.
+    #[schema(example = json!(["chat"]))]
+    scopes: Vec<String>,
+    /// By default `default`. Keys of other tenants can't have `admin:…`.
+    #[schema(example = "default")]
+    tenant: Option<String>,
+    /// Whom it may talk to; all by default.
+    companions: Option<Vec<String>>,
+    /// By default unlimited.
+    #[schema(minimum = 1)]
+    requests_per_minute: Option<u32>,
+    /// The model's tokens, of input and output, in a day (UTC). By default unlimited.
+    #[schema(minimum = 1)]
+    tokens_per_day: Option<u64>,
+    /// By default it has no end.
+    #[schema(minimum = 1, example = 90)]
+    expires_in_days: Option<u32>,
+}
+
+/// How to rotate a key.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RotateBody {
+    /// For how long the secret before is good too: at most 720, by default 24; 0 voids it at once.
+    #[schema(maximum = 720, example = 24)]
+    overlap_hours: Option<u32>,
+}
+
+/// A key, without its secret.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct KeyView {
+    #[schema(example = "8f14e45fceea167a")]
+    id: String,
+    name: String,
+    tenant: String,
+    scopes: Vec<String>,
+    companions: Option<Vec<String>>,
+    requests_per_minute: Option<u32>,
+    tokens_per_day: Option<u64>,
+    #[schema(format = DateTime)]
+    created_at: String,
+    created_by: String,
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+    #[schema(format = DateTime)]
+    revoked_at: Option<String>,
+    /// Until when the secret before the last rotation is good too.
+    #[schema(format = DateTime)]
+    overlap_until: Option<String>,
+}
+
+/// A key with its secret, which is shown this once.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewKeyView {
+    /// Send it as `Authorization: Bearer`.
+    #[schema(example = "msq_8f14e45fceea167a_…")]
+    secret: String,
+    #[serde(flatten)]
+    key: KeyView,
+}
+
+impl From<ApiKeyRecord> for KeyView {
+    fn from(record: ApiKeyRecord) -> Self {
+        Self {
+            id: record.id.to_string(),
+            name: record.name,
+            tenant: record.tenant,
+            scopes: record.scopes,
+            companions: record.companions,
+            requests_per_minute: record.requests_per_minute,
+            tokens_per_day: record.tokens_per_day,
+            created_at: timestamp(record.created_at),
+            created_by: record.created_by,
+            expires_at: record.expires_at.map(timestamp),
+            revoked_at: record.revoked_at.map(timestamp),
+            overlap_until: record.previous.map(|(_, until)| timestamp(until)),
+        }
+    }
+}
+
+/// All keys, revoked ones included, the newest first.
+#[utoipa::path(
+    get, path = "/admin/keys", tag = "admin",
+    params(
+        ("limit" = Option<u32>, Query, description = "1 to 200; 50 by default.", minimum = 1, maximum = 200),
+        ("after" = Option<String>, Query, description = "The `next` of the part before."),
+    ),
+    responses(
+        (status = 200, description = "A part of the list.", body = Items<KeyView>),
+        (status = 422, description = "The query is not understood."),
+    ),
+)]
+pub(crate) async fn list(
+    State(app): State<App>,
+    PageQuery(page): PageQuery,
+) -> Result<Json<Items<KeyView>>, Problem> {
+    Ok(Json(app.store.keys(page).await.map_err(cursor)?.into()))
+}
+
+/// One key.
+#[utoipa::path(
+    get, path = "/admin/keys/{id}", tag = "admin",
+    params(("id" = String, Path, description = "Its id: the 16 digits after `msq_`.")),
+    responses(
+        (status = 200, description = "The key.", body = KeyView),
+        (status = 404, description = "No such key."),
+    ),
+)]
+pub(crate) async fn show(State(app): State<App>, Id(id): Id<KeyId>) -> Result<Json<KeyView>, Problem> {
+    let record = app.store.key(&id).await?.ok_or(Kind::KeyNotFound)?;
+    Ok(Json(record.into()))
+}
+
+/// Makes a key. Its secret is in this answer and nowhere else.
+#[utoipa::path(
+    post, path = "/admin/keys", tag = "admin",
+    request_body = KeyBody,
+    responses(
+        (status = 201, description = "The key and its secret.", body = NewKeyView,
+            headers(("Location" = String, description = "Its path."))),
+        (status = 422, description = "A field is unknown, missing or has a value that is not allowed."),
+    ),
+)]
+pub(crate) async fn create(
+    State(app): State<App>,
+    Caller(principal): Caller,
+    Extension(request): Extension<RequestId>,
+    address: Option<Extension<ClientAddress>>,
+    body: JsonBody<KeyBody>,
+) -> Result<Response, Problem> {
+    let body = body.into_data();
+    let wanted = Wanted {
+        name: body.name,
+        scopes: body.scopes,
+        tenant: body.tenant,
+        companions: body.companions,
+        requests_per_minute: body.requests_per_minute,
+        tokens_per_day: body.tokens_per_day,
+        expires_in_days: body.expires_in_days,
+    };
+    let (text, new) = wanted.key(principal.to_string(), SystemTime::now()).map_err(refused)?;
+    let entry = AuditEntry {
+        action: "key.create".into(),
+        target: Some(format!("key:{}", new.id)),
+        detail: wanted::detail(&new),
+        ..audit::entry(&principal, &request, address.as_deref())
+    };
+    let record = app.store.create_key(new, entry).await?;
+    in_force(&app).await;
+    let location = HeaderValue::try_from(format!("/admin/keys/{}", record.id));
+    let view = NewKeyView { secret: text.reveal().to_owned(), key: record.into() };
+    let mut response = (StatusCode::CREATED, Json(view)).into_response();
+    if let Ok(location) = location {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// Gives a key another secret; the one before stays good for a while.
+#[utoipa::path(
+    post, path = "/admin/keys/{id}/rotate", tag = "admin",
+    params(("id" = String, Path, description = "Its id.")),
+    request_body = Option<RotateBody>,
+    responses(
+        (status = 200, description = "The key and its new secret.", body = NewKeyView),
+        (status = 404, description = "No such key, or it is revoked."),
+        (status = 422, description = "A field is unknown or has a value that is not allowed."),
+    ),
+)]
+pub(crate) async fn rotate(
+    State(app): State<App>,
+    Caller(principal): Caller,
+    Extension(request): Extension<RequestId>,
+    address: Option<Extension<ClientAddress>>,
+    Id(id): Id<KeyId>,
+    body: Option<JsonBody<RotateBody>>,
+) -> Result<Json<NewKeyView>, Problem> {
+    let RotateBody { overlap_hours } = body.map(JsonBody::into_data).unwrap_or_default();
+    let overlap = wanted::overlap(overlap_hours).map_err(refused)?;
+    let text = KeyText::new(id.clone()).map_err(|_| Problem::from(Kind::Internal))?;
+    let entry = AuditEntry {
+        action: "key.rotate".into(),
+        target: Some(format!("key:{id}")),
+        detail: json!({ "overlap_seconds": overlap.as_secs() }),
+        ..audit::entry(&principal, &request, address.as_deref())
+    };
+    let record = app.store.rotate_key(&id, text.hash(), overlap, entry).await?.ok_or(Kind::KeyNotFound)?;
+    in_force(&app).await;
+    Ok(Json(NewKeyView { secret: text.reveal().to_owned(), key: record.into() }))
+}
+
+/// Revokes a key, and with it every token that was made with it.
+#[utoipa::path(
+    delete, path = "/admin/keys/{id}", tag = "admin",
+    params(("id" = String, Path, description = "Its id.")),
+    responses(
+        (status = 200, description = "The key as it is then.", body = KeyView),
+        (status = 404, description = "No such key."),
+    ),
+)]
+pub(crate) async fn revoke(
+    State(app): State<App>,
+    Caller(principal): Caller,
+    Extension(request): Extension<RequestId>,
+    address: Option<Extension<ClientAddress>>,
+    Id(id): Id<KeyId>,
+) -> Result<Json<KeyView>, Problem> {
+    let entry = AuditEntry {
+        action: "key.revoke".into(),
+        target: Some(format!("key:{id}")),
+        ..audit::entry(&principal, &request, address.as_deref())
+    };
+    let record = app.store.revoke_key(&id, entry).await?.ok_or(Kind::KeyNotFound)?;
+    in_force(&app).await;
+    Ok(Json(record.into()))
+}
+
+fn refused(unwanted: wanted::Unwanted) -> Problem {
+    match unwanted {
+        wanted::Unwanted::Field { field, detail } => {
+            Problem::new(Kind::InvalidRequest, detail).with("field", field)
+        }
+        wanted::Unwanted::NoRandom(error) => {
+            tracing::error!(%error, "the machine has no random numbers");
+            Kind::Internal.into()
+        }
+    }
+}

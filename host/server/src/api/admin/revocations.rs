@@ -1,0 +1,112 @@
+//! `/admin/revocations`: tokens made void before their time.
+
+use axum::extract::State;
+use axum::{Extension, Json};
+use http::StatusCode;
+use masque_store::{AuditEntry, NewRevocation, Revoked};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::{audit, in_force};
+use crate::api::body::JsonBody;
+use crate::api::trace::RequestId;
+use crate::api::view::timestamp;
+use crate::api::{App, Caller};
+use crate::auth::token;
+use crate::problem::{Kind, Problem};
+use crate::serve::ClientAddress;
+
+/// What is to be void: one token, or all that a user has.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RevocationBody {
+    /// The `jti` of one token.
+    #[schema(example = "01998a3e-7c1f-7d52-9b7e-3f1d2c4b5a69")]
+    jti: Option<String>,
+    /// A user, all of whose tokens up to this moment are void; those of a later login are good.
+    #[schema(example = "ana")]
+    user_id: Option<String>,
+    /// Whose token or user it is; this host by default.
+    issuer: Option<String>,
+    /// With `user_id`: the user's tenant. Of any, where it is left out.
+    tenant: Option<String>,
+}
+
+/// What is void from now on.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RevocationView {
+    issuer: String,
+    jti: Option<String>,
+    user_id: Option<String>,
+    tenant: Option<String>,
+    #[schema(format = DateTime)]
+    revoked_at: String,
+}
+
+/// Revokes a token, or all tokens of a user. In force here at once, and within 5 seconds on every host.
+#[utoipa::path(
+    post, path = "/admin/revocations", tag = "admin",
+    request_body = RevocationBody,
+    responses(
+        (status = 201, description = "It is void.", body = RevocationView),
+        (status = 422, description = "A field is unknown, missing or has a value that is not allowed."),
+    ),
+)]
+pub(crate) async fn revoke(
+    State(app): State<App>,
+    Caller(principal): Caller,
+    Extension(request): Extension<RequestId>,
+    address: Option<Extension<ClientAddress>>,
+    body: JsonBody<RevocationBody>,
+) -> Result<(StatusCode, Json<RevocationView>), Problem> {
+    let RevocationBody { jti, user_id, issuer, tenant } = body.into_data();
+    let issuer = issuer.unwrap_or_else(|| app.config.auth.issuer.clone());
+    let what = match (jti, user_id) {
+        (Some(jti), None) if tenant.is_none() => {
+            if !token::is_subject(&jti) {
+                return Err(invalid("jti", "`jti` is 1 to 255 characters, none of them a control."));
+            }
+            Revoked::Token { jti }
+        }
+        (Some(_), None) => return Err(invalid("tenant", "`tenant` goes with `user_id`.")),
+        (None, Some(subject)) => {
+            if !token::is_subject(&subject) {
+                return Err(invalid("user_id", "`user_id` is 1 to 255 characters, none of them a control."));
+            }
+            Revoked::User { subject, tenant }
+        }
+        (None, None) => return Err(invalid("jti", "Name a token by `jti`, or a user by `user_id`.")),
+        (Some(_), Some(_)) => return Err(invalid("user_id", "Send `jti` or `user_id`, not both.")),
+    };
+    if !knows(&app, &issuer) {
+        return Err(invalid("issuer", "`issuer` is this host's own or one that it is configured to trust."));
+    }
+    let target = match &what {
+        Revoked::Token { jti } => format!("token:{jti}"),
+        Revoked::User { subject, .. } => format!("user:{issuer}|{subject}"),
+    };
+    let entry = AuditEntry {
+        action: "token.revoke".into(),
+        target: Some(target),
+        detail: json!({ "issuer": issuer }),
+        ..audit::entry(&principal, &request, address.as_deref())
+    };
+    let revocation = app.store.revoke(NewRevocation { issuer, what }, entry).await?;
+    in_force(&app).await;
+    let (jti, user_id, tenant) = match revocation.what {
+        Revoked::Token { jti } => (Some(jti), None, None),
+        Revoked::User { subject, tenant } => (None, Some(subject), tenant),
+    };
+    let revoked_at = timestamp(revocation.revoked_at);
+    Ok((StatusCode::CREATED, Json(RevocationView { issuer: revocation.issuer, jti, user_id, tenant, revoked_at })))
+}
+
+/// Without authentication there is no one to ask: what is revoked counts once there is.
+fn knows(app: &App, issuer: &str) -> bool {
+    app.identity.as_ref().is_none_or(|identity| identity.tokens().knows(issuer))
+}
+
+fn invalid(field: &str, detail: &str) -> Problem {
+    Problem::new(Kind::InvalidRequest, detail).with("field", field)
+}

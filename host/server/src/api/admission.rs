@@ -1,0 +1,86 @@
+//! Whether a request is let in: where it comes from, who makes it, what they may do, how often. In this order, and
+//! before a byte of its body is read.
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{HeaderValue, header};
+
+use super::App;
+use super::access::{self, Rule};
+use crate::auth::{Actor, Principal, Scope};
+use crate::limits::{Limited, headers};
+use crate::problem::{Kind, Problem};
+use crate::serve::ClientAddress;
+
+/// The layer around every route, the ones that are none included.
+pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let mut limits = Vec::new();
+    let admitted = judge(&app, &parts, &mut limits).await;
+    let mut response = match admitted {
+        Ok(principal) => {
+            if let Some(principal) = principal {
+                parts.extensions.insert(principal);
+            }
+            next.run(Request::from_parts(parts, body)).await
+        }
+        Err(refused) => refused,
+    };
+    headers::write(response.headers_mut(), &limits);
+    response
+}
+
+/// The principal of a route that needs one, or the answer to a request that is not let in. What the limits said is in
+/// `limits` either way.
+async fn judge(app: &App, parts: &Parts, limits: &mut Vec<Limited>) -> Result<Option<Principal>, Response> {
+    let path = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
+    let rule = path.map(|path| access::rule(&parts.method, path));
+    if rule == Some(Some(Rule::Probe)) {
+        return Ok(None);
+    }
+    if let Some(ClientAddress(address)) = parts.extensions.get() {
+        meet(app.limits.address(*address).await, limits)?;
+    }
+    let (scope, proven) = match rule {
+        // The fallback answers.
+        None => return Ok(None),
+        Some(None) => return Err(not_allowed(path.unwrap_or_default())),
+        Some(Some(Rule::Probe | Rule::Open)) => return Ok(None),
+        Some(Some(Rule::Needs(scope))) => (scope, false),
+        Some(Some(Rule::Admin(scope))) => (scope, true),
+    };
+    let principal = app.authenticator.authenticate(parts).await.map_err(Problem::into_response)?;
+    if proven && principal.actor == Actor::Anyone {
+        return Err(Problem::from(Kind::AdminElsewhere).into_response());
+    }
+    if !principal.scopes.has(scope) {
+        return Err(lacks(scope).into_response());
+    }
+    // Whoever owns the machine is not to be locked out of it.
+    if principal.actor != Actor::Machine {
+        meet(app.limits.key(&principal).await, limits)?;
+        meet(app.limits.user(&principal.owner).await, limits)?;
+    }
+    Ok(Some(principal))
+}
+
+fn meet(limited: Option<Limited>, limits: &mut Vec<Limited>) -> Result<(), Response> {
+    let Some(limited) = limited else { return Ok(()) };
+    limits.push(limited);
+    limited.problem().map_or(Ok(()), |problem| Err(problem.into_response()))
+}
+
+fn lacks(scope: Scope) -> Problem {
+    Problem::new(Kind::InsufficientScope, format!("Use a token or key with the scope `{scope}`."))
+        .with("scope", scope.as_str())
+}
+
+fn not_allowed(path: &str) -> Response {
+    let mut response = Problem::from(Kind::MethodNotAllowed).into_response();
+    if let Ok(methods) = HeaderValue::try_from(access::allowed(path)) {
+        response.headers_mut().insert(header::ALLOW, methods);
+    }
+    response
+}
