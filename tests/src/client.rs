@@ -11,6 +11,7 @@ use crate::wait::within;
 pub struct Client {
     http: reqwest::Client,
     base: String,
+    bearer: Option<String>,
 }
 
 /// A request that has not been sent.
@@ -31,16 +32,27 @@ impl Client {
     }
 
     fn new(address: &str, builder: reqwest::ClientBuilder) -> Self {
-        Self { http: builder.no_proxy().build().unwrap(), base: format!("http://{address}") }
+        Self { http: builder.no_proxy().build().unwrap(), base: format!("http://{address}"), bearer: None }
     }
 
     /// The same host over HTTP/2, which it must understand without being asked first.
     pub fn http2(&self) -> Self {
-        Self::new(self.base.trim_start_matches("http://"), reqwest::Client::builder().http2_prior_knowledge())
+        let address = self.base.trim_start_matches("http://");
+        let client = Self::new(address, reqwest::Client::builder().http2_prior_knowledge());
+        Self { bearer: self.bearer.clone(), ..client }
+    }
+
+    /// The same client with this token or API key.
+    pub fn bearer(&self, credential: &str) -> Self {
+        Self { bearer: Some(credential.to_owned()), ..self.clone() }
     }
 
     pub fn request(&self, method: Method, path: &str) -> Request {
-        Request(self.http.request(method, format!("{}{path}", self.base)))
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        Request(match &self.bearer {
+            Some(credential) => request.bearer_auth(credential),
+            None => request,
+        })
     }
 
     pub fn get(&self, path: &str) -> Request {

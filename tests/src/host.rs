@@ -8,7 +8,7 @@ use tokio::process::Child;
 
 use crate::client::Client;
 use crate::log::Log;
-use crate::setup::Setup;
+use crate::setup::{Outcome, Setup};
 use crate::wait::{eventually, within};
 
 /// Killed when it is dropped; its log is printed when that happens in a failing test.
@@ -49,6 +49,11 @@ impl Host {
             (answer.status == 200).then_some(())
         })
         .await;
+    }
+
+    /// `masque WORDS`, beside the host, in its folder and environment and with its file.
+    pub async fn run(&self, words: &[&str]) -> Outcome {
+        self.setup.run(words).await
     }
 
     pub fn client(&self) -> Client {

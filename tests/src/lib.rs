@@ -17,9 +17,11 @@ mod client;
 mod component;
 mod events;
 mod host;
+mod identity;
 mod log;
 mod machine;
 mod model;
+pub mod python;
 mod raw;
 mod setup;
 mod upstream;
@@ -31,6 +33,9 @@ pub use client::{Client, Reply, Request};
 pub use component::{core_module, cuts, fixture, of_another_version, shipped, slow_to_compile};
 pub use events::{Event, Events, Transcript};
 pub use host::Host;
+pub use identity::{
+    IdentityProvider, SECRET, SigningKey, base64url, claims, claims_with, hmac, message, now, signed, token,
+};
 pub use machine::{full, skipped};
 pub use model::{Answer, Gate, MockModel, Seen, Step};
 pub use raw::RawConnection;

@@ -35,7 +35,7 @@ pub(crate) const VENV: Need = Need {
     name: "Python with its venv module",
     probe: &["python3", "-c", "import venv, ensurepip"],
     package: "python3-venv",
-    without: None, // only asked for with --full, which is nothing without it
+    without: None, // what holds the API against its description is a Python program
 };
 
 /// Makes sure that everything is there: installs what is missing where that needs no question (apt-get, as root),

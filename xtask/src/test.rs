@@ -37,11 +37,7 @@ impl Options {
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<ExitCode> {
-    let mut wanted = vec![&needs::STRACE];
-    if options.full {
-        wanted.push(&needs::VENV);
-    }
-    needs::ensure(&wanted)?;
+    needs::ensure(&[&needs::VENV, &needs::STRACE])?;
 
     build::components(workspace)?;
     build::fixtures(workspace)?;

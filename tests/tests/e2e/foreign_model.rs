@@ -1,9 +1,9 @@
 //! A conversation through a model server that no one here wrote: the LiteLLM proxy, in an environment of its own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
-use masque_tests::{Setup, eventually, full, skipped};
+use masque_tests::{Setup, eventually, full, python, skipped};
 use tokio::process::{Child, Command};
 
 /// The release that the test was written against.
@@ -63,7 +63,7 @@ value = "Bearer {KEY}"
 
 /// The proxy, answering, and its port.
 async fn proxy(folder: &Path) -> (Child, u16) {
-    let program = environment().await.join("bin/litellm");
+    let program = python::environment("litellm", PACKAGE).await.join("bin/litellm");
     let configuration = folder.join("litellm.yaml");
     std::fs::write(
         &configuration,
@@ -113,22 +113,4 @@ litellm_settings:
     })
     .await;
     (proxy, port)
-}
-
-/// A virtual environment with the proxy in it, made once and kept with what was built.
-async fn environment() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("litellm");
-    let complete = folder.join(".complete");
-    if std::fs::read_to_string(&complete).is_ok_and(|package| package == PACKAGE) {
-        return folder;
-    }
-    let run = async |program: &Path, words: &[&str]| {
-        let output = Command::new(program).args(words).stdin(Stdio::null()).output().await.unwrap();
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{} {words:?} failed:\n{text}", program.display());
-    };
-    run(Path::new("python3"), &["-m", "venv", "--clear", folder.to_str().unwrap()]).await;
-    run(&folder.join("bin/pip"), &["install", "--quiet", PACKAGE]).await;
-    std::fs::write(complete, PACKAGE).unwrap();
-    folder
 }

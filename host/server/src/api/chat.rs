@@ -20,6 +20,8 @@ use super::{App, Caller, idempotency, sse};
 use crate::problem::{Kind, Problem};
 use crate::turn::{ChatRequest, EventKind, IdempotencyKey, Reader};
 
+/// As a pattern of JSON Schema: not white space alone.
+const SAYS_SOMETHING: &str = r"\S";
 /// Parts of one message.
 const PARTS: usize = 256;
 /// What `metadata` may take, written as JSON.
@@ -90,7 +92,11 @@ impl<'de> Visitor<'de> for TextOrParts {
 impl PartialSchema for UserMessage {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
         use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type};
-        let text = ObjectBuilder::new().schema_type(Type::String).description(Some("Its text."));
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+            .pattern(Some(SAYS_SOMETHING))
+            .description(Some("Its text."));
         let parts = ArrayBuilder::new()
             .items(Part::schema())
             .max_items(Some(PARTS))

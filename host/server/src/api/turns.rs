@@ -40,7 +40,7 @@ pub(crate) async fn show(
     get, path = "/turns/{id}/events", tag = "turns",
     params(
         ("id" = Uuid, Path, description = "The `turn_id` of the reply or of `turn.created`."),
-        ("Last-Event-ID" = Option<u64>, Header, description = "The `id` of the last event you have."),
+        ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event you have.", pattern = "^[0-9]{1,19}$"),
     ),
     responses(
         (status = 200, description = "The events.", body = StreamEvent, content_type = "text/event-stream"),

@@ -1,0 +1,240 @@
+//! Tokens, made as anyone could who has a key: right ones, and every kind of wrong one. And an identity provider, which
+//! publishes its keys and changes them.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
+use jsonwebtoken::{Algorithm, EncodingKey, crypto};
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
+
+use crate::setup::Setup;
+
+/// 32 bytes and more, of the kind that `openssl rand -base64 32` makes.
+pub const SECRET: &str = "pS0bXq7s0pGJx5m1cVYwN2v8dLr4TzKeHfUaQ3oW6Rg=";
+
+/// What a token of a host with [`SECRET`] says.
+pub fn claims(subject: &str) -> Map<String, Value> {
+    let claims = json!({
+        "iss": "masque", "aud": "masque", "sub": subject, "iat": now(), "exp": now() + 600, "scope": "chat",
+    });
+    claims.as_object().unwrap().clone()
+}
+
+/// The same with these members in place of its own; `null` takes one away.
+pub fn claims_with(subject: &str, changes: Value) -> Map<String, Value> {
+    let mut claims = claims(subject);
+    for (name, value) in changes.as_object().unwrap() {
+        if value.is_null() {
+            claims.remove(name);
+        } else {
+            claims.insert(name.clone(), value.clone());
+        }
+    }
+    claims
+}
+
+/// A token of the host's own, signed with [`SECRET`].
+pub fn token(claims: &Map<String, Value>) -> String {
+    signed(&json!({ "alg": "HS256", "typ": "JWT" }), claims, SECRET)
+}
+
+/// A token with this header, signed by HMAC and SHA-256 whatever the header says.
+pub fn signed(header: &Value, claims: &Map<String, Value>, secret: &str) -> String {
+    let message = message(&header.to_string(), &Value::Object(claims.clone()).to_string());
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    let signature = crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+    format!("{message}.{signature}")
+}
+
+/// The part of a token that is signed, of JSON that need not be any.
+pub fn message(header: &str, payload: &str) -> String {
+    format!("{}.{}", base64url(header), base64url(payload))
+}
+
+/// A signature by HMAC and SHA-256.
+pub fn hmac(message: &str, secret: &[u8]) -> String {
+    crypto::sign(message.as_bytes(), &EncodingKey::from_secret(secret), Algorithm::HS256).unwrap()
+}
+
+pub fn base64url(text: &str) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut encoded = String::new();
+    for chunk in text.as_bytes().chunks(3) {
+        let mut group = [0_u8; 3];
+        group[..chunk.len()].copy_from_slice(chunk);
+        let bits = u32::from_be_bytes([0, group[0], group[1], group[2]]);
+        for place in 0..=chunk.len() {
+            encoded.push(char::from(DIGITS[(bits >> (18 - 6 * place)) as usize & 63]));
+        }
+    }
+    encoded
+}
+
+/// Seconds since the Unix epoch.
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed()
+}
+
+impl Setup {
+    /// A host with users: authentication in its simple mode, and no other limits than a test sets.
+    pub fn with_users(self) -> Self {
+        self.environment("JWT_SECRET_KEY", SECRET)
+            .and("[limits.user]\nper_minute = 1000000\nburst = 1000000\n[limits.address]\nper_minute = 1000000\nburst = 1000000\n")
+    }
+
+    /// `masque keys create`, and the key that it shows.
+    pub async fn make_key(&self, words: &[&str]) -> String {
+        let data = self.data().to_str().unwrap().to_owned();
+        let command = [&["keys", "create", "test", "--data", &data], words].concat();
+        let outcome = self.run(&command).await;
+        assert!(outcome.status.success(), "{}", outcome.text);
+        let key = outcome.text.split_whitespace().find(|word| word.starts_with("msq_"));
+        key.unwrap_or_else(|| panic!("no key in {}", outcome.text)).to_owned()
+    }
+}
+
+/// A private key of an identity provider.
+pub struct SigningKey {
+    pub kid: String,
+    algorithm: Algorithm,
+    encoding: EncodingKey,
+}
+
+impl SigningKey {
+    pub fn rsa(kid: &str) -> Self {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+        let encoding = EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).unwrap();
+        Self { kid: kid.to_owned(), algorithm: Algorithm::RS256, encoding }
+    }
+
+    pub fn p256(kid: &str) -> Self {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let encoding = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).unwrap();
+        Self { kid: kid.to_owned(), algorithm: Algorithm::ES256, encoding }
+    }
+
+    pub fn ed25519(kid: &str) -> Self {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let encoding = EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).unwrap();
+        Self { kid: kid.to_owned(), algorithm: Algorithm::EdDSA, encoding }
+    }
+
+    /// The public half, as a provider publishes it.
+    pub fn jwk(&self) -> Value {
+        let mut jwk = Jwk::from_encoding_key(&self.encoding, self.algorithm).unwrap();
+        jwk.common.key_id = Some(self.kid.clone());
+        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+        serde_json::to_value(jwk).unwrap()
+    }
+
+    /// A token with the header that belongs to the key.
+    pub fn token(&self, claims: &Map<String, Value>) -> String {
+        self.token_with(json!({ "alg": format!("{:?}", self.algorithm), "kid": self.kid, "typ": "JWT" }), claims)
+    }
+
+    pub fn token_with(&self, header: Value, claims: &Map<String, Value>) -> String {
+        let message = message(&header.to_string(), &Value::Object(claims.clone()).to_string());
+        let signature = crypto::sign(message.as_bytes(), &self.encoding, self.algorithm).unwrap();
+        format!("{message}.{signature}")
+    }
+}
+
+/// A server that publishes keys.
+pub struct IdentityProvider {
+    pub issuer: String,
+    state: Arc<Mutex<Published>>,
+    server: AbortHandle,
+}
+
+#[derive(Default)]
+struct Published {
+    keys: Vec<Value>,
+    fetched: usize,
+    away: bool,
+}
+
+impl IdentityProvider {
+    pub async fn start(keys: &[&SigningKey]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::new(Mutex::new(Published::default()));
+        let server = tokio::spawn(serve(listener, issuer.clone(), Arc::clone(&state))).abort_handle();
+        let provider = Self { issuer, state, server };
+        provider.publish(keys);
+        provider
+    }
+
+    /// These keys and no others, from now on.
+    pub fn publish(&self, keys: &[&SigningKey]) {
+        self.publish_raw(keys.iter().map(|key| key.jwk()).collect());
+    }
+
+    pub fn publish_raw(&self, keys: Vec<Value>) {
+        self.state.lock().unwrap().keys = keys;
+    }
+
+    /// Answers with 503 from now on, or no longer.
+    pub fn is_away(&self, away: bool) {
+        self.state.lock().unwrap().away = away;
+    }
+
+    /// How often the keys have been fetched.
+    pub fn fetched(&self) -> usize {
+        self.state.lock().unwrap().fetched
+    }
+
+    /// What a token of this provider says.
+    pub fn claims(&self, subject: &str) -> Map<String, Value> {
+        claims_with(subject, json!({ "iss": self.issuer }))
+    }
+
+    /// `[auth.issuers.test]`, with further lines.
+    pub fn section(&self, more: &str) -> String {
+        format!("[auth.issuers.test]\nissuer = \"{}\"\naudience = \"masque\"\n{more}\n", self.issuer)
+    }
+}
+
+impl Drop for IdentityProvider {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, issuer: String, state: Arc<Mutex<Published>>) {
+    loop {
+        let Ok((socket, _)) = listener.accept().await else { return };
+        let (issuer, state) = (issuer.clone(), Arc::clone(&state));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let response = answer(request.uri().path(), &issuer, &state);
+            async move { Ok::<_, Infallible>(response) }
+        });
+        tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service));
+    }
+}
+
+fn answer(path: &str, issuer: &str, state: &Mutex<Published>) -> Response<Full<Bytes>> {
+    let mut state = state.lock().unwrap();
+    let (status, body) = match path {
+        _ if state.away => (503, Value::Null),
+        "/.well-known/openid-configuration" => {
+            (200, json!({ "issuer": issuer, "jwks_uri": format!("{issuer}/keys") }))
+        }
+        "/keys" => {
+            state.fetched += 1;
+            (200, json!({ "keys": state.keys }))
+        }
+        _ => (404, Value::Null),
+    };
+    let response = Response::builder().status(status).header("content-type", "application/json");
+    response.body(Full::new(body.to_string().into())).unwrap()
+}

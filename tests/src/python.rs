@@ -1,0 +1,27 @@
+//! Programs from PyPI, each in a virtual environment of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+/// The environment of this name with this package in it (a requirement, such as `name==version`), made once and kept
+/// with what was built.
+pub async fn environment(name: &str, package: &str) -> PathBuf {
+    let built = std::env::current_exe().unwrap();
+    // target/PROFILE/deps/TEST
+    let folder = built.ancestors().nth(3).unwrap().join("tmp").join(name);
+    let complete = folder.join(".complete");
+    if std::fs::read_to_string(&complete).is_ok_and(|found| found == package) {
+        return folder;
+    }
+    let run = async |program: &Path, words: &[&str]| {
+        let output = Command::new(program).args(words).stdin(Stdio::null()).output().await.unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{} {words:?} failed:\n{text}", program.display());
+    };
+    run(Path::new("python3"), &["-m", "venv", "--clear", folder.to_str().unwrap()]).await;
+    run(&folder.join("bin/pip"), &["install", "--quiet", package]).await;
+    std::fs::write(complete, package).unwrap();
+    folder
+}

@@ -1,0 +1,141 @@
+//! How often and how much: by address, user and key, in requests, turns and tokens.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use masque_tests::{Answer, Gate, MockModel, SECRET, Setup, Step, claims, token};
+use serde_json::json;
+
+/// A host with users and these limits.
+fn limited(limits: &str) -> Setup {
+    Setup::file(limits).environment("JWT_SECRET_KEY", SECRET)
+}
+
+#[tokio::test]
+async fn a_user_gets_the_burst_and_is_told_when_to_come_again() {
+    let host = limited("[limits.user]\nper_minute = 1\nburst = 3").start().await;
+    let client = host.client();
+    let ana = client.bearer(&token(&claims("ana")));
+    for left in [2, 1, 0] {
+        let answer = ana.get("/conversations").send().await;
+        answer.expect(200);
+        let state = answer.header("ratelimit").unwrap();
+        assert!(state.contains(&format!("\"user\";r={left};t=")) && state.contains("\"address\";r="), "{state}");
+        let policy = answer.header("ratelimit-policy").unwrap();
+        assert!(policy.contains("\"user\";q=3;w=180"), "{policy}");
+    }
+    let refused = ana.get("/conversations").send().await;
+    refused.problem(429, "rate-limited");
+    assert!(refused.header("ratelimit").unwrap().contains("\"user\";r=0"), "{:?}", refused.headers);
+    // Another one is not concerned, whoever asks on the same address.
+    client.bearer(&token(&claims("ben"))).get("/conversations").send().await.expect(200);
+    // Probes are not counted, and neither is what a stranger sends.
+    for _ in 0..10 {
+        client.get("/readyz").send().await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn strangers_are_counted_by_their_address() {
+    let host = limited("[limits.address]\nper_minute = 1\nburst = 5").start().await;
+    let client = host.client();
+    for _ in 0..5 {
+        client.bearer("guess").get("/conversations").send().await.problem(401, "invalid-token");
+    }
+    client.bearer("guess").get("/conversations").send().await.problem(429, "rate-limited");
+    client.post("/auth/validate", &json!({ "token": "guess" })).send().await.problem(429, "rate-limited");
+    client.get("/nowhere").send().await.problem(429, "rate-limited");
+    client.get("/livez").send().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_key_has_its_own_limit_and_its_tokens_share_it() {
+    let setup = Setup::defaults().with_users();
+    let words = ["--scope", "chat", "--scope", "tokens:mint", "--requests-per-minute", "4"];
+    let key = setup.make_key(&words).await;
+    let host = setup.start().await;
+    let client = host.client().bearer(&key);
+    // 4 a minute, one at once.
+    let made = client.post("/auth/token", &json!({ "user_id": "ana" })).send().await.expect(200);
+    client.get("/conversations").send().await.problem(429, "rate-limited");
+    let ana = client.bearer(made["access_token"].as_str().unwrap());
+    ana.get("/conversations").send().await.problem(429, "rate-limited");
+}
+
+#[tokio::test]
+async fn no_crowd_gets_more_out_of_a_bucket_than_it_gives() {
+    const CLIENTS: usize = 64;
+    let host = limited(
+        "[limits.user]\nper_minute = 3000\nburst = 30\n[limits.address]\nper_minute = 1000000\nburst = 1000000",
+    )
+    .start()
+    .await;
+    let client = host.client().bearer(&token(&claims("ana")));
+    let (passed, refused) = (AtomicU32::new(0), AtomicU32::new(0));
+    let begun = Instant::now();
+    let crowd = (0..CLIENTS).map(|_| async {
+        for _ in 0..10 {
+            match client.get("/companions").send().await.status {
+                200 => passed.fetch_add(1, Ordering::Relaxed),
+                429 => refused.fetch_add(1, Ordering::Relaxed),
+                other => panic!("{other}"),
+            };
+        }
+    });
+    futures::future::join_all(crowd).await;
+    let most = 30.0 + 50.0 * begun.elapsed().as_secs_f64();
+    let passed = passed.into_inner();
+    assert!(passed >= 30 && f64::from(passed) <= most, "{passed} passed where {most:.0} may");
+    assert_eq!(passed + refused.into_inner(), 640);
+}
+
+#[tokio::test]
+async fn one_user_does_not_take_the_turns_of_all() {
+    let model = MockModel::start().await;
+    let setup = Setup::model(&model).environment("JWT_SECRET_KEY", SECRET);
+    let host = setup.and("[limits.user]\nturns = 1").start().await;
+    let ana = host.client().bearer(&token(&claims("ana")));
+    let gates = [Gate::new(), Gate::new()];
+    for gate in &gates {
+        model.next(Answer::complete(vec![Step::Text("Well, ".into()), Step::Wait(gate.clone())]));
+    }
+    let first = ana.stream("One.").await;
+    gates[0].reached().await;
+    // A second waits for a moment and is turned away; so is a third, at once, while it waits.
+    let body = json!({ "message": "Two." });
+    let (second, third) = tokio::join!(ana.chat(&body).send(), ana.chat(&body).send());
+    second.problem(503, "overloaded");
+    third.problem(503, "overloaded");
+    // Others have theirs.
+    let ben = host.client().bearer(&token(&claims("ben")));
+    let theirs = ben.stream("And I?").await;
+    gates[1].reached().await;
+    for gate in &gates {
+        gate.open();
+    }
+    first.transcript().await.completed();
+    theirs.transcript().await.completed();
+    ana.say("Now?").await;
+}
+
+#[tokio::test]
+async fn the_tokens_of_a_day_are_counted_from_usage_and_then_refused() {
+    let model = MockModel::start().await;
+    let setup = Setup::model(&model).with_users();
+    let key = setup.make_key(&["--scope", "chat", "--tokens-per-day", "1"]).await;
+    let other = setup.make_key(&["--scope", "chat", "--tokens-per-day", "1000000"]).await;
+    let mut host = setup.start().await;
+    let client = host.client().bearer(&key);
+    let reply = client.say("Hello.").await;
+    assert!(reply["usage"]["output_tokens"].as_u64().unwrap() >= 1, "{reply}");
+    let conversation = reply["conversation_id"].as_str().unwrap();
+    let body = json!({ "message": "More.", "conversation_id": conversation });
+    client.chat(&body).send().await.problem(429, "budget-spent");
+    // What was said stays to be read.
+    assert_eq!(client.messages(conversation).await.len(), 2);
+    host.client().bearer(&other).say("Hello.").await;
+    host.restart().await;
+    let client = host.client().bearer(&key);
+    client.chat(&body).send().await.problem(429, "budget-spent");
+    assert_eq!(client.messages(conversation).await.len(), 2);
+}

@@ -1,0 +1,147 @@
+//! Identity providers: their keys, found, fetched, rotated, and away.
+
+use masque_tests::{IdentityProvider, Setup, SigningKey, claims_with, eventually};
+use serde_json::json;
+
+#[tokio::test]
+async fn keys_of_every_kind_are_found_by_discovery() {
+    let keys = [SigningKey::rsa("r"), SigningKey::p256("e"), SigningKey::ed25519("o")];
+    let provider = IdentityProvider::start(&keys.each_ref()).await;
+    let section = provider.section("algorithms = [\"RS256\", \"ES256\", \"EdDSA\"]");
+    let host = Setup::file(&section).start().await;
+    for key in &keys {
+        let client = host.client().bearer(&key.token(&provider.claims("ana")));
+        client.say("Hello.").await;
+    }
+    // All are the same user.
+    let page = host.client().bearer(&keys[0].token(&provider.claims("ana"))).get("/conversations").send().await;
+    assert_eq!(page.expect(200)["items"].as_array().unwrap().len(), 3);
+    // What this host does not make, it says so of.
+    let outcome = host.client().post("/auth/token", &json!({ "user_id": "ana" })).send().await;
+    outcome.problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn an_algorithm_that_was_not_configured_counts_for_nothing() {
+    let (rsa, ec) = (SigningKey::rsa("r"), SigningKey::p256("e"));
+    let provider = IdentityProvider::start(&[&rsa, &ec]).await;
+    let host = Setup::file(&provider.section("")).start().await;
+    host.client().bearer(&rsa.token(&provider.claims("ana"))).get("/conversations").send().await.expect(200);
+    let refused = host.client().bearer(&ec.token(&provider.claims("ana"))).get("/conversations").send().await;
+    refused.problem(401, "invalid-token");
+}
+
+#[tokio::test]
+async fn a_provider_rotates_its_keys_in_mid_run_and_nobody_is_turned_away() {
+    let (old, new) = (SigningKey::rsa("2026-10"), SigningKey::rsa("2026-11"));
+    let provider = IdentityProvider::start(&[&old]).await;
+    let host = Setup::file(&provider.section("cooldown = \"100ms\"")).start().await;
+    let client = host.client();
+    let with = |key: &SigningKey| client.bearer(&key.token(&provider.claims("ana")));
+    with(&old).say("Before.").await;
+
+    provider.publish(&[&new, &old]);
+    // The first token of the new key is taken: its key is fetched while it waits.
+    eventually("the new key to count", || async {
+        (with(&new).get("/conversations").send().await.status == 200).then_some(())
+    })
+    .await;
+    with(&old).say("During.").await;
+
+    provider.publish(&[&new]);
+    let unknown = SigningKey::rsa("2026-12");
+    eventually("the old key to be gone", || async {
+        // A key that nobody knows has the keys fetched again.
+        with(&unknown).get("/conversations").send().await.problem(401, "invalid-token");
+        (with(&old).get("/conversations").send().await.status == 401).then_some(())
+    })
+    .await;
+    with(&new).say("After.").await;
+}
+
+#[tokio::test]
+async fn a_flood_of_unknown_keys_is_one_fetch() {
+    let key = SigningKey::rsa("r");
+    let provider = IdentityProvider::start(&[&key]).await;
+    let host = Setup::file(&provider.section("cooldown = \"1h\"")).start().await;
+    let client = host.client();
+    client.bearer(&key.token(&provider.claims("ana"))).get("/conversations").send().await.expect(200);
+    let before = provider.fetched();
+    let flood = (0..100).map(|number| {
+        let forged = key.token_with(json!({ "alg": "RS256", "kid": format!("k{number}") }), &provider.claims("ana"));
+        let client = client.bearer(&forged);
+        async move { client.get("/conversations").send().await.problem(401, "invalid-token") }
+    });
+    futures::future::join_all(flood).await;
+    assert!(provider.fetched() <= before + 1, "{} fetches", provider.fetched() - before);
+}
+
+#[tokio::test]
+async fn a_provider_that_is_away_takes_no_one_out_who_was_in() {
+    let key = SigningKey::rsa("r");
+    let provider = IdentityProvider::start(&[&key]).await;
+    provider.is_away(true);
+    let host = Setup::file(&provider.section("cooldown = \"50ms\"")).start().await;
+    let client = host.client().bearer(&key.token(&provider.claims("ana")));
+    // Nobody can say whether the token is good.
+    client.get("/conversations").send().await.problem(503, "issuer-unavailable");
+    provider.is_away(false);
+    eventually("the keys to be fetched", || async {
+        (client.get("/conversations").send().await.status == 200).then_some(())
+    })
+    .await;
+    provider.is_away(true);
+    client.get("/conversations").send().await.expect(200);
+    let other = SigningKey::rsa("x");
+    let forged = host.client().bearer(&other.token(&provider.claims("ana")));
+    forged.get("/conversations").send().await.problem(401, "invalid-token");
+    client.get("/conversations").send().await.expect(200);
+}
+
+#[tokio::test]
+async fn keys_come_from_a_file_and_are_read_again() {
+    let (old, new) = (SigningKey::p256("a"), SigningKey::p256("b"));
+    let file = |key: &SigningKey| json!({ "keys": [key.jwk()] }).to_string();
+    let section = "[auth.issuers.file]\nissuer = \"https://id.example\"\naudience = \"masque\"\nalgorithms = [\"ES256\"]\njwks_file = \"keys.json\"\n";
+    let host = Setup::file(section).beside("keys.json", file(&old).as_bytes()).start().await;
+    let claims = claims_with("ana", json!({ "iss": "https://id.example" }));
+    let with = |key: &SigningKey| host.client().bearer(&key.token(&claims));
+    with(&old).get("/conversations").send().await.expect(200);
+    with(&new).get("/conversations").send().await.problem(401, "invalid-token");
+    std::fs::write(host.folder().join("keys.json"), file(&new)).unwrap();
+    eventually("the file to be read again", || async {
+        (with(&new).get("/conversations").send().await.status == 200).then_some(())
+    })
+    .await;
+    with(&old).get("/conversations").send().await.problem(401, "invalid-token");
+    // A file that can't be read takes nothing away.
+    std::fs::write(host.folder().join("keys.json"), "{").unwrap();
+    host.logged("keys.json").await;
+    with(&new).get("/conversations").send().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_provider_says_what_a_token_may_do_and_of_which_tenant_it_is() {
+    let key = SigningKey::rsa("r");
+    let provider = IdentityProvider::start(&[&key]).await;
+    let section = provider.section("scope_claim = \"permissions\"\ntenant_claim = \"org\"\ntyp = \"at+jwt\"");
+    let host = Setup::file(&section).start().await;
+    let get = |typ: &str, changes: serde_json::Value, path: &str| {
+        let mut claims = provider.claims("ana");
+        claims.extend(changes.as_object().unwrap().clone());
+        let header = json!({ "alg": "RS256", "kid": "r", "typ": typ });
+        host.client().bearer(&key.token_with(header, &claims)).get(path)
+    };
+    let mine = "/conversations";
+    get("at+jwt", json!({ "permissions": ["chat"], "org": "acme" }), mine).send().await.expect(200);
+    get("at+jwt", json!({ "permissions": "chat openid", "org": "acme" }), mine).send().await.expect(200);
+    get("JWT", json!({ "permissions": ["chat"], "org": "acme" }), mine).send().await.problem(401, "invalid-token");
+    get("at+jwt", json!({ "org": "acme" }), mine).send().await.problem(403, "insufficient-scope");
+    get("at+jwt", json!({ "permissions": ["chat"] }), mine).send().await.problem(401, "invalid-token");
+    get("at+jwt", json!({ "permissions": ["chat"], "org": "A b" }), mine).send().await.problem(401, "invalid-token");
+    // Who rules the host belongs to it.
+    let rules = json!({ "permissions": ["admin:read"], "org": "acme" });
+    get("at+jwt", rules, "/admin/keys").send().await.problem(403, "insufficient-scope");
+    let rules = json!({ "permissions": ["admin:read"], "org": "default" });
+    get("at+jwt", rules, "/admin/keys").send().await.expect(200);
+}

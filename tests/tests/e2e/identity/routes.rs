@@ -1,0 +1,90 @@
+//! Every route of the description, against every scope and none.
+
+use masque_tests::{Client, Setup};
+use serde_json::{Value, json};
+
+/// Method, path and scope of every route that the API describes.
+fn routes(document: &Value) -> Vec<(String, String, Option<String>)> {
+    let paths = document["paths"].as_object().unwrap();
+    let mut routes = Vec::new();
+    for (path, item) in paths {
+        for (method, operation) in item.as_object().unwrap() {
+            if !["get", "post", "patch", "put", "delete"].contains(&method.as_str()) {
+                continue;
+            }
+            let scope = operation["security"][0]["bearer"][0].as_str().map(str::to_owned);
+            routes.push((method.to_uppercase(), path.clone(), scope));
+        }
+    }
+    routes
+}
+
+/// Those that nobody has to prove anything for. A route that is not in this list and names no scope fails the test.
+const OPEN: [(&str, &str); 4] =
+    [("GET", "/health"), ("GET", "/livez"), ("GET", "/readyz"), ("POST", "/auth/validate")];
+
+async fn send(client: &Client, method: &str, path: &str) -> masque_tests::Reply {
+    let path = path.replace("{id}", "00000000-0000-7000-8000-000000000000");
+    let request = client.request(method.parse().unwrap(), &path);
+    let request = match method {
+        "POST" | "PATCH" => request.header("content-type", "application/json").body("{\"no_such_field\": 1}"),
+        _ => request,
+    };
+    request.send().await
+}
+
+#[tokio::test]
+async fn every_route_asks_for_its_scope_and_takes_no_other() {
+    let setup = Setup::defaults().with_users();
+    let mut keys = Vec::new();
+    for scope in ["chat", "admin:read", "admin:write", "tokens:mint", "users:act"] {
+        keys.push((scope, setup.make_key(&["--scope", scope]).await));
+    }
+    let host = setup.start().await;
+    let client = host.client();
+    let document = client.get("/openapi.json").send().await.expect(200);
+    let routes = routes(&document);
+    assert!(routes.len() > 20, "the description has lost its routes: {routes:?}");
+    for (method, path, scope) in &routes {
+        let Some(scope) = scope else {
+            assert!(OPEN.contains(&(method.as_str(), path.as_str())), "{method} {path} has no rule");
+            continue;
+        };
+        let answer = send(&client, method, path).await;
+        answer.problem(401, "unauthenticated");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"masque\""), "{method} {path}");
+        for (held, key) in &keys {
+            let answer = send(&client.bearer(key), method, path).await;
+            if held == scope {
+                assert!(![401, 403].contains(&answer.status), "{method} {path} with {held}: {}", answer.text);
+                // Nothing happens on a guess: the request itself is wrong.
+                assert!(answer.status < 500, "{method} {path} with {held}: {}", answer.text);
+            } else {
+                let problem = answer.problem(403, "insufficient-scope");
+                assert_eq!(problem["scope"], json!(scope), "{method} {path} with {held}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_other_method_reaches_a_route() {
+    let setup = Setup::defaults().with_users();
+    let scopes = ["--scope", "chat", "--scope", "admin:read", "--scope", "admin:write", "--scope", "tokens:mint"];
+    let key = setup.make_key(&scopes).await;
+    let host = setup.start().await;
+    let client = host.client().bearer(&key);
+    let document = client.get("/openapi.json").send().await.expect(200);
+    let routes = routes(&document);
+    for (_, path, _) in &routes {
+        for method in ["GET", "POST", "PATCH", "PUT", "DELETE", "OPTIONS", "TRACE", "PROPFIND"] {
+            if routes.iter().any(|(known, route, _)| known == method && route == path) {
+                continue;
+            }
+            let answer = send(&client, method, path).await;
+            answer.problem(405, "method-not-allowed");
+            let allowed = answer.header("allow").unwrap();
+            assert!(!allowed.is_empty() && !allowed.split(',').any(|one| one.trim() == method), "{method} {path}: {allowed}");
+        }
+    }
+}
