@@ -139,7 +139,10 @@ impl SigningKey {
 
     /// A token with the header that belongs to the key.
     pub fn token(&self, claims: &Map<String, Value>) -> String {
-        self.token_with(json!({ "alg": format!("{:?}", self.algorithm), "kid": self.kid, "typ": "JWT" }), claims)
+        self.token_with(
+            json!({ "alg": format!("{:?}", self.algorithm), "kid": self.kid, "typ": "JWT" }),
+            claims,
+        )
     }
 
     pub fn token_with(&self, header: Value, claims: &Map<String, Value>) -> String {
@@ -218,7 +221,9 @@ async fn serve(listener: TcpListener, issuer: String, state: Arc<Mutex<Published
             let response = answer(request.uri().path(), &issuer, &state);
             async move { Ok::<_, Infallible>(response) }
         });
-        tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service));
+        tokio::spawn(
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service),
+        );
     }
 }
 

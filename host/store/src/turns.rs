@@ -249,6 +249,8 @@ pub struct Commit {
     pub response: Value,
     /// Work for afterwards.
     pub jobs: Vec<NewJob>,
+    /// Accounts that the usage is counted to, once each: see [`crate::Spending`].
+    pub charge: Vec<String>,
 }
 
 /// The turn behind an idempotency key.
@@ -293,6 +295,8 @@ pub struct Interruption {
     pub usage: UsageRecord,
     /// Work for afterwards.
     pub jobs: Vec<NewJob>,
+    /// Accounts that the usage is counted to, once each: see [`crate::Spending`].
+    pub charge: Vec<String>,
 }
 
 /// A turn that came to nothing.

@@ -105,16 +105,16 @@ async fn load(
 }
 
 /// How many rows to read for a page: one more than asked for tells whether there is a next one.
-fn limit(page: &Page) -> usize {
+pub(super) fn limit(page: &Page) -> usize {
     page.limit.clamp(1, 1000) as usize
 }
 
-fn no_cursor(cursor: &str) -> StoreError {
+pub(super) fn no_cursor(cursor: &str) -> StoreError {
     StoreError::Refused(format!("`{cursor}` is not a cursor of this list"))
 }
 
 /// Cuts a page to its size; the last item's cursor leads on if there was more.
-fn paged<T>(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Paged<T> {
+pub(super) fn paged<T>(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Paged<T> {
     let more = items.len() > limit;
     items.truncate(limit);
     let next = items.last().filter(|_| more).map(cursor);

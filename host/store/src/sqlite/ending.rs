@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::fault::Fault;
 use super::jobs::{enqueue, jobs_text};
 use super::rows::{message, message_columns, now, signed};
+use super::spending::charge;
 use super::writer::{Operation, Verdict};
 use crate::{
     Commit, ConversationId, Ending, Failed, Interruption, NewJob, NewMessage, Owner, TurnId, TurnStatus,
@@ -32,6 +33,7 @@ impl Operation for Commit {
             response: Some(&self.response),
             problem: None,
             jobs: &self.jobs,
+            charge: &self.charge,
         };
         end.write(connection).await
     }
@@ -54,6 +56,7 @@ impl Operation for Interruption {
             response: None,
             problem: None,
             jobs: &self.jobs,
+            charge: &self.charge,
         };
         end.write(connection).await
     }
@@ -76,6 +79,7 @@ impl Operation for Failed {
             response: None,
             problem: Some(&self.problem),
             jobs: &[],
+            charge: &[],
         };
         end.write(connection).await
     }
@@ -96,6 +100,7 @@ struct End<'a> {
     response: Option<&'a Value>,
     problem: Option<&'a Value>,
     jobs: &'a [NewJob],
+    charge: &'a [String],
 }
 
 /// The turn as its end finds it.
@@ -174,6 +179,7 @@ impl End<'_> {
                     cached_tokens = $18, response = $19, problem = $20, ended_at = $6
               WHERE id = $1;",
             enqueue!("$1", "$2", "$3", "$4", "$5", "$6", "$21"),
+            charge!("$22", "$6", "$16", "$17"),
             "SELECT ", message_columns!("m"), " FROM messages m WHERE m.id = $8"
         ))
         .bind(self.turn.as_uuid())
@@ -197,6 +203,7 @@ impl End<'_> {
         .bind(self.response.map(Value::to_string))
         .bind(self.problem.map(Value::to_string))
         .bind(jobs_text(self.jobs))
+        .bind(Value::from(self.charge).to_string())
         .fetch_all(connection)
         .await?;
         Ok(rows)

@@ -38,7 +38,12 @@ impl Folder {
     }
 
     pub(super) fn database(&self) -> PathBuf {
-        self.path.join("masque.db")
+        Self::database_in(&self.path)
+    }
+
+    /// Of a folder that may be another's.
+    pub(super) fn database_in(path: &Path) -> PathBuf {
+        path.join("masque.db")
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use sqlx::sqlite::SqliteQueryResult;
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
 use super::fault::Fault;
 use super::rows::{millis, now};
+use super::spending::day;
 use super::writer::{Operation, Verdict};
 use crate::TurnId;
 
@@ -112,6 +114,9 @@ impl Operation for Recover {
     }
 }
 
+/// Days of spending that are kept, so that a year can be told.
+const DAYS: i64 = 400;
+
 pub(super) struct Sweep;
 
 impl Operation for Sweep {
@@ -144,8 +149,30 @@ impl Operation for Sweep {
         ))
         .bind(SWEEP)
         .bind(REMEMBERED)
+        .execute(&mut *connection)
+        .await?;
+        let revocations = sqlx::query(concat!(
+            "DELETE FROM revocations WHERE (issuer, kind, name, tenant) IN
+                (SELECT issuer, kind, name, tenant FROM revocations WHERE expires_at <= ",
+            now!(),
+            " LIMIT ?1)"
+        ))
+        .bind(SWEEP)
+        .execute(&mut *connection)
+        .await?;
+        let days = sqlx::query(concat!(
+            "DELETE FROM spending WHERE (account, day) IN
+                (SELECT account, day FROM spending WHERE day < ",
+            now!(),
+            " / ",
+            day!(),
+            " - ?2 LIMIT ?1)"
+        ))
+        .bind(SWEEP)
+        .bind(DAYS)
         .execute(connection)
         .await?;
-        Ok(Verdict::Keep(keys.rows_affected() + values.rows_affected() + gone.rows_affected()))
+        let swept = [keys, values, gone, revocations, days];
+        Ok(Verdict::Keep(swept.iter().map(SqliteQueryResult::rows_affected).sum()))
     }
 }

@@ -4,18 +4,24 @@
 //! one host at a time ([`folder`]), which is why opening it may call every turn of the past interrupted.
 
 mod admission;
+mod audit;
 mod conversations;
 mod ending;
 mod fault;
 mod folder;
 mod jobs;
+mod key_ring;
+mod keys;
 mod leases;
 mod parked;
+mod revocations;
 mod rows;
+mod spending;
 mod state;
 mod turns;
 mod writer;
 
+pub use self::key_ring::KeyRing;
 pub use self::parked::{ParkedJob, ParkedJobs};
 
 use std::path::Path;

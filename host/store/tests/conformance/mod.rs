@@ -6,8 +6,10 @@
 mod concurrency;
 mod conversations;
 mod idempotency;
+pub(crate) mod identity;
 mod jobs;
 mod leases;
+mod spending;
 mod state;
 mod turns;
 
@@ -92,6 +94,7 @@ pub(crate) fn reply(started: &Started, content: &str) -> Commit {
         usage: UsageRecord { input_tokens: 11, output_tokens: 5, cached_tokens: 3 },
         response: json!({ "reply": content }),
         jobs: Vec::new(),
+        charge: Vec::new(),
     }
 }
 
@@ -104,6 +107,7 @@ pub(crate) fn interruption(started: &Started, content: Option<&str>) -> Interrup
         reply: content.map(said),
         usage: UsageRecord::default(),
         jobs: Vec::new(),
+        charge: Vec::new(),
     }
 }
 

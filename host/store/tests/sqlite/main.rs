@@ -13,6 +13,7 @@ mod conformance;
 mod crash;
 mod file;
 mod full_disk;
+mod key_ring;
 mod parked;
 mod sync;
 

@@ -1,0 +1,67 @@
+//! Who did what in administration and authentication.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{Page, Paged, StoreError};
+
+/// The record of what was done.
+#[async_trait]
+pub trait AuditLog: Send + Sync {
+    /// Adds an entry; returns when it is on disk.
+    async fn record(&self, entry: AuditEntry) -> Result<(), StoreError>;
+
+    /// The newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if `after` is no cursor of this list.
+    async fn audit(&self, page: Page) -> Result<Paged<AuditRecord>, StoreError>;
+
+    /// Removes entries older than this, a bounded number in one transaction. Returns how many; call again while it is not
+    /// zero.
+    async fn forget_audit(&self, older_than: Duration) -> Result<u64, StoreError>;
+}
+
+/// Something that was done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuditEntry {
+    /// Whose business it was.
+    pub tenant: String,
+    /// Who did it.
+    pub actor: String,
+    /// What, such as `key.create`.
+    pub action: String,
+    /// To what, such as `key:8f14e45fceea167a`.
+    pub target: Option<String>,
+    /// Whether it was done.
+    pub outcome: AuditOutcome,
+    /// With which request.
+    pub request_id: Option<String>,
+    /// From where.
+    pub address: Option<String>,
+    /// What else matters; no secrets.
+    pub detail: Value,
+}
+
+/// Whether something was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditOutcome {
+    /// It was.
+    Ok,
+    /// It was not allowed.
+    Refused,
+}
+
+/// An entry as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuditRecord {
+    /// Its id.
+    pub id: Uuid,
+    /// When, in milliseconds.
+    pub at: i64,
+    /// What.
+    pub entry: AuditEntry,
+}

@@ -1,0 +1,117 @@
+//! [`AuditLog`]. Ids are UUIDv7, made where the entry is written, by one writer: their order is that of the entries.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+use uuid::Uuid;
+
+use super::SqliteStore;
+use super::conversations::{limit, no_cursor, paged};
+use super::fault::Fault;
+use super::rows::{millis, now, parse};
+use super::writer::{Operation, Verdict};
+use crate::{AuditEntry, AuditLog, AuditOutcome, AuditRecord, Page, Paged, StoreError};
+
+#[async_trait]
+impl AuditLog for SqliteStore {
+    async fn record(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        self.write(Record(entry)).await
+    }
+
+    async fn audit(&self, page: Page) -> Result<Paged<AuditRecord>, StoreError> {
+        let mut connection = self.reader().await?;
+        Ok(list(&mut connection, &page).await?)
+    }
+
+    async fn forget_audit(&self, older_than: Duration) -> Result<u64, StoreError> {
+        self.write(Forget(older_than)).await
+    }
+}
+
+struct Record(AuditEntry);
+
+impl Operation for Record {
+    type Answer = ();
+
+    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<()>, Fault> {
+        write_entry(connection, &self.0).await?;
+        Ok(Verdict::Keep(()))
+    }
+}
+
+struct Forget(Duration);
+
+impl Operation for Forget {
+    type Answer = u64;
+
+    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<u64>, Fault> {
+        let done = sqlx::query(concat!(
+            "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ",
+            now!(),
+            " - $1 ORDER BY at LIMIT 1000)"
+        ))
+        .bind(millis(self.0))
+        .execute(connection)
+        .await?;
+        Ok(Verdict::Keep(done.rows_affected()))
+    }
+}
+
+/// Adds an entry to the transaction of what it is about.
+pub(super) async fn write_entry(connection: &mut SqliteConnection, entry: &AuditEntry) -> Result<(), Fault> {
+    sqlx::query(concat!(
+        "INSERT INTO audit (id, at, tenant, actor, action, target, outcome, request_id, address, detail)
+         VALUES ($1, ",
+        now!(),
+        ", $2, $3, $4, $5, $6, $7, $8, $9)"
+    ))
+    .bind(Uuid::now_v7())
+    .bind(&entry.tenant)
+    .bind(&entry.actor)
+    .bind(&entry.action)
+    .bind(&entry.target)
+    .bind(match entry.outcome {
+        AuditOutcome::Ok => "ok",
+        AuditOutcome::Refused => "refused",
+    })
+    .bind(&entry.request_id)
+    .bind(&entry.address)
+    .bind(entry.detail.to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn list(connection: &mut SqliteConnection, page: &Page) -> Result<Paged<AuditRecord>, Fault> {
+    let after = match &page.after {
+        Some(cursor) => cursor.parse::<Uuid>().map_err(|_| no_cursor(cursor))?,
+        None => Uuid::max(),
+    };
+    let limit = limit(page);
+    let rows = sqlx::query(
+        "SELECT id, at, tenant, actor, action, target, outcome, request_id, address, detail FROM audit
+          WHERE id < $1 ORDER BY id DESC LIMIT $2 + 0",
+    )
+    .bind(after)
+    .bind(limit as i64 + 1)
+    .fetch_all(connection)
+    .await?;
+    let items = rows.iter().map(record).collect::<Result<Vec<_>, Fault>>()?;
+    Ok(paged(items, limit, |record| record.id.to_string()))
+}
+
+fn record(row: &SqliteRow) -> Result<AuditRecord, Fault> {
+    let entry = AuditEntry {
+        tenant: row.try_get(2)?,
+        actor: row.try_get(3)?,
+        action: row.try_get(4)?,
+        target: row.try_get(5)?,
+        outcome: if row.try_get::<&str, _>(6)? == "ok" { AuditOutcome::Ok } else { AuditOutcome::Refused },
+        request_id: row.try_get(7)?,
+        address: row.try_get(8)?,
+        detail: parse(row.try_get(9)?)?,
+    };
+    Ok(AuditRecord { id: row.try_get(0)?, at: row.try_get(1)?, entry })
+}

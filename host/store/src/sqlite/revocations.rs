@@ -1,0 +1,112 @@
+//! [`Revocations`], and the version that every change of keys and revocations raises.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Connection, Row, SqliteConnection};
+
+use super::SqliteStore;
+use super::audit::write_entry;
+use super::fault::Fault;
+use super::keys;
+use super::rows::{millis, now};
+use super::writer::{Operation, Verdict};
+use crate::{AuditEntry, NewRevocation, Revocation, Revocations, Revoked, Security, StoreError};
+
+/// How long a revocation is kept, and a key after its end: no token that a host mints or takes lives longer than 31 days
+/// (configured lifetimes end at 30).
+const KEPT: Duration = Duration::from_secs(31 * 24 * 3600);
+
+#[async_trait]
+impl Revocations for SqliteStore {
+    async fn revoke(&self, revocation: NewRevocation, entry: AuditEntry) -> Result<Revocation, StoreError> {
+        self.write(Revoke { revocation, entry }).await
+    }
+
+    async fn security_version(&self) -> Result<i64, StoreError> {
+        let mut connection = self.reader().await?;
+        Ok(version(&mut connection).await?)
+    }
+
+    async fn security(&self) -> Result<Security, StoreError> {
+        let mut connection = self.reader().await?;
+        Ok(security(&mut connection).await?)
+    }
+}
+
+pub(super) struct Revoke {
+    pub(super) revocation: NewRevocation,
+    pub(super) entry: AuditEntry,
+}
+
+impl Operation for Revoke {
+    type Answer = Revocation;
+
+    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<Revocation>, Fault> {
+        let NewRevocation { issuer, what } = self.revocation;
+        let (kind, name, tenant) = match &what {
+            Revoked::Token { jti } => ("token", jti.as_str(), ""),
+            Revoked::User { subject, tenant } => ("user", subject.as_str(), tenant.as_deref().unwrap_or("")),
+        };
+        let row = sqlx::query(concat!(
+            "INSERT INTO revocations (issuer, kind, name, tenant, revoked_at, expires_at)
+             VALUES ($1, $2, $3, $4, ",
+            now!(),
+            ", ",
+            now!(),
+            " + $5)
+             ON CONFLICT DO UPDATE SET revoked_at = excluded.revoked_at, expires_at = excluded.expires_at
+             RETURNING revoked_at"
+        ))
+        .bind(&issuer)
+        .bind(kind)
+        .bind(name)
+        .bind(tenant)
+        .bind(millis(KEPT))
+        .fetch_one(&mut *connection)
+        .await?;
+        let revoked_at = row.try_get(0)?;
+        write_entry(connection, &self.entry).await?;
+        raise(connection).await?;
+        Ok(Verdict::Keep(Revocation { issuer, what, revoked_at }))
+    }
+}
+
+/// Tells every host that follows that something has changed.
+pub(super) async fn raise(connection: &mut SqliteConnection) -> Result<(), Fault> {
+    sqlx::query("UPDATE security SET version = version + 1").execute(connection).await?;
+    Ok(())
+}
+
+async fn version(connection: &mut SqliteConnection) -> Result<i64, Fault> {
+    Ok(sqlx::query("SELECT version FROM security").fetch_one(connection).await?.try_get(0)?)
+}
+
+/// In one transaction: a version must not be newer than what is read under it.
+async fn security(connection: &mut SqliteConnection) -> Result<Security, Fault> {
+    let mut transaction = connection.begin().await?;
+    let version = version(&mut transaction).await?;
+    let keys = keys::that_count(&mut transaction, KEPT).await?;
+    let rows = sqlx::query(concat!(
+        "SELECT issuer, kind, name, tenant, revoked_at FROM revocations WHERE expires_at > ",
+        now!()
+    ))
+    .fetch_all(&mut *transaction)
+    .await?;
+    let revocations = rows.iter().map(revocation).collect::<Result<_, Fault>>()?;
+    transaction.commit().await?;
+    Ok(Security { version, keys, revocations })
+}
+
+fn revocation(row: &SqliteRow) -> Result<Revocation, Fault> {
+    let name: String = row.try_get(2)?;
+    let what = match row.try_get::<&str, _>(1)? {
+        "token" => Revoked::Token { jti: name },
+        _ => {
+            let tenant: String = row.try_get(3)?;
+            Revoked::User { subject: name, tenant: Some(tenant).filter(|tenant| !tenant.is_empty()) }
+        }
+    };
+    Ok(Revocation { issuer: row.try_get(0)?, what, revoked_at: row.try_get(4)? })
+}
