@@ -81,7 +81,9 @@ pub(crate) fn run() -> ExitCode {
                 Ok((config, _)) => config,
                 Err(mistaken) => return failure(&all(mistaken).await.to_string()),
             };
-            let problems = Problems::new(active::verify(&config).await);
+            let mut problems = active::verify(&config).await;
+            problems.extend(serve::tls::verify(&config));
+            let problems = Problems::new(problems);
             if problems.are_fatal() {
                 return failure(&problems.to_string());
             }
@@ -133,6 +135,7 @@ async fn all(mistaken: Mistaken) -> Problems {
     let mut problems = mistaken.problems.into_vec();
     if let Some(rest) = mistaken.rest {
         problems.extend(active::verify(&rest).await);
+        problems.extend(serve::tls::verify(&rest));
     }
     Problems::new(problems)
 }

@@ -28,11 +28,13 @@ use crate::turn::Turns;
 mod access;
 mod admin;
 mod admission;
+pub(crate) mod arrival;
 mod auth;
 mod body;
 mod chat;
 mod companions;
 mod conversations;
+mod cors;
 mod docs;
 mod health;
 mod id;
@@ -47,7 +49,9 @@ mod trace;
 mod turns;
 mod view;
 
+use arrival::Via;
 use phase::Life;
+use request::Surroundings;
 
 /// What handlers work with.
 #[derive(Clone)]
@@ -98,7 +102,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
 /// The whole API.
 pub(crate) fn router(app: App) -> Router {
-    let life = app.life.clone();
+    let surroundings = Surroundings { life: app.life.clone(), config: Arc::clone(&app.config) };
     let guarded = app.authenticator.lets_everyone_in();
     let (router, mut document) = OpenApiRouter::with_openapi(openapi::document())
         .routes(routes!(chat::chat))
@@ -130,23 +134,33 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(|| ready(Problem::from(Kind::RouteNotFound)))
         .layer(from_fn_with_state(app.clone(), admission::admit))
         .with_state(app);
-    surrounded(router, guarded, life)
+    surrounded(router, guarded, surroundings)
 }
 
 /// What is answered before there is anything to answer with.
-pub(crate) fn loading(authenticator: &dyn Authenticator, life: Life) -> Router {
+pub(crate) fn loading(config: &Arc<Config>, authenticator: &dyn Authenticator, life: Life) -> Router {
     let router =
         Router::new().route("/livez", get(health::livez)).fallback(|| ready(Problem::from(Kind::Loading)));
-    surrounded(router, authenticator.lets_everyone_in(), life)
+    let surroundings = Surroundings { life, config: Arc::clone(config) };
+    surrounded(router, authenticator.lets_everyone_in(), surroundings)
 }
 
 /// What stands around every route, the ones that are none included.
-fn surrounded(router: Router, guarded: bool, life: Life) -> Router {
+fn surrounded(router: Router, guarded: bool, surroundings: Surroundings) -> Router {
+    let router = router.layer(from_fn_with_state(surroundings.clone(), request::admit));
     let router = if guarded { router.layer(from_fn(guard)) } else { router };
-    router.layer(from_fn_with_state(life, request::surround))
+    let router = match cors::layer(&surroundings.config.cors) {
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    router.layer(from_fn_with_state(surroundings, request::surround))
 }
 
 async fn guard(request: Request, next: Next) -> Response {
+    // Browsers don't speak to Unix sockets.
+    if request.extensions().get() == Some(&Via::Socket) {
+        return next.run(request).await;
+    }
     let has_body = !request.body().is_end_stream();
     match guard::check(request.uri(), request.headers(), has_body) {
         Ok(()) => next.run(request).await,

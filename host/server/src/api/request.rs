@@ -1,8 +1,9 @@
-//! What happens around every request: its id and trace, its line in the log, headers that every answer has, and an
-//! answer even where a handler panicked.
+//! What happens around every request: its id and trace, who sent it, its line in the log, headers that every answer has,
+//! and an answer even where a handler panicked.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
@@ -16,28 +17,52 @@ use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
+use super::arrival::{Arrival, ClientAddress, Via, client};
 use super::phase::{Life, Phase};
 use super::trace::{REQUEST_ID, RequestId, TRACEPARENT, TraceContext};
+use crate::config::Config;
 use crate::problem::{Kind, Problem};
 
-const NOSNIFF: (HeaderName, HeaderValue) =
-    (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+/// What every answer tells a browser, whatever it holds.
+const SECURITY: [(HeaderName, HeaderValue); 3] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+];
+/// Of what is no page.
+const NO_CONTENT: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+/// A year, as RFC 6797 has it in its examples.
+const ONLY_ENCRYPTED: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// What the layers around every request know.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub(super) life: Life,
+    pub(super) config: Arc<Config>,
+}
 
 /// The outermost layer of the router.
-pub(super) async fn surround(State(life): State<Life>, mut request: Request, next: Next) -> Response {
+pub(super) async fn surround(
+    State(Surroundings { life, config }): State<Surroundings>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let arrival = request.extensions().get::<Arrival>().copied();
+    let peer = arrival.and_then(|arrival| arrival.peer);
+    let address = peer.map(|peer| client(peer.ip(), request.headers(), &config.server.trusted_proxies));
     let id = RequestId::of(request.headers());
     let trace = TraceContext::of(request.headers());
     let span = span(&request, &id, trace);
+    if let Some(address) = address {
+        span.record("client", tracing::field::display(address));
+        request.extensions_mut().insert(ClientAddress(address));
+    }
+    request.extensions_mut().insert(arrival.map_or(Via::Public, |arrival| arrival.via));
     let mut access = Access { span: span.clone(), begun: Instant::now(), status: None, whole: false };
     let (method, version) = (request.method().clone(), request.version());
     request.extensions_mut().insert(id.clone());
 
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
-    let response = answer.unwrap_or_else(|_| {
-        span.in_scope(|| tracing::error!("a handler panicked"));
-        Problem::from(Kind::Internal).into_response()
-    });
-
+    let response = next.run(request).instrument(span.clone()).await;
     let mut response = named(response, &id, &method);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::try_from(id.as_str()) {
@@ -46,7 +71,11 @@ pub(super) async fn surround(State(life): State<Life>, mut request: Request, nex
     if let Some(value) = trace.header() {
         headers.insert(TRACEPARENT, value);
     }
-    headers.insert(NOSNIFF.0, NOSNIFF.1);
+    headers.extend(SECURITY);
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(NO_CONTENT);
+    if arrival.is_some_and(|arrival| arrival.encrypted) {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, ONLY_ENCRYPTED);
+    }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     // HTTP/2 has no such header: its connections are sent a GOAWAY where they are driven.
     if version < Version::HTTP_2 && life.now() == Phase::Draining {
@@ -58,6 +87,28 @@ pub(super) async fn surround(State(life): State<Life>, mut request: Request, nex
     response.map(|body| Body::new(Logged { body, access }))
 }
 
+/// The innermost layer: refuses what no route here should see, and answers where one panicked.
+pub(super) async fn admit(
+    State(Surroundings { config, .. }): State<Surroundings>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let uri = request.uri();
+    let length = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    if length > config.server.max_url_bytes {
+        return Problem::from(Kind::UriTooLong).into_response();
+    }
+    let via = request.extensions().get::<Via>().copied().unwrap_or(Via::Public);
+    if !via.serves(uri.path(), config.admin.listen.is_some()) {
+        return Problem::from(Kind::RouteNotFound).into_response();
+    }
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    answer.unwrap_or_else(|_| {
+        tracing::error!("a handler panicked");
+        Problem::from(Kind::Internal).into_response()
+    })
+}
+
 fn span(request: &Request, id: &RequestId, trace: TraceContext) -> Span {
     let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
     tracing::info_span!(
@@ -66,6 +117,7 @@ fn span(request: &Request, id: &RequestId, trace: TraceContext) -> Span {
         trace_id = format_args!("{:032x}", trace.trace),
         method = %request.method(),
         route,
+        client = tracing::field::Empty,
     )
 }
 

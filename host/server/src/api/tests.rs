@@ -332,7 +332,9 @@ async fn every_shape_that_the_description_refers_to_is_in_it() {
 
 #[tokio::test]
 async fn a_host_that_loads_is_alive_and_not_ready() {
-    let router = loading(&Local, Life::new());
+    let nowhere = Path::new("/nowhere");
+    let config = config::load(&Flags::default(), &Environment::default(), nowhere).unwrap().config;
+    let router = loading(&Arc::new(config), &Local, Life::new());
     for (path, status) in [("/livez", 200), ("/readyz", 503), ("/chat", 503)] {
         let response =
             router.clone().oneshot(request(Method::GET, path).body(Body::empty()).unwrap()).await.unwrap();

@@ -43,6 +43,9 @@ impl Config {
         let sections = |config: &Self| {
             [
                 ("[server]", json!(config.server)),
+                ("[tls]", json!(config.tls)),
+                ("[admin]", json!(config.admin)),
+                ("[cors]", json!(config.cors)),
                 ("[stream]", json!(config.stream)),
                 ("[turn]", json!(config.turn)),
                 ("[limits]", json!(config.limits)),
@@ -65,6 +68,9 @@ impl Config {
             self.plugins.iter().map(|(name, entry)| (name.to_string(), plugin(entry))).collect();
         let canonical = json!({
             "server": self.server,
+            "tls": self.tls,
+            "admin": self.admin,
+            "cors": self.cors,
             "stream": self.stream,
             "turn": self.turn,
             "limits": self.limits,

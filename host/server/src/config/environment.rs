@@ -74,13 +74,6 @@ pub(super) fn check(environment: &Environment, report: &Report<'_>) {
             }
         }
     }
-    if environment.get("CORS_ORIGINS").is_some() {
-        refuse(
-            "CORS_ORIGINS",
-            "while authentication is off, pages of other origins are refused",
-            "Unset it, and serve the page and the host from one origin.",
-        );
-    }
     for name in ["DATABASE_URL", "DATABASE_DIRECT_URL"] {
         match environment.get(name).map(|url| url.split(':').next().unwrap_or_default()) {
             None => {}

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::edge;
 use super::report::nearest;
 use super::section::{Found, Section};
 use super::types::{Drain, Limits, Log, LogFormat, Sandbox, Server, Stream, Turn};
@@ -53,6 +54,8 @@ pub(super) fn server(mut section: Section<'_, '_>) -> (Server, Option<Found<Sock
         body_timeout: section.duration("body_timeout", 30 * SECOND, 100 * MILLISECOND..=HOUR),
         write_timeout: section.duration("write_timeout", 30 * SECOND, 100 * MILLISECOND..=HOUR),
         max_connections: count(&mut section, "max_connections", 4096, 1_000_000),
+        max_url_bytes: section.size("max_url_bytes", 8 * KIB, 256..=32 * KIB).value,
+        trusted_proxies: edge::trusted_proxies(&mut section),
     };
     section.finish();
     (server, listen)

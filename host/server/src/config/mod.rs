@@ -9,6 +9,7 @@ mod credentials;
 mod defaults;
 mod digest;
 mod document;
+mod edge;
 mod environment;
 mod folder;
 mod grants;
@@ -45,13 +46,18 @@ pub(crate) use self::report::nearest;
 use self::section::Section;
 pub(crate) use self::sources::Sources;
 use self::types::Data;
-pub(crate) use self::types::{Allowance, Companion, Config, Log, LogFormat, Name, Plugin, Server, Source};
+pub(crate) use self::types::{
+    Allowance, Companion, Config, Cors, Log, LogFormat, Name, Plugin, Server, Source, Tls,
+};
 
 /// Read where nothing else is named, if it is there.
 const DEFAULT_FILE: &str = "masque.toml";
 
 /// In the data folder.
 const PLUGINS_FOLDER: &str = "plugins";
+
+/// There are no accounts yet.
+const AUTHENTICATION_REQUIRED: bool = false;
 
 /// What the command line said.
 #[derive(Clone, Debug, Default)]
@@ -97,6 +103,12 @@ fn read(
     let mut sections = Section::root(report, root);
     let (mut server, listen) = host::server(sections.table("server"));
     server.listen = listen_on(flags, environment, listen, report);
+    let tls = edge::tls(sections.table("tls"), &beside);
+    let (admin, admin_listen) = edge::admin(sections.table("admin"));
+    if let Some(found) = admin_listen {
+        stay_on_this_machine(found.value, report.place(&found.span), report);
+    }
+    let cors = edge::cors(sections.table("cors"), environment, AUTHENTICATION_REQUIRED);
     let stream = host::stream(sections.table("stream"));
     let turn = host::turn(sections.table("turn"));
     // Until there is authentication.
@@ -130,6 +142,9 @@ fn read(
     let locations = document.map(|document| Locations::new(document, root)).unwrap_or_default();
     Config {
         server,
+        tls,
+        admin,
+        cors,
         stream,
         turn,
         limits,
@@ -190,14 +205,19 @@ fn listen_on(
     match by_flag.or(by_variable).or(in_file).flatten() {
         None => host::DEFAULT_LISTEN,
         Some((address, place)) => {
-            if !address.ip().to_canonical().is_loopback() {
-                report.error(
-                    place,
-                    format!("{address} is reached from other machines, and this version can't tell who asks"),
-                    "Listen on 127.0.0.1 or [::1], behind a proxy that authenticates where others are to reach it.",
-                );
-            }
+            stay_on_this_machine(address, place, report);
             address
         }
+    }
+}
+
+/// Refuses an address that is not loopback.
+fn stay_on_this_machine(address: SocketAddr, place: Place, report: &Report<'_>) {
+    if !AUTHENTICATION_REQUIRED && !address.ip().to_canonical().is_loopback() {
+        report.error(
+            place,
+            format!("{address} is reached from other machines, and this version can't tell who asks"),
+            "Listen on 127.0.0.1 or [::1], behind a proxy that authenticates where others are to reach it.",
+        );
     }
 }

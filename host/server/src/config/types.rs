@@ -11,11 +11,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use masque_runtime::{Grants, SandboxConfig};
 use masque_store::Quota;
 use serde::{Serialize, Serializer};
 
 use super::locations::Locations;
+use super::problem::Place;
 use super::sources::Sources;
 use crate::builtin::Builtin;
 
@@ -23,6 +25,9 @@ use crate::builtin::Builtin;
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) server: Server,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) admin: Admin,
+    pub(crate) cors: Cors,
     pub(crate) stream: Stream,
     pub(crate) turn: Turn,
     pub(crate) limits: Allowance,
@@ -56,6 +61,49 @@ pub(crate) struct Server {
     /// How long a client may leave what it is sent unread.
     pub(crate) write_timeout: Duration,
     pub(crate) max_connections: usize,
+    /// The longest path with its query.
+    pub(crate) max_url_bytes: usize,
+    /// Whose word counts on whom a request came from.
+    #[serde(serialize_with = "as_text")]
+    pub(crate) trusted_proxies: Vec<IpNet>,
+}
+
+fn as_text<S: Serializer>(networks: &[IpNet], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(networks.iter().map(ToString::to_string))
+}
+
+/// What the host shows that it is itself.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Tls {
+    /// The chain, the host's own certificate first.
+    pub(crate) certificate: PemFile,
+    pub(crate) key: PemFile,
+}
+
+/// A file, and where it is named.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PemFile {
+    pub(crate) path: PathBuf,
+    #[serde(skip)]
+    pub(crate) place: Place,
+}
+
+/// The operators' side.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Admin {
+    /// A listener of their own, if they have one.
+    pub(crate) listen: Option<SocketAddr>,
+    /// Said aloud: without one, they are served where everyone is.
+    pub(crate) shared: bool,
+}
+
+/// The origins whose pages may call the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum Cors {
+    Nobody,
+    Anyone,
+    /// As browsers write them, and never empty.
+    Origins(Vec<String>),
 }
 
 /// A streamed reply.

@@ -1,4 +1,4 @@
-//! The listener: who gets a connection, and how many at once.
+//! The listeners: who gets a connection, and how many at once.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,59 +7,81 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use futures::FutureExt;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{Ends, Front, Protocols};
-use crate::api::phase::Life;
-use crate::config;
+use super::connection::{Ends, Protocols, Socket};
+use super::room::Room;
 
 /// Between two tries where the process or the machine is out of something: the first pause, doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-pub(super) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+/// `remedy` is how another address is chosen.
+pub(super) async fn bind(address: SocketAddr, remedy: &str) -> anyhow::Result<Listener> {
+    let listener = TcpListener::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
-            anyhow!("{address} is in use by another process; stop it, or choose another address with --listen")
+            anyhow!("{address} is in use by another process; stop it, or choose another address with {remedy}")
         }
         io::ErrorKind::PermissionDenied => {
-            anyhow!("{address} needs privileges that this process does not have; choose a port from 1024 with --listen")
+            anyhow!("{address} needs privileges that this process does not have; choose a port from 1024 with {remedy}")
         }
         io::ErrorKind::AddrNotAvailable => {
-            anyhow!("{address} is no address of this machine; choose another with --listen")
+            anyhow!("{address} is no address of this machine; choose another with {remedy}")
         }
         _ => anyhow!(error).context(format!("can't listen on {address}")),
-    })
+    })?;
+    Ok(Listener::Tcp(listener))
 }
 
-/// A listener at work, with the connections it accepted.
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Where it is reached, if over TCP.
+    pub(super) fn address(&self) -> io::Result<Option<SocketAddr>> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(Some),
+            Self::Unix(_) => Ok(None),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Socket> {
+        match self {
+            Self::Tcp(listener) => {
+                let (socket, peer) = listener.accept().await?;
+                prepare(&socket);
+                Ok(Socket::Tcp(socket, peer))
+            }
+            Self::Unix(listener) => listener.accept().await.map(|(socket, _)| Socket::Unix(socket)),
+        }
+    }
+}
+
+/// Listeners at work, with the connections they accepted.
 pub(super) struct Listening {
-    ends: Ends,
+    pub(super) ends: Ends,
     connections: TaskTracker,
 }
 
 impl Listening {
-    /// `connections` are accepted at once; more wait.
-    pub(super) fn start(
-        listener: TcpListener,
-        connections: usize,
-        server: &config::Server,
-        front: Front,
-        life: Life,
-    ) -> Self {
+    pub(super) fn new() -> Self {
         let ends = Ends { finish: CancellationToken::new(), abort: CancellationToken::new() };
-        let tracker = TaskTracker::new();
+        Self { ends, connections: TaskTracker::new() }
+    }
+
+    /// `places` connections are accepted at once; more wait for one that asks for nothing.
+    pub(super) fn accept(&self, listener: Listener, places: usize, protocols: Protocols) {
         let accepting = Accepting {
             listener,
-            room: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
-            protocols: Arc::new(Protocols::new(server, front, life, ends.clone())),
-            connections: tracker.clone(),
+            room: Room::new(places),
+            protocols: Arc::new(protocols),
+            connections: self.connections.clone(),
         };
-        tracker.spawn(accepting.run(ends.finish.clone()));
-        Self { ends, connections: tracker }
+        self.connections.spawn(accepting.run(self.ends.finish.clone()));
     }
 
     /// Accepts no more. Connections end with what they are doing.
@@ -87,8 +109,8 @@ impl Listening {
 }
 
 struct Accepting {
-    listener: TcpListener,
-    room: Arc<Semaphore>,
+    listener: Listener,
+    room: Room,
     protocols: Arc<Protocols>,
     connections: TaskTracker,
 }
@@ -121,17 +143,13 @@ impl Accepting {
         while let Some(Ok(())) = self.next().now_or_never() {}
     }
 
-    /// Waits for room first: where there is none, clients wait in the kernel's queue.
+    /// Takes one client up. Where there is no place, it waits here and those after it in the kernel's queue: that it is
+    /// there is why another leaves.
     async fn next(&self) -> io::Result<()> {
-        // The semaphore is never closed.
-        let Ok(permit) = Arc::clone(&self.room).acquire_owned().await else { return Ok(()) };
-        let (socket, _) = self.listener.accept().await?;
-        prepare(&socket);
+        let socket = self.listener.accept().await?;
+        let Some(place) = self.room.place().await else { return Ok(()) };
         let protocols = Arc::clone(&self.protocols);
-        self.connections.spawn(async move {
-            protocols.drive(socket).await;
-            drop(permit);
-        });
+        self.connections.spawn(async move { protocols.serve(socket, place).await });
         Ok(())
     }
 }

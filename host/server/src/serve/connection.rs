@@ -1,10 +1,11 @@
 //! One connection: which protocol it speaks, what a client may cost, and how it ends.
 //!
-//! HTTP/1.1 and HTTP/2 (with prior knowledge) share a port. A client that sends nothing, sends its head too slowly, or
-//! does not read what it is sent is let go, and so is one that asks for nothing more; one that waits for a slow model is
-//! not.
+//! HTTP/1.1 and HTTP/2 share a port; HTTP/2 is agreed on within TLS, or spoken with prior knowledge. A client that sends
+//! nothing, does not finish the handshake of TLS, sends its head too slowly, or does not read what it is sent is let go,
+//! and so is one that asks for nothing more; one that waits for a slow model is not.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,13 +18,17 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::room::{Place, UnderWay};
 use super::streams::{Streams, watched};
+use super::tls::Certificates;
+use crate::api::arrival::{Arrival, Via};
 use crate::api::phase::{Life, Phase};
 use crate::config;
 
@@ -39,6 +44,8 @@ const PING: Duration = Duration::from_secs(20);
 const PONG: Duration = Duration::from_secs(20);
 /// How long a new connection may take to send its first request once the host has stopped accepting.
 const LAST_REQUEST: Duration = Duration::from_millis(250);
+/// How long a connection of HTTP/2 that makes room may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What answers: first the router of a host that loads, then, once, the real one.
 #[derive(Clone)]
@@ -59,9 +66,10 @@ impl Front {
         let _ = self.0.ready.set(ready);
     }
 
-    async fn answer(self, request: Request<Incoming>) -> Result<Response, Infallible> {
+    async fn answer(self, request: Request<Incoming>, under_way: UnderWay) -> Result<Response, Infallible> {
         let router = self.0.ready.get().unwrap_or(&self.0.loading).clone();
-        router.oneshot(request.map(Body::new)).await.map(watched)
+        let response = router.oneshot(request.map(Body::new)).await?;
+        Ok(watched(under_way.until_the_end_of(response)))
     }
 }
 
@@ -74,20 +82,98 @@ pub(super) struct Ends {
     pub(super) abort: CancellationToken,
 }
 
+/// What was accepted.
+pub(super) enum Socket {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
+
 /// How connections are spoken to.
 pub(super) struct Protocols {
     front: Front,
     life: Life,
     ends: Ends,
-    /// How long a head may take, and how long a connection may stay without a request.
+    via: Via,
+    /// For those over TCP.
+    tls: Option<Certificates>,
+    /// How long a handshake or a head may take, and how long a connection may stay without a request.
     head: Duration,
     /// How long a client may leave unread what it is sent.
     stall: Duration,
 }
 
 impl Protocols {
-    pub(super) fn new(server: &config::Server, front: Front, life: Life, ends: Ends) -> Self {
-        Self { front, life, ends, head: server.header_timeout, stall: server.write_timeout }
+    pub(super) fn new(
+        server: &config::Server,
+        front: Front,
+        life: Life,
+        ends: Ends,
+        via: Via,
+        tls: Option<Certificates>,
+    ) -> Self {
+        Self { front, life, ends, via, tls, head: server.header_timeout, stall: server.write_timeout }
+    }
+
+    /// Takes one client up, and speaks with it until either side has enough.
+    pub(super) async fn serve(&self, socket: Socket, place: Place) {
+        let (socket, arrival): (Box<dyn Transport>, _) = match socket {
+            Socket::Unix(socket) => {
+                (self.patient(socket), Arrival { via: self.via, peer: None, encrypted: false })
+            }
+            Socket::Tcp(socket, peer) => {
+                let encrypted = self.tls.is_some();
+                let arrival = Arrival { via: self.via, peer: Some(peer), encrypted };
+                match &self.tls {
+                    None => (self.patient(socket), arrival),
+                    Some(certificates) => match self.encrypt(certificates, socket, &place).await {
+                        Some(socket) => (socket, arrival),
+                        None => return,
+                    },
+                }
+            }
+        };
+        self.drive(socket, arrival, &place).await;
+    }
+
+    /// The socket, with a limit that counts only while a write waits for the client to read.
+    fn patient(&self, socket: impl AsyncRead + AsyncWrite + Send + 'static) -> Box<dyn Transport> {
+        let mut socket = TimeoutStream::new(socket);
+        socket.set_write_timeout(Some(self.stall));
+        Box::new(Box::pin(socket))
+    }
+
+    /// The socket after the handshake, if that comes about.
+    async fn encrypt(
+        &self,
+        certificates: &Certificates,
+        socket: TcpStream,
+        place: &Place,
+    ) -> Option<Box<dyn Transport>> {
+        let handshake = certificates.acceptor().accept(self.patient(socket));
+        let closing = async {
+            self.ends.finish.cancelled().await;
+            tokio::time::sleep(LAST_REQUEST).await;
+        };
+        tokio::select! {
+            shaken = handshake => match shaken {
+                Ok(socket) => Some(Box::new(socket)),
+                Err(error) => {
+                    tracing::debug!(%error, "a client did not come to terms over TLS");
+                    None
+                }
+            },
+            () = tokio::time::sleep(self.head) => {
+                tracing::debug!("a client did not finish the handshake of TLS");
+                None
+            }
+            () = place.wanted() => None,
+            () = closing => None,
+            () = self.ends.abort.cancelled() => None,
+        }
     }
 
     fn builder(&self, streams: Streams) -> auto::Builder<Streams> {
@@ -104,22 +190,20 @@ impl Protocols {
         builder
     }
 
-    /// Speaks with one client until either side has enough.
-    pub(super) async fn drive(&self, socket: TcpStream) {
-        let mut socket = TimeoutStream::new(socket);
-        // Counts only while a write waits for the client to read.
-        socket.set_write_timeout(Some(self.stall));
+    async fn drive(&self, socket: Box<dyn Transport>, arrival: Arrival, place: &Place) {
         let seen = Seen(watch::Sender::new(None));
-        let service = service_fn(|request: Request<Incoming>| {
+        let service = service_fn(|mut request: Request<Incoming>| {
             seen.note(request.version());
-            self.front.clone().answer(request)
+            request.extensions_mut().insert(arrival);
+            self.front.clone().answer(request, place.request())
         });
         let streams = Streams::new(self.stall);
         let builder = self.builder(streams.clone());
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(Box::pin(socket)), service));
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
 
         let mut too_slow = pin!(seen.nothing_for(self.head));
         let mut unused = pin!(self.unused(&seen, &streams));
+        let mut wanted = pin!(place.wanted());
         let mut goaway = pin!(self.goaway(&seen));
         let mut finish = pin!(self.finish(&seen));
         let (mut waiting, mut leaving, mut finishing) = (true, false, false);
@@ -142,6 +226,19 @@ impl Protocols {
                             tracing::debug!("a client asked for nothing more and stayed");
                             return;
                         }
+                        () = self.ends.abort.cancelled() => return,
+                    }
+                }
+                () = wanted.as_mut() => {
+                    let Some(version) = seen.version() else {
+                        tracing::debug!("a client without a request made room for another");
+                        return;
+                    };
+                    connection.as_mut().graceful_shutdown();
+                    // One of HTTP/1.1 ends once its client has read the last answer, for which there is a limit.
+                    tokio::select! {
+                        result = connection.as_mut() => break result,
+                        () = streams.unused_for(GOODBYE), if version == Version::HTTP_2 => return,
                         () = self.ends.abort.cancelled() => return,
                     }
                 }
@@ -190,6 +287,10 @@ struct Seen(watch::Sender<Option<Version>>);
 impl Seen {
     fn note(&self, version: Version) {
         self.0.send_if_modified(|seen| seen.replace(version).is_none());
+    }
+
+    fn version(&self) -> Option<Version> {
+        *self.0.borrow()
     }
 
     async fn request(&self, wanted: impl Fn(Version) -> bool) {

@@ -13,13 +13,14 @@ use futures::StreamExt;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::accept::Listening;
-use super::connection::Front;
+use super::accept::{Listening, bind};
+use super::connection::{Front, Protocols};
+use crate::api::arrival::Via;
 use crate::api::phase::{Life, Phase};
 use crate::config::{self, Environment, Flags};
 
@@ -45,11 +46,13 @@ async fn serve_within(router: Router, head: Duration) -> Served {
             .config
             .server;
     (server.header_timeout, server.write_timeout, server.max_connections) = (head, SHORT, 2);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = bind(([127, 0, 0, 1], 0).into(), "--listen").await.unwrap();
+    let address = listener.address().unwrap().unwrap();
     let life = Life::new();
-    let listening =
-        Listening::start(listener, server.max_connections, &server, Front::new(router), life.clone());
+    let listening = Listening::new();
+    let ends = listening.ends.clone();
+    let protocols = Protocols::new(&server, Front::new(router), life.clone(), ends, Via::Public, None);
+    listening.accept(listener, server.max_connections, protocols);
     Served { address, listening, life }
 }
 
