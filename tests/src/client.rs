@@ -1,7 +1,9 @@
 //! A client of the API, as someone outside would write it.
 
-use reqwest::Method;
+use std::path::Path;
+
 use reqwest::header::HeaderMap;
+use reqwest::{Method, Version};
 use serde_json::{Value, json};
 
 use crate::events::Events;
@@ -12,6 +14,8 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     bearer: Option<String>,
+    /// The certificate of an authority, where the host speaks TLS.
+    trusted: Option<String>,
 }
 
 /// A request that has not been sent.
@@ -21,24 +25,39 @@ pub struct Request(reqwest::RequestBuilder);
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub status: u16,
+    pub version: Version,
     pub headers: HeaderMap,
     pub text: String,
 }
 
 impl Client {
-    pub(crate) fn http1(address: &str) -> Self {
+    /// Over TLS where there is a certificate to trust.
+    pub(crate) fn http1(address: &str, trusted: Option<&str>) -> Self {
+        let scheme = if trusted.is_some() { "https" } else { "http" };
         // No idle connections: a host that ends would otherwise be blamed for one that a request had just begun on.
-        Self::new(address, reqwest::Client::builder().pool_max_idle_per_host(0))
+        let builder = reqwest::Client::builder().http1_only().pool_max_idle_per_host(0);
+        Self::new(format!("{scheme}://{address}"), trusted.map(str::to_owned), builder)
     }
 
-    fn new(address: &str, builder: reqwest::ClientBuilder) -> Self {
-        Self { http: builder.no_proxy().build().unwrap(), base: format!("http://{address}"), bearer: None }
+    /// Over a Unix socket.
+    pub(crate) fn socket(path: &Path) -> Self {
+        let builder = reqwest::Client::builder().unix_socket(path).pool_max_idle_per_host(0);
+        Self::new("http://localhost".to_owned(), None, builder)
     }
 
-    /// The same host over HTTP/2, which it must understand without being asked first.
+    fn new(base: String, trusted: Option<String>, builder: reqwest::ClientBuilder) -> Self {
+        let builder = match &trusted {
+            Some(pem) => builder.tls_certs_only([reqwest::Certificate::from_pem(pem.as_bytes()).unwrap()]),
+            None => builder,
+        };
+        Self { http: builder.no_proxy().build().unwrap(), base, bearer: None, trusted }
+    }
+
+    /// The same host over HTTP/2: without TLS, it must understand that without being asked first.
     pub fn http2(&self) -> Self {
-        let address = self.base.trim_start_matches("http://");
-        let client = Self::new(address, reqwest::Client::builder().http2_prior_knowledge());
+        let builder = reqwest::Client::builder();
+        let builder = if self.trusted.is_some() { builder } else { builder.http2_prior_knowledge() };
+        let client = Self::new(self.base.clone(), self.trusted.clone(), builder);
         Self { bearer: self.bearer.clone(), ..client }
     }
 
@@ -127,7 +146,8 @@ impl Request {
         within("an answer", async {
             let response = self.0.send().await?;
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            Ok(Reply { status, headers, text: response.text().await? })
+            let version = response.version();
+            Ok(Reply { status, version, headers, text: response.text().await? })
         })
         .await
     }

@@ -57,7 +57,18 @@ impl Host {
     }
 
     pub fn client(&self) -> Client {
-        Client::http1(&self.address)
+        Client::http1(&self.address, self.setup.trusted.as_deref())
+    }
+
+    /// A client of the operators' listener, which the host must have said that it has.
+    pub fn operators(&self) -> Client {
+        let address = said(&self.log(), "operators are served on http").expect("operators have a listener");
+        Client::http1(&address, self.setup.trusted.as_deref())
+    }
+
+    /// A client of the socket in the data folder.
+    pub fn socket(&self) -> Client {
+        Client::socket(&self.data().join("admin.sock"))
     }
 
     /// `127.0.0.1:PORT`
@@ -165,7 +176,13 @@ fn launch(setup: &Setup) -> (Child, Log) {
 }
 
 fn listening(log: &str) -> Option<String> {
-    let (_, rest) = log.split_once("listening on http://")?;
+    said(log, "listening on http")
+}
+
+/// The address in the URL that begins with the end of `words`.
+fn said(log: &str, words: &str) -> Option<String> {
+    let (_, rest) = log.split_once(words)?;
+    let (_, rest) = rest.split_once("://")?;
     let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || ".:[]-".contains(c)))?;
     Some(rest[..end].to_owned())
 }

@@ -11,6 +11,7 @@
     reason = "this crate is only ever part of a test"
 )]
 
+mod authority;
 mod baseline;
 mod bystander;
 mod client;
@@ -27,6 +28,7 @@ mod setup;
 mod upstream;
 mod wait;
 
+pub use authority::{Authority, Issued, shown_by};
 pub use baseline::Baseline;
 pub use bystander::Bystander;
 pub use client::{Client, Reply, Request};
@@ -36,7 +38,7 @@ pub use host::Host;
 pub use identity::{
     IdentityProvider, SECRET, SigningKey, base64url, claims, claims_with, hmac, message, now, signed, token,
 };
-pub use machine::{full, skipped};
+pub use machine::{descriptors, full, skipped};
 pub use model::{Answer, Gate, MockModel, Seen, Step};
 pub use raw::RawConnection;
 pub use setup::{Outcome, Setup};

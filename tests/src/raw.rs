@@ -29,6 +29,17 @@ impl RawConnection {
         within("room to send", self.0.write_all(bytes.as_ref())).await.unwrap();
     }
 
+    /// Sends `bytes` again and again without reading, `times` at most, until the host has closed the connection. Whether
+    /// it has.
+    pub async fn flood(&mut self, bytes: &[u8], times: usize) -> bool {
+        for _ in 0..times {
+            if within("room to send, or the end", self.0.write_all(bytes)).await.is_err() {
+                return true;
+            }
+        }
+        false
+    }
+
     /// A `POST /chat` with this body and a `Content-Length` that may promise more.
     pub async fn chat(&mut self, body: &str, length: usize) {
         let head = format!(

@@ -6,6 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::authority::{Authority, Issued};
 use crate::host::Host;
 use crate::model::MockModel;
 use crate::wait::PATIENCE;
@@ -17,6 +18,8 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     launcher: Vec<String>,
     data: PathBuf,
+    /// The certificate that this host's clients trust.
+    pub(crate) trusted: Option<String>,
 }
 
 /// A command that ran to its end.
@@ -31,7 +34,7 @@ impl Setup {
     pub fn defaults() -> Self {
         let folder = tempfile::Builder::new().prefix("masque-").tempdir().unwrap();
         let data = folder.path().join("data");
-        Self { folder, toml: None, environment: Vec::new(), launcher: Vec::new(), data }
+        Self { folder, toml: None, environment: Vec::new(), launcher: Vec::new(), data, trusted: None }
     }
 
     /// With this `masque.toml`.
@@ -62,6 +65,14 @@ impl Setup {
     pub fn beside(self, name: &str, content: &[u8]) -> Self {
         std::fs::write(self.folder.path().join(name), content).unwrap();
         self
+    }
+
+    /// Over TLS, with a certificate of this authority in `tls.crt` and `tls.key`.
+    pub fn encrypted(mut self, authority: &Authority, issued: &Issued) -> Self {
+        self.trusted = Some(authority.pem().to_owned());
+        self.and("[tls]\ncertificate = \"tls.crt\"\nkey = \"tls.key\"\n")
+            .beside("tls.crt", issued.certificate.as_bytes())
+            .beside("tls.key", issued.key.as_bytes())
     }
 
     pub fn environment(mut self, name: &str, value: &str) -> Self {

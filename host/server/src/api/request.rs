@@ -60,6 +60,7 @@ pub(super) async fn surround(
     request.extensions_mut().insert(arrival.map_or(Via::Public, |arrival| arrival.via));
     let mut access = Access { span: span.clone(), begun: Instant::now(), status: None, whole: false };
     let (method, version) = (request.method().clone(), request.version());
+    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     request.extensions_mut().insert(id.clone());
 
     let response = next.run(request).instrument(span.clone()).await;
@@ -77,8 +78,10 @@ pub(super) async fn surround(
         headers.insert(header::STRICT_TRANSPORT_SECURITY, ONLY_ENCRYPTED);
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    // HTTP/2 has no such header: its connections are sent a GOAWAY where they are driven.
-    if version < Version::HTTP_2 && life.now() == Phase::Draining {
+    // HTTP/2 has no such header: its connections are sent a GOAWAY where they are driven. A request that also has a
+    // `Content-Length` may be two in the eyes of a proxy, so its connection must end (RFC 9112, section 6.3); hyper drops
+    // that header where there is a `Transfer-Encoding`, so all of these end.
+    if version < Version::HTTP_2 && (chunked || life.now() == Phase::Draining) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     access.status = Some(response.status().as_u16());

@@ -46,14 +46,36 @@ impl Answer {
     }
 }
 
+/// Everyone may speak, from anywhere: what stands around the routes where authentication is on.
+struct Open;
+
+#[async_trait::async_trait]
+impl Authenticator for Open {
+    async fn authenticate(&self, request: &Parts) -> Result<Principal, Problem> {
+        if request.headers.contains_key("authorization") {
+            return Local.authenticate(request).await;
+        }
+        Err(Kind::CompanionNotFound.into())
+    }
+
+    fn lets_everyone_in(&self) -> bool {
+        false
+    }
+}
+
 impl Api {
     async fn new() -> Self {
+        Self::with(Arc::new(Local), |_| {}).await
+    }
+
+    async fn with(authenticator: Arc<dyn Authenticator>, change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config =
             config::load(&Flags::default(), &Environment::default(), folder.path()).unwrap().config;
         config.server.max_body_bytes = 1024;
         config.server.max_message_bytes = 64;
         config.server.body_timeout = Duration::from_millis(50);
+        change(&mut config);
         let config = Arc::new(config);
         let store = SqliteStore::open(Path::new(folder.path())).await.unwrap();
         let active = Active::new(ActiveSet {
@@ -72,7 +94,7 @@ impl Api {
             config,
             store,
             active,
-            authenticator: Arc::new(Local),
+            authenticator,
             life: life.clone(),
             started: Instant::now(),
         };
@@ -340,4 +362,138 @@ async fn a_host_that_loads_is_alive_and_not_ready() {
             router.clone().oneshot(request(Method::GET, path).body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.status().as_u16(), status, "{path}");
     }
+}
+
+fn arriving(path: &str, arrival: arrival::Arrival) -> Request {
+    let request = http::Request::get(path).header("host", "localhost").extension(arrival);
+    request.body(Body::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_to_make_nothing_of_it() {
+    let api = Api::new().await;
+    for path in ["/livez", "/nothing", "/docs", "/openapi.json"] {
+        let headers = api.get(path).await.headers;
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
+        assert_eq!(headers["referrer-policy"], "no-referrer", "{path}");
+        assert_eq!(headers["x-frame-options"], "DENY", "{path}");
+        assert!(
+            !headers.contains_key("server") && !headers.contains_key("strict-transport-security"),
+            "{path}"
+        );
+        let policy = headers["content-security-policy"].to_str().unwrap();
+        let own = path == "/docs";
+        assert_eq!(policy == "default-src 'none'; frame-ancestors 'none'", !own, "{path}: {policy}");
+    }
+    let encrypted = arrival::Arrival { via: Via::Public, peer: None, encrypted: true };
+    let headers = api.send(arriving("/livez", encrypted)).await.headers;
+    assert_eq!(headers["strict-transport-security"], "max-age=31536000");
+}
+
+#[tokio::test]
+async fn a_url_over_the_limit_is_refused_as_such() {
+    let api = Api::with(Arc::new(Local), |config| config.server.max_url_bytes = 300).await;
+    let path = |length: usize| format!("/companions?{}", "x".repeat(length - "/companions?".len()));
+    assert_ne!(api.get(&path(300)).await.status, StatusCode::URI_TOO_LONG);
+    let answer = api.get(&path(301)).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::URI_TOO_LONG, "uri-too-long"));
+}
+
+#[tokio::test]
+async fn where_operators_have_a_listener_their_routes_are_there_alone() {
+    let listen = "127.0.0.1:1".parse().unwrap();
+    let api = Api::with(Arc::new(Local), |config| config.admin.listen = Some(listen)).await;
+    let status = async |path: &str, via| {
+        let arrival = arrival::Arrival { via, peer: None, encrypted: false };
+        api.send(arriving(path, arrival)).await.status.as_u16()
+    };
+    for (path, public, admin) in [
+        ("/status", 404, 200),
+        ("/openapi.json", 404, 200),
+        ("/docs", 404, 200),
+        ("/docs/errors", 404, 200),
+        ("/livez", 200, 200),
+        ("/health", 200, 200),
+        ("/companions", 200, 404),
+        ("/conversations", 200, 404),
+    ] {
+        assert_eq!(status(path, Via::Public).await, public, "{path}");
+        assert_eq!(status(path, Via::Admin).await, admin, "{path}");
+        assert_eq!(status(path, Via::Socket).await, admin, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_guard_is_for_what_a_browser_can_reach() {
+    let api = Api::new().await;
+    for (via, status) in [(Via::Public, 421), (Via::Admin, 421), (Via::Socket, 200)] {
+        let arrival = arrival::Arrival { via, peer: None, encrypted: false };
+        let request = http::Request::get("/status").header("host", "example.com").extension(arrival);
+        let answer = api.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status.as_u16(), status, "{via:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_a_named_origin_may_call_and_no_other() {
+    let page = "https://app.example.com";
+    let api =
+        Api::with(Arc::new(Open), |config| config.cors = config::Cors::Origins(vec![page.to_owned()])).await;
+    let preflight = |origin| {
+        let request = request(Method::OPTIONS, "/chat").header("origin", origin);
+        let request = request.header("access-control-request-method", "POST");
+        request
+            .header("access-control-request-headers", "authorization,content-type")
+            .body(Body::empty())
+            .unwrap()
+    };
+
+    let allowed = api.send(preflight(page)).await;
+    assert_eq!(allowed.status, StatusCode::OK);
+    assert_eq!(allowed.headers["access-control-allow-origin"], page);
+    assert_eq!(allowed.headers["access-control-max-age"], "600");
+    assert!(allowed.headers.contains_key("x-request-id"));
+    assert!(!allowed.headers.contains_key("access-control-allow-credentials"));
+    let list = |name: &str| allowed.headers[name].to_str().unwrap().to_lowercase();
+    let (methods, headers) = (list("access-control-allow-methods"), list("access-control-allow-headers"));
+    for method in ["get", "post", "patch", "delete"] {
+        assert!(methods.split(',').any(|allowed| allowed == method), "{methods}");
+    }
+    for header in [
+        "authorization",
+        "content-type",
+        "accept",
+        "idempotency-key",
+        "last-event-id",
+        "x-request-id",
+        "traceparent",
+        "on-behalf-of",
+        "on-behalf-of-issuer",
+    ] {
+        assert!(headers.split(',').any(|allowed| allowed == header), "{headers}");
+    }
+    for origin in
+        ["https://example.com", "https://app.example.com.evil.test", "http://app.example.com", "null"]
+    {
+        let refused = api.send(preflight(origin)).await;
+        assert!(!refused.headers.contains_key("access-control-allow-origin"), "{origin}");
+    }
+
+    // A page can read why it was refused.
+    for path in ["/companions", "/nothing", "/chat"] {
+        let answer =
+            api.send(request(Method::GET, path).header("origin", page).body(Body::empty()).unwrap()).await;
+        assert_ne!(answer.status, StatusCode::OK, "{path}");
+        assert_eq!(answer.headers["access-control-allow-origin"], page, "{path}");
+        let exposed = answer.headers["access-control-expose-headers"].to_str().unwrap();
+        assert_eq!(exposed, "x-request-id,traceparent,retry-after,ratelimit,ratelimit-policy", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn every_page_may_call_where_that_is_said() {
+    let api = Api::with(Arc::new(Open), |config| config.cors = config::Cors::Anyone).await;
+    let page = request(Method::GET, "/livez").header("origin", "https://anyone.example");
+    let answer = api.send(page.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.headers["access-control-allow-origin"], "*");
 }

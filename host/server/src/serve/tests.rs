@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::{Listening, bind};
 use super::connection::{Front, Protocols};
+use super::tls::Certificates;
 use crate::api::arrival::Via;
 use crate::api::phase::{Life, Phase};
 use crate::config::{self, Environment, Flags};
@@ -40,6 +41,10 @@ async fn serve(router: Router) -> Served {
 
 /// Lets clients have `head` for each request's.
 async fn serve_within(router: Router, head: Duration) -> Served {
+    serve_over(router, head, None).await
+}
+
+async fn serve_over(router: Router, head: Duration, certificates: Option<Certificates>) -> Served {
     let mut server =
         config::load(&Flags::default(), &Environment::default(), std::path::Path::new("/nowhere"))
             .unwrap()
@@ -51,7 +56,8 @@ async fn serve_within(router: Router, head: Duration) -> Served {
     let life = Life::new();
     let listening = Listening::new();
     let ends = listening.ends.clone();
-    let protocols = Protocols::new(&server, Front::new(router), life.clone(), ends, Via::Public, None);
+    let protocols =
+        Protocols::new(&server, Front::new(router), life.clone(), ends, Via::Public, certificates);
     listening.accept(listener, server.max_connections, protocols);
     Served { address, listening, life }
 }
@@ -227,4 +233,78 @@ async fn what_is_under_way_when_the_host_stops_accepting_is_answered() {
     assert!(text.ends_with("slow"), "{text}");
     assert!(served.listening.finished(LONG, &CancellationToken::new()).await);
     assert!(TcpStream::connect(served.address).await.is_err());
+}
+
+/// A host that speaks TLS, and the folder of its files.
+async fn serve_encrypted(router: Router) -> (Served, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("tls.crt"), pair.cert.pem()).unwrap();
+    std::fs::write(folder.path().join("tls.key"), pair.signing_key.serialize_pem()).unwrap();
+    std::fs::write(
+        folder.path().join("masque.toml"),
+        "[tls]\ncertificate = \"tls.crt\"\nkey = \"tls.key\"\n",
+    )
+    .unwrap();
+    let config = config::load(&Flags::default(), &Environment::default(), folder.path()).unwrap().config;
+    let certificates = Certificates::follow(&config.tls.unwrap(), CancellationToken::new()).unwrap();
+    (serve_over(router, SHORT, Some(certificates)).await, folder)
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_finish_the_handshake_is_let_go() {
+    let (served, _folder) = serve_encrypted(hello()).await;
+    // The beginning of a record that holds a handshake, by TLS 1.2 and later.
+    for first_words in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {
+        let mut socket = connect(&served).await;
+        socket.write_all(first_words).await.unwrap();
+        assert_eq!(rest(socket).await, "", "{first_words:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_encrypt_is_let_go_unanswered() {
+    let (served, _folder) = serve_encrypted(hello()).await;
+    for first_words in ["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let mut socket = connect(&served).await;
+        socket.write_all(first_words.as_bytes()).await.unwrap();
+        let answer = rest(socket).await;
+        assert!(!answer.contains("HTTP") && !answer.contains("hello"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_makes_room_and_one_with_a_request_does_not() {
+    let (endless, _left) = endless();
+    let router = hello().route("/endless", endless);
+    let served = serve_within(router, 2 * LONG).await;
+    let mut busy = connect(&served).await;
+    busy.write_all(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut piece = [0; 1024];
+    assert!(busy.read(&mut piece).await.unwrap() > 0);
+    // Both places are taken now.
+    let idle = connect(&served).await;
+    for _ in 0..3 {
+        let mut next = connect(&served).await;
+        next.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+        assert!(rest(next).await.ends_with("hello"));
+        assert!(busy.read(&mut piece).await.unwrap() > 0);
+    }
+    assert_eq!(rest(idle).await, "");
+}
+
+#[tokio::test]
+async fn an_idle_connection_of_http_2_makes_room() {
+    let served = serve_within(hello(), 2 * LONG).await;
+    let (mut first, first_connection) = speak(&served, 1 << 16).await;
+    let (mut second, second_connection) = speak(&served, 1 << 16).await;
+    for requests in [&mut first, &mut second] {
+        let answer = requests.send_request(ask(http::Method::GET, "/")).await.unwrap();
+        answer.into_body().collect().await.unwrap();
+    }
+    let mut next = connect(&served).await;
+    next.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    assert!(rest(next).await.ends_with("hello"));
+    tokio::time::timeout(LONG, first_connection).await.expect("no GOAWAY came").unwrap().unwrap();
+    assert!(!second_connection.is_finished());
 }

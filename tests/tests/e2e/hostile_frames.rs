@@ -1,0 +1,113 @@
+//! HTTP/2 frames that cost their sender little and a careless server much. A connection that floods is closed or held
+//! back, others are served meanwhile, and the host is no larger afterwards.
+
+use masque_tests::{Bystander, Host, RawConnection, Setup};
+
+/// RFC 9113, section 3.4: what a client begins with, and empty settings.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// Section 6: types of frames, and flags.
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+/// `GET /livez` at `localhost`, as HPACK has it (RFC 7541, appendix A and section 6.2.1).
+const LIVEZ: &[u8] = b"\x82\x86\x44\x06/livez\x41\x09localhost";
+
+/// More than the allocator keeps for itself, less than any of these floods would need if it were kept.
+const GROWTH: usize = 64 << 20;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+async fn host() -> Host {
+    Setup::defaults().and("[server]\nheader_timeout = \"2s\"\nwrite_timeout = \"1s\"").start().await
+}
+
+/// Sends `first`, then `bytes` until the host closes the connection, `times` at most, and reads nothing. Whether it did.
+async fn flood(host: &Host, what: &str, first: &[u8], bytes: &[u8], times: usize) -> bool {
+    let client = host.client();
+    client.say("Warm up.").await;
+    let before = host.memory();
+    let bystander = Bystander::of(client.clone(), "elara");
+    let mut connection = RawConnection::open(host.address()).await;
+    connection.send(PREFACE).await;
+    connection.send(first).await;
+    let closed = connection.flood(bytes, times).await;
+    let grown = host.memory().saturating_sub(before);
+    bystander.leave(what).await;
+    assert!(grown < GROWTH, "{what} cost {} MiB", grown >> 20);
+    closed
+}
+
+#[tokio::test]
+async fn streams_that_are_reset_as_soon_as_they_are_opened_end_the_connection() {
+    let host = host().await;
+    let client = host.client();
+    let before = host.memory();
+    let bystander = Bystander::of(client, "elara");
+    let mut closed = 0;
+    for _ in 0..5 {
+        let mut connection = RawConnection::open(host.address()).await;
+        connection.send(PREFACE).await;
+        // CVE-2023-44487: each pair begins work and makes room for the next at once.
+        for batch in 0..200 {
+            let streams = (0..100u32).map(|stream| (batch * 100 + stream) * 2 + 1);
+            let frames = streams.flat_map(|stream| {
+                let mut pair = frame(HEADERS, END_STREAM | END_HEADERS, stream, LIVEZ);
+                pair.extend(frame(RST_STREAM, 0, stream, &8u32.to_be_bytes()));
+                pair
+            });
+            if connection.flood(&frames.collect::<Vec<_>>(), 1).await {
+                closed += 1;
+                break;
+            }
+        }
+    }
+    let grown = host.memory().saturating_sub(before);
+    bystander.leave("rapid reset").await;
+    assert!(grown < GROWTH, "it cost {} MiB", grown >> 20);
+    assert_eq!(closed, 5, "connections that were closed");
+}
+
+#[tokio::test]
+async fn headers_that_never_end_end_the_connection() {
+    let host = host().await;
+    // CVE-2024-27316: a field of a new name in each frame.
+    let first = frame(HEADERS, END_STREAM, 1, LIVEZ);
+    let mut field = b"\x00\x05x-abc\x7f\xf1\x1e".to_vec();
+    field.extend(vec![b'x'; 127 + 0xf1 - 0x80 + (0x1e << 7)]);
+    let closed = flood(&host, "endless headers", &first, &frame(CONTINUATION, 0, 1, &field), 20_000).await;
+    assert!(closed, "80 MiB of headers were taken");
+}
+
+#[tokio::test]
+async fn empty_continuations_end_the_connection() {
+    let host = host().await;
+    let first = frame(HEADERS, END_STREAM, 1, LIVEZ);
+    let empty = frame(CONTINUATION, 0, 1, b"").repeat(1000);
+    assert!(flood(&host, "empty continuations", &first, &empty, 5_000).await, "45 MB of them were taken");
+}
+
+#[tokio::test]
+async fn settings_that_nobody_reads_the_answers_to_end_the_connection() {
+    let host = host().await;
+    // HEADER_TABLE_SIZE, up and down.
+    let one = frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 0x10, 0]);
+    let settings = one.repeat(1000);
+    assert!(flood(&host, "settings", b"", &settings, 20_000).await, "300 MB of them were taken");
+}
+
+#[tokio::test]
+async fn pings_that_nobody_reads_the_answers_to_end_the_connection() {
+    let host = host().await;
+    let pings = frame(PING, 0, 0, b"12345678").repeat(1000);
+    assert!(flood(&host, "pings", b"", &pings, 20_000).await, "340 MB of them were taken");
+}
