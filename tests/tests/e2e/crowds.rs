@@ -84,7 +84,6 @@ async fn ten_thousand_idle_connections_cost_little_and_others_are_served() {
     bystander.leave("a crowd of idle connections").await;
 
     let each = host.memory().saturating_sub(before) / count;
-    eprintln!("{count} idle connections: {each} bytes each");
     assert!(each < 32 << 10, "an idle connection costs {each} bytes");
     assert!(!crowd.first().is_some_and(RawConnection::given_up_by_host));
 }

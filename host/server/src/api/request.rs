@@ -60,7 +60,7 @@ pub(super) async fn surround(
     request.extensions_mut().insert(arrival.map_or(Via::Public, |arrival| arrival.via));
     let mut access = Access { span: span.clone(), begun: Instant::now(), status: None, whole: false };
     let (method, version) = (request.method().clone(), request.version());
-    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let dubious = request.headers().contains_key(header::TRANSFER_ENCODING) || has_two_hosts(&request);
     request.extensions_mut().insert(id.clone());
 
     let response = next.run(request).instrument(span.clone()).await;
@@ -80,8 +80,8 @@ pub(super) async fn surround(
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     // HTTP/2 has no such header: its connections are sent a GOAWAY where they are driven. A request that also has a
     // `Content-Length` may be two in the eyes of a proxy, so its connection must end (RFC 9112, section 6.3); hyper drops
-    // that header where there is a `Transfer-Encoding`, so all of these end.
-    if version < Version::HTTP_2 && (chunked || life.now() == Phase::Draining) {
+    // that header where there is a `Transfer-Encoding`, so all of these end. Of two hosts a proxy may have meant the other.
+    if version < Version::HTTP_2 && (dubious || life.now() == Phase::Draining) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     access.status = Some(response.status().as_u16());
@@ -96,6 +96,10 @@ pub(super) async fn admit(
     request: Request,
     next: Next,
 ) -> Response {
+    if has_two_hosts(&request) {
+        let detail = "Send one `Host` header, not several.";
+        return Problem::new(Kind::InvalidRequest, detail).into_response();
+    }
     let uri = request.uri();
     let length = uri.path_and_query().map_or(0, |path| path.as_str().len());
     if length > config.server.max_url_bytes {
@@ -110,6 +114,11 @@ pub(super) async fn admit(
         tracing::error!("a handler panicked");
         Problem::from(Kind::Internal).into_response()
     })
+}
+
+/// RFC 9112, section 3.2.
+fn has_two_hosts(request: &Request) -> bool {
+    request.headers().get_all(header::HOST).iter().nth(1).is_some()
 }
 
 fn span(request: &Request, id: &RequestId, trace: TraceContext) -> Span {

@@ -391,6 +391,19 @@ async fn every_answer_tells_browsers_to_make_nothing_of_it() {
 }
 
 #[tokio::test]
+async fn a_request_for_two_hosts_is_refused_whoever_asks() {
+    for (authenticator, problem) in
+        [(Arc::new(Local) as Arc<dyn Authenticator>, "host-not-allowed"), (Arc::new(Open), "invalid-request")]
+    {
+        let api = Api::with(authenticator, |_| {}).await;
+        let two = request(Method::GET, "/livez").header("host", "localhost").body(Body::empty()).unwrap();
+        let answer = api.send(two).await;
+        assert_eq!(answer.problem(), problem);
+        assert_eq!(answer.headers["connection"], "close");
+    }
+}
+
+#[tokio::test]
 async fn a_url_over_the_limit_is_refused_as_such() {
     let api = Api::with(Arc::new(Local), |config| config.server.max_url_bytes = 300).await;
     let path = |length: usize| format!("/companions?{}", "x".repeat(length - "/companions?".len()));
