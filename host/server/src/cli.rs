@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::active;
+use crate::auth::{self, Task, Wanted};
 use crate::config::{Config, Environment, Flags, Loaded, Mistaken, Origin, Problems};
 use crate::jobs;
 use crate::serve;
@@ -29,9 +30,15 @@ enum Command {
     /// Start the host.
     Serve(Options),
     /// Validate the configuration without starting: every mistake with its line, or a summary.
-    Check(Options),
+    Check(CheckOptions),
     /// Background work that was given up: listed, or put back with --retry. Works beside a running host.
     Jobs(JobsOptions),
+    /// API keys: made, listed, rotated, revoked. Works before a host's first start, and beside a running one.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Tokens: revoked before their time. Works beside a running host.
+    #[command(subcommand)]
+    Tokens(TokensCommand),
     /// Compiles the component on standard input; what a host starts for each new component.
     #[command(name = COMPILE, hide = true)]
     Compile,
@@ -55,6 +62,15 @@ struct Options {
 }
 
 #[derive(Args, Debug)]
+struct CheckOptions {
+    #[command(flatten)]
+    options: Options,
+    /// Judge it as if ENVIRONMENT were `production`: everything that is not safe is a mistake
+    #[arg(long)]
+    production: bool,
+}
+
+#[derive(Args, Debug)]
 struct JobsOptions {
     #[command(flatten)]
     options: Options,
@@ -63,11 +79,115 @@ struct JobsOptions {
     retry: Vec<String>,
 }
 
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Make a key and show it, once.
+    Create {
+        /// What it is for
+        name: String,
+        /// What it may do: chat, admin:read, admin:write, tokens:mint or users:act; give it several times for several
+        #[arg(long = "scope", value_name = "SCOPE", required = true)]
+        scopes: Vec<String>,
+        /// Its tenant [default: default]
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Whom it may talk to; give it several times for several [default: all]
+        #[arg(long = "companion", value_name = "NAME")]
+        companions: Vec<String>,
+        /// [default: unlimited]
+        #[arg(long, value_name = "N")]
+        requests_per_minute: Option<u32>,
+        /// The model's tokens, of input and output, in a day (UTC) [default: unlimited]
+        #[arg(long, value_name = "N")]
+        tokens_per_day: Option<u64>,
+        /// [default: never]
+        #[arg(long, value_name = "DAYS")]
+        expires_in_days: Option<u32>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// All keys, without their secrets.
+    List {
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Give a key another secret and show it, once.
+    Rotate {
+        /// The 16 digits after `msq_`
+        id: String,
+        /// For how long the secret before is good too [default: 24]
+        #[arg(long, value_name = "HOURS")]
+        overlap_hours: Option<u32>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Revoke a key, and every token that was made with it.
+    Revoke {
+        /// The 16 digits after `msq_`
+        id: String,
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+impl KeysCommand {
+    fn split(self) -> (Options, Task) {
+        match self {
+            Self::Create {
+                name,
+                scopes,
+                tenant,
+                companions,
+                requests_per_minute,
+                tokens_per_day,
+                expires_in_days,
+                options,
+            } => {
+                let companions = Some(companions).filter(|names| !names.is_empty());
+                let wanted = Wanted {
+                    name,
+                    scopes,
+                    tenant,
+                    companions,
+                    requests_per_minute,
+                    tokens_per_day,
+                    expires_in_days,
+                };
+                (options, Task::CreateKey(wanted))
+            }
+            Self::List { options } => (options, Task::ListKeys),
+            Self::Rotate { id, overlap_hours, options } => (options, Task::RotateKey { id, overlap_hours }),
+            Self::Revoke { id, options } => (options, Task::RevokeKey { id }),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum TokensCommand {
+    /// Make one token void, or all that a user has up to now.
+    Revoke {
+        /// The id of a token, its `jti`
+        #[arg(long, required_unless_present = "user", conflicts_with = "user")]
+        jti: Option<String>,
+        /// A user, all of whose tokens become void
+        #[arg(long)]
+        user: Option<String>,
+        /// Whose token or user it is [default: the host's own]
+        #[arg(long)]
+        issuer: Option<String>,
+        /// The user's tenant [default: any]
+        #[arg(long, requires = "user")]
+        tenant: Option<String>,
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
 /// Runs the process: 0 for success, 1 where something is wrong, 2 (from clap) for a command line that makes no sense.
 pub(crate) fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(options) => on_runtime(async {
-            let (config, origin) = match load(options) {
+            let (config, origin) = match load(options, false) {
                 Ok(loaded) => loaded,
                 Err(mistaken) => return failure(&all(mistaken).await.to_string()),
             };
@@ -76,8 +196,8 @@ pub(crate) fn run() -> ExitCode {
                 Err(error) => failure(&format!("{error:#}")),
             }
         }),
-        Command::Check(options) => on_runtime(async {
-            let config = match load(options) {
+        Command::Check(CheckOptions { options, production }) => on_runtime(async {
+            let config = match load(options, production) {
                 Ok((config, _)) => config,
                 Err(mistaken) => return failure(&all(mistaken).await.to_string()),
             };
@@ -91,7 +211,7 @@ pub(crate) fn run() -> ExitCode {
             ExitCode::SUCCESS
         }),
         Command::Jobs(JobsOptions { options, retry }) => on_runtime(async {
-            let config = match load(options) {
+            let config = match load(options, false) {
                 Ok((config, _)) => config,
                 Err(mistaken) => return failure(&mistaken.problems.to_string()),
             };
@@ -103,10 +223,32 @@ pub(crate) fn run() -> ExitCode {
                 Err(error) => failure(&format!("{error:#}")),
             }
         }),
+        Command::Keys(command) => on_runtime(async {
+            let (options, task) = command.split();
+            on_the_machine(options, task).await
+        }),
+        Command::Tokens(TokensCommand::Revoke { options, jti, user, issuer, tenant }) => on_runtime(async {
+            on_the_machine(options, Task::RevokeTokens { jti, user, issuer, tenant }).await
+        }),
         Command::Compile => match masque_runtime::compile_from_stdin() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failure(&error),
         },
+    }
+}
+
+/// What needs no running host, only its data.
+async fn on_the_machine(options: Options, task: Task) -> ExitCode {
+    let config = match load(options, false) {
+        Ok((config, _)) => config,
+        Err(mistaken) => return failure(&mistaken.problems.to_string()),
+    };
+    match auth::on_the_machine(&config, task).await {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => failure(&format!("{error:#}")),
     }
 }
 
@@ -120,8 +262,9 @@ fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
 }
 
 /// The configuration, and where to read it again; warnings are told at once.
-fn load(options: Options) -> Result<(Config, Origin), Mistaken> {
-    let flags = Flags { config: options.config, listen: options.listen, data: options.data };
+fn load(options: Options, production: bool) -> Result<(Config, Origin), Mistaken> {
+    let Options { config, listen, data } = options;
+    let flags = Flags { config, listen, data, production };
     let origin = Origin { flags, environment: Environment::of_process(), folder: PathBuf::new() };
     let Loaded { config, warnings } = origin.load()?;
     if !warnings.is_empty() {

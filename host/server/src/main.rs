@@ -8,6 +8,7 @@ mod jobs;
 mod limits;
 mod problem;
 mod serve;
+mod strict;
 mod telemetry;
 mod turn;
 

@@ -9,10 +9,10 @@ use http::{HeaderValue, header};
 
 use super::App;
 use super::access::{self, Rule};
+use crate::api::arrival::ClientAddress;
 use crate::auth::{Actor, Principal, Scope};
 use crate::limits::{Limited, headers};
 use crate::problem::{Kind, Problem};
-use crate::serve::ClientAddress;
 
 /// The layer around every route, the ones that are none included.
 pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {

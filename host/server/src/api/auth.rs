@@ -14,10 +14,10 @@ use super::admin::audit;
 use super::body::JsonBody;
 use super::trace::RequestId;
 use super::{App, Caller};
+use crate::api::arrival::ClientAddress;
 use crate::auth::token::Wish;
 use crate::auth::{Actor, Scope, Scopes, Validity, credential, token};
 use crate::problem::{Kind, Problem};
-use crate::serve::ClientAddress;
 
 /// For whom a token is to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -100,8 +100,9 @@ pub(crate) async fn mint(
         (Actor::Machine, _) => None,
         _ => {
             let detail = "Tokens are made with an API key, not with another token.";
-            return Err(Problem::new(Kind::InsufficientScope, detail)
-                .with("scope", Scope::TokensMint.as_str()));
+            return Err(
+                Problem::new(Kind::InsufficientScope, detail).with("scope", Scope::TokensMint.as_str())
+            );
         }
     };
     let wish = Wish {

@@ -12,10 +12,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::App;
-use super::strict::Strict;
 use crate::auth::guard;
 use crate::config::nearest;
 use crate::problem::{Kind, Problem};
+use crate::strict::Strict;
 
 /// A body that was JSON and had the shape of `T`.
 pub(crate) struct JsonBody<T> {

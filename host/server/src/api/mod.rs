@@ -44,7 +44,7 @@ pub(crate) mod phase;
 mod query;
 mod request;
 mod sse;
-mod strict;
+
 mod trace;
 mod turns;
 mod view;
@@ -138,11 +138,11 @@ pub(crate) fn router(app: App) -> Router {
 }
 
 /// What is answered before there is anything to answer with.
-pub(crate) fn loading(config: &Arc<Config>, authenticator: &dyn Authenticator, life: Life) -> Router {
+pub(crate) fn loading(config: &Arc<Config>, life: Life) -> Router {
     let router =
         Router::new().route("/livez", get(health::livez)).fallback(|| ready(Problem::from(Kind::Loading)));
     let surroundings = Surroundings { life, config: Arc::clone(config) };
-    surrounded(router, authenticator.lets_everyone_in(), surroundings)
+    surrounded(router, !config.auth.required, surroundings)
 }
 
 /// What stands around every route, the ones that are none included.

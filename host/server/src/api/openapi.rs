@@ -114,7 +114,7 @@ pub(super) fn complete(document: &mut OpenApi) {
         .description(Some("A token or an API key. Each route names the scope that it needs."))
         .build();
     let components = document.components.get_or_insert_default();
-    components.security_schemes.insert(BEARER.to_owned(), SecurityScheme::Http(bearer));
+    components.security_schemes.insert(BEARER.to_owned(), RefOr::T(SecurityScheme::Http(bearer)));
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
             secure(path, &method, operation);

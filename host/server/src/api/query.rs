@@ -50,7 +50,9 @@ fn page(pairs: &[(String, String)]) -> Result<Page, Problem> {
 /// What to answer where the store refuses a list: it does so for one reason only, an `after` that it never gave.
 pub(crate) fn cursor(error: StoreError) -> Problem {
     match error {
-        StoreError::Refused(_) => invalid("after", "`after` is the `next` of the part before, unchanged.".to_owned()),
+        StoreError::Refused(_) => {
+            invalid("after", "`after` is the `next` of the part before, unchanged.".to_owned())
+        }
         other => other.into(),
     }
 }

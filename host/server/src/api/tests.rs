@@ -8,7 +8,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
-use masque_store::SqliteStore;
+use masque_store::{InProcess, SqliteStore};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -18,6 +18,7 @@ use super::*;
 use crate::active::ActiveSet;
 use crate::auth::Local;
 use crate::config::{self, Environment, Flags};
+use crate::limits::Limits;
 
 struct Api {
     router: Router,
@@ -91,10 +92,12 @@ impl Api {
         let services = Services {
             sandbox: Sandbox::new(&config.sandbox.to_runtime()).unwrap(),
             turns: Turns::new(store.clone(), Arc::clone(&active), Arc::clone(&config), Uuid::now_v7()),
+            limits: Limits::new(config.limits, Arc::new(InProcess::default())),
             config,
             store,
             active,
             authenticator,
+            identity: None,
             life: life.clone(),
             started: Instant::now(),
         };
@@ -356,7 +359,7 @@ async fn every_shape_that_the_description_refers_to_is_in_it() {
 async fn a_host_that_loads_is_alive_and_not_ready() {
     let nowhere = Path::new("/nowhere");
     let config = config::load(&Flags::default(), &Environment::default(), nowhere).unwrap().config;
-    let router = loading(&Arc::new(config), &Local, Life::new());
+    let router = loading(&Arc::new(config), Life::new());
     for (path, status) in [("/livez", 200), ("/readyz", 503), ("/chat", 503)] {
         let response =
             router.clone().oneshot(request(Method::GET, path).body(Body::empty()).unwrap()).await.unwrap();

@@ -20,8 +20,8 @@ use super::key::{KeyText, PREFIX};
 use super::known::Known;
 use super::token::{Refused, Tokens, Verified};
 use super::{Actor, ApiKey, Authenticator, DEFAULT_TENANT, KEY_ISSUER, Principal, Scope, Scopes, machine};
+use crate::api::arrival::Via;
 use crate::problem::{Kind, Problem};
-use crate::serve::Via;
 
 /// How often the store is asked for changes that others made. In force within 5 s is what is promised; this leaves room
 /// for a store that is slow for a moment.
@@ -75,8 +75,13 @@ impl Identity {
         &self.tokens
     }
 
-    /// Follows the store until it is told to stop.
+    /// Keeps what is known as it is elsewhere: keys and revocations in the store, and the keys that tokens are signed
+    /// with. Until it is told to stop.
     pub(crate) async fn follow(&self, stop: CancellationToken) {
+        futures::future::join(self.follow_store(stop.clone()), Arc::clone(&self.tokens).follow(stop)).await;
+    }
+
+    async fn follow_store(&self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(FOLLOW);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut away = false;
@@ -190,11 +195,8 @@ impl Identity {
     async fn principal(&self, credential: &str, headers: &HeaderMap) -> Result<Principal, Problem> {
         let principal = if credential.starts_with(PREFIX) {
             let key = self.key(credential).await?;
-            let owner = Owner {
-                tenant: key.tenant.clone(),
-                issuer: KEY_ISSUER.into(),
-                subject: key.id.to_string(),
-            };
+            let owner =
+                Owner { tenant: key.tenant.clone(), issuer: KEY_ISSUER.into(), subject: key.id.to_string() };
             Principal { owner, actor: Actor::Key, scopes: key.scopes, key: Some(key) }
         } else {
             let (token, key) = self.token(credential).await?;
@@ -220,7 +222,10 @@ impl Identity {
             return Err(Problem::new(Kind::InsufficientScope, detail).with("scope", Scope::UsersAct.as_str()));
         }
         if !super::token::is_subject(subject) {
-            return Err(invalid(ON_BEHALF_OF, "It is a user's id: 1 to 255 characters, none of them a control."));
+            return Err(invalid(
+                ON_BEHALF_OF,
+                "It is a user's id: 1 to 255 characters, none of them a control.",
+            ));
         }
         let issuer = match issuer {
             Some(issuer) if self.tokens.knows(issuer) => issuer,
@@ -273,7 +278,11 @@ impl ApiKey {
 /// the secret; those who rule the host come from its own tenant.
 fn granted(token: &Verified) -> Scopes {
     let allowed = |scope: &Scope| {
-        if token.own { scope.can_be_minted() } else { !scope.rules_the_host() || token.tenant == DEFAULT_TENANT }
+        if token.own {
+            scope.can_be_minted()
+        } else {
+            !scope.rules_the_host() || token.tenant == DEFAULT_TENANT
+        }
     };
     let scopes = Scopes::known(token.scopes.iter().map(String::as_str));
     scopes.iter().filter(allowed).collect()
@@ -334,7 +343,9 @@ impl From<Rejected> for Problem {
             Rejected::ExpiredKey => "The API key has expired; have a new one made.".to_owned(),
             Rejected::RevokedKey => "The API key was revoked; have a new one made.".to_owned(),
             Rejected::RevokedToken => "The token was revoked; get a new one.".to_owned(),
-            Rejected::RevokedMinter => "The API key that made the token was revoked; get a new one.".to_owned(),
+            Rejected::RevokedMinter => {
+                "The API key that made the token was revoked; get a new one.".to_owned()
+            }
         };
         Self::new(Kind::InvalidToken, detail).with("reason", rejected.reason())
     }

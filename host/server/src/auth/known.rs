@@ -29,10 +29,8 @@ impl Known {
 
     /// Whether the token, its user or the key that it was made with has been revoked. Says nothing of its time.
     pub(super) fn is_revoked(&self, token: &Verified) -> bool {
-        let by_id = token
-            .jti
-            .as_ref()
-            .is_some_and(|jti| self.tokens.contains(&(token.issuer.clone(), jti.clone())));
+        let by_id =
+            token.jti.as_ref().is_some_and(|jti| self.tokens.contains(&(token.issuer.clone(), jti.clone())));
         let by_user = self
             .users
             .get(&(token.issuer.clone(), token.subject.clone()))

@@ -13,19 +13,22 @@ use async_trait::async_trait;
 use http::request::Parts;
 use masque_store::{KeyHash, KeyId, Owner, Quota};
 
+use crate::api::arrival::Via;
 use crate::problem::Problem;
-use crate::serve::Via;
 
 pub(crate) mod guard;
 mod identity;
 pub(crate) mod key;
 mod known;
+mod machine;
 mod scope;
 pub(crate) mod token;
 pub(crate) mod wanted;
 
-pub(crate) use identity::{Identity, Validity};
+pub(crate) use identity::{Identity, Validity, credential};
+pub(crate) use machine::{Task, on_the_machine};
 pub(crate) use scope::{Scope, Scopes, UnknownScope};
+pub(crate) use wanted::Wanted;
 
 /// Where no provider names another.
 pub(crate) const DEFAULT_TENANT: &str = "default";

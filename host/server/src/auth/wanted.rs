@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use masque_store::{KeyId, NewApiKey};
+use masque_store::NewApiKey;
 use serde_json::{Value, json};
 
 use super::DEFAULT_TENANT;
@@ -64,7 +64,10 @@ impl Wanted {
                 || names.len() > COMPANIONS
                 || !names.iter().all(|name| masque_runtime::is_name(name)))
         {
-            return wrong("companions", format!("`companions` is a list of 1 to {COMPANIONS} names of companions."));
+            return wrong(
+                "companions",
+                format!("`companions` is a list of 1 to {COMPANIONS} names of companions."),
+            );
         }
         if requests_per_minute == Some(0) {
             return wrong("requests_per_minute", "`requests_per_minute` is at least 1.".to_owned());
@@ -79,7 +82,7 @@ impl Wanted {
             let end = now.duration_since(UNIX_EPOCH).unwrap_or_default() + DAY * days;
             i64::try_from(end.as_millis()).unwrap_or(i64::MAX)
         });
-        let text = KeyText::new(KeyId::new()?)?;
+        let text = KeyText::of_new_id()?;
         let new = NewApiKey {
             id: text.id.clone(),
             tenant,
@@ -106,7 +109,8 @@ fn checked(words: &[String], tenant: &str) -> Result<Vec<Scope>, Unwanted> {
             }
         };
         if scope.rules_the_host() && tenant != DEFAULT_TENANT {
-            let detail = format!("`{scope}` reaches over all tenants: only keys of `{DEFAULT_TENANT}` can have it.");
+            let detail =
+                format!("`{scope}` reaches over all tenants: only keys of `{DEFAULT_TENANT}` can have it.");
             return wrong("scopes", detail);
         }
         if !scopes.contains(&scope) {

@@ -11,6 +11,40 @@ pub(super) const CONFIG: &str = "MASQUE_CONFIG";
 pub(super) const LISTEN: &str = "MASQUE_LISTEN";
 pub(super) const DATA: &str = "MASQUE_DATA";
 
+pub(super) const STAGE: &str = "ENVIRONMENT";
+
+/// What a host is for, as `ENVIRONMENT` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Development,
+    Test,
+    Staging,
+    Production,
+}
+
+impl Stage {
+    const NAMES: [(&str, Self); 4] = [
+        ("development", Self::Development),
+        ("test", Self::Test),
+        ("staging", Self::Staging),
+        ("production", Self::Production),
+    ];
+
+    fn named(text: &str) -> Option<Self> {
+        Self::NAMES.into_iter().find(|(name, _)| *name == text).map(|(_, stage)| stage)
+    }
+
+    /// Development where nothing is set; a word that is none is reported by [`check`].
+    pub(super) fn of(environment: &Environment) -> Self {
+        environment.get(STAGE).and_then(Self::named).unwrap_or(Self::Development)
+    }
+
+    /// Whether the host has to be safe: staging obeys production's rules.
+    pub(super) fn is_strict(self) -> bool {
+        matches!(self, Self::Staging | Self::Production)
+    }
+}
+
 /// All variables. One that is empty counts as not set: compose files and charts write
 /// `NAME=` for a value that was not given.
 #[derive(Clone, Default)]
@@ -40,39 +74,12 @@ pub(super) fn check(environment: &Environment, report: &Report<'_>) {
     let refuse =
         |name: &str, what: &str, remedy: &str| report.error(Place::Variable(name.to_owned()), what, remedy);
 
-    match environment.get("ENVIRONMENT") {
-        None | Some("development" | "test") => {}
-        Some(strict @ ("production" | "staging")) => refuse(
-            "ENVIRONMENT",
-            &format!("`{strict}` needs authentication, which this version does not have yet"),
-            "Set it to `development` or `test`, and let only this machine reach the host.",
-        ),
-        Some(other) => {
-            let known = ["development", "test", "staging", "production"];
-            let remedy = match nearest(other, known) {
-                Some(meant) => format!("Did you mean `{meant}`?"),
-                None => "It is `development`, `test`, `staging` or `production`.".to_owned(),
-            };
-            refuse("ENVIRONMENT", &format!("`{}` is not an environment", other.escape_debug()), &remedy);
-        }
-    }
-    match choice(environment, "REQUIRE_AUTHENTICATION", report) {
-        Some(true) => refuse(
-            "REQUIRE_AUTHENTICATION",
-            "this version has no accounts and no tokens yet, so it can't require them",
-            "Unset it, and let only this machine reach the host.",
-        ),
-        Some(false) | None => {
-            for name in ["JWT_SECRET_KEY", "JWT_SECRET_KEY_FILE"] {
-                if environment.get(name).is_some() {
-                    report.add(Problem::warning(
-                        Place::Variable(name.to_owned()),
-                        "this version has no tokens yet, so no key is used and everyone who reaches the host is one user",
-                        "Unset it until authentication is on.",
-                    ));
-                }
-            }
-        }
+    if let Some(other) = environment.get(STAGE).filter(|text| Stage::named(text).is_none()) {
+        let remedy = match nearest(other, Stage::NAMES.map(|(name, _)| name)) {
+            Some(meant) => format!("Did you mean `{meant}`?"),
+            None => "It is `development`, `test`, `staging` or `production`.".to_owned(),
+        };
+        refuse(STAGE, &format!("`{}` is not an environment", other.escape_debug()), &remedy);
     }
     for name in ["DATABASE_URL", "DATABASE_DIRECT_URL"] {
         match environment.get(name).map(|url| url.split(':').next().unwrap_or_default()) {
@@ -121,7 +128,8 @@ pub(super) fn check(environment: &Environment, report: &Report<'_>) {
     }
 }
 
-fn choice(environment: &Environment, name: &str, report: &Report<'_>) -> Option<bool> {
+/// What a variable that is true or false says; anything else is reported.
+pub(super) fn choice(environment: &Environment, name: &str, report: &Report<'_>) -> Option<bool> {
     let value = environment.get(name)?;
     match value.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Some(true),

@@ -38,7 +38,12 @@ fn quota(section: &mut Section<'_, '_>, (per_minute, burst): (u32, u32), moderat
     Some(Quota { per_minute: per_minute?, burst: burst? })
 }
 
-fn number(section: &mut Section<'_, '_>, key: &'static str, default: u32, applies: bool) -> Option<NonZeroU32> {
+fn number(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    default: u32,
+    applies: bool,
+) -> Option<NonZeroU32> {
     let written = section.has(key);
     let number = section.count(key, default.into(), 1..=MOST);
     if !applies && !written {

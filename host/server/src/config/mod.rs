@@ -4,6 +4,7 @@
 //! room of its own, all of which report into one list, so that an operator sees every mistake at once. What only shows
 //! when a plugin is loaded is checked by whoever loads it, and placed in the file by [`Locations`].
 
+mod auth;
 mod companions;
 mod credentials;
 mod defaults;
@@ -19,8 +20,10 @@ mod locations;
 mod origin;
 mod plugins;
 mod problem;
+mod production;
 mod references;
 mod report;
+mod secrets;
 mod section;
 mod settings;
 mod sources;
@@ -35,19 +38,23 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+pub(crate) use self::auth::{from_file as secrets_from_file, may_be_fetched};
 pub(crate) use self::digest::Terms;
 use self::document::Document;
 pub(crate) use self::environment::Environment;
+use self::environment::Stage;
 pub(crate) use self::locations::Locations;
 pub(crate) use self::origin::{Attempt, Mistaken, Origin};
 pub(crate) use self::problem::{Place, Problem, Problems};
 use self::report::Report;
 pub(crate) use self::report::nearest;
+pub(crate) use self::secrets::NamedSecret;
 use self::section::Section;
 pub(crate) use self::sources::Sources;
 use self::types::Data;
 pub(crate) use self::types::{
-    Allowance, Companion, Config, Cors, Log, LogFormat, Name, Plugin, Server, Source, Tls,
+    Allowance, Auth, Companion, Config, Cors, Issuer, JwkSource, Log, LogFormat, Name, Plugin, Server,
+    SigningSecret, Source, Tls,
 };
 
 /// Read where nothing else is named, if it is there.
@@ -56,15 +63,14 @@ const DEFAULT_FILE: &str = "masque.toml";
 /// In the data folder.
 const PLUGINS_FOLDER: &str = "plugins";
 
-/// There are no accounts yet.
-const AUTHENTICATION_REQUIRED: bool = false;
-
 /// What the command line said.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flags {
     pub(crate) config: Option<PathBuf>,
     pub(crate) listen: Option<String>,
     pub(crate) data: Option<PathBuf>,
+    /// To be judged as if it were for production.
+    pub(crate) production: bool,
 }
 
 /// A configuration that a host can start with, and what its operator should know all the same.
@@ -102,17 +108,18 @@ fn read(
 
     let mut sections = Section::root(report, root);
     let (mut server, listen) = host::server(sections.table("server"));
-    server.listen = listen_on(flags, environment, listen, report);
+    let stage = Stage::of(environment);
+    let auth = auth::read(sections.table("auth"), environment, stage, &beside, folder);
+    server.listen = listen_on(flags, environment, listen, auth.required, report);
     let tls = edge::tls(sections.table("tls"), &beside);
     let (admin, admin_listen) = edge::admin(sections.table("admin"));
     if let Some(found) = admin_listen {
-        stay_on_this_machine(found.value, report.place(&found.span), report);
+        stay_on_this_machine(found.value, report.place(&found.span), auth.required, report);
     }
-    let cors = edge::cors(sections.table("cors"), environment, AUTHENTICATION_REQUIRED);
+    let cors = edge::cors(sections.table("cors"), environment, auth.required);
     let stream = host::stream(sections.table("stream"));
     let turn = host::turn(sections.table("turn"));
-    // Until there is authentication.
-    let limits = limits::read(sections.table("limits"), false);
+    let limits = limits::read(sections.table("limits"), auth.required);
     let drain = host::drain(sections.table("drain"));
     let (data, compiled) = host::data(sections.table("data"), &beside);
     let log = host::log(sections.table("log"));
@@ -140,11 +147,12 @@ fn read(
     let companions = references::companions(companions, &known, references);
     let plugins = references::plugins(plugins, &components, &companions, &credentials, references);
     let locations = document.map(|document| Locations::new(document, root)).unwrap_or_default();
-    Config {
+    let config = Config {
         server,
         tls,
         admin,
         cors,
+        auth,
         stream,
         turn,
         limits,
@@ -161,6 +169,25 @@ fn read(
         locations: locations.and_components(components),
         sources: report.sources(),
         file,
+    };
+    judge(&config, origin, stage, report);
+    config
+}
+
+/// Reports what is not safe: as mistakes where it has to be, and what is weak anywhere as warnings.
+fn judge(config: &Config, origin: &Origin, stage: Stage, report: &Report<'_>) {
+    let place = match stage.is_strict() {
+        true => Place::Variable(environment::STAGE.to_owned()),
+        false if origin.flags.production => Place::Flag("--production"),
+        false => {
+            for (place, what) in production::weak_secrets(config) {
+                report.add(Problem::warning(place, what, "Make one with `openssl rand -base64 32`."));
+            }
+            return;
+        }
+    };
+    for problem in production::unsafe_in(config, &origin.environment, &place) {
+        report.add(problem);
     }
 }
 
@@ -188,6 +215,7 @@ fn listen_on(
     flags: &Flags,
     environment: &Environment,
     in_file: Option<section::Found<SocketAddr>>,
+    authenticated: bool,
     report: &Report<'_>,
 ) -> SocketAddr {
     let parse = |text: &str, place: Place| match host::parse_listen(text) {
@@ -205,19 +233,19 @@ fn listen_on(
     match by_flag.or(by_variable).or(in_file).flatten() {
         None => host::DEFAULT_LISTEN,
         Some((address, place)) => {
-            stay_on_this_machine(address, place, report);
+            stay_on_this_machine(address, place, authenticated, report);
             address
         }
     }
 }
 
-/// Refuses an address that is not loopback.
-fn stay_on_this_machine(address: SocketAddr, place: Place, report: &Report<'_>) {
-    if !AUTHENTICATION_REQUIRED && !address.ip().to_canonical().is_loopback() {
+/// Refuses an address that is not loopback, unless callers have to prove who they are.
+fn stay_on_this_machine(address: SocketAddr, place: Place, authenticated: bool, report: &Report<'_>) {
+    if !authenticated && !address.ip().to_canonical().is_loopback() {
         report.error(
             place,
-            format!("{address} is reached from other machines, and this version can't tell who asks"),
-            "Listen on 127.0.0.1 or [::1], behind a proxy that authenticates where others are to reach it.",
+            format!("{address} is reached from other machines, and authentication is off"),
+            "Listen on 127.0.0.1 or [::1], or turn authentication on: set JWT_SECRET_KEY, or [auth.issuers.NAME].",
         );
     }
 }

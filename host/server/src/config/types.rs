@@ -18,6 +18,7 @@ use serde::{Serialize, Serializer};
 
 use super::locations::Locations;
 use super::problem::Place;
+use super::secrets::NamedSecret;
 use super::sources::Sources;
 use crate::builtin::Builtin;
 
@@ -28,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) tls: Option<Tls>,
     pub(crate) admin: Admin,
     pub(crate) cors: Cors,
+    pub(crate) auth: Auth,
     pub(crate) stream: Stream,
     pub(crate) turn: Turn,
     pub(crate) limits: Allowance,
@@ -104,6 +106,78 @@ pub(crate) enum Cors {
     Anyone,
     /// As browsers write them, and never empty.
     Origins(Vec<String>),
+}
+
+/// Who has to prove what, and how.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Auth {
+    /// Whether callers have to prove who they are.
+    pub(crate) required: bool,
+    /// Where it is said that they have not.
+    #[serde(skip)]
+    pub(crate) switched_off_at: Option<Place>,
+    /// `iss` of the host's own tokens.
+    pub(crate) issuer: String,
+    /// Their `aud`.
+    pub(crate) audience: String,
+    /// What two clocks may differ by.
+    pub(crate) leeway: Duration,
+    /// How long a token lives whose maker does not say, and the longest that can be asked for.
+    pub(crate) token_lifetime: Duration,
+    pub(crate) max_token_lifetime: Duration,
+    /// What the host's own tokens are signed with; without it there are none.
+    pub(crate) secret: Option<SigningSecret>,
+    pub(crate) issuers: BTreeMap<Name, Issuer>,
+}
+
+/// Keys that tokens are signed with: the first signs, all verify. Its text is no part of anything that is shown.
+#[derive(Clone, Serialize)]
+pub(crate) struct SigningSecret {
+    #[serde(skip)]
+    pub(crate) keys: Vec<NamedSecret>,
+    /// Where they are read again when it changes.
+    pub(crate) file: Option<PathBuf>,
+    #[serde(skip)]
+    pub(crate) place: Place,
+}
+
+impl fmt::Debug for SigningSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningSecret").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+/// An identity provider.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Issuer {
+    /// The exact `iss` of its tokens.
+    pub(crate) issuer: String,
+    pub(crate) source: JwkSource,
+    /// One of them is in the token's `aud`.
+    pub(crate) audience: Vec<String>,
+    /// By their names in RFC 7518; never empty.
+    pub(crate) algorithms: Vec<String>,
+    /// The one `typ` that is taken.
+    pub(crate) typ: Option<String>,
+    pub(crate) scope_claim: String,
+    /// What each of its tokens may do beside what it says.
+    pub(crate) default_scopes: Vec<String>,
+    /// Where its tokens name a tenant.
+    pub(crate) tenant_claim: Option<String>,
+    /// How often the keys are read again.
+    pub(crate) refresh: Duration,
+    /// The least time between two readings that unknown keys cause.
+    pub(crate) cooldown: Duration,
+}
+
+/// Where an identity provider's keys are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum JwkSource {
+    File(PathBuf),
+    Url(String),
+    /// Where the issuer's own metadata says (OpenID Connect Discovery 1.0, section 4).
+    Discovery,
 }
 
 /// A streamed reply.

@@ -106,6 +106,7 @@ impl Bench {
             usage: UsageRecord::default(),
             response: json!({}),
             jobs,
+            charge: Vec::new(),
         };
         self.store.commit(commit).await.unwrap();
         started.conversation

@@ -31,7 +31,12 @@ fn policy(limited: &Limited) -> String {
 /// `t` is when the bucket is full again; after a refusal, when there is something to take.
 fn state(limited: &Limited) -> String {
     let reset = if limited.taken.allowed { limited.full_after() } else { limited.taken.wait };
-    format!("\"{}\";r={};t={}", limited.policy.name(), limited.taken.remaining, reset.as_millis().div_ceil(1000))
+    format!(
+        "\"{}\";r={};t={}",
+        limited.policy.name(),
+        limited.taken.remaining,
+        reset.as_millis().div_ceil(1000)
+    )
 }
 
 #[cfg(test)]
@@ -45,8 +50,7 @@ mod tests {
     use super::*;
 
     fn limited(policy: Policy, taken: Taken) -> Limited {
-        let quota =
-            Quota { per_minute: NonZeroU32::new(120).unwrap(), burst: NonZeroU32::new(40).unwrap() };
+        let quota = Quota { per_minute: NonZeroU32::new(120).unwrap(), burst: NonZeroU32::new(40).unwrap() };
         Limited { policy, quota, taken }
     }
 

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use masque_store::{Owner, Quota, RateLimits, Spending, StoreError, Taken};
+use masque_store::{Owner, Quota, RateLimits, Spending, Taken};
 
 use crate::auth::Principal;
 use crate::config::Allowance;
@@ -96,7 +96,8 @@ impl Limits {
             let spent = store.spent(&account).await?;
             let used = spent.input_tokens.saturating_add(spent.output_tokens);
             if used >= budget {
-                let detail = format!("{used} tokens of {budget} are used today; wait for the next day (UTC).");
+                let detail =
+                    format!("{used} tokens of {budget} are used today; wait for the next day (UTC).");
                 return Err(Problem::new(Kind::BudgetSpent, detail).retry_after(spent.day_ends_in));
             }
         }

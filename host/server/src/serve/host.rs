@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use masque_runtime::{Sandbox, SandboxConfig};
-use masque_store::{SqliteStore, Store, Turns as _};
+use masque_store::{InProcess, RateLimits, SqliteStore, Store, Turns as _};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -16,13 +16,17 @@ use uuid::Uuid;
 use crate::active::{self, Active, Reloader};
 use crate::api::Services;
 use crate::api::phase::Life;
-use crate::auth::Authenticator;
+use crate::auth::token::Tokens;
+use crate::auth::{Authenticator, Identity, Local};
 use crate::config::{self, Config, Origin};
 use crate::jobs::Worker;
+use crate::limits::Limits;
 use crate::turn::Turns;
 
 /// How often rows past their time are removed.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How long the audit is kept: what happened since the last yearly review.
+const AUDIT: Duration = Duration::from_secs(400 * 24 * 3600);
 /// What a background job that runs may take to end.
 const JOBS_END: Duration = Duration::from_secs(5);
 
@@ -31,6 +35,9 @@ pub(super) struct Host {
     store: Arc<SqliteStore>,
     sandbox: Arc<Sandbox>,
     active: Arc<Active>,
+    /// `None` where authentication is off.
+    identity: Option<Arc<Identity>>,
+    rates: Arc<dyn RateLimits>,
     pub(super) turns: Turns,
     worker: JoinHandle<()>,
     worker_stop: CancellationToken,
@@ -60,6 +67,10 @@ impl Host {
         let set = active::load(&config, &sandbox).await.map_err(|problems| mistakes(&problems))?;
         let active = Arc::new(Active::new(set));
         let shared: Arc<dyn Store> = store.clone();
+        let identity = match config.auth.required {
+            true => Some(Arc::new(Identity::open(Tokens::new(&config.auth)?, Arc::clone(&shared)).await?)),
+            false => None,
+        };
         let turns = Turns::new(Arc::clone(&shared), Arc::clone(&active), Arc::clone(&config), id);
 
         let worker_stop = CancellationToken::new();
@@ -79,16 +90,33 @@ impl Host {
         let reloader = Reloader::new(origin, Arc::clone(&config), Arc::clone(&sandbox), Arc::clone(&active));
         // A host that drains loads nothing more.
         let follow = tokio::spawn(active::follow(reloader, worker_stop.clone()));
-        let chores = vec![leases, follow, tokio::spawn(sweep(shared, chores_stop.clone()))];
-        Ok(Self { config, store, sandbox, active, turns, worker, worker_stop, chores, chores_stop })
+        let rates: Arc<dyn RateLimits> = Arc::new(InProcess::default());
+        let sweep = tokio::spawn(sweep(shared, Arc::clone(&rates), chores_stop.clone()));
+        let mut chores = vec![leases, follow, sweep];
+        if let Some(identity) = &identity {
+            let (identity, stop) = (Arc::clone(identity), chores_stop.clone());
+            chores.push(tokio::spawn(async move { identity.follow(stop).await }));
+        }
+        Ok(Self {
+            config,
+            store,
+            sandbox,
+            active,
+            identity,
+            rates,
+            turns,
+            worker,
+            worker_stop,
+            chores,
+            chores_stop,
+        })
     }
 
-    pub(super) fn services(
-        &self,
-        authenticator: Arc<dyn Authenticator>,
-        life: Life,
-        started: Instant,
-    ) -> Services {
+    pub(super) fn services(&self, life: Life, started: Instant) -> Services {
+        let authenticator: Arc<dyn Authenticator> = match &self.identity {
+            Some(identity) => Arc::clone(identity) as Arc<dyn Authenticator>,
+            None => Arc::new(Local),
+        };
         Services {
             config: Arc::clone(&self.config),
             store: self.store.clone(),
@@ -96,6 +124,8 @@ impl Host {
             active: Arc::clone(&self.active),
             turns: self.turns.clone(),
             authenticator,
+            identity: self.identity.clone(),
+            limits: Limits::new(self.config.limits, Arc::clone(&self.rates)),
             life,
             started,
         }
@@ -135,13 +165,17 @@ fn make_plugins_folder(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Removes rows that are past their time.
-async fn sweep(store: Arc<dyn Store>, stop: CancellationToken) {
+async fn sweep(store: Arc<dyn Store>, rates: Arc<dyn RateLimits>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
+        }
+        rates.forget().await;
+        if let Err(error) = store.forget_audit(AUDIT).await {
+            tracing::warn!(%error, "old entries of the audit could not be removed");
         }
         loop {
             match store.sweep().await {

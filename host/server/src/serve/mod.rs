@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use crate::api::arrival::Via;
 use crate::api::phase::{Life, Phase};
 use crate::api::{self, App};
-use crate::auth::Local;
 use crate::config::{Config, Origin, Problems};
 use crate::telemetry;
 
@@ -59,8 +58,10 @@ pub(crate) async fn run(config: Config, origin: Origin) -> anyhow::Result<()> {
     let certificates =
         config.tls.as_ref().map(|tls| Certificates::follow(tls, signals.stop.clone())).transpose()?;
     let life = Life::new();
-    let authenticator = Arc::new(Local);
-    let front = Front::new(api::loading(&config, &*authenticator, life.clone()));
+    if !config.auth.required {
+        tracing::warn!("authentication is off: whoever reaches this host is its one user");
+    }
+    let front = Front::new(api::loading(&config, life.clone()));
     let listening = Listening::new();
     let protocols = |via, tls| {
         let ends = listening.ends.clone();
@@ -83,7 +84,7 @@ pub(crate) async fn run(config: Config, origin: Origin) -> anyhow::Result<()> {
             return Ok(());
         }
     };
-    front.open(api::router(App::new(host.services(authenticator, life.clone(), started))));
+    front.open(api::router(App::new(host.services(life.clone(), started))));
     // The data folder is this host's alone from here on.
     let socket = match socket::bind(&config.data.folder) {
         Ok((listener, bound)) => {

@@ -103,7 +103,10 @@ impl Host {
         let place = self.conversations.enter(line).await.map_err(busy)?;
         let full = |_: Busy| Problem::from(Kind::Overloaded);
         let of_user = |_: Busy| {
-            Problem::new(Kind::Overloaded, "You have as many turns under way as a user may; wait for one to end.")
+            Problem::new(
+                Kind::Overloaded,
+                "You have as many turns under way as a user may; wait for one to end.",
+            )
         };
         let user = match &self.users {
             Some(users) => Some(users.enter(request.owner.clone()).await.map_err(of_user)?),

@@ -133,9 +133,9 @@ impl Host {
             failed_over: draft.failed_over,
         };
         let account = Account::of(&draft, &timing, started);
-        let request_id = &ticket.request.request_id;
+        let (request_id, accounts) = (&ticket.request.request_id, &ticket.request.accounts);
         let settlement =
-            Settlement { owner, companion: Some(&companion), started, draft, timing, request_id };
+            Settlement { owner, companion: Some(&companion), started, draft, timing, request_id, accounts };
         let settled = self.settler.settle(settlement, outcome).await;
         account.log(&settled);
         settled
@@ -171,6 +171,7 @@ impl Host {
             draft: Draft::default(),
             timing: Timing::default(),
             request_id: &ticket.request.request_id,
+            accounts: &ticket.request.accounts,
         };
         self.settler.settle(settlement, outcome).await
     }

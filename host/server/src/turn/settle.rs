@@ -58,6 +58,8 @@ pub(crate) struct Settlement<'a> {
     pub(crate) draft: Draft,
     pub(crate) timing: Timing,
     pub(crate) request_id: &'a str,
+    /// To whose budgets it is counted.
+    pub(crate) accounts: &'a [String],
 }
 
 /// How a turn has ended: for its readers, and for the log.
@@ -143,6 +145,7 @@ impl Settler {
             usage,
             response: response.clone(),
             jobs,
+            charge: settlement.accounts.to_vec(),
         };
         let error = match self.store.commit(commit).await {
             Ok(Ending::Done { .. }) => {
@@ -225,7 +228,7 @@ impl Settler {
 }
 
 fn remains(settlement: &Settlement<'_>, problem: &Problem, status: TurnStatus) -> Remains {
-    let Settlement { owner, companion, started, draft, request_id, .. } = settlement;
+    let Settlement { owner, companion, started, draft, request_id, accounts, .. } = settlement;
     let (conversation, turn, epoch) = (started.conversation, started.turn, started.epoch);
     if status == TurnStatus::Failed {
         let problem = problem.to_value(Some(request_id));
@@ -241,6 +244,7 @@ fn remains(settlement: &Settlement<'_>, problem: &Problem, status: TurnStatus) -
         reply: Some(reply).filter(|reply| !reply.content.is_empty()),
         usage: draft.usage,
         jobs,
+        charge: accounts.to_vec(),
     })
 }
 

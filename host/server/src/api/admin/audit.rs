@@ -2,19 +2,19 @@
 
 use axum::Json;
 use axum::extract::State;
-use masque_store::{AuditEntry, AuditFilter, AuditOutcome, AuditRecord};
+use masque_store::{AuditEntry, AuditOutcome, AuditRecord};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::api::App;
+use crate::api::arrival::ClientAddress;
 use crate::api::query::{PageQuery, cursor};
 use crate::api::trace::RequestId;
 use crate::api::view::{Items, timestamp};
-use crate::api::App;
 use crate::auth::Principal;
 use crate::problem::Problem;
-use crate::serve::ClientAddress;
 
 /// One thing that was done.
 #[derive(Debug, Serialize, ToSchema)]
@@ -77,7 +77,7 @@ pub(crate) async fn list(
     State(app): State<App>,
     PageQuery(page): PageQuery,
 ) -> Result<Json<Items<AuditView>>, Problem> {
-    let page = app.store.audit(AuditFilter::default(), page).await.map_err(cursor)?;
+    let page = app.store.audit(page).await.map_err(cursor)?;
     Ok(Json(page.into()))
 }
 

@@ -12,6 +12,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{audit, in_force};
+use crate::api::arrival::ClientAddress;
 use crate::api::body::JsonBody;
 use crate::api::id::{Id, Named};
 use crate::api::query::{PageQuery, cursor};
@@ -21,7 +22,6 @@ use crate::api::{App, Caller};
 use crate::auth::key::KeyText;
 use crate::auth::wanted::{self, Wanted};
 use crate::problem::{Kind, Problem};
-use crate::serve::ClientAddress;
 
 impl Named for KeyId {
     const UNKNOWN: Kind = Kind::KeyNotFound;

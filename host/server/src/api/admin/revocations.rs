@@ -9,13 +9,13 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{audit, in_force};
+use crate::api::arrival::ClientAddress;
 use crate::api::body::JsonBody;
 use crate::api::trace::RequestId;
 use crate::api::view::timestamp;
 use crate::api::{App, Caller};
 use crate::auth::token;
 use crate::problem::{Kind, Problem};
-use crate::serve::ClientAddress;
 
 /// What is to be void: one token, or all that a user has.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -99,7 +99,10 @@ pub(crate) async fn revoke(
         Revoked::User { subject, tenant } => (None, Some(subject), tenant),
     };
     let revoked_at = timestamp(revocation.revoked_at);
-    Ok((StatusCode::CREATED, Json(RevocationView { issuer: revocation.issuer, jti, user_id, tenant, revoked_at })))
+    Ok((
+        StatusCode::CREATED,
+        Json(RevocationView { issuer: revocation.issuer, jti, user_id, tenant, revoked_at }),
+    ))
 }
 
 /// Without authentication there is no one to ask: what is revoked counts once there is.

@@ -97,7 +97,8 @@ fn flags_rule_over_variables_and_those_over_the_file() {
         .with("masque.toml", "[server]\nlisten = \"127.0.0.1:1\"\n[data]\nfolder = \"in-file\"\n")
         .with("other.toml", "[server]\nlisten = \"127.0.0.1:4\"\n");
     let variables = [("MASQUE_LISTEN", "127.0.0.1:2"), ("MASQUE_DATA", "in-variable")];
-    let flags = Flags { listen: Some("localhost:3".into()), data: Some("in-flag".into()), config: None };
+    let flags =
+        Flags { listen: Some("localhost:3".into()), data: Some("in-flag".into()), ..Flags::default() };
     let other = Flags { config: Some("other.toml".into()), ..Flags::default() };
     for (flags, variables, port, data) in [
         (&Flags::default(), &[][..], 1, "in-file"),

@@ -113,6 +113,8 @@ fn says(message: &str) -> ChatRequest {
         metadata: Map::new(),
         idempotency: None,
         request_id: "test".into(),
+        only: None,
+        accounts: Vec::new(),
     }
 }
 
