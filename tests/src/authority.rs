@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -51,11 +51,21 @@ impl Authority {
 
     /// A connection that has shaken hands; `protocols` are offered for what is spoken within.
     pub async fn connect(&self, address: &str, protocols: &[&str]) -> TlsStream<TcpStream> {
+        self.connect_by(address, protocols, rustls::DEFAULT_VERSIONS).await
+    }
+
+    /// The same by these versions of TLS.
+    pub async fn connect_by(
+        &self,
+        address: &str,
+        protocols: &[&str],
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();

@@ -40,6 +40,23 @@ impl RawConnection {
         false
     }
 
+    /// The same from a client that reads all it is sent, and sends without end until the host has closed the connection.
+    pub async fn flood_and_read(&mut self, bytes: &[u8]) {
+        let (mut reads, mut writes) = self.0.split();
+        let send = async { while writes.write_all(bytes).await.is_ok() {} };
+        let read = async {
+            let mut piece = vec![0; 1 << 16];
+            while reads.read(&mut piece).await.is_ok_and(|count| count > 0) {}
+        };
+        let ended = async {
+            tokio::select! {
+                () = send => {}
+                () = read => {}
+            }
+        };
+        within("the host to close the connection", ended).await;
+    }
+
     /// A `POST /chat` with this body and a `Content-Length` that may promise more.
     pub async fn chat(&mut self, body: &str, length: usize) {
         let head = format!(

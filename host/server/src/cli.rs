@@ -298,6 +298,12 @@ fn summary(config: &Config) -> String {
         format!("listen      {}", config.server.listen),
         format!("data        {}", config.data.folder.display()),
     ];
+    if let Some(tls) = &config.tls {
+        lines.push(format!("tls         {}", tls.certificate.path.display()));
+    }
+    if let Some(address) = config.admin.listen {
+        lines.push(format!("admin       {address}"));
+    }
     for (name, companion) in &config.companions {
         let models: Vec<&str> = companion.models.iter().map(|model| model.as_str()).collect();
         let (persona, memory, models) = (&companion.persona, &companion.memory, models.join(", "));

@@ -12,9 +12,8 @@ async fn a_body_that_never_ends_is_given_up_and_others_are_served_meanwhile() {
 
     client.say("Hello.").await;
 
-    let answer = connection.read_until("\"request_id\"").await;
+    let answer = connection.read_until("body-timeout").await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    assert!(answer.contains("body-timeout"), "{answer}");
     connection.read_to_end().await;
 }
 

@@ -111,3 +111,27 @@ async fn pings_that_nobody_reads_the_answers_to_end_the_connection() {
     let pings = frame(PING, 0, 0, b"12345678").repeat(1000);
     assert!(flood(&host, "pings", b"", &pings, 20_000).await, "340 MB of them were taken");
 }
+
+#[tokio::test]
+async fn a_flood_whose_answers_are_read_ends_as_one_that_asks_for_nothing() {
+    let host = host().await;
+    let client = host.client();
+    client.say("Warm up.").await;
+    let before = host.memory();
+    let settings = frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 0x10, 0]).repeat(1000);
+    let pings = frame(PING, 0, 0, b"12345678").repeat(1000);
+    for (what, first, frames) in [
+        ("settings", &[][..], &settings),
+        ("pings", &[], &pings),
+        ("pings after a request", &frame(HEADERS, END_STREAM | END_HEADERS, 1, LIVEZ), &pings),
+    ] {
+        let bystander = Bystander::of(client.clone(), "elara");
+        let mut connection = RawConnection::open(host.address()).await;
+        connection.send(PREFACE).await;
+        connection.send(first).await;
+        connection.flood_and_read(frames).await;
+        bystander.leave(what).await;
+    }
+    let grown = host.memory().saturating_sub(before);
+    assert!(grown < GROWTH, "they cost {} MiB", grown >> 20);
+}

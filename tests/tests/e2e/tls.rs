@@ -1,5 +1,7 @@
 //! TLS: both protocols within, certificates that change under way, and clients that do not come to terms.
 
+use std::os::unix::fs::symlink;
+
 use masque_tests::{Answer, Authority, Gate, MockModel, RawConnection, Setup, eventually, shown_by};
 use serde_json::json;
 
@@ -36,24 +38,42 @@ async fn the_protocol_is_agreed_on_within_the_handshake() {
 }
 
 #[tokio::test]
+async fn both_current_versions_are_spoken() {
+    let authority = Authority::new();
+    let host = Setup::defaults().encrypted(&authority, &authority.issue()).start().await;
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let connection = authority.connect_by(host.address(), &["h2"], &[version]).await;
+        assert_eq!(connection.get_ref().1.protocol_version(), Some(version.version));
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_is_exchanged_while_a_stream_goes_on() {
     let authority = Authority::new();
     let (first, second) = (authority.issue(), authority.issue());
     let model = MockModel::start().await;
-    let host = Setup::model(&model).encrypted(&authority, &first).start().await;
+    let setup = Setup::model(&model).encrypted(&authority, &first);
+    // As the kubelet lays a Secret out: links to files behind a link that is pointed elsewhere.
+    let folder = setup.folder().to_owned();
+    for (version, issued) in [("..1", &first), ("..2", &second)] {
+        std::fs::create_dir(folder.join(version)).unwrap();
+        std::fs::write(folder.join(version).join("tls.crt"), &issued.certificate).unwrap();
+        std::fs::write(folder.join(version).join("tls.key"), &issued.key).unwrap();
+    }
+    symlink("..1", folder.join("..data")).unwrap();
+    for name in ["tls.crt", "tls.key"] {
+        std::fs::remove_file(folder.join(name)).unwrap();
+        symlink(format!("..data/{name}"), folder.join(name)).unwrap();
+    }
+    let host = setup.start().await;
     let gate = Gate::new();
     model.next(Answer::held("Before", &gate, " and after."));
     let mut events = host.client().stream("Hello.").await;
     events.until_text("Before").await;
     assert_eq!(shown_by(&authority.connect(host.address(), &[]).await), first.shown);
 
-    // As the kubelet does it: both at once, by a link that is pointed elsewhere.
-    let write = |name: &str, content: &str| {
-        std::fs::write(host.folder().join("new"), content).unwrap();
-        std::fs::rename(host.folder().join("new"), host.folder().join(name)).unwrap();
-    };
-    write("tls.crt", &second.certificate);
-    write("tls.key", &second.key);
+    symlink("..2", folder.join("..new")).unwrap();
+    std::fs::rename(folder.join("..new"), folder.join("..data")).unwrap();
 
     eventually("the new certificate to be shown", || async {
         let shown = shown_by(&authority.connect(host.address(), &[]).await);
