@@ -3,7 +3,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// For the store, the log, the plugins folder and connections to upstreams: the last are kept open between turns.
+/// For the store, the log, the plugins folder, operators' connections, and those to upstreams, which are kept open between
+/// turns.
 const RESERVE: u64 = 256;
 
 /// Raises the limit on descriptors as far as the process may, and returns how many connections fit under it: `wanted`, or
