@@ -125,7 +125,7 @@ impl SigningKey {
 
     pub fn ed25519(kid: &str) -> Self {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-        let encoding = EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).unwrap();
+        let encoding = EncodingKey::from_ed_der(pair.serialized_der());
         Self { kid: kid.to_owned(), algorithm: Algorithm::EdDSA, encoding }
     }
 

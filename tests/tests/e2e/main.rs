@@ -22,6 +22,7 @@ mod hostile_clients;
 mod hostile_frames;
 mod hot_load;
 mod idempotency;
+mod identity;
 mod operator;
 mod operators_way_in;
 mod queue;

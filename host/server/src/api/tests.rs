@@ -132,7 +132,7 @@ fn request(method: Method, path: &str) -> http::request::Builder {
 async fn what_is_no_route_is_a_problem_like_any_other() {
     let api = Api::new().await;
     for path in
-        ["/nothing", "/chat/", "/turns/x/explain", "/memories", "/metrics", "/admin/jobs", "/auth/token"]
+        ["/nothing", "/chat/", "/turns/x/explain", "/memories", "/metrics", "/admin/jobs", "/auth/tokens"]
     {
         let answer = api.get(path).await;
         assert_eq!(
@@ -317,7 +317,11 @@ async fn the_description_names_every_route_and_how_it_fails() {
     }
     routes.sort();
     let expected = [
+        "DELETE /admin/keys/{id}",
         "DELETE /conversations/{id}",
+        "GET /admin/audit",
+        "GET /admin/keys",
+        "GET /admin/keys/{id}",
         "GET /companions",
         "GET /conversations",
         "GET /conversations/{id}",
@@ -329,6 +333,11 @@ async fn the_description_names_every_route_and_how_it_fails() {
         "GET /turns/{id}",
         "GET /turns/{id}/events",
         "PATCH /conversations/{id}",
+        "POST /admin/keys",
+        "POST /admin/keys/{id}/rotate",
+        "POST /admin/revocations",
+        "POST /auth/token",
+        "POST /auth/validate",
         "POST /chat",
         "POST /conversations",
         "POST /turns/{id}/cancel",

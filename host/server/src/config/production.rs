@@ -1,7 +1,6 @@
 //! What a host in production must not be. Pure: facts in, everything that is wrong out, so that an operator mends it all
 //! at once.
 
-use super::auth;
 use super::edge::CORS_ORIGINS;
 use super::environment::Environment;
 use super::problem::{Place, Problem};
@@ -16,7 +15,7 @@ pub(super) fn unsafe_in(config: &Config, environment: &Environment, place: &Plac
         let at = auth.switched_off_at.clone().unwrap_or_else(|| place.clone());
         problems.push(Problem::error(
             at,
-            format!("authentication is off, so whoever reaches the host is its one user ({})", auth::REQUIRE),
+            "authentication is off, so whoever reaches the host is its one user",
             "Leave it on, with JWT_SECRET_KEY or [auth.issuers.NAME].",
         ));
     }

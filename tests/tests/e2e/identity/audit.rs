@@ -10,12 +10,18 @@ fn text<'v>(value: &'v Value, name: &str) -> &'v str {
 #[tokio::test]
 async fn every_change_is_on_the_record_with_its_author() {
     let setup = Setup::defaults().with_users();
-    let words = ["--scope", "admin:read", "--scope", "admin:write", "--scope", "tokens:mint", "--scope", "chat"];
+    let words =
+        ["--scope", "admin:read", "--scope", "admin:write", "--scope", "tokens:mint", "--scope", "chat"];
     let key = setup.make_key(&words).await;
     let id = key.split('_').nth(1).unwrap();
     let host = setup.start().await;
     let admin = host.client().bearer(&key);
-    let made = admin.post("/admin/keys", &json!({ "name": "x", "scopes": ["chat"] })).header("x-request-id", "the-request").send().await.expect(201);
+    let made = admin
+        .post("/admin/keys", &json!({ "name": "x", "scopes": ["chat"] }))
+        .header("x-request-id", "the-request")
+        .send()
+        .await
+        .expect(201);
     let path = format!("/admin/keys/{}", text(&made, "id"));
     admin.post(&format!("{path}/rotate"), &json!({})).send().await.expect(200);
     admin.delete(&path).send().await.expect(200);
@@ -25,7 +31,10 @@ async fn every_change_is_on_the_record_with_its_author() {
     let log = admin.get("/admin/audit").send().await.expect(200);
     let entries = log["items"].as_array().unwrap();
     let actions: Vec<_> = entries.iter().map(|entry| text(entry, "action")).collect();
-    assert_eq!(actions, ["token.revoke", "token.mint", "key.revoke", "key.rotate", "key.create", "key.create"]);
+    assert_eq!(
+        actions,
+        ["token.revoke", "token.mint", "key.revoke", "key.rotate", "key.create", "key.create"]
+    );
     for entry in &entries[..5] {
         assert_eq!(text(entry, "actor"), format!("key:{id}"), "{entry}");
         assert_eq!((text(entry, "outcome"), text(entry, "address")), ("ok", "127.0.0.1"), "{entry}");
@@ -45,12 +54,14 @@ async fn every_change_is_on_the_record_with_its_author() {
 async fn no_secret_is_in_anything_that_the_host_writes() {
     let model = MockModel::start().await;
     let setup = Setup::model(&model).with_users().and("[log]\nlevel = \"trace\"");
-    let words = ["--scope", "admin:read", "--scope", "admin:write", "--scope", "tokens:mint", "--scope", "chat"];
+    let words =
+        ["--scope", "admin:read", "--scope", "admin:write", "--scope", "tokens:mint", "--scope", "chat"];
     let key = setup.make_key(&words).await;
     let host = setup.start().await;
     let client = host.client();
     let admin = client.bearer(&key);
-    let made = admin.post("/admin/keys", &json!({ "name": "x", "scopes": ["chat"] })).send().await.expect(201);
+    let made =
+        admin.post("/admin/keys", &json!({ "name": "x", "scopes": ["chat"] })).send().await.expect(201);
     let minted = admin.post("/auth/token", &json!({ "user_id": "ana" })).send().await.expect(200);
     let token = text(&minted, "access_token").to_owned();
     client.bearer(&token).say("Hello.").await;
@@ -58,10 +69,20 @@ async fn no_secret_is_in_anything_that_the_host_writes() {
     for credential in [&key, &token, &text(&made, "secret").to_owned()] {
         // Right, in the wrong place, cut short, and with something behind it.
         answers.push(client.bearer(credential).get("/conversations").send().await.text);
-        answers.push(client.bearer(&credential[..credential.len() - 1]).get("/conversations").send().await.text);
+        answers
+            .push(client.bearer(&credential[..credential.len() - 1]).get("/conversations").send().await.text);
         answers.push(client.bearer(&format!("{credential}x")).get("/conversations").send().await.text);
-        answers.push(client.get("/conversations").header("authorization", &format!("Basic {credential}")).send().await.text);
-        answers.push(client.post("/auth/validate", &json!({ "token": format!("{credential}x") })).send().await.text);
+        answers.push(
+            client
+                .get("/conversations")
+                .header("authorization", &format!("Basic {credential}"))
+                .send()
+                .await
+                .text,
+        );
+        answers.push(
+            client.post("/auth/validate", &json!({ "token": format!("{credential}x") })).send().await.text,
+        );
         answers.push(client.post("/chat", &json!({ "message": "x", "token": credential })).send().await.text);
     }
     for path in ["/status", "/health", "/admin/keys", "/admin/audit", "/openapi.json"] {

@@ -2,7 +2,8 @@
 //! it is sent to.
 
 use masque_tests::{
-    IdentityProvider, SECRET, Setup, SigningKey, base64url, claims, claims_with, hmac, message, now, signed, token,
+    IdentityProvider, SECRET, Setup, SigningKey, base64url, claims, claims_with, hmac, message, now, signed,
+    token,
 };
 use serde_json::{Value, json};
 
@@ -40,7 +41,17 @@ async fn a_token_is_only_what_its_signature_says() {
         add(&format!("alg {none:?} without a signature"), format!("{unsigned}."));
         add(&format!("alg {none:?} with one"), format!("{unsigned}.{}", hmac(&unsigned, SECRET.as_bytes())));
     }
-    for header in ["{}", "{\"typ\":\"JWT\"}", "{\"alg\":null}", "{\"alg\":[\"HS256\"]}", "{\"alg\":256}", "[]", "\"HS256\"", "null", ""] {
+    for header in [
+        "{}",
+        "{\"typ\":\"JWT\"}",
+        "{\"alg\":null}",
+        "{\"alg\":[\"HS256\"]}",
+        "{\"alg\":256}",
+        "[]",
+        "\"HS256\"",
+        "null",
+        "",
+    ] {
         let unsigned = message(header, &payload);
         add(&format!("header {header:?}"), format!("{unsigned}.{}", hmac(&unsigned, SECRET.as_bytes())));
     }
@@ -64,7 +75,14 @@ async fn a_token_is_only_what_its_signature_says() {
     ] {
         add(member, head(json!({ "alg": "HS256", member: value })));
     }
-    for kid in ["../../../../dev/null", "/dev/null", "' OR '1'='1", "1; DROP TABLE keys", "\u{0}", "x".repeat(3000).as_str()] {
+    for kid in [
+        "../../../../dev/null",
+        "/dev/null",
+        "' OR '1'='1",
+        "1; DROP TABLE keys",
+        "\u{0}",
+        "x".repeat(3000).as_str(),
+    ] {
         add(&format!("kid {:?}", kid.get(..12).unwrap_or(kid)), head(json!({ "alg": "HS256", "kid": kid })));
     }
     for typ in ["dpop+jwt", "logout+jwt", "id_token+jwt", "secevent+jwt", "JWE", ""] {
@@ -175,15 +193,30 @@ async fn a_public_key_is_no_secret_and_no_token_brings_its_own_key() {
 
     let jwk = rsa.jwk();
     let forged = [
-        ("HS256 with the modulus", signed(&json!({ "alg": "HS256", "kid": "rsa-1" }), &ana, jwk["n"].as_str().unwrap())),
+        (
+            "HS256 with the modulus",
+            signed(&json!({ "alg": "HS256", "kid": "rsa-1" }), &ana, jwk["n"].as_str().unwrap()),
+        ),
         ("HS256 with the JWK", signed(&json!({ "alg": "HS256", "kid": "rsa-1" }), &ana, &jwk.to_string())),
         ("the host's own secret in the provider's name", signed(&json!({ "alg": "HS256" }), &ana, SECRET)),
         ("a key of the same id", other.token(&ana)),
-        ("its own key within", other.token_with(json!({ "alg": "RS256", "kid": "rsa-1", "jwk": other.jwk() }), &ana)),
-        ("a key elsewhere", other.token_with(json!({ "alg": "RS256", "kid": "rsa-1", "jku": "http://127.0.0.1:1/keys" }), &ana)),
+        (
+            "its own key within",
+            other.token_with(json!({ "alg": "RS256", "kid": "rsa-1", "jwk": other.jwk() }), &ana),
+        ),
+        (
+            "a key elsewhere",
+            other.token_with(
+                json!({ "alg": "RS256", "kid": "rsa-1", "jku": "http://127.0.0.1:1/keys" }),
+                &ana,
+            ),
+        ),
         ("another algorithm of the family", rsa.token_with(json!({ "alg": "RS512", "kid": "rsa-1" }), &ana)),
         ("the provider's key in the host's name", rsa.token(&claims("ana"))),
-        ("another audience", rsa.token(&claims_with("ana", json!({ "iss": provider.issuer, "aud": "shop" })))),
+        (
+            "another audience",
+            rsa.token(&claims_with("ana", json!({ "iss": provider.issuer, "aud": "shop" }))),
+        ),
     ];
     for (name, token) in forged {
         let answer = client.bearer(&token).get("/conversations").send().await;
@@ -210,7 +243,9 @@ async fn a_credential_is_one_header_of_one_form() {
         assert_eq!(answer.status, 401, "{value:?}: {}", answer.text);
     }
     let twice = client.get("/conversations");
-    let twice = twice.header("authorization", &format!("Bearer {token}")).header("authorization", &format!("Bearer {token}"));
+    let twice = twice
+        .header("authorization", &format!("Bearer {token}"))
+        .header("authorization", &format!("Bearer {token}"));
     twice.send().await.problem(401, "unauthenticated");
     for value in [format!("bearer {token}"), format!("BEARER {token}"), format!("Bearer  {token}")] {
         client.get("/conversations").header("authorization", &value).send().await.expect(200);

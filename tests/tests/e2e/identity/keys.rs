@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 async fn admin() -> (masque_tests::Host, Client) {
     let setup = Setup::defaults().with_users();
-    let scopes = ["--scope", "admin:read", "--scope", "admin:write", "--scope", "tokens:mint", "--scope", "chat"];
+    let scopes =
+        ["--scope", "admin:read", "--scope", "admin:write", "--scope", "tokens:mint", "--scope", "chat"];
     let key = setup.make_key(&scopes).await;
     let host = setup.start().await;
     let client = host.client().bearer(&key);
@@ -34,7 +35,8 @@ async fn a_key_is_shown_once_and_listed_without_its_secret() {
     for answer in [&shown, &listed] {
         assert!(!answer.text.contains(&tail[..16]) && answer.text.contains(id), "{}", answer.text);
     }
-    let names: Vec<_> = listed.json()["items"].as_array().unwrap().iter().map(|key| text(key, "name").to_owned()).collect();
+    let names: Vec<_> =
+        listed.json()["items"].as_array().unwrap().iter().map(|key| text(key, "name").to_owned()).collect();
     assert_eq!(names, ["web shop", "test"]);
     admin.get("/admin/keys/0000000000000000").send().await.problem(404, "key-not-found");
     admin.get("/admin/keys/nothing").send().await.problem(404, "key-not-found");
@@ -95,7 +97,11 @@ async fn the_command_line_works_beside_a_running_host() {
     let listed = host.run(&["keys", "list", "--data", data]).await;
     let id = later.split('_').nth(1).unwrap();
     let secret = later.split('_').nth(2).unwrap();
-    assert!(listed.text.contains(id) && listed.text.contains("later") && !listed.text.contains(secret), "{}", listed.text);
+    assert!(
+        listed.text.contains(id) && listed.text.contains("later") && !listed.text.contains(secret),
+        "{}",
+        listed.text
+    );
 
     let rotated = host.run(&["keys", "rotate", id, "--overlap-hours", "0", "--data", data]).await;
     let newest = rotated.text.split_whitespace().find(|word| word.starts_with("msq_")).unwrap().to_owned();
@@ -125,9 +131,14 @@ async fn the_command_line_works_beside_a_running_host() {
 #[tokio::test]
 async fn a_token_is_made_with_a_key_and_has_no_more_than_it() {
     let (_host, admin) = admin().await;
-    let minter = make(&admin, json!({ "name": "m", "scopes": ["tokens:mint", "chat"], "tenant": "acme" })).await;
+    let minter =
+        make(&admin, json!({ "name": "m", "scopes": ["tokens:mint", "chat"], "tenant": "acme" })).await;
     let minter = admin.bearer(text(&minter, "secret"));
-    let made = minter.post("/auth/token", &json!({ "user_id": "ana", "expires_in_hours": 2 })).send().await.expect(200);
+    let made = minter
+        .post("/auth/token", &json!({ "user_id": "ana", "expires_in_hours": 2 }))
+        .send()
+        .await
+        .expect(200);
     assert_eq!((text(&made, "token_type"), &made["expires_in"]), ("bearer", &json!(7200)));
     let ana = minter.bearer(text(&made, "access_token"));
     ana.say("Hello.").await;
@@ -135,7 +146,10 @@ async fn a_token_is_made_with_a_key_and_has_no_more_than_it() {
     let judged = ana.request("POST".parse().unwrap(), "/auth/validate").send().await.expect(200);
     assert_eq!(judged["valid"], json!(true));
     let claims = &judged["claims"];
-    assert_eq!((&claims["sub"], &claims["scope"], &claims["tenant"]), (&json!("ana"), &json!("chat"), &json!("acme")));
+    assert_eq!(
+        (&claims["sub"], &claims["scope"], &claims["tenant"]),
+        (&json!("ana"), &json!("chat"), &json!("acme"))
+    );
     for name in ["iss", "aud", "exp", "iat", "jti", "client_id"] {
         assert!(!claims[name].is_null(), "no {name} in {claims}");
     }
@@ -175,7 +189,12 @@ async fn what_a_key_may_not_its_tokens_may_not() {
     let mint = |key: String| {
         let client = client.clone();
         async move {
-            let made = client.bearer(&key).post("/auth/token", &json!({ "user_id": "ana" })).send().await.expect(200);
+            let made = client
+                .bearer(&key)
+                .post("/auth/token", &json!({ "user_id": "ana" }))
+                .send()
+                .await
+                .expect(200);
             client.bearer(text(&made, "access_token"))
         }
     };
@@ -184,8 +203,16 @@ async fn what_a_key_may_not_its_tokens_may_not() {
     for client in [client.bearer(&bound), only_twin.clone()] {
         let known = client.get("/companions").send().await.expect(200);
         assert_eq!(known["items"].as_array().unwrap().len(), 1, "{known}");
-        client.chat(&json!({ "message": "Hi.", "companion": "elara" })).send().await.problem(403, "companion-not-allowed");
-        client.post("/conversations", &json!({ "companion": "elara" })).send().await.problem(403, "companion-not-allowed");
+        client
+            .chat(&json!({ "message": "Hi.", "companion": "elara" }))
+            .send()
+            .await
+            .problem(403, "companion-not-allowed");
+        client
+            .post("/conversations", &json!({ "companion": "elara" }))
+            .send()
+            .await
+            .problem(403, "companion-not-allowed");
         // The one that is left is meant.
         let reply = client.chat(&json!({ "message": "Hi." })).send().await.expect(200);
         assert_eq!(reply["companion"], "twin");

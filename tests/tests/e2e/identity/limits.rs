@@ -20,7 +20,10 @@ async fn a_user_gets_the_burst_and_is_told_when_to_come_again() {
         let answer = ana.get("/conversations").send().await;
         answer.expect(200);
         let state = answer.header("ratelimit").unwrap();
-        assert!(state.contains(&format!("\"user\";r={left};t=")) && state.contains("\"address\";r="), "{state}");
+        assert!(
+            state.contains(&format!("\"user\";r={left};t=")) && state.contains("\"address\";r="),
+            "{state}"
+        );
         let policy = answer.header("ratelimit-policy").unwrap();
         assert!(policy.contains("\"user\";q=3;w=180"), "{policy}");
     }

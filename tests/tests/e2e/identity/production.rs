@@ -25,13 +25,23 @@ const SAFE: &str = "[server]\ntrusted_proxies = [\"127.0.0.1/32\"]\n[admin]\nlis
 async fn everything_unsafe_is_named_at_once() {
     let setup = production().environment("REQUIRE_AUTHENTICATION", "false").environment("CORS_ORIGINS", "*");
     let setup = setup.environment("JWT_SECRET_KEY", "change-me");
-    refuses(setup, &["REQUIRE_AUTHENTICATION", "JWT_SECRET_KEY", "CORS_ORIGINS", "[tls]", "trusted_proxies", "[admin]"]).await;
+    refuses(
+        setup,
+        &["REQUIRE_AUTHENTICATION", "JWT_SECRET_KEY", "CORS_ORIGINS", "[tls]", "trusted_proxies", "[admin]"],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn each_of_them_alone_is_enough() {
     let safe = || production().environment("JWT_SECRET_KEY", SECRET).and(SAFE);
-    for secret in ["secret", "0123456789012345678901234567890", &"a".repeat(64), &"abab".repeat(16), "your-secret-key-here-change-in-production"] {
+    for secret in [
+        "secret",
+        "0123456789012345678901234567890",
+        &"a".repeat(64),
+        &"abab".repeat(16),
+        "your-secret-key-here-change-in-production",
+    ] {
         let setup = production().environment("JWT_SECRET_KEY", secret).and(SAFE);
         refuses(setup, &["JWT_SECRET_KEY"]).await;
     }
@@ -46,7 +56,8 @@ async fn each_of_them_alone_is_enough() {
 #[tokio::test]
 async fn a_safe_one_starts_and_so_does_staging_by_the_same_rules() {
     for environment in ["production", "staging"] {
-        let setup = Setup::file(SAFE).environment("ENVIRONMENT", environment).environment("JWT_SECRET_KEY", SECRET);
+        let setup =
+            Setup::file(SAFE).environment("ENVIRONMENT", environment).environment("JWT_SECRET_KEY", SECRET);
         let checked = setup.check().await;
         assert!(checked.status.success(), "{}", checked.text);
         setup.start().await;

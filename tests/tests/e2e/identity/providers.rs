@@ -14,7 +14,8 @@ async fn keys_of_every_kind_are_found_by_discovery() {
         client.say("Hello.").await;
     }
     // All are the same user.
-    let page = host.client().bearer(&keys[0].token(&provider.claims("ana"))).get("/conversations").send().await;
+    let page =
+        host.client().bearer(&keys[0].token(&provider.claims("ana"))).get("/conversations").send().await;
     assert_eq!(page.expect(200)["items"].as_array().unwrap().len(), 3);
     // What this host does not make, it says so of.
     let outcome = host.client().post("/auth/token", &json!({ "user_id": "ana" })).send().await;
@@ -68,7 +69,8 @@ async fn a_flood_of_unknown_keys_is_one_fetch() {
     client.bearer(&key.token(&provider.claims("ana"))).get("/conversations").send().await.expect(200);
     let before = provider.fetched();
     let flood = (0..100).map(|number| {
-        let forged = key.token_with(json!({ "alg": "RS256", "kid": format!("k{number}") }), &provider.claims("ana"));
+        let forged =
+            key.token_with(json!({ "alg": "RS256", "kid": format!("k{number}") }), &provider.claims("ana"));
         let client = client.bearer(&forged);
         async move { client.get("/conversations").send().await.problem(401, "invalid-token") }
     });
@@ -135,10 +137,16 @@ async fn a_provider_says_what_a_token_may_do_and_of_which_tenant_it_is() {
     let mine = "/conversations";
     get("at+jwt", json!({ "permissions": ["chat"], "org": "acme" }), mine).send().await.expect(200);
     get("at+jwt", json!({ "permissions": "chat openid", "org": "acme" }), mine).send().await.expect(200);
-    get("JWT", json!({ "permissions": ["chat"], "org": "acme" }), mine).send().await.problem(401, "invalid-token");
+    get("JWT", json!({ "permissions": ["chat"], "org": "acme" }), mine)
+        .send()
+        .await
+        .problem(401, "invalid-token");
     get("at+jwt", json!({ "org": "acme" }), mine).send().await.problem(403, "insufficient-scope");
     get("at+jwt", json!({ "permissions": ["chat"] }), mine).send().await.problem(401, "invalid-token");
-    get("at+jwt", json!({ "permissions": ["chat"], "org": "A b" }), mine).send().await.problem(401, "invalid-token");
+    get("at+jwt", json!({ "permissions": ["chat"], "org": "A b" }), mine)
+        .send()
+        .await
+        .problem(401, "invalid-token");
     // Who rules the host belongs to it.
     let rules = json!({ "permissions": ["admin:read"], "org": "acme" });
     get("at+jwt", rules, "/admin/keys").send().await.problem(403, "insufficient-scope");

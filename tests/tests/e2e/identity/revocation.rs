@@ -14,7 +14,8 @@ async fn what_is_revoked_is_void_at_once_and_stays_so() {
     let key = setup.make_key(&["--scope", "admin:write", "--scope", "admin:read"]).await;
     let mut host = setup.start().await;
     let admin = host.client().bearer(&key);
-    let of = |user: &str, jti: &str, issued: i64| token(&claims_with(user, json!({ "jti": jti, "iat": issued })));
+    let of =
+        |user: &str, jti: &str, issued: i64| token(&claims_with(user, json!({ "jti": jti, "iat": issued })));
     let (one, two) = (of("ana", "one", now() - 5), of("ana", "two", now() - 5));
     let ben = of("ben", "three", now() - 5);
 
@@ -55,7 +56,8 @@ async fn a_key_goes_with_every_token_that_was_made_with_it() {
     let minter = setup.make_key(&["--scope", "tokens:mint", "--scope", "chat"]).await;
     let host = setup.start().await;
     let client = host.client();
-    let made = client.bearer(&minter).post("/auth/token", &json!({ "user_id": "ana" })).send().await.expect(200);
+    let made =
+        client.bearer(&minter).post("/auth/token", &json!({ "user_id": "ana" })).send().await.expect(200);
     let ana = client.bearer(text(&made, "access_token"));
     ana.get("/conversations").send().await.expect(200);
 
@@ -65,7 +67,12 @@ async fn a_key_goes_with_every_token_that_was_made_with_it() {
     assert!(revoked["revoked_at"].is_string(), "{revoked}");
     // Twice is no mistake, and nothing is rotated that is gone.
     client.bearer(&admin).delete(&path).send().await.expect(200);
-    client.bearer(&admin).post(&format!("{path}/rotate"), &json!({})).send().await.problem(404, "key-not-found");
+    client
+        .bearer(&admin)
+        .post(&format!("{path}/rotate"), &json!({}))
+        .send()
+        .await
+        .problem(404, "key-not-found");
 
     let problem = client.bearer(&minter).get("/conversations").send().await.problem(401, "invalid-token");
     assert_eq!(problem["reason"], "revoked");

@@ -70,7 +70,8 @@ async fn every_route_asks_for_its_scope_and_takes_no_other() {
 #[tokio::test]
 async fn no_other_method_reaches_a_route() {
     let setup = Setup::defaults().with_users();
-    let scopes = ["--scope", "chat", "--scope", "admin:read", "--scope", "admin:write", "--scope", "tokens:mint"];
+    let scopes =
+        ["--scope", "chat", "--scope", "admin:read", "--scope", "admin:write", "--scope", "tokens:mint"];
     let key = setup.make_key(&scopes).await;
     let host = setup.start().await;
     let client = host.client().bearer(&key);
@@ -84,7 +85,10 @@ async fn no_other_method_reaches_a_route() {
             let answer = send(&client, method, path).await;
             answer.problem(405, "method-not-allowed");
             let allowed = answer.header("allow").unwrap();
-            assert!(!allowed.is_empty() && !allowed.split(',').any(|one| one.trim() == method), "{method} {path}: {allowed}");
+            assert!(
+                !allowed.is_empty() && !allowed.split(',').any(|one| one.trim() == method),
+                "{method} {path}: {allowed}"
+            );
         }
     }
 }

@@ -89,7 +89,13 @@ async fn a_key_speaks_for_users_of_its_own_tenant_only() {
     client.bearer(&agent).get(&path).send().await.problem(404, "conversation-not-found");
     // A token speaks for its own user.
     let other = token(&claims_with("ben", json!({ "scope": "chat users:act" })));
-    client.bearer(&other).get(&path).header("on-behalf-of", "ana").send().await.problem(403, "insufficient-scope");
+    client
+        .bearer(&other)
+        .get(&path)
+        .header("on-behalf-of", "ana")
+        .send()
+        .await
+        .problem(403, "insufficient-scope");
     for (name, value) in [("on-behalf-of", ""), ("on-behalf-of-issuer", "masque")] {
         client.bearer(&agent).get(&path).header(name, value).send().await.problem(422, "invalid-request");
     }

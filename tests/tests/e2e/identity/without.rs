@@ -14,7 +14,8 @@ async fn a_host_without_authentication_says_so_and_stays_on_this_machine() {
         let outcome = setup.run(&["check"]).await;
         assert!(!outcome.status.success() && outcome.text.contains(listen), "{}", outcome.text);
         // With users it may be anywhere.
-        let setup = Setup::defaults().environment("MASQUE_LISTEN", listen).environment("JWT_SECRET_KEY", SECRET);
+        let setup =
+            Setup::defaults().environment("MASQUE_LISTEN", listen).environment("JWT_SECRET_KEY", SECRET);
         assert!(setup.run(&["check"]).await.status.success());
     }
 }

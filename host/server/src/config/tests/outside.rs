@@ -10,13 +10,19 @@ fn a_variable_that_asks_for_what_is_not_there_is_refused_and_never_ignored() {
     let refused: &[(Variables, &[&str])] = &[
         (
             &[("ENVIRONMENT", "production")],
-            &["ENVIRONMENT: `production` needs authentication, which this version does not have yet. \
-               Set it to `development` or `test`, and let only this machine reach the host."],
+            &[
+                "ENVIRONMENT: there is no [tls], and no proxy that could speak TLS is declared. Set certificate and key in [tls], or name the proxy in `trusted_proxies` of [server].",
+                "ENVIRONMENT: the admin API is on the public listener. Set `listen` in [admin], or say aloud that it may be there: `shared = true` in [admin].",
+            ],
         ),
         (
-            &[("ENVIRONMENT", "staging")],
-            &["ENVIRONMENT: `staging` needs authentication, which this version does not have yet. \
-               Set it to `development` or `test`, and let only this machine reach the host."],
+            &[("ENVIRONMENT", "staging"), ("REQUIRE_AUTHENTICATION", "false"), ("JWT_SECRET_KEY", "hunter2")],
+            &[
+                "ENVIRONMENT: there is no [tls], and no proxy that could speak TLS is declared. Set certificate and key in [tls], or name the proxy in `trusted_proxies` of [server].",
+                "ENVIRONMENT: the admin API is on the public listener. Set `listen` in [admin], or say aloud that it may be there: `shared = true` in [admin].",
+                "JWT_SECRET_KEY: the secret has 7 bytes, and 32 are the least. Make one with `openssl rand -base64 32`.",
+                "REQUIRE_AUTHENTICATION: authentication is off, so whoever reaches the host is its one user. Leave it on, with JWT_SECRET_KEY or [auth.issuers.NAME].",
+            ],
         ),
         (
             &[("ENVIRONMENT", "prod")],
@@ -26,13 +32,6 @@ fn a_variable_that_asks_for_what_is_not_there_is_refused_and_never_ignored() {
             &[("ENVIRONMENT", "qa")],
             &[
                 "ENVIRONMENT: `qa` is not an environment. It is `development`, `test`, `staging` or `production`.",
-            ],
-        ),
-        (
-            &[("REQUIRE_AUTHENTICATION", "true"), ("JWT_SECRET_KEY", "hunter2")],
-            &[
-                "REQUIRE_AUTHENTICATION: this version has no accounts and no tokens yet, so it can't require them. \
-               Unset it, and let only this machine reach the host.",
             ],
         ),
         (
@@ -79,13 +78,11 @@ fn a_variable_that_asks_for_what_is_not_there_is_refused_and_never_ignored() {
             &["MASQUE_CONFIG: there is no file none.toml. Name a configuration file that exists, or none."],
         ),
         (
-            &[("ENVIRONMENT", "production"), ("DATABASE_URL", "hunter2"), ("MASQUE_LISTEN", "[::]:80")],
+            &[("ENVIRONMENT", "test"), ("DATABASE_URL", "hunter2"), ("MASQUE_LISTEN", "[::]:80")],
             &[
                 "DATABASE_URL: this version keeps its state in SQLite, in the data folder. Unset it.",
-                "ENVIRONMENT: `production` needs authentication, which this version does not have yet. \
-                 Set it to `development` or `test`, and let only this machine reach the host.",
-                "MASQUE_LISTEN: [::]:80 is reached from other machines, and this version can't tell who asks. \
-                 Listen on 127.0.0.1 or [::1], behind a proxy that authenticates where others are to reach it.",
+                "MASQUE_LISTEN: [::]:80 is reached from other machines, and authentication is off. \
+                 Listen on 127.0.0.1 or [::1], or turn authentication on: set JWT_SECRET_KEY, or [auth.issuers.NAME].",
             ],
         ),
     ];
@@ -110,15 +107,15 @@ fn a_variable_that_changes_nothing_is_taken() {
 }
 
 #[test]
-fn a_key_without_tokens_and_a_mistyped_variable_are_warned_of() {
+fn a_short_secret_and_a_mistyped_variable_are_warned_of() {
     let loaded =
         Folder::new().load(&Flags::default(), &[("JWT_SECRET_KEY", "hunter2"), ("MASQUE_LISTN", "x")]);
     assert!(loaded.is_ok());
     assert_eq!(
         lines_of(loaded),
         [
-            "JWT_SECRET_KEY: warning: this version has no tokens yet, so no key is used and everyone who reaches the \
-             host is one user. Unset it until authentication is on.",
+            "JWT_SECRET_KEY: warning: the secret has 7 bytes, and 32 are the least. Make one with \
+             `openssl rand -base64 32`.",
             "MASQUE_LISTN: warning: the host knows no such variable. Did you mean MASQUE_LISTEN?",
         ]
     );

@@ -10,7 +10,7 @@ use crate::config::{Flags, Origin, read};
 const REFERENCE: &str = include_str!("../../../../../docs/configuration.md");
 
 /// One section of each kind, so that each is read.
-const FILE: &str = "[companions.one]\n[plugins.one]\n[credentials.one]\n";
+const FILE: &str = "[companions.one]\n[plugins.one]\n[credentials.one]\n[auth.issuers.one]\n";
 
 /// Section and key, and the default if there is one.
 type Keys = BTreeMap<(String, String), Option<String>>;
