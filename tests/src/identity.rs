@@ -11,7 +11,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
+use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
@@ -66,10 +66,10 @@ pub fn hmac(message: &str, secret: &[u8]) -> String {
     crypto::sign(message.as_bytes(), &EncodingKey::from_secret(secret), Algorithm::HS256).unwrap()
 }
 
-pub fn base64url(text: &str) -> String {
+pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut encoded = String::new();
-    for chunk in text.as_bytes().chunks(3) {
+    for chunk in bytes.as_ref().chunks(3) {
         let mut group = [0_u8; 3];
         group[..chunk.len()].copy_from_slice(chunk);
         let bits = u32::from_be_bytes([0, group[0], group[1], group[2]]);
@@ -108,33 +108,41 @@ pub struct SigningKey {
     pub kid: String,
     algorithm: Algorithm,
     encoding: EncodingKey,
+    /// The public half: a JWK without a name.
+    public: Value,
 }
 
 impl SigningKey {
     pub fn rsa(kid: &str) -> Self {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
         let encoding = EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).unwrap();
-        Self { kid: kid.to_owned(), algorithm: Algorithm::RS256, encoding }
+        Self::new(kid, Algorithm::RS256, encoding)
     }
 
     pub fn p256(kid: &str) -> Self {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         let encoding = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).unwrap();
-        Self { kid: kid.to_owned(), algorithm: Algorithm::ES256, encoding }
+        Self::new(kid, Algorithm::ES256, encoding)
     }
 
     pub fn ed25519(kid: &str) -> Self {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-        let encoding = EncodingKey::from_ed_der(pair.serialized_der());
-        Self { kid: kid.to_owned(), algorithm: Algorithm::EdDSA, encoding }
+        let encoding = EncodingKey::from_ed_der(&pair.serialize_der());
+        let public = json!({ "kty": "OKP", "crv": "Ed25519", "x": base64url(pair.public_key_raw()) });
+        Self { kid: kid.to_owned(), algorithm: Algorithm::EdDSA, encoding, public }
+    }
+
+    fn new(kid: &str, algorithm: Algorithm, encoding: EncodingKey) -> Self {
+        let public = serde_json::to_value(Jwk::from_encoding_key(&encoding, algorithm).unwrap()).unwrap();
+        Self { kid: kid.to_owned(), algorithm, encoding, public }
     }
 
     /// The public half, as a provider publishes it.
     pub fn jwk(&self) -> Value {
-        let mut jwk = Jwk::from_encoding_key(&self.encoding, self.algorithm).unwrap();
-        jwk.common.key_id = Some(self.kid.clone());
-        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
-        serde_json::to_value(jwk).unwrap()
+        let mut jwk = self.public.clone();
+        jwk["kid"] = json!(self.kid);
+        jwk["use"] = json!("sig");
+        jwk
     }
 
     /// A token with the header that belongs to the key.

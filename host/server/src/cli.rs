@@ -34,11 +34,19 @@ enum Command {
     /// Background work that was given up: listed, or put back with --retry. Works beside a running host.
     Jobs(JobsOptions),
     /// API keys: made, listed, rotated, revoked. Works before a host's first start, and beside a running one.
-    #[command(subcommand)]
-    Keys(KeysCommand),
+    Keys {
+        #[command(flatten)]
+        options: Options,
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
     /// Tokens: revoked before their time. Works beside a running host.
-    #[command(subcommand)]
-    Tokens(TokensCommand),
+    Tokens {
+        #[command(flatten)]
+        options: Options,
+        #[command(subcommand)]
+        command: TokensCommand,
+    },
     /// Compiles the component on standard input; what a host starts for each new component.
     #[command(name = COMPILE, hide = true)]
     Compile,
@@ -51,13 +59,13 @@ pub(crate) const COMPILE: &str = "compile-component";
 #[derive(Args, Debug)]
 struct Options {
     /// The configuration file [variable: MASQUE_CONFIG] [default: ./masque.toml where there is one]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The address to listen on [variable: MASQUE_LISTEN] [default: 127.0.0.1:8000]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, global = true, value_name = "ADDR")]
     listen: Option<String>,
     /// The folder that holds all state [variable: MASQUE_DATA] [default: ./masque-data]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     data: Option<PathBuf>,
 }
 
@@ -103,14 +111,9 @@ enum KeysCommand {
         /// [default: never]
         #[arg(long, value_name = "DAYS")]
         expires_in_days: Option<u32>,
-        #[command(flatten)]
-        options: Options,
     },
     /// All keys, without their secrets.
-    List {
-        #[command(flatten)]
-        options: Options,
-    },
+    List,
     /// Give a key another secret and show it, once.
     Rotate {
         /// The 16 digits after `msq_`
@@ -118,22 +121,18 @@ enum KeysCommand {
         /// For how long the secret before is good too [default: 24]
         #[arg(long, value_name = "HOURS")]
         overlap_hours: Option<u32>,
-        #[command(flatten)]
-        options: Options,
     },
     /// Revoke a key, and every token that was made with it.
     Revoke {
         /// The 16 digits after `msq_`
         id: String,
-        #[command(flatten)]
-        options: Options,
     },
 }
 
-impl KeysCommand {
-    fn split(self) -> (Options, Task) {
-        match self {
-            Self::Create {
+impl From<KeysCommand> for Task {
+    fn from(command: KeysCommand) -> Self {
+        match command {
+            KeysCommand::Create {
                 name,
                 scopes,
                 tenant,
@@ -141,23 +140,18 @@ impl KeysCommand {
                 requests_per_minute,
                 tokens_per_day,
                 expires_in_days,
-                options,
-            } => {
-                let companions = Some(companions).filter(|names| !names.is_empty());
-                let wanted = Wanted {
-                    name,
-                    scopes,
-                    tenant,
-                    companions,
-                    requests_per_minute,
-                    tokens_per_day,
-                    expires_in_days,
-                };
-                (options, Task::CreateKey(wanted))
-            }
-            Self::List { options } => (options, Task::ListKeys),
-            Self::Rotate { id, overlap_hours, options } => (options, Task::RotateKey { id, overlap_hours }),
-            Self::Revoke { id, options } => (options, Task::RevokeKey { id }),
+            } => Self::CreateKey(Wanted {
+                name,
+                scopes,
+                tenant,
+                companions: Some(companions).filter(|names| !names.is_empty()),
+                requests_per_minute,
+                tokens_per_day,
+                expires_in_days,
+            }),
+            KeysCommand::List => Self::ListKeys,
+            KeysCommand::Rotate { id, overlap_hours } => Self::RotateKey { id, overlap_hours },
+            KeysCommand::Revoke { id } => Self::RevokeKey { id },
         }
     }
 }
@@ -178,9 +172,14 @@ enum TokensCommand {
         /// The user's tenant [default: any]
         #[arg(long, requires = "user")]
         tenant: Option<String>,
-        #[command(flatten)]
-        options: Options,
     },
+}
+
+impl From<TokensCommand> for Task {
+    fn from(command: TokensCommand) -> Self {
+        let TokensCommand::Revoke { jti, user, issuer, tenant } = command;
+        Self::RevokeTokens { jti, user, issuer, tenant }
+    }
 }
 
 /// Runs the process: 0 for success, 1 where something is wrong, 2 (from clap) for a command line that makes no sense.
@@ -223,13 +222,8 @@ pub(crate) fn run() -> ExitCode {
                 Err(error) => failure(&format!("{error:#}")),
             }
         }),
-        Command::Keys(command) => on_runtime(async {
-            let (options, task) = command.split();
-            on_the_machine(options, task).await
-        }),
-        Command::Tokens(TokensCommand::Revoke { options, jti, user, issuer, tenant }) => on_runtime(async {
-            on_the_machine(options, Task::RevokeTokens { jti, user, issuer, tenant }).await
-        }),
+        Command::Keys { options, command } => on_runtime(on_the_machine(options, command.into())),
+        Command::Tokens { options, command } => on_runtime(on_the_machine(options, command.into())),
         Command::Compile => match masque_runtime::compile_from_stdin() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failure(&error),

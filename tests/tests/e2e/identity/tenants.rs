@@ -34,10 +34,10 @@ async fn speak(client: &Client, key: &str) -> (String, String) {
 }
 
 async fn are_strangers(one: &Client, other: &Client) {
-    let (conversation, turn) = speak(one, "the same key").await;
+    let (conversation, turn) = speak(one, "the-same-key").await;
     cannot_reach(other, &conversation, &turn).await;
     // The same idempotency key is another one with another user.
-    let (theirs, _) = speak(other, "the same key").await;
+    let (theirs, _) = speak(other, "the-same-key").await;
     assert_ne!(theirs, conversation);
     let messages = one.messages(&conversation).await;
     assert_eq!(messages.len(), 2, "{messages:?}");
