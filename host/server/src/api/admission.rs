@@ -6,6 +6,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, header};
+use serde_json::Value;
 
 use super::App;
 use super::access::{self, Rule};
@@ -13,6 +14,9 @@ use crate::api::arrival::ClientAddress;
 use crate::auth::{Actor, Principal, Scope};
 use crate::limits::{Limited, headers};
 use crate::problem::{Kind, Problem};
+
+/// What the log's lines about refused credentials are told apart by.
+const AUDIT: &str = "masque::audit";
 
 /// The layer around every route, the ones that are none included.
 pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {
@@ -51,12 +55,15 @@ async fn judge(app: &App, parts: &Parts, limits: &mut Vec<Limited>) -> Result<Op
         Some(Some(Rule::Needs(scope))) => (scope, false),
         Some(Some(Rule::Admin(scope))) => (scope, true),
     };
-    let principal = app.authenticator.authenticate(parts).await.map_err(Problem::into_response)?;
+    let principal = match app.authenticator.authenticate(parts).await {
+        Ok(principal) => principal,
+        Err(problem) => return Err(refused(parts, None, problem)),
+    };
     if proven && principal.actor == Actor::Anyone {
         return Err(Problem::from(Kind::AdminElsewhere).into_response());
     }
     if !principal.scopes.has(scope) {
-        return Err(lacks(scope).into_response());
+        return Err(refused(parts, Some(&principal), lacks(scope)));
     }
     // Whoever owns the machine is not to be locked out of it.
     if principal.actor != Actor::Machine {
@@ -70,6 +77,18 @@ fn meet(limited: Option<Limited>, limits: &mut Vec<Limited>) -> Result<(), Respo
     let Some(limited) = limited else { return Ok(()) };
     limits.push(limited);
     limited.problem().map_or(Ok(()), |problem| Err(problem.into_response()))
+}
+
+/// Puts a refusal on the host's log. Not into the audit, which lasts: strangers must not be able to fill it.
+fn refused(parts: &Parts, principal: Option<&Principal>, problem: Problem) -> Response {
+    // Whoever sends nothing has not tried.
+    if problem.kind != Kind::Unauthenticated || parts.headers.contains_key(header::AUTHORIZATION) {
+        let actor = principal.map(ToString::to_string);
+        let reason = problem.members.get("reason").or_else(|| problem.members.get("scope"));
+        let reason = reason.and_then(Value::as_str);
+        tracing::warn!(target: AUDIT, actor, problem = problem.kind.name(), reason, "refused");
+    }
+    problem.into_response()
 }
 
 fn lacks(scope: Scope) -> Problem {

@@ -35,20 +35,11 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        if !guard::is_json(request.headers()) {
-            return Err(Kind::UnsupportedMediaType.into());
-        }
-        let server = &app.config.server;
-        let bytes =
-            match tokio::time::timeout(server.body_timeout, read(request, server.max_body_bytes)).await {
-                Ok(read) => read?,
-                Err(_) => return Err(Kind::BodyTimeout.into()),
-            };
-        parse(&bytes)
+        parse(&whole(request, app).await?)
     }
 }
 
-/// A request without a body has none; one that says nothing of itself is not looked into.
+/// A request without a body has none, and so has one whose body is `null`.
 impl<T: DeserializeOwned> OptionalFromRequest<App> for JsonBody<T> {
     type Rejection = Problem;
 
@@ -56,7 +47,20 @@ impl<T: DeserializeOwned> OptionalFromRequest<App> for JsonBody<T> {
         if request.body().is_end_stream() {
             return Ok(None);
         }
-        <Self as FromRequest<App>>::from_request(request, app).await.map(Some)
+        let bytes = whole(request, app).await?;
+        if bytes.trim_ascii() == b"null" { Ok(None) } else { parse(&bytes).map(Some) }
+    }
+}
+
+/// A body that is JSON by its own account, within the host's limits.
+async fn whole(request: Request, app: &App) -> Result<Bytes, Problem> {
+    if !guard::is_json(request.headers()) {
+        return Err(Kind::UnsupportedMediaType.into());
+    }
+    let server = &app.config.server;
+    match tokio::time::timeout(server.body_timeout, read(request, server.max_body_bytes)).await {
+        Ok(read) => read,
+        Err(_) => Err(Kind::BodyTimeout.into()),
     }
 }
 

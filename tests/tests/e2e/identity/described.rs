@@ -16,28 +16,29 @@ const LONGEST: Duration = Duration::from_secs(900);
 async fn the_whole_description_holds() {
     let schemathesis = python::environment("schemathesis", PACKAGE).await.join("bin/schemathesis");
     let setup = Setup::defaults().with_users();
-    let scopes =
-        ["--scope", "chat", "--scope", "admin:read", "--scope", "admin:write", "--scope", "tokens:mint"];
-    let key = setup.make_key(&scopes).await;
+    let reader = ["--scope", "chat", "--scope", "admin:read", "--scope", "tokens:mint"];
+    // With this one, Schemathesis would sooner or later revoke the key that it uses: it has the admin routes alone.
+    let writer = ["--scope", "admin:read", "--scope", "admin:write"];
+    let keys = [setup.make_key(&reader).await, setup.make_key(&writer).await];
     let host = setup.start().await;
-    let examples = if full() { "200" } else { "15" };
-    let mut command = Command::new(schemathesis);
-    command.args(["run", &format!("http://{}/openapi.json", host.address())]);
-    command.args([
-        "--header",
-        &format!("Authorization: Bearer {key}"),
-        "--max-examples",
-        examples,
-        "--seed",
-        "1",
-        "--no-color",
-    ]);
-    command.current_dir(host.folder()).kill_on_drop(true);
-    let output =
-        tokio::time::timeout(LONGEST, command.output()).await.expect("schemathesis did not end").unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    let summary = text.lines().find(|line| line.contains("generated")).unwrap_or_else(|| panic!("{text}"));
-    println!("{summary}");
+    let address = format!("http://{}/openapi.json", host.address());
+    for (key, paths) in keys.iter().zip(["", "^/admin/"]) {
+        let mut command = Command::new(&schemathesis);
+        command.args(["run", &address, "--header", &format!("Authorization: Bearer {key}"), "--no-color"]);
+        command.args(["--max-examples", if full() { "300" } else { "15" }, "--seed", "1"]);
+        // What a schema can't say (a cursor that was given before, one of two fields, a companion that is there) is
+        // refused with 422, as the description says.
+        command.args(["--exclude-checks", "positive_data_acceptance"]);
+        if !paths.is_empty() {
+            command.args(["--include-path-regex", paths]);
+        }
+        command.current_dir(host.folder()).kill_on_drop(true);
+        let output = tokio::time::timeout(LONGEST, command.output()).await.expect("schemathesis did not end");
+        let output = output.unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+        let summary = text.lines().find(|line| line.contains("generated"));
+        println!("{}", summary.unwrap_or_else(|| panic!("{text}")));
+    }
     assert!(!host.log().contains("panicked"), "a handler panicked");
 }

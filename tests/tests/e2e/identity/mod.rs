@@ -9,5 +9,6 @@ mod production;
 mod providers;
 mod revocation;
 mod routes;
+mod surroundings;
 mod tenants;
 mod without;

@@ -79,3 +79,30 @@ async fn a_key_goes_with_every_token_that_was_made_with_it() {
     let problem = ana.get("/conversations").send().await.problem(401, "invalid-token");
     assert_eq!(problem["reason"], "minting-key-revoked");
 }
+
+#[tokio::test]
+async fn the_command_line_revokes_beside_a_running_host() {
+    let host = Setup::defaults().with_users().start().await;
+    let of = |user: &str, jti: &str| {
+        host.client().bearer(&token(&claims_with(user, json!({ "jti": jti, "iat": now() - 5 }))))
+    };
+    let (one, two) = (of("ana", "one"), of("ana", "two"));
+    let data = host.data().to_str().unwrap();
+    let gone = |client: masque_tests::Client| async move {
+        masque_tests::eventually("the token to be void", || async {
+            (client.get("/conversations").send().await.status == 401).then_some(())
+        })
+        .await;
+    };
+    assert!(host.run(&["tokens", "revoke", "--jti", "one", "--data", data]).await.status.success());
+    gone(one).await;
+    two.get("/conversations").send().await.expect(200);
+    assert!(host.run(&["tokens", "revoke", "--user", "ana", "--data", data]).await.status.success());
+    gone(two).await;
+    for words in
+        [vec![], vec!["--jti", "x", "--user", "y"], vec!["--jti", "x", "--issuer", "https://evil.example"]]
+    {
+        let words = [&["tokens", "revoke", "--data", data][..], &words].concat();
+        assert!(!host.run(&words).await.status.success(), "{words:?}");
+    }
+}

@@ -103,3 +103,44 @@ async fn a_key_speaks_for_users_of_its_own_tenant_only() {
     let of_nobody = of_nobody.header("on-behalf-of-issuer", "https://evil.example");
     of_nobody.send().await.problem(422, "invalid-request");
 }
+
+/// A route that is new and takes an id is held to the same without anyone thinking of it.
+#[tokio::test]
+async fn every_described_route_with_an_id_knows_only_the_callers_own() {
+    let setup = Setup::defaults().with_users();
+    let acme = setup.make_key(&["--scope", "chat", "--tenant", "acme"]).await;
+    let host = setup.start().await;
+    let ana = host.client().bearer(&token(&claims("ana")));
+    let (conversation, turn) = speak(&ana, "one").await;
+    let document = host.client().get("/openapi.json").send().await.expect(200);
+    let mut tried = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let id = match path.split('/').nth(1) {
+            Some("conversations") => &conversation,
+            Some("turns") => &turn,
+            _ if path.contains('{') && !path.starts_with("/admin/") => panic!("{path}: whose ids are these?"),
+            _ => continue,
+        };
+        if !path.contains("{id}") {
+            continue;
+        }
+        for (method, _) in item.as_object().unwrap().iter().filter(|(name, _)| *name != "parameters") {
+            let others = [host.client().bearer(&token(&claims("ben"))), host.client().bearer(&acme)];
+            for other in others {
+                let request =
+                    other.request(method.to_uppercase().parse().unwrap(), &path.replace("{id}", id));
+                let request = match method.as_str() {
+                    "patch" => {
+                        request.header("content-type", "application/json").body("{\"title\": \"mine\"}")
+                    }
+                    _ => request,
+                };
+                let answer = request.send().await;
+                assert_eq!(answer.status, 404, "{method} {path}: {}", answer.text);
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried >= 14, "the description has lost its routes: {tried} were tried");
+    ana.get(&format!("/conversations/{conversation}")).send().await.expect(200);
+}
