@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::admin::audit;
 use super::body::JsonBody;
+use super::openapi::ScopeName;
 use super::trace::RequestId;
 use super::{App, Caller};
 use crate::api::arrival::ClientAddress;
@@ -30,7 +31,7 @@ pub(crate) struct TokenBody {
     #[schema(example = 1.0, exclusive_minimum = 0.0)]
     expires_in_hours: Option<f64>,
     /// By default `chat`. Only scopes that the API key has itself, and none that rules over others.
-    #[schema(example = json!(["chat"]))]
+    #[schema(value_type = Option<Vec<ScopeName>>, example = json!(["chat"]))]
     scopes: Option<Vec<String>>,
 }
 

@@ -13,7 +13,7 @@ use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use super::body::JsonBody;
-use super::openapi::StreamEvent;
+use super::openapi::ServerSentEvent;
 use super::trace::RequestId;
 use super::view::{Reply, Usage};
 use super::{App, Caller, idempotency, sse};
@@ -163,7 +163,7 @@ pub(crate) struct PluginTiming {
     request_body = ChatBody,
     responses(
         (status = 200, description = "The reply, or its events.",
-            content((ChatReply = "application/json"), (StreamEvent = "text/event-stream"))),
+            content((ChatReply = "application/json"), (ServerSentEvent = "text/event-stream"))),
         (status = 400, description = "The body is not JSON."),
         (status = 404, description = "No such companion or conversation."),
         (status = 409, description = "The conversation is busy."),

@@ -48,6 +48,36 @@ pub(crate) struct ProblemDetails {
     scope: Option<String>,
 }
 
+/// What a key or a token may do.
+#[derive(Serialize, ToSchema)]
+#[allow(dead_code, reason = "describes what is read and written as words")]
+pub(crate) enum ScopeName {
+    #[serde(rename = "chat")]
+    Chat,
+    #[serde(rename = "admin:read")]
+    AdminRead,
+    #[serde(rename = "admin:write")]
+    AdminWrite,
+    #[serde(rename = "tokens:mint")]
+    TokensMint,
+    #[serde(rename = "users:act")]
+    UsersAct,
+}
+
+/// One event of a stream (the HTML standard, section 9.2.6). Between events, comment lines keep proxies from hanging up.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ServerSentEvent {
+    /// The `type` of `data`.
+    #[schema(example = "reply.delta")]
+    event: String,
+    /// The `sequence` of `data`.
+    #[schema(example = "1")]
+    id: String,
+    /// A `StreamEvent`, as JSON.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
 /// The `data` of one event; `event` repeats its `type`, `id` its `sequence`. Unknown types and fields are to be ignored.
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "type")]
@@ -98,7 +128,7 @@ pub(crate) enum StreamEvent {
         (name = "admin", description = "API keys, revocations and the audit, for operators"),
         (name = "host", description = "How the host is"),
     ),
-    components(schemas(ProblemDetails)),
+    components(schemas(ProblemDetails, StreamEvent)),
 )]
 struct Document;
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 use masque_store::TurnId;
 
 use super::id::Id;
-use super::openapi::StreamEvent;
+use super::openapi::ServerSentEvent;
 use super::trace::RequestId;
 use super::view::Turn;
 use super::{App, Caller, sse};
@@ -43,7 +43,7 @@ pub(crate) async fn show(
         ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event you have.", pattern = "^[0-9]{1,19}$"),
     ),
     responses(
-        (status = 200, description = "The events.", body = StreamEvent, content_type = "text/event-stream"),
+        (status = 200, description = "The events.", body = ServerSentEvent, content_type = "text/event-stream"),
         (status = 204, description = "`Last-Event-ID` was the last: nothing follows, and a browser stops asking."),
         (status = 404, description = "No such turn."),
         (status = 410, description = "The events are gone."),

@@ -115,7 +115,7 @@ impl Work {
                 Ok(shown(&text))
             }
             Self::Revoke(id) => {
-                let revoked = ring.revoke(&id, entry("key.revoke", format!("key:{id}"), Value::Null)).await?;
+                let revoked = ring.revoke(&id, entry("key.revoke", format!("key:{id}"), json!({}))).await?;
                 ensure!(revoked.is_some(), "there is no key {id}; `masque keys list` has them");
                 Ok(format!("The key {id} is revoked, and so is every token that was made with it."))
             }

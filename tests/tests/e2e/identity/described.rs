@@ -30,7 +30,8 @@ async fn the_whole_description_holds() {
         // refused with 422, as the description says.
         command.args(["--exclude-checks", "positive_data_acceptance"]);
         if !paths.is_empty() {
-            command.args(["--include-path-regex", paths]);
+            // It would infer links between all routes, also to those that are left out.
+            command.args(["--include-path-regex", paths, "--phases", "examples,coverage,fuzzing"]);
         }
         command.current_dir(host.folder()).kill_on_drop(true);
         let output = tokio::time::timeout(LONGEST, command.output()).await.expect("schemathesis did not end");

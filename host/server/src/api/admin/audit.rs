@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use masque_store::{AuditEntry, AuditOutcome, AuditRecord};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -95,6 +95,6 @@ pub(crate) fn entry(
         outcome: AuditOutcome::Ok,
         request_id: Some(request.as_str().to_owned()),
         address: address.map(|ClientAddress(address)| address.to_string()),
-        detail: Value::Null,
+        detail: Value::Object(Map::new()),
     }
 }

@@ -15,6 +15,7 @@ use super::{audit, in_force};
 use crate::api::arrival::ClientAddress;
 use crate::api::body::JsonBody;
 use crate::api::id::{Id, Named};
+use crate::api::openapi::ScopeName;
 use crate::api::query::{PageQuery, cursor};
 use crate::api::trace::RequestId;
 use crate::api::view::{Items, timestamp};
@@ -35,12 +36,13 @@ pub(crate) struct KeyBody {
     #[schema(example = "web shop", min_length = 1, max_length = 100)]
     name: String,
     /// `chat`, `admin:read`, `admin:write`, `tokens:mint`, `users:act`.
-    #[schema(example = json!(["chat"]))]
+    #[schema(value_type = Vec<ScopeName>, min_items = 1, example = json!(["chat"]))]
     scopes: Vec<String>,
     /// By default `default`. Keys of other tenants can't have `admin:…`.
-    #[schema(example = "default")]
+    #[schema(example = "default", pattern = "^[a-z0-9-]{1,64}$")]
     tenant: Option<String>,
     /// Whom it may talk to; all by default.
+    #[schema(min_items = 1, max_items = 100)]
     companions: Option<Vec<String>>,
     /// By default unlimited.
     #[schema(minimum = 1)]
@@ -49,7 +51,7 @@ pub(crate) struct KeyBody {
     #[schema(minimum = 1)]
     tokens_per_day: Option<u64>,
     /// By default it has no end.
-    #[schema(minimum = 1, example = 90)]
+    #[schema(minimum = 1, maximum = 36500, example = 90)]
     expires_in_days: Option<u32>,
 }
 
