@@ -1,5 +1,7 @@
 //! `/auth`: tokens for users, and what a token is worth.
 
+use std::time::{Duration, SystemTime};
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -7,7 +9,6 @@ use http::HeaderMap;
 use masque_store::AuditEntry;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::time::Duration;
 use utoipa::ToSchema;
 
 use super::admin::audit;
@@ -27,7 +28,7 @@ pub(crate) struct TokenBody {
     /// The user: 1 to 255 characters.
     #[schema(example = "ana", min_length = 1, max_length = 255)]
     user_id: String,
-    /// By default and at most what the host is configured to.
+    /// By default and at most what the host is configured to, and no longer than the API key itself.
     #[schema(example = 1.0, exclusive_minimum = 0.0)]
     expires_in_hours: Option<f64>,
     /// By default `chat`. Only scopes that the API key has itself, and none that rules over others.
@@ -94,7 +95,11 @@ pub(crate) async fn mint(
         return Err(Problem::new(Kind::InvalidRequest, detail).with("field", "user_id"));
     }
     let tokens = identity.tokens();
-    let lifetime = lifetime(expires_in_hours, tokens.lifetimes())?;
+    // A token does not outlive the key that answers for it.
+    let rest = principal.key.as_ref().and_then(|key| key.remaining(SystemTime::now()));
+    let (usual, longest) = tokens.lifetimes();
+    let longest = rest.map_or(longest, |rest| longest.min(rest));
+    let lifetime = lifetime(expires_in_hours, (usual.min(longest), longest))?;
     let scopes = grantable(scopes, principal.scopes)?;
     let client_id = match (principal.actor, &principal.key) {
         (Actor::Key, Some(key)) => Some(key.id.to_string()),

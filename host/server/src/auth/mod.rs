@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use http::request::Parts;
@@ -74,6 +75,14 @@ pub(crate) struct ApiKey {
     previous: Option<(KeyHash, i64)>,
     expires_at: Option<i64>,
     revoked: bool,
+}
+
+impl ApiKey {
+    /// How long it is good for yet; `None` has no end.
+    pub(crate) fn remaining(&self, now: SystemTime) -> Option<Duration> {
+        let end = UNIX_EPOCH + Duration::from_millis(u64::try_from(self.expires_at?).unwrap_or(0));
+        Some(end.duration_since(now).unwrap_or_default())
+    }
 }
 
 impl Principal {

@@ -165,7 +165,7 @@ fn one(mut section: Section<'_, '_>, beside: &Path) -> Option<Found<Issuer>> {
     section.require("issuer", form);
     let audience = audience(&mut section);
     let file = section.read("jwks_file", Form { what: "a path", example: "\"keys.json\"" }, |value| {
-        text(value).map(|path| beside.join(path))
+        text(value).and_then(|path| jwks_file(beside.join(path)))
     });
     let url = section.read("jwks_url", URL, |value| text(value).and_then(|text| fetched(&text)));
     if section.has("jwks_file") && section.has("jwks_url") {
@@ -244,6 +244,22 @@ fn one(mut section: Section<'_, '_>, beside: &Path) -> Option<Found<Issuer>> {
         cooldown,
     };
     Some(Found { value, span })
+}
+
+/// A file with a JWK Set; which of its keys count, whoever verifies tokens says.
+fn jwks_file(path: PathBuf) -> Result<PathBuf, Wrong> {
+    const MOST: u64 = 256 * 1024;
+    let name = path.display();
+    let what = match read_bounded(&path, MOST) {
+        Ok(bytes) => match serde_json::from_slice::<serde_json::Value>(&bytes) {
+            Ok(set) if set.get("keys").is_some_and(serde_json::Value::is_array) => return Ok(path),
+            Ok(_) | Err(_) => format!("{name} is no JWK Set"),
+        },
+        Err(Unreadable::Missing) => format!("there is no file {name}"),
+        Err(Unreadable::TooLarge) => format!("{name} is larger than 256 KiB"),
+        Err(Unreadable::Other(error)) => format!("{name} can't be read: {error}"),
+    };
+    Err(Wrong::Other(what, "It holds the provider's keys as JSON: {\"keys\": [...]}.".to_owned()))
 }
 
 /// One audience or several.

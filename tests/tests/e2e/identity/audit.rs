@@ -69,6 +69,7 @@ async fn no_secret_is_in_anything_that_the_host_writes() {
     for credential in [&key, &token, &text(&made, "secret").to_owned()] {
         // Right, in the wrong place, cut short, and with something behind it.
         answers.push(client.bearer(credential).get("/conversations").send().await.text);
+        answers.push(client.http2().bearer(credential).get("/conversations").send().await.text);
         answers
             .push(client.bearer(&credential[..credential.len() - 1]).get("/conversations").send().await.text);
         answers.push(client.bearer(&format!("{credential}x")).get("/conversations").send().await.text);

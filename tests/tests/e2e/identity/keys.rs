@@ -172,6 +172,20 @@ async fn a_token_is_made_with_a_key_and_has_no_more_than_it() {
     ] {
         minter.post("/auth/token", &body).send().await.problem(status, kind);
     }
+    // A token does not outlive the key that answers for it.
+    let short =
+        make(&admin, json!({ "name": "m", "scopes": ["tokens:mint", "chat"], "expires_in_days": 1 })).await;
+    let short = admin.bearer(text(&short, "secret"));
+    short
+        .post("/auth/token", &json!({ "user_id": "ana", "expires_in_hours": 23.9 }))
+        .send()
+        .await
+        .expect(200);
+    short
+        .post("/auth/token", &json!({ "user_id": "ana", "expires_in_hours": 24 }))
+        .send()
+        .await
+        .problem(422, "invalid-request");
     let poor = make(&admin, json!({ "name": "m", "scopes": ["tokens:mint"] })).await;
     let poor = admin.bearer(text(&poor, "secret"));
     poor.post("/auth/token", &json!({ "user_id": "ana" })).send().await.problem(403, "insufficient-scope");
