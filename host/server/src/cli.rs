@@ -291,6 +291,7 @@ fn summary(config: &Config) -> String {
         format!("file        {file}"),
         format!("listen      {}", config.server.listen),
         format!("data        {}", config.data.folder.display()),
+        format!("callers     {}", callers(config)),
     ];
     if let Some(tls) = &config.tls {
         lines.push(format!("tls         {}", tls.certificate.path.display()));
@@ -308,6 +309,18 @@ fn summary(config: &Config) -> String {
     }
     lines.push(format!("digest      {}", config.digest()));
     lines.join("\n")
+}
+
+/// How callers prove who they are.
+fn callers(config: &Config) -> String {
+    let auth = &config.auth;
+    if !auth.required {
+        return "prove nothing: authentication is off, for this machine alone".to_owned();
+    }
+    let own = auth.secret.as_ref().map(|_| "tokens of this host".to_owned());
+    let issuers = auth.issuers.keys().map(|name| format!("tokens of {name}"));
+    let ways: Vec<_> = ["API keys".to_owned()].into_iter().chain(own).chain(issuers).collect();
+    ways.join(", ")
 }
 
 #[cfg(test)]
@@ -330,6 +343,7 @@ mod tests {
             "listen      127.0.0.1:8000",
             "masque-data",
             "companion   elara: persona elara, memory window, models offline",
+            "callers     prove nothing",
             "plugin      window: builtin:window",
             "digest      sha256:",
         ] {

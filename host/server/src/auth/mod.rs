@@ -22,6 +22,8 @@ mod identity;
 pub(crate) mod key;
 mod known;
 mod machine;
+#[cfg(test)]
+mod measure;
 mod scope;
 pub(crate) mod token;
 pub(crate) mod wanted;

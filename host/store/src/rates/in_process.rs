@@ -1,7 +1,7 @@
 //! The buckets of one host, in its memory: a restart fills them.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use dashmap::DashMap;
@@ -15,6 +15,8 @@ use super::{Quota, RateLimits, Taken};
 /// Buckets of one quota that are kept before the full ones among them are forgotten without waiting for the next round:
 /// a flood from many addresses must not fill the memory (some 100 bytes each).
 const CROWD: usize = 100_000;
+/// The least time between two such rounds: where no bucket is full, each would look at all of them in vain.
+const PAUSE: Duration = Duration::from_secs(1);
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -26,6 +28,7 @@ pub struct InProcess {
     /// The algorithm (GCRA) keeps one time for each bucket, whose meaning depends on the quota: a bucket whose quota
     /// changes begins full.
     quotas: DashMap<Quota, Arc<Buckets>>,
+    cleared: Mutex<Option<Instant>>,
 }
 
 impl InProcess {
@@ -36,6 +39,16 @@ impl InProcess {
         let new =
             || Arc::new(RateLimiter::dashmap_with_clock(cells(quota), MonotonicClock).with_middleware());
         Arc::clone(&self.quotas.entry(quota).or_insert_with(new))
+    }
+
+    fn may_clear(&self) -> bool {
+        // Whoever holds it is about to clear.
+        let Ok(mut cleared) = self.cleared.try_lock() else { return false };
+        let due = cleared.is_none_or(|last| last.elapsed() >= PAUSE);
+        if due {
+            *cleared = Some(Instant::now());
+        }
+        due
     }
 }
 
@@ -50,7 +63,7 @@ fn cells(quota: Quota) -> Cells {
 impl RateLimits for InProcess {
     async fn take(&self, bucket: &str, quota: Quota) -> Taken {
         let buckets = self.buckets(quota);
-        if buckets.len() > CROWD {
+        if buckets.len() > CROWD && self.may_clear() {
             buckets.retain_recent();
         }
         match buckets.check_key(&bucket.to_owned()) {
@@ -74,7 +87,6 @@ impl RateLimits for InProcess {
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
-    use std::time::Instant;
 
     use super::*;
 

@@ -1,0 +1,187 @@
+//! One client with one connection, kept open from turn to turn.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use http::{Request, Response, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use super::{Options, Protocol};
+
+/// What a turn looked like from outside.
+pub(super) struct Seen {
+    /// From the request to the first token.
+    pub(super) first: Duration,
+    pub(super) total: Duration,
+    /// Between one piece of the reply and the next.
+    pub(super) gaps: Vec<Duration>,
+}
+
+pub(super) struct Client {
+    options: Options,
+    connection: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl Client {
+    pub(super) fn new(options: &Options) -> Self {
+        Self { options: options.clone(), connection: None }
+    }
+
+    /// One turn, in a conversation of its own where there are such. An error is a turn that did not come to its right end.
+    pub(super) async fn turn(&mut self, number: u64) -> anyhow::Result<Seen> {
+        let request = self.request(number)?;
+        let mut connection = match self.connection.take().filter(|connection| connection.is_ready()) {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        connection.ready().await?;
+        let begun = Instant::now();
+        let response = connection.send_request(request).await.context("no answer")?;
+        let status = response.status();
+        let seen = self.read(response, begun).await.with_context(|| format!("{status}"))?;
+        self.connection = Some(connection);
+        Ok(seen)
+    }
+
+    async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+        let socket = TcpStream::connect(&self.options.to).await.context("no connection")?;
+        socket.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(socket)).await?;
+        // Its end shows where it is used.
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+
+    fn request(&self, number: u64) -> anyhow::Result<Request<Full<Bytes>>> {
+        let Options { protocol, stream, model, bearer, to, keyed, .. } = &self.options;
+        let (path, body) = match protocol {
+            Protocol::Openai => (
+                "/v1/chat/completions",
+                json!({ "model": model, "stream": stream, "messages": [{ "role": "user", "content": "Tell me." }] }),
+            ),
+            Protocol::Masque => ("/chat", json!({ "message": "Tell me.", "stream": stream })),
+        };
+        let mut request = Request::post(path).header(header::HOST, to);
+        request = request.header(header::CONTENT_TYPE, "application/json");
+        if let Some(bearer) = bearer {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
+        }
+        if *keyed {
+            request = request.header("idempotency-key", format!("{}-{number}", uuid::Uuid::now_v7()));
+        }
+        Ok(request.body(Full::new(body.to_string().into()))?)
+    }
+
+    async fn read(&self, response: Response<Incoming>, begun: Instant) -> anyhow::Result<Seen> {
+        let good = response.status() == 200;
+        let mut body = response.into_body();
+        if !good || !self.options.stream {
+            let whole = body.collect().await?.to_bytes();
+            let total = begun.elapsed();
+            ensure!(good, "{}", String::from_utf8_lossy(&whole));
+            self.check_whole(&whole)?;
+            return Ok(Seen { first: total, total, gaps: Vec::new() });
+        }
+        let mut reader = Reader::new(self.options.protocol);
+        let (mut first, mut last, mut gaps) = (None, None::<Instant>, Vec::new());
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            if reader.take(&data) > 0 {
+                let now = Instant::now();
+                first.get_or_insert(now - begun);
+                gaps.extend(last.map(|last| now - last));
+                last = Some(now);
+            }
+        }
+        let total = begun.elapsed();
+        ensure!(reader.ended, "the stream ended without its end");
+        ensure!(reader.words == self.options.tokens, "{} tokens of {}", reader.words, self.options.tokens);
+        Ok(Seen { first: first.context("no token came")?, total, gaps })
+    }
+
+    fn check_whole(&self, whole: &[u8]) -> anyhow::Result<()> {
+        let reply: Value = serde_json::from_slice(whole)?;
+        let text = match self.options.protocol {
+            Protocol::Openai => reply.pointer("/choices/0/message/content"),
+            Protocol::Masque => reply.pointer("/reply/content"),
+        };
+        let words = text.and_then(Value::as_str).context("no reply in the answer")?.matches("word").count();
+        ensure!(words == self.options.tokens, "{words} tokens of {}", self.options.tokens);
+        Ok(())
+    }
+}
+
+/// Counts what has come of a stream without taking it apart: the clients share the cores with what is measured. A piece
+/// may end within a line.
+struct Reader {
+    end: &'static [u8],
+    /// What may be the beginning of a word or of the end.
+    rest: Vec<u8>,
+    words: usize,
+    ended: bool,
+}
+
+impl Reader {
+    fn new(protocol: Protocol) -> Self {
+        let end: &[u8] = match protocol {
+            Protocol::Openai => b"data: [DONE]",
+            Protocol::Masque => b"event: turn.completed",
+        };
+        Self { end, rest: Vec::new(), words: 0, ended: false }
+    }
+
+    /// How many tokens the piece brought. What follows the end is the whole reply again, and does not count.
+    fn take(&mut self, data: &[u8]) -> usize {
+        const WORD: &[u8] = b"word";
+        let before = self.words;
+        self.rest.extend_from_slice(data);
+        let mut from = 0;
+        while !self.ended {
+            let Some(text) = self.rest.get(from..) else { break };
+            if text.starts_with(WORD) {
+                self.words += 1;
+                from += WORD.len();
+            } else if text.starts_with(self.end) {
+                self.ended = true;
+            } else if text.len() < self.end.len() {
+                break;
+            } else {
+                from += 1;
+            }
+        }
+        self.rest.drain(..from.min(self.rest.len()));
+        self.words - before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_counted_wherever_the_pieces_are_cut() {
+        let stream = "event: reply.delta\ndata: {\"text\":\"word word \"}\n\nevent: turn.completed\ndata: {\"content\":\"word word \"}\n\n";
+        for cut in 0..stream.len() {
+            let mut reader = Reader::new(Protocol::Masque);
+            let (one, two) = stream.split_at(cut);
+            reader.take(one.as_bytes());
+            reader.take(two.as_bytes());
+            assert_eq!((reader.words, reader.ended), (2, true), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_stream_without_its_end_has_not_ended() {
+        let mut reader = Reader::new(Protocol::Openai);
+        reader.take(b"data: {\"content\":\"word \"}\n\n");
+        assert_eq!((reader.words, reader.ended), (1, false));
+        reader.take(b"data: [DONE]\n\n");
+        assert!(reader.ended);
+    }
+}

@@ -1,0 +1,66 @@
+//! Turns beside plugins that never stop computing.
+
+use std::time::Duration;
+
+use super::Bench;
+use crate::load::Options;
+use crate::mock::Pace;
+use crate::report::Table;
+use crate::setup::{Mode, load, say};
+
+const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
+/// As this repository's tests build it: a persona that spins in its call.
+const SPINNER: &str = "target/fixtures/spins-in-a-call.wasm";
+
+pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
+    let (rounds, millis) = (bench.size(5, 1), bench.size(3000, 500));
+    let cores = std::thread::available_parallelism()?.get();
+    let spinner = std::path::absolute(SPINNER)?;
+    let mut start = bench.start(PACE, Mode::ON);
+    start.more = format!(
+        "[companions.spinner]\npersona = \"spinner\"\nmemory = \"window\"\nmodels = [\"mock\"]\n\
+         [plugins.spinner]\nsource = \"{}\"\nlimits = {{ cpu = \"1s\", wall = \"10s\" }}\n",
+        spinner.display()
+    );
+    let host = start.host().await?;
+    let mut table = Table::new(
+        "Bad company",
+        &format!(
+            "4 clients, 40 tokens at once, streamed, beside turns whose persona spins until its second of processor time is \
+             spent and which begin again at once, on {cores} cores. {rounds} rounds in turn."
+        ),
+        &["spinning", "turns/s of the others", "whole turn p50, ms", "whole turn p99, ms"],
+    );
+    load(&Options { clients: 4, millis, ..host.clients(PACE, true) }).await?;
+    for spinning in [0, cores, 3 * cores] {
+        let mut outcomes = Vec::new();
+        for _ in 0..rounds {
+            let spinners: Vec<_> = (0..spinning)
+                .map(|_| {
+                    let (address, bearer) = (host.address.clone(), host.bearer.clone());
+                    tokio::spawn(async move {
+                        loop {
+                            // Each fails when its time is spent: that is what it is for.
+                            let _spent = say(&address, bearer.as_deref(), "spinner").await;
+                        }
+                    })
+                })
+                .collect();
+            let outcome = load(&Options { clients: 4, millis, ..host.clients(PACE, true) }).await;
+            spinners.iter().for_each(tokio::task::JoinHandle::abort);
+            outcomes.push(outcome?);
+        }
+        let of = |figure: fn(&crate::load::Outcome) -> f64, digits| {
+            let rounds = crate::stats::Rounds::of(outcomes.iter().map(figure));
+            rounds.map(|rounds| rounds.show(digits)).unwrap_or_default()
+        };
+        table.row([
+            spinning.to_string(),
+            of(crate::load::Outcome::per_second, 0),
+            of(|outcome| outcome.total.p50 as f64 / 1000.0, 1),
+            of(|outcome| outcome.total.p99 as f64 / 1000.0, 1),
+        ]);
+    }
+    host.stop().await?;
+    Ok(vec![table])
+}

@@ -1,0 +1,101 @@
+//! How many turns a second, while how slow is too slow; and what a turn costs in processor time.
+
+use std::time::Duration;
+
+use super::Bench;
+use crate::load::Options;
+use crate::mock::Pace;
+use crate::process;
+use crate::report::Table;
+use crate::setup::{Host, Mode, direct, load};
+use crate::stats::Rounds;
+
+const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
+const CLIENTS: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
+/// Milliseconds that p99 stays under.
+const BOUNDS: [u64; 4] = [5, 10, 50, 100];
+
+pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
+    let (rounds, millis) = (bench.size(5, 1), bench.size(3000, 300));
+    let host = bench.start(PACE, Mode::ON).host().await?;
+    load(&Options { clients: 8, millis, ..host.clients(PACE, true) }).await?;
+
+    let mut runs = Vec::new();
+    for _ in 0..rounds {
+        for clients in CLIENTS {
+            let outcome = load(&Options { clients, millis, ..host.clients(PACE, true) }).await?;
+            runs.push((clients, outcome.per_second(), outcome.total.p99));
+        }
+    }
+    let mut frontier = Table::new(
+        "Frontier",
+        &format!(
+            "Closed-loop clients, 40 tokens at once, streamed, everything on; model, host and clients on the same cores. \
+             {rounds} rounds of {} s for each number of clients; no failures.",
+            millis as f64 / 1000.0
+        ),
+        &["clients", "turns/s", "whole turn p99, ms"],
+    );
+    for clients in CLIENTS {
+        let of = |figure: fn(&(usize, f64, u64)) -> f64| {
+            let values = runs.iter().filter(|run| run.0 == clients).map(figure);
+            Rounds::of(values)
+        };
+        let (rate, p99) = (of(|run| run.1), of(|run| run.2 as f64 / 1000.0));
+        let show =
+            |rounds: Option<Rounds>, digits| rounds.map(|rounds| rounds.show(digits)).unwrap_or_default();
+        frontier.row([clients.to_string(), show(rate, 0), show(p99, 1)]);
+    }
+    let mut bounded = Table::new(
+        "Turns a second under a bound",
+        "The best median of the table above whose median p99 stays under the bound.",
+        &["p99 under", "turns/s"],
+    );
+    for bound in BOUNDS {
+        let best = CLIENTS.iter().filter_map(|clients| {
+            let of = |figure: fn(&(usize, f64, u64)) -> f64| {
+                Rounds::of(runs.iter().filter(|run| run.0 == *clients).map(figure))
+            };
+            let (rate, p99) = (of(|run| run.1)?, of(|run| run.2 as f64 / 1000.0)?);
+            (p99.median < bound as f64).then_some(rate.median)
+        });
+        let best = best.fold(f64::NAN, f64::max);
+        bounded
+            .row([format!("{bound} ms"), if best.is_nan() { "–".to_owned() } else { format!("{best:.0}") }]);
+    }
+    let cost = cost(bench, &host, rounds, millis).await?;
+    host.stop().await?;
+    Ok(vec![frontier, bounded, cost])
+}
+
+/// Processor time, which noise on the machine changes less than anything else.
+async fn cost(bench: &Bench, host: &Host, rounds: usize, millis: u64) -> anyhow::Result<Table> {
+    let clients = 8;
+    let mut streamed = Vec::new();
+    let mut plain = Vec::new();
+    let mut straight = Vec::new();
+    for _ in 0..rounds {
+        for (stream, figures) in [(true, &mut streamed), (false, &mut plain)] {
+            let before = process::cpu(host.pid)?;
+            let outcome = load(&Options { clients, millis, ..host.clients(PACE, stream) }).await?;
+            let spent = process::cpu(host.pid)? - before;
+            figures.push((spent * 1e6 / outcome.turns as f64, outcome.per_second()));
+        }
+        let outcome = load(&Options { clients, millis, ..direct(&bench.mock.address, PACE, true) }).await?;
+        straight.push(outcome.per_second());
+    }
+    let mut table = Table::new(
+        "Processor time of a turn",
+        &format!("The host's own, user and kernel, at {clients} clients; {rounds} rounds in turn."),
+        &["40 tokens", "µs of the host a turn", "turns/s"],
+    );
+    for (name, figures) in [("streamed", streamed), ("plain", plain)] {
+        let cost = Rounds::of(figures.iter().map(|(cost, _)| *cost));
+        let rate = Rounds::of(figures.iter().map(|(_, rate)| *rate));
+        let show = |rounds: Option<Rounds>| rounds.map(|rounds| rounds.show(0)).unwrap_or_default();
+        table.row([name.to_owned(), show(cost), show(rate)]);
+    }
+    let rate = Rounds::of(straight).map(|rounds| rounds.show(0)).unwrap_or_default();
+    table.row(["the model straight".to_owned(), "–".to_owned(), rate]);
+    Ok(table)
+}

@@ -1,0 +1,52 @@
+//! What the host adds to a model, for one client and 40 tokens at once.
+
+use std::time::Duration;
+
+use super::Bench;
+use crate::load::{Options, Outcome};
+use crate::mock::Pace;
+use crate::report::Table;
+use crate::setup::{Mode, direct, load};
+use crate::stats::Rounds;
+
+const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
+
+pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
+    let (rounds, turns) = (bench.size(9, 2), bench.size(400, 20));
+    let host = bench.start(PACE, Mode::ON).host().await?;
+    let through = Options { turns, ..host.clients(PACE, true) };
+    let straight = Options { turns, ..direct(&bench.mock.address, PACE, true) };
+    // Caches, pools and branch predictors.
+    load(&through).await?;
+    load(&straight).await?;
+    let mut pairs = Vec::new();
+    for _ in 0..rounds {
+        pairs.push((load(&straight).await?, load(&through).await?));
+    }
+    host.stop().await?;
+
+    let mut table = Table::new(
+        "Added latency",
+        &format!(
+            "One client, 40 tokens at once, streamed; everything on. {rounds} rounds of {turns} turns, the model straight \
+             and through the host in turn. Milliseconds."
+        ),
+        &["", "the model straight", "through the host", "added"],
+    );
+    type Figure = fn(&Outcome) -> u64;
+    let figures: [(&str, Figure); 4] = [
+        ("first byte p50", |outcome| outcome.first.p50),
+        ("first byte p99", |outcome| outcome.first.p99),
+        ("whole turn p50", |outcome| outcome.total.p50),
+        ("whole turn p99", |outcome| outcome.total.p99),
+    ];
+    for (name, figure) in figures {
+        let ms = |outcome: &Outcome| figure(outcome) as f64 / 1000.0;
+        let straight = Rounds::of(pairs.iter().map(|(straight, _)| ms(straight)));
+        let through = Rounds::of(pairs.iter().map(|(_, through)| ms(through)));
+        let added = Rounds::of(pairs.iter().map(|(straight, through)| ms(through) - ms(straight)));
+        let show = |rounds: Option<Rounds>| rounds.map(|rounds| rounds.show(2)).unwrap_or_default();
+        table.row([name.to_owned(), show(straight), show(through), show(added)]);
+    }
+    Ok(vec![table])
+}

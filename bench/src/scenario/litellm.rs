@@ -1,0 +1,143 @@
+//! Beside the LiteLLM proxy, in front of the same model in the same run.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use tokio::process::{Child, Command};
+
+use super::Bench;
+use crate::load::{Options, Outcome};
+use crate::mock::Pace;
+use crate::process;
+use crate::report::Table;
+use crate::setup::{Mode, direct, get, load};
+use crate::stats::Rounds;
+
+const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
+/// The release that is compared.
+const PACKAGE: &str = "litellm[proxy]==1.106.2";
+const KEY: &str = "sk-bench";
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
+    let (rounds, millis) = (bench.size(5, 1), bench.size(4000, 500));
+    let (proxy, port) = start(bench).await?;
+    let pid = proxy.id().context("the proxy ended")?;
+    let host = bench.start(PACE, Mode::ON).host().await?;
+    let theirs = |stream| Options {
+        bearer: Some(KEY.to_owned()),
+        ..direct(&format!("127.0.0.1:{port}"), PACE, stream)
+    };
+    let ours = |stream| host.clients(PACE, stream);
+    let straight = |stream| direct(&bench.mock.address, PACE, stream);
+
+    let mut table = Table::new(
+        "Beside LiteLLM",
+        &format!(
+            "{PACKAGE}, one worker, no database, master key set, before the same model in the same run; 40 tokens at once. \
+             Latency of one client, turns a second of the best of 1, 4 and 16 clients. {rounds} rounds in turn."
+        ),
+        &["", "", "added first byte p50, ms", "added whole turn p50, ms", "turns/s", "ratio", "MB"],
+    );
+    for (kind, stream) in [("streamed", true), ("plain", false)] {
+        let mut figures: [Vec<(f64, f64, f64)>; 2] = [Vec::new(), Vec::new()];
+        load(&Options { clients: 4, millis, ..theirs(stream) }).await?;
+        load(&Options { clients: 4, millis, ..ours(stream) }).await?;
+        for _ in 0..rounds {
+            let base = load(&Options { millis, ..straight(stream) }).await?;
+            for (options, figures) in [theirs(stream), ours(stream)].into_iter().zip(&mut figures) {
+                let one = load(&Options { millis, ..options.clone() }).await?;
+                let mut best = one.per_second();
+                for clients in [4, 16] {
+                    best =
+                        best.max(load(&Options { clients, millis, ..options.clone() }).await?.per_second());
+                }
+                let added = |figure: fn(&Outcome) -> u64| {
+                    figure(&one) as f64 / 1000.0 - figure(&base) as f64 / 1000.0
+                };
+                figures.push((added(|outcome| outcome.first.p50), added(|outcome| outcome.total.p50), best));
+            }
+        }
+        let rates: Vec<_> =
+            figures.iter().map(|rounds| Rounds::of(rounds.iter().map(|figure| figure.2))).collect();
+        let ratio = match rates.as_slice() {
+            [Some(theirs), Some(ours)] => format!("{:.0} ×", ours.median / theirs.median),
+            _ => String::new(),
+        };
+        for ((name, pid), (figures, ratio)) in [("LiteLLM", pid), ("Masque", host.pid)]
+            .into_iter()
+            .zip(figures.iter().zip(["1 ×".to_owned(), ratio]))
+        {
+            let of = |figure: fn(&(f64, f64, f64)) -> f64, digits| {
+                let rounds = Rounds::of(figures.iter().map(figure));
+                rounds.map(|rounds| rounds.show(digits)).unwrap_or_default()
+            };
+            let memory = format!("{:.0}", process::memory(pid)? / 1e6);
+            table.row([
+                name.to_owned(),
+                kind.to_owned(),
+                of(|figure| figure.0, 1),
+                of(|figure| figure.1, 1),
+                of(|figure| figure.2, 0),
+                ratio,
+                memory,
+            ]);
+        }
+    }
+    host.stop().await?;
+    drop(proxy);
+    Ok(vec![table])
+}
+
+async fn start(bench: &Bench) -> anyhow::Result<(Child, u16)> {
+    let program = environment(&bench.out.join("litellm")).await?.join("bin/litellm");
+    let configuration = bench.out.join("litellm.yaml");
+    let (address, model) = (&bench.mock.address, PACE.name());
+    std::fs::write(
+        &configuration,
+        format!(
+            "model_list:\n  - model_name: {model}\n    litellm_params:\n      model: openai/{model}\n      \
+             api_base: http://{address}/v1\n      api_key: unused\ngeneral_settings:\n  master_key: {KEY}\n\
+             litellm_settings:\n  telemetry: false\n"
+        ),
+    )?;
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let log = std::fs::File::create(bench.out.join("litellm.log"))?;
+    let mut proxy = Command::new(program)
+        .arg("--config")
+        .arg(configuration)
+        .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--num_workers", "1"])
+        .env("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+        .env("LITELLM_LOG", "ERROR")
+        .current_dir(&bench.out)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()?;
+    let begun = Instant::now();
+    while get(&format!("127.0.0.1:{port}"), "/health/liveliness").await != Some(200) {
+        ensure!(
+            proxy.try_wait()?.is_none() && begun.elapsed() < PATIENCE,
+            "the proxy did not start: see litellm.log"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok((proxy, port))
+}
+
+/// A virtual environment with the proxy in it, made once.
+async fn environment(folder: &Path) -> anyhow::Result<PathBuf> {
+    let complete = folder.join(".complete");
+    if std::fs::read_to_string(&complete).is_ok_and(|package| package == PACKAGE) {
+        return Ok(folder.to_owned());
+    }
+    let venv = Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder).status().await?;
+    ensure!(venv.success(), "python3 -m venv failed: install python3-venv");
+    let pip = Command::new(folder.join("bin/pip")).args(["install", "--quiet", PACKAGE]).status().await?;
+    ensure!(pip.success(), "pip install {PACKAGE} failed");
+    std::fs::write(complete, PACKAGE)?;
+    Ok(folder.to_owned())
+}

@@ -1,0 +1,84 @@
+//! What is measured. Each scenario compares in one run, round by round in turn, and a run with a failure is none.
+
+mod company;
+mod everything;
+mod frontier;
+mod latency;
+mod litellm;
+mod scale;
+mod start;
+mod streams;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, ensure};
+
+use crate::Run;
+use crate::machine::{self, Machine};
+use crate::mock::Pace;
+use crate::report::{Report, Table};
+use crate::setup::{Mock, Mode, Start};
+
+/// What scenarios work with.
+pub(crate) struct Bench {
+    pub(crate) bin: PathBuf,
+    pub(crate) out: PathBuf,
+    pub(crate) quick: bool,
+    pub(crate) mock: Mock,
+}
+
+impl Bench {
+    pub(crate) fn start(&self, pace: Pace, mode: Mode) -> Start<'_> {
+        let compiled = self.out.join("compiled");
+        Start { bin: &self.bin, out: &self.out, mock: &self.mock, pace, mode, more: String::new(), compiled }
+    }
+
+    /// `whole`, or so little that it is only seen to work.
+    pub(crate) fn size<T>(&self, whole: T, quick: T) -> T {
+        if self.quick { quick } else { whole }
+    }
+}
+
+const NAMES: [&str; 8] =
+    ["latency", "frontier", "streams", "everything", "start", "company", "scale", "litellm"];
+
+pub(crate) async fn run(run: Run) -> anyhow::Result<()> {
+    for name in &run.scenarios {
+        ensure!(
+            NAMES.contains(&name.as_str()),
+            "there is no scenario {name:?}: there are {}",
+            NAMES.join(", ")
+        );
+    }
+    std::fs::create_dir_all(&run.out)?;
+    let (bin, out) = (absolute(&run.bin)?, absolute(&run.out)?);
+    let machine = Machine::look(&bin, &out)?;
+    let bench = Bench { bin, out, quick: run.quick, mock: Mock::start().await? };
+    let mut tables = Vec::new();
+    for name in NAMES
+        .into_iter()
+        .filter(|name| run.scenarios.is_empty() || run.scenarios.iter().any(|one| one == name))
+    {
+        eprintln!("{name} (load {:.2})", machine::load()?);
+        let measured: Vec<Table> = match name {
+            "latency" => latency::measure(&bench).await?,
+            "frontier" => frontier::measure(&bench).await?,
+            "streams" => streams::measure(&bench).await?,
+            "everything" => everything::measure(&bench).await?,
+            "start" => start::measure(&bench).await?,
+            "company" => company::measure(&bench).await?,
+            "scale" => scale::measure(&bench).await?,
+            "litellm" => litellm::measure(&bench).await?,
+            other => bail!("{other} is not measured"),
+        };
+        for table in measured {
+            println!("{}", table.show());
+            tables.push(table);
+        }
+    }
+    Report { machine, quick: run.quick, tables }.write(&bench.out, run.docs.as_deref())
+}
+
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    Ok(std::path::absolute(path)?)
+}

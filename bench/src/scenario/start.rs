@@ -1,0 +1,134 @@
+//! From exec to ready, from a component on disk to its first turn, and turns while components are replaced.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::Bench;
+use crate::load::Options;
+use crate::mock::Pace;
+use crate::report::Table;
+use crate::setup::{Host, Mode, load};
+use crate::stats::Rounds;
+
+const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
+/// The component that is replaced, as this repository builds it.
+const COMPONENT: &str = "target/plugins/card.wasm";
+
+pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
+    Ok(vec![start(bench).await?, swap(bench).await?])
+}
+
+async fn start(bench: &Bench) -> anyhow::Result<Table> {
+    let rounds = bench.size(7, 1);
+    let mut table = Table::new(
+        "Start",
+        &format!("From exec to the first good answer of `/readyz`, three components; {rounds} starts each."),
+        &["compiled components", "ms"],
+    );
+    for (name, cold) in [("none yet", true), ("kept from the last start", false)] {
+        let mut figures = Vec::new();
+        for round in 0..rounds {
+            let mut start = bench.start(PACE, Mode::ON);
+            if cold {
+                start.compiled = bench.out.join(format!("cold-{}-{round}", std::process::id()));
+            }
+            let host = start.host().await?;
+            figures.push(host.ready_after.as_secs_f64() * 1000.0);
+            host.stop().await?;
+            if cold {
+                std::fs::remove_dir_all(&start.compiled)?;
+            }
+        }
+        let shown = Rounds::of(figures).map(|rounds| rounds.show(0)).unwrap_or_default();
+        table.row([name.to_owned(), shown]);
+    }
+    Ok(table)
+}
+
+/// Replaces the persona under load: another component each time, which has to be compiled, or one of two that are known.
+async fn swap(bench: &Bench) -> anyhow::Result<Table> {
+    let component = std::fs::read(COMPONENT)?;
+    let replacements = bench.size(100, 3);
+    let mut table = Table::new(
+        "Replacing a plugin",
+        &format!(
+            "8 clients, 40 tokens at once, streamed, while the persona's component is replaced {replacements} times, one \
+             after the other; before and after without. No turn fails. From the file's renaming to the generation that has \
+             it, the 100 ms of quiet included."
+        ),
+        &["", "turns/s", "whole turn p99, ms", "until in effect, ms"],
+    );
+    let mut start = bench.start(PACE, Mode::ON);
+    start.more = "[plugins.elara]\nsettings = { card = { file = \"card.json\" } }\n".to_owned();
+    let folder = tempfile::Builder::new().prefix("swap-").tempdir_in(&bench.out)?;
+    std::fs::write(folder.path().join("card.json"), CARD)?;
+    let plugins = folder.path().join("data/plugins");
+    std::fs::create_dir_all(&plugins)?;
+    place(&plugins, &component, 0)?;
+    let host = start.host_in(folder.path()).await?;
+    let millis = bench.size(8000, 500);
+    let quiet = |host: &Host| Options { clients: 8, millis, ..host.clients(PACE, true) };
+    load(&quiet(&host)).await?;
+    let row = |table: &mut Table, name: &str, outcome: &crate::load::Outcome, effect: String| {
+        let p99 = format!("{:.1}", outcome.total.p99 as f64 / 1000.0);
+        table.row([name.to_owned(), format!("{:.0}", outcome.per_second()), p99, effect]);
+    };
+    row(&mut table, "without", &load(&quiet(&host)).await?, "–".to_owned());
+    for (name, known) in [("by one of two that are known", true), ("by a new one each time", false)] {
+        let options = Options { millis: 3_600_000, ..quiet(&host) };
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let mut waits = Vec::new();
+        // Clients run for as long as the replacements take, a round of a second after the other.
+        let clients = tokio::spawn(async move {
+            let mut outcomes = Vec::new();
+            let mut stopped = stopped;
+            while stopped.try_recv().is_err() {
+                outcomes.push(load(&Options { millis: 1000, ..options.clone() }).await?);
+            }
+            anyhow::Ok(outcomes)
+        });
+        for number in 0..replacements {
+            let version = if known { 1 + number % 2 } else { 1000 + number };
+            let generation = generation(&host)?;
+            let begun = Instant::now();
+            place(&plugins, &component, version)?;
+            while self::generation(&host)? == generation && begun.elapsed() < Duration::from_secs(30) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            waits.push(begun.elapsed().as_secs_f64() * 1000.0);
+        }
+        let _ended = stop.send(());
+        let outcomes = clients.await??;
+        let rate = Rounds::of(outcomes.iter().map(crate::load::Outcome::per_second));
+        let p99 = Rounds::of(outcomes.iter().map(|outcome| outcome.total.p99 as f64 / 1000.0));
+        let show =
+            |rounds: Option<Rounds>, digits| rounds.map(|rounds| rounds.show(digits)).unwrap_or_default();
+        table.row([name.to_owned(), show(rate, 0), show(p99, 1), show(Rounds::of(waits), 0)]);
+    }
+    row(&mut table, "without, again", &load(&quiet(&host)).await?, "–".to_owned());
+    host.stop().await?;
+    Ok(table)
+}
+
+const CARD: &str = r#"{"spec": "chara_card_v2", "spec_version": "2.0", "data": {"name": "Elara",
+"description": "A companion.", "personality": "", "scenario": "", "first_mes": "Hello.", "mes_example": ""}}"#;
+
+/// How many changes are in effect, as the host's log tells.
+fn generation(host: &Host) -> anyhow::Result<usize> {
+    Ok(std::fs::read_to_string(host.folder.join("log"))?.matches("changes are in effect").count())
+}
+
+/// The component with a custom section of this number, which changes nothing but its digest.
+fn place(folder: &Path, component: &[u8], number: usize) -> anyhow::Result<()> {
+    let name = b"version";
+    let payload = number.to_string();
+    let length = u8::try_from(1 + name.len() + payload.len())?;
+    let mut bytes = component.to_vec();
+    bytes.extend([0, length, u8::try_from(name.len())?]);
+    bytes.extend(name);
+    bytes.extend(payload.as_bytes());
+    let part = folder.join("elara.part");
+    std::fs::write(&part, bytes)?;
+    std::fs::rename(part, folder.join("elara.wasm"))?;
+    Ok(())
+}

@@ -1,0 +1,315 @@
+//! The programs that are measured and measured against, started and stopped.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::load::{Options, Outcome};
+use crate::mock::Pace;
+
+/// How long a program may take until it answers; compiling components for the first time is within.
+const PATIENCE: Duration = Duration::from_secs(180);
+const SECRET: &str = "Rw1zPq9vTk4sYb7nXe2mJc8hLd5gAf3u";
+
+/// Another process of this program.
+fn again() -> anyhow::Result<Command> {
+    Ok(Command::new(std::env::current_exe()?))
+}
+
+/// A model server.
+pub(crate) struct Mock {
+    pub(crate) address: String,
+    _process: Child,
+}
+
+impl Mock {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let mut process =
+            again()?.arg("mock").stdout(Stdio::piped()).stdin(Stdio::null()).kill_on_drop(true).spawn()?;
+        let output = process.stdout.take().context("no output")?;
+        let address = BufReader::new(output).lines().next_line().await?.context("the model server ended")?;
+        Ok(Self { address, _process: process })
+    }
+}
+
+/// Runs clients in a process of their own. A run with failures is none.
+pub(crate) async fn load(options: &Options) -> anyhow::Result<Outcome> {
+    let mut command = again()?;
+    command.args(["load", "--to", &options.to, "--tokens", &options.tokens.to_string()]);
+    command.args([
+        "--protocol",
+        if options.protocol == crate::load::Protocol::Masque { "masque" } else { "openai" },
+    ]);
+    command.args(["--clients", &options.clients.to_string(), "--model", &options.model]);
+    command.args(["--turns", &options.turns.to_string(), "--millis", &options.millis.to_string()]);
+    command.args(["--ramp", &options.ramp.to_string()]);
+    if let Some(bearer) = &options.bearer {
+        command.args(["--bearer", bearer]);
+    }
+    for (flag, set) in [("--stream", options.stream), ("--keyed", options.keyed)] {
+        if set {
+            command.arg(flag);
+        }
+    }
+    let output = command.stderr(Stdio::inherit()).kill_on_drop(true).output().await?;
+    ensure!(output.status.success(), "the clients ended with {}", output.status);
+    let outcome: Outcome = serde_json::from_slice(&output.stdout)?;
+    if outcome.failures > 0 {
+        bail!(
+            "{} of {} turns failed: {}",
+            outcome.failures,
+            outcome.turns + outcome.failures,
+            outcome.failure.unwrap_or_default()
+        );
+    }
+    ensure!(outcome.turns > 0, "no turn ended in time");
+    Ok(outcome)
+}
+
+/// What of a host is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mode {
+    /// Tokens, and what is known of keys and revocations.
+    pub(crate) tokens: bool,
+    /// Buckets for users and addresses, and a bound on each user's turns.
+    pub(crate) limits: bool,
+    /// A key with each request.
+    pub(crate) idempotency: bool,
+}
+
+impl Mode {
+    pub(crate) const ON: Self = Self { tokens: true, limits: true, idempotency: true };
+    pub(crate) const OFF: Self = Self { tokens: false, limits: false, idempotency: false };
+}
+
+/// A host, with its data on the real disk.
+pub(crate) struct Host {
+    pub(crate) address: String,
+    pub(crate) pid: u32,
+    pub(crate) bearer: Option<String>,
+    pub(crate) mode: Mode,
+    /// From exec to the first good answer of `/readyz`.
+    pub(crate) ready_after: Duration,
+    pub(crate) folder: PathBuf,
+    process: Child,
+    _folder: Option<TempDir>,
+}
+
+/// How a host is started.
+pub(crate) struct Start<'a> {
+    pub(crate) bin: &'a Path,
+    /// Where its folder is made.
+    pub(crate) out: &'a Path,
+    pub(crate) mock: &'a Mock,
+    pub(crate) pace: Pace,
+    pub(crate) mode: Mode,
+    /// Further lines of the configuration.
+    pub(crate) more: String,
+    /// Where compiled components are kept from host to host.
+    pub(crate) compiled: PathBuf,
+}
+
+impl Start<'_> {
+    pub(crate) async fn host(&self) -> anyhow::Result<Host> {
+        let folder = tempfile::Builder::new().prefix("host-").tempdir_in(self.out)?;
+        let path = folder.path().to_owned();
+        let mut host = self.host_in(&path).await?;
+        host._folder = Some(folder);
+        Ok(host)
+    }
+
+    /// In a folder that stays.
+    pub(crate) async fn host_in(&self, folder: &Path) -> anyhow::Result<Host> {
+        std::fs::write(folder.join("masque.toml"), self.configuration())?;
+        let key = match self.mode.tokens {
+            true => Some(self.key(folder).await?),
+            false => None,
+        };
+        let begun = Instant::now();
+        let mut process = self
+            .command(folder, "serve")
+            .args(["--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(File::create(folder.join("log"))?)
+            .spawn()
+            .with_context(|| format!("{} can't be started", self.bin.display()))?;
+        let output = process.stdout.take().context("no output")?;
+        let mut lines = BufReader::new(output).lines();
+        let address = loop {
+            let line = tokio::time::timeout(PATIENCE, lines.next_line()).await??;
+            let Some(line) = line else {
+                bail!("the host did not start: {}", std::fs::read_to_string(folder.join("log"))?)
+            };
+            if let Some(address) = line.strip_prefix("listening on http://") {
+                break address.to_owned();
+            }
+        };
+        until_ready(&address).await?;
+        let ready_after = begun.elapsed();
+        let pid = process.id().context("the host ended")?;
+        let mut host = Host {
+            address,
+            pid,
+            bearer: None,
+            mode: self.mode,
+            ready_after,
+            folder: folder.to_owned(),
+            process,
+            _folder: None,
+        };
+        if let Some(key) = key {
+            let asked = json!({ "user_id": "bench", "expires_in_hours": 24 });
+            let minted = post(&host.address, "/auth/token", &key, &asked).await?;
+            host.bearer = minted.get("access_token").and_then(Value::as_str).map(str::to_owned);
+        }
+        Ok(host)
+    }
+
+    fn command(&self, folder: &Path, word: &str) -> Command {
+        let mut command = Command::new(self.bin);
+        command.arg(word).args(["--config", "masque.toml", "--data", "data"]).current_dir(folder);
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        if self.mode.tokens {
+            command.env("JWT_SECRET_KEY", SECRET);
+        }
+        command
+    }
+
+    async fn key(&self, folder: &Path) -> anyhow::Result<String> {
+        let mut command = self.command(folder, "keys");
+        command.args(["create", "bench", "--scope", "tokens:mint", "--scope", "chat"]);
+        let output = command.output().await.context("masque keys")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let key = text.split_whitespace().find(|word| word.starts_with("msq_")).map(str::to_owned);
+        key.with_context(|| format!("no key: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    fn configuration(&self) -> String {
+        // High enough that nothing is refused; what is counted is counted all the same.
+        let limits = match self.mode.limits {
+            true => {
+                "[limits.user]\nper_minute = 1000000\nburst = 1000000\nturns = 100000\n\
+                     [limits.address]\nper_minute = 1000000\nburst = 1000000\n"
+            }
+            false => "",
+        };
+        let (address, model, more) = (&self.mock.address, self.pace.name(), &self.more);
+        let compiled = self.compiled.display();
+        format!(
+            "[data]\ncompiled = \"{compiled}\"\n[server]\nmax_connections = 16000\n[turn]\nmax_concurrent = 16000\n\
+             [sandbox]\ninstances = 4000\n{limits}\
+             [companions.elara]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"mock\"]\n\
+             [plugins.mock]\nsource = \"builtin:openai\"\n\
+             settings = {{ base_url = \"http://{address}/v1\", model = \"{model}\" }}\n\
+             grants = {{ http = [\"http://{address}\"] }}\n{more}"
+        )
+    }
+}
+
+impl Host {
+    /// Clients of this host.
+    pub(crate) fn clients(&self, pace: Pace, stream: bool) -> Options {
+        Options {
+            to: self.address.clone(),
+            protocol: crate::load::Protocol::Masque,
+            bearer: self.bearer.clone(),
+            model: String::new(),
+            tokens: pace.tokens,
+            stream,
+            keyed: self.mode.idempotency,
+            clients: 1,
+            turns: usize::MAX,
+            millis: 86_400_000,
+            ramp: 0,
+        }
+    }
+
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        self.process.kill().await?;
+        Ok(())
+    }
+}
+
+/// Clients of the model server itself, or of a proxy that speaks as it does.
+pub(crate) fn direct(address: &str, pace: Pace, stream: bool) -> Options {
+    Options {
+        to: address.to_owned(),
+        protocol: crate::load::Protocol::Openai,
+        bearer: None,
+        model: pace.name(),
+        tokens: pace.tokens,
+        stream,
+        keyed: false,
+        clients: 1,
+        turns: usize::MAX,
+        millis: 86_400_000,
+        ramp: 0,
+    }
+}
+
+async fn until_ready(address: &str) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    while get(address, "/readyz").await.is_none_or(|status| status != 200) {
+        ensure!(begun.elapsed() < PATIENCE, "{address} does not get ready");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
+
+/// The status of an answer, if there is one.
+pub(crate) async fn get(address: &str, path: &str) -> Option<u16> {
+    let request = http::Request::get(path).header("host", address);
+    let response = send(address, request.body(String::new()).ok()?).await.ok()?;
+    Some(response.0)
+}
+
+async fn post(address: &str, path: &str, bearer: &str, body: &Value) -> anyhow::Result<Value> {
+    let request = http::Request::post(path)
+        .header("host", address)
+        .header("authorization", format!("Bearer {bearer}"))
+        .header("content-type", "application/json")
+        .body(body.to_string())?;
+    let (status, body) = send(address, request).await?;
+    ensure!(status == 200, "{path} answers with {status}: {}", String::from_utf8_lossy(&body));
+    Ok(serde_json::from_slice(&body)?)
+}
+
+async fn send(address: &str, request: http::Request<String>) -> anyhow::Result<(u16, Vec<u8>)> {
+    use http_body_util::BodyExt as _;
+    let socket = tokio::net::TcpStream::connect(address).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(socket)).await?;
+    tokio::spawn(connection);
+    let response = sender.send_request(request).await?;
+    let status = response.status().as_u16();
+    Ok((status, response.into_body().collect().await?.to_bytes().to_vec()))
+}
+
+/// One plain turn of a new conversation with this companion: whatever comes of it.
+pub(crate) async fn say(address: &str, bearer: Option<&str>, companion: &str) -> anyhow::Result<()> {
+    talk(address, bearer, companion, None).await.map(drop)
+}
+
+/// One plain turn; the conversation's id.
+pub(crate) async fn talk(
+    address: &str,
+    bearer: Option<&str>,
+    companion: &str,
+    conversation: Option<&str>,
+) -> anyhow::Result<String> {
+    let body = match conversation {
+        Some(id) => json!({ "message": "Tell me.", "conversation_id": id }),
+        None => json!({ "message": "Tell me.", "companion": companion }),
+    };
+    let reply = post(address, "/chat", bearer.unwrap_or_default(), &body).await?;
+    let id = reply.get("conversation_id").and_then(Value::as_str).map(str::to_owned);
+    id.context("no conversation in the answer")
+}
