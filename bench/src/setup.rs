@@ -76,7 +76,7 @@ pub(crate) async fn load(options: &Options) -> anyhow::Result<Outcome> {
 /// What of a host is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mode {
-    /// Tokens, and what is known of keys and revocations.
+    /// Tokens, and what is known of keys and revocations. A host that has users limits them.
     pub(crate) tokens: bool,
     /// Buckets for users and addresses, and a bound on each user's turns.
     pub(crate) limits: bool,
@@ -128,6 +128,9 @@ impl Start<'_> {
     /// In a folder that stays.
     pub(crate) async fn host_in(&self, folder: &Path) -> anyhow::Result<Host> {
         std::fs::write(folder.join("masque.toml"), self.configuration())?;
+        // Not beside the configuration, whose folder is followed: it would never be quiet there.
+        std::fs::create_dir_all(folder.join("data"))?;
+        let log = folder.join("data/log");
         let key = match self.mode.tokens {
             true => Some(self.key(folder).await?),
             false => None,
@@ -137,7 +140,7 @@ impl Start<'_> {
             .command(folder, "serve")
             .args(["--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
-            .stderr(File::create(folder.join("log"))?)
+            .stderr(File::create(&log)?)
             .spawn()
             .with_context(|| format!("{} can't be started", self.bin.display()))?;
         let output = process.stdout.take().context("no output")?;
@@ -145,7 +148,7 @@ impl Start<'_> {
         let address = loop {
             let line = tokio::time::timeout(PATIENCE, lines.next_line()).await??;
             let Some(line) = line else {
-                bail!("the host did not start: {}", std::fs::read_to_string(folder.join("log"))?)
+                bail!("the host did not start: {}", std::fs::read_to_string(&log)?)
             };
             if let Some(address) = line.strip_prefix("listening on http://") {
                 break address.to_owned();
@@ -194,7 +197,7 @@ impl Start<'_> {
 
     fn configuration(&self) -> String {
         // High enough that nothing is refused; what is counted is counted all the same.
-        let limits = match self.mode.limits {
+        let limits = match self.mode.limits || self.mode.tokens {
             true => {
                 "[limits.user]\nper_minute = 1000000\nburst = 1000000\nturns = 100000\n\
                      [limits.address]\nper_minute = 1000000\nburst = 1000000\n"

@@ -3,6 +3,7 @@
 //! It stands on the standard library and `anyhow` alone, so that a fresh clone waits seconds for it, not minutes.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks on both")]
 
+mod bench;
 mod build;
 mod fuzz;
 mod lint;
@@ -23,6 +24,8 @@ cargo xtask COMMAND
   test [--full] [FILTER…]      build, then run every test, or those whose name contains a FILTER;
                                --full adds the long ones: a foreign model server, a hundred kills, fuzzing
   fuzz [--seconds N] [TARGET…] fuzz what reads untrusted bytes, each target for a minute
+  bench [--quick] [SCENARIO…]  build for release and measure: admission, latency, frontier, streams, everything, start,
+                               company, scale, litellm; all of them write docs/performance.md
   lint                         formatting and clippy, of the host and of the plugins
 
 The binary is target/debug/masque (target/release/masque with --release), the plugins are in target/plugins.";
@@ -45,6 +48,7 @@ fn run(command: Option<&str>, rest: &[String]) -> anyhow::Result<ExitCode> {
         Some("build") => build::run(&Workspace::find()?, &build::Options::parse(rest)?),
         Some("up") => up::run(&Workspace::find()?, rest),
         Some("test") => test::run(&Workspace::find()?, &test::Options::parse(rest)?),
+        Some("bench") => bench::run(&Workspace::find()?, rest),
         Some("fuzz") => fuzz::run(&Workspace::find()?, &fuzz::Options::parse(rest)?),
         Some("lint") => lint::run(&Workspace::find()?, rest),
         // Started by `up`, between the host and the terminal.

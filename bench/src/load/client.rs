@@ -65,7 +65,9 @@ impl Client {
                 "/v1/chat/completions",
                 json!({ "model": model, "stream": stream, "messages": [{ "role": "user", "content": "Tell me." }] }),
             ),
-            Protocol::Masque => ("/chat", json!({ "message": "Tell me.", "stream": stream })),
+            Protocol::Masque => {
+                ("/chat", json!({ "message": "Tell me.", "companion": "elara", "stream": stream }))
+            }
         };
         let mut request = Request::post(path).header(header::HOST, to);
         request = request.header(header::CONTENT_TYPE, "application/json");
@@ -149,7 +151,7 @@ impl Reader {
                 from += WORD.len();
             } else if text.starts_with(self.end) {
                 self.ended = true;
-            } else if text.len() < self.end.len() {
+            } else if text.is_empty() || self.end.starts_with(text) || WORD.starts_with(text) {
                 break;
             } else {
                 from += 1;
@@ -166,6 +168,12 @@ mod tests {
 
     #[test]
     fn tokens_are_counted_wherever_the_pieces_are_cut() {
+        let mut reader = Reader::new(Protocol::Masque);
+        assert_eq!(
+            reader.take(b"data: {\"text\":\"word \"}\n\n"),
+            1,
+            "a token counts with the piece that brings it"
+        );
         let stream = "event: reply.delta\ndata: {\"text\":\"word word \"}\n\nevent: turn.completed\ndata: {\"content\":\"word word \"}\n\n";
         for cut in 0..stream.len() {
             let mut reader = Reader::new(Protocol::Masque);

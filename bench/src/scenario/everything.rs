@@ -16,7 +16,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     let (rounds, millis) = (bench.size(7, 1), bench.size(2000, 300));
     let modes = [
         ("everything off", Mode::OFF),
-        ("tokens", Mode { tokens: true, ..Mode::OFF }),
+        ("limits and tokens", Mode { tokens: true, limits: true, ..Mode::OFF }),
         ("limits", Mode { limits: true, ..Mode::OFF }),
         ("idempotency", Mode { idempotency: true, ..Mode::OFF }),
         ("everything on", Mode::ON),

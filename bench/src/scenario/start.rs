@@ -115,7 +115,7 @@ const CARD: &str = r#"{"spec": "chara_card_v2", "spec_version": "2.0", "data": {
 
 /// How many changes are in effect, as the host's log tells.
 fn generation(host: &Host) -> anyhow::Result<usize> {
-    Ok(std::fs::read_to_string(host.folder.join("log"))?.matches("changes are in effect").count())
+    Ok(std::fs::read_to_string(host.folder.join("data/log"))?.matches("changes are in effect").count())
 }
 
 /// The component with a custom section of this number, which changes nothing but its digest.

@@ -2,21 +2,18 @@
 
 use std::time::{Duration, SystemTime};
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use http::HeaderMap;
-use masque_store::AuditEntry;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::admin::audit;
+use super::App;
+use super::admin::audit::Author;
 use super::body::JsonBody;
 use super::openapi::ScopeName;
-use super::trace::RequestId;
-use super::{App, Caller};
-use crate::api::arrival::ClientAddress;
 use crate::auth::token::Wish;
 use crate::auth::{Actor, Scope, Scopes, Validity, credential, token};
 use crate::problem::{Kind, Problem};
@@ -83,11 +80,10 @@ pub(crate) struct ValidateReply {
 )]
 pub(crate) async fn mint(
     State(app): State<App>,
-    Caller(principal): Caller,
-    Extension(request): Extension<RequestId>,
-    address: Option<Extension<ClientAddress>>,
+    author: Author,
     body: JsonBody<TokenBody>,
 ) -> Result<Json<TokenReply>, Problem> {
+    let principal = &author.principal;
     let Some(identity) = &app.identity else { return Err(Kind::MintingOff.into()) };
     let TokenBody { user_id, expires_in_hours, scopes } = body.into_data();
     if !token::is_subject(&user_id) {
@@ -119,16 +115,12 @@ pub(crate) async fn mint(
         lifetime,
     };
     let minted = tokens.mint(&wish).map_err(|_| Problem::from(Kind::MintingOff))?;
-    let entry = AuditEntry {
-        action: "token.mint".into(),
-        target: Some(format!("token:{}", minted.jti)),
-        detail: json!({
-            "user": user_id,
-            "scopes": scopes.to_string(),
-            "expires_in": minted.expires_in.as_secs(),
-        }),
-        ..audit::entry(&principal, &request, address.as_deref())
-    };
+    let detail = json!({
+        "user": user_id,
+        "scopes": scopes.to_string(),
+        "expires_in": minted.expires_in.as_secs(),
+    });
+    let entry = author.entry("token.mint", format!("token:{}", minted.jti), detail);
     // A token that is not on the record is not given away.
     app.store.record(entry).await?;
     Ok(Json(TokenReply {

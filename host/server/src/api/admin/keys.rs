@@ -2,24 +2,23 @@
 
 use std::time::SystemTime;
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use http::{HeaderValue, StatusCode, header};
-use masque_store::{ApiKeyRecord, AuditEntry, KeyId};
+use masque_store::{ApiKeyRecord, KeyId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{audit, in_force};
-use crate::api::arrival::ClientAddress;
+use super::audit::Author;
+use super::in_force;
+use crate::api::App;
 use crate::api::body::JsonBody;
 use crate::api::id::{Id, Named};
 use crate::api::openapi::ScopeName;
 use crate::api::query::{PageQuery, cursor};
-use crate::api::trace::RequestId;
 use crate::api::view::{Items, timestamp};
-use crate::api::{App, Caller};
 use crate::auth::key::KeyText;
 use crate::auth::wanted::{self, Wanted};
 use crate::problem::{Kind, Problem};
@@ -161,9 +160,7 @@ pub(crate) async fn show(State(app): State<App>, Id(id): Id<KeyId>) -> Result<Js
 )]
 pub(crate) async fn create(
     State(app): State<App>,
-    Caller(principal): Caller,
-    Extension(request): Extension<RequestId>,
-    address: Option<Extension<ClientAddress>>,
+    author: Author,
     body: JsonBody<KeyBody>,
 ) -> Result<Response, Problem> {
     let body = body.into_data();
@@ -176,13 +173,8 @@ pub(crate) async fn create(
         tokens_per_day: body.tokens_per_day,
         expires_in_days: body.expires_in_days,
     };
-    let (text, new) = wanted.key(principal.to_string(), SystemTime::now()).map_err(refused)?;
-    let entry = AuditEntry {
-        action: "key.create".into(),
-        target: Some(format!("key:{}", new.id)),
-        detail: wanted::detail(&new),
-        ..audit::entry(&principal, &request, address.as_deref())
-    };
+    let (text, new) = wanted.key(author.principal.to_string(), SystemTime::now()).map_err(refused)?;
+    let entry = author.entry("key.create", format!("key:{}", new.id), wanted::detail(&new));
     let record = app.store.create_key(new, entry).await?;
     in_force(&app).await;
     let location = HeaderValue::try_from(format!("/admin/keys/{}", record.id));
@@ -207,21 +199,15 @@ pub(crate) async fn create(
 )]
 pub(crate) async fn rotate(
     State(app): State<App>,
-    Caller(principal): Caller,
-    Extension(request): Extension<RequestId>,
-    address: Option<Extension<ClientAddress>>,
+    author: Author,
     Id(id): Id<KeyId>,
     body: Option<JsonBody<RotateBody>>,
 ) -> Result<Json<NewKeyView>, Problem> {
     let RotateBody { overlap_hours } = body.map(JsonBody::into_data).unwrap_or_default();
     let overlap = wanted::overlap(overlap_hours).map_err(refused)?;
     let text = KeyText::new(id.clone()).map_err(|_| Problem::from(Kind::Internal))?;
-    let entry = AuditEntry {
-        action: "key.rotate".into(),
-        target: Some(format!("key:{id}")),
-        detail: json!({ "overlap_seconds": overlap.as_secs() }),
-        ..audit::entry(&principal, &request, address.as_deref())
-    };
+    let entry =
+        author.entry("key.rotate", format!("key:{id}"), json!({ "overlap_seconds": overlap.as_secs() }));
     let record = app.store.rotate_key(&id, text.hash(), overlap, entry).await?.ok_or(Kind::KeyNotFound)?;
     in_force(&app).await;
     Ok(Json(NewKeyView { secret: text.reveal().to_owned(), key: record.into() }))
@@ -238,16 +224,10 @@ pub(crate) async fn rotate(
 )]
 pub(crate) async fn revoke(
     State(app): State<App>,
-    Caller(principal): Caller,
-    Extension(request): Extension<RequestId>,
-    address: Option<Extension<ClientAddress>>,
+    author: Author,
     Id(id): Id<KeyId>,
 ) -> Result<Json<KeyView>, Problem> {
-    let entry = AuditEntry {
-        action: "key.revoke".into(),
-        target: Some(format!("key:{id}")),
-        ..audit::entry(&principal, &request, address.as_deref())
-    };
+    let entry = author.entry("key.revoke", format!("key:{id}"), json!({}));
     let record = app.store.revoke_key(&id, entry).await?.ok_or(Kind::KeyNotFound)?;
     in_force(&app).await;
     Ok(Json(record.into()))

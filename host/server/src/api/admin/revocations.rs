@@ -1,19 +1,18 @@
 //! `/admin/revocations`: tokens made void before their time.
 
+use axum::Json;
 use axum::extract::State;
-use axum::{Extension, Json};
 use http::StatusCode;
-use masque_store::{AuditEntry, NewRevocation, Revoked};
+use masque_store::{NewRevocation, Revoked};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{audit, in_force};
-use crate::api::arrival::ClientAddress;
+use super::audit::Author;
+use super::in_force;
+use crate::api::App;
 use crate::api::body::JsonBody;
-use crate::api::trace::RequestId;
 use crate::api::view::timestamp;
-use crate::api::{App, Caller};
 use crate::auth::token;
 use crate::problem::{Kind, Problem};
 
@@ -55,9 +54,7 @@ pub(crate) struct RevocationView {
 )]
 pub(crate) async fn revoke(
     State(app): State<App>,
-    Caller(principal): Caller,
-    Extension(request): Extension<RequestId>,
-    address: Option<Extension<ClientAddress>>,
+    author: Author,
     body: JsonBody<RevocationBody>,
 ) -> Result<(StatusCode, Json<RevocationView>), Problem> {
     let RevocationBody { jti, user_id, issuer, tenant } = body.into_data();
@@ -86,12 +83,7 @@ pub(crate) async fn revoke(
         Revoked::Token { jti } => format!("token:{jti}"),
         Revoked::User { subject, .. } => format!("user:{issuer}|{subject}"),
     };
-    let entry = AuditEntry {
-        action: "token.revoke".into(),
-        target: Some(target),
-        detail: json!({ "issuer": issuer }),
-        ..audit::entry(&principal, &request, address.as_deref())
-    };
+    let entry = author.entry("token.revoke", target, json!({ "issuer": issuer }));
     let revocation = app.store.revoke(NewRevocation { issuer, what }, entry).await?;
     in_force(&app).await;
     let (jti, user_id, tenant) = match revocation.what {
