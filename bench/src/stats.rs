@@ -18,7 +18,7 @@ impl Rounds {
         values.sort_by(f64::total_cmp);
         let middle = values.len() / 2;
         let (upper, lower) = (values.get(middle)?, values.get(middle.checked_sub(1).unwrap_or(middle))?);
-        let median = if values.len() % 2 == 0 { (upper + lower) / 2.0 } else { *upper };
+        let median = if values.len().is_multiple_of(2) { (upper + lower) / 2.0 } else { *upper };
         Some(Self { median, least: *values.first()?, most: *values.last()?, rounds: values.len() })
     }
 

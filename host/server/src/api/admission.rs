@@ -30,7 +30,7 @@ pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) 
             }
             next.run(Request::from_parts(parts, body)).await
         }
-        Err(refused) => refused,
+        Err(problem) => refusal(&parts, problem),
     };
     headers::write(response.headers_mut(), &limits);
     response
@@ -38,7 +38,7 @@ pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) 
 
 /// The principal of a route that needs one, or the answer to a request that is not let in. What the limits said is in
 /// `limits` either way.
-async fn judge(app: &App, parts: &Parts, limits: &mut Vec<Limited>) -> Result<Option<Principal>, Response> {
+async fn judge(app: &App, parts: &Parts, limits: &mut Vec<Limited>) -> Result<Option<Principal>, Problem> {
     let path = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
     let rule = path.map(|path| access::rule(&parts.method, path));
     if rule == Some(Some(Rule::Probe)) {
@@ -50,7 +50,7 @@ async fn judge(app: &App, parts: &Parts, limits: &mut Vec<Limited>) -> Result<Op
     let (scope, proven) = match rule {
         // The fallback answers.
         None => return Ok(None),
-        Some(None) => return Err(not_allowed(path.unwrap_or_default())),
+        Some(None) => return Err(Kind::MethodNotAllowed.into()),
         Some(Some(Rule::Probe | Rule::Open)) => return Ok(None),
         Some(Some(Rule::Needs(scope))) => (scope, false),
         Some(Some(Rule::Admin(scope))) => (scope, true),
@@ -60,7 +60,7 @@ async fn judge(app: &App, parts: &Parts, limits: &mut Vec<Limited>) -> Result<Op
         Err(problem) => return Err(refused(parts, None, problem)),
     };
     if proven && principal.actor == Actor::Anyone {
-        return Err(Problem::from(Kind::AdminElsewhere).into_response());
+        return Err(Kind::AdminElsewhere.into());
     }
     if !principal.scopes.has(scope) {
         return Err(refused(parts, Some(&principal), lacks(scope)));
@@ -73,14 +73,14 @@ async fn judge(app: &App, parts: &Parts, limits: &mut Vec<Limited>) -> Result<Op
     Ok(Some(principal))
 }
 
-fn meet(limited: Option<Limited>, limits: &mut Vec<Limited>) -> Result<(), Response> {
+fn meet(limited: Option<Limited>, limits: &mut Vec<Limited>) -> Result<(), Problem> {
     let Some(limited) = limited else { return Ok(()) };
     limits.push(limited);
-    limited.problem().map_or(Ok(()), |problem| Err(problem.into_response()))
+    limited.problem().map_or(Ok(()), Err)
 }
 
 /// Puts a refusal on the host's log. Not into the audit, which lasts: strangers must not be able to fill it.
-fn refused(parts: &Parts, principal: Option<&Principal>, problem: Problem) -> Response {
+fn refused(parts: &Parts, principal: Option<&Principal>, problem: Problem) -> Problem {
     // Whoever sends nothing has not tried.
     if problem.kind != Kind::Unauthenticated || parts.headers.contains_key(header::AUTHORIZATION) {
         let actor = principal.map(ToString::to_string);
@@ -88,7 +88,7 @@ fn refused(parts: &Parts, principal: Option<&Principal>, problem: Problem) -> Re
         let reason = reason.and_then(Value::as_str);
         tracing::warn!(target: AUDIT, actor, problem = problem.kind.name(), reason, "refused");
     }
-    problem.into_response()
+    problem
 }
 
 fn lacks(scope: Scope) -> Problem {
@@ -96,9 +96,15 @@ fn lacks(scope: Scope) -> Problem {
         .with("scope", scope.as_str())
 }
 
-fn not_allowed(path: &str) -> Response {
-    let mut response = Problem::from(Kind::MethodNotAllowed).into_response();
-    if let Ok(methods) = HeaderValue::try_from(access::allowed(path)) {
+/// The answer to a request that is not let in. One with a method that the path does not have is told which it has (RFC
+/// 9110, section 15.5.6).
+fn refusal(parts: &Parts, problem: Problem) -> Response {
+    let kind = problem.kind;
+    let mut response = problem.into_response();
+    let path = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
+    if let (Kind::MethodNotAllowed, Some(path)) = (kind, path)
+        && let Ok(methods) = HeaderValue::try_from(access::allowed(path))
+    {
         response.headers_mut().insert(header::ALLOW, methods);
     }
     response

@@ -18,8 +18,17 @@ pub(super) struct Known {
     keys: HashMap<KeyId, Arc<ApiKey>>,
     /// By issuer and `jti`.
     tokens: HashSet<(String, String)>,
-    /// By issuer and subject: of which tenant (of any, if none is named), and until when what was issued is void.
-    users: HashMap<(String, String), Vec<(Option<String>, i64)>>,
+    /// By issuer and subject.
+    users: HashMap<(String, String), Vec<Void>>,
+}
+
+/// What of a user's tokens is void.
+#[derive(Debug)]
+struct Void {
+    /// Those of this tenant; of any, if none is named.
+    tenant: Option<String>,
+    /// Those that were issued until then, in milliseconds since the Unix epoch.
+    until: i64,
 }
 
 impl Known {
@@ -34,16 +43,18 @@ impl Known {
         let by_user = self
             .users
             .get(&(token.issuer.clone(), token.subject.clone()))
-            .is_some_and(|revoked| revoked.iter().any(|(tenant, until)| voids(tenant, *until, token)));
+            .is_some_and(|revoked| revoked.iter().any(|void| void.covers(token)));
         by_id || by_user
     }
 }
 
-/// `iat` counts whole seconds: a token of the very second may be either side of the revocation, and is void. One
-/// that does not say when it was issued is void for good.
-fn voids(tenant: &Option<String>, until: i64, token: &Verified) -> bool {
-    let concerned = tenant.as_ref().is_none_or(|tenant| *tenant == token.tenant);
-    concerned && token.issued_at.is_none_or(|issued| issued.saturating_mul(1000) <= until)
+impl Void {
+    /// `iat` counts whole seconds: a token of the very second may be either side of the revocation, and is void. One that
+    /// does not say when it was issued is void for good.
+    fn covers(&self, token: &Verified) -> bool {
+        let concerned = self.tenant.as_ref().is_none_or(|tenant| *tenant == token.tenant);
+        concerned && token.issued_at.is_none_or(|issued| issued.saturating_mul(1000) <= self.until)
+    }
 }
 
 impl From<Security> for Known {
@@ -57,7 +68,11 @@ impl From<Security> for Known {
                     known.tokens.insert((issuer, jti));
                 }
                 Revoked::User { subject, tenant } => {
-                    known.users.entry((issuer, subject)).or_default().push((tenant, revoked_at));
+                    known
+                        .users
+                        .entry((issuer, subject))
+                        .or_default()
+                        .push(Void { tenant, until: revoked_at });
                 }
             }
         }

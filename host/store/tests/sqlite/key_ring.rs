@@ -21,7 +21,7 @@ async fn a_host_learns_by_the_version_of_what_was_done_beside_it() {
     let before = store.security_version().await.unwrap();
     let made = ring.create(identity::new_key(1), identity::entry("key.create")).await.unwrap();
     assert!(store.security_version().await.unwrap() > before);
-    assert_eq!(store.security().await.unwrap().keys, [made.clone()]);
+    assert_eq!(store.security().await.unwrap().keys, std::slice::from_ref(&made));
 
     // Both write, each in its turn.
     store.create_key(identity::new_key(2), identity::entry("key.create")).await.unwrap();

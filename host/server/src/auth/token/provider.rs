@@ -38,13 +38,15 @@ enum Source {
         /// What was read last, so that a change is seen, and said once.
         last: Mutex<Result<Vec<u8>, String>>,
     },
-    Server {
-        fetcher: Fetcher,
-        refresh: Duration,
-        cooldown: Duration,
-        /// One fetch at a time.
-        last: Mutex<Last>,
-    },
+    Server(Box<Server>),
+}
+
+struct Server {
+    fetcher: Fetcher,
+    refresh: Duration,
+    cooldown: Duration,
+    /// One fetch at a time.
+    last: Mutex<Last>,
 }
 
 /// The last fetch.
@@ -77,9 +79,13 @@ impl Provider {
                 (Some(keys.into()), Source::File { path: path.clone(), last: Mutex::new(Ok(bytes)) })
             }
             JwkSource::Url(_) | JwkSource::Discovery => {
-                let fetcher = Fetcher::new(issuer)?;
-                let (refresh, cooldown) = (issuer.refresh, issuer.cooldown);
-                (None, Source::Server { fetcher, refresh, cooldown, last: Mutex::default() })
+                let server = Server {
+                    fetcher: Fetcher::new(issuer)?,
+                    refresh: issuer.refresh,
+                    cooldown: issuer.cooldown,
+                    last: Mutex::default(),
+                };
+                (None, Source::Server(Box::new(server)))
             }
         };
         Ok(Self { rules, algorithms, keys: RwLock::new(keys), source })
@@ -90,15 +96,15 @@ impl Provider {
         if let Keys::Found(keys) = self.known(kid, algorithm) {
             return Keys::Found(keys);
         }
-        if let Source::Server { fetcher, cooldown, last, .. } = &self.source {
+        if let Source::Server(server) = &self.source {
             let looked = async {
-                let mut last = last.lock().await;
+                let mut last = server.last.lock().await;
                 // Someone may have fetched them meanwhile.
                 if matches!(self.known(kid, algorithm), Keys::Found(_)) {
                     return;
                 }
-                if last.begun.is_none_or(|begun| begun.elapsed() >= *cooldown) {
-                    self.fetch(fetcher, &mut last).await;
+                if last.begun.is_none_or(|begun| begun.elapsed() >= server.cooldown) {
+                    self.fetch(&server.fetcher, &mut last).await;
                 }
             };
             // The fetch has a limit of its own; this one is for those who wait behind it.
@@ -116,14 +122,10 @@ impl Provider {
 
     /// Fetches the keys again and again, where there is a server. Does not end by itself.
     pub(super) async fn refresh(&self) {
-        let Source::Server { fetcher, refresh, .. } = &self.source else {
-            return std::future::pending().await;
-        };
+        let Source::Server(server) = &self.source else { return std::future::pending().await };
         loop {
-            if let Source::Server { last, .. } = &self.source {
-                self.fetch(fetcher, &mut *last.lock().await).await;
-            }
-            tokio::time::sleep(*refresh).await;
+            self.fetch(&server.fetcher, &mut *server.last.lock().await).await;
+            tokio::time::sleep(server.refresh).await;
         }
     }
 
