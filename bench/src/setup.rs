@@ -207,8 +207,8 @@ impl Start<'_> {
         let (address, model, more) = (&self.mock.address, self.pace.name(), &self.more);
         let compiled = self.compiled.display();
         format!(
-            "[data]\ncompiled = \"{compiled}\"\n[server]\nmax_connections = 16000\n[turn]\nmax_concurrent = 16000\n\
-             [sandbox]\ninstances = 4000\n{limits}\
+            "[data]\ncompiled = \"{compiled}\"\n[server]\nmax_connections = 5000\n[turn]\nmax_concurrent = 16000\n\
+             [sandbox]\ninstances = 6000\n{limits}\
              [companions.elara]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"mock\"]\n\
              [plugins.mock]\nsource = \"builtin:openai\"\n\
              settings = {{ base_url = \"http://{address}/v1\", model = \"{model}\" }}\n\

@@ -22,7 +22,7 @@ const KEY: &str = "sk-bench";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
-    let (rounds, millis) = (bench.size(5, 1), bench.size(4000, 500));
+    let (rounds, millis) = (bench.size(5, 1), bench.size(2500, 500));
     let (proxy, port) = start(bench).await?;
     let pid = proxy.id().context("the proxy ended")?;
     let host = bench.start(PACE, Mode::ON).host().await?;

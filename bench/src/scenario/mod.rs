@@ -54,7 +54,8 @@ pub(crate) async fn run(run: Run) -> anyhow::Result<()> {
     let (bin, out) = (absolute(&run.bin)?, absolute(&run.out)?);
     let machine = Machine::look(&bin, &out)?;
     let bench = Bench { bin, out, quick: run.quick, mock: Mock::start().await? };
-    let mut tables = Vec::new();
+    let kept = bench.out.join("tables");
+    std::fs::create_dir_all(&kept)?;
     for name in NAMES
         .into_iter()
         .filter(|name| run.scenarios.is_empty() || run.scenarios.iter().any(|one| one == name))
@@ -71,9 +72,16 @@ pub(crate) async fn run(run: Run) -> anyhow::Result<()> {
             "litellm" => litellm::measure(&bench).await?,
             other => bail!("{other} is not measured"),
         };
-        for table in measured {
+        for table in &measured {
             println!("{}", table.show());
-            tables.push(table);
+        }
+        std::fs::write(kept.join(format!("{name}.json")), serde_json::to_string(&measured)?)?;
+    }
+    // Of a scenario that was not asked for, what was measured last.
+    let mut tables = Vec::new();
+    for name in NAMES {
+        if let Ok(text) = std::fs::read_to_string(kept.join(format!("{name}.json"))) {
+            tables.extend(serde_json::from_str::<Vec<Table>>(&text)?);
         }
     }
     Report { machine, quick: run.quick, tables }.write(&bench.out, run.docs.as_deref())

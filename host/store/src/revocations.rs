@@ -7,7 +7,7 @@ use crate::{ApiKeyRecord, AuditEntry, StoreError};
 /// Revocations of tokens, and the version by which hosts follow them and the keys.
 #[async_trait]
 pub trait Revocations: Send + Sync {
-    /// Makes tokens void, together with its entry in the audit. A second revocation of the same user moves the first on.
+    /// Makes tokens void, together with its entry in the audit. A second revocation of the same user moves the first on, and never back, whatever the clock says.
     async fn revoke(&self, revocation: NewRevocation, entry: AuditEntry) -> Result<Revocation, StoreError>;
 
     /// Goes up with every change of keys and revocations, whoever makes it.

@@ -9,7 +9,6 @@ use inotify::{Inotify, WatchDescriptor, WatchMask, Watches};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::follow::Events;
 use crate::config::Sources;
 
 /// Everything by which an entry becomes another file, or a file other bytes. Reading is not among it: the host reads.
@@ -61,11 +60,9 @@ impl Folders {
             }
         }
     }
-}
 
-/// In one of the folders.
-impl Events for Folders {
-    async fn changed(&mut self) {
+    /// Resolves when something has happened in one of the folders.
+    pub(super) async fn changed(&mut self) {
         let Some(events) = &mut self.events else { return std::future::pending().await };
         if let Err(error) = next(events).await {
             tracing::warn!(%error, "the watches for files have broken: {SLOWLY}");

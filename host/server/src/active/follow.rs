@@ -49,7 +49,7 @@ impl Follower {
             self.folders.watch(&self.sources).await;
             let changed = self.have_changed().await;
             if changed && !settled {
-                settle(&mut self.folders).await;
+                self.settle().await;
             }
             if changed || asked && (self.again || self.sources.are_unsettled()) {
                 let Done { sources, again } = self.reloader.reload().await;
@@ -60,7 +60,7 @@ impl Follower {
             asked = true;
             tokio::select! {
                 () = self.folders.changed() => {
-                    settle(&mut self.folders).await;
+                    self.settle().await;
                     settled = true;
                 }
                 () = tokio::time::sleep(LOOK) => settled = false,
@@ -69,27 +69,55 @@ impl Follower {
     }
 
     async fn have_changed(&self) -> bool {
-        let sources = self.sources.clone();
-        // Where a network is away even metadata takes its time. A panic has been reported.
-        let look = tokio::task::spawn_blocking(move || sources.differ(&sources.again()));
-        look.await.unwrap_or(false)
+        self.sources.differ(&look(&self.sources).await)
+    }
+
+    /// What else happens in the same folders, such as a log that grows beside the configuration, is not waited for.
+    async fn settle(&self) {
+        settle(&self.sources).await;
     }
 }
 
-/// Whatever tells that something has happened.
-pub(super) trait Events {
-    /// Resolves when it has.
-    fn changed(&mut self) -> impl Future<Output = ()> + Send;
+/// What can be looked at again and again.
+trait Looks {
+    type Found;
+
+    /// How it is found now.
+    fn look(&self) -> impl Future<Output = Self::Found> + Send;
+
+    fn same(before: &Self::Found, after: &Self::Found) -> bool;
 }
 
-/// Waits until nothing has happened for a moment.
-async fn settle(events: &mut impl Events) {
+impl Looks for Sources {
+    type Found = Self;
+
+    async fn look(&self) -> Self {
+        look(self).await
+    }
+
+    fn same(before: &Self, after: &Self) -> bool {
+        !before.differ(after)
+    }
+}
+
+/// How the files are found now. Where a network is away even metadata takes its time.
+async fn look(sources: &Sources) -> Sources {
+    let looked = sources.clone();
+    // A panic has been reported; until the next look it is as if nothing had changed.
+    tokio::task::spawn_blocking(move || looked.again()).await.unwrap_or_else(|_| sources.clone())
+}
+
+/// Waits until two looks, a moment apart, find the same.
+async fn settle<L: Looks>(files: &L) {
     let end = Instant::now() + LONGEST;
+    let mut before = files.look().await;
     loop {
-        let now = Instant::now();
-        if now >= end || tokio::time::timeout_at((now + QUIET).min(end), events.changed()).await.is_err() {
+        tokio::time::sleep_until((Instant::now() + QUIET).min(end)).await;
+        let after = files.look().await;
+        if L::same(&before, &after) || Instant::now() >= end {
             return;
         }
+        before = after;
     }
 }
 
@@ -97,32 +125,37 @@ async fn settle(events: &mut impl Events) {
 mod tests {
     use super::*;
 
-    /// Something happens so many times, with pauses between.
-    struct Every {
+    /// Something is written every `pause`, so many times.
+    struct Written {
+        since: Instant,
         pause: Duration,
         times: u32,
     }
 
-    impl Events for Every {
-        async fn changed(&mut self) {
-            match self.times.checked_sub(1) {
-                Some(left) => self.times = left,
-                None => std::future::pending().await,
-            }
-            tokio::time::sleep(self.pause).await;
+    impl Looks for Written {
+        type Found = u32;
+
+        async fn look(&self) -> u32 {
+            let passed = self.since.elapsed().as_millis() / self.pause.as_millis();
+            u32::try_from(passed).unwrap_or(u32::MAX).min(self.times)
+        }
+
+        fn same(before: &u32, after: &u32) -> bool {
+            before == after
         }
     }
 
     async fn settling(pause: Duration, times: u32) -> Duration {
-        let start = Instant::now();
-        settle(&mut Every { pause, times }).await;
-        start.elapsed()
+        let since = Instant::now();
+        settle(&Written { since, pause, times }).await;
+        since.elapsed()
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_happens_close_together_is_one_change() {
         let short = Duration::from_millis(60);
-        assert_eq!(settling(short, 3).await, 3 * short + QUIET);
+        // The looks at 0, 100 and 200 ms find another file each, the one at 300 ms the same.
+        assert_eq!(settling(short, 3).await, 3 * QUIET);
         assert_eq!(settling(2 * QUIET, 3).await, QUIET);
     }
 

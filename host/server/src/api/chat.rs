@@ -196,7 +196,17 @@ pub(crate) async fn chat(
     let message = spoken(message, app.config.server.max_message_bytes)?;
     let metadata = bounded(metadata.unwrap_or_default())?;
     let streamed = stream.unwrap_or_else(|| accepts_events(&headers));
-    app.limits.afford(&*app.store, &principal).await?;
+    if let Err(spent) = app.limits.afford(&*app.store, &principal).await {
+        // What was paid for can be fetched again.
+        let key = idempotency.as_ref().map(|idempotency| idempotency.key.as_str());
+        let answered = match key {
+            Some(key) => app.turns.is_answered(&principal.owner, key).await?,
+            None => false,
+        };
+        if !answered {
+            return Err(spent);
+        }
+    }
     let accounts = app.limits.accounts(&principal);
     let only = principal.key.as_ref().and_then(|key| key.companions.clone());
     let reader = app

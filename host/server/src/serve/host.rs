@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use masque_runtime::{Sandbox, SandboxConfig};
-use masque_store::{InProcess, RateLimits, SqliteStore, Store, Turns as _};
+use masque_store::{InProcess, RateLimits, SqliteStore, Store, StoreError, Turns as _};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -174,11 +174,8 @@ async fn sweep(store: Arc<dyn Store>, rates: Arc<dyn RateLimits>, stop: Cancella
             _ = ticks.tick() => {}
         }
         rates.forget().await;
-        if let Err(error) = store.forget_audit(AUDIT).await {
-            tracing::warn!(%error, "old entries of the audit could not be removed");
-        }
         loop {
-            match store.sweep().await {
+            match past(&*store).await {
                 Ok(0) => break,
                 Ok(removed) => tracing::debug!(removed, "rows past their time were removed"),
                 Err(error) => {
@@ -191,6 +188,11 @@ async fn sweep(store: Arc<dyn Store>, rates: Arc<dyn RateLimits>, stop: Cancella
             }
         }
     }
+}
+
+/// Removes some of what is past its time; how much.
+async fn past(store: &dyn Store) -> Result<u64, StoreError> {
+    Ok(store.sweep().await? + store.forget_audit(AUDIT).await?)
 }
 
 /// All mistakes that the plugins showed, a line each.

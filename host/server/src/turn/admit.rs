@@ -26,7 +26,7 @@ use crate::active::{ActiveSet, Companion};
 use crate::problem::{Kind, Problem};
 
 /// Idempotency keys are a client's for one route.
-const ROUTE: &str = "POST /chat";
+pub(super) const ROUTE: &str = "POST /chat";
 /// How long a key is remembered.
 const KEY_TTL: Duration = Duration::from_secs(24 * 3600);
 

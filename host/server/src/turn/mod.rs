@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use masque_store::{ConversationId, MessageId, NewMessage, Owner, Store, TurnId, TurnRecord};
+use masque_store::{ConversationId, MessageId, NewMessage, Owner, Store, TurnId, TurnRecord, TurnStatus};
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -135,6 +135,19 @@ impl Turns {
             Some(End::Failed(problem)) => Err(problem),
             Some(End::Completed(_)) | None => Ok(reader),
         }
+    }
+
+    /// Whether a request with this key has its answer, or is getting it: then it costs nothing to send it again.
+    ///
+    /// # Errors
+    /// `StorageUnavailable`.
+    pub(crate) async fn is_answered(&self, owner: &Owner, key: &str) -> Result<bool, Problem> {
+        if self.0.registry.running(owner, key).is_some() {
+            return Ok(true);
+        }
+        let found =
+            self.0.store.keyed(owner, admit::ROUTE, key).await.map_err(|error| settle::storage(&error))?;
+        Ok(found.is_some_and(|turn| turn.status == TurnStatus::Completed))
     }
 
     /// The events of a turn after `after`, while its log is kept. `None` if that was the last.

@@ -46,8 +46,10 @@ CREATE TABLE revocations (
 
 CREATE INDEX revocations_expiry ON revocations (expires_at);
 
+-- The number is the order of writing, whichever process wrote and whatever its clock said.
 CREATE TABLE audit (
-    id         BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    number     INTEGER NOT NULL PRIMARY KEY,
+    id         BLOB    NOT NULL UNIQUE CHECK (length(id) = 16),
     at         INTEGER NOT NULL,
     tenant     TEXT    NOT NULL,
     actor      TEXT    NOT NULL,
@@ -57,7 +59,7 @@ CREATE TABLE audit (
     request_id TEXT,
     address    TEXT,
     detail     TEXT    NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE INDEX audit_time ON audit (at);
 

@@ -1,4 +1,5 @@
-//! [`AuditLog`]. Ids are UUIDv7, made where the entry is written, by one writer: their order is that of the entries.
+//! [`AuditLog`]. Entries are listed in the order of their writing, which the database numbers: the command line writes
+//! beside a host, by a clock of its own.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
 use super::SqliteStore;
-use super::conversations::{limit, no_cursor, paged};
+use super::conversations::{limit, no_cursor, numbered};
 use super::fault::Fault;
 use super::rows::{millis, now, parse};
 use super::writer::{Operation, Verdict};
@@ -48,7 +49,7 @@ impl Operation for Forget {
 
     async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<u64>, Fault> {
         let done = sqlx::query(concat!(
-            "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ",
+            "DELETE FROM audit WHERE number IN (SELECT number FROM audit WHERE at <= ",
             now!(),
             " - $1 ORDER BY at LIMIT 1000)"
         ))
@@ -86,20 +87,20 @@ pub(super) async fn write_entry(connection: &mut SqliteConnection, entry: &Audit
 
 async fn list(connection: &mut SqliteConnection, page: &Page) -> Result<Paged<AuditRecord>, Fault> {
     let after = match &page.after {
-        Some(cursor) => cursor.parse::<Uuid>().map_err(|_| no_cursor(cursor))?,
-        None => Uuid::max(),
+        Some(cursor) => cursor.parse::<i64>().map_err(|_| no_cursor(cursor))?,
+        None => i64::MAX,
     };
     let limit = limit(page);
     let rows = sqlx::query(
-        "SELECT id, at, tenant, actor, action, target, outcome, request_id, address, detail FROM audit
-          WHERE id < $1 ORDER BY id DESC LIMIT $2 + 0",
+        "SELECT id, at, tenant, actor, action, target, outcome, request_id, address, detail, number FROM audit
+          WHERE number < $1 ORDER BY number DESC LIMIT $2 + 0",
     )
     .bind(after)
     .bind(limit as i64 + 1)
     .fetch_all(connection)
     .await?;
-    let items = rows.iter().map(record).collect::<Result<Vec<_>, Fault>>()?;
-    Ok(paged(items, limit, |record| record.id.to_string()))
+    let items = rows.iter().map(|row| Ok((record(row)?, row.try_get::<i64, _>(10)?)));
+    Ok(numbered(items.collect::<Result<_, Fault>>()?, limit))
 }
 
 fn record(row: &SqliteRow) -> Result<AuditRecord, Fault> {

@@ -114,11 +114,17 @@ pub(super) fn no_cursor(cursor: &str) -> StoreError {
 }
 
 /// Cuts a page to its size; the last item's cursor leads on if there was more.
-pub(super) fn paged<T>(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Paged<T> {
+fn paged<T>(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Paged<T> {
     let more = items.len() > limit;
     items.truncate(limit);
     let next = items.last().filter(|_| more).map(cursor);
     Paged { items, next }
+}
+
+/// The same for rows that have a number as their cursor.
+pub(super) fn numbered<T>(items: Vec<(T, i64)>, limit: usize) -> Paged<T> {
+    let Paged { items, next } = paged(items, limit, |(_, number)| number.to_string());
+    Paged { items: items.into_iter().map(|(item, _)| item).collect(), next }
 }
 
 /// By id, which is by the time of making: a list by last use would move under its cursor.

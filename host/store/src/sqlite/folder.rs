@@ -14,7 +14,7 @@ use crate::OpenError;
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
@@ -34,7 +34,7 @@ impl Folder {
         // SQLite gives its `-wal` and `-shm` files the mode of the database, so this one file decides for all three.
         private(&path.join("masque.db")).map_err(failed)?;
         made.iter().map(PathBuf::as_path).chain([path]).try_for_each(persist).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
     }
 
     pub(super) fn database(&self) -> PathBuf {
@@ -44,6 +44,15 @@ impl Folder {
     /// Of a folder that may be another's.
     pub(super) fn database_in(path: &Path) -> PathBuf {
         path.join("masque.db")
+    }
+}
+
+/// Gives it free by name: a process that is being started at this moment holds a copy of the descriptor until it has
+/// become its program, and the lock with it.
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Where that fails, the end of the process does it.
+        let _ = self.lock.unlock();
     }
 }
 

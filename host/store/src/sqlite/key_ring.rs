@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
 use super::fault::Fault;
 use super::folder::Folder;
 use super::keys::{self, Create, Revoke, Rotate};
 use super::writer::{Operation, Verdict};
-use super::{PATIENCE, migrate, revocations};
+use super::{MIGRATIONS, PATIENCE, migrate, revocations};
 use crate::{
     ApiKeyRecord, AuditEntry, KeyHash, KeyId, NewApiKey, NewRevocation, OpenError, Page, Paged, Revocation,
     StoreError,
@@ -48,7 +48,13 @@ impl KeyRing {
                 Ok(Self { connection })
             }
             Err(OpenError::Locked { .. }) => {
-                Ok(Self { connection: connect(Folder::database_in(folder)).await? })
+                let mut connection = connect(Folder::database_in(folder)).await?;
+                if !is_current(&mut connection).await.map_err(database)? {
+                    let reason = "the host that runs on it is of another version, or is just migrating it; use that \
+                                  version's command, or stop the host first";
+                    return Err(OpenError::Migrate { folder: folder.to_owned(), reason: reason.to_owned() });
+                }
+                Ok(Self { connection })
             }
             Err(other) => Err(other),
         }
@@ -126,4 +132,18 @@ impl KeyRing {
             Verdict::Undo(answer) => Ok(answer),
         }
     }
+}
+
+/// Whether the schema is the one that this build knows.
+async fn is_current(connection: &mut SqliteConnection) -> Result<bool, Fault> {
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+    let found = sqlx::query("SELECT count(*) FROM _sqlx_migrations WHERE success AND version = $1")
+        .bind(known)
+        .fetch_one(&mut *connection)
+        .await?;
+    let newer = sqlx::query("SELECT count(*) FROM _sqlx_migrations WHERE version > $1")
+        .bind(known)
+        .fetch_one(connection)
+        .await?;
+    Ok(found.try_get::<i64, _>(0)? == 1 && newer.try_get::<i64, _>(0)? == 0)
 }

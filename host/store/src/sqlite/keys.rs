@@ -8,7 +8,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::SqliteStore;
 use super::audit::write_entry;
-use super::conversations::{limit, no_cursor, paged};
+use super::conversations::{limit, no_cursor, numbered};
 use super::fault::Fault;
 use super::revocations::raise;
 use super::rows::{millis, now, signed, unsigned};
@@ -178,9 +178,7 @@ pub(super) async fn list(
     .fetch_all(connection)
     .await?;
     let items = rows.iter().map(|row| Ok((record(row)?, row.try_get::<i64, _>("number")?)));
-    let items = items.collect::<Result<Vec<_>, Fault>>()?;
-    let Paged { items, next } = paged(items, limit, |(_, number)| number.to_string());
-    Ok(Paged { items: items.into_iter().map(|(record, _)| record).collect(), next })
+    Ok(numbered(items.collect::<Result<_, Fault>>()?, limit))
 }
 
 /// Those that count: of the revoked and expired ones, those whose tokens may not have expired.

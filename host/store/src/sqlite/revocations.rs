@@ -56,7 +56,8 @@ impl Operation for Revoke {
             ", ",
             now!(),
             " + $5)
-             ON CONFLICT DO UPDATE SET revoked_at = excluded.revoked_at, expires_at = excluded.expires_at
+             ON CONFLICT DO UPDATE SET revoked_at = max(revoked_at, excluded.revoked_at),
+                                      expires_at = max(expires_at, excluded.expires_at)
              RETURNING revoked_at"
         ))
         .bind(&issuer)

@@ -22,7 +22,7 @@ macro_rules! charge {
     ($accounts:literal, $time:literal, $input:literal, $output:literal) => {
         concat!(
             "INSERT INTO spending (account, day, input_tokens, output_tokens)
-             SELECT value, ",
+             SELECT DISTINCT value, ",
             $time,
             " / ",
             $crate::sqlite::spending::day!(),

@@ -201,6 +201,8 @@ async fn the_audit_is_read_in_parts_and_forgotten_by_age() {
     assert!(matches!(wrong, Err(StoreError::Refused(_))), "{wrong:?}");
     assert_eq!(store.forget_audit(LONG).await.unwrap(), 0);
     assert_eq!(actions(store).await.len(), 3);
+    assert_eq!(store.forget_audit(OVER).await.unwrap(), 3);
+    assert_eq!(actions(store).await.len(), 0);
 }
 
 #[tokio::test]

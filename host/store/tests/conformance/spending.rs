@@ -17,7 +17,8 @@ async fn a_repeated_commit_is_charged_once_to_each_account() {
     let room = crate::open().await;
     assert_eq!(spent(&room.store, "key:1").await, (0, 0));
     let started = start(&room.store, admission(new_conversation(), "Hello")).await;
-    let commit = Commit { charge: accounts(), ..reply(&started, "Hi") };
+    let twice = [accounts(), accounts()].concat();
+    let commit = Commit { charge: twice, ..reply(&started, "Hi") };
     for _ in 0..2 {
         kept(room.store.commit(commit.clone()).await);
     }

@@ -15,6 +15,7 @@ mod file;
 mod full_disk;
 mod key_ring;
 mod parked;
+mod swept;
 mod sync;
 
 use std::sync::Arc;

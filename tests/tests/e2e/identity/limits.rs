@@ -129,12 +129,16 @@ async fn the_tokens_of_a_day_are_counted_from_usage_and_then_refused() {
     let other = setup.make_key(&["--scope", "chat", "--tokens-per-day", "1000000"]).await;
     let mut host = setup.start().await;
     let client = host.client().bearer(&key);
-    let reply = client.say("Hello.").await;
+    let hello = json!({ "message": "Hello." });
+    let reply = client.chat(&hello).key("one").send().await.expect(200);
     assert!(reply["usage"]["output_tokens"].as_u64().unwrap() >= 1, "{reply}");
     let conversation = reply["conversation_id"].as_str().unwrap();
     let body = json!({ "message": "More.", "conversation_id": conversation });
     client.chat(&body).send().await.problem(429, "budget-spent");
-    // What was said stays to be read.
+    // What was paid for can be fetched again, and what was said stays to be read.
+    let again = client.chat(&hello).key("one").send().await.expect(200);
+    assert_eq!(again["turn_id"], reply["turn_id"]);
+    client.chat(&hello).key("two").send().await.problem(429, "budget-spent");
     assert_eq!(client.messages(conversation).await.len(), 2);
     host.client().bearer(&other).say("Hello.").await;
     host.restart().await;
