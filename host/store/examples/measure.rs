@@ -130,6 +130,6 @@ fn reply(started: &Started) -> Commit {
             ability: masque_store::Ability::Observe,
             payload: started.turn.to_string(),
         }],
-        charge: Vec::new(),
+        charge: masque_store::Charge::default(),
     }
 }

@@ -42,8 +42,8 @@ pub use state::{
     StateValue, StateWrite,
 };
 pub use turns::{
-    Admission, Admitted, Commit, Durable, Ending, Failed, Idempotency, Interruption, KeyedTurn, Outcome,
-    Started, TailLimit, Target, TurnRecord, TurnStatus, Turns, UsageRecord,
+    Admission, Admitted, Charge, Commit, Durable, Ending, Failed, Idempotency, Interruption, KeyedTurn,
+    Outcome, Started, TailLimit, Target, TurnRecord, TurnStatus, Turns, UsageRecord,
 };
 
 /// Everything a host keeps, behind one handle: `Arc<dyn Store>`.

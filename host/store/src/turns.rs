@@ -249,8 +249,17 @@ pub struct Commit {
     pub response: Value,
     /// Work for afterwards.
     pub jobs: Vec<NewJob>,
-    /// Accounts that the usage is counted to, once each: see [`crate::Spending`].
-    pub charge: Vec<String>,
+    /// What is counted, and to whom.
+    pub charge: Charge,
+}
+
+/// Tokens that accounts have spent: see [`crate::Spending`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Charge {
+    /// Each is charged once, however often it is named.
+    pub accounts: Vec<String>,
+    /// What a model reported, or where it reported nothing, what the caller takes it for.
+    pub usage: UsageRecord,
 }
 
 /// The turn behind an idempotency key.
@@ -295,8 +304,8 @@ pub struct Interruption {
     pub usage: UsageRecord,
     /// Work for afterwards.
     pub jobs: Vec<NewJob>,
-    /// Accounts that the usage is counted to, once each: see [`crate::Spending`].
-    pub charge: Vec<String>,
+    /// What is counted, and to whom.
+    pub charge: Charge,
 }
 
 /// A turn that came to nothing.

@@ -106,7 +106,7 @@ impl Bench {
             usage: UsageRecord::default(),
             response: json!({}),
             jobs,
-            charge: Vec::new(),
+            charge: masque_store::Charge::default(),
         };
         self.store.commit(commit).await.unwrap();
         started.conversation

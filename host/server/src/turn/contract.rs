@@ -1,6 +1,6 @@
 //! What the store keeps, in the words of the plugins' contract. Pure conversions; nothing here asks anyone.
 
-use masque_runtime::contract::{Message, Part, Property, User};
+use masque_runtime::contract::{Message, Part, Prompt, Property, User};
 use masque_store::{MessageRecord, Owner, TailLimit};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -27,14 +27,19 @@ pub(crate) fn message(record: &MessageRecord) -> Message {
 
 /// What a plugin's message says: its texts, in order.
 pub(crate) fn text(message: &Message) -> String {
-    message
-        .parts
-        .iter()
-        .filter_map(|part| match part {
-            Part::Text(text) => Some(text.as_str()),
-            _ => None,
-        })
-        .collect()
+    texts(message).collect()
+}
+
+/// How much text a model is asked with.
+pub(crate) fn text_bytes(prompt: &Prompt) -> usize {
+    prompt.messages.iter().flat_map(texts).map(str::len).sum()
+}
+
+fn texts(message: &Message) -> impl Iterator<Item = &str> {
+    message.parts.iter().filter_map(|part| match part {
+        Part::Text(text) => Some(text.as_str()),
+        _ => None,
+    })
 }
 
 /// The members of a JSON object, each as JSON text.

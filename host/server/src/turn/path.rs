@@ -21,6 +21,8 @@ use crate::problem::Problem;
 pub(crate) struct Draft {
     pub(crate) text: String,
     pub(crate) usage: UsageRecord,
+    /// Of the text that the model is asked with.
+    pub(crate) prompt_bytes: usize,
     /// Why the model stopped, once it has.
     pub(crate) finish: Option<&'static str>,
     /// The plugins that made it.
@@ -70,6 +72,7 @@ impl Path {
         draft.shares.push(Share::of(persona, began.elapsed()));
 
         contract::override_options(&mut prompt.options, options);
+        draft.prompt_bytes = contract::text_bytes(&prompt);
         self.generate(&prompt, draft).await
     }
 

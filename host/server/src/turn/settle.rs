@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use masque_store::{
-    Commit, Ending, Failed, Interruption, MessageId, NewJob, NewMessage, Owner, Started, Store, StoreError,
-    TurnId, TurnRecord, TurnStatus, UsageRecord,
+    Charge, Commit, Ending, Failed, Interruption, MessageId, NewJob, NewMessage, Owner, Started, Store,
+    StoreError, TurnId, TurnRecord, TurnStatus, UsageRecord,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -145,7 +145,7 @@ impl Settler {
             usage,
             response: response.clone(),
             jobs,
-            charge: settlement.accounts.to_vec(),
+            charge: charge(settlement.accounts, draft),
         };
         let error = match self.store.commit(commit).await {
             Ok(Ending::Done { .. }) => {
@@ -244,7 +244,7 @@ fn remains(settlement: &Settlement<'_>, problem: &Problem, status: TurnStatus) -
         reply: Some(reply).filter(|reply| !reply.content.is_empty()),
         usage: draft.usage,
         jobs,
-        charge: accounts.to_vec(),
+        charge: charge(accounts, draft),
     })
 }
 
@@ -256,6 +256,25 @@ fn jobs_after(
     interrupted: bool,
 ) -> Vec<NewJob> {
     companion.map(|companion| jobs::after(companion, started, reply, usage, interrupted)).unwrap_or_default()
+}
+
+/// What a turn is charged. A model tells what it used with its last words, so a turn that is cut off before them, or whose
+/// model tells nothing, is charged by the length of what was said and asked: else whoever leaves in time would talk for
+/// nothing.
+fn charge(accounts: &[String], draft: &Draft) -> Charge {
+    let UsageRecord { input_tokens, output_tokens, cached_tokens } = draft.usage;
+    let told = |tokens: u64, bytes: usize| if tokens == 0 { tokens_in(bytes) } else { tokens };
+    let usage = UsageRecord {
+        input_tokens: told(input_tokens, draft.prompt_bytes),
+        output_tokens: told(output_tokens, draft.text.len()),
+        cached_tokens,
+    };
+    Charge { accounts: accounts.to_vec(), usage }
+}
+
+/// By the rule of thumb of most vocabularies: four bytes of text to a token.
+fn tokens_in(bytes: usize) -> u64 {
+    u64::try_from(bytes.div_ceil(4)).unwrap_or(u64::MAX)
 }
 
 /// It takes the place of what an earlier attempt left, and its id.

@@ -12,8 +12,8 @@ use super::rows::{message, message_columns, now, signed};
 use super::spending::charge;
 use super::writer::{Operation, Verdict};
 use crate::{
-    Commit, ConversationId, Ending, Failed, Interruption, NewJob, NewMessage, Owner, TurnId, TurnStatus,
-    UsageRecord,
+    Charge, Commit, ConversationId, Ending, Failed, Interruption, NewJob, NewMessage, Owner, TurnId,
+    TurnStatus, UsageRecord,
 };
 
 impl Operation for Commit {
@@ -33,7 +33,7 @@ impl Operation for Commit {
             response: Some(&self.response),
             problem: None,
             jobs: &self.jobs,
-            charge: &self.charge,
+            charge: Some(&self.charge),
         };
         end.write(connection).await
     }
@@ -56,7 +56,7 @@ impl Operation for Interruption {
             response: None,
             problem: None,
             jobs: &self.jobs,
-            charge: &self.charge,
+            charge: Some(&self.charge),
         };
         end.write(connection).await
     }
@@ -79,7 +79,7 @@ impl Operation for Failed {
             response: None,
             problem: Some(&self.problem),
             jobs: &[],
-            charge: &[],
+            charge: None,
         };
         end.write(connection).await
     }
@@ -100,7 +100,7 @@ struct End<'a> {
     response: Option<&'a Value>,
     problem: Option<&'a Value>,
     jobs: &'a [NewJob],
-    charge: &'a [String],
+    charge: Option<&'a Charge>,
 }
 
 /// The turn as its end finds it.
@@ -179,7 +179,7 @@ impl End<'_> {
                     cached_tokens = $18, response = $19, problem = $20, ended_at = $6
               WHERE id = $1;",
             enqueue!("$1", "$2", "$3", "$4", "$5", "$6", "$21"),
-            charge!("$22", "$6", "$16", "$17"),
+            charge!("$22", "$6", "$23", "$24"),
             "SELECT ", message_columns!("m"), " FROM messages m WHERE m.id = $8"
         ))
         .bind(self.turn.as_uuid())
@@ -203,7 +203,9 @@ impl End<'_> {
         .bind(self.response.map(Value::to_string))
         .bind(self.problem.map(Value::to_string))
         .bind(jobs_text(self.jobs))
-        .bind(Value::from(self.charge).to_string())
+        .bind(self.charge.map_or(Value::Array(Vec::new()), |charge| charge.accounts.as_slice().into()).to_string())
+        .bind(self.charge.map(|charge| signed(charge.usage.input_tokens)))
+        .bind(self.charge.map(|charge| signed(charge.usage.output_tokens)))
         .fetch_all(connection)
         .await?;
         Ok(rows)

@@ -94,7 +94,7 @@ pub(crate) fn reply(started: &Started, content: &str) -> Commit {
         usage: UsageRecord { input_tokens: 11, output_tokens: 5, cached_tokens: 3 },
         response: json!({ "reply": content }),
         jobs: Vec::new(),
-        charge: Vec::new(),
+        charge: Charge::default(),
     }
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn interruption(started: &Started, content: Option<&str>) -> Interrup
         reply: content.map(said),
         usage: UsageRecord::default(),
         jobs: Vec::new(),
-        charge: Vec::new(),
+        charge: Charge::default(),
     }
 }
 

@@ -12,13 +12,18 @@ fn accounts() -> Vec<String> {
     vec!["key:1".into(), "user:ada".into()]
 }
 
+/// As much as a reply reports in these tests.
+fn charge(accounts: Vec<String>) -> Charge {
+    Charge { accounts, usage: UsageRecord { input_tokens: 11, output_tokens: 5, cached_tokens: 3 } }
+}
+
 #[tokio::test]
 async fn a_repeated_commit_is_charged_once_to_each_account() {
     let room = crate::open().await;
     assert_eq!(spent(&room.store, "key:1").await, (0, 0));
     let started = start(&room.store, admission(new_conversation(), "Hello")).await;
     let twice = [accounts(), accounts()].concat();
-    let commit = Commit { charge: twice, ..reply(&started, "Hi") };
+    let commit = Commit { charge: charge(twice), ..reply(&started, "Hi") };
     for _ in 0..2 {
         kept(room.store.commit(commit.clone()).await);
     }
@@ -27,7 +32,7 @@ async fn a_repeated_commit_is_charged_once_to_each_account() {
     assert_eq!(spent(&room.store, "user:ben").await, (0, 0));
 
     let next = start(&room.store, admission(Target::Existing(started.conversation), "More")).await;
-    kept(room.store.commit(Commit { charge: vec!["key:1".into()], ..reply(&next, "Well") }).await);
+    kept(room.store.commit(Commit { charge: charge(vec!["key:1".into()]), ..reply(&next, "Well") }).await);
     assert_eq!(spent(&room.store, "key:1").await, (22, 10));
     assert_eq!(spent(&room.store, "user:ada").await, (11, 5));
 }
@@ -37,7 +42,8 @@ async fn what_an_interrupted_turn_used_is_charged_and_what_a_failed_one_did_is_n
     let room = crate::open().await;
     let started = start(&room.store, admission(new_conversation(), "Hello")).await;
     let usage = UsageRecord { input_tokens: 7, output_tokens: 2, cached_tokens: 0 };
-    let cut = Interruption { usage, charge: accounts(), ..interruption(&started, Some("We")) };
+    let charge = Charge { accounts: accounts(), usage };
+    let cut = Interruption { charge, ..interruption(&started, Some("We")) };
     kept(room.store.interrupt(cut).await);
     assert_eq!(spent(&room.store, "key:1").await, (7, 2));
     let next = start(&room.store, admission(Target::Existing(started.conversation), "More")).await;
@@ -50,7 +56,7 @@ async fn a_turn_that_lost_its_lease_is_not_charged() {
     let room = crate::open().await;
     let slow = start(&room.store, Admission { lease: OVER, ..admission(new_conversation(), "Slow") }).await;
     start(&room.store, admission(Target::Existing(slow.conversation), "Next")).await;
-    let late = Commit { charge: accounts(), ..reply(&slow, "Late") };
+    let late = Commit { charge: charge(accounts()), ..reply(&slow, "Late") };
     assert_eq!(room.store.commit(late).await.unwrap(), Ending::LeaseLost);
     assert_eq!(spent(&room.store, "key:1").await, (0, 0));
 }
@@ -62,7 +68,11 @@ async fn no_claim_of_a_model_breaks_the_count() {
     let conversation = empty(&room.store).await;
     for _ in 0..3 {
         let started = start(&room.store, admission(Target::Existing(conversation), "Hello")).await;
-        kept(room.store.commit(Commit { usage, charge: accounts(), ..reply(&started, "Hi") }).await);
+        kept(
+            room.store
+                .commit(Commit { charge: Charge { accounts: accounts(), usage }, ..reply(&started, "Hi") })
+                .await,
+        );
     }
     let (input, output) = spent(&room.store, "key:1").await;
     assert!(input >= 3_000_000_000 && output == input, "{input} {output}");

@@ -17,7 +17,9 @@ async fn old_revocations_and_days_of_spending_are_swept() {
         store.revoke(revocation, identity::entry("token.revoke")).await.unwrap();
     }
     let started = start(&store, admission(new_conversation(), "Hello")).await;
-    let charge = vec!["key:new".to_owned(), "key:old".to_owned()];
+    let accounts = vec!["key:new".to_owned(), "key:old".to_owned()];
+    let charge =
+        Charge { accounts, usage: UsageRecord { input_tokens: 1, output_tokens: 1, cached_tokens: 0 } };
     kept(store.commit(Commit { charge, ..reply(&started, "Hi") }).await);
     assert_eq!(store.sweep().await.unwrap(), 0);
 

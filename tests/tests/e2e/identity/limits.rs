@@ -121,6 +121,27 @@ async fn one_user_does_not_take_the_turns_of_all() {
     ana.say("Now?").await;
 }
 
+/// A model tells what it used with its last words.
+#[tokio::test]
+async fn who_leaves_before_the_end_does_not_talk_for_nothing() {
+    let model = MockModel::start().await;
+    let setup = Setup::model(&model).with_users().and("[turn]\nlinger = \"50ms\"");
+    let key = setup.make_key(&["--scope", "chat", "--tokens-per-day", "20"]).await;
+    let host = setup.start().await;
+    let client = host.client().bearer(&key);
+    model.next(Answer::steps(vec![Step::Text("A long story. ".repeat(20)), Step::Stall]));
+    let mut events = client.stream("Tell me.").await;
+    let created = events.expect("turn.created").await;
+    events.until_text("A long story.").await;
+    drop(events);
+    let turn = created.data["turn_id"].as_str().unwrap();
+    masque_tests::eventually("the turn to be interrupted", || async {
+        (client.turn(turn).await["status"] == "interrupted").then_some(())
+    })
+    .await;
+    client.chat(&json!({ "message": "More." })).send().await.problem(429, "budget-spent");
+}
+
 #[tokio::test]
 async fn the_tokens_of_a_day_are_counted_from_usage_and_then_refused() {
     let model = MockModel::start().await;
