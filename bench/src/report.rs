@@ -19,12 +19,21 @@ pub(crate) struct Table {
     pub(crate) about: String,
     pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<Vec<String>>,
+    /// Of which build, at which load: a table may be older than the others.
+    #[serde(default)]
+    pub(crate) measured: String,
 }
 
 impl Table {
     pub(crate) fn new(title: &str, about: &str, columns: &[&str]) -> Self {
         let columns = columns.iter().map(|&column| column.to_owned()).collect();
-        Self { title: title.to_owned(), about: about.to_owned(), columns, rows: Vec::new() }
+        Self {
+            title: title.to_owned(),
+            about: about.to_owned(),
+            columns,
+            rows: Vec::new(),
+            measured: String::new(),
+        }
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
@@ -39,6 +48,9 @@ impl Table {
             format!("### {}\n\n{}\n\n{}{}", self.title, self.about, line(&self.columns), line(&rule));
         for row in &self.rows {
             text.push_str(&line(row));
+        }
+        if !self.measured.is_empty() {
+            text.extend(["\n", &self.measured, "\n"]);
         }
         text
     }
@@ -79,8 +91,9 @@ impl Report {
         let tables: Vec<_> = self.tables.iter().map(Table::show).collect();
         format!(
             "Measured on {cores} cores of {processor}, {memory_gib:.0} GiB, Linux {kernel}; load before {load:.2}; \
-             fdatasync {fdatasync_us:.0} µs (median), epoch tick {epoch_tick_ms} ms; {host} at {commit}, wasmtime \
-             {wasmtime}, {rustc}. Figures are medians of rounds, with the least and the most of them.\n\n{}",
+             fdatasync {fdatasync_us:.0} µs (median), epoch tick {epoch_tick_ms} ms; {host}, wasmtime {wasmtime}, {rustc}; \
+             the document was written at {commit}. Where a figure has two more in brackets it is the median of rounds, and \
+             they are the least and the most.\n\n{}",
             tables.join("\n")
         )
     }

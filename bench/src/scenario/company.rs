@@ -27,7 +27,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
         "Bad company",
         &format!(
             "4 clients, 40 tokens at once, streamed, beside turns whose persona spins until its second of processor time is \
-             spent and which begin again at once, on {cores} cores. {rounds} rounds in turn."
+             spent and which begin again at once, on {cores} cores. {rounds} rounds each."
         ),
         &["spinning", "turns/s of the others", "whole turn p50, ms", "whole turn p99, ms"],
     );

@@ -54,14 +54,15 @@ pub(crate) async fn run(run: Run) -> anyhow::Result<()> {
     let (bin, out) = (absolute(&run.bin)?, absolute(&run.out)?);
     let machine = Machine::look(&bin, &out)?;
     let bench = Bench { bin, out, quick: run.quick, mock: Mock::start().await? };
-    let kept = bench.out.join("tables");
+    let kept = bench.out.join(if run.quick { "tables-quick" } else { "tables" });
     std::fs::create_dir_all(&kept)?;
     for name in NAMES
         .into_iter()
         .filter(|name| run.scenarios.is_empty() || run.scenarios.iter().any(|one| one == name))
     {
-        eprintln!("{name} (load {:.2})", machine::load()?);
-        let measured: Vec<Table> = match name {
+        let load = machine::load()?;
+        eprintln!("{name} (load {load:.2})");
+        let mut measured: Vec<Table> = match name {
             "latency" => latency::measure(&bench).await?,
             "frontier" => frontier::measure(&bench).await?,
             "streams" => streams::measure(&bench).await?,
@@ -72,7 +73,8 @@ pub(crate) async fn run(run: Run) -> anyhow::Result<()> {
             "litellm" => litellm::measure(&bench).await?,
             other => bail!("{other} is not measured"),
         };
-        for table in &measured {
+        for table in &mut measured {
+            table.measured = format!("Measured at {}, load before {load:.2}.", machine.commit);
             println!("{}", table.show());
         }
         std::fs::write(kept.join(format!("{name}.json")), serde_json::to_string(&measured)?)?;

@@ -22,7 +22,7 @@ async fn plugins(bench: &Bench) -> anyhow::Result<Table> {
     let mut table = Table::new(
         "As plugins are loaded",
         "Personas of one component with settings of their own, beside the three that a turn uses. 4 clients, 40 tokens at \
-         once, streamed.",
+         once, streamed; one run of each.",
         &["plugins more", "exec to ready, ms", "host, MB", "turns/s", "whole turn p99, ms"],
     );
     let millis = bench.size(3000, 300);

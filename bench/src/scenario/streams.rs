@@ -25,7 +25,7 @@ async fn paced(bench: &Bench) -> anyhow::Result<Table> {
     let mut table = Table::new(
         "Paced streams",
         "64 tokens 20 ms apart. Open streams begin spread over a stream's time and each client has three in a row; the \
-         model straight and through the host in turn. A stall is a gap of more than 100 ms.",
+         model straight and through the host in turn, one run of each. A stall is a gap of more than 100 ms.",
         &["open", "", "first token p50 / p99, ms", "gap p50 / p99 / max, ms", "stalls"],
     );
     let counts: &[usize] = bench.size(&[1, 50, 200, 500, 1000], &[1, 20]);

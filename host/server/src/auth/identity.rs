@@ -59,6 +59,8 @@ enum Rejected {
     RevokedToken,
     /// The key that the token was made with is revoked.
     RevokedMinter,
+    /// Nothing can be said without the store.
+    StoreAway(StoreError),
 }
 
 impl Identity {
@@ -141,7 +143,9 @@ impl Identity {
         };
         match judged {
             Ok(claims) => Ok(Validity::Valid(claims)),
-            Err(Rejected::Token(Refused::KeysUnavailable)) => Err(Kind::IssuerUnavailable.into()),
+            Err(undecided @ (Rejected::Token(Refused::KeysUnavailable) | Rejected::StoreAway(_))) => {
+                Err(undecided.into())
+            }
             Err(rejected) => Ok(Validity::Invalid(rejected.reason())),
         }
     }
@@ -165,13 +169,14 @@ impl Identity {
     /// A key that was made since the last round.
     async fn look_up(&self, id: &KeyId) -> Option<Arc<ApiKey>> {
         let _place = self.look_ups.try_acquire().ok()?;
-        match self.store.key(id).await {
-            Ok(record) => record.map(|record| Arc::new(record.into())),
-            Err(error) => {
-                tracing::warn!(%error, "an API key could not be looked up");
-                None
-            }
-        }
+        self.stored(id).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "an API key could not be looked up");
+            None
+        })
+    }
+
+    async fn stored(&self, id: &KeyId) -> Result<Option<Arc<ApiKey>>, StoreError> {
+        Ok(self.store.key(id).await?.map(|record| Arc::new(record.into())))
     }
 
     /// The token, if it is good at this moment, and the key that it was made with.
@@ -184,8 +189,16 @@ impl Identity {
         if !token.own {
             return Ok((token, None));
         }
-        // One that some other holder of the secret made names a client that is no key of this host.
-        let minter = token.client_id.as_deref().and_then(|id| known.key(&id.parse().ok()?).cloned());
+        let minter = match token.client_id.as_deref().map(str::parse) {
+            Some(Ok(id)) => match known.key(&id) {
+                Some(key) => Some(Arc::clone(key)),
+                // Made since the last round, here or elsewhere; its limits hold all the same. Only who holds the secret
+                // gets as far as this.
+                None => self.stored(&id).await.map_err(Rejected::StoreAway)?,
+            },
+            // One that some other holder of the secret made names a client that is no key of this host.
+            Some(Err(_)) | None => None,
+        };
         if minter.as_ref().is_some_and(|key| key.revoked) {
             return Err(Rejected::RevokedMinter);
         }
@@ -330,6 +343,7 @@ impl Rejected {
             Self::ExpiredKey => "expired",
             Self::RevokedKey | Self::RevokedToken => "revoked",
             Self::RevokedMinter => "minting-key-revoked",
+            Self::StoreAway(_) => "store-unavailable",
         }
     }
 }
@@ -338,6 +352,7 @@ impl From<Rejected> for Problem {
     fn from(rejected: Rejected) -> Self {
         let detail = match &rejected {
             Rejected::Token(Refused::KeysUnavailable) => return Kind::IssuerUnavailable.into(),
+            Rejected::StoreAway(error) => return error.clone().into(),
             Rejected::Token(refused) => refused.to_string(),
             Rejected::UnknownKey => "The API key is not one of this host's.".to_owned(),
             Rejected::ExpiredKey => "The API key has expired; have a new one made.".to_owned(),

@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use masque_store::{InProcess, Quota, SqliteStore};
+use masque_store::{ApiKeys as _, AuditEntry, AuditOutcome, InProcess, Quota, SqliteStore};
 
 use super::token::{Tokens, Wish};
 use super::*;
@@ -26,6 +26,23 @@ async fn admission() {
     let environment = Environment::from_pairs([("JWT_SECRET_KEY".into(), SECRET.into())]);
     let config = config::load(&Flags::default(), &environment, folder.path()).unwrap().config;
     let store = SqliteStore::open(folder.path()).await.unwrap();
+    let wanted = Wanted {
+        name: "measured".into(),
+        scopes: vec!["tokens:mint".into(), "chat".into()],
+        ..Wanted::default()
+    };
+    let (key, new) = wanted.key("cli".into(), SystemTime::now()).unwrap();
+    let entry = AuditEntry {
+        tenant: DEFAULT_TENANT.into(),
+        actor: "cli".into(),
+        action: "key.create".into(),
+        target: None,
+        outcome: AuditOutcome::Ok,
+        request_id: None,
+        address: None,
+        detail: serde_json::Value::Null,
+    };
+    store.create_key(new, entry).await.unwrap();
     let tokens = Tokens::new(&config.auth).unwrap();
     let identity = Identity::open(Arc::clone(&tokens), store).await.unwrap();
     let plenty = NonZeroU32::new(1_000_000_000).unwrap();
@@ -37,7 +54,7 @@ async fn admission() {
         subject: "ana".into(),
         tenant: DEFAULT_TENANT.into(),
         scopes: vec!["chat".into()],
-        client_id: Some("0123456789abcdef".into()),
+        client_id: Some(key.id.to_string()),
         lifetime: Duration::from_secs(3600),
     };
     let token = tokens.mint(&wish).unwrap().token;

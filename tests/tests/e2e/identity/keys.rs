@@ -191,6 +191,26 @@ async fn a_token_is_made_with_a_key_and_has_no_more_than_it() {
     poor.post("/auth/token", &json!({ "user_id": "ana" })).send().await.problem(403, "insufficient-scope");
 }
 
+/// Not only once the host has heard of it.
+#[tokio::test]
+async fn a_key_that_was_made_beside_the_host_binds_its_tokens_from_the_first_moment() {
+    let host = Setup::defaults().with_users().start().await;
+    let data = host.data().to_str().unwrap();
+    for _ in 0..3 {
+        let words =
+            ["keys", "create", "x", "--scope", "chat", "--scope", "tokens:mint", "--companion", "nobody"];
+        let made = host.run(&[&words[..], &["--data", data]].concat()).await;
+        let key = made.text.split_whitespace().find(|word| word.starts_with("msq_")).unwrap().to_owned();
+        let client = host.client().bearer(&key);
+        let minted = client.post("/auth/token", &json!({ "user_id": "ana" })).send().await.expect(200);
+        let ana = client.bearer(text(&minted, "access_token"));
+        ana.chat(&json!({ "message": "Hi.", "companion": "elara" }))
+            .send()
+            .await
+            .problem(403, "companion-not-allowed");
+    }
+}
+
 #[tokio::test]
 async fn what_a_key_may_not_its_tokens_may_not() {
     let toml = "[companions.elara]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"offline\"]\n\
