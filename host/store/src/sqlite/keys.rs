@@ -10,8 +10,8 @@ use super::SqliteStore;
 use super::audit::write_entry;
 use super::conversations::{limit, no_cursor, numbered};
 use super::fault::Fault;
-use super::revocations::raise;
 use super::rows::{millis, now, signed, unsigned};
+use super::version::raise;
 use super::writer::{Operation, Verdict};
 use crate::{ApiKeyRecord, ApiKeys, AuditEntry, KeyHash, KeyId, NewApiKey, Page, Paged, StoreError};
 

@@ -19,6 +19,7 @@ mod rows;
 mod spending;
 mod state;
 mod turns;
+mod version;
 mod writer;
 
 pub use self::key_ring::KeyRing;

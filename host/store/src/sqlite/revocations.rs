@@ -1,4 +1,4 @@
-//! [`Revocations`], and the version that every change of keys and revocations raises.
+//! [`Revocations`], and what a host has to know of them and of keys at one moment.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::audit::write_entry;
 use super::fault::Fault;
 use super::keys;
 use super::rows::{millis, now};
+use super::version::{current, raise};
 use super::writer::{Operation, Verdict};
 use crate::{AuditEntry, NewRevocation, Revocation, Revocations, Revoked, Security, StoreError};
 
@@ -26,7 +27,7 @@ impl Revocations for SqliteStore {
 
     async fn security_version(&self) -> Result<i64, StoreError> {
         let mut connection = self.reader().await?;
-        Ok(version(&mut connection).await?)
+        Ok(current(&mut connection).await?)
     }
 
     async fn security(&self) -> Result<Security, StoreError> {
@@ -74,20 +75,10 @@ impl Operation for Revoke {
     }
 }
 
-/// Tells every host that follows that something has changed.
-pub(super) async fn raise(connection: &mut SqliteConnection) -> Result<(), Fault> {
-    sqlx::query("UPDATE security SET version = version + 1").execute(connection).await?;
-    Ok(())
-}
-
-async fn version(connection: &mut SqliteConnection) -> Result<i64, Fault> {
-    Ok(sqlx::query("SELECT version FROM security").fetch_one(connection).await?.try_get(0)?)
-}
-
 /// In one transaction: a version must not be newer than what is read under it.
 async fn security(connection: &mut SqliteConnection) -> Result<Security, Fault> {
     let mut transaction = connection.begin().await?;
-    let version = version(&mut transaction).await?;
+    let version = current(&mut transaction).await?;
     let keys = keys::that_count(&mut transaction, KEPT).await?;
     let rows = sqlx::query(concat!(
         "SELECT issuer, kind, name, tenant, revoked_at FROM revocations WHERE expires_at > ",
