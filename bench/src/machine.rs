@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use masque_runtime::SandboxConfig;
 use serde::Serialize;
 
 /// As it is at the beginning of a run.
@@ -34,20 +35,17 @@ impl Machine {
         let processor = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
         let meminfo = fs::read_to_string("/proc/meminfo")?;
         let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or_default();
-        let lock = fs::read_to_string("Cargo.lock").unwrap_or_default();
-        let wasmtime =
-            lock.split("name = \"wasmtime\"\nversion = \"").nth(1).and_then(|rest| rest.split('"').next());
         Ok(Self {
             processor: processor.trim_start_matches([' ', '\t', ':']).to_owned(),
             cores: std::thread::available_parallelism()?.get(),
             memory_gib: total.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or_default() / 1048576.0,
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
             fdatasync_us: fdatasync(out)?,
-            epoch_tick_ms: 2,
+            epoch_tick_ms: u64::try_from(SandboxConfig::default().tick.as_millis())?,
             commit: said("git", &["describe", "--always", "--dirty"]),
             host: said(&bin.display().to_string(), &["--version"]),
             rustc: said("rustc", &["--version"]),
-            wasmtime: wasmtime.unwrap_or_default().to_owned(),
+            wasmtime: wasmtime(),
             load: load()?,
         })
     }
@@ -57,6 +55,13 @@ impl Machine {
 pub(crate) fn load() -> anyhow::Result<f64> {
     let text = fs::read_to_string("/proc/loadavg")?;
     Ok(text.split_whitespace().next().unwrap_or_default().parse()?)
+}
+
+/// The version that the host embeds.
+pub(crate) fn wasmtime() -> String {
+    let lock = fs::read_to_string("Cargo.lock").unwrap_or_default();
+    let after = lock.split("name = \"wasmtime\"\nversion = \"").nth(1);
+    after.and_then(|rest| rest.split('"').next()).unwrap_or_default().to_owned()
 }
 
 fn fdatasync(folder: &Path) -> anyhow::Result<f64> {

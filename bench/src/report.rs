@@ -1,4 +1,4 @@
-//! What was measured, as tables: on the terminal, as JSON, and between two marks of a document.
+//! What was measured, as tables: on the terminal, as JSON, and between two marks of a document, there with pictures.
 
 use std::fs;
 use std::path::Path;
@@ -7,6 +7,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
+use crate::plot::Plot;
 
 const BEGIN: &str = "<!-- measured: begin -->";
 const END: &str = "<!-- measured: end -->";
@@ -19,6 +20,8 @@ pub(crate) struct Table {
     pub(crate) about: String,
     pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<Vec<String>>,
+    #[serde(default)]
+    pub(crate) plots: Vec<Plot>,
     /// Of which build, at which load: a table may be older than the others.
     #[serde(default)]
     pub(crate) measured: String,
@@ -32,6 +35,7 @@ impl Table {
             about: about.to_owned(),
             columns,
             rows: Vec::new(),
+            plots: Vec::new(),
             measured: String::new(),
         }
     }
@@ -42,12 +46,20 @@ impl Table {
 
     /// As Markdown.
     pub(crate) fn show(&self) -> String {
+        self.show_with("")
+    }
+
+    /// As Markdown with the pictures that are in `folder`, as the text refers to it; nowhere, if that is empty.
+    fn show_with(&self, folder: &str) -> String {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let rule = self.columns.iter().map(|_| "---".to_owned()).collect::<Vec<_>>();
         let mut text =
             format!("### {}\n\n{}\n\n{}{}", self.title, self.about, line(&self.columns), line(&rule));
         for row in &self.rows {
             text.push_str(&line(row));
+        }
+        for Plot { name, title, .. } in self.plots.iter().filter(|_| !folder.is_empty()) {
+            text.push_str(&format!("\n![{title}]({folder}/{name}.svg)\n"));
         }
         if !self.measured.is_empty() {
             text.extend(["\n", &self.measured, "\n"]);
@@ -69,12 +81,19 @@ impl Report {
         fs::write(out.join("results.json"), serde_json::to_string_pretty(self)?)?;
         if let Some(path) = docs {
             let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
-            fs::write(path, between(&text, &self.show())?)?;
+            // Beside the document, and named as it is.
+            let folder = path.with_extension("");
+            fs::create_dir_all(&folder)?;
+            for plot in self.tables.iter().flat_map(|table| &table.plots) {
+                plot.draw(&folder)?;
+            }
+            let folder = folder.file_name().context("the document has no name")?.to_string_lossy();
+            fs::write(path, between(&text, &self.show(&folder))?)?;
         }
         Ok(())
     }
 
-    fn show(&self) -> String {
+    fn show(&self, folder: &str) -> String {
         let Machine {
             processor,
             cores,
@@ -88,7 +107,7 @@ impl Report {
             wasmtime,
             load,
         } = &self.machine;
-        let tables: Vec<_> = self.tables.iter().map(Table::show).collect();
+        let tables: Vec<_> = self.tables.iter().map(|table| table.show_with(folder)).collect();
         format!(
             "Measured on {cores} cores of {processor}, {memory_gib:.0} GiB, Linux {kernel}; load before {load:.2}; \
              fdatasync {fdatasync_us:.0} µs (median), epoch tick {epoch_tick_ms} ms; {host}, wasmtime {wasmtime}, {rustc}; \

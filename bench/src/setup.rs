@@ -11,31 +11,46 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::load::{Options, Outcome};
+use crate::load::{Options, Outcome, Protocol};
 use crate::mock::Pace;
 
 /// How long a program may take until it answers; compiling components for the first time is within.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// The host's data, within its folder.
+pub(crate) const DATA: &str = "data";
 const SECRET: &str = "Rw1zPq9vTk4sYb7nXe2mJc8hLd5gAf3u";
 
 /// Another process of this program.
-fn again() -> anyhow::Result<Command> {
+pub(crate) fn again() -> anyhow::Result<Command> {
     Ok(Command::new(std::env::current_exe()?))
 }
 
-/// A model server.
-pub(crate) struct Mock {
+/// Another process of this program that serves: it prints its address first, and is killed when this is dropped.
+pub(crate) struct Server {
     pub(crate) address: String,
+    pub(crate) pid: u32,
     _process: Child,
 }
 
-impl Mock {
-    pub(crate) async fn start() -> anyhow::Result<Self> {
-        let mut process =
-            again()?.arg("mock").stdout(Stdio::piped()).stdin(Stdio::null()).kill_on_drop(true).spawn()?;
+impl Server {
+    /// A model server.
+    pub(crate) async fn mock() -> anyhow::Result<Self> {
+        Self::start(again()?.arg("mock")).await
+    }
+
+    /// The turn without a sandbox, with its data in `data`.
+    pub(crate) async fn twin(mock: &Self, pace: Pace, data: &Path) -> anyhow::Result<Self> {
+        let mut command = again()?;
+        command.args(["twin", "--model", &mock.address, "--name", &pace.name(), "--data"]).arg(data);
+        Self::start(&mut command).await
+    }
+
+    async fn start(command: &mut Command) -> anyhow::Result<Self> {
+        let mut process = command.stdout(Stdio::piped()).stdin(Stdio::null()).kill_on_drop(true).spawn()?;
         let output = process.stdout.take().context("no output")?;
-        let address = BufReader::new(output).lines().next_line().await?.context("the model server ended")?;
-        Ok(Self { address, _process: process })
+        let address = BufReader::new(output).lines().next_line().await?.context("a server ended at once")?;
+        let pid = process.id().context("a server ended at once")?;
+        Ok(Self { address, pid, _process: process })
     }
 }
 
@@ -43,13 +58,11 @@ impl Mock {
 pub(crate) async fn load(options: &Options) -> anyhow::Result<Outcome> {
     let mut command = again()?;
     command.args(["load", "--to", &options.to, "--tokens", &options.tokens.to_string()]);
-    command.args([
-        "--protocol",
-        if options.protocol == crate::load::Protocol::Masque { "masque" } else { "openai" },
-    ]);
+    command.args(["--protocol", options.protocol.as_str()]);
     command.args(["--clients", &options.clients.to_string(), "--model", &options.model]);
     command.args(["--turns", &options.turns.to_string(), "--millis", &options.millis.to_string()]);
-    command.args(["--ramp", &options.ramp.to_string()]);
+    command.args(["--ramp", &options.ramp.to_string(), "--companion", &options.companion]);
+    command.args(["--users", &options.users.to_string()]);
     if let Some(bearer) = &options.bearer {
         command.args(["--bearer", bearer]);
     }
@@ -94,6 +107,8 @@ pub(crate) struct Host {
     pub(crate) address: String,
     pub(crate) pid: u32,
     pub(crate) bearer: Option<String>,
+    /// Mints tokens, and speaks for users.
+    pub(crate) key: Option<String>,
     pub(crate) mode: Mode,
     /// From exec to the first good answer of `/readyz`.
     pub(crate) ready_after: Duration,
@@ -102,14 +117,20 @@ pub(crate) struct Host {
     _folder: Option<TempDir>,
 }
 
+/// The companion of this repository's own plugins.
+pub(crate) const ELARA: &str =
+    "[companions.elara]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"mock\"]\n";
+
 /// How a host is started.
 pub(crate) struct Start<'a> {
     pub(crate) bin: &'a Path,
     /// Where its folder is made.
     pub(crate) out: &'a Path,
-    pub(crate) mock: &'a Mock,
+    pub(crate) mock: &'a Server,
     pub(crate) pace: Pace,
     pub(crate) mode: Mode,
+    /// The companion that is talked to.
+    pub(crate) elara: String,
     /// Further lines of the configuration.
     pub(crate) more: String,
     /// Where compiled components are kept from host to host.
@@ -129,8 +150,8 @@ impl Start<'_> {
     pub(crate) async fn host_in(&self, folder: &Path) -> anyhow::Result<Host> {
         std::fs::write(folder.join("masque.toml"), self.configuration())?;
         // Not beside the configuration, whose folder is followed: it would never be quiet there.
-        std::fs::create_dir_all(folder.join("data"))?;
-        let log = folder.join("data/log");
+        std::fs::create_dir_all(folder.join(DATA))?;
+        let log = folder.join(DATA).join("log");
         let key = match self.mode.tokens {
             true => Some(self.key(folder).await?),
             false => None,
@@ -161,6 +182,7 @@ impl Start<'_> {
             address,
             pid,
             bearer: None,
+            key: key.clone(),
             mode: self.mode,
             ready_after,
             folder: folder.to_owned(),
@@ -177,7 +199,7 @@ impl Start<'_> {
 
     fn command(&self, folder: &Path, word: &str) -> Command {
         let mut command = Command::new(self.bin);
-        command.arg(word).args(["--config", "masque.toml", "--data", "data"]).current_dir(folder);
+        command.arg(word).args(["--config", "masque.toml", "--data", DATA]).current_dir(folder);
         command.stdin(Stdio::null()).kill_on_drop(true);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         if self.mode.tokens {
@@ -188,7 +210,16 @@ impl Start<'_> {
 
     async fn key(&self, folder: &Path) -> anyhow::Result<String> {
         let mut command = self.command(folder, "keys");
-        command.args(["create", "bench", "--scope", "tokens:mint", "--scope", "chat"]);
+        command.args([
+            "create",
+            "bench",
+            "--scope",
+            "tokens:mint",
+            "--scope",
+            "chat",
+            "--scope",
+            "users:act",
+        ]);
         let output = command.output().await.context("masque keys")?;
         let text = String::from_utf8_lossy(&output.stdout);
         let key = text.split_whitespace().find(|word| word.starts_with("msq_")).map(str::to_owned);
@@ -205,12 +236,12 @@ impl Start<'_> {
             false => "",
         };
         let (address, model, more) = (&self.mock.address, self.pace.name(), &self.more);
+        let elara = &self.elara;
         let compiled = self.compiled.display();
         format!(
             "[data]\ncompiled = \"{compiled}\"\n[server]\nmax_connections = 5000\n[turn]\nmax_concurrent = 16000\n\
              [sandbox]\ninstances = 6000\n{limits}\
-             [companions.elara]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"mock\"]\n\
-             [plugins.mock]\nsource = \"builtin:openai\"\n\
+             {elara}[plugins.mock]\nsource = \"builtin:openai\"\n\
              settings = {{ base_url = \"http://{address}/v1\", model = \"{model}\" }}\n\
              grants = {{ http = [\"http://{address}\"] }}\n{more}"
         )
@@ -221,17 +252,10 @@ impl Host {
     /// Clients of this host.
     pub(crate) fn clients(&self, pace: Pace, stream: bool) -> Options {
         Options {
-            to: self.address.clone(),
-            protocol: crate::load::Protocol::Masque,
             bearer: self.bearer.clone(),
             model: String::new(),
-            tokens: pace.tokens,
-            stream,
             keyed: self.mode.idempotency,
-            clients: 1,
-            turns: usize::MAX,
-            millis: 86_400_000,
-            ramp: 0,
+            ..clients(&self.address, Protocol::Masque, pace, stream)
         }
     }
 
@@ -241,11 +265,11 @@ impl Host {
     }
 }
 
-/// Clients of the model server itself, or of a proxy that speaks as it does.
-pub(crate) fn direct(address: &str, pace: Pace, stream: bool) -> Options {
+/// Clients of another server that speaks this protocol, at one pace.
+pub(crate) fn clients(address: &str, protocol: Protocol, pace: Pace, stream: bool) -> Options {
     Options {
         to: address.to_owned(),
-        protocol: crate::load::Protocol::Openai,
+        protocol,
         bearer: None,
         model: pace.name(),
         tokens: pace.tokens,
@@ -255,7 +279,14 @@ pub(crate) fn direct(address: &str, pace: Pace, stream: bool) -> Options {
         turns: usize::MAX,
         millis: 86_400_000,
         ramp: 0,
+        companion: "elara".to_owned(),
+        users: 0,
     }
+}
+
+/// Clients of the model server itself, or of a proxy that speaks as it does.
+pub(crate) fn direct(address: &str, pace: Pace, stream: bool) -> Options {
+    clients(address, Protocol::Openai, pace, stream)
 }
 
 async fn until_ready(address: &str) -> anyhow::Result<()> {

@@ -29,6 +29,11 @@ impl Rounds {
     }
 }
 
+/// The rounds of a figure as they stand in a table; nothing, where there are none.
+pub(crate) fn show(values: impl IntoIterator<Item = f64>, digits: usize) -> String {
+    Rounds::of(values).map(|rounds| rounds.show(digits)).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -34,8 +34,9 @@ fn pieces(text: &str) -> impl Iterator<Item = String> {
 
 #[cfg(target_arch = "wasm32")]
 type Sink = wasip3::wit_bindgen::StreamWriter<Delta>;
+/// Takes what is written together; false once nobody reads any more.
 #[cfg(not(target_arch = "wasm32"))]
-type Sink = Vec<Delta>;
+type Sink = Box<dyn FnMut(Vec<Delta>) -> bool>;
 
 impl ReplyWriter {
     pub(crate) fn new(sink: Sink, begin: oneshot::Sender<Result<()>>) -> Self {
@@ -117,14 +118,14 @@ impl ReplyWriter {
     }
 
     /// Writes what is still queued and the last delta, or hands a failure of the beginning to the waiting call.
-    pub(crate) async fn end(mut self, outcome: Result<Finish>) -> Self {
+    pub(crate) async fn end(mut self, outcome: Result<Finish>) {
         let last = match outcome {
             Ok(finish) => Delta::Finish(finish),
             Err(failure) => match self.begin.take_if(|_| self.queued.is_empty()) {
                 Some(begin) => {
                     // As above: nobody may be waiting any more, and then nobody is to be told.
                     let _ = begin.send(Err(failure));
-                    return self;
+                    return;
                 }
                 None => Delta::Failed(failure),
             },
@@ -132,7 +133,6 @@ impl ReplyWriter {
         self.queued.push(last);
         // The reader may have gone, and then nobody is to be told.
         let _ = self.flush().await;
-        self
     }
 
     #[cfg(target_arch = "wasm32")]
@@ -142,13 +142,7 @@ impl ReplyWriter {
 
     #[cfg(not(target_arch = "wasm32"))]
     async fn write(&mut self, deltas: Vec<Delta>) -> bool {
-        self.sink.extend(deltas);
-        true
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn into_sink(self) -> Vec<Delta> {
-        self.sink
+        (self.sink)(deltas)
     }
 }
 
@@ -156,18 +150,28 @@ impl ReplyWriter {
 mod tests {
     use super::*;
     use crate::testing;
+    use std::cell::RefCell;
+    use std::rc::Rc;
 
     /// Lets a task write as `act` says and end as it returns; what the waiting call gets, and what the host reads.
     fn written(
         act: impl AsyncFnOnce(&mut ReplyWriter) -> Result<Finish>,
     ) -> (Option<Result<()>>, Vec<Delta>) {
         let (begin, mut begun) = oneshot::channel();
-        let mut reply = ReplyWriter::new(Vec::new(), begin);
-        let reply = testing::run(async {
+        let read = Rc::new(RefCell::new(Vec::new()));
+        let sink = Rc::clone(&read);
+        let mut reply = ReplyWriter::new(
+            Box::new(move |deltas| {
+                sink.borrow_mut().extend(deltas);
+                true
+            }),
+            begin,
+        );
+        testing::run(async {
             let outcome = act(&mut reply).await;
-            reply.end(outcome).await
+            reply.end(outcome).await;
         });
-        (begun.try_recv().ok().flatten(), reply.into_sink())
+        (begun.try_recv().ok().flatten(), read.take())
     }
 
     fn text(text: &str) -> Delta {

@@ -11,7 +11,8 @@
 //! assert_eq!(turn.user.name.as_deref(), Some("Ada"));
 //! ```
 
-use crate::http::canned::{Canned, Sent};
+use crate::http::Error;
+use crate::http::canned::{Canned, Sent, Transport};
 use crate::reply::ReplyWriter;
 use crate::{
     Delta, Exchange, Failure, Finish, Message, Model, Opening, Prompt, Reply, Result, Turn, Usage, User,
@@ -19,9 +20,10 @@ use crate::{
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-pub use crate::http::canned::{Canned as HttpResponse, Sent as HttpRequest};
+pub use crate::http::canned::{Canned as HttpResponse, Live as HttpStream, Sent as HttpRequest};
 
 #[derive(Default)]
 struct World {
@@ -34,6 +36,7 @@ struct World {
     log: Vec<LogLine>,
     responses: VecDeque<Canned>,
     requests: Vec<Sent>,
+    transport: Option<Transport>,
 }
 
 thread_local! {
@@ -122,16 +125,34 @@ impl Answer {
 /// # Errors
 /// What the model failed with before it said anything; a later failure is the answer's last delta.
 pub fn answer<M: Model>(model: &M, prompt: Prompt) -> Result<Answer> {
+    let read = Rc::new(RefCell::new(Vec::new()));
+    let sink = Rc::clone(&read);
+    run(stream(model, prompt, move |deltas| {
+        sink.borrow_mut().extend(deltas);
+        true
+    }))?;
+    Ok(Answer { deltas: read.take() })
+}
+
+/// Lets a model answer and reads along: `read` gets what is written together as soon as it is written, the last time with
+/// `finish` or `failed`, and says whether it wants more. Waits where the model waits, on any executor.
+///
+/// # Errors
+/// What the model failed with before it said anything.
+pub async fn stream<M: Model>(
+    model: &M,
+    prompt: Prompt,
+    read: impl FnMut(Vec<Delta>) -> bool + 'static,
+) -> Result<()> {
     let (begin, mut begun) = futures::channel::oneshot::channel();
-    let mut reply = ReplyWriter::new(Vec::new(), begin);
-    let reply = run(async {
-        let outcome = model.generate(prompt, &mut reply).await;
-        reply.end(outcome).await
-    });
-    match begun.try_recv() {
-        Ok(Some(outcome)) => outcome.map(|()| Answer { deltas: reply.into_sink() }),
-        _ => Err(Failure::truncated("the model ended without a word")),
-    }
+    let mut reply = ReplyWriter::new(Box::new(read), begin);
+    let outcome = model.generate(prompt, &mut reply).await;
+    reply.end(outcome).await;
+    begun
+        .try_recv()
+        .ok()
+        .flatten()
+        .unwrap_or_else(|| Err(Failure::truncated("the model ended without a word")))
 }
 
 /// The user's name in the turns that [`turn`] makes.
@@ -180,6 +201,27 @@ pub fn reply_with(text: &str) {
 /// Queues a response for the next HTTP request.
 pub fn respond(response: HttpResponse) {
     world(|world| world.responses.push_back(response));
+}
+
+/// Sends this thread's HTTP requests on, in the place of queued responses: to a server that a test started, say. They are
+/// not among [`requests`].
+///
+/// ```
+/// use masque_sdk::http::Request;
+/// use masque_sdk::testing::{self, HttpStream};
+///
+/// testing::set_transport(|request| async move {
+///     let body = futures::stream::iter([Ok(request.url.into_bytes())]);
+///     Ok(HttpStream::new(200, [("content-type", "text/plain")], body))
+/// });
+/// let body = testing::run(async { Request::get("https://example.org/").send().await?.bytes(100).await });
+/// assert_eq!(body.unwrap(), b"https://example.org/");
+/// ```
+pub fn set_transport<F>(transport: impl Fn(HttpRequest) -> F + 'static)
+where
+    F: Future<Output = std::result::Result<HttpStream, Error>> + 'static,
+{
+    world(|world| world.transport = Some(Rc::new(move |request| Box::pin(transport(request)))));
 }
 
 /// The HTTP requests that were sent, in their order.
@@ -257,7 +299,7 @@ fn user() -> User {
 pub(crate) mod host {
     use super::{LogLine, world};
     use crate::bindings::state::{Entry, Scope, WriteOptions};
-    use crate::http::canned::{Canned, Sent};
+    use crate::http::canned::{Canned, Sent, Transport};
     use crate::{Failure, Message, Prompt, Reply, Result};
 
     pub(crate) fn settings() -> String {
@@ -333,6 +375,10 @@ pub(crate) mod host {
         granted("models")?;
         let reply = world(|world| world.replies.pop_front());
         reply.unwrap_or_else(|| Err(Failure::unavailable("no reply was queued with testing::reply_with")))
+    }
+
+    pub(crate) fn transport() -> Option<Transport> {
+        world(|world| world.transport.clone())
     }
 
     /// Notes the request and hands out the response that was queued for it.

@@ -1,35 +1,51 @@
 //! `cargo xtask bench`: what the host costs, measured in release code.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use crate::workspace::{Workspace, run as run_command};
 use crate::{build, needs};
 
 /// What admission costs has no process of its own to be measured from outside.
 const ADMISSION: &str = "admission";
+/// Single pieces, timed where they are.
+const PIECES: &str = "pieces";
+
+/// The host and what measures it.
+const PACKAGES: [&str; 4] = ["--package", "masque", "--package", "masque-bench"];
 
 /// Everything, or the scenarios that are named; `--quick` is passed on.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<ExitCode> {
-    let named: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
-    let admission = named.is_empty() || named.iter().any(|name| *name == ADMISSION);
-    let others: Vec<&String> = arguments.iter().filter(|word| *word != ADMISSION).collect();
-    let scenarios = named.is_empty() || named.iter().any(|name| *name != ADMISSION);
+    let (flags, named): (Vec<&String>, Vec<&String>) =
+        arguments.iter().partition(|word| word.starts_with('-'));
+    let wants = |name: &str| named.is_empty() || named.iter().any(|one| *one == name);
+    let scenarios: Vec<_> = named.iter().filter(|name| **name != ADMISSION && **name != PIECES).collect();
     needs::ensure(&[&needs::VENV])?;
-    build::run(workspace, &build::Options::parse(&["--release".to_owned()])?)?;
-    build::fixtures(workspace)?;
-    if admission {
-        let test = ["test", "--release", "--package", "masque", "--bin", "masque", "--"];
-        let mut measure = workspace.cargo(test);
-        run_command(measure.args(["--ignored", "--nocapture", "auth::measure"]))?;
+    if wants(PIECES) {
+        let packages = ["--package", "masque-counts", "--package", "masque-store"];
+        run_command(workspace.cargo(["bench"]).args(packages).arg("--benches"))?;
     }
-    if scenarios {
-        let mut measure = workspace.cargo(["run", "--release", "--package", "masque-bench", "--", "run"]);
-        measure.arg("--bin").arg(workspace.binary(true));
+    if named.iter().all(|name| *name == PIECES) && !named.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    build::components(workspace)?;
+    build::fixtures(workspace)?;
+    // All of it in one go: cargo settles the features of shared crates for what it is asked to build, and would build the
+    // largest of them once for each.
+    run_command(workspace.cargo(["build", "--release"]).args(PACKAGES).args(["--bins", "--tests"]))?;
+    if wants(ADMISSION) {
+        let mut measure = workspace.cargo(["test", "--release"]);
+        measure.args(PACKAGES).args(["--bin", "masque", "--", "--ignored", "--nocapture", "auth::measure"]);
+        run_command(&mut measure)?;
+    }
+    if named.is_empty() || !scenarios.is_empty() {
+        let binary = workspace.binary(true);
+        let mut measure = Command::new(binary.with_file_name("masque-bench"));
+        measure.current_dir(workspace.root()).arg("run").arg("--bin").arg(binary);
         // Figures of a part, or of a try, don't belong into the document.
         if arguments.is_empty() {
             measure.args(["--docs", "docs/performance.md"]);
         }
-        run_command(measure.args(others))?;
+        run_command(measure.args(flags).args(scenarios))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@
 
 mod bench;
 mod build;
+mod counts;
 mod fuzz;
 mod lint;
 mod needs;
@@ -24,8 +25,9 @@ cargo xtask COMMAND
   test [--full] [FILTER…]      build, then run every test, or those whose name contains a FILTER;
                                --full adds the long ones: a foreign model server, a hundred kills, fuzzing
   fuzz [--seconds N] [TARGET…] fuzz what reads untrusted bytes, each target for a minute
-  bench [--quick] [SCENARIO…]  build for release and measure: admission, latency, frontier, streams, everything, start,
-                               company, scale, litellm; all of them write docs/performance.md
+  bench [--quick] [SCENARIO…]  build for release and measure: admission, pieces, latency, frontier, streams, plugin,
+                               everything, start, company, scale, litellm; all of them write docs/performance.md
+  counts [--store]             count the instructions of what only computes, and compare with (or store) the figures
   lint                         formatting and clippy, of the host and of the plugins
 
 The binary is target/debug/masque (target/release/masque with --release), the plugins are in target/plugins.";
@@ -49,6 +51,7 @@ fn run(command: Option<&str>, rest: &[String]) -> anyhow::Result<ExitCode> {
         Some("up") => up::run(&Workspace::find()?, rest),
         Some("test") => test::run(&Workspace::find()?, &test::Options::parse(rest)?),
         Some("bench") => bench::run(&Workspace::find()?, rest),
+        Some("counts") => counts::run(&Workspace::find()?, rest),
         Some("fuzz") => fuzz::run(&Workspace::find()?, &fuzz::Options::parse(rest)?),
         Some("lint") => lint::run(&Workspace::find()?, rest),
         // Started by `up`, between the host and the terminal.

@@ -31,6 +31,13 @@ pub(crate) const STRACE: Need = Need {
     without: Some("that a reply is on disk before it is acknowledged"),
 };
 
+pub(crate) const VALGRIND: Need = Need {
+    name: "valgrind",
+    probe: &["valgrind", "--version"],
+    package: "valgrind",
+    without: Some("that what only computes takes no more instructions than before"),
+};
+
 pub(crate) const VENV: Need = Need {
     name: "Python with its venv module",
     probe: &["python3", "-c", "import venv, ensurepip"],
@@ -67,7 +74,8 @@ pub(crate) fn ensure(needs: &[&Need]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn present(need: &Need) -> bool {
+/// Whether it is there.
+pub(crate) fn present(need: &Need) -> bool {
     let Some((program, arguments)) = need.probe.split_first() else { return true };
     quiet(Command::new(program).args(arguments))
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use crate::workspace::{Workspace, run as run_command};
-use crate::{build, fuzz, needs};
+use crate::{build, counts, fuzz, needs};
 
 #[derive(Default)]
 pub(crate) struct Options {
@@ -37,7 +37,7 @@ impl Options {
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<ExitCode> {
-    needs::ensure(&[&needs::VENV, &needs::STRACE])?;
+    needs::ensure(&[&needs::VENV, &needs::STRACE, &needs::VALGRIND])?;
 
     build::components(workspace)?;
     build::fixtures(workspace)?;
@@ -55,6 +55,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
         tests.env_remove("MASQUE_FULL");
     }
     run_command(&mut tests)?;
+    if options.filters.is_empty() {
+        counts::test(workspace)?;
+    }
     if options.full && options.filters.is_empty() {
         fuzz::run(workspace, &fuzz::Options::default())?;
     }

@@ -59,20 +59,24 @@ impl Client {
     }
 
     fn request(&self, number: u64) -> anyhow::Result<Request<Full<Bytes>>> {
-        let Options { protocol, stream, model, bearer, to, keyed, .. } = &self.options;
+        let Options { protocol, stream, model, bearer, to, keyed, companion, users, .. } = &self.options;
         let (path, body) = match protocol {
             Protocol::Openai => (
                 "/v1/chat/completions",
                 json!({ "model": model, "stream": stream, "messages": [{ "role": "user", "content": "Tell me." }] }),
             ),
             Protocol::Masque => {
-                ("/chat", json!({ "message": "Tell me.", "companion": "elara", "stream": stream }))
+                ("/chat", json!({ "message": "Tell me.", "companion": companion, "stream": stream }))
             }
+            Protocol::Hello => return Ok(Request::get("/").header(header::HOST, to).body(Full::default())?),
         };
         let mut request = Request::post(path).header(header::HOST, to);
         request = request.header(header::CONTENT_TYPE, "application/json");
         if let Some(bearer) = bearer {
             request = request.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
+        }
+        if let Some(user) = number.checked_rem(*users) {
+            request = request.header("on-behalf-of", format!("user-{user}"));
         }
         if *keyed {
             request = request.header("idempotency-key", format!("{}-{number}", uuid::Uuid::now_v7()));
@@ -108,10 +112,14 @@ impl Client {
     }
 
     fn check_whole(&self, whole: &[u8]) -> anyhow::Result<()> {
+        if self.options.protocol == Protocol::Hello {
+            ensure!(whole == b"hello", "another answer than `hello`");
+            return Ok(());
+        }
         let reply: Value = serde_json::from_slice(whole)?;
         let text = match self.options.protocol {
             Protocol::Openai => reply.pointer("/choices/0/message/content"),
-            Protocol::Masque => reply.pointer("/reply/content"),
+            Protocol::Masque | Protocol::Hello => reply.pointer("/reply/content"),
         };
         let words = text.and_then(Value::as_str).context("no reply in the answer")?.matches("word").count();
         ensure!(words == self.options.tokens, "{words} tokens of {}", self.options.tokens);
@@ -133,7 +141,7 @@ impl Reader {
     fn new(protocol: Protocol) -> Self {
         let end: &[u8] = match protocol {
             Protocol::Openai => b"data: [DONE]",
-            Protocol::Masque => b"event: turn.completed",
+            Protocol::Masque | Protocol::Hello => b"event: turn.completed",
         };
         Self { end, rest: Vec::new(), words: 0, ended: false }
     }

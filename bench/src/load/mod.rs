@@ -47,6 +47,23 @@ pub(crate) struct Options {
     /// Clients begin one after the other over so many milliseconds.
     #[arg(long, default_value_t = 0)]
     pub(crate) ramp: u64,
+    /// Who is talked to, where the protocol has companions.
+    #[arg(long, default_value = "elara")]
+    pub(crate) companion: String,
+    /// One turn after the other on behalf of so many users, where that is not 0.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) users: u64,
+}
+
+impl Protocol {
+    /// As it is named on the command line.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Openai => "openai",
+            Self::Masque => "masque",
+            Self::Hello => "hello",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -55,6 +72,8 @@ pub(crate) enum Protocol {
     Openai,
     /// `POST /chat`
     Masque,
+    /// `GET /`, answered with `hello`: no turn, but what serving costs at least.
+    Hello,
 }
 
 /// What all clients saw. Times are in microseconds.

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::Bench;
-use crate::load::Options;
+use crate::load::{Options, Outcome};
 use crate::mock::Pace;
 use crate::report::Table;
 use crate::setup::{Mode, load, say};
+use crate::stats::show;
 
 const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
 /// As this repository's tests build it: a persona that spins in its call.
@@ -27,15 +28,15 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
         "Bad company",
         &format!(
             "4 clients, 40 tokens at once, streamed, beside turns whose persona spins until its second of processor time is \
-             spent and which begin again at once, on {cores} cores. {rounds} rounds each."
+             spent and which begin again at once, on {cores} cores. {rounds} rounds in turn."
         ),
         &["spinning", "turns/s of the others", "whole turn p50, ms", "whole turn p99, ms"],
     );
     load(&Options { clients: 4, millis, ..host.clients(PACE, true) }).await?;
-    for spinning in [0, cores, 3 * cores] {
-        let mut outcomes = Vec::new();
-        for _ in 0..rounds {
-            let spinners: Vec<_> = (0..spinning)
+    let mut crowds = [0, cores, 3 * cores].map(|spinning| (spinning, Vec::new()));
+    for _ in 0..rounds {
+        for (spinning, outcomes) in &mut crowds {
+            let spinners: Vec<_> = (0..*spinning)
                 .map(|_| {
                     let (address, bearer) = (host.address.clone(), host.bearer.clone());
                     tokio::spawn(async move {
@@ -49,14 +50,15 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
             let outcome = load(&Options { clients: 4, millis, ..host.clients(PACE, true) }).await;
             spinners.iter().for_each(tokio::task::JoinHandle::abort);
             outcomes.push(outcome?);
+            // What still spins has a second left at most; the next round begins without it.
+            tokio::time::sleep(Duration::from_millis(bench.size(1500, 0))).await;
         }
-        let of = |figure: fn(&crate::load::Outcome) -> f64, digits| {
-            let rounds = crate::stats::Rounds::of(outcomes.iter().map(figure));
-            rounds.map(|rounds| rounds.show(digits)).unwrap_or_default()
-        };
+    }
+    for (spinning, outcomes) in crowds {
+        let of = |figure: fn(&Outcome) -> f64, digits| show(outcomes.iter().map(figure), digits);
         table.row([
             spinning.to_string(),
-            of(crate::load::Outcome::per_second, 0),
+            of(Outcome::per_second, 0),
             of(|outcome| outcome.total.p50 as f64 / 1000.0, 1),
             of(|outcome| outcome.total.p99 as f64 / 1000.0, 1),
         ]);

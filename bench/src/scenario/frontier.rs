@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::Bench;
 use crate::load::Options;
 use crate::mock::Pace;
+use crate::plot::{Axis, Line, Plot};
 use crate::process;
 use crate::report::Table;
 use crate::setup::{Host, Mode, direct, load};
-use crate::stats::Rounds;
+use crate::stats::{Rounds, show};
 
 const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
 const CLIENTS: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
@@ -36,16 +37,24 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
         ),
         &["clients", "turns/s", "whole turn p99, ms"],
     );
+    let mut line = Line { name: "everything on".to_owned(), points: Vec::new() };
     for clients in CLIENTS {
         let of = |figure: fn(&(usize, f64, u64)) -> f64| {
             let values = runs.iter().filter(|run| run.0 == clients).map(figure);
             Rounds::of(values)
         };
         let (rate, p99) = (of(|run| run.1), of(|run| run.2 as f64 / 1000.0));
-        let show =
-            |rounds: Option<Rounds>, digits| rounds.map(|rounds| rounds.show(digits)).unwrap_or_default();
-        frontier.row([clients.to_string(), show(rate, 0), show(p99, 1)]);
+        let (Some(rate), Some(p99)) = (rate, p99) else { continue };
+        line.points.push((rate.median, p99.median));
+        frontier.row([clients.to_string(), rate.show(0), p99.show(1)]);
     }
+    frontier.plots.push(Plot {
+        name: "frontier".to_owned(),
+        title: "Turns a second, and how slow the slowest hundredth is".to_owned(),
+        x: Axis::linear("turns a second; from 1 to 128 clients"),
+        y: Axis::logarithmic("p99 of a whole turn, ms"),
+        lines: vec![line],
+    });
     let mut bounded = Table::new(
         "Turns a second under a bound",
         "The best median of the table above whose median p99 stays under the bound.",
@@ -90,12 +99,10 @@ async fn cost(bench: &Bench, host: &Host, rounds: usize, millis: u64) -> anyhow:
         &["40 tokens", "µs of the host a turn", "turns/s"],
     );
     for (name, figures) in [("streamed", streamed), ("plain", plain)] {
-        let cost = Rounds::of(figures.iter().map(|(cost, _)| *cost));
-        let rate = Rounds::of(figures.iter().map(|(_, rate)| *rate));
-        let show = |rounds: Option<Rounds>| rounds.map(|rounds| rounds.show(0)).unwrap_or_default();
-        table.row([name.to_owned(), show(cost), show(rate)]);
+        let cost = figures.iter().map(|(cost, _)| *cost);
+        let rate = figures.iter().map(|(_, rate)| *rate);
+        table.row([name.to_owned(), show(cost, 0), show(rate, 0)]);
     }
-    let rate = Rounds::of(straight).map(|rounds| rounds.show(0)).unwrap_or_default();
-    table.row(["the model straight".to_owned(), "–".to_owned(), rate]);
+    table.row(["the model straight".to_owned(), "–".to_owned(), show(straight, 0)]);
     Ok(table)
 }

@@ -7,7 +7,7 @@ use crate::load::{Options, Outcome};
 use crate::mock::Pace;
 use crate::report::Table;
 use crate::setup::{Mode, direct, load};
-use crate::stats::Rounds;
+use crate::stats::show;
 
 const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
 
@@ -42,11 +42,10 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     ];
     for (name, figure) in figures {
         let ms = |outcome: &Outcome| figure(outcome) as f64 / 1000.0;
-        let straight = Rounds::of(pairs.iter().map(|(straight, _)| ms(straight)));
-        let through = Rounds::of(pairs.iter().map(|(_, through)| ms(through)));
-        let added = Rounds::of(pairs.iter().map(|(straight, through)| ms(through) - ms(straight)));
-        let show = |rounds: Option<Rounds>| rounds.map(|rounds| rounds.show(2)).unwrap_or_default();
-        table.row([name.to_owned(), show(straight), show(through), show(added)]);
+        let straight = pairs.iter().map(|(straight, _)| ms(straight));
+        let through = pairs.iter().map(|(_, through)| ms(through));
+        let added = pairs.iter().map(|(straight, through)| ms(through) - ms(straight));
+        table.row([name.to_owned(), show(straight, 2), show(through, 2), show(added, 2)]);
     }
     Ok(vec![table])
 }

@@ -1,6 +1,5 @@
 //! Beside the LiteLLM proxy, in front of the same model in the same run.
 
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,8 @@ use crate::mock::Pace;
 use crate::process;
 use crate::report::Table;
 use crate::setup::{Mode, direct, get, load};
-use crate::stats::Rounds;
+use crate::stats::{Rounds, show};
+use crate::venv::environment;
 
 const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
 /// The release that is compared.
@@ -70,10 +70,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
             .into_iter()
             .zip(figures.iter().zip(["1 ×".to_owned(), ratio]))
         {
-            let of = |figure: fn(&(f64, f64, f64)) -> f64, digits| {
-                let rounds = Rounds::of(figures.iter().map(figure));
-                rounds.map(|rounds| rounds.show(digits)).unwrap_or_default()
-            };
+            let of = |figure: fn(&(f64, f64, f64)) -> f64, digits| show(figures.iter().map(figure), digits);
             let memory = format!("{:.0}", process::memory(pid)? / 1e6);
             table.row([
                 name.to_owned(),
@@ -92,7 +89,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
 }
 
 async fn start(bench: &Bench) -> anyhow::Result<(Child, u16)> {
-    let program = environment(&bench.out.join("litellm")).await?.join("bin/litellm");
+    let program = environment(&bench.out.join("litellm"), PACKAGE).await?.join("bin/litellm");
     let configuration = bench.out.join("litellm.yaml");
     let (address, model) = (&bench.mock.address, PACE.name());
     std::fs::write(
@@ -126,18 +123,4 @@ async fn start(bench: &Bench) -> anyhow::Result<(Child, u16)> {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok((proxy, port))
-}
-
-/// A virtual environment with the proxy in it, made once.
-async fn environment(folder: &Path) -> anyhow::Result<PathBuf> {
-    let complete = folder.join(".complete");
-    if std::fs::read_to_string(&complete).is_ok_and(|package| package == PACKAGE) {
-        return Ok(folder.to_owned());
-    }
-    let venv = Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder).status().await?;
-    ensure!(venv.success(), "python3 -m venv failed: install python3-venv");
-    let pip = Command::new(folder.join("bin/pip")).args(["install", "--quiet", PACKAGE]).status().await?;
-    ensure!(pip.success(), "pip install {PACKAGE} failed");
-    std::fs::write(complete, PACKAGE)?;
-    Ok(folder.to_owned())
 }

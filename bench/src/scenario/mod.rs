@@ -5,6 +5,7 @@ mod everything;
 mod frontier;
 mod latency;
 mod litellm;
+mod plugin;
 mod scale;
 mod start;
 mod streams;
@@ -17,20 +18,21 @@ use crate::Run;
 use crate::machine::{self, Machine};
 use crate::mock::Pace;
 use crate::report::{Report, Table};
-use crate::setup::{Mock, Mode, Start};
+use crate::setup::{ELARA, Mode, Server, Start};
 
 /// What scenarios work with.
 pub(crate) struct Bench {
     pub(crate) bin: PathBuf,
     pub(crate) out: PathBuf,
     pub(crate) quick: bool,
-    pub(crate) mock: Mock,
+    pub(crate) mock: Server,
 }
 
 impl Bench {
     pub(crate) fn start(&self, pace: Pace, mode: Mode) -> Start<'_> {
         let compiled = self.out.join("compiled");
-        Start { bin: &self.bin, out: &self.out, mock: &self.mock, pace, mode, more: String::new(), compiled }
+        let (bin, out, mock, elara) = (&self.bin, &self.out, &self.mock, ELARA.to_owned());
+        Start { bin, out, mock, pace, mode, elara, more: String::new(), compiled }
     }
 
     /// `whole`, or so little that it is only seen to work.
@@ -39,8 +41,8 @@ impl Bench {
     }
 }
 
-const NAMES: [&str; 8] =
-    ["latency", "frontier", "streams", "everything", "start", "company", "scale", "litellm"];
+const NAMES: [&str; 9] =
+    ["latency", "frontier", "streams", "plugin", "everything", "start", "company", "scale", "litellm"];
 
 pub(crate) async fn run(run: Run) -> anyhow::Result<()> {
     for name in &run.scenarios {
@@ -53,7 +55,7 @@ pub(crate) async fn run(run: Run) -> anyhow::Result<()> {
     std::fs::create_dir_all(&run.out)?;
     let (bin, out) = (absolute(&run.bin)?, absolute(&run.out)?);
     let machine = Machine::look(&bin, &out)?;
-    let bench = Bench { bin, out, quick: run.quick, mock: Mock::start().await? };
+    let bench = Bench { bin, out, quick: run.quick, mock: Server::mock().await? };
     let kept = bench.out.join(if run.quick { "tables-quick" } else { "tables" });
     std::fs::create_dir_all(&kept)?;
     for name in NAMES
@@ -66,6 +68,7 @@ pub(crate) async fn run(run: Run) -> anyhow::Result<()> {
             "latency" => latency::measure(&bench).await?,
             "frontier" => frontier::measure(&bench).await?,
             "streams" => streams::measure(&bench).await?,
+            "plugin" => plugin::measure(&bench).await?,
             "everything" => everything::measure(&bench).await?,
             "start" => start::measure(&bench).await?,
             "company" => company::measure(&bench).await?,

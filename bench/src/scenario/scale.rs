@@ -1,20 +1,33 @@
 //! As plugins, messages and users grow.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use masque_store::{
+    Admission, Charge, Commit, ConversationId, MessageId, NewMessage, Outcome, Owner, SqliteStore, TailLimit,
+    Target, TurnId, Turns, UsageRecord,
+};
+use serde_json::json;
+use uuid::Uuid;
 
 use super::Bench;
 use crate::load::Options;
 use crate::mock::Pace;
+use crate::plot::{Axis, Line, Plot};
 use crate::process;
 use crate::report::Table;
-use crate::setup::{Mode, load, talk};
-use crate::stats::Rounds;
+use crate::setup::{DATA, Mode, load, talk};
+use crate::stats::{Rounds, show};
 
 const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
 
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
-    Ok(vec![plugins(bench).await?, messages(bench).await?])
+    Ok(vec![plugins(bench).await?, messages(bench).await?, users(bench).await?])
 }
 
 /// Each with a component of its own by its digest would measure the compiler; these share one, as tenants' personas do.
@@ -22,30 +35,38 @@ async fn plugins(bench: &Bench) -> anyhow::Result<Table> {
     let mut table = Table::new(
         "As plugins are loaded",
         "Personas of one component with settings of their own, beside the three that a turn uses. 4 clients, 40 tokens at \
-         once, streamed; one run of each.",
+         once, streamed; 3 rounds in turn.",
         &["plugins more", "exec to ready, ms", "host, MB", "turns/s", "whole turn p99, ms"],
     );
-    let millis = bench.size(3000, 300);
+    let (rounds, millis) = (bench.size(3, 1), bench.size(3000, 300));
     let counts: &[usize] = bench.size(&[0, 10, 100, 1000], &[0, 10]);
-    for &count in counts {
-        let mut start = bench.start(PACE, Mode::ON);
-        for number in 0..count {
-            // Writing to a string cannot fail.
-            let _ = write!(
-                start.more,
-                "[plugins.p{number}]\nsource = \"builtin:card\"\nsettings = {{ card = {CARD} }}\n"
-            );
+    let mut seen: Vec<_> = counts.iter().map(|&count| (count, Vec::new())).collect();
+    for _ in 0..rounds {
+        for (count, seen) in &mut seen {
+            let mut start = bench.start(PACE, Mode::ON);
+            for number in 0..*count {
+                // Writing to a string cannot fail.
+                let _ = write!(
+                    start.more,
+                    "[plugins.p{number}]\nsource = \"builtin:card\"\nsettings = {{ card = {CARD} }}\n"
+                );
+            }
+            let host = start.host().await?;
+            let outcome = load(&Options { clients: 4, millis, ..host.clients(PACE, true) }).await?;
+            seen.push([
+                host.ready_after.as_secs_f64() * 1000.0,
+                process::memory(host.pid)? / 1e6,
+                outcome.per_second(),
+                outcome.total.p99 as f64 / 1000.0,
+            ]);
+            host.stop().await?;
         }
-        let host = start.host().await?;
-        let outcome = load(&Options { clients: 4, millis, ..host.clients(PACE, true) }).await?;
-        table.row([
-            count.to_string(),
-            format!("{:.0}", host.ready_after.as_secs_f64() * 1000.0),
-            format!("{:.0}", process::memory(host.pid)? / 1e6),
-            format!("{:.0}", outcome.per_second()),
-            format!("{:.1}", outcome.total.p99 as f64 / 1000.0),
-        ]);
-        host.stop().await?;
+    }
+    for (count, seen) in seen {
+        let of = |index: usize, digits| {
+            show(seen.iter().filter_map(|figures| figures.get(index).copied()), digits)
+        };
+        table.row([count.to_string(), of(0, 0), of(1, 0), of(2, 0), of(3, 1)]);
     }
     Ok(table)
 }
@@ -54,14 +75,15 @@ const CARD: &str = r#""{\"spec\": \"chara_card_v2\", \"spec_version\": \"2.0\", 
 
 async fn messages(bench: &Bench) -> anyhow::Result<Table> {
     let host = bench.start(PACE, Mode::ON).host().await?;
-    let most = bench.size(5000, 40);
+    let most: u32 = bench.size(5000, 40);
     let mut table = Table::new(
         "As a conversation grows",
         "One conversation, one turn after the other, plain; each turn is two messages. The median of a hundred turns.",
         &["messages before", "whole turn p50, ms"],
     );
     let (mut conversation, mut recent) = (None, Vec::new());
-    let marks: &[usize] = bench.size(&[100, 500, 1000, 2500, 5000], &[20, 40]);
+    let mut line = Line { name: "everything on".to_owned(), points: Vec::new() };
+    let marks: &[u32] = bench.size(&[100, 500, 1000, 2500, 5000], &[20, 40]);
     for turn in 1..=most {
         let begun = Instant::now();
         let said = talk(&host.address, host.bearer.as_deref(), "elara", conversation.as_deref()).await?;
@@ -71,10 +93,119 @@ async fn messages(bench: &Bench) -> anyhow::Result<Table> {
             recent.remove(0);
         }
         if marks.contains(&turn) {
-            let shown = Rounds::of(recent.iter().copied()).map(|rounds| format!("{:.2}", rounds.median));
-            table.row([(2 * turn).to_string(), shown.unwrap_or_default()]);
+            let median = Rounds::of(recent.iter().copied()).context("no turns")?.median;
+            table.row([(2 * turn).to_string(), format!("{median:.2}")]);
+            line.points.push((2.0 * f64::from(turn), median));
         }
     }
     host.stop().await?;
+    table.plots.push(Plot {
+        name: "conversation".to_owned(),
+        title: "A turn of a conversation that grows".to_owned(),
+        x: Axis::linear("messages before"),
+        y: Axis::linear("p50 of a whole turn, ms"),
+        lines: vec![line],
+    });
     Ok(table)
+}
+
+/// Users who have each had a turn before; every turn is on behalf of another of them.
+async fn users(bench: &Bench) -> anyhow::Result<Table> {
+    let (rounds, millis) = (bench.size(5, 1), bench.size(3000, 300));
+    let mut table = Table::new(
+        "As users grow",
+        &format!(
+            "Users who have had a conversation before; each turn is on behalf of the next of them, in turn, by a key that \
+             speaks for them, so that buckets, limits and rows of all are in use. 8 clients, 40 tokens at once, streamed; \
+             {rounds} rounds in turn."
+        ),
+        &["users", "turns/s", "whole turn p99, ms", "µs of the host a turn", "host, MB", "database, MB"],
+    );
+    let counts: &[u64] = bench.size(&[10, 1000, 100_000], &[10, 100]);
+    let mut hosts = Vec::new();
+    for &count in counts {
+        let folder = tempfile::Builder::new().prefix("users-").tempdir_in(&bench.out)?;
+        populate(&folder.path().join(DATA), count).await?;
+        let host = bench.start(PACE, Mode::ON).host_in(folder.path()).await?;
+        let options =
+            Options { clients: 8, users: count, bearer: host.key.clone(), ..host.clients(PACE, true) };
+        load(&Options { millis, ..options.clone() }).await?;
+        hosts.push((count, folder, host, options, Vec::new()));
+    }
+    for _ in 0..rounds {
+        for (_, _, host, options, seen) in &mut hosts {
+            let before = process::cpu(host.pid)?;
+            let outcome = load(&Options { millis, ..options.clone() }).await?;
+            let spent = process::cpu(host.pid)? - before;
+            let p99 = outcome.total.p99 as f64 / 1000.0;
+            seen.push([outcome.per_second(), p99, spent * 1e6 / outcome.turns as f64]);
+        }
+    }
+    for (count, folder, host, _, seen) in hosts {
+        let of = |index: usize, digits| {
+            show(seen.iter().filter_map(|figures| figures.get(index).copied()), digits)
+        };
+        let memory = format!("{:.0}", process::memory(host.pid)? / 1e6);
+        host.stop().await?;
+        let database = std::fs::metadata(folder.path().join(DATA).join("masque.db"))?.len();
+        table.row([
+            count.to_string(),
+            of(0, 0),
+            of(1, 1),
+            of(2, 0),
+            memory,
+            format!("{:.0}", database as f64 / 1e6),
+        ]);
+    }
+    Ok(table)
+}
+
+/// Users with one conversation of one turn each, written through the host's own store.
+async fn populate(folder: &Path, users: u64) -> anyhow::Result<()> {
+    let store = SqliteStore::open(folder).await?;
+    let companions = Arc::new(BTreeSet::from(["elara".to_owned()]));
+    let host = Uuid::now_v7();
+    let turns = (0..users).map(|user| {
+        let (store, companions) = (Arc::clone(&store), Arc::clone(&companions));
+        async move {
+            let (tenant, issuer) = ("default".to_owned(), "masque".to_owned());
+            let owner = Owner { tenant, issuer, subject: format!("user-{user}") };
+            let message = |content: &str| NewMessage {
+                id: MessageId::new(),
+                content: content.to_owned(),
+                metadata: json!({}),
+            };
+            let (id, companion) = (ConversationId::new(), "elara".to_owned());
+            let admission = Admission {
+                owner: owner.clone(),
+                host,
+                lease: Duration::from_secs(60),
+                turn: TurnId::new(),
+                target: Target::New { id, companion, title: "Tell me.".to_owned() },
+                companion: None,
+                companions,
+                message: message("Tell me."),
+                idempotency: None,
+                tail: TailLimit { messages: 64, bytes: 64 << 10 },
+            };
+            let admitted = store.admit(admission).await?;
+            let Outcome::Started(started) = admitted.outcome else { bail!("a turn was not admitted") };
+            let commit = Commit {
+                owner,
+                conversation: id,
+                turn: started.turn,
+                epoch: started.epoch,
+                reply: message("There is not much to tell."),
+                finish: "stop".to_owned(),
+                usage: UsageRecord::default(),
+                response: json!({}),
+                jobs: Vec::new(),
+                charge: Charge::default(),
+            };
+            store.commit(commit).await?;
+            Ok(())
+        }
+    });
+    // Enough at once that many share a transaction.
+    stream::iter(turns).buffer_unordered(256).try_collect::<()>().await
 }

@@ -8,7 +8,7 @@ use crate::load::Options;
 use crate::mock::Pace;
 use crate::report::Table;
 use crate::setup::{Host, Mode, load};
-use crate::stats::Rounds;
+use crate::stats::show;
 
 const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
 /// The component that is replaced, as this repository builds it.
@@ -24,25 +24,28 @@ async fn start(bench: &Bench) -> anyhow::Result<Table> {
     let rounds = bench.size(7, 1);
     let mut table = Table::new(
         "Start",
-        &format!("From exec to the first good answer of `/readyz`, three components; {rounds} starts each."),
+        &format!(
+            "From exec to the first good answer of `/readyz`, three components; {rounds} starts of each in turn."
+        ),
         &["compiled components", "ms"],
     );
-    for (name, cold) in [("none yet", true), ("kept from the last start", false)] {
-        let mut figures = Vec::new();
-        for round in 0..rounds {
+    let mut kinds = [("none yet", true, Vec::new()), ("kept from the last start", false, Vec::new())];
+    for round in 0..rounds {
+        for (_, cold, figures) in &mut kinds {
             let mut start = bench.start(PACE, Mode::ON);
-            if cold {
+            if *cold {
                 start.compiled = bench.out.join(format!("cold-{}-{round}", std::process::id()));
             }
             let host = start.host().await?;
             figures.push(host.ready_after.as_secs_f64() * 1000.0);
             host.stop().await?;
-            if cold {
+            if *cold {
                 std::fs::remove_dir_all(&start.compiled)?;
             }
         }
-        let shown = Rounds::of(figures).map(|rounds| rounds.show(0)).unwrap_or_default();
-        table.row([name.to_owned(), shown]);
+    }
+    for (name, _, figures) in kinds {
+        table.row([name.to_owned(), show(figures, 0)]);
     }
     Ok(table)
 }
@@ -102,11 +105,9 @@ async fn swap(bench: &Bench) -> anyhow::Result<Table> {
         }
         let _ended = stop.send(());
         let outcomes = clients.await??;
-        let rate = Rounds::of(outcomes.iter().map(crate::load::Outcome::per_second));
-        let p99 = Rounds::of(outcomes.iter().map(|outcome| outcome.total.p99 as f64 / 1000.0));
-        let show =
-            |rounds: Option<Rounds>, digits| rounds.map(|rounds| rounds.show(digits)).unwrap_or_default();
-        table.row([name.to_owned(), show(rate, 0), show(p99, 1), show(Rounds::of(waits), 0)]);
+        let rate = outcomes.iter().map(crate::load::Outcome::per_second);
+        let p99 = outcomes.iter().map(|outcome| outcome.total.p99 as f64 / 1000.0);
+        table.row([name.to_owned(), show(rate, 0), show(p99, 1), show(waits, 0)]);
     }
     row(&mut table, "without, again", &load(&quiet(&host)).await?, "–".to_owned());
     host.stop().await?;

@@ -2,80 +2,146 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
+
 use super::Bench;
-use crate::load::Options;
+use crate::load::{Options, Outcome};
 use crate::mock::Pace;
+use crate::plot::{Axis, Line, Plot};
 use crate::process;
 use crate::report::Table;
 use crate::setup::{Mode, direct, load};
+use crate::stats::{Rounds, show};
 
 const FAST: Pace = Pace { tokens: 64, interval: Duration::from_millis(20) };
 const SLOW: Pace = Pace { tokens: 20, interval: Duration::from_secs(1) };
 
-/// What the plan for 65,530 memory mappings (`vm.max_map_count` as Linux ships it) leaves one plugin: three quarters of
-/// 3,845 places.
-const MOST: usize = 2800;
+/// Open streams of each model plugin, of which there are two: the plan for 65,530 memory mappings (`vm.max_map_count` as
+/// Linux ships it) leaves one plugin three quarters of 3,845 places.
+const EACH: [usize; 2] = [500, 1500];
 
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     Ok(vec![paced(bench).await?, held(bench).await?])
 }
 
+/// Up to half of where the model straight, in front of the same clients, begins to stall.
 async fn paced(bench: &Bench) -> anyhow::Result<Table> {
+    let counts: &[usize] = bench.size(&[1, 50, 200, 500, 1000, 1500, 2000, 3000, 4000], &[1, 20]);
+    let mut limit = 0;
+    for &clients in counts {
+        let outcome = load(&several(direct(&bench.mock.address, FAST, true), clients, 1)).await?;
+        if outcome.stalls > 0 {
+            break;
+        }
+        limit = clients;
+    }
+    let mut counts: Vec<_> = counts.iter().copied().filter(|count| *count < limit.div_ceil(2)).collect();
+    counts.push(limit.div_ceil(2));
+
+    let (rounds, turns) = (bench.size(3, 1), bench.size(3, 1));
     let host = bench.start(FAST, Mode::ON).host().await?;
     let mut table = Table::new(
         "Paced streams",
-        "64 tokens 20 ms apart. Open streams begin spread over a stream's time and each client has three in a row; the \
-         model straight and through the host in turn, one run of each. A stall is a gap of more than 100 ms.",
-        &["open", "", "first token p50 / p99, ms", "gap p50 / p99 / max, ms", "stalls"],
+        &format!(
+            "64 tokens 20 ms apart, up to half of the {limit} open streams that the model straight still serves without a \
+             stall. Streams begin spread over a stream's time and each client has {turns} in a row; {rounds} rounds, the \
+             model straight and through the host in turn. A stall is a gap of more than 100 ms."
+        ),
+        &[
+            "open",
+            "",
+            "first token p50, ms",
+            "first token p99, ms",
+            "gap p99, ms",
+            "longest gap, ms",
+            "stalls",
+        ],
     );
-    let counts: &[usize] = bench.size(&[1, 50, 200, 500, 1000], &[1, 20]);
-    for &clients in counts {
-        let turns = bench.size(3, 1);
-        let ramp = 1280;
-        for (name, options) in
-            [("straight", direct(&bench.mock.address, FAST, true)), ("host", host.clients(FAST, true))]
-        {
-            let outcome = load(&Options { clients, turns, ramp, ..options }).await?;
-            let ms = |micros: u64| format!("{:.1}", micros as f64 / 1000.0);
+    let mut lines = ["the model straight", "through the host"]
+        .map(|name| Line { name: name.to_owned(), points: Vec::new() });
+    for clients in counts {
+        let ways =
+            [("straight", direct(&bench.mock.address, FAST, true)), ("host", host.clients(FAST, true))];
+        let mut seen = [Vec::new(), Vec::new()];
+        for _ in 0..rounds {
+            for ((_, options), outcomes) in ways.iter().zip(&mut seen) {
+                outcomes.push(load(&several(options.clone(), clients, turns)).await?);
+            }
+        }
+        for (((name, _), outcomes), line) in ways.iter().zip(seen).zip(&mut lines) {
+            let of = |figure: fn(&Outcome) -> u64| {
+                outcomes.iter().map(move |outcome| figure(outcome) as f64 / 1000.0)
+            };
+            let gap = Rounds::of(of(|outcome| outcome.gap.p99)).context("no rounds")?;
+            line.points.push((clients as f64, gap.median));
             table.row([
                 clients.to_string(),
-                name.to_owned(),
-                format!("{} / {}", ms(outcome.first.p50), ms(outcome.first.p99)),
-                format!("{} / {} / {}", ms(outcome.gap.p50), ms(outcome.gap.p99), ms(outcome.gap.max)),
-                outcome.stalls.to_string(),
+                (*name).to_owned(),
+                show(of(|outcome| outcome.first.p50), 1),
+                show(of(|outcome| outcome.first.p99), 1),
+                gap.show(1),
+                show(of(|outcome| outcome.gap.max), 1),
+                outcomes.iter().map(|outcome| outcome.stalls).sum::<u64>().to_string(),
             ]);
         }
     }
     host.stop().await?;
+    table.plots.push(Plot {
+        name: "streams".to_owned(),
+        title: "The gap between tokens that are 20 ms apart".to_owned(),
+        x: Axis::logarithmic("open streams"),
+        y: Axis::linear("p99 of the gap, ms"),
+        lines: lines.into(),
+    });
     Ok(table)
+}
+
+fn several(options: Options, clients: usize, turns: usize) -> Options {
+    let ramp = FAST.interval.as_millis() as u64 * FAST.tokens as u64;
+    Options { clients, turns, ramp, ..options }
 }
 
 /// Memory while slow streams are open, and after they are gone.
 async fn held(bench: &Bench) -> anyhow::Result<Table> {
-    let host = bench.start(SLOW, Mode::ON).host().await?;
+    let mut start = bench.start(SLOW, Mode::ON);
+    let (address, model) = (&bench.mock.address, SLOW.name());
+    start.more = format!(
+        "[companions.second]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"second-mock\"]\n\
+         [plugins.second-mock]\nsource = \"builtin:openai\"\n\
+         settings = {{ base_url = \"http://{address}/v1\", model = \"{model}\" }}\n\
+         grants = {{ http = [\"http://{address}\"] }}\n"
+    );
+    let host = start.host().await?;
     let mut table = Table::new(
         "Memory",
-        "Streams of one token a second, all open at once; more than 2,883 through one plugin would need a higher \
-         `vm.max_map_count`. Proportional set size of the host.",
-        &["open", "host, MB", "for each stream, KB", "stalls over the pace"],
+        "Streams of one token a second, all open at once, through two models, each with clients in a process of their own. \
+         Proportional set size of the host.",
+        &["open", "host, MB", "for each stream, KB", "latest token, ms"],
     );
     let mb = |bytes: f64| format!("{:.0}", bytes / 1e6);
     let idle = process::memory(host.pid)?;
     table.row(["0, fresh".to_owned(), mb(idle), "–".to_owned(), "–".to_owned()]);
-    let counts: &[usize] = bench.size(&[1000, MOST], &[50]);
+    let mut line = Line { name: "the host".to_owned(), points: vec![(0.0, idle / 1e6)] };
+    let counts: &[usize] = bench.size(&EACH, &[20]);
     for &clients in counts {
-        let options = Options { clients, turns: 1, ramp: 6000, ..host.clients(SLOW, true) };
-        let running = tokio::spawn(async move { load(&options).await });
+        let running = ["elara", "second"].map(|companion| {
+            let companion = companion.to_owned();
+            let options = Options { clients, turns: 1, ramp: 6000, companion, ..host.clients(SLOW, true) };
+            tokio::spawn(async move { load(&options).await })
+        });
         // All have begun after the ramp, and none has ended before its twenty seconds.
         tokio::time::sleep(Duration::from_secs(13)).await;
-        let open = process::memory(host.pid)?;
-        let outcome = running.await??;
-        let late = outcome.gap.max.saturating_sub(1_000_000) / 1000;
+        let (open, streams) = (process::memory(host.pid)?, 2 * clients);
+        let mut late = 0;
+        for outcome in running {
+            late = late.max(outcome.await??.gap.max.saturating_sub(1_000_000) / 1000);
+        }
+        line.points.push((streams as f64, open / 1e6));
         table.row([
-            clients.to_string(),
+            streams.to_string(),
             mb(open),
-            format!("{:.0}", (open - idle) / 1e3 / clients as f64),
-            format!("latest {late} ms"),
+            format!("{:.0}", (open - idle) / 1e3 / streams as f64),
+            late.to_string(),
         ]);
     }
     // Turns linger for a second, their logs for a minute.
@@ -83,5 +149,12 @@ async fn held(bench: &Bench) -> anyhow::Result<Table> {
     let after = process::memory(host.pid)?;
     table.row(["0, after".to_owned(), mb(after), "–".to_owned(), "–".to_owned()]);
     host.stop().await?;
+    table.plots.push(Plot {
+        name: "memory".to_owned(),
+        title: "Memory of the host while streams are open".to_owned(),
+        x: Axis::linear("open streams"),
+        y: Axis::linear("MB"),
+        lines: vec![line],
+    });
     Ok(table)
 }

@@ -17,7 +17,7 @@ const ELARA: &str = include_str!("../cards/elara.json");
 /// Plays a character card.
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Player {
+pub struct Player {
     /// The card as an object or as its JSON text; usually `{ file = "cards/elara.json" }`. Elara, where it is absent.
     #[serde(default)]
     #[schemars(extend("type" = ["string", "object"]))]

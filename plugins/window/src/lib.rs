@@ -16,7 +16,7 @@ const PAGES: usize = 8;
 /// Recalls the newest messages that fit.
 #[derive(Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct Newest {
+pub struct Newest {
     /// At most this many turns (a user's message with its replies), however many would fit.
     max_turns: Option<u32>,
     /// At most this many tokens, where the model's budget is larger.

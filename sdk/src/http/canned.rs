@@ -1,8 +1,11 @@
-//! What stands for the network in native tests: responses that were queued, requests that are noted.
+//! What stands for the network in native tests: responses that were queued, requests that are noted; or a transport of
+//! the test's own.
 
 use super::request::{Body, BodyWriter, Request};
 use super::{Error, Response};
 use crate::testing::host;
+use futures::future::LocalBoxFuture;
+use futures::stream::{self, LocalBoxStream, Stream, StreamExt, TryStreamExt};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -71,6 +74,28 @@ pub struct Sent {
     pub body: Vec<u8>,
 }
 
+/// A response whose body is still to come.
+pub struct Live {
+    status: u16,
+    headers: Vec<(String, Vec<u8>)>,
+    body: LocalBoxStream<'static, Result<Vec<u8>, Error>>,
+}
+
+impl Live {
+    /// A response of this head; none of the body's pieces may be empty.
+    pub fn new<'h>(
+        status: u16,
+        headers: impl IntoIterator<Item = (&'h str, &'h str)>,
+        body: impl Stream<Item = Result<Vec<u8>, Error>> + 'static,
+    ) -> Self {
+        let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+        Self { status, headers: headers.collect(), body: body.boxed_local() }
+    }
+}
+
+/// Sends a request on.
+pub(crate) type Transport = std::rc::Rc<dyn Fn(Sent) -> LocalBoxFuture<'static, Result<Live, Error>>>;
+
 pub(super) async fn send(request: Request) -> Result<Response, Error> {
     let body = match request.body {
         Body::Whole(bytes) => bytes,
@@ -87,23 +112,27 @@ pub(super) async fn send(request: Request) -> Result<Response, Error> {
         headers: headers.map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned())).collect(),
         body,
     };
+    if let Some(transport) = host::transport() {
+        let Live { status, headers, body } = transport(sent).await?;
+        return Ok(Response { status, headers, body: Incoming { chunks: body } });
+    }
     match host::send(sent) {
         None => Err(Error::Unreachable("no response was queued with testing::respond".into())),
         Some(Canned { failure: Some(error), .. }) => Err(error),
         Some(canned) => Ok(Response {
             status: canned.status,
             headers: canned.headers,
-            body: Incoming { chunks: canned.body },
+            body: Incoming { chunks: stream::iter(canned.body).boxed_local() },
         }),
     }
 }
 
 pub(super) struct Incoming {
-    chunks: VecDeque<Result<Vec<u8>, Error>>,
+    chunks: LocalBoxStream<'static, Result<Vec<u8>, Error>>,
 }
 
 impl Incoming {
     pub(super) async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Error> {
-        self.chunks.pop_front().transpose()
+        self.chunks.try_next().await
     }
 }
