@@ -186,6 +186,7 @@ async fn populate(folder: &Path, users: u64) -> anyhow::Result<()> {
                 companions,
                 message: message("Tell me."),
                 idempotency: None,
+                resume: false,
                 tail: TailLimit { messages: 64, bytes: 64 << 10 },
             };
             let admitted = store.admit(admission).await?;

@@ -197,6 +197,7 @@ impl Companion {
             companions: Arc::clone(&self.names),
             message: NewMessage { id: MessageId::new(), content: said.to_owned(), metadata: json!({}) },
             idempotency: None,
+            resume: false,
             tail: TAIL,
         }
     }

@@ -62,6 +62,7 @@ impl Bench {
                 digest: vec![0; 32],
                 ttl: Duration::from_secs(60),
             }),
+            resume: false,
             tail: TailLimit { messages: 64, bytes: 64 << 10 },
         }
     }

@@ -89,6 +89,9 @@ pub struct Admission {
     pub message: NewMessage,
     /// How a repeated request is recognised.
     pub idempotency: Option<Idempotency>,
+    /// What is done about a request that was seen before: its turn is replayed, joined or run again; else the answer is
+    /// [`Outcome::Seen`] and nothing is done.
+    pub resume: bool,
     /// How much of the past to return.
     pub tail: TailLimit,
 }
@@ -107,6 +110,15 @@ pub enum Target {
         /// Its title.
         title: String,
     },
+}
+
+impl Target {
+    /// Which one.
+    pub fn conversation(&self) -> ConversationId {
+        match self {
+            Self::Existing(id) | Self::New { id, .. } => *id,
+        }
+    }
 }
 
 /// A key by which a client names one request, however often it sends it. It is the owner's alone, and one route's.
@@ -187,6 +199,8 @@ pub enum Outcome {
         /// The process that runs it.
         host: Uuid,
     },
+    /// The request was seen before, and was not to be resumed: [`Turns::keyed`] tells how it stands.
+    Seen,
     /// The idempotency key belongs to another request.
     OtherBody,
     /// This owner has no such conversation.

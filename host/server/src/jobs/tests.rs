@@ -84,6 +84,7 @@ impl Bench {
             companions: Arc::new(["elara".to_owned()].into()),
             message: said(message),
             idempotency: None,
+            resume: false,
             tail: contract::TAIL,
         };
         let Outcome::Started(started) = self.store.admit(admission).await.unwrap().outcome else {

@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use masque_runtime::Plugin;
 use masque_store::{
-    Admission, ConversationId, Idempotency, MessageId, NewMessage, Outcome, Owner, Target, TurnId,
+    Admission, Admitted, ConversationId, Idempotency, MessageId, NewMessage, Outcome, Owner, Target, TurnId,
     TurnRecord, TurnStatus, title_of,
 };
 use serde_json::Value;
@@ -37,12 +38,21 @@ pub(super) struct Ticket {
     pub(super) set: Arc<ActiveSet>,
     target: Target,
     pub(super) arrived: Instant,
+    /// Whether an earlier turn of the same request, which has been asked for by then, is to be run again.
+    resume: bool,
     /// Held until the turn can be found by its key.
     pub(super) key: Option<Place<(Owner, String)>>,
     /// Held until the turn has ended, in a new conversation too: whoever learns its id may speak at once.
     _place: Place<ConversationId>,
     _user: Option<Place<Owner>>,
     _slot: Place<()>,
+}
+
+impl Ticket {
+    /// The request alone; every place that was held is free when this returns.
+    fn give_up(self) -> ChatRequest {
+        self.request
+    }
 }
 
 /// What waiting in line came to.
@@ -55,7 +65,7 @@ enum Queued {
 
 /// A turn that the same request began before.
 enum Earlier {
-    /// It runs or is complete.
+    /// It is complete.
     Reader(Reader),
     /// It is to be run again, in this conversation.
     Unfinished(ConversationId),
@@ -67,7 +77,7 @@ impl Host {
         // From before the question whether the host closes until the turn's task is there: who waits for the tasks to end
         // misses no turn in between.
         let _tracked = self.tasks.token();
-        let ticket = match self.closing.run_until_cancelled(self.queue(request)).await {
+        let ticket = match self.closing.run_until_cancelled(self.queue(request, false)).await {
             Some(Ok(Queued::Ticket(ticket))) => *ticket,
             Some(Ok(Queued::Reader(reader))) => return Ok(reader),
             Some(Err(problem)) => return Err(problem),
@@ -79,28 +89,49 @@ impl Host {
         admitted.await.unwrap_or_else(|_panicked| Err(Problem::from(Kind::Internal)))
     }
 
-    /// Waits for everything that a turn has to wait for.
-    async fn queue(&self, request: ChatRequest) -> Result<Queued, Problem> {
+    /// Waits for everything that a turn has to wait for. `seen` is a request that the store knows.
+    ///
+    /// Whether a request with a key was seen before is not asked here where nothing has to be waited for: the admission
+    /// tells it, and most were not. Where there is a wait or a refusal it is asked first, for what was answered once is
+    /// answered again at once.
+    async fn queue(&self, request: ChatRequest, seen: bool) -> Result<Queued, Problem> {
         let arrived = Instant::now();
         let set = self.active.current();
         let busy = |_: Busy| Problem::from(Kind::ConversationBusy);
-        let (key, earlier) = match &request.idempotency {
+        let key = match &request.idempotency {
             Some(key) => {
                 let place = self.keys.enter((request.owner.clone(), key.key.clone())).await.map_err(busy)?;
-                match self.earlier(&request.owner, key).await? {
-                    Some(Earlier::Reader(reader)) => return Ok(Queued::Reader(reader)),
-                    Some(Earlier::Unfinished(conversation)) => (Some(place), Some(conversation)),
-                    None => (Some(place), None),
+                if let Some(live) = self.registry.running(&request.owner, &key.key) {
+                    return join(&live, &key.digest).map(Queued::Reader);
                 }
+                Some(place)
             }
-            None => (None, None),
+            None => None,
         };
-        let target = self.target(&request, &set).await?;
-        // A turn that is run again goes on in the conversation that its first attempt may have begun.
-        let line = earlier.unwrap_or(match &target {
-            Target::New { id, .. } | Target::Existing(id) => *id,
-        });
-        let place = self.conversations.enter(line).await.map_err(busy)?;
+        let target = self.target(&request, &set).await;
+        let free = match &target {
+            Ok(target) if !seen => self.conversations.enter(target.conversation()).now_or_never(),
+            _ => None,
+        };
+        let (target, place, resume) = match (target, free, &request.idempotency) {
+            (target, Some(Ok(place)), _) => (target?, place, false),
+            (target, _, None) => {
+                let target = target?;
+                let line = target.conversation();
+                (target, self.conversations.enter(line).await.map_err(busy)?, false)
+            }
+            (target, _, Some(key)) => {
+                let earlier = match self.earlier(&request.owner, key).await? {
+                    Some(Earlier::Reader(reader)) => return Ok(Queued::Reader(reader)),
+                    Some(Earlier::Unfinished(conversation)) => Some(conversation),
+                    None => None,
+                };
+                let target = target?;
+                // A turn that is run again goes on in the conversation that its first attempt may have begun.
+                let line = earlier.unwrap_or(target.conversation());
+                (target, self.conversations.enter(line).await.map_err(busy)?, true)
+            }
+        };
         let full = |_: Busy| Problem::from(Kind::Overloaded);
         let of_user = |_: Busy| {
             Problem::new(
@@ -118,6 +149,7 @@ impl Host {
             set,
             target,
             arrived,
+            resume,
             key,
             _place: place,
             _user: user,
@@ -125,12 +157,9 @@ impl Host {
         })))
     }
 
-    /// What became of an earlier request with the same key. One that runs is joined and one that was answered is replayed
-    /// at once, however busy its conversation is.
+    /// What became of an earlier request with the same key, which does not run: one that was answered is replayed at once,
+    /// however busy its conversation is.
     async fn earlier(&self, owner: &Owner, key: &Key) -> Result<Option<Earlier>, Problem> {
-        if let Some(live) = self.registry.running(owner, &key.key) {
-            return join(&live, &key.digest).map(|reader| Some(Earlier::Reader(reader)));
-        }
         let found = self.store.keyed(owner, ROUTE, &key.key).await.map_err(|error| storage(&error))?;
         let Some(found) = found else { return Ok(None) };
         if found.digest != key.digest {
@@ -145,13 +174,19 @@ impl Host {
     }
 
     /// Asks the store, and runs the turn if it is to run.
-    async fn start(self: Arc<Self>, ticket: Ticket, answer: oneshot::Sender<Result<Reader, Problem>>) {
-        let admitted = match self.store.admit(self.admission(&ticket)).await {
-            Ok(admitted) => admitted,
-            Err(error) => {
-                // Whoever asked may be gone.
-                let _ = answer.send(Err(storage(&error)));
-                return;
+    async fn start(self: Arc<Self>, mut ticket: Ticket, answer: oneshot::Sender<Result<Reader, Problem>>) {
+        let admitted = loop {
+            let admitted = self.store.admit(self.admission(&ticket)).await.map_err(|error| storage(&error));
+            let queued = match admitted {
+                Ok(Admitted { outcome: Outcome::Seen, .. }) => self.queue_again(ticket).await,
+                Ok(admitted) => break admitted,
+                Err(problem) => Err(problem),
+            };
+            // Whoever asked may be gone.
+            match queued {
+                Ok(Queued::Ticket(again)) => ticket = *again,
+                Ok(Queued::Reader(reader)) => return drop(answer.send(Ok(reader))),
+                Err(problem) => return drop(answer.send(Err(problem))),
             }
         };
         match admitted.outcome {
@@ -160,6 +195,12 @@ impl Host {
                 let _ = answer.send(self.not_started(&ticket.request, outcome));
             }
         }
+    }
+
+    /// For a request that was seen before. What its ticket held is given back first, since it may have to wait once more.
+    async fn queue_again(&self, ticket: Ticket) -> Result<Queued, Problem> {
+        let queued = self.closing.run_until_cancelled(self.queue(ticket.give_up(), true)).await;
+        queued.unwrap_or_else(|| Err(Problem::from(Kind::Draining)))
     }
 
     fn admission(&self, ticket: &Ticket) -> Admission {
@@ -183,6 +224,7 @@ impl Host {
                 digest: key.digest.clone(),
                 ttl: KEY_TTL,
             }),
+            resume: ticket.resume,
             tail: contract::TAIL,
         }
     }
@@ -211,8 +253,8 @@ impl Host {
                 Kind::OtherCompanion,
                 format!("The conversation is with `{companion}`; leave `companion` out, or begin a new one."),
             )),
-            // Handled where the turn is run.
-            Outcome::Started(_) => Err(Problem::from(Kind::Internal)),
+            // Handled where the turn is run, and before.
+            Outcome::Started(_) | Outcome::Seen => Err(Problem::from(Kind::Internal)),
         }
     }
 

@@ -1,17 +1,19 @@
 //! Admitting a turn: who may start, and what they start with.
 //!
-//! SQLite can't write within a common table expression, so what is one statement elsewhere is one that reads and one
-//! text of statements that writes, in one savepoint: nothing comes between them, since there is one writer.
+//! SQLite can't write within a common table expression, so what is one statement elsewhere is one text of statements here:
+//! the first takes the lease if everything allows it, and each of the others does something only if the one before it did.
+//! Where the lease was not taken, a second look says why. Nothing comes between, since there is one writer.
 
+use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use uuid::Uuid;
 
 use super::fault::Fault;
 use super::leases;
-use super::rows::{attempt, message, message_columns, millis, now, remaining, signed};
+use super::rows::{MESSAGE_COLUMNS, attempt, message, message_columns, millis, now, remaining, signed};
 use super::turns::load_turn;
-use super::writer::{Operation, Verdict};
+use super::writer::{Operation, Session, Verdict};
 use crate::{
     Admission, ConversationId, MessageId, MessageRecord, Outcome, Started, StoreError, Target, TurnId,
     title_of,
@@ -42,10 +44,15 @@ macro_rules! tail {
 impl Operation for Admission {
     type Answer = Outcome;
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<Outcome>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<Outcome>, Fault> {
+        let (text, connection) = session.open_with(entry(&self.target));
+        if let Some(outcome) = enter(&self, text, connection).await? {
+            return Ok(Verdict::Keep(outcome));
+        }
         let scene = Scene::look(&self, connection).await?;
         Ok(Verdict::Keep(match &scene.earlier {
             None => start(&self, &scene, connection).await?,
+            Some(_) if !self.resume => Outcome::Seen,
             Some(earlier) => resume(&self, &scene, earlier, connection).await?,
         }))
     }
@@ -75,12 +82,9 @@ struct Place {
     id: ConversationId,
     mine: bool,
     companion: String,
-    last_sequence: i64,
     epoch: i64,
     /// Whose lease it is, and how many milliseconds are left of it.
     lease: Option<(TurnId, i64)>,
-    /// The newest message of those that are told of the past.
-    newest: Option<Uuid>,
 }
 
 impl Scene {
@@ -88,12 +92,11 @@ impl Scene {
         let key = admission.idempotency.as_ref();
         let row = sqlx::query(concat!(
             "SELECT n.now, i.digest, t.id, t.message, t.status, t.host, t.attempt,
-                    c.id, c.tenant = $1 AND c.issuer = $2 AND c.subject = $3, c.companion, c.last_sequence, c.epoch,
-                    c.lease_turn, c.lease_ends - n.now,
-                    (SELECT m.id FROM messages m WHERE m.conversation = c.id AND m.status <> 'failed'
-                      ORDER BY m.sequence DESC LIMIT 1),
-                    t.reply
-               FROM (SELECT ", now!(), " AS now) n
+                    c.id, c.tenant = $1 AND c.issuer = $2 AND c.subject = $3, c.companion, c.epoch,
+                    c.lease_turn, c.lease_ends - n.now, t.reply
+               FROM (SELECT ",
+            now!(),
+            " AS now) n
                LEFT JOIN idempotency i ON i.tenant = $1 AND i.issuer = $2 AND i.subject = $3 AND i.route = $4
                                       AND i.key = $5 AND i.expires_at > n.now
                LEFT JOIN turns t ON t.id = i.turn
@@ -104,16 +107,10 @@ impl Scene {
         .bind(&admission.owner.subject)
         .bind(key.map(|key| &key.route))
         .bind(key.map(|key| &key.key))
-        .bind(asked(&admission.target).as_uuid())
+        .bind(admission.target.conversation().as_uuid())
         .fetch_one(connection)
         .await?;
         Ok(Self { now: row.try_get(0)?, earlier: Earlier::read(&row)?, place: Place::read(&row)? })
-    }
-}
-
-fn asked(target: &Target) -> ConversationId {
-    match target {
-        Target::Existing(id) | Target::New { id, .. } => *id,
     }
 }
 
@@ -127,7 +124,7 @@ impl Earlier {
             status: row.try_get(4)?,
             host: row.try_get(5)?,
             attempt: row.try_get(6)?,
-            kept: row.try_get(15)?,
+            kept: row.try_get(13)?,
         }))
     }
 }
@@ -135,15 +132,13 @@ impl Earlier {
 impl Place {
     fn read(row: &SqliteRow) -> Result<Option<Self>, Fault> {
         let Some(id) = row.try_get::<Option<Uuid>, _>(7)? else { return Ok(None) };
-        let left: Option<i64> = row.try_get(13)?;
+        let left: Option<i64> = row.try_get(12)?;
         Ok(Some(Self {
             id: ConversationId::from(id),
             mine: row.try_get(8)?,
             companion: row.try_get(9)?,
-            last_sequence: row.try_get(10)?,
-            epoch: row.try_get(11)?,
-            lease: row.try_get::<Option<Uuid>, _>(12)?.map(TurnId::from).zip(left),
-            newest: row.try_get(14)?,
+            epoch: row.try_get(10)?,
+            lease: row.try_get::<Option<Uuid>, _>(11)?.map(TurnId::from).zip(left),
         }))
     }
 
@@ -234,13 +229,13 @@ async fn again(
     started(admission, &rows, place, earlier.turn, &again, epoch, false)
 }
 
-/// A turn that was not seen before.
+/// A turn that was not seen before and did not get the lease at once.
 async fn start(
     admission: &Admission,
     scene: &Scene,
     connection: &mut SqliteConnection,
 ) -> Result<Outcome, Fault> {
-    let id = asked(&admission.target);
+    let id = admission.target.conversation();
     match (&admission.target, &scene.place) {
         (_, Some(place)) if place.mine && place.holds(admission.turn) => {
             started_already(admission, place, connection).await
@@ -248,27 +243,29 @@ async fn start(
         (Target::New { .. }, Some(_)) => {
             Err(StoreError::Refused(format!("the conversation {id} exists already")).into())
         }
-        (Target::New { companion, title, .. }, None) => {
-            let place = Place {
-                id,
-                mine: true,
-                companion: companion.clone(),
-                last_sequence: 0,
-                epoch: 0,
-                lease: None,
-                newest: None,
-            };
-            enter(admission, scene.now, &place, title, true, connection).await
-        }
         (Target::Existing(_), None) => Ok(Outcome::UnknownConversation),
         (Target::Existing(_), Some(place)) => {
             if let Some(outcome) = place.refuses(admission) {
                 return Ok(outcome);
             }
             take_over(place, admission.turn, connection).await?;
-            enter(admission, scene.now, place, &title_of(&admission.message.content), false, connection).await
+            sqlx::query(
+                "UPDATE conversations SET lease_turn = NULL, lease_host = NULL, lease_ends = NULL WHERE id = ?1",
+            )
+            .bind(id.as_uuid())
+            .execute(&mut *connection)
+            .await?;
+            let text = AssertSqlSafe(entry(&admission.target).to_owned());
+            enter(admission, text, connection).await?.ok_or_else(|| unexplained(id))
         }
+        (Target::New { .. }, None) => Err(unexplained(id)),
     }
+}
+
+/// The two texts disagree about who may enter.
+fn unexplained(conversation: ConversationId) -> Fault {
+    StoreError::Corrupt(format!("the lease of the conversation {conversation} is free and can't be taken"))
+        .into()
 }
 
 /// Ends the turn whose lease has run out, by the one who takes it over.
@@ -279,61 +276,128 @@ async fn take_over(place: &Place, turn: TurnId, connection: &mut SqliteConnectio
     }
 }
 
-/// Takes the lease of a conversation, made if it is not there, and stores the turn with all that belongs to it.
+/// Whether the request's idempotency key stands for no turn yet.
+macro_rules! unseen {
+    () => {
+        concat!(
+            "NOT EXISTS (SELECT 1 FROM idempotency i
+                          WHERE i.tenant = $2 AND i.issuer = $3 AND i.subject = $4 AND i.route = $14 AND i.key = $15
+                            AND i.expires_at > ",
+            now!(),
+            ")"
+        )
+    };
+}
+
+/// Stores the turn with all that belongs to it, if the statement in `$lease` took the lease of the conversation. Each of
+/// the others asks whether the one before it wrote a row (`changes()`). Returns the user's message, with the
+/// conversation's epoch and companion behind it, and the tail; nothing, if the lease was not taken.
+macro_rules! entry {
+    ($($lease:expr),+) => {
+        concat!(
+            $($lease,)+
+            "INSERT INTO turns (id, conversation, tenant, issuer, subject, status, attempt, epoch, host, message, created_at)
+             SELECT $5, c.id, $2, $3, $4, 'running', 1, c.epoch, $6, $8, c.updated_at
+               FROM conversations c WHERE c.id = $1 AND changes() = 1;
+             INSERT INTO messages (id, conversation, tenant, issuer, subject, turn, parent, sequence, role, content, status,
+                                   metadata, created_at)
+             SELECT $8, c.id, $2, $3, $4, $5,
+                    (SELECT m.id FROM messages m WHERE m.conversation = c.id AND m.status <> 'failed'
+                      ORDER BY m.sequence DESC LIMIT 1),
+                    c.last_sequence, 'user', $9, 'running', $10, c.updated_at
+               FROM conversations c WHERE c.id = $1 AND changes() = 1;
+             SELECT ", message_columns!("m"), ", c.epoch, c.companion
+               FROM messages m JOIN conversations c ON c.id = m.conversation WHERE m.id = $8 AND changes() = 1;",
+            tail!("$1", "iif(changes() = 1, (SELECT last_sequence FROM conversations WHERE id = $1), 0)", "$11", "$12"),
+            ";
+             INSERT OR REPLACE INTO idempotency
+                    (tenant, issuer, subject, route, key, digest, turn, conversation, expires_at)
+             SELECT $2, $3, $4, $14, $15, $16, $5, c.id, c.updated_at + $17
+               FROM conversations c WHERE c.id = $1 AND $15 IS NOT NULL AND changes() = 1"
+        )
+    };
+}
+
+/// A conversation that this turn makes; `$18` is its companion.
+const ENTER_NEW: &str = entry!(
+    "INSERT INTO conversations (id, tenant, issuer, subject, companion, title, last_sequence, epoch, lease_turn,
+                                lease_host, lease_ends, created_at, updated_at)
+     SELECT $1, $2, $3, $4, $18, $13, 1, 1, $5, $6, n.now + $7, n.now, n.now
+       FROM (SELECT ",
+    now!(),
+    " AS now) n WHERE NOT EXISTS (SELECT 1 FROM conversations WHERE id = $1) AND ",
+    unseen!(),
+    ";"
+);
+
+/// One that is there; `$18` is the companion that is expected, `$19` all that there are.
+const ENTER_EXISTING: &str = entry!(
+    "UPDATE conversations AS c
+        SET title = coalesce(c.title, $13), last_sequence = c.last_sequence + 1, epoch = c.epoch + 1, lease_turn = $5,
+            lease_host = $6, lease_ends = n.now + $7, updated_at = n.now
+       FROM (SELECT ",
+    now!(),
+    " AS now) n
+      WHERE c.id = $1 AND c.tenant = $2 AND c.issuer = $3 AND c.subject = $4 AND c.lease_turn IS NULL
+        AND c.companion = coalesce($18, c.companion) AND c.companion IN (SELECT value FROM json_each($19)) AND ",
+    unseen!(),
+    ";"
+);
+
+fn entry(target: &Target) -> &'static str {
+    match target {
+        Target::New { .. } => ENTER_NEW,
+        Target::Existing(_) => ENTER_EXISTING,
+    }
+}
+
+/// Takes the lease of the conversation, made if it is to be, and stores the turn; `None` if the lease can't be had, or the
+/// request was seen before.
 async fn enter(
     admission: &Admission,
-    now: i64,
-    place: &Place,
-    title: &str,
-    created: bool,
+    text: AssertSqlSafe<String>,
     connection: &mut SqliteConnection,
-) -> Result<Outcome, Fault> {
+) -> Result<Option<Outcome>, Fault> {
     let key = admission.idempotency.as_ref();
-    let epoch = place.epoch.saturating_add(1);
-    let rows = sqlx::query(concat!(
-        "INSERT INTO conversations (id, tenant, issuer, subject, companion, title, last_sequence, epoch, lease_turn,
-                                    lease_host, lease_ends, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 + $12, $11, $11)
-         ON CONFLICT (id) DO UPDATE
-            SET title = coalesce(title, excluded.title), last_sequence = excluded.last_sequence,
-                epoch = excluded.epoch, lease_turn = excluded.lease_turn, lease_host = excluded.lease_host,
-                lease_ends = excluded.lease_ends, updated_at = excluded.updated_at;
-         INSERT INTO turns (id, conversation, tenant, issuer, subject, status, attempt, epoch, host, message, created_at)
-         VALUES ($9, $1, $2, $3, $4, 'running', 1, $8, $10, $13, $11);
-         INSERT INTO messages (id, conversation, tenant, issuer, subject, turn, parent, sequence, role, content, status,
-                               metadata, created_at)
-         VALUES ($13, $1, $2, $3, $4, $9, $14, $7, 'user', $15, 'running', $16, $11);
-         INSERT OR REPLACE INTO idempotency
-                (tenant, issuer, subject, route, key, digest, turn, conversation, expires_at)
-         SELECT $2, $3, $4, $17, $18, $19, $9, $1, $11 + $20 WHERE $18 IS NOT NULL;",
-        "SELECT ", message_columns!("m"), " FROM messages m WHERE m.id = $13;",
-        tail!("$1", "$7", "$21", "$22")
-    ))
-    .bind(place.id.as_uuid())
-    .bind(&admission.owner.tenant)
-    .bind(&admission.owner.issuer)
-    .bind(&admission.owner.subject)
-    .bind(&place.companion)
-    .bind(title)
-    .bind(place.last_sequence.saturating_add(1))
-    .bind(epoch)
-    .bind(admission.turn.as_uuid())
-    .bind(admission.host)
-    .bind(now)
-    .bind(millis(admission.lease))
-    .bind(admission.message.id.as_uuid())
-    .bind(place.newest)
-    .bind(&admission.message.content)
-    .bind(admission.message.metadata.to_string())
-    .bind(key.map(|key| &key.route))
-    .bind(key.map(|key| &key.key))
-    .bind(key.map(|key| &key.digest))
-    .bind(key.map(|key| millis(key.ttl)))
-    .bind(i64::from(admission.tail.messages))
-    .bind(signed(admission.tail.bytes as u64))
-    .fetch_all(connection)
-    .await?;
-    started(admission, &rows, place, admission.turn, &Again { attempt: 1, kept: None }, epoch, created)
+    let (title, companion, created) = match &admission.target {
+        Target::New { companion, title, .. } => (title.clone(), Some(companion), true),
+        Target::Existing(_) => (title_of(&admission.message.content), admission.companion.as_ref(), false),
+    };
+    let query = sqlx::query(text)
+        .bind(admission.target.conversation().as_uuid())
+        .bind(&admission.owner.tenant)
+        .bind(&admission.owner.issuer)
+        .bind(&admission.owner.subject)
+        .bind(admission.turn.as_uuid())
+        .bind(admission.host)
+        .bind(millis(admission.lease))
+        .bind(admission.message.id.as_uuid())
+        .bind(&admission.message.content)
+        .bind(admission.message.metadata.to_string())
+        .bind(i64::from(admission.tail.messages))
+        .bind(signed(admission.tail.bytes as u64))
+        .bind(title)
+        .bind(key.map(|key| &key.route))
+        .bind(key.map(|key| &key.key))
+        .bind(key.map(|key| &key.digest))
+        .bind(key.map(|key| millis(key.ttl)))
+        .bind(companion);
+    let query = match created {
+        true => query,
+        // Few, or a request for one of few: a list costs less than a question for each.
+        false => query.bind(Value::from_iter(admission.companions.iter().map(String::as_str)).to_string()),
+    };
+    let rows = query.fetch_all(connection).await?;
+    let Some(said) = rows.first() else { return Ok(None) };
+    let place = Place {
+        id: admission.target.conversation(),
+        mine: true,
+        companion: said.try_get(MESSAGE_COLUMNS + 1)?,
+        epoch: said.try_get(MESSAGE_COLUMNS)?,
+        lease: None,
+    };
+    let first = Again { attempt: 1, kept: None };
+    started(admission, &rows, &place, admission.turn, &first, place.epoch, created).map(Some)
 }
 
 /// The admission is a repetition: its answer was lost, not its write.

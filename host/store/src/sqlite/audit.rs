@@ -12,7 +12,7 @@ use super::SqliteStore;
 use super::conversations::{limit, no_cursor, numbered};
 use super::fault::Fault;
 use super::rows::{millis, now, parse};
-use super::writer::{Operation, Verdict};
+use super::writer::{Operation, Session, Verdict};
 use crate::{AuditEntry, AuditLog, AuditOutcome, AuditRecord, Page, Paged, StoreError};
 
 #[async_trait]
@@ -36,7 +36,8 @@ struct Record(AuditEntry);
 impl Operation for Record {
     type Answer = ();
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<()>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<()>, Fault> {
+        let connection = session.open().await?;
         write_entry(connection, &self.0).await?;
         Ok(Verdict::Keep(()))
     }
@@ -47,7 +48,8 @@ struct Forget(Duration);
 impl Operation for Forget {
     type Answer = u64;
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<u64>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<u64>, Fault> {
+        let connection = session.open().await?;
         let done = sqlx::query(concat!(
             "DELETE FROM audit WHERE number IN (SELECT number FROM audit WHERE at <= ",
             now!(),

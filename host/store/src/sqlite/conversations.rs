@@ -9,7 +9,7 @@ use super::SqliteStore;
 use super::fault::Fault;
 use super::jobs;
 use super::rows::{message, message_columns, now};
-use super::writer::{Operation, Verdict};
+use super::writer::{Operation, Session, Verdict};
 use crate::{
     ConversationId, ConversationRecord, Conversations, MessageId, MessageRecord, NewConversation, Owner,
     Page, Paged, StoreError, TailLimit,
@@ -221,7 +221,8 @@ struct Create {
 impl Operation for Create {
     type Answer = ConversationRecord;
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<Self::Answer>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<Self::Answer>, Fault> {
+        let connection = session.open().await?;
         let Self { owner, new } = self;
         let row = sqlx::query(concat!(
             "INSERT INTO conversations (id, tenant, issuer, subject, companion, title, last_sequence, created_at, updated_at)
@@ -268,7 +269,8 @@ struct Rename {
 impl Operation for Rename {
     type Answer = Option<ConversationRecord>;
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<Self::Answer>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<Self::Answer>, Fault> {
+        let connection = session.open().await?;
         let row = sqlx::query(concat!(
             "UPDATE conversations SET title = ?5, updated_at = ",
             now!(),
@@ -295,7 +297,8 @@ struct Delete {
 impl Operation for Delete {
     type Answer = bool;
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<bool>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<bool>, Fault> {
+        let connection = session.open().await?;
         // Messages, turns, jobs and idempotency records go by their foreign keys.
         let deleted = sqlx::query(
             "DELETE FROM conversations WHERE id = ?1 AND tenant = ?2 AND issuer = ?3 AND subject = ?4",

@@ -2,15 +2,14 @@
 //! must be the turn's own, the lease is freed, a repetition is answered and not done again.
 
 use serde_json::Value;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row;
 use uuid::Uuid;
 
 use super::fault::Fault;
 use super::jobs::{enqueue, jobs_text};
 use super::rows::{message, message_columns, now, signed};
 use super::spending::charge;
-use super::writer::{Operation, Verdict};
+use super::writer::{Operation, Session, Verdict};
 use crate::{
     Charge, Commit, ConversationId, Ending, Failed, Interruption, NewJob, NewMessage, Owner, TurnId,
     TurnStatus, UsageRecord,
@@ -19,7 +18,7 @@ use crate::{
 impl Operation for Commit {
     type Answer = Ending;
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<Ending>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<Ending>, Fault> {
         let end = End {
             owner: &self.owner,
             conversation: self.conversation,
@@ -35,14 +34,14 @@ impl Operation for Commit {
             jobs: &self.jobs,
             charge: Some(&self.charge),
         };
-        end.write(connection).await
+        end.write(session).await
     }
 }
 
 impl Operation for Interruption {
     type Answer = Ending;
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<Ending>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<Ending>, Fault> {
         let end = End {
             owner: &self.owner,
             conversation: self.conversation,
@@ -58,14 +57,14 @@ impl Operation for Interruption {
             jobs: &self.jobs,
             charge: Some(&self.charge),
         };
-        end.write(connection).await
+        end.write(session).await
     }
 }
 
 impl Operation for Failed {
     type Answer = Ending;
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<Ending>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<Ending>, Fault> {
         let end = End {
             owner: &self.owner,
             conversation: self.conversation,
@@ -81,7 +80,7 @@ impl Operation for Failed {
             jobs: &[],
             charge: None,
         };
-        end.write(connection).await
+        end.write(session).await
     }
 }
 
@@ -103,111 +102,116 @@ struct End<'a> {
     charge: Option<&'a Charge>,
 }
 
-/// The turn as its end finds it.
-struct Scene {
-    now: i64,
-    status: String,
-    said: Uuid,
-    kept: Option<Uuid>,
-    last_sequence: i64,
+/// Of the turn `t`, where it runs and the epoch is its own. A turn that runs under its own epoch holds the conversation's
+/// lease: whoever takes that ends it first.
+macro_rules! is_mine {
+    () => {
+        "t.id = $1 AND t.conversation = $2 AND t.tenant = $3 AND t.issuer = $4 AND t.subject = $5 AND t.epoch = $6"
+    };
 }
 
+/// The array of this argument, if the turn is ended just now.
+macro_rules! if_ended {
+    ($array:literal) => {
+        concat!(
+            "iif(EXISTS (SELECT 1 FROM turns t WHERE ",
+            is_mine!(),
+            " AND t.status = 'running'), ",
+            $array,
+            ", '[]')"
+        )
+    };
+}
+
+/// When it ends: one time for all of it, as the conversation has it by then.
+macro_rules! ended_at {
+    () => {
+        "(SELECT updated_at FROM conversations WHERE id = $2)"
+    };
+}
+
+/// Frees the lease, stores everything and returns the turn with its reply as it is then, in one text: each of its
+/// statements does something only while the turn runs under its own epoch, and the last of them ends it. So nothing is
+/// written by one whose lease was lost, and a repetition finds what the first one wrote.
+///
+/// What an earlier attempt left of a reply is replaced where it stands: beside its question, also when the conversation
+/// has gone on since. It keeps its id, which later messages may name as their parent. With a failed question goes its
+/// fragment: the past of a failed turn is not told again.
+const END: &str = concat!(
+    "UPDATE conversations AS c
+        SET lease_turn = NULL, lease_host = NULL, lease_ends = NULL, updated_at = ",
+    now!(),
+    ", last_sequence = c.last_sequence + (t.reply IS NULL AND $7 IS NOT NULL)
+       FROM turns t WHERE c.id = $2 AND ",
+    is_mine!(),
+    " AND t.status = 'running';
+     INSERT INTO messages (id, conversation, tenant, issuer, subject, turn, parent, sequence, role, content, status,
+                           metadata, created_at)
+     SELECT $7, $2, $3, $4, $5, $1, t.message, c.last_sequence, 'assistant', $8, $9, $10, c.updated_at
+       FROM turns t JOIN conversations c ON c.id = t.conversation
+      WHERE ",
+    is_mine!(),
+    " AND t.status = 'running' AND t.reply IS NULL AND $7 IS NOT NULL;
+     UPDATE messages SET content = $8, metadata = $10, created_at = ",
+    ended_at!(),
+    " WHERE $7 IS NOT NULL AND id = (SELECT t.reply FROM turns t WHERE ",
+    is_mine!(),
+    " AND t.status = 'running');
+     UPDATE messages SET status = $9
+      WHERE status <> $9 AND id IN (SELECT t.message FROM turns t WHERE ",
+    is_mine!(),
+    " AND t.status = 'running' UNION ALL SELECT t.reply FROM turns t WHERE ",
+    is_mine!(),
+    " AND t.status = 'running');",
+    enqueue!("$1", "$2", "$3", "$4", "$5", ended_at!(), if_ended!("$11")),
+    charge!(if_ended!("$12"), ended_at!(), "$13", "$14"),
+    "UPDATE turns AS t
+        SET status = $15, reply = coalesce(t.reply, $7), finish = $16, input_tokens = $17, output_tokens = $18,
+            cached_tokens = $19, response = $20, problem = $21, ended_at = ",
+    ended_at!(),
+    " WHERE ",
+    is_mine!(),
+    " AND t.status = 'running';
+     SELECT ",
+    message_columns!("m"),
+    " FROM turns t LEFT JOIN messages m ON m.id = t.reply WHERE ",
+    is_mine!(),
+    " AND t.status = $15"
+);
+
 impl End<'_> {
-    async fn write(&self, connection: &mut SqliteConnection) -> Result<Verdict<Ending>, Fault> {
-        let Some(scene) = self.look(connection).await? else { return Ok(Verdict::Keep(Ending::LeaseLost)) };
-        let rows = match scene.status.as_str() {
-            "running" => self.store(&scene, connection).await?,
-            ended if ended == self.status.as_str() => {
-                sqlx::query(concat!("SELECT ", message_columns!("m"), " FROM messages m WHERE m.id = $1"))
-                    .bind(scene.kept)
-                    .fetch_all(connection)
-                    .await?
-            }
-            _ => return Ok(Verdict::Keep(Ending::LeaseLost)),
+    async fn write(&self, session: Session<'_>) -> Result<Verdict<Ending>, Fault> {
+        let (end, connection) = session.open_with(END);
+        let accounts = self.charge.map_or(&[][..], |charge| charge.accounts.as_slice());
+        let rows = sqlx::query(end)
+            .bind(self.turn.as_uuid())
+            .bind(self.conversation.as_uuid())
+            .bind(&self.owner.tenant)
+            .bind(&self.owner.issuer)
+            .bind(&self.owner.subject)
+            .bind(self.epoch)
+            .bind(self.reply.map(|reply| reply.id.as_uuid()))
+            .bind(self.reply.map(|reply| &reply.content))
+            .bind(self.messages)
+            .bind(self.reply.map(|reply| reply.metadata.to_string()))
+            .bind(jobs_text(self.jobs))
+            .bind(Value::from(accounts).to_string())
+            .bind(self.charge.map(|charge| signed(charge.usage.input_tokens)))
+            .bind(self.charge.map(|charge| signed(charge.usage.output_tokens)))
+            .bind(self.status.as_str())
+            .bind(self.finish)
+            .bind(self.usage.map(|usage| signed(usage.input_tokens)))
+            .bind(self.usage.map(|usage| signed(usage.output_tokens)))
+            .bind(self.usage.map(|usage| signed(usage.cached_tokens)))
+            .bind(self.response.map(Value::to_string))
+            .bind(self.problem.map(Value::to_string))
+            .fetch_all(connection)
+            .await?;
+        let Some(turn) = rows.first() else { return Ok(Verdict::Keep(Ending::LeaseLost)) };
+        let reply = match turn.try_get::<Option<Uuid>, _>(0)? {
+            Some(_) => Some(message(turn)?),
+            None => None,
         };
-        Ok(Verdict::Keep(Ending::Done { reply: rows.first().map(message).transpose()? }))
-    }
-
-    /// `None` unless the epoch is the turn's own. A turn that runs under its own epoch holds the conversation's lease:
-    /// whoever takes that ends it first.
-    async fn look(&self, connection: &mut SqliteConnection) -> Result<Option<Scene>, Fault> {
-        let row = sqlx::query(concat!(
-            "SELECT ",
-            now!(),
-            ", t.status, t.message, t.reply, c.last_sequence
-               FROM turns t JOIN conversations c ON c.id = t.conversation
-              WHERE t.id = $1 AND t.conversation = $2 AND t.tenant = $3 AND t.issuer = $4 AND t.subject = $5
-                AND t.epoch = $6"
-        ))
-        .bind(self.turn.as_uuid())
-        .bind(self.conversation.as_uuid())
-        .bind(&self.owner.tenant)
-        .bind(&self.owner.issuer)
-        .bind(&self.owner.subject)
-        .bind(self.epoch)
-        .fetch_optional(connection)
-        .await?;
-        let Some(row) = row else { return Ok(None) };
-        Ok(Some(Scene {
-            now: row.try_get(0)?,
-            status: row.try_get(1)?,
-            said: row.try_get(2)?,
-            kept: row.try_get(3)?,
-            last_sequence: row.try_get(4)?,
-        }))
-    }
-
-    /// Frees the lease and stores everything; the reply as it is then.
-    ///
-    /// What an earlier attempt left of a reply is replaced where it stands: beside its question, also when the
-    /// conversation has gone on since. It keeps its id, which later messages may name as their parent. With a failed
-    /// question goes its fragment: the past of a failed turn is not told again.
-    async fn store(&self, scene: &Scene, connection: &mut SqliteConnection) -> Result<Vec<SqliteRow>, Fault> {
-        let append = self.reply.is_some() && scene.kept.is_none();
-        let reply = scene.kept.or(self.reply.map(|reply| reply.id.as_uuid()));
-        let rows = sqlx::query(concat!(
-            "UPDATE conversations
-                SET lease_turn = NULL, lease_host = NULL, lease_ends = NULL, last_sequence = $7, updated_at = $6
-              WHERE id = $2;
-             INSERT INTO messages (id, conversation, tenant, issuer, subject, turn, parent, sequence, role, content,
-                                   status, metadata, created_at)
-             SELECT $8, $2, $3, $4, $5, $1, $9, $7, 'assistant', $10, $11, $12, $6 WHERE $13;
-             UPDATE messages SET content = $10, metadata = $12, created_at = $6
-              WHERE id = $8 AND NOT $13 AND $10 IS NOT NULL;
-             UPDATE messages SET status = $11 WHERE id IN ($8, $9) AND status <> $11;
-             UPDATE turns SET status = $14, reply = $8, finish = $15, input_tokens = $16, output_tokens = $17,
-                    cached_tokens = $18, response = $19, problem = $20, ended_at = $6
-              WHERE id = $1;",
-            enqueue!("$1", "$2", "$3", "$4", "$5", "$6", "$21"),
-            charge!("$22", "$6", "$23", "$24"),
-            "SELECT ", message_columns!("m"), " FROM messages m WHERE m.id = $8"
-        ))
-        .bind(self.turn.as_uuid())
-        .bind(self.conversation.as_uuid())
-        .bind(&self.owner.tenant)
-        .bind(&self.owner.issuer)
-        .bind(&self.owner.subject)
-        .bind(scene.now)
-        .bind(scene.last_sequence.saturating_add(i64::from(append)))
-        .bind(reply)
-        .bind(scene.said)
-        .bind(self.reply.map(|reply| &reply.content))
-        .bind(self.messages)
-        .bind(self.reply.map(|reply| reply.metadata.to_string()))
-        .bind(append)
-        .bind(self.status.as_str())
-        .bind(self.finish)
-        .bind(self.usage.map(|usage| signed(usage.input_tokens)))
-        .bind(self.usage.map(|usage| signed(usage.output_tokens)))
-        .bind(self.usage.map(|usage| signed(usage.cached_tokens)))
-        .bind(self.response.map(Value::to_string))
-        .bind(self.problem.map(Value::to_string))
-        .bind(jobs_text(self.jobs))
-        .bind(self.charge.map_or(Value::Array(Vec::new()), |charge| charge.accounts.as_slice().into()).to_string())
-        .bind(self.charge.map(|charge| signed(charge.usage.input_tokens)))
-        .bind(self.charge.map(|charge| signed(charge.usage.output_tokens)))
-        .fetch_all(connection)
-        .await?;
-        Ok(rows)
+        Ok(Verdict::Keep(Ending::Done { reply }))
     }
 }

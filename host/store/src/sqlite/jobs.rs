@@ -12,7 +12,7 @@ use super::SqliteStore;
 use super::fault::Fault;
 use super::rows::{attempt, ids_text, millis, now, remaining, unsigned};
 use super::state;
-use super::writer::{Operation, Verdict};
+use super::writer::{Operation, Session, Verdict};
 use crate::{
     Ability, ConversationId, JobCounts, JobId, JobRecord, Jobs, NewJob, Owner, StateWrite, StoreError, TurnId,
 };
@@ -57,7 +57,7 @@ impl Jobs for SqliteStore {
 /// Statements that put jobs at the end of their lines, from [`jobs_text`], and make those due that stand first there.
 /// The arguments: turn, conversation, tenant, issuer, subject, the time, the jobs.
 macro_rules! enqueue {
-    ($turn:literal, $conversation:literal, $tenant:literal, $issuer:literal, $subject:literal, $now:literal, $jobs:literal) => {
+    ($turn:literal, $conversation:literal, $tenant:literal, $issuer:literal, $subject:literal, $now:expr, $jobs:expr) => {
         concat!(
             "INSERT INTO jobs (id, tenant, issuer, subject, conversation, turn, plugin, ability, payload, status, created_at)
              SELECT unhex(value ->> 'id'), ", $tenant, ", ", $issuer, ", ", $subject, ", ", $conversation, ", ", $turn, ",
@@ -152,7 +152,8 @@ struct Take {
 impl Operation for Take {
     type Answer = Option<JobRecord>;
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<Self::Answer>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<Self::Answer>, Fault> {
+        let connection = session.open().await?;
         let row = sqlx::query(concat!(
             "UPDATE jobs
                 SET status = 'running', host = ?1, attempt = attempt + 1, epoch = epoch + 1, due_at = ", now!(), " + ?2
@@ -219,7 +220,8 @@ struct Complete {
 impl Operation for Complete {
     type Answer = bool;
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<bool>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<bool>, Fault> {
+        let connection = session.open().await?;
         let row = sqlx::query(
             "DELETE FROM jobs WHERE id = ?1 AND epoch = ?2 AND status = 'running'
              RETURNING tenant, issuer, subject, plugin",
@@ -246,7 +248,8 @@ struct Retry {
 impl Operation for Retry {
     type Answer = ();
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<()>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<()>, Fault> {
+        let connection = session.open().await?;
         sqlx::query(concat!(
             "UPDATE jobs SET status = 'queued', host = NULL, due_at = ",
             now!(),
@@ -272,7 +275,8 @@ struct Park {
 impl Operation for Park {
     type Answer = ();
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<()>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<()>, Fault> {
+        let connection = session.open().await?;
         let row = sqlx::query(
             "UPDATE jobs SET status = 'parked', host = NULL, due_at = NULL, error = ?3
               WHERE id = ?1 AND epoch = ?2 AND status = 'running' RETURNING tenant, issuer, subject, plugin",
@@ -298,7 +302,8 @@ struct Release {
 impl Operation for Release {
     type Answer = ();
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<()>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<()>, Fault> {
+        let connection = session.open().await?;
         sqlx::query(concat!(
             "UPDATE jobs SET status = 'queued', host = NULL, attempt = attempt - 1, due_at = ",
             now!(),
@@ -323,7 +328,8 @@ struct Renew {
 impl Operation for Renew {
     type Answer = ();
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<()>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<()>, Fault> {
+        let connection = session.open().await?;
         sqlx::query(concat!(
             "UPDATE jobs SET due_at = ",
             now!(),

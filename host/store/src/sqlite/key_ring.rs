@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use super::fault::Fault;
 use super::folder::Folder;
 use super::keys::{self, Create, Revoke, Rotate};
-use super::writer::{Operation, Verdict};
+use super::writer::{Operation, Session, Verdict};
 use super::{MIGRATIONS, PATIENCE, migrate, revocations};
 use crate::{
     ApiKeyRecord, AuditEntry, KeyHash, KeyId, NewApiKey, NewRevocation, OpenError, Page, Paged, Revocation,
@@ -124,7 +124,7 @@ impl KeyRing {
     async fn perform<O: Operation>(&mut self, operation: O) -> Result<O::Answer, StoreError> {
         let begun = self.connection.begin_with("BEGIN IMMEDIATE").await;
         let mut transaction = begun.map_err(Fault::from)?;
-        match operation.run(&mut transaction).await? {
+        match operation.run(Session::within(&mut transaction)).await? {
             Verdict::Keep(answer) => {
                 transaction.commit().await.map_err(Fault::from)?;
                 Ok(answer)

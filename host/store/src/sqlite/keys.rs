@@ -12,7 +12,7 @@ use super::conversations::{limit, no_cursor, numbered};
 use super::fault::Fault;
 use super::rows::{millis, now, signed, unsigned};
 use super::version::raise;
-use super::writer::{Operation, Verdict};
+use super::writer::{Operation, Session, Verdict};
 use crate::{ApiKeyRecord, ApiKeys, AuditEntry, KeyHash, KeyId, NewApiKey, Page, Paged, StoreError};
 
 /// The columns that [`record`] reads.
@@ -62,7 +62,8 @@ pub(super) struct Create {
 impl Operation for Create {
     type Answer = ApiKeyRecord;
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<ApiKeyRecord>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<ApiKeyRecord>, Fault> {
+        let connection = session.open().await?;
         let Self { key, entry } = self;
         sqlx::query(concat!(
             "INSERT INTO api_keys (id, tenant, name, hash, scopes, companions, requests_per_minute, tokens_per_day,
@@ -102,7 +103,8 @@ pub(super) struct Rotate {
 impl Operation for Rotate {
     type Answer = Option<ApiKeyRecord>;
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<Self::Answer>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<Self::Answer>, Fault> {
+        let connection = session.open().await?;
         let overlap = millis(self.overlap);
         let done = sqlx::query(concat!(
             "UPDATE api_keys
@@ -133,7 +135,8 @@ pub(super) struct Revoke {
 impl Operation for Revoke {
     type Answer = Option<ApiKeyRecord>;
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<Self::Answer>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<Self::Answer>, Fault> {
+        let connection = session.open().await?;
         let done = sqlx::query(concat!(
             "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ",
             now!(),

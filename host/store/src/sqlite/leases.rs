@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::fault::Fault;
 use super::rows::{millis, now};
 use super::spending::day;
-use super::writer::{Operation, Verdict};
+use super::writer::{Operation, Session, Verdict};
 use crate::TurnId;
 
 /// Rows of one kind that a sweep removes in one transaction: turns wait for it.
@@ -50,7 +50,8 @@ pub(super) struct Renew {
 impl Operation for Renew {
     type Answer = Vec<TurnId>;
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<Self::Answer>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<Self::Answer>, Fault> {
+        let connection = session.open().await?;
         let rows = sqlx::query(concat!(
             "UPDATE conversations SET lease_ends = ",
             now!(),
@@ -109,7 +110,8 @@ impl Recover {
 impl Operation for Recover {
     type Answer = u64;
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<u64>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<u64>, Fault> {
+        let connection = session.open().await?;
         Ok(Verdict::Keep(self.apply(connection).await?))
     }
 }
@@ -122,7 +124,8 @@ pub(super) struct Sweep;
 impl Operation for Sweep {
     type Answer = u64;
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<u64>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<u64>, Fault> {
+        let connection = session.open().await?;
         let keys = sqlx::query(concat!(
             "DELETE FROM idempotency WHERE (tenant, issuer, subject, route, key) IN
                 (SELECT tenant, issuer, subject, route, key FROM idempotency WHERE expires_at <= ",

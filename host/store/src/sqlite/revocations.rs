@@ -12,7 +12,7 @@ use super::fault::Fault;
 use super::keys;
 use super::rows::{millis, now};
 use super::version::{current, raise};
-use super::writer::{Operation, Verdict};
+use super::writer::{Operation, Session, Verdict};
 use crate::{AuditEntry, NewRevocation, Revocation, Revocations, Revoked, Security, StoreError};
 
 /// How long a revocation is kept, and a key after its end: no token that a host mints or takes lives longer than 31 days
@@ -44,7 +44,8 @@ pub(super) struct Revoke {
 impl Operation for Revoke {
     type Answer = Revocation;
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<Revocation>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<Revocation>, Fault> {
+        let connection = session.open().await?;
         let NewRevocation { issuer, what } = self.revocation;
         let (kind, name, tenant) = match &what {
             Revoked::Token { jti } => ("token", jti.as_str(), ""),

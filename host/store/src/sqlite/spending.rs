@@ -19,7 +19,7 @@ pub(super) use day;
 /// Counts the tokens of a turn (`$input`, `$output`, NULL for none) for each account in a JSON array, on the day of a
 /// time in milliseconds. What a model claims is cut where a year of it would overflow a sum.
 macro_rules! charge {
-    ($accounts:literal, $time:literal, $input:literal, $output:literal) => {
+    ($accounts:expr, $time:expr, $input:literal, $output:literal) => {
         concat!(
             "INSERT INTO spending (account, day, input_tokens, output_tokens)
              SELECT DISTINCT value, ",

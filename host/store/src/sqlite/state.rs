@@ -7,7 +7,7 @@ use sqlx::{Row, SqliteConnection};
 use super::SqliteStore;
 use super::fault::Fault;
 use super::rows::{millis, now, unsigned};
-use super::writer::{Operation, Verdict};
+use super::writer::{Operation, Session, Verdict};
 use crate::{
     ConflictReason, PluginState, StateChange, StateConflict, StateKey, StateResult, StateScope, StateSpace,
     StateValue, StateWrite, StoreError,
@@ -46,7 +46,8 @@ struct Write(Vec<StateWrite>);
 impl Operation for Write {
     type Answer = Result<Vec<StateResult>, StateConflict>;
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<Verdict<Self::Answer>, Fault> {
+    async fn run(self, session: Session<'_>) -> Result<Verdict<Self::Answer>, Fault> {
+        let connection = session.open().await?;
         Ok(match apply(connection, &self.0).await? {
             Ok(results) => Verdict::Keep(Ok(results)),
             Err(conflict) => Verdict::Undo(Err(conflict)),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::fault::Fault;
@@ -29,10 +29,39 @@ const BATCH: usize = 128;
 pub(super) trait Operation: Send + 'static {
     type Answer: Send + 'static;
 
-    fn run(
-        self,
-        connection: &mut SqliteConnection,
-    ) -> impl Future<Output = Result<Verdict<Self::Answer>, Fault>> + Send;
+    fn run(self, session: Session<'_>) -> impl Future<Output = Result<Verdict<Self::Answer>, Fault>> + Send;
+}
+
+/// The connection as one operation gets it, and what has to be said on it before: the operation's savepoint, and the
+/// transaction where it is the first. That goes along with the operation's first text, since a trip to SQLite's thread and
+/// back costs more than most statements.
+pub(super) struct Session<'c> {
+    connection: &'c mut SqliteConnection,
+    opening: &'static str,
+}
+
+/// For the first operation of a transaction, and for those after it.
+const FIRST: &str = "BEGIN IMMEDIATE; SAVEPOINT operation;";
+const NEXT: &str = "RELEASE operation; SAVEPOINT operation;";
+
+impl<'c> Session<'c> {
+    /// Within a transaction that has begun and has this operation alone.
+    pub(super) fn within(connection: &'c mut SqliteConnection) -> Self {
+        Self { connection, opening: "" }
+    }
+
+    /// For an operation of several texts.
+    pub(super) async fn open(self) -> Result<&'c mut SqliteConnection, Fault> {
+        if !self.opening.is_empty() {
+            execute(self.connection, self.opening).await?;
+        }
+        Ok(self.connection)
+    }
+
+    /// For an operation that begins with `sql`: that with what comes before, and the connection to run it on.
+    pub(super) fn open_with(self, sql: &'static str) -> (AssertSqlSafe<String>, &'c mut SqliteConnection) {
+        (AssertSqlSafe([self.opening, sql].concat()), self.connection)
+    }
 }
 
 /// What is to become of an operation's writes.
@@ -151,48 +180,41 @@ impl Hand {
         batch: &mut Vec<Box<dyn Queued>>,
     ) -> Result<(), StoreError> {
         let mut next = Some(first);
-        let begun = self.begin().await;
-        let connection = match begun {
-            Ok(connection) => connection,
-            Err(fault) => {
-                // Each would wait for the same lock, one after the other.
-                batch.extend(next);
-                while let Ok(operation) = operations.try_recv() {
-                    batch.push(operation);
-                }
-                return Err(unavailable(fault));
-            }
-        };
         let mut result = Ok(());
         while let Some(mut operation) = next.take() {
-            result = operation.run(connection).await;
+            let opening = if batch.is_empty() { FIRST } else { NEXT };
+            result = match self.connected().await {
+                Ok(connection) => operation.run(Session { connection, opening }).await,
+                Err(fault) => Err(fault),
+            };
             batch.push(operation);
             if result.is_ok() && batch.len() < BATCH {
                 next = operations.try_recv().ok();
             }
-            if result.is_ok() && next.is_some() {
-                result = execute(connection, "RELEASE operation; SAVEPOINT operation").await;
+        }
+        if result.is_ok() {
+            result = match self.connected().await {
+                Ok(connection) => execute(connection, "RELEASE operation; COMMIT").await,
+                Err(fault) => Err(fault),
+            };
+        }
+        let Err(fault) = result else { return Ok(()) };
+        self.abandon().await;
+        if batch.len() == 1 {
+            // Where the first can't even begin, each of the others would wait for the same lock, one after the other.
+            while let Ok(operation) = operations.try_recv() {
+                batch.push(operation);
             }
         }
-        batch.extend(next);
-        if result.is_ok() {
-            result = execute(connection, "RELEASE operation; COMMIT").await;
-        }
-        if let Err(fault) = result {
-            self.abandon().await;
-            return Err(unavailable(fault));
-        }
-        Ok(())
+        Err(unavailable(fault))
     }
 
-    async fn begin(&mut self) -> Result<&mut SqliteConnection, Fault> {
+    async fn connected(&mut self) -> Result<&mut SqliteConnection, Fault> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.options.connect().await?,
         };
-        let connection = self.connection.insert(connection);
-        execute(connection, "BEGIN IMMEDIATE; SAVEPOINT operation").await?;
-        Ok(connection)
+        Ok(self.connection.insert(connection))
     }
 
     /// Leaves a transaction that can't be committed. SQLite may have ended it by itself, which is as good.
@@ -227,8 +249,8 @@ async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result
 /// An operation in the queue, whatever it answers.
 #[async_trait]
 trait Queued: Send {
-    /// Runs it in the savepoint that is open for it and tells its answer. An error means that the whole transaction is lost.
-    async fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), Fault>;
+    /// Runs it in a savepoint of its own and tells its answer. An error means that the whole transaction is lost.
+    async fn run(&mut self, session: Session<'_>) -> Result<(), Fault>;
 
     /// Tells it how its transaction ended.
     fn settle(self: Box<Self>, result: &Result<(), StoreError>);
@@ -242,9 +264,10 @@ struct Slot<O: Operation> {
 
 #[async_trait]
 impl<O: Operation> Queued for Slot<O> {
-    async fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), Fault> {
+    async fn run(&mut self, session: Session<'_>) -> Result<(), Fault> {
         let Some(operation) = self.operation.take() else { return Ok(()) };
-        let answer = match operation.run(connection).await {
+        let Session { connection, opening } = session;
+        let answer = match operation.run(Session { connection: &mut *connection, opening }).await {
             Ok(Verdict::Keep(answer)) => Ok(answer),
             Ok(Verdict::Undo(answer)) => {
                 execute(connection, "ROLLBACK TO operation").await?;

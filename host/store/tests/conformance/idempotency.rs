@@ -47,6 +47,27 @@ async fn a_key_tells_of_its_turn_without_an_admission() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_not_to_be_resumed_is_told_that_it_was_seen_and_changes_nothing() {
+    let room = crate::open().await;
+    let once = |target| Admission { resume: false, ..keyed(target) };
+    let first = start(&room.store, once(new_conversation())).await;
+    let elsewhere = start(&room.store, admission(new_conversation(), "Hello")).await.conversation;
+    for _ in 0..2 {
+        for target in [new_conversation(), Target::Existing(elsewhere), Target::Existing(first.conversation)]
+        {
+            assert_eq!(admit(&room.store, once(target)).await, Outcome::Seen);
+        }
+        // And again when it has ended.
+        kept(room.store.commit(reply(&first, "Hi")).await);
+    }
+    let all = room.store.conversations(&ada(), Page { limit: 10, after: None }).await.unwrap();
+    assert_eq!(all.items.len(), 2);
+    let other =
+        Admission { idempotency: key("other"), resume: false, ..admission(new_conversation(), "Hello") };
+    start(&room.store, other).await;
+}
+
+#[tokio::test]
 async fn a_later_attempt_learns_which_reply_it_takes_the_place_of() {
     let room = crate::open().await;
     let first = start(&room.store, keyed(new_conversation())).await;

@@ -55,6 +55,7 @@ pub(crate) fn admission(target: Target, content: &str) -> Admission {
         companions: Arc::new(["elara".to_owned()].into()),
         message: said(content),
         idempotency: None,
+        resume: true,
         tail: TailLimit { messages: 64, bytes: 65536 },
     }
 }
