@@ -67,8 +67,9 @@ async fn judge(app: &App, parts: &Parts, limits: &mut Vec<Limited>) -> Result<Op
     }
     // Whoever owns the machine is not to be locked out of it.
     if principal.actor != Actor::Machine {
-        meet(app.limits.key(&principal).await, limits)?;
+        // The user's first: what is refused there takes nothing from a key that many users share.
         meet(app.limits.user(&principal.owner).await, limits)?;
+        meet(app.limits.key(&principal).await, limits)?;
     }
     Ok(Some(principal))
 }

@@ -59,9 +59,10 @@ pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Ip
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer.to_canonical();
     let lines = headers.get_all("x-forwarded-for").iter().rev();
-    let mut hops = lines.flat_map(|line| line.to_str().unwrap_or("?").rsplit(','));
+    // By bytes: what a client puts before the proxy's own hop must not spoil that one.
+    let mut hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     while is_trusted(&client) {
-        match hops.next().map(|hop| address(hop.trim())) {
+        match hops.next().map(|hop| std::str::from_utf8(hop).ok().and_then(|hop| address(hop.trim()))) {
             Some(Some(hop)) => client = hop,
             Some(None) | None => break,
         }
@@ -102,6 +103,7 @@ mod tests {
             ("10.0.0.1", &[""], "10.0.0.1"),
             ("10.0.0.1", &["203.0.113.7,"], "10.0.0.1"),
             ("10.0.0.1", &["203.0.113.7, \u{e9}"], "10.0.0.1"),
+            ("10.0.0.1", &["\u{e9}, 203.0.113.7"], "203.0.113.7"),
             ("10.0.0.1", &["203.0.113.300"], "10.0.0.1"),
             // One client, however it is written.
             ("::ffff:10.0.0.1", &["::ffff:203.0.113.7"], "203.0.113.7"),

@@ -4,7 +4,8 @@
 //! after DNS rebinding (its own name now resolving to 127.0.0.1) even read the answers. So the name in `Host` must be a
 //! loopback name, which a rebound page cannot send; a page of another origin is refused by its `Origin`, which browsers
 //! add to every cross-origin request that can change something; and a body must be `application/json`, which a form
-//! cannot send and a script only after a preflight that is never granted.
+//! cannot send and a script only after a preflight that is never granted. A request that says it came through a proxy may
+//! come from anywhere, so it is refused too.
 //!
 //! Accepted: a program on the same machine, of any user, may do everything.
 
@@ -14,9 +15,19 @@ use http::{HeaderMap, Uri, header, uri::Authority};
 
 use crate::problem::{Kind, Problem};
 
+/// What proxies add.
+const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
+
 /// Judges a request by its head. HTTP/2 carries the host in `uri`, as does HTTP/1.1 towards a proxy; where both are
 /// there, both count.
 pub(crate) fn check(uri: &Uri, headers: &HeaderMap, has_body: bool) -> Result<(), Problem> {
+    if let Some(header) = FORWARDED.into_iter().find(|header| headers.contains_key(*header)) {
+        let detail = format!(
+            "The request came through a proxy (`{header}`), and without authentication the host serves its own machine \
+             alone: set JWT_SECRET_KEY."
+        );
+        return Err(Problem::new(Kind::HostNotAllowed, detail));
+    }
     let host = loopback_host(uri, headers)?;
     if let Some(origin) = headers.get(header::ORIGIN) {
         let same = origin.to_str().is_ok_and(|origin| same_origin(origin, &host));

@@ -193,13 +193,17 @@ impl Identity {
             Some(Ok(id)) => match known.key(&id) {
                 Some(key) => Some(Arc::clone(key)),
                 // Made since the last round, here or elsewhere; its limits hold all the same. Only who holds the secret
-                // gets as far as this.
-                None => self.stored(&id).await.map_err(Rejected::StoreAway)?,
+                // gets as far as this. Where no one knows the key, no one knows what it limits.
+                None => match self.stored(&id).await.map_err(Rejected::StoreAway)? {
+                    Some(key) => Some(key),
+                    None => return Err(Rejected::RevokedMinter),
+                },
             },
             // One that some other holder of the secret made names a client that is no key of this host.
             Some(Err(_)) | None => None,
         };
-        if minter.as_ref().is_some_and(|key| key.revoked) {
+        // A token ends with its key, whatever leeway there is for the token itself.
+        if minter.as_ref().is_some_and(|key| key.revoked || key.has_ended()) {
             return Err(Rejected::RevokedMinter);
         }
         Ok((token, minter))

@@ -85,6 +85,11 @@ impl ApiKey {
         let end = UNIX_EPOCH + Duration::from_millis(u64::try_from(self.expires_at?).unwrap_or(0));
         Some(end.duration_since(now).unwrap_or_default())
     }
+
+    /// Whether its time is over.
+    fn has_ended(&self) -> bool {
+        self.remaining(SystemTime::now()).is_some_and(|left| left.is_zero())
+    }
 }
 
 impl Principal {

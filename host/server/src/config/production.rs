@@ -1,6 +1,8 @@
 //! What a host in production must not be. Pure: facts in, everything that is wrong out, so that an operator mends it all
 //! at once.
 
+use masque_runtime::IpNet;
+
 use super::edge::CORS_ORIGINS;
 use super::environment::Environment;
 use super::problem::{Place, Problem};
@@ -38,6 +40,15 @@ pub(super) fn unsafe_in(config: &Config, environment: &Environment, place: &Plac
             "Set certificate and key in [tls], or name the proxy in `trusted_proxies` of [server].",
         ));
     }
+    for network in config.server.trusted_proxies.iter().filter(|network| is_vast(network)) {
+        problems.push(Problem::error(
+            place.clone(),
+            format!(
+                "`trusted_proxies` of [server] has {network}: whoever is in it says from where requests come"
+            ),
+            "Name the proxies' own addresses.",
+        ));
+    }
     if config.admin.listen.is_none() && !config.admin.shared {
         problems.push(Problem::error(
             place.clone(),
@@ -50,6 +61,11 @@ pub(super) fn unsafe_in(config: &Config, environment: &Environment, place: &Plac
         problems.push(Problem::warning(at, what, "Give the database's user a random password."));
     }
     problems
+}
+
+/// Larger than what anyone has proxies in: the private networks are of 8 bits at most, and 16 of a unique local prefix.
+fn is_vast(network: &IpNet) -> bool {
+    network.prefix_len() < if network.addr().is_ipv4() { 8 } else { 16 }
 }
 
 /// Secrets that nobody should rely on, each with its place.

@@ -12,7 +12,7 @@ const LEAST_CHARACTERS: usize = 10;
 /// Bits for each character: random hexadecimal digits have 4, words of a language hardly 3 in so short a text.
 const LEAST_ENTROPY: f64 = 3.0;
 /// What secrets are called in examples and forgotten in files.
-const PLACEHOLDERS: [&str; 9] = [
+const PLACEHOLDERS: [&str; 11] = [
     "change",
     "secret-key",
     "secret_key",
@@ -20,6 +20,8 @@ const PLACEHOLDERS: [&str; 9] = [
     "your_secret",
     "jwt-secret",
     "jwt_secret",
+    "string-secret",
+    "256-bit",
     "example",
     "password",
 ];
@@ -43,18 +45,23 @@ impl NamedSecret {
     }
 
     /// Why nobody should rely on it, or nothing.
-    pub(super) fn weakness(&self) -> Option<String> {
+    pub(crate) fn weakness(&self) -> Option<String> {
         let bytes = self.bytes();
         if bytes.len() < LEAST_BYTES {
             return Some(format!("the secret has {} bytes, and {LEAST_BYTES} are the least", bytes.len()));
         }
-        let text = self.text.reveal();
-        let lower = text.to_ascii_lowercase();
-        if PLACEHOLDERS.iter().any(|word| lower.contains(word)) {
-            return Some("the secret is one of those in examples".to_owned());
-        }
-        if is_guessable(text) {
-            return Some("the secret is not random: a few characters, or a pattern that repeats".to_owned());
+        // As it is written and as what it stands for: a phrase is no better for being encoded.
+        let meant = String::from_utf8(bytes).ok();
+        for text in std::iter::once(self.text.reveal()).chain(meant.as_deref()) {
+            let lower = text.to_ascii_lowercase();
+            if PLACEHOLDERS.iter().any(|word| lower.contains(word)) {
+                return Some("the secret is one of those in examples".to_owned());
+            }
+            if is_guessable(text) {
+                return Some(
+                    "the secret is not random: a few characters, or a pattern that repeats".to_owned(),
+                );
+            }
         }
         None
     }

@@ -10,14 +10,16 @@ use super::SqliteStore;
 use super::audit::write_entry;
 use super::fault::Fault;
 use super::keys;
-use super::rows::{millis, now};
+use super::rows::now;
 use super::version::{current, raise};
 use super::writer::{Operation, Session, Verdict};
 use crate::{AuditEntry, NewRevocation, Revocation, Revocations, Revoked, Security, StoreError};
 
-/// How long a revocation is kept, and a key after its end: no token that a host mints or takes lives longer than 31 days
-/// (configured lifetimes end at 30).
+/// How long a key counts after its end: no token that a host mints lives longer than 30 days.
 const KEPT: Duration = Duration::from_secs(31 * 24 * 3600);
+/// The end of the year 9999, in milliseconds: a token that others signed may be good for as long as that, so a revocation is
+/// for good. There are as many as operators make.
+const FOR_GOOD: i64 = 253_402_300_799_000;
 
 #[async_trait]
 impl Revocations for SqliteStore {
@@ -55,9 +57,7 @@ impl Operation for Revoke {
             "INSERT INTO revocations (issuer, kind, name, tenant, revoked_at, expires_at)
              VALUES ($1, $2, $3, $4, ",
             now!(),
-            ", ",
-            now!(),
-            " + $5)
+            ", $5)
              ON CONFLICT DO UPDATE SET revoked_at = max(revoked_at, excluded.revoked_at),
                                       expires_at = max(expires_at, excluded.expires_at)
              RETURNING revoked_at"
@@ -66,7 +66,7 @@ impl Operation for Revoke {
         .bind(kind)
         .bind(name)
         .bind(tenant)
-        .bind(millis(KEPT))
+        .bind(FOR_GOOD)
         .fetch_one(&mut *connection)
         .await?;
         let revoked_at = row.try_get(0)?;

@@ -38,7 +38,7 @@ const TRIED: usize = 4;
 /// Makes tokens, and judges those that come back. One for a host.
 pub(crate) struct Tokens {
     own: Own,
-    providers: HashMap<String, Provider>,
+    providers: HashMap<String, Arc<Provider>>,
 }
 
 /// The host as an issuer.
@@ -100,7 +100,7 @@ impl Tokens {
             longest: auth.max_token_lifetime,
         };
         let providers = auth.issuers.values().map(|issuer| {
-            Ok((issuer.issuer.clone(), Provider::new(issuer, Rules::of(issuer, auth.leeway))?))
+            Ok((issuer.issuer.clone(), Arc::new(Provider::new(issuer, Rules::of(issuer, auth.leeway))?)))
         });
         Ok(Arc::new(Self { own, providers: providers.collect::<anyhow::Result<_>>()? }))
     }
@@ -119,7 +119,7 @@ impl Tokens {
                 }
             }
         };
-        let servers = futures::future::join_all(self.providers.values().map(Provider::refresh));
+        let servers = futures::future::join_all(self.providers.values().map(|provider| provider.refresh()));
         // Neither ends by itself.
         stop.run_until_cancelled(futures::future::join(files, servers)).await;
     }

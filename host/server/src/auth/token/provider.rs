@@ -46,7 +46,7 @@ struct Server {
     refresh: Duration,
     cooldown: Duration,
     /// One fetch at a time.
-    last: Mutex<Last>,
+    last: Arc<Mutex<Last>>,
 }
 
 /// The last fetch.
@@ -83,7 +83,7 @@ impl Provider {
                     fetcher: Fetcher::new(issuer)?,
                     refresh: issuer.refresh,
                     cooldown: issuer.cooldown,
-                    last: Mutex::default(),
+                    last: Arc::default(),
                 };
                 (None, Source::Server(Box::new(server)))
             }
@@ -92,19 +92,22 @@ impl Provider {
     }
 
     /// The keys that a token with this `kid` and algorithm may be signed with.
-    pub(super) async fn keys(&self, kid: Option<&str>, algorithm: Algorithm) -> Keys {
+    pub(super) async fn keys(self: &Arc<Self>, kid: Option<&str>, algorithm: Algorithm) -> Keys {
         if let Keys::Found(keys) = self.known(kid, algorithm) {
             return Keys::Found(keys);
         }
         if let Source::Server(server) = &self.source {
             let looked = async {
-                let mut last = server.last.lock().await;
+                let mut last = Arc::clone(&server.last).lock_owned().await;
                 // Someone may have fetched them meanwhile.
                 if matches!(self.known(kid, algorithm), Keys::Found(_)) {
                     return;
                 }
                 if last.begun.is_none_or(|begun| begun.elapsed() >= server.cooldown) {
-                    self.fetch(&server.fetcher, &mut last).await;
+                    let provider = Arc::clone(self);
+                    // In a task of its own: whoever asked may leave at any moment, and must not take the answer along that
+                    // others wait for. A panic has been reported.
+                    let _ended = tokio::spawn(async move { provider.fetch(&mut last).await }).await;
                 }
             };
             // The fetch has a limit of its own; this one is for those who wait behind it.
@@ -124,15 +127,16 @@ impl Provider {
     pub(super) async fn refresh(&self) {
         let Source::Server(server) = &self.source else { return std::future::pending().await };
         loop {
-            self.fetch(&server.fetcher, &mut *server.last.lock().await).await;
+            self.fetch(&mut *server.last.lock().await).await;
             tokio::time::sleep(server.refresh).await;
         }
     }
 
     /// Where that fails the keys stay as they were.
-    async fn fetch(&self, fetcher: &Fetcher, last: &mut Last) {
+    async fn fetch(&self, last: &mut Last) {
+        let Source::Server(server) = &self.source else { return };
         last.begun = Some(Instant::now());
-        let fetched = match fetcher.fetch().await {
+        let fetched = match server.fetcher.fetch().await {
             Ok(body) => jwks::parse(&body, &self.algorithms),
             Err(what) => Err(what),
         };

@@ -15,6 +15,10 @@ const TYPE: &str = "at+jwt";
 pub(super) struct Secrets {
     keys: RwLock<Arc<[Key]>>,
     file: Option<PathBuf>,
+    /// What the last look found.
+    seen: RwLock<Option<Arc<[Key]>>>,
+    /// Whether those that the host started with can be relied on: then no others are taken.
+    strong: bool,
     /// What was said of the file last, so that it is said once.
     complaint: RwLock<Option<String>>,
 }
@@ -39,6 +43,8 @@ impl Secrets {
         Self {
             keys: RwLock::new(secret.keys.iter().map(Key::from).collect()),
             file: secret.file.clone(),
+            seen: RwLock::default(),
+            strong: secret.keys.iter().all(|key| key.weakness().is_none()),
             complaint: RwLock::default(),
         }
     }
@@ -61,21 +67,26 @@ impl Secrets {
         encode(&header, claims, &EncodingKey::from_secret(&key.bytes)).ok()
     }
 
-    /// Reads the file again. One that can't be read changes nothing.
+    /// Reads the file again. It counts when two looks found the same, so that none is taken half written. One that can't be
+    /// read changes nothing, nor does one that nobody should rely on, where what there is is better.
     pub(super) async fn look(&self) {
         let Some(file) = self.file.clone() else { return };
+        let path = file.clone();
         // A task that panicked has been reported.
-        let Ok(read) = tokio::task::spawn_blocking(move || config::secrets_from_file(&file)).await else {
+        let Ok(read) = tokio::task::spawn_blocking(move || config::secrets_from_file(&path)).await else {
             return;
         };
-        match read {
+        let judged = read.and_then(|secrets| match secrets.iter().find_map(NamedSecret::weakness) {
+            Some(weakness) if self.strong => Err(format!("{}: {weakness}", file.display())),
+            _ => Ok(secrets),
+        });
+        match judged {
             Ok(secrets) => {
                 *self.complaint.write().unwrap_or_else(PoisonError::into_inner) = None;
                 let found: Arc<[Key]> = secrets.iter().map(Key::from).collect();
-                let same = |one: &[Key], other: &[Key]| {
-                    one.iter().map(Key::identity).eq(other.iter().map(Key::identity))
-                };
-                if !same(&self.keys(), &found) {
+                let last =
+                    self.seen.write().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(&found));
+                if !same(&self.keys(), &found) && last.is_some_and(|last| same(&last, &found)) {
                     tracing::info!(
                         keys = found.len(),
                         "the secrets that tokens are signed with have changed"
@@ -96,6 +107,10 @@ impl Secrets {
     fn keys(&self) -> Arc<[Key]> {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn same(one: &[Key], other: &[Key]) -> bool {
+    one.iter().map(Key::identity).eq(other.iter().map(Key::identity))
 }
 
 impl Key {
