@@ -89,7 +89,7 @@ pub struct Admission {
     pub message: NewMessage,
     /// How a repeated request is recognised.
     pub idempotency: Option<Idempotency>,
-    /// What is done about a request that was seen before: its turn is replayed, joined or run again; else the answer is
+    /// What is done about a request that an earlier turn was for: that is replayed, joined or run again; else the answer is
     /// [`Outcome::Seen`] and nothing is done.
     pub resume: bool,
     /// How much of the past to return.

@@ -49,9 +49,9 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// The request alone; every place that was held is free when this returns.
-    fn give_up(self) -> ChatRequest {
-        self.request
+    /// The request alone, and when it came; every place that was held is free when this returns.
+    fn give_up(self) -> (ChatRequest, Instant) {
+        (self.request, self.arrived)
     }
 }
 
@@ -77,7 +77,8 @@ impl Host {
         // From before the question whether the host closes until the turn's task is there: who waits for the tasks to end
         // misses no turn in between.
         let _tracked = self.tasks.token();
-        let ticket = match self.closing.run_until_cancelled(self.queue(request, false)).await {
+        let ticket = match self.closing.run_until_cancelled(self.queue(request, Instant::now(), false)).await
+        {
             Some(Ok(Queued::Ticket(ticket))) => *ticket,
             Some(Ok(Queued::Reader(reader))) => return Ok(reader),
             Some(Err(problem)) => return Err(problem),
@@ -94,8 +95,7 @@ impl Host {
     /// Whether a request with a key was seen before is not asked here where nothing has to be waited for: the admission
     /// tells it, and most were not. Where there is a wait or a refusal it is asked first, for what was answered once is
     /// answered again at once.
-    async fn queue(&self, request: ChatRequest, seen: bool) -> Result<Queued, Problem> {
-        let arrived = Instant::now();
+    async fn queue(&self, request: ChatRequest, arrived: Instant, seen: bool) -> Result<Queued, Problem> {
         let set = self.active.current();
         let busy = |_: Busy| Problem::from(Kind::ConversationBusy);
         let key = match &request.idempotency {
@@ -113,7 +113,7 @@ impl Host {
             Ok(target) if !seen => self.conversations.enter(target.conversation()).now_or_never(),
             _ => None,
         };
-        let (target, place, resume) = match (target, free, &request.idempotency) {
+        let (target, mut place, mut resume) = match (target, free, &request.idempotency) {
             (target, Some(Ok(place)), _) => (target?, place, false),
             (target, _, None) => {
                 let target = target?;
@@ -132,18 +132,22 @@ impl Host {
                 (target, self.conversations.enter(line).await.map_err(busy)?, true)
             }
         };
-        let full = |_: Busy| Problem::from(Kind::Overloaded);
-        let of_user = |_: Busy| {
-            Problem::new(
-                Kind::Overloaded,
-                "You have as many turns under way as a user may; wait for one to end.",
-            )
+        let (user, slot) = match (self.seats(&request).now_or_never(), &request.idempotency) {
+            (Some(Ok(seats)), _) => seats,
+            (_, Some(key)) if !resume => {
+                match self.earlier(&request.owner, key).await? {
+                    Some(Earlier::Reader(reader)) => return Ok(Queued::Reader(reader)),
+                    Some(Earlier::Unfinished(conversation)) if conversation != target.conversation() => {
+                        drop(place);
+                        place = self.conversations.enter(conversation).await.map_err(busy)?;
+                    }
+                    Some(Earlier::Unfinished(_)) | None => {}
+                }
+                resume = true;
+                self.seats(&request).await?
+            }
+            _ => self.seats(&request).await?,
         };
-        let user = match &self.users {
-            Some(users) => Some(users.enter(request.owner.clone()).await.map_err(of_user)?),
-            None => None,
-        };
-        let slot = self.slots.enter(()).await.map_err(full)?;
         Ok(Queued::Ticket(Box::new(Ticket {
             request,
             set,
@@ -155,6 +159,22 @@ impl Host {
             _user: user,
             _slot: slot,
         })))
+    }
+
+    /// One of the user's places, where these are bounded, and one of the host's.
+    async fn seats(&self, request: &ChatRequest) -> Result<(Option<Place<Owner>>, Place<()>), Problem> {
+        let of_user = |_: Busy| {
+            Problem::new(
+                Kind::Overloaded,
+                "You have as many turns under way as a user may; wait for one to end.",
+            )
+        };
+        let user = match &self.users {
+            Some(users) => Some(users.enter(request.owner.clone()).await.map_err(of_user)?),
+            None => None,
+        };
+        let slot = self.slots.enter(()).await.map_err(|_: Busy| Problem::from(Kind::Overloaded))?;
+        Ok((user, slot))
     }
 
     /// What became of an earlier request with the same key, which does not run: one that was answered is replayed at once,
@@ -174,11 +194,19 @@ impl Host {
     }
 
     /// Asks the store, and runs the turn if it is to run.
-    async fn start(self: Arc<Self>, mut ticket: Ticket, answer: oneshot::Sender<Result<Reader, Problem>>) {
+    async fn start(
+        self: Arc<Self>,
+        mut ticket: Ticket,
+        mut answer: oneshot::Sender<Result<Reader, Problem>>,
+    ) {
         let admitted = loop {
             let admitted = self.store.admit(self.admission(&ticket)).await.map_err(|error| storage(&error));
             let queued = match admitted {
-                Ok(Admitted { outcome: Outcome::Seen, .. }) => self.queue_again(ticket).await,
+                Ok(Admitted { outcome: Outcome::Seen, .. }) => tokio::select! {
+                    queued = self.queue_again(ticket) => queued,
+                    // Nothing has begun, so whoever leaves now leaves the line.
+                    () = answer.closed() => return,
+                },
                 Ok(admitted) => break admitted,
                 Err(problem) => Err(problem),
             };
@@ -199,7 +227,8 @@ impl Host {
 
     /// For a request that was seen before. What its ticket held is given back first, since it may have to wait once more.
     async fn queue_again(&self, ticket: Ticket) -> Result<Queued, Problem> {
-        let queued = self.closing.run_until_cancelled(self.queue(ticket.give_up(), true)).await;
+        let (request, arrived) = ticket.give_up();
+        let queued = self.closing.run_until_cancelled(self.queue(request, arrived, true)).await;
         queued.unwrap_or_else(|| Err(Problem::from(Kind::Draining)))
     }
 

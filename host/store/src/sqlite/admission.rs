@@ -52,7 +52,7 @@ impl Operation for Admission {
         let scene = Scene::look(&self, connection).await?;
         Ok(Verdict::Keep(match &scene.earlier {
             None => start(&self, &scene, connection).await?,
-            Some(_) if !self.resume => Outcome::Seen,
+            Some(earlier) if !self.resume && earlier.turn != self.turn => Outcome::Seen,
             Some(earlier) => resume(&self, &scene, earlier, connection).await?,
         }))
     }
@@ -255,11 +255,17 @@ async fn start(
             .bind(id.as_uuid())
             .execute(&mut *connection)
             .await?;
-            let text = AssertSqlSafe(entry(&admission.target).to_owned());
-            enter(admission, text, connection).await?.ok_or_else(|| unexplained(id))
+            enter_after_all(admission, connection).await
         }
-        (Target::New { .. }, None) => Err(unexplained(id)),
+        // The key was past its time at the second look.
+        (Target::New { .. }, None) => enter_after_all(admission, connection).await,
     }
+}
+
+async fn enter_after_all(admission: &Admission, connection: &mut SqliteConnection) -> Result<Outcome, Fault> {
+    let text = AssertSqlSafe(entry(&admission.target).to_owned());
+    let entered = enter(admission, text, connection).await?;
+    entered.ok_or_else(|| unexplained(admission.target.conversation()))
 }
 
 /// The two texts disagree about who may enter.

@@ -5,40 +5,52 @@ use crate::StoreError;
 /// An error on its way out of this room: lets `?` turn sqlx's errors into the store's own without the crate's public
 /// error naming sqlx.
 #[derive(Debug)]
-pub(super) struct Fault(StoreError);
+pub(super) struct Fault {
+    error: StoreError,
+    /// Someone else has the database, and kept it for longer than is waited.
+    pub(super) locked: bool,
+}
 
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
-        Self(error)
+        Self { error, locked: false }
     }
 }
 
 impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
-        fault.0
+        fault.error
     }
 }
 
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
+        const BUSY: u32 = 5;
         let text = error.to_string();
-        Self(match error {
+        let code = error.as_database_error().and_then(|reported| primary(reported.code().as_deref()));
+        let error = match error {
             sqlx::Error::Database(reported) => sort(reported.code().as_deref(), text),
             sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::Decode(_)
             | sqlx::Error::ColumnIndexOutOfBounds { .. } => StoreError::Corrupt(text),
             _ => StoreError::Unavailable(text),
-        })
+        };
+        Self { error, locked: code == Some(BUSY) }
     }
 }
 
-/// Sorts by the primary result code, the low byte of the extended one (<https://www.sqlite.org/rescode.html>).
+/// The low byte of an extended result code (<https://www.sqlite.org/rescode.html>).
+fn primary(code: Option<&str>) -> Option<u32> {
+    code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff)
+}
+
+/// Sorts by the primary result code.
 fn sort(code: Option<&str>, text: String) -> StoreError {
     const TOOBIG: u32 = 18;
     const CONSTRAINT: u32 = 19;
     const CORRUPT: u32 = 11;
     const NOTADB: u32 = 26;
-    match code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
+    match primary(code) {
         Some(CONSTRAINT | TOOBIG) => StoreError::Refused(text),
         Some(CORRUPT | NOTADB) => StoreError::Corrupt(text),
         _ => StoreError::Unavailable(text),

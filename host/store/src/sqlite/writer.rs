@@ -40,9 +40,37 @@ pub(super) struct Session<'c> {
     opening: &'static str,
 }
 
-/// For the first operation of a transaction, and for those after it.
-const FIRST: &str = "BEGIN IMMEDIATE; SAVEPOINT operation;";
-const NEXT: &str = "RELEASE operation; SAVEPOINT operation;";
+/// What is said around one operation of a transaction.
+struct Savepoint {
+    /// Releases that of the operation before.
+    open: &'static str,
+    undo: &'static str,
+    commit: &'static str,
+}
+
+/// Two names in turn: an operation that failed before its savepoint was there must not undo the one before it.
+const FIRST: Savepoint = Savepoint { open: "BEGIN IMMEDIATE; SAVEPOINT even;", ..EVEN };
+const ODD: Savepoint = Savepoint {
+    open: "RELEASE even; SAVEPOINT odd;",
+    undo: "ROLLBACK TO odd",
+    commit: "RELEASE odd; COMMIT",
+};
+const EVEN: Savepoint = Savepoint {
+    open: "RELEASE odd; SAVEPOINT even;",
+    undo: "ROLLBACK TO even",
+    commit: "RELEASE even; COMMIT",
+};
+
+impl Savepoint {
+    /// For the operation of this number in its transaction.
+    fn of(number: usize) -> &'static Self {
+        match number {
+            0 => &FIRST,
+            odd if odd.is_multiple_of(2) => &EVEN,
+            _ => &ODD,
+        }
+    }
+}
 
 impl<'c> Session<'c> {
     /// Within a transaction that has begun and has this operation alone.
@@ -181,11 +209,15 @@ impl Hand {
     ) -> Result<(), StoreError> {
         let mut next = Some(first);
         let mut result = Ok(());
+        let mut last = &FIRST;
         while let Some(mut operation) = next.take() {
-            let opening = if batch.is_empty() { FIRST } else { NEXT };
+            last = Savepoint::of(batch.len());
             result = match self.connected().await {
-                Ok(connection) => operation.run(Session { connection, opening }).await,
-                Err(fault) => Err(fault),
+                Ok(connection) => operation.run(connection, last).await,
+                Err(mut fault) => {
+                    fault.locked = true;
+                    Err(fault)
+                }
             };
             batch.push(operation);
             if result.is_ok() && batch.len() < BATCH {
@@ -194,13 +226,13 @@ impl Hand {
         }
         if result.is_ok() {
             result = match self.connected().await {
-                Ok(connection) => execute(connection, "RELEASE operation; COMMIT").await,
+                Ok(connection) => execute(connection, last.commit).await,
                 Err(fault) => Err(fault),
             };
         }
         let Err(fault) = result else { return Ok(()) };
         self.abandon().await;
-        if batch.len() == 1 {
+        if fault.locked && batch.len() == 1 {
             // Where the first can't even begin, each of the others would wait for the same lock, one after the other.
             while let Ok(operation) = operations.try_recv() {
                 batch.push(operation);
@@ -250,7 +282,7 @@ async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result
 #[async_trait]
 trait Queued: Send {
     /// Runs it in a savepoint of its own and tells its answer. An error means that the whole transaction is lost.
-    async fn run(&mut self, session: Session<'_>) -> Result<(), Fault>;
+    async fn run(&mut self, connection: &mut SqliteConnection, savepoint: &Savepoint) -> Result<(), Fault>;
 
     /// Tells it how its transaction ended.
     fn settle(self: Box<Self>, result: &Result<(), StoreError>);
@@ -264,19 +296,19 @@ struct Slot<O: Operation> {
 
 #[async_trait]
 impl<O: Operation> Queued for Slot<O> {
-    async fn run(&mut self, session: Session<'_>) -> Result<(), Fault> {
+    async fn run(&mut self, connection: &mut SqliteConnection, savepoint: &Savepoint) -> Result<(), Fault> {
         let Some(operation) = self.operation.take() else { return Ok(()) };
-        let Session { connection, opening } = session;
-        let answer = match operation.run(Session { connection: &mut *connection, opening }).await {
+        let session = Session { connection: &mut *connection, opening: savepoint.open };
+        let answer = match operation.run(session).await {
             Ok(Verdict::Keep(answer)) => Ok(answer),
             Ok(Verdict::Undo(answer)) => {
-                execute(connection, "ROLLBACK TO operation").await?;
+                execute(connection, savepoint.undo).await?;
                 Ok(answer)
             }
             Err(fault) => {
                 // On a full disk SQLite may have rolled back everything, this savepoint included; then the reason is
                 // what the operation met and not that its savepoint is gone.
-                if execute(connection, "ROLLBACK TO operation").await.is_err() {
+                if execute(connection, savepoint.undo).await.is_err() {
                     return Err(fault);
                 }
                 Err(fault.into())

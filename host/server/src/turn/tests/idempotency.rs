@@ -89,6 +89,18 @@ async fn an_answered_request_is_replayed_while_its_conversation_is_busy() {
 }
 
 #[tokio::test]
+async fn an_answered_request_is_replayed_while_the_host_is_full() {
+    let mut stage = Stage::with("[turn]\nmax_concurrent = 1").await;
+    let first = stage.exchange(keyed("k", "Hello."), "Good evening.").await;
+    let _full = stage.send(says("Tell me more."));
+    let _asked = stage.upstream.next().await;
+    let again = all(stage.turns.chat(keyed("k", "Hello.")).await.unwrap()).await;
+    assert_eq!(completed(&again), completed(&first));
+    let other = stage.turns.chat(keyed("k", "Goodbye.")).await.unwrap_err();
+    assert_eq!(other.kind, Kind::IdempotencyMismatch);
+}
+
+#[tokio::test]
 async fn a_turn_that_is_run_again_waits_for_the_conversation_that_it_began() {
     let mut stage = Stage::new().await;
     let failing = stage.send(keyed("k", "Hello."));
