@@ -1,14 +1,17 @@
 //! Runs one call in a store, held to its two budgets, and says which one ran out.
 //!
-//! The store is driven by a task of its own, which is aborted when nobody waits for it any more: dropping the store is the
-//! cancel. Deadlines stand outside wasmtime's event loop, since a timeout inside `run_concurrent` may never be polled.
+//! Dropping the store is the cancel: a call that is answered at once is driven by whoever waits for the answer, and one that
+//! goes on writing its reply by a task of its own, which is aborted when nobody reads any more. Deadlines stand outside
+//! wasmtime's event loop, since a timeout inside `run_concurrent` may never be polled.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
@@ -36,13 +39,46 @@ const POLITE: Duration = Duration::from_millis(20);
 /// The work of one call: instantiation, the call, and whatever follows it. Gives the store back where it ended well.
 pub(crate) type Work<R> = Pin<Box<dyn Future<Output = wasmtime::Result<(Result<R, Failure>, Live)>> + Send>>;
 
-/// Starts a call. The returned handle aborts it when dropped.
+/// Makes a call and returns its answer. Dropping the future ends the call.
+///
+/// Within the caller's own task: handing a call to another costs two wake-ups across threads, as much as a fresh instance.
+/// A guest that computes still lets the caller look around at every tick.
+pub(crate) async fn run<R: Send + 'static>(
+    plugin: &Plugin,
+    call: Call,
+    function: &'static str,
+    work: impl FnOnce(Live) -> Work<R> + Send + 'static,
+) -> Result<R, CallError> {
+    // On the heap, so that the caller's future stays small.
+    let made = Box::pin(make(plugin, call, function, work));
+    AssertUnwindSafe(made).catch_unwind().await.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+        Err(broken(plugin, function, format!("the call panicked: {said}")))
+    })
+}
+
+/// Starts a call in a task of its own. The returned handle aborts it when dropped.
 pub(crate) fn start<R: Send + 'static>(
     plugin: &Plugin,
-    mut call: Call,
+    call: Call,
     function: &'static str,
     work: impl FnOnce(Live) -> Work<R> + Send + 'static,
 ) -> AbortOnDropHandle<Result<R, CallError>> {
+    AbortOnDropHandle::new(tokio::spawn(make(plugin, call, function, work).in_current_span()))
+}
+
+/// The call itself, as a future that borrows nothing.
+fn make<R, W>(
+    plugin: &Plugin,
+    mut call: Call,
+    function: &'static str,
+    work: W,
+) -> impl Future<Output = Result<R, CallError>> + Send + use<R, W>
+where
+    R: Send + 'static,
+    W: FnOnce(Live) -> Work<R> + Send + 'static,
+{
     let limits = plugin.limits().clone();
     let begun = Instant::now();
     let asked = call.asked.take();
@@ -91,7 +127,7 @@ pub(crate) fn start<R: Send + 'static>(
         let key = shelf.key(call.whose.as_ref())?;
         Some((shelf.clone(), key))
     });
-    let task = async move {
+    async move {
         let asker = asked.as_ref().map(|asked| asked.meter.clone());
         let kept = shelf.as_ref().and_then(|(shelf, key)| {
             let (live, places) = shelf.take(key)?;
@@ -166,8 +202,7 @@ pub(crate) fn start<R: Send + 'static>(
             Ok(Err(Overrun(limit))) => Err(seat.error(Cause::CpuTime(limit))),
             Err(_) => Err(seat.error(Cause::WallTime(begun.elapsed()))),
         }
-    };
-    AbortOnDropHandle::new(tokio::spawn(task.in_current_span()))
+    }
 }
 
 /// Waits for a call that [`start`] began.
@@ -176,15 +211,18 @@ pub(crate) async fn finish<R>(
     function: &'static str,
     task: AbortOnDropHandle<Result<R, CallError>>,
 ) -> Result<R, CallError> {
-    task.await.unwrap_or_else(|error| {
-        Err(CallError {
-            plugin: plugin.name().to_owned(),
-            version: plugin.package().description().version.clone(),
-            function,
-            cause: Cause::Engine(error.to_string()),
-            denied: Vec::new(),
-        })
-    })
+    task.await.unwrap_or_else(|error| Err(broken(plugin, function, error.to_string())))
+}
+
+/// What the host itself is to blame for.
+fn broken(plugin: &Plugin, function: &'static str, reason: String) -> CallError {
+    CallError {
+        plugin: plugin.name().to_owned(),
+        version: plugin.package().description().version.clone(),
+        function,
+        cause: Cause::Engine(reason),
+        denied: Vec::new(),
+    }
 }
 
 /// Whose call it is, for its errors.

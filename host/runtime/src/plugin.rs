@@ -50,7 +50,7 @@ macro_rules! call_export {
             return Err(plugin.error($function, Cause::Unsupported($interface)));
         };
         let pre = abilities.pre.clone();
-        let task = drive::start(plugin, $call, $function, move |mut live: Live| -> Work<_> {
+        drive::run(plugin, $call, $function, move |mut live: Live| -> Work<_> {
             Box::pin(async move {
                 let instance = live.instance(&pre).await?;
                 let instance = indices.load(&mut live.store, &instance)?;
@@ -64,8 +64,8 @@ macro_rules! call_export {
                 live.quiet = quiet;
                 Ok((answer, live))
             })
-        });
-        drive::finish(plugin, $function, task).await
+        })
+        .await
     }};
 }
 
@@ -151,15 +151,15 @@ impl Plugin {
     pub(crate) async fn describe(&self, call: Call) -> Result<Description, CallError> {
         let abilities = self.package.abilities();
         let (pre, indices) = (abilities.pre.clone(), abilities.about.clone());
-        let task = drive::start(self, call, "describe", move |mut live| -> Work<_> {
+        drive::run(self, call, "describe", move |mut live| -> Work<_> {
             Box::pin(async move {
                 let instance = live.instance(&pre).await?;
                 let instance = indices.load(&mut live.store, &instance)?;
                 let described = instance.masque_companion_about().call_describe(&mut live.store).await?;
                 Ok((Ok(described), live))
             })
-        });
-        drive::finish(self, "describe", task).await
+        })
+        .await
     }
 
     /// The prompt for a turn. An answer without a message, or with one that has no role, breaks the contract.
