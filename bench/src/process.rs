@@ -1,6 +1,8 @@
 //! What a process uses, as the kernel counts it.
 
-use anyhow::Context;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
 
 /// Linux counts processor time in ticks of this many a second on every architecture that it has.
 const TICKS: f64 = 100.0;
@@ -12,6 +14,24 @@ pub(crate) fn cpu(pid: u32) -> anyhow::Result<f64> {
     let (_, fields) = stat.rsplit_once(')').context("no process")?;
     let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
     Ok(ticks.sum::<Result<f64, _>>()? / TICKS)
+}
+
+/// Waits until the process has hardly anything left to do: no more than a hundredth of a second in a quarter of one.
+pub(crate) async fn quiet(pid: u32) -> anyhow::Result<()> {
+    const LOOK: Duration = Duration::from_millis(250);
+    const LONGEST: Duration = Duration::from_secs(60);
+    let begun = Instant::now();
+    let mut before = cpu(pid)?;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let after = cpu(pid)?;
+        // The kernel's clock has steps of 10 ms.
+        if after - before < 1.5 / TICKS {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < LONGEST, "a host goes on working a minute after its last turn");
+        before = after;
+    }
 }
 
 /// Resident memory, in bytes, each shared page counted by its share.
