@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
-use masque_tests::{Host, Setup};
+use masque_tests::{Host, SECRET, Setup};
 
 const FOR_OPERATORS: [&str; 4] = ["/status", "/docs", "/docs/errors", "/openapi.json"];
 const FOR_PROBES: [&str; 3] = ["/livez", "/readyz", "/health"];
@@ -100,7 +100,7 @@ async fn a_client_is_known_by_what_a_trusted_proxy_says() {
     for (file, client) in
         [("", "client=127.0.0.1"), ("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]", "client=203.0.113.7")]
     {
-        let host = Setup::defaults().and(file).start().await;
+        let host = Setup::defaults().and(file).environment("JWT_SECRET_KEY", SECRET).start().await;
         let request = host.client().get("/livez").header("x-request-id", "look-for-me");
         request.header("x-forwarded-for", "192.0.2.1, 203.0.113.7").send().await.expect(200);
         host.logged_in_one_line(&["look-for-me", "answered"]).await;
@@ -108,4 +108,14 @@ async fn a_client_is_known_by_what_a_trusted_proxy_says() {
         let line = log.lines().find(|line| line.contains("look-for-me")).unwrap();
         assert!(line.contains(client), "{line}");
     }
+}
+
+#[tokio::test]
+async fn without_authentication_nothing_is_answered_that_came_through_a_proxy() {
+    let host = Setup::defaults().start().await;
+    for name in ["x-forwarded-for", "forwarded", "x-real-ip", "x-forwarded-host"] {
+        let request = host.client().get("/conversations").header(name, "203.0.113.7");
+        request.send().await.problem(421, "host-not-allowed");
+    }
+    host.client().get("/conversations").send().await.expect(200);
 }
