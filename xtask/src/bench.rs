@@ -34,7 +34,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
     run_command(workspace.cargo(["build", "--release"]).args(PACKAGES).args(["--bins", "--tests"]))?;
     if wants(ADMISSION) {
         let mut measure = workspace.cargo(["test", "--release"]);
-        measure.args(PACKAGES).args(["--bin", "masque", "--", "--ignored", "--nocapture", "auth::measure"]);
+        measure.args(PACKAGES).args(["--bins", "--", "--ignored", "--nocapture", "auth::measure"]);
         run_command(&mut measure)?;
     }
     if named.is_empty() || !scenarios.is_empty() {
