@@ -2,6 +2,8 @@
 
 use std::process::{Command, ExitCode};
 
+use anyhow::ensure;
+
 use crate::workspace::{Workspace, run as run_command};
 use crate::{build, needs};
 
@@ -9,6 +11,10 @@ use crate::{build, needs};
 const ADMISSION: &str = "admission";
 /// Single pieces, timed where they are.
 const PIECES: &str = "pieces";
+
+/// What the harness measures, in its own order.
+const SCENARIOS: [&str; 9] =
+    ["latency", "frontier", "streams", "plugin", "everything", "start", "company", "scale", "litellm"];
 
 /// The host and what measures it.
 const PACKAGES: [&str; 4] = ["--package", "masque", "--package", "masque-bench"];
@@ -19,6 +25,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
         arguments.iter().partition(|word| word.starts_with('-'));
     let wants = |name: &str| named.is_empty() || named.iter().any(|one| *one == name);
     let scenarios: Vec<_> = named.iter().filter(|name| **name != ADMISSION && **name != PIECES).collect();
+    check(&flags, &named)?;
     needs::ensure(&[&needs::VENV])?;
     if wants(PIECES) {
         let packages = ["--package", "masque-counts", "--package", "masque-store"];
@@ -48,4 +55,43 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
         run_command(measure.args(flags).args(scenarios))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Before anything is built, which takes minutes.
+fn check(flags: &[&String], named: &[&String]) -> anyhow::Result<()> {
+    for flag in flags {
+        ensure!(*flag == "--quick", "`cargo xtask bench` takes --quick and scenarios, not {flag:?}");
+    }
+    for name in named {
+        let known = [ADMISSION, PIECES].iter().chain(&SCENARIOS).any(|known| *name == known);
+        let all = SCENARIOS.join(", ");
+        ensure!(known, "there is no scenario {name:?}: there are {ADMISSION}, {PIECES}, {all}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_scenario_is_refused_and_told_what_there_is() {
+        let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let refused = |flags: &[&str], named: &[&str]| {
+            let (flags, named) = (words(flags), words(named));
+            check(&flags.iter().collect::<Vec<_>>(), &named.iter().collect::<Vec<_>>())
+                .err()
+                .map(|e| e.to_string())
+        };
+        assert_eq!(refused(&["--quick"], &["latency", "admission", "pieces"]), None);
+        assert!(refused(&[], &["latencies"]).is_some_and(|error| error.contains("litellm")));
+        assert!(refused(&["--fast"], &[]).is_some_and(|error| error.contains("--quick")));
+    }
+
+    #[test]
+    fn the_scenarios_are_those_of_the_harness() {
+        let harness = include_str!("../../bench/src/scenario/mod.rs");
+        let listed = SCENARIOS.map(|name| format!("{name:?}")).join(", ");
+        assert!(harness.contains(&listed), "{listed}");
+    }
 }

@@ -32,13 +32,15 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
 
 /// Each with a component of its own by its digest would measure the compiler; these share one, as tenants' personas do.
 async fn plugins(bench: &Bench) -> anyhow::Result<Table> {
+    let (rounds, millis) = (bench.size(3, 1), bench.size(3000, 300));
     let mut table = Table::new(
         "As plugins are loaded",
-        "Personas of one component with settings of their own, beside the three that a turn uses. 4 clients, 40 tokens at \
-         once, streamed; 3 rounds in turn.",
+        &format!(
+            "Personas of one component with settings of their own, beside the three that a turn uses. 4 clients, 40 tokens at \
+             once, streamed; {rounds} rounds in turn."
+        ),
         &["plugins more", "exec to ready, ms", "host, MB", "turns/s", "whole turn p99, ms"],
     );
-    let (rounds, millis) = (bench.size(3, 1), bench.size(3000, 300));
     let counts: &[usize] = bench.size(&[0, 10, 100, 1000], &[0, 10]);
     let mut seen: Vec<_> = counts.iter().map(|&count| (count, Vec::new())).collect();
     for _ in 0..rounds {
