@@ -241,7 +241,7 @@ impl Kind {
                 "host-not-allowed",
                 StatusCode::MISDIRECTED_REQUEST,
                 "Host not allowed",
-                "without authentication, `Host` is missing or no loopback name",
+                "without authentication, `Host` is missing or no loopback name, or the request came through a proxy",
                 "Use localhost, 127.0.0.1 or [::1] as the host of the URL.",
             ),
             Self::OriginNotAllowed => entry(
