@@ -8,8 +8,8 @@ use http::request::Parts;
 use http::{HeaderValue, header};
 use serde_json::Value;
 
-use super::App;
 use super::access::{self, Rule};
+use super::state::App;
 use crate::api::arrival::ClientAddress;
 use crate::auth::{Actor, Principal, Scope};
 use crate::limits::{Limited, headers};

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::App;
-use super::admin::audit::Author;
+use super::author::Author;
 use super::body::JsonBody;
-use super::openapi::ScopeName;
+use super::schema::ScopeName;
+use super::state::App;
 use crate::auth::token::Wish;
 use crate::auth::{Actor, Scope, Scopes, Validity, credential, token};
 use crate::problem::{Kind, Problem};

@@ -6,17 +6,18 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{HeaderMap, header};
+use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use super::body::JsonBody;
-use super::openapi::ServerSentEvent;
+use super::reply::ChatReply;
+use super::schema::ServerSentEvent;
+use super::state::{App, Caller};
 use super::trace::RequestId;
-use super::view::{Reply, Usage};
-use super::{App, Caller, idempotency, sse};
+use super::{idempotency, sse};
 use crate::problem::{Kind, Problem};
 use crate::turn::{ChatRequest, EventKind, IdempotencyKey, Reader};
 
@@ -111,44 +112,6 @@ impl PartialSchema for UserMessage {
 }
 
 impl ToSchema for UserMessage {}
-
-/// A whole reply.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ChatReply {
-    turn_id: Uuid,
-    conversation_id: Uuid,
-    #[schema(example = "elara")]
-    companion: String,
-    reply: Reply,
-    /// `stop`, `length`, `filtered`, `tool_calls` or `interrupted`.
-    #[schema(example = "stop")]
-    finish: String,
-    usage: Usage,
-    timing: Timing,
-}
-
-/// Where the time of a turn went.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Timing {
-    /// Until the first content; `null` where there was none.
-    first_content_ms: Option<f64>,
-    total_ms: f64,
-    /// What the host itself took of it.
-    host_ms: f64,
-    plugins: Vec<PluginTiming>,
-}
-
-/// What one plugin took of a turn.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct PluginTiming {
-    /// `persona`, `memory` or `model`.
-    kind: String,
-    name: String,
-    version: String,
-    /// Of the component, as `sha256:…`.
-    digest: String,
-    ms: f64,
-}
 
 /// One turn: says something to a companion and gets its reply.
 ///

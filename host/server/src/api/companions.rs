@@ -5,8 +5,8 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::state::{App, Caller};
 use super::view::Items;
-use super::{App, Caller};
 use crate::active;
 use crate::problem::Problem;
 

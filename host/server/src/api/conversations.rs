@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 use super::body::JsonBody;
 use super::id::Id;
 use super::query::{PageQuery, cursor};
+use super::state::{App, Caller};
 use super::view::{Conversation, Items, Message};
-use super::{App, Caller};
 use crate::problem::{Kind, Problem};
 
 /// Characters of a title.

@@ -6,8 +6,8 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::App;
 use super::phase::Phase;
+use super::state::App;
 use crate::active::{self, ActiveSet, Now};
 use crate::problem::{Kind, Problem};
 

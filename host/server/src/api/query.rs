@@ -4,7 +4,7 @@ use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
 use masque_store::{Page, StoreError};
 
-use super::App;
+use super::state::App;
 use crate::config::nearest;
 use crate::problem::{Kind, Problem};
 

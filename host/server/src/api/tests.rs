@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use super::phase::Phase;
-use super::*;
+use super::phase::{Life, Phase};
+use super::{App, Services, router};
 use crate::active::ActiveSet;
 use crate::auth::Local;
 use crate::config::{self, Environment, Flags};

@@ -7,10 +7,11 @@ use http::{HeaderMap, StatusCode};
 use masque_store::TurnId;
 
 use super::id::Id;
-use super::openapi::ServerSentEvent;
+use super::schema::ServerSentEvent;
+use super::sse;
+use super::state::{App, Caller};
 use super::trace::RequestId;
 use super::view::Turn;
-use super::{App, Caller, sse};
 use crate::problem::{Kind, Problem};
 
 const LAST_EVENT_ID: &str = "last-event-id";

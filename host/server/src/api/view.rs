@@ -8,6 +8,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::reply::{Reply, Usage};
+
 /// One message of a conversation.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Message {
@@ -89,23 +91,6 @@ impl<R, T: From<R>> From<Paged<R>> for Items<T> {
     }
 }
 
-/// What the companion said.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Reply {
-    #[schema(example = "assistant")]
-    pub(crate) role: String,
-    pub(crate) content: String,
-}
-
-/// Tokens, as the model counted them.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Usage {
-    pub(crate) input_tokens: u64,
-    pub(crate) output_tokens: u64,
-    /// Those of the input that the provider read from its cache.
-    pub(crate) cached_tokens: u64,
-}
-
 /// How one turn stands.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Turn {
@@ -124,10 +109,10 @@ pub(crate) struct Turn {
     pub(crate) finish: Option<String>,
     pub(crate) usage: Option<Usage>,
     /// Where the time went, once the turn is complete.
-    #[schema(value_type = Option<super::chat::Timing>)]
+    #[schema(value_type = Option<super::reply::Timing>)]
     pub(crate) timing: Option<Value>,
     /// Why there is no complete reply.
-    #[schema(value_type = Option<super::openapi::ProblemDetails>)]
+    #[schema(value_type = Option<super::schema::ProblemDetails>)]
     pub(crate) problem: Option<Value>,
     #[schema(format = DateTime)]
     pub(crate) created_at: String,

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::audit::Author;
-use super::in_force;
-use crate::api::App;
+use super::effect::apply_changes;
+use crate::api::author::Author;
 use crate::api::body::JsonBody;
 use crate::api::id::{Id, Named};
-use crate::api::openapi::ScopeName;
 use crate::api::query::{PageQuery, cursor};
+use crate::api::schema::ScopeName;
+use crate::api::state::App;
 use crate::api::view::{Items, timestamp};
 use crate::auth::key::KeyText;
 use crate::auth::wanted::{self, Wanted};
@@ -176,7 +176,7 @@ pub(crate) async fn create(
     let (text, new) = wanted.key(author.principal.to_string(), SystemTime::now()).map_err(refused)?;
     let entry = author.entry("key.create", format!("key:{}", new.id), wanted::detail(&new));
     let record = app.store.create_key(new, entry).await?;
-    in_force(&app).await;
+    apply_changes(&app).await;
     let location = HeaderValue::try_from(format!("/admin/keys/{}", record.id));
     let view = NewKeyView { secret: text.reveal().to_owned(), key: record.into() };
     let mut response = (StatusCode::CREATED, Json(view)).into_response();
@@ -209,7 +209,7 @@ pub(crate) async fn rotate(
     let entry =
         author.entry("key.rotate", format!("key:{id}"), json!({ "overlap_seconds": overlap.as_secs() }));
     let record = app.store.rotate_key(&id, text.hash(), overlap, entry).await?.ok_or(Kind::KeyNotFound)?;
-    in_force(&app).await;
+    apply_changes(&app).await;
     Ok(Json(NewKeyView { secret: text.reveal().to_owned(), key: record.into() }))
 }
 
@@ -229,7 +229,7 @@ pub(crate) async fn revoke(
 ) -> Result<Json<KeyView>, Problem> {
     let entry = author.entry("key.revoke", format!("key:{id}"), json!({}));
     let record = app.store.revoke_key(&id, entry).await?.ok_or(Kind::KeyNotFound)?;
-    in_force(&app).await;
+    apply_changes(&app).await;
     Ok(Json(record.into()))
 }
 

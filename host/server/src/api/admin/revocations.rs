@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::audit::Author;
-use super::in_force;
-use crate::api::App;
+use super::effect::apply_changes;
+use crate::api::author::Author;
 use crate::api::body::JsonBody;
+use crate::api::state::App;
 use crate::api::view::timestamp;
 use crate::auth::token;
 use crate::problem::{Kind, Problem};
@@ -85,7 +85,7 @@ pub(crate) async fn revoke(
     };
     let entry = author.entry("token.revoke", target, json!({ "issuer": issuer }));
     let revocation = app.store.revoke(NewRevocation { issuer, what }, entry).await?;
-    in_force(&app).await;
+    apply_changes(&app).await;
     let (jti, user_id, tenant) = match revocation.what {
         Revoked::Token { jti } => (Some(jti), None, None),
         Revoked::User { subject, tenant } => (None, Some(subject), tenant),
