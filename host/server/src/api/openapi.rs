@@ -1,5 +1,5 @@
-//! The API's own description. Routes and shapes come from the handlers themselves; what all of them share (problems,
-//! `Retry-After`, the request's id) is added here once.
+//! The OpenAPI description. Routes and schemas come from the handlers. What all operations share (problems, `Retry-After`,
+//! the request id) is added here once.
 
 use std::future::{Ready, ready};
 
@@ -17,7 +17,7 @@ use super::access::{self, Rule};
 use super::schema::{ProblemDetails, StreamEvent};
 use crate::problem::{self, Kind, Problem};
 
-/// The security scheme of every route that needs a principal.
+/// The security scheme of every route that requires a principal.
 const BEARER: &str = "bearer";
 
 #[derive(utoipa::OpenApi)]
@@ -30,23 +30,23 @@ const BEARER: &str = "bearer";
     ),
     tags(
         (name = "chat", description = "A turn: one message and its reply"),
-        (name = "turns", description = "What became of a turn"),
+        (name = "turns", description = "State, events and cancellation of a turn"),
         (name = "conversations", description = "The caller's conversations"),
-        (name = "companions", description = "Whom one can talk to"),
-        (name = "auth", description = "Tokens for users, and what a token is worth"),
-        (name = "admin", description = "API keys, revocations and the audit, for operators"),
-        (name = "host", description = "How the host is"),
+        (name = "companions", description = "The companions of this host"),
+        (name = "auth", description = "Minting and validating tokens"),
+        (name = "admin", description = "API keys, revocations and the audit log, for operators"),
+        (name = "host", description = "Health and status of the host"),
     ),
     components(schemas(ProblemDetails, StreamEvent)),
 )]
 struct Document;
 
-/// The description before any route is known.
+/// Returns the description without routes.
 pub(super) fn document() -> OpenApi {
     Document::openapi()
 }
 
-/// Adds what every operation shares.
+/// Adds to every operation what all share.
 pub(super) fn complete(document: &mut OpenApi) {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
@@ -70,7 +70,7 @@ pub(super) fn complete(document: &mut OpenApi) {
     }
 }
 
-/// Says what the route asks of its caller, as the table of access has it.
+/// Adds the scope that the route requires and the responses of admission.
 fn secure(path: &str, method: &Method, operation: &mut Operation) {
     let Some(scope) = access::rule(method, path).and_then(Rule::scope) else { return };
     operation.security = Some(vec![SecurityRequirement::new(BEARER, [scope.as_str()])]);
@@ -115,7 +115,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operati
     .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
-/// `GET /openapi.json`: written once, since it never changes.
+/// `GET /openapi.json`. The text is written once, because it never changes.
 pub(super) fn serve(document: &OpenApi) -> impl Fn() -> Ready<Response> + Clone + Send + Sync + 'static {
     let json = document.to_json().map(Bytes::from).map_err(|error| error.to_string());
     move || {

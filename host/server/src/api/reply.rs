@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// A whole reply.
+/// A complete reply.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ChatReply {
     pub(crate) turn_id: Uuid,
@@ -19,30 +19,30 @@ pub(crate) struct ChatReply {
     pub(crate) timing: Timing,
 }
 
-/// Where the time of a turn went.
+/// The timing of a turn, in milliseconds.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Timing {
-    /// Until the first content; `null` where there was none.
+    /// Until the first content. `null` if there was none.
     pub(crate) first_content_ms: Option<f64>,
     pub(crate) total_ms: f64,
-    /// What the host itself took of it.
+    /// Time spent in the host itself.
     pub(crate) host_ms: f64,
     pub(crate) plugins: Vec<PluginTiming>,
 }
 
-/// What one plugin took of a turn.
+/// Time spent in one plugin.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PluginTiming {
     /// `persona`, `memory` or `model`.
     pub(crate) kind: String,
     pub(crate) name: String,
     pub(crate) version: String,
-    /// Of the component, as `sha256:…`.
+    /// The digest of the component, as `sha256:…`.
     pub(crate) digest: String,
     pub(crate) ms: f64,
 }
 
-/// What the companion said.
+/// The companion's message.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Reply {
     #[schema(example = "assistant")]
@@ -50,11 +50,11 @@ pub(crate) struct Reply {
     pub(crate) content: String,
 }
 
-/// Tokens, as the model counted them.
+/// Tokens as counted by the model.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Usage {
     pub(crate) input_tokens: u64,
     pub(crate) output_tokens: u64,
-    /// Those of the input that the provider read from its cache.
+    /// Input tokens that the provider read from its cache.
     pub(crate) cached_tokens: u64,
 }

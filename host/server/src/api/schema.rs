@@ -1,4 +1,5 @@
-//! Wire shapes that the API's description names and no handler builds: problems, scopes and events.
+//! Schemas that appear in the OpenAPI description only: problems, scopes and events. Handlers write these values without
+//! building these types.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -6,10 +7,10 @@ use uuid::Uuid;
 
 use super::reply::ChatReply;
 
-/// A problem by RFC 9457. Compare `type`; `detail` is for people.
+/// A problem (RFC 9457). Programs compare `type`; `detail` is for people.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ProblemDetails {
-    /// Stable; its page says when it is met and what to do.
+    /// Stable. Its page says when the problem occurs and what to do.
     #[schema(example = "/docs/errors#conversation-busy")]
     r#type: String,
     #[schema(example = "Conversation is busy")]
@@ -18,21 +19,21 @@ pub(crate) struct ProblemDetails {
     status: u16,
     /// What to do.
     detail: String,
-    /// What the host's log has on every line about the request.
+    /// The id that every log line about the request contains.
     request_id: String,
-    /// Seconds to wait, where there is something to wait for.
+    /// Seconds to wait before a retry, if a retry makes sense.
     retry_after: Option<u64>,
-    /// The path of what is wrong in the request.
+    /// The field of the request that is wrong.
     field: Option<String>,
-    /// The known name nearest to the one that was sent.
+    /// The known name closest to the one that was sent.
     nearest: Option<String>,
-    /// A stable word for what is wrong with a token.
+    /// What is wrong with the token, as a stable word.
     reason: Option<String>,
-    /// The scope that is missing.
+    /// The missing scope.
     scope: Option<String>,
 }
 
-/// What a key or a token may do.
+/// A scope of an API key or a token.
 #[derive(Serialize, ToSchema)]
 #[allow(dead_code, reason = "describes what is read and written as words")]
 pub(crate) enum ScopeName {
@@ -48,7 +49,7 @@ pub(crate) enum ScopeName {
     UsersAct,
 }
 
-/// One event of a stream (the HTML standard, section 9.2.6). Between events, comment lines keep proxies from hanging up.
+/// One server-sent event (HTML standard, section 9.2.6). Comment lines between events keep idle connections open.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ServerSentEvent {
     /// The `type` of `data`.
@@ -62,35 +63,35 @@ pub(crate) struct ServerSentEvent {
     data: String,
 }
 
-/// The `data` of one event; `event` repeats its `type`, `id` its `sequence`. Unknown types and fields are to be ignored.
+/// The `data` of one event. `event` repeats its `type`, `id` its `sequence`. Ignore unknown types and fields.
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "type")]
 #[allow(dead_code, reason = "describes what `sse` writes")]
 pub(crate) enum StreamEvent {
-    /// The turn has begun. Acknowledges nothing.
+    /// The turn has begun. Nothing is acknowledged yet.
     #[serde(rename = "turn.created")]
     Created {
-        /// 0.
+        /// Always 0.
         sequence: u64,
         turn_id: Uuid,
         conversation_id: Uuid,
         companion: String,
     },
-    /// More of the reply.
+    /// The next piece of the reply.
     #[serde(rename = "reply.delta")]
     Delta {
         /// From 1, without gaps.
         sequence: u64,
         text: String,
     },
-    /// Last: the whole reply. The exchange is on disk.
+    /// The last event of a successful turn: the complete reply. The exchange is on disk.
     #[serde(rename = "turn.completed")]
     Completed {
         sequence: u64,
         #[serde(flatten)]
         reply: ChatReply,
     },
-    /// Last: why there is no whole reply.
+    /// The last event of a failed turn: the reason.
     #[serde(rename = "turn.failed")]
     Failed { sequence: u64, problem: ProblemDetails },
 }

@@ -1,4 +1,4 @@
-//! `/admin/audit`: who did what.
+//! `/admin/audit`: the audit log.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,7 +13,7 @@ use crate::api::state::App;
 use crate::api::view::{Items, timestamp};
 use crate::problem::Problem;
 
-/// One thing that was done.
+/// One recorded action.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AuditView {
     id: Uuid,
@@ -31,7 +31,7 @@ pub(crate) struct AuditView {
     #[schema(example = "ok")]
     outcome: &'static str,
     request_id: Option<String>,
-    /// The client's.
+    /// The address of the client.
     address: Option<String>,
     #[schema(value_type = Object)]
     detail: Value,
@@ -58,16 +58,16 @@ impl From<AuditRecord> for AuditView {
     }
 }
 
-/// What was done in administration and authentication, the newest first.
+/// Lists recorded actions of administration and authentication, newest first.
 #[utoipa::path(
     get, path = "/admin/audit", tag = "admin",
     params(
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 by default.", minimum = 1, maximum = 200),
-        ("after" = Option<String>, Query, description = "The `next` of the part before."),
+        ("after" = Option<String>, Query, description = "The `next` of the previous page."),
     ),
     responses(
-        (status = 200, description = "A part of the list.", body = Items<AuditView>),
-        (status = 422, description = "The query is not understood."),
+        (status = 200, description = "One page of the list.", body = Items<AuditView>),
+        (status = 422, description = "A query parameter is unknown or not valid."),
     ),
 )]
 pub(crate) async fn list(
