@@ -17,10 +17,5 @@ pub fn sandbox_config(sandbox: &config::Sandbox) -> SandboxConfig {
 
 /// The limits of one call. Those that an operator can't set keep the runtime's defaults.
 pub(crate) fn call_limits(limits: config::Limits) -> Limits {
-    Limits {
-        wall: limits.wall,
-        cpu: limits.cpu,
-        memory_bytes: limits.memory_bytes,
-        ..Limits::default()
-    }
+    Limits { wall: limits.wall, cpu: limits.cpu, memory_bytes: limits.memory_bytes, ..Limits::default() }
 }

@@ -31,13 +31,11 @@ mod watcher;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use active::{Active, ActiveState, OutdatedGeneration};
-pub(crate) use builtins::BuiltinComponents;
+pub(crate) use active::{Active, ActiveState};
 pub(crate) use companion::Companion;
 pub(crate) use convert::sandbox_config;
 pub(crate) use follow::follow;
 pub(crate) use load::load;
-pub(crate) use plugin::LoadedPlugin;
 pub(crate) use redact::Redactor;
 pub(crate) use reload::Reloader;
 pub(crate) use report::{ReloadOutcome, ReloadReport};

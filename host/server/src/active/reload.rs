@@ -102,8 +102,8 @@ impl Reloader {
         loaded: Result<config::Loaded, Problems>,
         current: &ActiveSet,
     ) -> Result<Candidate, LoadFailure> {
-        let loaded = loaded
-            .map_err(|problems| LoadFailure { problems: problems.into_vec(), is_temporary: false })?;
+        let loaded =
+            loaded.map_err(|problems| LoadFailure { problems: problems.into_vec(), is_temporary: false })?;
         let mut warnings = loaded.warnings.into_vec();
         warnings.extend(self.restart_warning(&loaded.config));
         let config = self.with_started_sections(loaded.config);

@@ -69,7 +69,9 @@ fn compile_schema(text: &str) -> Result<Validator, String> {
     jsonschema::options()
         .with_draft(Draft::Draft202012)
         .offline()
-        .with_pattern_options(PatternOptions::regex().size_limit(MAX_PATTERN_BYTES).dfa_size_limit(MAX_PATTERN_BYTES))
+        .with_pattern_options(
+            PatternOptions::regex().size_limit(MAX_PATTERN_BYTES).dfa_size_limit(MAX_PATTERN_BYTES),
+        )
         .build(&schema)
         .map_err(|error| error.to_string())
 }
@@ -216,6 +218,8 @@ mod tests {
 
     #[test]
     fn a_pattern_that_would_need_backtracking_is_refused() {
-        assert!(compile_schema(&json!({ "properties": { "a": { "pattern": "(a)\\1" } } }).to_string()).is_err());
+        assert!(
+            compile_schema(&json!({ "properties": { "a": { "pattern": "(a)\\1" } } }).to_string()).is_err()
+        );
     }
 }

@@ -38,9 +38,9 @@ mod turns;
 mod tests;
 
 pub(crate) use jobs::JobWorker;
+pub(crate) use log::{Event, EventKind, EventReader};
 #[cfg(test)]
 pub(crate) use log::{EventLog, TurnEnd};
-pub(crate) use log::{Event, EventKind, EventReader};
 pub(crate) use options::Options;
 pub(crate) use request::{ChatRequest, IdempotencyKey};
 pub(crate) use turns::Turns;

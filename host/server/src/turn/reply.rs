@@ -52,11 +52,8 @@ mod tests {
             digest: "sha256:00".into(),
             duration: Duration::from_millis(1),
         };
-        let timing = TurnTiming {
-            total: Duration::from_micros(1234),
-            plugins: vec![model],
-            ..TurnTiming::default()
-        };
+        let timing =
+            TurnTiming { total: Duration::from_micros(1234), plugins: vec![model], ..TurnTiming::default() };
         let reply = CompletedReply {
             turn,
             conversation,

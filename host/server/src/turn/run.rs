@@ -172,10 +172,7 @@ impl Host {
 }
 
 /// The companion and the models that answer. For a new conversation they were checked before admission.
-fn select_plugins(
-    ticket: &Ticket,
-    started: &Started,
-) -> Result<(Arc<Companion>, Vec<Arc<Plugin>>), Problem> {
+fn select_plugins(ticket: &Ticket, started: &Started) -> Result<(Arc<Companion>, Vec<Arc<Plugin>>), Problem> {
     let companion = find_companion(&ticket.set, &started.companion)?;
     let models = select_models(companion, ticket.request.model.as_deref())?;
     Ok((Arc::clone(companion), models))

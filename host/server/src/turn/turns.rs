@@ -56,7 +56,8 @@ impl Turns {
         if self.0.registry.find_running(owner, key).is_some() {
             return Ok(true);
         }
-        let found = self.0.store.keyed(owner, CHAT_ROUTE, key).await.map_err(|error| store_problem(&error))?;
+        let found =
+            self.0.store.keyed(owner, CHAT_ROUTE, key).await.map_err(|error| store_problem(&error))?;
         Ok(found.is_some_and(|turn| turn.status == TurnStatus::Completed))
     }
 

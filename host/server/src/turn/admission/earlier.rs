@@ -30,7 +30,8 @@ impl Host {
         owner: &Owner,
         key: &IdempotencyKey,
     ) -> Result<Option<EarlierTurn>, Problem> {
-        let found = self.store.keyed(owner, CHAT_ROUTE, &key.key).await.map_err(|error| store_problem(&error))?;
+        let found =
+            self.store.keyed(owner, CHAT_ROUTE, &key.key).await.map_err(|error| store_problem(&error))?;
         let Some(found) = found else { return Ok(None) };
         if found.digest != key.digest {
             return Err(Problem::from(Kind::IdempotencyMismatch));
@@ -56,7 +57,6 @@ pub(super) fn join(live: &LiveTurn, digest: &[u8]) -> Result<EventReader, Proble
 pub(super) fn replay(record: TurnRecord) -> Result<EventReader, Problem> {
     let Some(response) = record.response else { return Err(Problem::from(Kind::Internal)) };
     let text = record.reply.map(|reply| reply.content).unwrap_or_default();
-    let log =
-        EventLog::replay(record.id, record.conversation, record.companion, &text, Arc::new(response));
+    let log = EventLog::replay(record.id, record.conversation, record.companion, &text, Arc::new(response));
     Ok(log.reader(None))
 }

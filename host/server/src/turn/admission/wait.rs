@@ -107,8 +107,7 @@ impl Host {
             Some(users) => Some(users.enter(request.owner.clone()).await.map_err(user_busy)?),
             None => None,
         };
-        let host_slot =
-            self.slots.enter(()).await.map_err(|_: QueueBusy| Problem::from(Kind::Overloaded))?;
+        let host_slot = self.slots.enter(()).await.map_err(|_: QueueBusy| Problem::from(Kind::Overloaded))?;
         Ok((user_slot, host_slot))
     }
 }

@@ -27,10 +27,10 @@ impl Capabilities {
 
     /// What `plugin` may use in a call that ends at `deadline`.
     pub(crate) fn call(&self, plugin: &Plugin, deadline: Instant) -> Call {
-        let access = self.model.as_ref().map(|model| ModelAccess {
-            context: Arc::clone(&self.context),
-            model: Arc::clone(model),
-        });
+        let access = self
+            .model
+            .as_ref()
+            .map(|model| ModelAccess { context: Arc::clone(&self.context), model: Arc::clone(model) });
         Call {
             models: access.map(|access| Arc::new(access) as _),
             ..call_without_models(&self.context, plugin, deadline)

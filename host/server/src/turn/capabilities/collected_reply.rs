@@ -41,10 +41,7 @@ impl CollectedReply {
         // An empty item takes memory too.
         self.bytes += bytes.max(1);
         if self.bytes > MAX_REPLY_BYTES {
-            return Err(Failure::new(
-                "invalid",
-                format!("the reply is longer than {MAX_REPLY_BYTES} bytes"),
-            ));
+            return Err(Failure::new("invalid", format!("the reply is longer than {MAX_REPLY_BYTES} bytes")));
         }
         Ok(())
     }

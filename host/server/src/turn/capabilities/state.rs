@@ -109,7 +109,7 @@ impl State for StoredState {
 }
 
 /// An error of the store as the failure that a plugin gets.
-pub(crate) fn store_failure(error: &StoreError) -> Failure {
+pub(super) fn store_failure(error: &StoreError) -> Failure {
     match error {
         StoreError::Unavailable(_) => Failure::new("unavailable", "the host's store is not available"),
         StoreError::Refused(reason) => Failure::new("invalid", reason.clone()),

@@ -55,11 +55,8 @@ impl Finalizer {
         match outcome {
             TurnOutcome::Completed => self.commit(finished).await,
             TurnOutcome::Failed(problem) => {
-                let status = if finished.draft.text.is_empty() {
-                    TurnStatus::Failed
-                } else {
-                    TurnStatus::Interrupted
-                };
+                let status =
+                    if finished.draft.text.is_empty() { TurnStatus::Failed } else { TurnStatus::Interrupted };
                 self.end_incomplete(finished, problem, status).await
             }
             TurnOutcome::Cancelled(reason) => {

@@ -69,7 +69,13 @@ pub(super) fn incomplete_record(
     let (conversation, turn, epoch) = (started.conversation, started.turn, started.epoch);
     if status == TurnStatus::Failed {
         let problem = problem.to_value(Some(request_id));
-        return IncompleteTurn::Failed(Failed { owner: (*owner).clone(), conversation, turn, epoch, problem });
+        return IncompleteTurn::Failed(Failed {
+            owner: (*owner).clone(),
+            conversation,
+            turn,
+            epoch,
+            problem,
+        });
     }
     let reply = reply_message(draft, started);
     let jobs = new_jobs(*companion, started, &reply, draft.usage, true);

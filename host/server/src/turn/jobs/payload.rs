@@ -81,8 +81,9 @@ impl Payload {
 
     /// The exchange as the plugin gets it. `tail` holds the messages before it, `deadline_ms` is the time for this call.
     pub(super) fn exchange(&self, job: &JobRecord, tail: &[MessageRecord], deadline_ms: u64) -> Exchange {
-        let properties =
-            |message: &StoredMessage| message.metadata.as_object().map(contract::properties).unwrap_or_default();
+        let properties = |message: &StoredMessage| {
+            message.metadata.as_object().map(contract::properties).unwrap_or_default()
+        };
         let message = |message: &StoredMessage, role: &str| Message {
             id: Some(message.id.to_string()),
             role: role.into(),

@@ -21,8 +21,9 @@ pub(super) enum RetryDecision {
 
 /// Parks a job that begins one attempt too many. Its last attempt ended with the host, so no failure could park it.
 pub(super) fn before_attempt(attempt: u32) -> Option<RetryDecision> {
-    (attempt > MAX_ATTEMPTS)
-        .then(|| RetryDecision::Park { error: format!("the host ended during the last of {MAX_ATTEMPTS} tries") })
+    (attempt > MAX_ATTEMPTS).then(|| RetryDecision::Park {
+        error: format!("the host ended during the last of {MAX_ATTEMPTS} tries"),
+    })
 }
 
 /// What becomes of a job after its attempt number `attempt` (from 1) failed. `seed` is any number that differs between jobs.

@@ -172,7 +172,9 @@ async fn a_delivery_that_fails_leaves_no_trace_and_the_next_one_counts_once() {
     assert_eq!((counts.queued, counts.parked), (1, 0), "it will be tried again");
 
     let again = JobRecord { attempt: 2, ..job };
-    let JobOutcome::Done(writes) = test.worker.runner.call(&again, &test.worker.runner.active.current()).await else {
+    let JobOutcome::Done(writes) =
+        test.worker.runner.call(&again, &test.worker.runner.active.current()).await
+    else {
         panic!("the second delivery fails too")
     };
     assert_eq!(test.store.state_write(writes).await.unwrap().unwrap().len(), 3);

@@ -68,12 +68,7 @@ pub(super) struct LogState {
 
 impl EventLog {
     /// A log that holds at most `max_bytes` of reply. Its first event is there but not yet visible.
-    pub fn new(
-        turn: TurnId,
-        conversation: ConversationId,
-        companion: String,
-        max_bytes: usize,
-    ) -> Arc<Self> {
+    pub fn new(turn: TurnId, conversation: ConversationId, companion: String, max_bytes: usize) -> Arc<Self> {
         let created = EventKind::Created { turn_id: turn, conversation_id: conversation, companion };
         let events = vec![Arc::new(Event { sequence: 0, kind: created })];
         Arc::new(Self {

@@ -63,9 +63,15 @@ fn what_follows_an_event_depends_on_whether_it_was_the_last() {
     let log = log(1024);
     log.open();
     log.write("one").unwrap();
-    assert_eq!([0, 1, 2].map(|id| log.resume_point(id)), [ResumePoint::MoreEvents, ResumePoint::MoreEvents, ResumePoint::Unknown]);
+    assert_eq!(
+        [0, 1, 2].map(|id| log.resume_point(id)),
+        [ResumePoint::MoreEvents, ResumePoint::MoreEvents, ResumePoint::Unknown]
+    );
     log.end(TurnEnd::Completed(response()));
-    assert_eq!([1, 2, 3].map(|id| log.resume_point(id)), [ResumePoint::MoreEvents, ResumePoint::End, ResumePoint::Unknown]);
+    assert_eq!(
+        [1, 2, 3].map(|id| log.resume_point(id)),
+        [ResumePoint::MoreEvents, ResumePoint::End, ResumePoint::Unknown]
+    );
     assert_eq!(log.resume_point(u64::MAX), ResumePoint::Unknown);
 }
 
