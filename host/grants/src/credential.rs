@@ -41,7 +41,7 @@ impl Credential {
         }
         // An upstream that echoes the header may leave out the scheme (`Bearer`); the token alone gives access too.
         let token = value.reveal().rsplit(' ').next().unwrap_or_default().to_owned();
-        Ok(Self { name, origin, header, value: header_value, token: Secret(token) })
+        Ok(Self { name, origin, header, value: header_value, token: Secret::from(token) })
     }
 
     /// The name of the credential in the configuration.
