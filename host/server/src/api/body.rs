@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::App;
+use super::state::App;
 use crate::auth::guard;
 use crate::config::nearest;
 use crate::problem::{Kind, Problem};

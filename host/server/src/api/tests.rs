@@ -1,4 +1,4 @@
-//! The router as a client sees it, over a real store and a host that plays no companion: everything but a turn's reply.
+//! Tests of the router over a real store and an empty active set: everything except the reply of a turn.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use super::phase::Phase;
-use super::*;
+use super::phase::{Life, Phase};
+use super::{App, Services, router};
 use crate::active::ActiveSet;
 use crate::auth::Local;
 use crate::config::{self, Environment, Flags};
@@ -37,7 +37,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// The last part of the problem's type.
+    /// Returns the fragment of the problem's `type`.
     fn problem(&self) -> String {
         assert_eq!(self.headers["content-type"], "application/problem+json");
         let body = self.json();
@@ -47,7 +47,7 @@ impl Answer {
     }
 }
 
-/// Everyone may speak, from anywhere: what stands around the routes where authentication is on.
+/// An authenticator that admits requests from anywhere, as on a host with authentication.
 struct Open;
 
 #[async_trait::async_trait]
@@ -353,7 +353,7 @@ async fn every_shape_that_the_description_refers_to_is_in_it() {
     for name in text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
         assert!(schemas.contains_key(name), "{name}");
     }
-    // Two shapes of one name would have taken each other's place.
+    // Two schemas with the same name would overwrite each other.
     assert!(
         schemas["Message"]["properties"]["sequence"].is_object()
             && schemas["UserMessage"]["oneOf"].is_array()
@@ -504,7 +504,7 @@ async fn a_page_of_a_named_origin_may_call_and_no_other() {
         assert!(!refused.headers.contains_key("access-control-allow-origin"), "{origin}");
     }
 
-    // A page can read why it was refused.
+    // A web page may read the reason of the refusal.
     for path in ["/companions", "/nothing", "/chat"] {
         let answer =
             api.send(request(Method::GET, path).header("origin", page).body(Body::empty()).unwrap()).await;
