@@ -2,23 +2,34 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
+use axum::extract::Request;
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
+use masque_runtime::Sandbox;
 use masque_store::{InProcess, SqliteStore};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tower::ServiceExt;
 use uuid::Uuid;
 
+use super::arrival::{self, Via};
 use super::phase::{Life, Phase};
-use super::{App, Services, router};
-use crate::active::ActiveSet;
+use super::{App, Services, loading, router};
+use crate::active::{Active, ActiveSet};
 use crate::auth::Local;
+use crate::auth::{Authenticator, Principal};
+use crate::config::Config;
 use crate::config::{self, Environment, Flags};
 use crate::limits::Limits;
+use crate::problem::{Kind, Problem};
+use crate::turn::Turns;
 
 struct Api {
     router: Router,
