@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::active;
 use crate::auth::{self, Task, Wanted};
-use crate::builtin::Builtin;
+use crate::builtin;
 use crate::compiler::{COMPILE_COMMAND, compiler};
 use crate::config::{Config, Environment, Flags, Loaded, Mistaken, Origin, Problems};
 use crate::parked_jobs;
@@ -199,7 +199,7 @@ pub(crate) fn run() -> ExitCode {
                 Ok((config, _)) => config,
                 Err(mistaken) => return failure(&all(mistaken).await.to_string()),
             };
-            let mut problems = active::verify(&config, compiler(), Builtin::component).await;
+            let mut problems = active::verify(&config, compiler(), builtin::component).await;
             problems.extend(serve::tls::verify(&config));
             let problems = Problems::new(problems);
             if problems.are_fatal() {
@@ -270,7 +270,7 @@ fn load(options: Options, production: bool) -> Result<(Config, Origin), Mistaken
 async fn all(mistaken: Mistaken) -> Problems {
     let mut problems = mistaken.problems.into_vec();
     if let Some(rest) = mistaken.rest {
-        problems.extend(active::verify(&rest, compiler(), Builtin::component).await);
+        problems.extend(active::verify(&rest, compiler(), builtin::component).await);
         problems.extend(serve::tls::verify(&rest));
     }
     Problems::new(problems)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use masque_runtime::Sandbox;
 
 use super::{load, sandbox_config};
-use crate::builtin::Builtin;
+use crate::builtin;
 use crate::config::{self, Environment, Flags};
 
 /// The problems of a configuration, one line each, without the path of the file's folder.
@@ -20,7 +20,7 @@ async fn problems(text: &str) -> Vec<String> {
     let prefix = format!("{}/", folder.path().display());
     // Compiles in this process: the binary that runs the tests has no command that compiles.
     let sandbox = Sandbox::new(&sandbox_config(&config.sandbox)).unwrap();
-    load(&config, &sandbox, Builtin::component)
+    load(&config, &sandbox, builtin::component)
         .await
         .unwrap_err()
         .iter()
@@ -33,7 +33,7 @@ async fn a_host_without_a_configuration_has_a_companion() {
     let config =
         config::load(&Flags::default(), &Environment::default(), Path::new("/nonexistent")).unwrap().config;
     let sandbox = Sandbox::new(&sandbox_config(&config.sandbox)).unwrap();
-    let set = load(&config, &sandbox, Builtin::component).await.unwrap();
+    let set = load(&config, &sandbox, builtin::component).await.unwrap();
     let elara = &set.companions["elara"];
     assert_eq!(elara.models[0].name(), "offline");
     assert_eq!(set.generation, 1);
@@ -88,6 +88,6 @@ async fn plugins_with_the_same_bytes_are_compiled_once() {
     let flags = Flags { config: Some(file), ..Flags::default() };
     let config = config::load(&flags, &Environment::default(), Path::new("")).unwrap().config;
     let sandbox = Sandbox::new(&sandbox_config(&config.sandbox)).unwrap();
-    let set = load(&config, &sandbox, Builtin::component).await.unwrap();
+    let set = load(&config, &sandbox, builtin::component).await.unwrap();
     assert!(Arc::ptr_eq(set.plugins["long"].package(), set.plugins["window"].package()));
 }

@@ -18,7 +18,7 @@ use crate::api::Services;
 use crate::api::phase::Life;
 use crate::auth::token::Tokens;
 use crate::auth::{Authenticator, Identity, Local};
-use crate::builtin::Builtin;
+use crate::builtin;
 use crate::compiler::compiler;
 use crate::config::{self, Config, Origin};
 use crate::convert::turn_options;
@@ -66,7 +66,7 @@ impl Host {
             ..active::sandbox_config(&config.sandbox)
         };
         let sandbox = Sandbox::new(&sandbox).context("can't set up the sandbox")?;
-        let set = active::load(&config, &sandbox, Builtin::component)
+        let set = active::load(&config, &sandbox, builtin::component)
             .await
             .map_err(|problems| mistakes(&problems))?;
         let active = Arc::new(Active::new(set));
@@ -90,7 +90,7 @@ impl Host {
             Arc::clone(&config),
             Arc::clone(&sandbox),
             Arc::clone(&active),
-            Builtin::component,
+            builtin::component,
         );
         // A host that drains loads nothing more.
         let follow = tokio::spawn(active::follow(reloader, worker_stop.clone()));

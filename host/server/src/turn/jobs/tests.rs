@@ -19,7 +19,7 @@ use super::runner::JobOutcome;
 use super::worker::LEASE;
 use super::*;
 use crate::active::{self, Active};
-use crate::builtin::Builtin;
+use crate::builtin;
 use crate::config::{self, Environment, Flags};
 use crate::turn::capabilities::{Capabilities, ConversationContext, KnownHistory};
 use crate::turn::contract;
@@ -61,7 +61,7 @@ impl TestWorker {
         let config = config::load(&flags, &Environment::default(), Path::new("")).unwrap().config;
         let store = SqliteStore::open(&config.data.folder).await.unwrap();
         let sandbox = Sandbox::new(&active::sandbox_config(&config.sandbox)).unwrap();
-        let set = active::load(&config, &sandbox, Builtin::component).await.unwrap();
+        let set = active::load(&config, &sandbox, builtin::component).await.unwrap();
         let active = Arc::new(Active::new(set));
         let worker = JobWorker::new(store.clone(), active, config.turn.timeout, Uuid::now_v7());
         Self { store, worker: Arc::new(worker), _folder: folder }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{ChatRequest, Event, EventKind, EventReader, IdempotencyKey, Turns};
 use crate::active::{self, Active};
-use crate::builtin::Builtin;
+use crate::builtin;
 use crate::config::{self, Environment, Flags};
 use crate::convert::turn_options;
 use crate::problem::{Kind, Problem};
@@ -72,7 +72,7 @@ impl Stage {
         let config = loaded.config;
         let store = SqliteStore::open(&config.data.folder).await.unwrap();
         let sandbox = Sandbox::new(&active::sandbox_config(&config.sandbox)).unwrap();
-        let set = active::load(&config, &sandbox, Builtin::component).await.unwrap();
+        let set = active::load(&config, &sandbox, builtin::component).await.unwrap();
         let shared: Arc<dyn Store> = store.clone();
         let turns = Turns::new(shared, Arc::new(Active::new(set)), turn_options(&config), Uuid::now_v7());
         Self { turns, store, upstream, _folder: folder }
