@@ -15,7 +15,7 @@ use super::admin::audit::Author;
 use super::body::JsonBody;
 use super::openapi::ScopeName;
 use crate::auth::token::Wish;
-use crate::auth::{Actor, Scope, Scopes, Validity, credential, token};
+use crate::auth::{Actor, Scope, Scopes, Validity, credential, store_problem, token};
 use crate::problem::{Kind, Problem};
 
 /// For whom a token is to be made.
@@ -122,7 +122,7 @@ pub(crate) async fn mint(
     });
     let entry = author.entry("token.mint", format!("token:{}", minted.jti), detail);
     // A token that is not on the record is not given away.
-    app.store.record(entry).await?;
+    app.store.record(entry).await.map_err(store_problem)?;
     Ok(Json(TokenReply {
         access_token: minted.token,
         token_type: "bearer",

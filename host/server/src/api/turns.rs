@@ -11,6 +11,7 @@ use super::openapi::ServerSentEvent;
 use super::trace::RequestId;
 use super::view::Turn;
 use super::{App, Caller, sse};
+use crate::auth::store_problem;
 use crate::problem::{Kind, Problem};
 
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -29,7 +30,8 @@ pub(crate) async fn show(
     Caller(principal): Caller,
     Id(turn): Id<TurnId>,
 ) -> Result<Json<Turn>, Problem> {
-    let record = app.store.turn(&principal.owner, turn).await?.ok_or(Kind::TurnNotFound)?;
+    let record =
+        app.store.turn(&principal.owner, turn).await.map_err(store_problem)?.ok_or(Kind::TurnNotFound)?;
     Ok(Json(record.into()))
 }
 

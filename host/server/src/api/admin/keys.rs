@@ -20,6 +20,7 @@ use crate::api::openapi::ScopeName;
 use crate::api::query::{PageQuery, cursor};
 use crate::api::view::{Items, timestamp};
 use crate::auth::key::KeyText;
+use crate::auth::store_problem;
 use crate::auth::wanted::{self, Wanted};
 use crate::problem::{Kind, Problem};
 
@@ -144,7 +145,7 @@ pub(crate) async fn list(
     ),
 )]
 pub(crate) async fn show(State(app): State<App>, Id(id): Id<KeyId>) -> Result<Json<KeyView>, Problem> {
-    let record = app.store.key(&id).await?.ok_or(Kind::KeyNotFound)?;
+    let record = app.store.key(&id).await.map_err(store_problem)?.ok_or(Kind::KeyNotFound)?;
     Ok(Json(record.into()))
 }
 
@@ -175,7 +176,7 @@ pub(crate) async fn create(
     };
     let (text, new) = wanted.key(author.principal.to_string(), SystemTime::now()).map_err(refused)?;
     let entry = author.entry("key.create", format!("key:{}", new.id), wanted::detail(&new));
-    let record = app.store.create_key(new, entry).await?;
+    let record = app.store.create_key(new, entry).await.map_err(store_problem)?;
     in_force(&app).await;
     let location = HeaderValue::try_from(format!("/admin/keys/{}", record.id));
     let view = NewKeyView { secret: text.reveal().to_owned(), key: record.into() };
@@ -208,7 +209,12 @@ pub(crate) async fn rotate(
     let text = KeyText::new(id.clone()).map_err(|_| Problem::from(Kind::Internal))?;
     let entry =
         author.entry("key.rotate", format!("key:{id}"), json!({ "overlap_seconds": overlap.as_secs() }));
-    let record = app.store.rotate_key(&id, text.hash(), overlap, entry).await?.ok_or(Kind::KeyNotFound)?;
+    let record = app
+        .store
+        .rotate_key(&id, text.hash(), overlap, entry)
+        .await
+        .map_err(store_problem)?
+        .ok_or(Kind::KeyNotFound)?;
     in_force(&app).await;
     Ok(Json(NewKeyView { secret: text.reveal().to_owned(), key: record.into() }))
 }
@@ -228,7 +234,7 @@ pub(crate) async fn revoke(
     Id(id): Id<KeyId>,
 ) -> Result<Json<KeyView>, Problem> {
     let entry = author.entry("key.revoke", format!("key:{id}"), json!({}));
-    let record = app.store.revoke_key(&id, entry).await?.ok_or(Kind::KeyNotFound)?;
+    let record = app.store.revoke_key(&id, entry).await.map_err(store_problem)?.ok_or(Kind::KeyNotFound)?;
     in_force(&app).await;
     Ok(Json(record.into()))
 }

@@ -13,7 +13,7 @@ use super::in_force;
 use crate::api::App;
 use crate::api::body::JsonBody;
 use crate::api::view::timestamp;
-use crate::auth::token;
+use crate::auth::{store_problem, token};
 use crate::problem::{Kind, Problem};
 
 /// What is to be void: one token, or all that a user has.
@@ -84,7 +84,7 @@ pub(crate) async fn revoke(
         Revoked::User { subject, .. } => format!("user:{issuer}|{subject}"),
     };
     let entry = author.entry("token.revoke", target, json!({ "issuer": issuer }));
-    let revocation = app.store.revoke(NewRevocation { issuer, what }, entry).await?;
+    let revocation = app.store.revoke(NewRevocation { issuer, what }, entry).await.map_err(store_problem)?;
     in_force(&app).await;
     let (jti, user_id, tenant) = match revocation.what {
         Revoked::Token { jti } => (Some(jti), None, None),
