@@ -4,11 +4,11 @@ mod auth;
 mod builtin;
 mod cli;
 mod config;
+mod convert;
 mod jobs;
 mod limits;
 mod serve;
 mod strict;
-mod telemetry;
 mod turn;
 
 use masque_problem as problem;

@@ -17,7 +17,7 @@ use crate::api::arrival::Via;
 use crate::api::phase::{Life, Phase};
 use crate::api::{self, App};
 use crate::config::{Config, Origin, Problems};
-use crate::telemetry;
+use crate::convert;
 
 mod accept;
 mod connection;
@@ -48,7 +48,7 @@ const FLUSH_CUT: Duration = Duration::from_millis(500);
 /// Whatever keeps the host from starting, in a sentence for the operator.
 pub(crate) async fn run(config: Config, origin: Origin) -> anyhow::Result<()> {
     let started = Instant::now();
-    telemetry::start(&config.log)?;
+    masque_telemetry::start(&convert::telemetry::options(&config.log))?;
     // Before the sandbox looks at what the machine has room for.
     let connections = descriptors::connections(config.server.max_connections);
     let config = Arc::new(config);

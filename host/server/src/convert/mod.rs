@@ -1,0 +1,3 @@
+//! Turns the checked configuration into the options of the crates that it configures.
+
+pub(crate) mod telemetry;
