@@ -6,17 +6,15 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, header};
+use masque_http::ClientAddress;
+use masque_telemetry::AUDIT;
 use serde_json::Value;
 
 use super::App;
 use super::access::{self, Rule};
-use crate::api::arrival::ClientAddress;
 use crate::auth::{Actor, Principal, Scope};
 use crate::limits::{Limited, headers};
 use crate::problem::{Kind, Problem};
-
-/// What the log's lines about refused credentials are told apart by.
-const AUDIT: &str = "masque::audit";
 
 /// The layer around every route, the ones that are none included.
 pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {

@@ -6,13 +6,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
+use masque_http::JsonBody;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::App;
 use super::admin::audit::Author;
-use super::body::JsonBody;
 use super::openapi::ScopeName;
 use crate::auth::token::Wish;
 use crate::auth::{Actor, Scope, Scopes, Validity, credential, store_problem, token};

@@ -6,15 +6,14 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{HeaderMap, header};
+use masque_http::{JsonBody, RequestId};
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use super::body::JsonBody;
 use super::openapi::ServerSentEvent;
-use super::trace::RequestId;
 use super::view::{Reply, Usage};
 use super::{App, Caller, idempotency, sse};
 use crate::problem::{Kind, Problem};

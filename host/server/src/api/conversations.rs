@@ -4,11 +4,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use masque_http::JsonBody;
 use masque_store::{ConversationId, NewConversation, Page};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::JsonBody;
 use super::id::Id;
 use super::query::{PageQuery, cursor};
 use super::view::{Conversation, Items, Message};

@@ -6,12 +6,13 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Request};
+use axum::extract::{FromRef, FromRequestParts, Request};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::request::Parts;
 use http_body::Body as _;
+use masque_http::{BodyLimits, Lifecycle, ListenerKind, cors, track_request};
 use masque_runtime::Sandbox;
 use masque_store::Store;
 use tokio::time::Instant;
@@ -21,6 +22,7 @@ use utoipa_axum::routes;
 use crate::active::Active;
 use crate::auth::{Authenticator, Identity, Principal, guard};
 use crate::config::Config;
+use crate::convert;
 use crate::limits::Limits;
 use crate::problem::{Kind, Problem};
 use crate::turn::Turns;
@@ -28,30 +30,28 @@ use crate::turn::Turns;
 mod access;
 mod admin;
 mod admission;
-pub(crate) mod arrival;
 mod auth;
-mod body;
 mod chat;
 mod companions;
 mod conversations;
-mod cors;
 mod docs;
 mod health;
 mod id;
 mod idempotency;
+mod listeners;
 mod openapi;
-pub(crate) mod phase;
 mod query;
 mod request;
 mod sse;
-
-mod trace;
 mod turns;
 mod view;
 
-use arrival::Via;
-use phase::Life;
-use request::Surroundings;
+use request::RequestPolicy;
+
+/// The names by which authentication still knows listeners.
+pub(crate) mod arrival {
+    pub(crate) use masque_http::ListenerKind as Via;
+}
 
 /// What handlers work with.
 #[derive(Clone)]
@@ -67,7 +67,7 @@ pub(crate) struct Services {
     /// What knows tokens and keys; `None` where authentication is off.
     pub(crate) identity: Option<Arc<Identity>>,
     pub(crate) limits: Limits,
-    pub(crate) life: Life,
+    pub(crate) lifecycle: Lifecycle,
     pub(crate) started: Instant,
 }
 
@@ -82,6 +82,12 @@ impl Deref for App {
 
     fn deref(&self) -> &Services {
         &self.0
+    }
+}
+
+impl FromRef<App> for BodyLimits {
+    fn from_ref(app: &App) -> Self {
+        convert::http::body_limits(&app.config.server)
     }
 }
 
@@ -102,7 +108,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
 /// The whole API.
 pub(crate) fn router(app: App) -> Router {
-    let surroundings = Surroundings { life: app.life.clone(), config: Arc::clone(&app.config) };
+    let (config, lifecycle) = (Arc::clone(&app.config), app.lifecycle.clone());
     let guarded = app.authenticator.lets_everyone_in();
     let (router, mut document) = OpenApiRouter::with_openapi(openapi::document())
         .routes(routes!(chat::chat))
@@ -134,31 +140,34 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(|| ready(Problem::from(Kind::RouteNotFound)))
         .layer(from_fn_with_state(app.clone(), admission::admit))
         .with_state(app);
-    surrounded(router, guarded, surroundings)
+    surrounded(router, guarded, &config, lifecycle)
 }
 
 /// What is answered before there is anything to answer with.
-pub(crate) fn loading(config: &Arc<Config>, life: Life) -> Router {
+pub(crate) fn loading(config: &Config, lifecycle: Lifecycle) -> Router {
     let router =
         Router::new().route("/livez", get(health::livez)).fallback(|| ready(Problem::from(Kind::Loading)));
-    let surroundings = Surroundings { life, config: Arc::clone(config) };
-    surrounded(router, !config.auth.required, surroundings)
+    surrounded(router, !config.auth.required, config, lifecycle)
 }
 
 /// What stands around every route, the ones that are none included.
-fn surrounded(router: Router, guarded: bool, surroundings: Surroundings) -> Router {
-    let router = router.layer(from_fn_with_state(surroundings.clone(), request::admit));
+fn surrounded(router: Router, guarded: bool, config: &Config, lifecycle: Lifecycle) -> Router {
+    let policy = RequestPolicy {
+        max_url_bytes: config.server.max_url_bytes,
+        has_admin_listener: config.admin.listen.is_some(),
+    };
+    let router = router.layer(from_fn_with_state(policy, request::admit));
     let router = if guarded { router.layer(from_fn(guard)) } else { router };
-    let router = match cors::layer(&surroundings.config.cors) {
+    let router = match cors::layer(&convert::http::cors(&config.cors)) {
         Some(cors) => router.layer(cors),
         None => router,
     };
-    router.layer(from_fn_with_state(surroundings, request::surround))
+    router.layer(from_fn_with_state(convert::http::request_context(&config.server, lifecycle), track_request))
 }
 
 async fn guard(request: Request, next: Next) -> Response {
     // Browsers don't speak to Unix sockets.
-    if request.extensions().get() == Some(&Via::Socket) {
+    if request.extensions().get() == Some(&ListenerKind::Socket) {
         return next.run(request).await;
     }
     let has_body = !request.body().is_end_stream();

@@ -8,12 +8,12 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
+use masque_http::Phase;
 use masque_store::{InProcess, SqliteStore};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use super::phase::Phase;
 use super::*;
 use crate::active::ActiveSet;
 use crate::auth::Local;
@@ -22,7 +22,7 @@ use crate::limits::Limits;
 
 struct Api {
     router: Router,
-    life: Life,
+    lifecycle: Lifecycle,
     _folder: tempfile::TempDir,
 }
 
@@ -88,7 +88,7 @@ impl Api {
             redactor: Arc::default(),
         });
         let active = Arc::new(active);
-        let life = Life::new();
+        let lifecycle = Lifecycle::new();
         let services = Services {
             sandbox: Sandbox::new(&config.sandbox.to_runtime()).unwrap(),
             turns: Turns::new(store.clone(), Arc::clone(&active), Arc::clone(&config), Uuid::now_v7()),
@@ -98,10 +98,10 @@ impl Api {
             active,
             authenticator,
             identity: None,
-            life: life.clone(),
+            lifecycle: lifecycle.clone(),
             started: Instant::now(),
         };
-        Self { router: router(App::new(services)), life, _folder: folder }
+        Self { router: router(App::new(services)), lifecycle, _folder: folder }
     }
 
     async fn send(&self, request: Request) -> Answer {
@@ -257,10 +257,10 @@ async fn a_list_is_a_page_and_knows_its_own_cursors_only() {
 async fn ready_follows_the_life_of_the_host_and_alive_does_not() {
     let api = Api::new().await;
     assert_eq!(api.get("/readyz").await.problem(), "loading");
-    api.life.enter(Phase::Ready);
+    api.lifecycle.enter(Phase::Ready);
     let answer = api.get("/readyz").await;
     assert_eq!((answer.status, answer.headers.get("connection")), (StatusCode::OK, None));
-    api.life.enter(Phase::Draining);
+    api.lifecycle.enter(Phase::Draining);
     let answer = api.get("/readyz").await;
     assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "draining"));
     assert!(answer.headers.contains_key("retry-after"));
@@ -368,7 +368,7 @@ async fn every_shape_that_the_description_refers_to_is_in_it() {
 async fn a_host_that_loads_is_alive_and_not_ready() {
     let nowhere = Path::new("/nowhere");
     let config = config::load(&Flags::default(), &Environment::default(), nowhere).unwrap().config;
-    let router = loading(&Arc::new(config), Life::new());
+    let router = loading(&Arc::new(config), Lifecycle::new());
     for (path, status) in [("/livez", 200), ("/readyz", 503), ("/chat", 503)] {
         let response =
             router.clone().oneshot(request(Method::GET, path).body(Body::empty()).unwrap()).await.unwrap();

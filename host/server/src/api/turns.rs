@@ -4,11 +4,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
+use masque_http::RequestId;
 use masque_store::TurnId;
 
 use super::id::Id;
 use super::openapi::ServerSentEvent;
-use super::trace::RequestId;
 use super::view::Turn;
 use super::{App, Caller, sse};
 use crate::auth::store_problem;

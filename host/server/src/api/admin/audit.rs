@@ -3,15 +3,14 @@
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use http::request::Parts;
+use masque_http::{ClientAddress, RequestId};
 use masque_store::{AuditEntry, AuditOutcome, AuditRecord};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::api::arrival::ClientAddress;
 use crate::api::query::{PageQuery, cursor};
-use crate::api::trace::RequestId;
 use crate::api::view::{Items, timestamp};
 use crate::api::{App, Caller};
 use crate::auth::Principal;

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
+use masque_http::JsonBody;
 use masque_store::{NewRevocation, Revoked};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -11,7 +12,6 @@ use utoipa::ToSchema;
 use super::audit::Author;
 use super::in_force;
 use crate::api::App;
-use crate::api::body::JsonBody;
 use crate::api::view::timestamp;
 use crate::auth::{store_problem, token};
 use crate::problem::{Kind, Problem};
