@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod counts;
+mod engine;
 mod fuzz;
 mod lint;
 mod needs;
