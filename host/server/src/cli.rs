@@ -16,6 +16,7 @@ use crate::auth::{self, Task, Wanted};
 use crate::builtin;
 use crate::compiler::{COMPILE_COMMAND, compiler};
 use crate::config::{Config, Environment, Flags, Loaded, Mistaken, Origin, Problems};
+use crate::convert;
 use crate::parked_jobs;
 use crate::serve;
 
@@ -200,7 +201,7 @@ pub(crate) fn run() -> ExitCode {
                 Err(mistaken) => return failure(&all(mistaken).await.to_string()),
             };
             let mut problems = active::verify(&config, compiler(), builtin::component).await;
-            problems.extend(serve::tls::verify(&config));
+            problems.extend(convert::http::verify_tls(&config));
             let problems = Problems::new(problems);
             if problems.are_fatal() {
                 return failure(&problems.to_string());
@@ -271,7 +272,7 @@ async fn all(mistaken: Mistaken) -> Problems {
     let mut problems = mistaken.problems.into_vec();
     if let Some(rest) = mistaken.rest {
         problems.extend(active::verify(&rest, compiler(), builtin::component).await);
-        problems.extend(serve::tls::verify(&rest));
+        problems.extend(convert::http::verify_tls(&rest));
     }
     Problems::new(problems)
 }

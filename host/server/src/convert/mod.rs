@@ -1,5 +1,7 @@
-//! Converts the configuration into the options of the host's parts.
+//! Turns the checked configuration into the options of the crates that it configures.
 
+pub(crate) mod http;
+pub(crate) mod telemetry;
 mod turns;
 
 pub(crate) use turns::turn_options;
