@@ -13,7 +13,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::active;
 use crate::auth::{self, Task, Wanted};
-use crate::config::{Config, Environment, Flags, Loaded, Mistaken, Origin, Problems};
+use crate::builtin::ELARA_CARD;
+use crate::config::{Config, ConfigSource, Diagnostics, Environment, Flags, InvalidConfig, LoadedConfig};
 use crate::jobs;
 use crate::serve;
 
@@ -202,7 +203,7 @@ pub(crate) fn run() -> ExitCode {
             };
             let mut problems = active::verify(&config).await;
             problems.extend(serve::tls::verify(&config));
-            let problems = Problems::new(problems);
+            let problems = Diagnostics::new(problems);
             if problems.are_fatal() {
                 return failure(&problems.to_string());
             }
@@ -212,7 +213,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Jobs(JobsOptions { options, retry }) => on_runtime(async {
             let config = match load(options, false) {
                 Ok((config, _)) => config,
-                Err(mistaken) => return failure(&mistaken.problems.to_string()),
+                Err(mistaken) => return failure(&mistaken.diagnostics.to_string()),
             };
             match jobs::parked(&config.data.folder, &retry).await {
                 Ok(report) => {
@@ -235,7 +236,7 @@ pub(crate) fn run() -> ExitCode {
 async fn on_the_machine(options: Options, task: Task) -> ExitCode {
     let config = match load(options, false) {
         Ok((config, _)) => config,
-        Err(mistaken) => return failure(&mistaken.problems.to_string()),
+        Err(mistaken) => return failure(&mistaken.diagnostics.to_string()),
     };
     match auth::on_the_machine(&config, task).await {
         Ok(report) => {
@@ -256,11 +257,16 @@ fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
 }
 
 /// The configuration, and where to read it again; warnings are told at once.
-fn load(options: Options, production: bool) -> Result<(Config, Origin), Mistaken> {
+fn load(options: Options, production: bool) -> Result<(Config, ConfigSource), InvalidConfig> {
     let Options { config, listen, data } = options;
     let flags = Flags { config, listen, data, production };
-    let origin = Origin { flags, environment: Environment::of_process(), folder: PathBuf::new() };
-    let Loaded { config, warnings } = origin.load()?;
+    let origin = ConfigSource {
+        flags,
+        environment: Environment::of_process(),
+        folder: PathBuf::new(),
+        default_card: ELARA_CARD.into(),
+    };
+    let LoadedConfig { config, warnings } = origin.load()?;
     if !warnings.is_empty() {
         eprintln!("{warnings}");
     }
@@ -268,13 +274,13 @@ fn load(options: Options, production: bool) -> Result<(Config, Origin), Mistaken
 }
 
 /// Every mistake of the configuration, with those that show only once its plugins have said what they are.
-async fn all(mistaken: Mistaken) -> Problems {
-    let mut problems = mistaken.problems.into_vec();
-    if let Some(rest) = mistaken.rest {
+async fn all(mistaken: InvalidConfig) -> Diagnostics {
+    let mut problems = mistaken.diagnostics.into_vec();
+    if let Some(rest) = mistaken.valid_part {
         problems.extend(active::verify(&rest).await);
         problems.extend(serve::tls::verify(&rest));
     }
-    Problems::new(problems)
+    Diagnostics::new(problems)
 }
 
 fn failure(text: &str) -> ExitCode {

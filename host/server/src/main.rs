@@ -4,6 +4,7 @@ mod auth;
 mod builtin;
 mod cli;
 mod config;
+mod convert;
 mod jobs;
 mod limits;
 mod problem;

@@ -9,7 +9,7 @@ use inotify::{Inotify, WatchDescriptor, WatchMask, Watches};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::config::Sources;
+use crate::config::FileSnapshot;
 
 /// Everything by which an entry becomes another file, or a file other bytes. Reading is not among it: the host reads.
 const WATCHED: WatchMask = WatchMask::CREATE
@@ -44,7 +44,7 @@ impl Folders {
     }
 
     /// From here on, these and no others.
-    pub(super) async fn watch(&mut self, sources: &Sources) {
+    pub(super) async fn watch(&mut self, sources: &FileSnapshot) {
         let Some(events) = &self.events else { return };
         let (watches, sources) = (events.get_ref().watches(), sources.clone());
         let before = std::mem::take(&mut self.watched);
@@ -83,11 +83,11 @@ type Refused = Vec<(PathBuf, io::Error)>;
 
 fn set(
     mut watches: Watches,
-    sources: &Sources,
+    sources: &FileSnapshot,
     before: &HashSet<WatchDescriptor>,
 ) -> (HashSet<WatchDescriptor>, Refused) {
     let (mut watched, mut refused) = (HashSet::new(), Vec::new());
-    for folder in sources.watched() {
+    for folder in sources.folders_to_watch() {
         // One that is watched already keeps its descriptor.
         match watches.add(&folder, WATCHED) {
             Ok(watch) => {
@@ -123,18 +123,19 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{Environment, Flags, Origin};
+    use crate::config::{ConfigSource, Environment, Flags};
 
     /// What no test takes unless it fails.
     const LONG: Duration = Duration::from_secs(10);
 
-    fn sources(folder: &std::path::Path) -> Sources {
-        let origin = Origin {
+    fn sources(folder: &std::path::Path) -> FileSnapshot {
+        let source = ConfigSource {
             flags: Flags::default(),
             environment: Environment::default(),
             folder: folder.to_path_buf(),
+            default_card: "{}".into(),
         };
-        origin.load().unwrap().config.sources
+        source.load().unwrap().config.files
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Reloader;
 use super::folders::Folders;
 use super::reload::Done;
-use crate::config::Sources;
+use crate::config::FileSnapshot;
 
 /// Who writes several files, or one in several pieces, rarely pauses for longer.
 const QUIET: Duration = Duration::from_millis(100);
@@ -30,7 +30,7 @@ pub(crate) async fn follow(reloader: Reloader, stop: CancellationToken) {
 struct Follower {
     reloader: Reloader,
     folders: Folders,
-    sources: Sources,
+    sources: FileSnapshot,
     /// Whether the last attempt may end otherwise although nothing changes.
     again: bool,
 }
@@ -51,7 +51,7 @@ impl Follower {
             if changed && !settled {
                 self.settle().await;
             }
-            if changed || asked && (self.again || self.sources.are_unsettled()) {
+            if changed || asked && (self.again || self.sources.has_recent_changes()) {
                 let Done { sources, again } = self.reloader.reload().await;
                 (self.sources, self.again) = (sources, again);
                 (asked, settled) = (false, false);
@@ -69,7 +69,7 @@ impl Follower {
     }
 
     async fn have_changed(&self) -> bool {
-        self.sources.differ(&look(&self.sources).await)
+        self.sources.differs_from(&look(&self.sources).await)
     }
 
     /// What else happens in the same folders, such as a log that grows beside the configuration, is not waited for.
@@ -88,7 +88,7 @@ trait Looks {
     fn same(before: &Self::Found, after: &Self::Found) -> bool;
 }
 
-impl Looks for Sources {
+impl Looks for FileSnapshot {
     type Found = Self;
 
     async fn look(&self) -> Self {
@@ -96,15 +96,15 @@ impl Looks for Sources {
     }
 
     fn same(before: &Self, after: &Self) -> bool {
-        !before.differ(after)
+        !before.differs_from(after)
     }
 }
 
 /// How the files are found now. Where a network is away even metadata takes its time.
-async fn look(sources: &Sources) -> Sources {
+async fn look(sources: &FileSnapshot) -> FileSnapshot {
     let looked = sources.clone();
     // A panic has been reported; until the next look it is as if nothing had changed.
-    tokio::task::spawn_blocking(move || looked.again()).await.unwrap_or_else(|_| sources.clone())
+    tokio::task::spawn_blocking(move || looked.retake()).await.unwrap_or_else(|_| sources.clone())
 }
 
 /// Waits until two looks, a moment apart, find the same.

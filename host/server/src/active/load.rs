@@ -8,12 +8,12 @@ use masque_runtime::{Kind, Package, Plugin, Sandbox};
 
 use super::packages::{Packages, Refusal};
 use super::{ActiveSet, Companion, Loaded, Redactor, schema};
-use crate::config::{self, Config, Name, Problem};
+use crate::config::{self, Config, Diagnostic, Name};
 
 /// Why there is no set.
 #[derive(Debug)]
 pub(super) struct Refused {
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<Diagnostic>,
     /// Whether the same files may do at another time.
     pub(super) passing: bool,
 }
@@ -22,7 +22,7 @@ pub(super) struct Refused {
 ///
 /// # Errors
 /// Every mistake at once.
-pub(crate) async fn load(config: &Config, sandbox: &Arc<Sandbox>) -> Result<ActiveSet, Vec<Problem>> {
+pub(crate) async fn load(config: &Config, sandbox: &Arc<Sandbox>) -> Result<ActiveSet, Vec<Diagnostic>> {
     assemble(config, sandbox, None).await.map_err(|refused| refused.problems)
 }
 
@@ -44,11 +44,11 @@ pub(super) async fn assemble(
                 refused
                     .problems
                     .extend(before.and_then(|before| too_old(config, name, before.package(), &package)));
-                plugins.insert(name.to_string(), loaded(config, name, plugin, package, before));
+                plugins.insert(name.to_string(), loaded(name, plugin, package, before));
             }
             Err(Refusal { what, remedy, passing }) => {
                 refused.passing |= passing;
-                refused.problems.push(Problem::error(
+                refused.problems.push(Diagnostic::error(
                     config.locations.plugin(name, "source"),
                     format!("plugin `{name}` ({}) can't be loaded: {what}", plugin.source),
                     remedy,
@@ -79,29 +79,28 @@ pub(super) async fn assemble(
 
 /// The plugin that there was, if nothing about it has changed.
 fn loaded(
-    config: &Config,
     name: &Name,
     plugin: &config::Plugin,
     package: Arc<Package>,
     before: Option<&Arc<Loaded>>,
 ) -> Arc<Loaded> {
-    let terms = plugin.terms();
+    let terms = plugin.fingerprint();
     if let Some(before) = before
         && before.package().digest() == package.digest()
         && *before.terms() == terms
     {
         return Arc::clone(before);
     }
-    let (grants, limits) = (config.grants(plugin), plugin.limits.to_runtime());
+    let (grants, limits) = (plugin.grants.clone(), plugin.limits.into());
     let plugin = Plugin::new(package, name.to_string(), plugin.settings_json(), grants, limits);
     Arc::new(Loaded::new(plugin, terms))
 }
 
 /// State belongs to the plugin's name, and what a later version wrote an earlier one can't be trusted to read.
-fn too_old(config: &Config, name: &Name, before: &Package, after: &Package) -> Option<Problem> {
+fn too_old(config: &Config, name: &Name, before: &Package, after: &Package) -> Option<Diagnostic> {
     let (before, after) = (before.description(), after.description());
     (after.state_version < before.state_version).then(|| {
-        Problem::error(
+        Diagnostic::error(
             config.locations.plugin(name, "source"),
             format!(
                 "version {} of plugin `{name}` keeps its state in version {}, and what version {} has written is in \
@@ -119,14 +118,14 @@ fn companion(
     name: &Name,
     wanted: &config::Companion,
     plugins: &BTreeMap<String, Arc<Loaded>>,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<Diagnostic>,
 ) -> Option<Companion> {
     let mut find = |key: &str, plugin: &Name, kind: Kind| {
         let found = plugins.get(plugin.as_str())?;
         if found.package().kind() == kind {
             return Some(Arc::clone(found.plugin()));
         }
-        problems.push(Problem::error(
+        problems.push(Diagnostic::error(
             config.locations.companion(name, key),
             format!(
                 "plugin `{plugin}` is a {}, and companion `{name}` needs a {kind} here",

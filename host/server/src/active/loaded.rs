@@ -6,19 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use masque_runtime::Plugin;
 
-use crate::config::Terms;
+use crate::config::PluginFingerprint;
 
 /// Says in the log when the last set that has it is gone, which is when the last turn on it has ended.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     plugin: Arc<Plugin>,
-    terms: Terms,
+    terms: PluginFingerprint,
     /// Whether a set came that does not have it: one that only goes with the host is not worth a line.
     retired: AtomicBool,
 }
 
 impl Loaded {
-    pub(super) fn new(plugin: Plugin, terms: Terms) -> Self {
+    pub(super) fn new(plugin: Plugin, terms: PluginFingerprint) -> Self {
         Self { plugin: Arc::new(plugin), terms, retired: AtomicBool::new(false) }
     }
 
@@ -27,7 +27,7 @@ impl Loaded {
     }
 
     /// What it runs under.
-    pub(super) fn terms(&self) -> &Terms {
+    pub(super) fn terms(&self) -> &PluginFingerprint {
         &self.terms
     }
 

@@ -11,7 +11,8 @@ use masque_runtime::{Compiler, Plugin, Sandbox, SandboxConfig};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-use crate::config::{self, Config, Problem};
+use crate::config::{self, Config, Diagnostic};
+use crate::convert;
 
 mod changes;
 mod folders;
@@ -140,13 +141,13 @@ pub(crate) fn compiler() -> Compiler {
 }
 
 /// What [`load`] would object to, for a configuration that is not to be started.
-pub(crate) async fn verify(config: &Config) -> Vec<Problem> {
+pub(crate) async fn verify(config: &Config) -> Vec<Diagnostic> {
     // Nothing is kept: a check leaves the machine as it found it.
-    let sandbox = SandboxConfig { compiler: compiler(), ..config.sandbox.to_runtime() };
+    let sandbox = SandboxConfig { compiler: compiler(), ..convert::runtime::sandbox(&config.sandbox) };
     match Sandbox::new(&sandbox) {
         Ok(sandbox) => load(config, &sandbox).await.err().unwrap_or_default(),
-        Err(error) => vec![Problem::error(
-            config::Place::Builtin("sandbox".into()),
+        Err(error) => vec![Diagnostic::error(
+            config::Location::Builtin("sandbox".into()),
             format!("the sandbox can't be set up: {error}"),
             "Set [sandbox] to what this machine can give.",
         )],

@@ -7,7 +7,7 @@ use masque_runtime::{Cause, LARGEST_COMPONENT, LoadError, Package, Sandbox};
 use sha2::{Digest, Sha256};
 
 use super::ActiveSet;
-use crate::config::Source;
+use crate::config::PluginSource;
 
 /// Why a source gives no package, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl<'a> Packages<'a> {
         Self { sandbox, compiled: known.collect() }
     }
 
-    pub(crate) async fn load(&mut self, source: &Source) -> Result<Arc<Package>, Refusal> {
+    pub(crate) async fn load(&mut self, source: &PluginSource) -> Result<Arc<Package>, Refusal> {
         let bytes = read(source).await?;
         let digest = format!("sha256:{:x}", Sha256::digest(&bytes));
         if let Some(known) = self.compiled.get(&digest) {
@@ -46,10 +46,10 @@ impl<'a> Packages<'a> {
     }
 }
 
-async fn read(source: &Source) -> Result<Arc<[u8]>, Refusal> {
+async fn read(source: &PluginSource) -> Result<Arc<[u8]>, Refusal> {
     let path = match source {
-        Source::Builtin(builtin) => return Ok(crate::builtin::component(*builtin).into()),
-        Source::File(path) => path,
+        PluginSource::Builtin(builtin) => return Ok(crate::builtin::component(*builtin).into()),
+        PluginSource::File(path) => path,
     };
     let unreadable = |error: std::io::Error| Refusal {
         what: format!("the file can't be read: {error}"),
@@ -75,11 +75,11 @@ async fn read(source: &Source) -> Result<Arc<[u8]>, Refusal> {
     Ok(tokio::fs::read(path).await.map_err(unreadable)?.into())
 }
 
-fn refusal(source: &Source, error: &LoadError) -> Refusal {
+fn refusal(source: &PluginSource, error: &LoadError) -> Refusal {
     let passing = matches!(error, LoadError::Describe(call) if matches!(call.cause, Cause::Busy(_)));
     let remedy = match (source, error) {
         _ if passing => "Try again when fewer calls are under way; a host that runs does so by itself.",
-        (Source::Builtin(_), _) => "Build the plugins and the host again from one checkout.",
+        (PluginSource::Builtin(_), _) => "Build the plugins and the host again from one checkout.",
         (_, LoadError::NotWasm | LoadError::CoreModule) => {
             "Build it for the target `wasm32-wasip2`, and name the file from that target's folder."
         }

@@ -10,7 +10,9 @@ use masque_runtime::Sandbox;
 
 use super::load::{self, Refused};
 use super::{Active, ActiveSet, changes};
-use crate::config::{self, Attempt, Config, Origin, Place, Problem, Problems, Sources};
+use crate::config::{
+    Config, ConfigSource, Diagnostic, Diagnostics, FileSnapshot, LoadedConfig, Location, ReloadedConfig,
+};
 
 /// How often in a row files may change while they are read. A set made of both old and new files is not what anyone wrote,
 /// but one that is never made is no better.
@@ -18,7 +20,7 @@ const PATIENCE: u32 = 5;
 
 /// Makes generations. There is one for a host, so that they come one after another.
 pub(crate) struct Reloader {
-    origin: Origin,
+    origin: ConfigSource,
     /// What the host was started with; all but companions, plugins and credentials is in effect until it ends.
     started: Arc<Config>,
     /// What the current generation was made of.
@@ -51,7 +53,7 @@ pub(crate) enum Outcome {
 /// An attempt that is over.
 pub(super) struct Done {
     /// What it was made of.
-    pub(super) sources: Sources,
+    pub(super) sources: FileSnapshot,
     /// Whether another attempt at the same files may end otherwise.
     pub(super) again: bool,
 }
@@ -60,13 +62,13 @@ pub(super) struct Done {
 struct Made {
     set: ActiveSet,
     config: Config,
-    warnings: Problems,
+    warnings: Diagnostics,
 }
 
 impl Reloader {
     /// For the set that `active` has now, which was made of `config`.
     pub(crate) fn new(
-        origin: Origin,
+        origin: ConfigSource,
         config: Arc<Config>,
         sandbox: Arc<Sandbox>,
         active: Arc<Active>,
@@ -76,14 +78,14 @@ impl Reloader {
     }
 
     /// What the current generation was made of.
-    pub(super) fn sources(&self) -> Sources {
-        self.running.sources.clone()
+    pub(super) fn sources(&self) -> FileSnapshot {
+        self.running.files.clone()
     }
 
     /// One attempt, to its end.
     pub(super) async fn reload(&mut self) -> Done {
         let began = Instant::now();
-        let Some(Attempt { loaded, sources }) = self.read().await else {
+        let Some(ReloadedConfig { result: loaded, files: sources }) = self.read().await else {
             return Done { sources: self.sources(), again: true };
         };
         let current = self.active.current();
@@ -96,7 +98,7 @@ impl Reloader {
         let again = match made {
             Ok(made) => self.publish(made, &current, began),
             Err(Refused { problems, passing }) => {
-                self.refuse(&Problems::new(problems), current.generation);
+                self.refuse(&Diagnostics::new(problems), current.generation);
                 passing
             }
         };
@@ -104,14 +106,14 @@ impl Reloader {
     }
 
     /// `None` if the reading panicked, which is reported where it happens.
-    async fn read(&self) -> Option<Attempt> {
+    async fn read(&self) -> Option<ReloadedConfig> {
         let (origin, running) = (self.origin.clone(), self.running.clone());
-        tokio::task::spawn_blocking(move || origin.again(&running)).await.ok()
+        tokio::task::spawn_blocking(move || origin.reload(&running)).await.ok()
     }
 
     async fn make(
         &self,
-        loaded: Result<config::Loaded, Problems>,
+        loaded: Result<LoadedConfig, Diagnostics>,
         current: &ActiveSet,
     ) -> Result<Made, Refused> {
         let loaded = loaded.map_err(|problems| Refused { problems: problems.into_vec(), passing: false })?;
@@ -123,21 +125,21 @@ impl Reloader {
             return Err(Refused { problems: too_large, passing: false });
         }
         let set = load::assemble(&config, &self.sandbox, Some(current)).await?;
-        Ok(Made { set, config, warnings: Problems::new(warnings) })
+        Ok(Made { set, config, warnings: Diagnostics::new(warnings) })
     }
 
     /// What differs from what the host was started with, and can't be changed any more.
-    fn next_start(&self, config: &Config) -> Option<Problem> {
-        let sections = self.started.other_sections(config);
+    fn next_start(&self, config: &Config) -> Option<Diagnostic> {
+        let sections = self.started.changed_sections(config);
         if sections.is_empty() {
             return None;
         }
         let place = config.file.clone().map_or_else(
-            || Place::Builtin("configuration".into()),
-            |path| Place::File { path, position: None },
+            || Location::Builtin("configuration".into()),
+            |path| Location::File { path, position: None },
         );
         let what = format!("{} differs from what the host was started with", sections.join(", "));
-        Some(Problem::warning(place, what, "It takes effect at the next start."))
+        Some(Diagnostic::warning(place, what, "It takes effect at the next start."))
     }
 
     /// The configuration as far as it can take effect.
@@ -148,18 +150,18 @@ impl Reloader {
             plugins: config.plugins,
             file: config.file,
             locations: config.locations,
-            sources: config.sources,
+            files: config.files,
             ..started
         }
     }
 
     /// A plugin may fit into the sandbox that the file asks for, and not into the one that there is.
-    fn too_large(&self, config: &Config) -> Vec<Problem> {
+    fn too_large(&self, config: &Config) -> Vec<Diagnostic> {
         let most = self.started.sandbox.memory_bytes;
         let too_large = config.plugins.iter().filter(|(_, plugin)| plugin.limits.memory_bytes > most);
         too_large
             .map(|(name, _)| {
-                Problem::error(
+                Diagnostic::error(
                     config.locations.plugin(name, "limits/memory"),
                     format!("plugin `{name}` may have more memory than the sandbox of this host gives ({most} bytes)"),
                     "Lower it, or start the host again with the new [sandbox].",
@@ -203,7 +205,7 @@ impl Reloader {
         }
     }
 
-    fn refuse(&self, problems: &Problems, generation: u64) {
+    fn refuse(&self, problems: &Diagnostics, generation: u64) {
         let reload = Reload::new(Outcome::Refused, generation, lines(problems));
         let before = self.active.note(reload.clone());
         // Further attempts at the same mistakes need no more lines.
@@ -225,12 +227,12 @@ impl Reload {
 }
 
 /// Whether the files changed while they were read, so that what came of it may be half of each.
-async fn have_changed(sources: &Sources) -> bool {
+async fn have_changed(sources: &FileSnapshot) -> bool {
     let before = sources.clone();
     // A panic has been reported, and says nothing about the files.
-    tokio::task::spawn_blocking(move || before.differ(&before.again())).await.unwrap_or(false)
+    tokio::task::spawn_blocking(move || before.differs_from(&before.retake())).await.unwrap_or(false)
 }
 
-fn lines(problems: &Problems) -> Vec<String> {
+fn lines(problems: &Diagnostics) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
 }

@@ -8,7 +8,7 @@ use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use masque_runtime::contract::Description;
 use serde_json::Value;
 
-use crate::config::{Config, Name, Plugin, Problem, nearest};
+use crate::config::{Config, Diagnostic, Name, Plugin, nearest};
 
 const LARGEST: usize = 64 << 10;
 /// Of one compiled pattern; a bounded repetition of a bounded repetition grows without end otherwise.
@@ -22,11 +22,11 @@ pub(crate) fn check(
     name: &Name,
     plugin: &Plugin,
     description: &Description,
-) -> Vec<Problem> {
+) -> Vec<Diagnostic> {
     let validator = match compile(&description.settings_schema) {
         Ok(validator) => validator,
         Err(reason) => {
-            return vec![Problem::error(
+            return vec![Diagnostic::error(
                 config.locations.plugin(name, "source"),
                 format!("plugin `{name}` gives a schema of its settings that can't be used: {reason}"),
                 "Report it to the plugin's author.",
@@ -38,11 +38,11 @@ pub(crate) fn check(
         .map(|mistake| {
             let place = config.locations.setting(name, &mistake.pointer);
             let what = format!("settings of plugin `{name}`: {}", mistake.what);
-            let remedy = match config.locations.knows_plugin(name) {
+            let remedy = match config.locations.has_plugin(name) {
                 true => mistake.remedy,
                 false => format!("{} Its settings belong in [plugins.{name}.settings].", mistake.remedy),
             };
-            Problem::error(place, what, remedy)
+            Diagnostic::error(place, what, remedy)
         })
         .collect()
 }

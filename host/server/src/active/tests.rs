@@ -15,7 +15,7 @@ async fn problems(text: &str) -> Vec<String> {
     let config = config::load(&flags, &Environment::default(), Path::new("")).unwrap().config;
     let prefix = format!("{}/", folder.path().display());
     // Compiled in this process: the binary that runs the tests offers no child that compiles.
-    let sandbox = Sandbox::new(&config.sandbox.to_runtime()).unwrap();
+    let sandbox = Sandbox::new(&convert::runtime::sandbox(&config.sandbox)).unwrap();
     load(&config, &sandbox)
         .await
         .unwrap_err()
@@ -28,7 +28,7 @@ async fn problems(text: &str) -> Vec<String> {
 async fn a_host_with_nothing_configured_has_someone_to_talk_to() {
     let config =
         config::load(&Flags::default(), &Environment::default(), Path::new("/nonexistent")).unwrap().config;
-    let sandbox = Sandbox::new(&config.sandbox.to_runtime()).unwrap();
+    let sandbox = Sandbox::new(&convert::runtime::sandbox(&config.sandbox)).unwrap();
     let set = load(&config, &sandbox).await.unwrap();
     let elara = &set.companions["elara"];
     assert_eq!(elara.models[0].name(), "offline");
@@ -83,7 +83,7 @@ async fn plugins_from_the_same_bytes_are_compiled_once() {
         .unwrap();
     let flags = Flags { config: Some(file), ..Flags::default() };
     let config = config::load(&flags, &Environment::default(), Path::new("")).unwrap().config;
-    let sandbox = Sandbox::new(&config.sandbox.to_runtime()).unwrap();
+    let sandbox = Sandbox::new(&convert::runtime::sandbox(&config.sandbox)).unwrap();
     let set = load(&config, &sandbox).await.unwrap();
     assert!(Arc::ptr_eq(set.plugins["long"].package(), set.plugins["window"].package()));
 }

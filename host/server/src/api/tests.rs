@@ -101,7 +101,7 @@ impl Api {
         let active = Arc::new(active);
         let life = Life::new();
         let services = Services {
-            sandbox: Sandbox::new(&config.sandbox.to_runtime()).unwrap(),
+            sandbox: Sandbox::new(&crate::convert::runtime::sandbox(&config.sandbox)).unwrap(),
             turns: Turns::new(store.clone(), Arc::clone(&active), Arc::clone(&config), Uuid::now_v7()),
             limits: Limits::new(config.limits, Arc::new(InProcess::default())),
             config,

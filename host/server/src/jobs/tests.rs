@@ -54,7 +54,7 @@ impl Bench {
         let config = config::load(&flags, &Environment::default(), Path::new("")).unwrap().config;
         let config = Arc::new(config);
         let store = SqliteStore::open(&config.data.folder).await.unwrap();
-        let sandbox = Sandbox::new(&config.sandbox.to_runtime()).unwrap();
+        let sandbox = Sandbox::new(&crate::convert::runtime::sandbox(&config.sandbox)).unwrap();
         let set = active::load(&config, &sandbox).await.unwrap();
         let worker =
             Worker { store: store.clone(), active: Arc::new(Active::new(set)), config, host: Uuid::now_v7() };

@@ -18,7 +18,8 @@ use crate::api::Services;
 use crate::api::phase::Life;
 use crate::auth::token::Tokens;
 use crate::auth::{Authenticator, Identity, Local};
-use crate::config::{self, Config, Origin};
+use crate::config::{Config, ConfigSource, Diagnostic};
+use crate::convert;
 use crate::jobs::Worker;
 use crate::limits::Limits;
 use crate::turn::Turns;
@@ -49,7 +50,7 @@ impl Host {
     /// Opens the store, ends what an earlier host left running, loads the plugins and begins the background work.
     ///
     /// `origin` is where the configuration came from, and is followed from here on.
-    pub(super) async fn load(config: Arc<Config>, origin: Origin) -> anyhow::Result<Self> {
+    pub(super) async fn load(config: Arc<Config>, origin: ConfigSource) -> anyhow::Result<Self> {
         let id = Uuid::now_v7();
         let store = SqliteStore::open(&config.data.folder).await?;
         let interrupted = store.recover(id).await.context("can't recover the turns of an earlier run")?;
@@ -61,7 +62,7 @@ impl Host {
             compiler: active::compiler(),
             cache: Some(config.data.compiled.clone()),
             scratch: Some(config.data.folder.join("scratch")),
-            ..config.sandbox.to_runtime()
+            ..convert::runtime::sandbox(&config.sandbox)
         };
         let sandbox = Sandbox::new(&sandbox).context("can't set up the sandbox")?;
         let set = active::load(&config, &sandbox).await.map_err(|problems| mistakes(&problems))?;
@@ -196,7 +197,7 @@ async fn past(store: &dyn Store) -> Result<u64, StoreError> {
 }
 
 /// All mistakes that the plugins showed, a line each.
-fn mistakes(problems: &[config::Problem]) -> anyhow::Error {
+fn mistakes(problems: &[Diagnostic]) -> anyhow::Error {
     let mut text = String::from("the configuration can't be used:");
     for problem in problems {
         // Writing to a string cannot fail.

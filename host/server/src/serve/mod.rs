@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::arrival::Via;
 use crate::api::phase::{Life, Phase};
 use crate::api::{self, App};
-use crate::config::{Config, Origin, Problems};
+use crate::config::{Config, ConfigSource, Diagnostics};
 use crate::telemetry;
 
 mod accept;
@@ -46,14 +46,14 @@ const FLUSH_CUT: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// Whatever keeps the host from starting, in a sentence for the operator.
-pub(crate) async fn run(config: Config, origin: Origin) -> anyhow::Result<()> {
+pub(crate) async fn run(config: Config, origin: ConfigSource) -> anyhow::Result<()> {
     let started = Instant::now();
     telemetry::start(&config.log)?;
     // Before the sandbox looks at what the machine has room for.
     let connections = descriptors::connections(config.server.max_connections);
     let config = Arc::new(config);
     let signals = Signals::listen()?;
-    let mistakes = Problems::new(tls::verify(&config));
+    let mistakes = Diagnostics::new(tls::verify(&config));
     anyhow::ensure!(!mistakes.are_fatal(), mistakes);
     let certificates =
         config.tls.as_ref().map(|tls| Certificates::follow(tls, signals.stop.clone())).transpose()?;

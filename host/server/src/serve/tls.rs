@@ -19,7 +19,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Problem, Tls};
+use crate::config::{Config, Diagnostic, Tls};
 
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_secs(1);
@@ -27,13 +27,13 @@ const LOOK: Duration = Duration::from_secs(1);
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Mistakes in the files of `[tls]`, before a host starts with them.
-pub(crate) fn verify(config: &Config) -> Vec<Problem> {
+pub(crate) fn verify(config: &Config) -> Vec<Diagnostic> {
     let Some(tls) = &config.tls else { return Vec::new() };
     match Files::read(tls).and_then(|files| files.parse()) {
         Ok(_) => Vec::new(),
         Err(unfit) => {
-            let place = if unfit.of_key() { &tls.key.place } else { &tls.certificate.place };
-            vec![Problem::error(place.clone(), unfit.to_string(), unfit.remedy())]
+            let place = if unfit.of_key() { &tls.key.location } else { &tls.certificate.location };
+            vec![Diagnostic::error(place.clone(), unfit.to_string(), unfit.remedy())]
         }
     }
 }

@@ -69,7 +69,7 @@ impl Stage {
         let loaded = config::load(&flags, &Environment::default(), Path::new("")).unwrap();
         let config: Arc<Config> = Arc::new(loaded.config);
         let store = SqliteStore::open(&config.data.folder).await.unwrap();
-        let sandbox = Sandbox::new(&config.sandbox.to_runtime()).unwrap();
+        let sandbox = Sandbox::new(&crate::convert::runtime::sandbox(&config.sandbox)).unwrap();
         let set = active::load(&config, &sandbox).await.unwrap();
         let shared: Arc<dyn Store> = store.clone();
         let turns = Turns::new(shared, Arc::new(Active::new(set)), config, Uuid::now_v7());
