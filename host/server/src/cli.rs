@@ -15,6 +15,7 @@ use crate::active;
 use crate::auth::{self, Task, Wanted};
 use crate::builtin::ELARA_CARD;
 use crate::config::{Config, ConfigSource, Diagnostics, Environment, Flags, InvalidConfig, LoadedConfig};
+use crate::convert;
 use crate::jobs;
 use crate::serve;
 
@@ -202,7 +203,7 @@ pub(crate) fn run() -> ExitCode {
                 Err(mistaken) => return failure(&all(mistaken).await.to_string()),
             };
             let mut problems = active::verify(&config).await;
-            problems.extend(serve::tls::verify(&config));
+            problems.extend(convert::http::verify_tls(&config));
             let problems = Diagnostics::new(problems);
             if problems.are_fatal() {
                 return failure(&problems.to_string());
@@ -278,7 +279,7 @@ async fn all(mistaken: InvalidConfig) -> Diagnostics {
     let mut problems = mistaken.diagnostics.into_vec();
     if let Some(rest) = mistaken.valid_part {
         problems.extend(active::verify(&rest).await);
-        problems.extend(serve::tls::verify(&rest));
+        problems.extend(convert::http::verify_tls(&rest));
     }
     Diagnostics::new(problems)
 }

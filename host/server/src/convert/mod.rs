@@ -1,4 +1,6 @@
-//! Converts the values of the configuration into those of the other crates.
+//! Turns the checked configuration into the options of the crates that it configures.
 
+pub(crate) mod http;
 pub(crate) mod runtime;
 pub(crate) mod store;
+pub(crate) mod telemetry;
