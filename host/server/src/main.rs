@@ -1,4 +1,3 @@
-mod active;
 mod api;
 mod auth;
 mod builtin;
@@ -11,6 +10,7 @@ mod parked_jobs;
 mod serve;
 mod turn;
 
+use masque_companions as active;
 use masque_problem as problem;
 
 /// The name by which authentication still knows strict JSON.

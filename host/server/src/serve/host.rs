@@ -20,8 +20,8 @@ use crate::auth::token::Tokens;
 use crate::auth::{Authenticator, Identity, Local};
 use crate::builtin;
 use crate::compiler::compiler;
-use crate::config::{self, Config, Origin};
-use crate::convert::turn_options;
+use crate::config::{Config, ConfigSource, Diagnostic};
+use crate::convert;
 use crate::limits::Limits;
 use crate::turn::{JobWorker, Turns};
 
@@ -51,7 +51,7 @@ impl Host {
     /// Opens the store, ends what an earlier host left running, loads the plugins and begins the background work.
     ///
     /// `origin` is where the configuration came from, and is followed from here on.
-    pub(super) async fn load(config: Arc<Config>, origin: Origin) -> anyhow::Result<Self> {
+    pub(super) async fn load(config: Arc<Config>, origin: ConfigSource) -> anyhow::Result<Self> {
         let id = Uuid::now_v7();
         let store = SqliteStore::open(&config.data.folder).await?;
         let interrupted = store.recover(id).await.context("can't recover the turns of an earlier run")?;
@@ -75,7 +75,7 @@ impl Host {
             true => Some(Arc::new(Identity::open(Tokens::new(&config.auth)?, Arc::clone(&shared)).await?)),
             false => None,
         };
-        let turns = Turns::new(Arc::clone(&shared), Arc::clone(&active), turn_options(&config), id);
+        let turns = Turns::new(Arc::clone(&shared), Arc::clone(&active), convert::turn_options(&config), id);
 
         let worker_stop = CancellationToken::new();
         let worker = JobWorker::new(Arc::clone(&shared), Arc::clone(&active), config.turn.timeout, id)
@@ -200,7 +200,7 @@ async fn past(store: &dyn Store) -> Result<u64, StoreError> {
 }
 
 /// All mistakes that the plugins showed, a line each.
-fn mistakes(problems: &[config::Problem]) -> anyhow::Error {
+fn mistakes(problems: &[Diagnostic]) -> anyhow::Error {
     let mut text = String::from("the configuration can't be used:");
     for problem in problems {
         // Writing to a string cannot fail.
