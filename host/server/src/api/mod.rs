@@ -4,20 +4,17 @@
 mod access;
 mod admin;
 mod admission;
-pub(crate) mod arrival;
 mod auth;
 mod author;
-mod body;
 mod chat;
 mod companions;
 mod conversations;
-mod cors;
 mod docs;
 mod health;
 mod id;
 mod idempotency;
+mod listeners;
 mod openapi;
-pub(crate) mod phase;
 mod query;
 mod reply;
 mod request;
@@ -27,9 +24,13 @@ mod sse;
 mod state;
 #[cfg(test)]
 mod tests;
-mod trace;
 mod turns;
 mod view;
+
+/// The names by which authentication still knows listeners.
+pub(crate) mod arrival {
+    pub(crate) use masque_http::ListenerKind as Via;
+}
 
 pub(crate) use router::{loading, router};
 pub(crate) use state::{App, Services};

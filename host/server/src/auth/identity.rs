@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::key::{KeyText, PREFIX};
 use super::known::Known;
+use super::store_problem::store_problem;
 use super::token::{Refused, Tokens, Verified};
 use super::{Actor, ApiKey, Authenticator, DEFAULT_TENANT, KEY_ISSUER, Principal, Scope, Scopes, machine};
 use crate::api::arrival::Via;
@@ -356,7 +357,7 @@ impl From<Rejected> for Problem {
     fn from(rejected: Rejected) -> Self {
         let detail = match &rejected {
             Rejected::Token(Refused::KeysUnavailable) => return Kind::IssuerUnavailable.into(),
-            Rejected::StoreAway(error) => return error.clone().into(),
+            Rejected::StoreAway(error) => return store_problem(error.clone()),
             Rejected::Token(refused) => refused.to_string(),
             Rejected::UnknownKey => "The API key is not one of this host's.".to_owned(),
             Rejected::ExpiredKey => "The API key has expired; have a new one made.".to_owned(),

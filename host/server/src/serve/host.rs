@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use masque_http::Lifecycle;
 use masque_runtime::{Sandbox, SandboxConfig};
 use masque_store::{InProcess, RateLimits, SqliteStore, Store, StoreError, Turns as _};
 use tokio::task::JoinHandle;
@@ -15,7 +16,6 @@ use uuid::Uuid;
 
 use crate::active::{self, Active, Reloader};
 use crate::api::Services;
-use crate::api::phase::Life;
 use crate::auth::token::Tokens;
 use crate::auth::{Authenticator, Identity, Local};
 use crate::config::{self, Config, Origin};
@@ -112,7 +112,7 @@ impl Host {
         })
     }
 
-    pub(super) fn services(&self, life: Life, started: Instant) -> Services {
+    pub(super) fn services(&self, lifecycle: Lifecycle, started: Instant) -> Services {
         let authenticator: Arc<dyn Authenticator> = match &self.identity {
             Some(identity) => Arc::clone(identity) as Arc<dyn Authenticator>,
             None => Arc::new(Local),
@@ -126,7 +126,7 @@ impl Host {
             authenticator,
             identity: self.identity.clone(),
             limits: Limits::new(self.config.limits, Arc::clone(&self.rates)),
-            life,
+            lifecycle,
             started,
         }
     }

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
+use masque_http::JsonBody;
 use masque_store::{NewRevocation, Revoked};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -10,10 +11,9 @@ use utoipa::ToSchema;
 
 use super::effect::apply_changes;
 use crate::api::author::Author;
-use crate::api::body::JsonBody;
 use crate::api::state::App;
 use crate::api::view::timestamp;
-use crate::auth::token;
+use crate::auth::{store_problem, token};
 use crate::problem::{Kind, Problem};
 
 /// What to revoke: one token, or all tokens of a user.
@@ -84,7 +84,7 @@ pub(crate) async fn revoke(
         Revoked::User { subject, .. } => format!("user:{issuer}|{subject}"),
     };
     let entry = author.entry("token.revoke", target, json!({ "issuer": issuer }));
-    let revocation = app.store.revoke(NewRevocation { issuer, what }, entry).await?;
+    let revocation = app.store.revoke(NewRevocation { issuer, what }, entry).await.map_err(store_problem)?;
     apply_changes(&app).await;
     let (jti, user_id, tenant) = match revocation.what {
         Revoked::Token { jti } => (Some(jti), None, None),
