@@ -193,7 +193,7 @@ async fn populate(folder: &Path, users: u64) -> anyhow::Result<()> {
                 tail: TailLimit { messages: 64, bytes: 64 << 10 },
             };
             let admitted = store.admit(admission).await?;
-            let Outcome::Started(started) = admitted.report else { bail!("a turn was not admitted") };
+            let Outcome::Started(started) = admitted.outcome else { bail!("a turn was not admitted") };
             let commit = Commit {
                 owner,
                 conversation: id,
