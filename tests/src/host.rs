@@ -8,7 +8,7 @@ use tokio::process::Child;
 
 use crate::client::Client;
 use crate::log::Log;
-use crate::setup::{Outcome, Setup};
+use crate::setup::{CommandOutput, Setup};
 use crate::wait::{eventually, within};
 
 /// A host process. Dropping it kills the process, and prints the log in a failing test.
@@ -55,7 +55,7 @@ impl Host {
     }
 
     /// Runs `masque WORDS` next to the host, with its folder, environment and file.
-    pub async fn run(&self, words: &[&str]) -> Outcome {
+    pub async fn run(&self, words: &[&str]) -> CommandOutput {
         self.setup.run(words).await
     }
 
