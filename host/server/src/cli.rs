@@ -13,9 +13,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::active;
 use crate::auth::{self, Task, Wanted};
+use crate::builtin;
+use crate::compiler::{COMPILE_COMMAND, compiler};
 use crate::config::{Config, Environment, Flags, Loaded, Mistaken, Origin, Problems};
 use crate::convert;
-use crate::jobs;
+use crate::parked_jobs;
 use crate::serve;
 
 /// A host for AI companions whose persona, memory and model are sandboxed components.
@@ -49,12 +51,9 @@ enum Command {
         command: TokensCommand,
     },
     /// Compiles the component on standard input; what a host starts for each new component.
-    #[command(name = COMPILE, hide = true)]
+    #[command(name = COMPILE_COMMAND, hide = true)]
     Compile,
 }
-
-/// The command by which a host has its own binary compile a component, in a process that may be ended.
-pub(crate) const COMPILE: &str = "compile-component";
 
 /// Flags rule over variables, and those over the file.
 #[derive(Args, Debug)]
@@ -201,7 +200,7 @@ pub(crate) fn run() -> ExitCode {
                 Ok((config, _)) => config,
                 Err(mistaken) => return failure(&all(mistaken).await.to_string()),
             };
-            let mut problems = active::verify(&config).await;
+            let mut problems = active::verify(&config, compiler(), builtin::component).await;
             problems.extend(convert::http::verify_tls(&config));
             let problems = Problems::new(problems);
             if problems.are_fatal() {
@@ -215,7 +214,7 @@ pub(crate) fn run() -> ExitCode {
                 Ok((config, _)) => config,
                 Err(mistaken) => return failure(&mistaken.problems.to_string()),
             };
-            match jobs::parked(&config.data.folder, &retry).await {
+            match parked_jobs::list_or_retry(&config.data.folder, &retry).await {
                 Ok(report) => {
                     println!("{report}");
                     ExitCode::SUCCESS
@@ -272,7 +271,7 @@ fn load(options: Options, production: bool) -> Result<(Config, Origin), Mistaken
 async fn all(mistaken: Mistaken) -> Problems {
     let mut problems = mistaken.problems.into_vec();
     if let Some(rest) = mistaken.rest {
-        problems.extend(active::verify(&rest).await);
+        problems.extend(active::verify(&rest, compiler(), builtin::component).await);
         problems.extend(convert::http::verify_tls(&rest));
     }
     Problems::new(problems)

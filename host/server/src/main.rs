@@ -3,10 +3,11 @@ mod api;
 mod auth;
 mod builtin;
 mod cli;
+mod compiler;
 mod config;
 mod convert;
-mod jobs;
 mod limits;
+mod parked_jobs;
 mod serve;
 mod turn;
 

@@ -1,11 +1,14 @@
-//! What tells two generations apart, in the words of the log. Pure.
+//! Describes how two generations differ, for the log.
 
 use std::sync::Arc;
 
-use super::{ActiveSet, Companion, Loaded};
+use super::companion::Companion;
+use super::plugin::LoadedPlugin;
+use super::set::ActiveSet;
 
-/// A line for each thing that is new, gone or different; none where the two are the same to everyone who uses them.
-pub(super) fn between(before: &ActiveSet, after: &ActiveSet) -> Vec<String> {
+/// One line for each plugin or companion that was added, removed or changed. Empty if the two generations behave the
+/// same.
+pub(crate) fn describe_changes(before: &ActiveSet, after: &ActiveSet) -> Vec<String> {
     let mut changes = Vec::new();
     for (name, plugin) in &after.plugins {
         match before.plugins.get(name) {
@@ -24,7 +27,7 @@ pub(super) fn between(before: &ActiveSet, after: &ActiveSet) -> Vec<String> {
     for (name, companion) in &after.companions {
         match before.companions.get(name) {
             None => changes.push(format!("companion `{name}` is new")),
-            Some(other) if is_same(other, companion) => {}
+            Some(other) if is_same_companion(other, companion) => {}
             Some(_) => changes.push(format!("companion `{name}` is made otherwise")),
         }
     }
@@ -36,7 +39,7 @@ pub(super) fn between(before: &ActiveSet, after: &ActiveSet) -> Vec<String> {
     changes
 }
 
-fn plugin_changes(before: &Loaded, after: &Loaded) -> Vec<String> {
+fn plugin_changes(before: &LoadedPlugin, after: &LoadedPlugin) -> Vec<String> {
     let mut changes = Vec::new();
     if before.package().digest() != after.package().digest() {
         changes.push(format!("{} -> {}", version(before), version(after)));
@@ -54,18 +57,18 @@ fn plugin_changes(before: &Loaded, after: &Loaded) -> Vec<String> {
     changes
 }
 
-fn version(plugin: &Loaded) -> String {
+fn version(plugin: &LoadedPlugin) -> String {
     let package = plugin.package();
     format!("{} {}", package.description().version, package.digest())
 }
 
-/// Apart from what its plugins are, which is told of the plugins.
-fn is_same(before: &Companion, after: &Companion) -> bool {
-    fn parts(companion: &Companion) -> (&str, &str, Vec<&str>) {
+/// Compares plugins by name only: a change inside a plugin has a line of its own.
+fn is_same_companion(before: &Companion, after: &Companion) -> bool {
+    fn plugin_names(companion: &Companion) -> (&str, &str, Vec<&str>) {
         let models = companion.models.iter().map(|model| model.name()).collect();
         (companion.persona.name(), companion.memory.name(), models)
     }
-    parts(before) == parts(after)
+    plugin_names(before) == plugin_names(after)
         && before.fallback == after.fallback
         && before.memory_budget == after.memory_budget
         && before.options == after.options

@@ -1,166 +1,90 @@
-//! Notices that what the active set is made of has changed, and has the next one made.
+//! Notices that a file behind the active set has changed, and has the next generation made.
 //!
-//! The kernel's events say that there may be something to look at, and a look at the metadata says whether there is: what
-//! happened in between is no one's concern, however a file came to be another one. Network file systems have no events, and
-//! queues of events overflow, so there is a look from time to time without one.
+//! An event of the kernel (inotify) only starts a comparison of the files' metadata; the comparison decides. Network file
+//! systems send no events and event queues overflow, so the files are also compared at intervals.
 
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Reloader;
-use super::folders::Folders;
-use super::reload::Done;
+use super::debounce::{Observable, debounce};
+use super::reload::{ReloadAttempt, Reloader};
+use super::watcher::FolderWatcher;
 use crate::config::Sources;
 
-/// Who writes several files, or one in several pieces, rarely pauses for longer.
-const QUIET: Duration = Duration::from_millis(100);
-/// Who never pauses is not waited for any longer.
-const LONGEST: Duration = Duration::from_secs(1);
-/// Between looks that no event asked for.
-const LOOK: Duration = Duration::from_secs(5);
+/// The interval of comparisons without an event.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Goes on until the host stops.
-pub(crate) async fn follow(reloader: Reloader, stop: CancellationToken) {
-    // An attempt that is cut short has published nothing, and its compiler is ended with it.
+/// Follows the files until `stop` is cancelled. An attempt that is cut short has published nothing, and its compiler ends
+/// with it.
+pub async fn follow(reloader: Reloader, stop: CancellationToken) {
     stop.run_until_cancelled(Follower::new(reloader).run()).await;
 }
 
 struct Follower {
     reloader: Reloader,
-    folders: Folders,
+    watcher: FolderWatcher,
+    /// The files as the last attempt found them.
     sources: Sources,
-    /// Whether the last attempt may end otherwise although nothing changes.
-    again: bool,
+    /// Whether the last attempt may have another result although no file changes.
+    needs_retry: bool,
 }
 
 impl Follower {
     fn new(reloader: Reloader) -> Self {
         let sources = reloader.sources();
-        Self { reloader, folders: Folders::open(), sources, again: false }
+        Self { reloader, watcher: FolderWatcher::open(), sources, needs_retry: false }
     }
 
     async fn run(mut self) {
-        // Whether an event or the time asks for a look, and whether the files have been given time to settle.
-        let (mut asked, mut settled) = (false, false);
+        // `is_triggered`: an event or the interval asked for a comparison. `is_debounced`: the files have been waited for.
+        let (mut is_triggered, mut is_debounced) = (false, false);
         loop {
-            // Before the look, so that nothing falls between the two.
-            self.folders.watch(&self.sources).await;
-            let changed = self.have_changed().await;
-            if changed && !settled {
-                self.settle().await;
+            // Set the watches before comparing, so that no change is missed between the two.
+            self.watcher.watch(&self.sources).await;
+            let has_changed = self.have_sources_changed().await;
+            if has_changed && !is_debounced {
+                debounce(&self.sources).await;
             }
-            if changed || asked && (self.again || self.sources.are_unsettled()) {
-                let Done { sources, again } = self.reloader.reload().await;
-                (self.sources, self.again) = (sources, again);
-                (asked, settled) = (false, false);
+            if has_changed || is_triggered && (self.needs_retry || self.sources.are_unsettled()) {
+                let ReloadAttempt { sources, needs_retry } = self.reloader.reload().await;
+                (self.sources, self.needs_retry) = (sources, needs_retry);
+                (is_triggered, is_debounced) = (false, false);
                 continue;
             }
-            asked = true;
+            is_triggered = true;
             tokio::select! {
-                () = self.folders.changed() => {
-                    self.settle().await;
-                    settled = true;
+                () = self.watcher.changed() => {
+                    // Compares only the files of the set: a log that grows in the same folder delays nothing.
+                    debounce(&self.sources).await;
+                    is_debounced = true;
                 }
-                () = tokio::time::sleep(LOOK) => settled = false,
+                () = tokio::time::sleep(POLL_INTERVAL) => is_debounced = false,
             }
         }
     }
 
-    async fn have_changed(&self) -> bool {
-        self.sources.differ(&look(&self.sources).await)
-    }
-
-    /// What else happens in the same folders, such as a log that grows beside the configuration, is not waited for.
-    async fn settle(&self) {
-        settle(&self.sources).await;
+    async fn have_sources_changed(&self) -> bool {
+        self.sources.differ(&current_sources(&self.sources).await)
     }
 }
 
-/// What can be looked at again and again.
-trait Looks {
-    type Found;
+impl Observable for Sources {
+    type State = Self;
 
-    /// How it is found now.
-    fn look(&self) -> impl Future<Output = Self::Found> + Send;
-
-    fn same(before: &Self::Found, after: &Self::Found) -> bool;
-}
-
-impl Looks for Sources {
-    type Found = Self;
-
-    async fn look(&self) -> Self {
-        look(self).await
+    async fn observe(&self) -> Self {
+        current_sources(self).await
     }
 
-    fn same(before: &Self, after: &Self) -> bool {
+    fn is_same(before: &Self, after: &Self) -> bool {
         !before.differ(after)
     }
 }
 
-/// How the files are found now. Where a network is away even metadata takes its time.
-async fn look(sources: &Sources) -> Sources {
-    let looked = sources.clone();
-    // A panic has been reported; until the next look it is as if nothing had changed.
-    tokio::task::spawn_blocking(move || looked.again()).await.unwrap_or_else(|_| sources.clone())
-}
-
-/// Waits until two looks, a moment apart, find the same.
-async fn settle<L: Looks>(files: &L) {
-    let end = Instant::now() + LONGEST;
-    let mut before = files.look().await;
-    loop {
-        tokio::time::sleep_until((Instant::now() + QUIET).min(end)).await;
-        let after = files.look().await;
-        if L::same(&before, &after) || Instant::now() >= end {
-            return;
-        }
-        before = after;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Something is written every `pause`, so many times.
-    struct Written {
-        since: Instant,
-        pause: Duration,
-        times: u32,
-    }
-
-    impl Looks for Written {
-        type Found = u32;
-
-        async fn look(&self) -> u32 {
-            let passed = self.since.elapsed().as_millis() / self.pause.as_millis();
-            u32::try_from(passed).unwrap_or(u32::MAX).min(self.times)
-        }
-
-        fn same(before: &u32, after: &u32) -> bool {
-            before == after
-        }
-    }
-
-    async fn settling(pause: Duration, times: u32) -> Duration {
-        let since = Instant::now();
-        settle(&Written { since, pause, times }).await;
-        since.elapsed()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_happens_close_together_is_one_change() {
-        let short = Duration::from_millis(60);
-        // The looks at 0, 100 and 200 ms find another file each, the one at 300 ms the same.
-        assert_eq!(settling(short, 3).await, 3 * QUIET);
-        assert_eq!(settling(2 * QUIET, 3).await, QUIET);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_never_stops_writing_is_not_waited_for() {
-        assert_eq!(settling(Duration::from_millis(60), u32::MAX).await, LONGEST);
-    }
+/// Reads the metadata of the same paths again, on a blocking thread: on a network file system that is away even this
+/// takes its time.
+async fn current_sources(sources: &Sources) -> Sources {
+    let before = sources.clone();
+    // A panic is reported by the panic hook; until the next comparison the files count as unchanged.
+    tokio::task::spawn_blocking(move || before.again()).await.unwrap_or_else(|_| sources.clone())
 }

@@ -1,54 +1,65 @@
-//! A set out of a configuration. Every mistake that shows only once the components themselves have been asked is reported,
-//! all at once.
+//! Makes an active set from a configuration. Errors that show only once a component has described itself are collected,
+//! so that the operator sees all of them at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use masque_runtime::{Kind, Package, Plugin, Sandbox};
 
-use super::packages::{Packages, Refusal};
-use super::{ActiveSet, Companion, Loaded, Redactor, schema};
+use super::builtins::BuiltinComponents;
+use super::companion::Companion;
+use super::convert::call_limits;
+use super::packages::{PackageError, PackageLoader};
+use super::plugin::LoadedPlugin;
+use super::redact::Redactor;
+use super::schema;
+use super::set::ActiveSet;
 use crate::config::{self, Config, Name, Problem};
 
-/// Why there is no set.
+/// Why a configuration gives no set.
 #[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) problems: Vec<Problem>,
-    /// Whether the same files may do at another time.
-    pub(super) passing: bool,
+pub(crate) struct LoadFailure {
+    pub(crate) problems: Vec<Problem>,
+    /// Whether the same files may load at another time.
+    pub(crate) is_temporary: bool,
 }
 
-/// The first generation, from the configuration.
+/// The first generation, made from the configuration.
 ///
 /// # Errors
-/// Every mistake at once.
-pub(crate) async fn load(config: &Config, sandbox: &Arc<Sandbox>) -> Result<ActiveSet, Vec<Problem>> {
-    assemble(config, sandbox, None).await.map_err(|refused| refused.problems)
-}
-
-/// A set that may follow `current`: what is the same in both is taken over from there, not compiled, described or made
-/// again.
-pub(super) async fn assemble(
+/// Every problem of the plugins and companions, each with its line in the configuration.
+pub async fn load(
     config: &Config,
     sandbox: &Arc<Sandbox>,
+    builtins: BuiltinComponents,
+) -> Result<ActiveSet, Vec<Problem>> {
+    assemble(config, sandbox, builtins, None).await.map_err(|failure| failure.problems)
+}
+
+/// A set that can follow `current`. Packages and plugins that are the same in both are taken from `current`; they are not
+/// compiled or described again.
+pub(crate) async fn assemble(
+    config: &Config,
+    sandbox: &Arc<Sandbox>,
+    builtins: BuiltinComponents,
     current: Option<&ActiveSet>,
-) -> Result<ActiveSet, Refused> {
-    let mut refused = Refused { problems: Vec::new(), passing: false };
-    let mut packages = Packages::new(sandbox, current);
+) -> Result<ActiveSet, LoadFailure> {
+    let mut failure = LoadFailure { problems: Vec::new(), is_temporary: false };
+    let mut packages = PackageLoader::new(sandbox, builtins, current);
     let mut plugins = BTreeMap::new();
     for (name, plugin) in &config.plugins {
         let before = current.and_then(|current| current.plugins.get(name.as_str()));
         match packages.load(&plugin.source).await {
             Ok(package) => {
-                refused.problems.extend(schema::check(config, name, plugin, package.description()));
-                refused
-                    .problems
-                    .extend(before.and_then(|before| too_old(config, name, before.package(), &package)));
-                plugins.insert(name.to_string(), loaded(config, name, plugin, package, before));
+                failure.problems.extend(schema::check(config, name, plugin, package.description()));
+                failure.problems.extend(
+                    before.and_then(|before| state_downgrade(config, name, before.package(), &package)),
+                );
+                plugins.insert(name.to_string(), make_plugin(config, name, plugin, package, before));
             }
-            Err(Refusal { what, remedy, passing }) => {
-                refused.passing |= passing;
-                refused.problems.push(Problem::error(
+            Err(PackageError { what, remedy, is_temporary }) => {
+                failure.is_temporary |= is_temporary;
+                failure.problems.push(Problem::error(
                     config.locations.plugin(name, "source"),
                     format!("plugin `{name}` ({}) can't be loaded: {what}", plugin.source),
                     remedy,
@@ -60,12 +71,12 @@ pub(super) async fn assemble(
         .companions
         .iter()
         .filter_map(|(name, wanted)| {
-            let companion = companion(config, name, wanted, &plugins, &mut refused.problems)?;
+            let companion = make_companion(config, name, wanted, &plugins, &mut failure.problems)?;
             Some((name.to_string(), Arc::new(companion)))
         })
         .collect();
-    if !refused.problems.is_empty() {
-        return Err(refused);
+    if !failure.problems.is_empty() {
+        return Err(failure);
     }
     Ok(ActiveSet {
         generation: current.map_or(1, |current| current.generation + 1),
@@ -77,14 +88,14 @@ pub(super) async fn assemble(
     })
 }
 
-/// The plugin that there was, if nothing about it has changed.
-fn loaded(
+/// The plugin `before` if its component and terms are the same, otherwise a new one.
+fn make_plugin(
     config: &Config,
     name: &Name,
     plugin: &config::Plugin,
     package: Arc<Package>,
-    before: Option<&Arc<Loaded>>,
-) -> Arc<Loaded> {
+    before: Option<&Arc<LoadedPlugin>>,
+) -> Arc<LoadedPlugin> {
     let terms = plugin.terms();
     if let Some(before) = before
         && before.package().digest() == package.digest()
@@ -92,13 +103,14 @@ fn loaded(
     {
         return Arc::clone(before);
     }
-    let (grants, limits) = (config.grants(plugin), plugin.limits.to_runtime());
+    let (grants, limits) = (config.grants(plugin), call_limits(plugin.limits));
     let plugin = Plugin::new(package, name.to_string(), plugin.settings_json(), grants, limits);
-    Arc::new(Loaded::new(plugin, terms))
+    Arc::new(LoadedPlugin::new(plugin, terms))
 }
 
-/// State belongs to the plugin's name, and what a later version wrote an earlier one can't be trusted to read.
-fn too_old(config: &Config, name: &Name, before: &Package, after: &Package) -> Option<Problem> {
+/// A problem if the new version stores its state in an older format. Stored state belongs to the plugin's name, and an
+/// older version can't be trusted to read what a newer one wrote.
+fn state_downgrade(config: &Config, name: &Name, before: &Package, after: &Package) -> Option<Problem> {
     let (before, after) = (before.description(), after.description());
     (after.state_version < before.state_version).then(|| {
         Problem::error(
@@ -113,12 +125,13 @@ fn too_old(config: &Config, name: &Name, before: &Package, after: &Package) -> O
     })
 }
 
-/// `None` where a plugin is missing (that is reported already) or has another kind than its use asks for.
-fn companion(
+/// A companion from the plugins that it names. `None` if one is missing (which is already reported) or has the wrong
+/// kind (which is added to `problems`).
+fn make_companion(
     config: &Config,
     name: &Name,
     wanted: &config::Companion,
-    plugins: &BTreeMap<String, Arc<Loaded>>,
+    plugins: &BTreeMap<String, Arc<LoadedPlugin>>,
     problems: &mut Vec<Problem>,
 ) -> Option<Companion> {
     let mut find = |key: &str, plugin: &Name, kind: Kind| {
@@ -132,7 +145,7 @@ fn companion(
                 "plugin `{plugin}` is a {}, and companion `{name}` needs a {kind} here",
                 found.package().kind()
             ),
-            format!("Name a plugin that is a {kind}{}.", of_kind(plugins, kind)),
+            format!("Name a plugin that is a {kind}{}.", examples_of_kind(plugins, kind)),
         ));
         None
     };
@@ -155,8 +168,8 @@ fn companion(
     })
 }
 
-/// `, such as `a` or `b``: the plugins that would fit.
-fn of_kind(plugins: &BTreeMap<String, Arc<Loaded>>, kind: Kind) -> String {
+/// The loaded plugins of a kind, as the end of a sentence: ``, such as `a` or `b` ``. Empty if there are none.
+fn examples_of_kind(plugins: &BTreeMap<String, Arc<LoadedPlugin>>, kind: Kind) -> String {
     let fitting: Vec<_> = plugins
         .values()
         .filter(|plugin| plugin.package().kind() == kind)

@@ -1,133 +1,122 @@
-//! From changed files to the next generation, or to the reason why there is none: read, compile what is new, check it all,
-//! publish. When that is due is for [`super::follow()`] to say.
+//! Makes the next generation from changed files: read, compile what is new, check everything, publish. [`super::follow`]
+//! decides when.
 //!
-//! All or nothing: whatever is wrong with any part, the generation in use stays, and is what every turn gets.
+//! A change is applied as a whole or not at all. If any part has an error, the current generation stays in effect.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use masque_runtime::Sandbox;
 
-use super::load::{self, Refused};
-use super::{Active, ActiveSet, changes};
+use super::active::Active;
+use super::builtins::BuiltinComponents;
+use super::changes::describe_changes;
+use super::load::{LoadFailure, assemble};
+use super::report::{ReloadOutcome, ReloadReport};
+use super::set::ActiveSet;
 use crate::config::{self, Attempt, Config, Origin, Place, Problem, Problems, Sources};
 
-/// How often in a row files may change while they are read. A set made of both old and new files is not what anyone wrote,
-/// but one that is never made is no better.
-const PATIENCE: u32 = 5;
+/// How many readings in a row may be discarded because a file changed meanwhile. A set made from old and new files is one
+/// that nobody wrote, but with files that never stop changing the newest reading has to be good enough.
+const MAX_DISCARDED_READINGS: u32 = 5;
 
-/// Makes generations. There is one for a host, so that they come one after another.
-pub(crate) struct Reloader {
-    origin: Origin,
-    /// What the host was started with; all but companions, plugins and credentials is in effect until it ends.
+/// Makes new generations. A host has one, so that generations are made one after another.
+pub struct Reloader {
+    source: Origin,
+    builtins: BuiltinComponents,
+    /// The configuration that the host was started with. Everything except companions, plugins and credentials stays in
+    /// effect until the host ends.
     started: Arc<Config>,
-    /// What the current generation was made of.
+    /// The configuration of the current generation.
     running: Config,
     sandbox: Arc<Sandbox>,
     active: Arc<Active>,
-    /// Readings in a row that were overtaken by a change.
-    overtaken: u32,
+    discarded_readings: u32,
 }
 
-/// How the last change went.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Reload {
-    pub(crate) at: SystemTime,
-    pub(crate) outcome: Outcome,
-    /// The one in use since.
-    pub(crate) generation: u64,
-    /// A line each: all mistakes where it was refused, else what the operator should know all the same.
-    pub(crate) problems: Vec<String>,
+/// A finished attempt.
+pub(crate) struct ReloadAttempt {
+    /// The files that the attempt read.
+    pub(crate) sources: Sources,
+    /// Whether another attempt with the same files may have another result.
+    pub(crate) needs_retry: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// What the files say is in effect.
-    Applied,
-    /// It is not; what was in effect before still is.
-    Refused,
-}
-
-/// An attempt that is over.
-pub(super) struct Done {
-    /// What it was made of.
-    pub(super) sources: Sources,
-    /// Whether another attempt at the same files may end otherwise.
-    pub(super) again: bool,
-}
-
-/// A set that could be published.
-struct Made {
+/// A set that can be published.
+struct Candidate {
     set: ActiveSet,
     config: Config,
     warnings: Problems,
 }
 
 impl Reloader {
-    /// For the set that `active` has now, which was made of `config`.
-    pub(crate) fn new(
-        origin: Origin,
+    /// A reloader for `active`, whose current set was made from `config`. `source` is where the configuration is read
+    /// again.
+    pub fn new(
+        source: Origin,
         config: Arc<Config>,
         sandbox: Arc<Sandbox>,
         active: Arc<Active>,
+        builtins: BuiltinComponents,
     ) -> Self {
         let running = Config::clone(&config);
-        Self { origin, started: config, running, sandbox, active, overtaken: 0 }
+        Self { source, builtins, started: config, running, sandbox, active, discarded_readings: 0 }
     }
 
-    /// What the current generation was made of.
-    pub(super) fn sources(&self) -> Sources {
+    /// The files behind the current generation.
+    pub(crate) fn sources(&self) -> Sources {
         self.running.sources.clone()
     }
 
-    /// One attempt, to its end.
-    pub(super) async fn reload(&mut self) -> Done {
+    /// Makes one attempt. Dropping the future is safe at any point: nothing is published before the end.
+    pub(crate) async fn reload(&mut self) -> ReloadAttempt {
         let began = Instant::now();
         let Some(Attempt { loaded, sources }) = self.read().await else {
-            return Done { sources: self.sources(), again: true };
+            return ReloadAttempt { sources: self.sources(), needs_retry: true };
         };
         let current = self.active.current();
-        let made = self.make(loaded, &current).await;
-        if self.overtaken < PATIENCE && have_changed(&sources).await {
-            self.overtaken += 1;
-            return Done { sources, again: true };
+        let candidate = self.prepare(loaded, &current).await;
+        if self.discarded_readings < MAX_DISCARDED_READINGS && have_changed(&sources).await {
+            self.discarded_readings += 1;
+            return ReloadAttempt { sources, needs_retry: true };
         }
-        self.overtaken = 0;
-        let again = match made {
-            Ok(made) => self.publish(made, &current, began),
-            Err(Refused { problems, passing }) => {
+        self.discarded_readings = 0;
+        let needs_retry = match candidate {
+            Ok(candidate) => self.publish(candidate, &current, began),
+            Err(LoadFailure { problems, is_temporary }) => {
                 self.refuse(&Problems::new(problems), current.generation);
-                passing
+                is_temporary
             }
         };
-        Done { sources, again }
+        ReloadAttempt { sources, needs_retry }
     }
 
-    /// `None` if the reading panicked, which is reported where it happens.
+    /// Reads the configuration again. `None` if that panicked; the panic hook has reported it.
     async fn read(&self) -> Option<Attempt> {
-        let (origin, running) = (self.origin.clone(), self.running.clone());
-        tokio::task::spawn_blocking(move || origin.again(&running)).await.ok()
+        let (source, running) = (self.source.clone(), self.running.clone());
+        tokio::task::spawn_blocking(move || source.again(&running)).await.ok()
     }
 
-    async fn make(
+    async fn prepare(
         &self,
         loaded: Result<config::Loaded, Problems>,
         current: &ActiveSet,
-    ) -> Result<Made, Refused> {
-        let loaded = loaded.map_err(|problems| Refused { problems: problems.into_vec(), passing: false })?;
+    ) -> Result<Candidate, LoadFailure> {
+        let loaded =
+            loaded.map_err(|problems| LoadFailure { problems: problems.into_vec(), is_temporary: false })?;
         let mut warnings = loaded.warnings.into_vec();
-        warnings.extend(self.next_start(&loaded.config));
-        let config = self.in_effect(loaded.config);
-        let too_large = self.too_large(&config);
+        warnings.extend(self.restart_warning(&loaded.config));
+        let config = self.with_started_sections(loaded.config);
+        let too_large = self.memory_limit_problems(&config);
         if !too_large.is_empty() {
-            return Err(Refused { problems: too_large, passing: false });
+            return Err(LoadFailure { problems: too_large, is_temporary: false });
         }
-        let set = load::assemble(&config, &self.sandbox, Some(current)).await?;
-        Ok(Made { set, config, warnings: Problems::new(warnings) })
+        let set = assemble(&config, &self.sandbox, self.builtins, Some(current)).await?;
+        Ok(Candidate { set, config, warnings: Problems::new(warnings) })
     }
 
-    /// What differs from what the host was started with, and can't be changed any more.
-    fn next_start(&self, config: &Config) -> Option<Problem> {
+    /// A warning that names the changed sections that take effect only at the next start.
+    fn restart_warning(&self, config: &Config) -> Option<Problem> {
         let sections = self.started.other_sections(config);
         if sections.is_empty() {
             return None;
@@ -140,8 +129,8 @@ impl Reloader {
         Some(Problem::warning(place, what, "It takes effect at the next start."))
     }
 
-    /// The configuration as far as it can take effect.
-    fn in_effect(&self, config: Config) -> Config {
+    /// The new companions and plugins with all other sections as the host was started with them.
+    fn with_started_sections(&self, config: Config) -> Config {
         let started = Config::clone(&self.started);
         Config {
             companions: config.companions,
@@ -153,8 +142,9 @@ impl Reloader {
         }
     }
 
-    /// A plugin may fit into the sandbox that the file asks for, and not into the one that there is.
-    fn too_large(&self, config: &Config) -> Vec<Problem> {
+    /// A problem for each plugin with a higher memory limit than the running sandbox has. The file was checked against its
+    /// own `[sandbox]`, which takes effect only at the next start.
+    fn memory_limit_problems(&self, config: &Config) -> Vec<Problem> {
         let most = self.started.sandbox.memory_bytes;
         let too_large = config.plugins.iter().filter(|(_, plugin)| plugin.limits.memory_bytes > most);
         too_large
@@ -168,66 +158,56 @@ impl Reloader {
             .collect()
     }
 
-    /// Whether it has to be tried again.
-    fn publish(&mut self, made: Made, current: &ActiveSet, began: Instant) -> bool {
-        let Made { set, config, warnings } = made;
-        let changes = changes::between(current, &set);
-        let problems = lines(&warnings);
+    /// Publishes the candidate unless it changes nothing. Returns whether the attempt has to be repeated.
+    fn publish(&mut self, candidate: Candidate, current: &ActiveSet, began: Instant) -> bool {
+        let Candidate { set, config, warnings } = candidate;
+        let changes = describe_changes(current, &set);
+        let warnings = lines(&warnings);
         if changes.is_empty() && set.configuration == current.configuration {
             self.running = config;
-            self.unchanged(current.generation, problems);
+            self.record_unchanged(current.generation, warnings);
             return false;
         }
-        let Ok(set) = self.active.publish(current, set, problems.clone()) else {
+        let Ok(set) = self.active.publish(current, set, warnings.clone()) else {
             return true;
         };
         self.running = config;
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(generation = set.generation, ms, "changes are in effect: {}", changes.join("; "));
-        problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         false
     }
 
-    /// What the files say has been in effect already.
-    fn unchanged(&self, generation: u64, problems: Vec<String>) {
-        if problems.is_empty() && self.active.now().reload.is_none() {
+    /// Records that the files say what is already in effect, for example after a mistake was undone.
+    fn record_unchanged(&self, generation: u64, warnings: Vec<String>) {
+        if warnings.is_empty() && self.active.state().reload.is_none() {
             return;
         }
-        let reload = Reload::new(Outcome::Applied, generation, problems);
-        let before = self.active.note(reload.clone());
-        if before.as_ref().is_some_and(|before| before.outcome == Outcome::Refused) {
+        let report = ReloadReport::new(ReloadOutcome::Applied, generation, warnings);
+        let previous = self.active.record(report.clone());
+        if previous.as_ref().is_some_and(|previous| previous.outcome == ReloadOutcome::Refused) {
             tracing::info!(generation, "what the configuration says is in effect again");
         }
-        if !before.is_some_and(|before| before.says_the_same(&reload)) {
-            reload.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+        if !previous.is_some_and(|previous| previous.equals_apart_from_time(&report)) {
+            report.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
         }
     }
 
     fn refuse(&self, problems: &Problems, generation: u64) {
-        let reload = Reload::new(Outcome::Refused, generation, lines(problems));
-        let before = self.active.note(reload.clone());
-        // Further attempts at the same mistakes need no more lines.
-        if !before.is_some_and(|before| before.says_the_same(&reload)) {
+        let report = ReloadReport::new(ReloadOutcome::Refused, generation, lines(problems));
+        let previous = self.active.record(report.clone());
+        // Repeated attempts with the same mistakes are logged once.
+        if !previous.is_some_and(|previous| previous.equals_apart_from_time(&report)) {
             tracing::error!(generation, "a change is refused, and the generation in use stays:");
-            reload.problems.iter().for_each(|problem| tracing::error!("{problem}"));
+            report.problems.iter().for_each(|problem| tracing::error!("{problem}"));
         }
     }
 }
 
-impl Reload {
-    pub(super) fn new(outcome: Outcome, generation: u64, problems: Vec<String>) -> Self {
-        Self { at: SystemTime::now(), outcome, generation, problems }
-    }
-
-    fn says_the_same(&self, other: &Self) -> bool {
-        (self.outcome, self.generation, &self.problems) == (other.outcome, other.generation, &other.problems)
-    }
-}
-
-/// Whether the files changed while they were read, so that what came of it may be half of each.
+/// Whether the files changed since they were read. Then the reading may mix old and new content.
 async fn have_changed(sources: &Sources) -> bool {
     let before = sources.clone();
-    // A panic has been reported, and says nothing about the files.
+    // A panic is reported by the panic hook and says nothing about the files.
     tokio::task::spawn_blocking(move || before.differ(&before.again())).await.unwrap_or(false)
 }
 

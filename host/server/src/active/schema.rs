@@ -1,7 +1,8 @@
-//! Settings against the JSON Schema that a plugin gives of them.
+//! Checks the settings of a plugin against the JSON Schema in its description.
 //!
-//! A schema comes from the plugin, so it is held to bounds before it is used: 64 KiB, no reference that leaves it, and
-//! patterns that take linear time. Values are never quoted: one may be a secret in the wrong place.
+//! The threat: the schema comes from the plugin. The policy: it has at most 64 KiB, refers to nothing outside itself, and
+//! its patterns run in linear time. The consequence: patterns with backreferences or look-around are refused. Values are
+//! never quoted in an error, since one may be a secret in the wrong place.
 
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
@@ -10,20 +11,21 @@ use serde_json::Value;
 
 use crate::config::{Config, Name, Plugin, Problem, nearest};
 
-const LARGEST: usize = 64 << 10;
-/// Of one compiled pattern; a bounded repetition of a bounded repetition grows without end otherwise.
-const PATTERN_BYTES: usize = 1 << 20;
-/// More would bury the first.
-const MOST: usize = 20;
+/// The largest schema.
+const MAX_SCHEMA_BYTES: usize = 64 << 10;
+/// The largest compiled pattern. Nested bounded repetitions multiply, so a short pattern can compile to gigabytes.
+const MAX_PATTERN_BYTES: usize = 1 << 20;
+/// How many mistakes of one plugin are reported: more would bury the first.
+const MAX_MISTAKES: usize = 20;
 
-/// What the schema has against a plugin's settings.
+/// A problem for each setting that the plugin's schema does not allow, or one if the schema itself can't be used.
 pub(crate) fn check(
     config: &Config,
     name: &Name,
     plugin: &Plugin,
     description: &Description,
 ) -> Vec<Problem> {
-    let validator = match compile(&description.settings_schema) {
+    let validator = match compile_schema(&description.settings_schema) {
         Ok(validator) => validator,
         Err(reason) => {
             return vec![Problem::error(
@@ -33,7 +35,7 @@ pub(crate) fn check(
             )];
         }
     };
-    mistakes(&validator, &Value::Object(plugin.settings.clone()), &description.settings_schema)
+    find_mistakes(&validator, &Value::Object(plugin.settings.clone()), &description.settings_schema)
         .into_iter()
         .map(|mistake| {
             let place = config.locations.setting(name, &mistake.pointer);
@@ -47,47 +49,49 @@ pub(crate) fn check(
         .collect()
 }
 
-/// One thing that the schema does not allow.
+/// A setting that the schema does not allow.
 #[derive(Debug, PartialEq, Eq)]
 struct Mistake {
-    /// Into the settings.
+    /// A JSON pointer into the settings.
     pointer: String,
     what: String,
     remedy: String,
 }
 
-fn compile(text: &str) -> Result<Validator, String> {
-    if text.len() > LARGEST {
-        return Err(format!("it has {} bytes, and {LARGEST} is the most", text.len()));
+fn compile_schema(text: &str) -> Result<Validator, String> {
+    if text.len() > MAX_SCHEMA_BYTES {
+        return Err(format!("it has {} bytes, and {MAX_SCHEMA_BYTES} is the most", text.len()));
     }
     let schema: Value = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
-    if let Some(reference) = leaving(&schema) {
+    if let Some(reference) = find_external_reference(&schema) {
         return Err(format!("it refers to `{reference}`, outside itself"));
     }
     jsonschema::options()
         .with_draft(Draft::Draft202012)
         .offline()
-        .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES))
+        .with_pattern_options(
+            PatternOptions::regex().size_limit(MAX_PATTERN_BYTES).dfa_size_limit(MAX_PATTERN_BYTES),
+        )
         .build(&schema)
         .map_err(|error| error.to_string())
 }
 
-/// The first reference that is not a fragment of the schema itself.
-fn leaving(schema: &Value) -> Option<&str> {
+/// The first reference to something outside the schema.
+fn find_external_reference(schema: &Value) -> Option<&str> {
     match schema {
         Value::Object(members) => members.iter().find_map(|(key, value)| match (key.as_str(), value) {
             ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(target)) if !target.starts_with('#') => {
                 Some(target.as_str())
             }
-            _ => leaving(value),
+            _ => find_external_reference(value),
         }),
-        Value::Array(items) => items.iter().find_map(leaving),
+        Value::Array(items) => items.iter().find_map(find_external_reference),
         _ => None,
     }
 }
 
-fn mistakes(validator: &Validator, settings: &Value, schema: &str) -> Vec<Mistake> {
-    validator.iter_errors(settings).take(MOST).flat_map(|error| explain(&error, schema)).collect()
+fn find_mistakes(validator: &Validator, settings: &Value, schema: &str) -> Vec<Mistake> {
+    validator.iter_errors(settings).take(MAX_MISTAKES).flat_map(|error| explain(&error, schema)).collect()
 }
 
 fn explain(error: &ValidationError<'_>, schema: &str) -> Vec<Mistake> {
@@ -114,35 +118,36 @@ fn explain(error: &ValidationError<'_>, schema: &str) -> Vec<Mistake> {
             let key = property.as_str().unwrap_or_default();
             vec![Mistake {
                 pointer: at.to_owned(),
-                what: format!("`{key}` is missing{}", within(at)),
+                what: format!("`{key}` is missing{}", parent_suffix(at)),
                 remedy: format!("Set `{key}`."),
             }]
         }
         _ => vec![Mistake {
             pointer: at.to_owned(),
-            what: error.masked_with(named(at)).to_string(),
+            what: error.masked_with(setting_name(at)).to_string(),
             remedy: "Set it to what the plugin takes.".into(),
         }],
     }
 }
 
-fn named(pointer: &str) -> String {
+fn setting_name(pointer: &str) -> String {
     match pointer.strip_prefix('/') {
         Some(path) => format!("`{}`", path.replace('/', ".")),
         None => "all of it".into(),
     }
 }
 
-fn within(pointer: &str) -> String {
-    if pointer.is_empty() { String::new() } else { format!(" in {}", named(pointer)) }
+fn parent_suffix(pointer: &str) -> String {
+    if pointer.is_empty() { String::new() } else { format!(" in {}", setting_name(pointer)) }
 }
 
-/// The names beside which the unexpected one stands: the `properties` next to the keyword that refused it.
+/// The names that the schema allows where an unexpected one was found: the `properties` next to the keyword that refused
+/// it.
 fn known_settings(error: &ValidationError<'_>, schema: &str) -> Vec<String> {
     let Ok(schema) = serde_json::from_str::<Value>(schema) else { return Vec::new() };
     let keyword = error.schema_path().as_str();
     let parent = keyword.rsplit_once('/').map_or("", |(parent, _)| parent);
-    // The path goes through `$ref` as it was followed; only a path that leads through none can be looked up.
+    // The path includes each `$ref` that was followed, so it resolves in the schema only where there is none.
     let properties = schema.pointer(&format!("{parent}/properties")).and_then(Value::as_object);
     properties.map(|known| known.keys().cloned().collect()).unwrap_or_default()
 }
@@ -155,7 +160,7 @@ mod tests {
 
     fn found(schema: &Value, settings: &Value) -> Vec<Mistake> {
         let text = schema.to_string();
-        mistakes(&compile(&text).unwrap(), settings, &text)
+        find_mistakes(&compile_schema(&text).unwrap(), settings, &text)
     }
 
     fn card() -> Value {
@@ -173,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_found_and_an_unknown_key_learns_the_nearest() {
+    fn every_mistake_is_found_and_an_unknown_key_is_answered_with_the_nearest_one() {
         let mistakes = found(&card(), &json!({ "cart": 1, "user": 2 }));
         let mut pointers: Vec<_> = mistakes.iter().map(|mistake| mistake.pointer.as_str()).collect();
         pointers.sort_unstable();
@@ -197,22 +202,24 @@ mod tests {
     fn a_reference_that_leaves_the_schema_is_refused() {
         for target in ["https://example.com/s.json", "file:///etc/passwd", "other.json"] {
             let schema = json!({ "properties": { "a": { "$ref": target } } });
-            assert!(compile(&schema.to_string()).is_err(), "{target}");
+            assert!(compile_schema(&schema.to_string()).is_err(), "{target}");
         }
         let schema =
             json!({ "$defs": { "a": { "type": "string" } }, "properties": { "a": { "$ref": "#/$defs/a" } } });
-        assert!(compile(&schema.to_string()).is_ok());
+        assert!(compile_schema(&schema.to_string()).is_ok());
     }
 
     #[test]
     fn a_schema_or_pattern_that_is_too_large_is_refused() {
-        assert!(compile(&json!({ "description": "x".repeat(LARGEST) }).to_string()).is_err());
+        assert!(compile_schema(&json!({ "description": "x".repeat(MAX_SCHEMA_BYTES) }).to_string()).is_err());
         let pattern = json!({ "properties": { "a": { "pattern": "((((a{100}){100}){100}){100})" } } });
-        assert!(compile(&pattern.to_string()).is_err());
+        assert!(compile_schema(&pattern.to_string()).is_err());
     }
 
     #[test]
     fn a_pattern_that_would_need_backtracking_is_refused() {
-        assert!(compile(&json!({ "properties": { "a": { "pattern": "(a)\\1" } } }).to_string()).is_err());
+        assert!(
+            compile_schema(&json!({ "properties": { "a": { "pattern": "(a)\\1" } } }).to_string()).is_err()
+        );
     }
 }

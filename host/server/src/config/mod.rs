@@ -53,8 +53,8 @@ use self::section::Section;
 pub(crate) use self::sources::Sources;
 use self::types::Data;
 pub(crate) use self::types::{
-    Allowance, Auth, Companion, Config, Cors, Issuer, JwkSource, Log, LogFormat, Name, Plugin, Server,
-    SigningSecret, Source, Tls,
+    Allowance, Auth, Companion, Config, Cors, Issuer, JwkSource, Limits, Log, LogFormat, Name, Plugin,
+    Sandbox, Server, SigningSecret, Source, Tls,
 };
 
 /// Read where nothing else is named, if it is there.

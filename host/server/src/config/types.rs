@@ -336,34 +336,10 @@ impl Plugin {
     }
 }
 
-impl Sandbox {
-    /// In the runtime's words; compiling is left to this process.
-    pub(crate) fn to_runtime(&self) -> SandboxConfig {
-        SandboxConfig {
-            instances: self.instances,
-            memory_bytes: self.memory_bytes,
-            slot_wait: self.slot_wait,
-            ..SandboxConfig::default()
-        }
-    }
-}
-
 impl Default for Sandbox {
     fn default() -> Self {
         let SandboxConfig { instances, memory_bytes, slot_wait, .. } = SandboxConfig::default();
         Self { instances, memory_bytes, slot_wait }
-    }
-}
-
-impl Limits {
-    /// In the runtime's words.
-    pub(crate) fn to_runtime(self) -> masque_runtime::Limits {
-        masque_runtime::Limits {
-            wall: self.wall,
-            cpu: self.cpu,
-            memory_bytes: self.memory_bytes,
-            ..masque_runtime::Limits::default()
-        }
     }
 }
 

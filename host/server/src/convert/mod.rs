@@ -2,3 +2,6 @@
 
 pub(crate) mod http;
 pub(crate) mod telemetry;
+mod turns;
+
+pub(crate) use turns::turn_options;

@@ -18,10 +18,12 @@ use crate::active::{self, Active, Reloader};
 use crate::api::Services;
 use crate::auth::token::Tokens;
 use crate::auth::{Authenticator, Identity, Local};
+use crate::builtin;
+use crate::compiler::compiler;
 use crate::config::{self, Config, Origin};
-use crate::jobs::Worker;
+use crate::convert::turn_options;
 use crate::limits::Limits;
-use crate::turn::Turns;
+use crate::turn::{JobWorker, Turns};
 
 /// How often rows past their time are removed.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -58,36 +60,38 @@ impl Host {
         }
         make_plugins_folder(&config.data.plugins)?;
         let sandbox = SandboxConfig {
-            compiler: active::compiler(),
+            compiler: compiler(),
             cache: Some(config.data.compiled.clone()),
             scratch: Some(config.data.folder.join("scratch")),
-            ..config.sandbox.to_runtime()
+            ..active::sandbox_config(&config.sandbox)
         };
         let sandbox = Sandbox::new(&sandbox).context("can't set up the sandbox")?;
-        let set = active::load(&config, &sandbox).await.map_err(|problems| mistakes(&problems))?;
+        let set = active::load(&config, &sandbox, builtin::component)
+            .await
+            .map_err(|problems| mistakes(&problems))?;
         let active = Arc::new(Active::new(set));
         let shared: Arc<dyn Store> = store.clone();
         let identity = match config.auth.required {
             true => Some(Arc::new(Identity::open(Tokens::new(&config.auth)?, Arc::clone(&shared)).await?)),
             false => None,
         };
-        let turns = Turns::new(Arc::clone(&shared), Arc::clone(&active), Arc::clone(&config), id);
+        let turns = Turns::new(Arc::clone(&shared), Arc::clone(&active), turn_options(&config), id);
 
         let worker_stop = CancellationToken::new();
-        let worker = Worker::start(
-            Arc::clone(&shared),
-            Arc::clone(&active),
-            Arc::clone(&config),
-            id,
-            turns.commits(),
-            worker_stop.clone(),
-        );
+        let worker = JobWorker::new(Arc::clone(&shared), Arc::clone(&active), config.turn.timeout, id)
+            .start(turns.new_jobs(), worker_stop.clone());
         let chores_stop = CancellationToken::new();
         let leases = {
             let (turns, stop) = (turns.clone(), chores_stop.clone());
             tokio::spawn(async move { turns.keep_leases(stop).await })
         };
-        let reloader = Reloader::new(origin, Arc::clone(&config), Arc::clone(&sandbox), Arc::clone(&active));
+        let reloader = Reloader::new(
+            origin,
+            Arc::clone(&config),
+            Arc::clone(&sandbox),
+            Arc::clone(&active),
+            builtin::component,
+        );
         // A host that drains loads nothing more.
         let follow = tokio::spawn(active::follow(reloader, worker_stop.clone()));
         let rates: Arc<dyn RateLimits> = Arc::new(InProcess::default());
