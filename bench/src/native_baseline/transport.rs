@@ -1,4 +1,4 @@
-//! The plugins' way to the model: an HTTP client that keeps its connections, as the host's does.
+//! The HTTP client of the plugins. It keeps its connections, as the host's does.
 
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
@@ -10,7 +10,7 @@ use hyper_util::rt::TokioExecutor;
 use masque_sdk::http::Error;
 use masque_sdk::testing::{HttpRequest, HttpStream};
 
-/// A client of this thread's own.
+/// Makes a client for this thread.
 pub(super) fn http() -> impl Fn(HttpRequest) -> LocalBoxFuture<'static, Result<HttpStream, Error>> {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);

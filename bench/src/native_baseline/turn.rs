@@ -1,5 +1,5 @@
-//! One turn, in the order in which a host takes it: admission, recall, compose, generate beside the admission's way to the
-//! disk, commit.
+//! Runs a turn in the same order as a host: admission, recall, compose, generate (while the admission is written to disk),
+//! commit.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -28,38 +28,38 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Never leaves its thread.
+/// Not `Send`: a body stays on its thread.
 type Body = Pin<Box<dyn hyper::body::Body<Data = Bytes, Error = Infallible>>>;
 
 const NAME: &str = "elara";
-/// As the host's.
+/// The host's default budget of a recall, in tokens.
 const BUDGET: u32 = 4096;
 const LEASE: Duration = Duration::from_secs(10);
 const TAIL: TailLimit = TailLimit { messages: 64, bytes: 64 << 10 };
 
-/// Who is talked to.
+/// The companion that answers.
 pub(super) struct Companion {
     store: Arc<SqliteStore>,
     host: Uuid,
     names: Arc<BTreeSet<String>>,
-    /// The model's settings, as its plugin reads them.
+    /// The settings of the model plugin, as JSON text.
     settings: String,
 }
 
 #[derive(Deserialize)]
-struct Asked {
+struct ChatRequest {
     message: String,
     stream: bool,
 }
 
-/// A turn on its way.
-struct Begun {
+/// An admitted turn.
+struct AdmittedTurn {
     owner: Owner,
     started: Started,
     arrived: Instant,
 }
 
-/// What has been said of a reply.
+/// The part of a reply that has arrived.
 #[derive(Default)]
 struct Draft {
     text: String,
@@ -93,46 +93,46 @@ impl Companion {
     async fn turn(self: Rc<Self>, request: Request<Incoming>) -> anyhow::Result<Response<Body>> {
         let arrived = Instant::now();
         let body = request.into_body().collect().await?.to_bytes();
-        let asked: Asked = serde_json::from_slice(&body)?;
+        let chat: ChatRequest = serde_json::from_slice(&body)?;
         let owner = Owner {
             tenant: "default".into(),
-            issuer: "twin".into(),
+            issuer: "native-baseline".into(),
             subject: Uuid::from_u128(1).to_string(),
         };
-        let admitted = self.store.admit(self.admission(&owner, &asked.message)).await?;
+        let admitted = self.store.admit(self.admission(&owner, &chat.message)).await?;
         let Outcome::Started(started) = admitted.outcome else { bail!("the turn was not admitted") };
-        let begun = Begun { owner, started, arrived };
+        let turn = AdmittedTurn { owner, started, arrived };
 
         let (events, reader) = unbounded();
-        let reply = self.clone().reply(begun, events, asked.stream);
-        if !asked.stream {
+        let reply = self.clone().reply(turn, events, chat.stream);
+        if !chat.stream {
             let (durable, reply) = tokio::join!(admitted.durable.wait(), reply);
             durable?;
             return Ok(response("application/json", Box::pin(Full::from(reply?.to_string()))));
         }
         tokio::task::spawn_local(async {
-            // The events end without the last one, which fails the run.
+            // The events then end without the last one, which fails the run of the clients.
             if let Err(error) = reply.await {
-                eprintln!("a turn of the twin failed: {error:#}");
+                eprintln!("a turn of the native baseline failed: {error:#}");
             }
         });
         admitted.durable.wait().await?;
         Ok(response("text/event-stream", events_body(reader)))
     }
 
-    /// The path through the plugins; the whole reply, once it is on disk.
+    /// Calls the plugins, sends the events, and returns the whole reply once it is on disk.
     async fn reply(
         self: Rc<Self>,
-        begun: Begun,
+        turn: AdmittedTurn,
         events: UnboundedSender<String>,
         streamed: bool,
     ) -> anyhow::Result<Value> {
-        let Begun { owner, started, arrived } = begun;
+        let AdmittedTurn { owner, started, arrived } = turn;
         let mut created = String::new();
         let head = json!({ "turn_id": started.turn.to_string(), "conversation_id": started.conversation.to_string(), "companion": NAME });
         event(&mut created, "turn.created", 1, &head);
-        let _gone = events.unbounded_send(created);
-        let turn = as_seen(&started, &owner);
+        let _client_left = events.unbounded_send(created);
+        let turn = contract_turn(&started, &owner);
         testing::set_settings("{}");
         let recalled = testing::load::<Newest>()?.recall(turn.clone(), BUDGET).await?;
         let prompt = testing::load::<Player>()?.compose(turn, recalled).await?;
@@ -143,10 +143,10 @@ impl Companion {
         let written = Rc::clone(&draft);
         let out = events.clone();
         testing::stream(&model, prompt, move |deltas| {
-            let more = written.borrow_mut().take(deltas);
+            let more = written.borrow_mut().add(deltas);
             if streamed && let Some(text) = more {
                 let mut line = String::new();
-                event(&mut line, "reply.delta", written.borrow().sequence, &Said { text: &text });
+                event(&mut line, "reply.delta", written.borrow().sequence, &DeltaData { text: &text });
                 return out.unbounded_send(line).is_ok();
             }
             true
@@ -178,11 +178,11 @@ impl Companion {
         let Ending::Done { .. } = self.store.commit(commit).await? else { bail!("the lease was lost") };
         let mut completed = String::new();
         event(&mut completed, "turn.completed", draft.sequence + 1, &response);
-        let _gone = events.unbounded_send(completed);
+        let _client_left = events.unbounded_send(completed);
         Ok(response)
     }
 
-    fn admission(&self, owner: &Owner, said: &str) -> Admission {
+    fn admission(&self, owner: &Owner, message: &str) -> Admission {
         Admission {
             owner: owner.clone(),
             host: self.host,
@@ -191,11 +191,11 @@ impl Companion {
             target: Target::New {
                 id: ConversationId::new(),
                 companion: NAME.to_owned(),
-                title: title_of(said),
+                title: title_of(message),
             },
             companion: Some(NAME.to_owned()),
             companions: Arc::clone(&self.names),
-            message: NewMessage { id: MessageId::new(), content: said.to_owned(), metadata: json!({}) },
+            message: NewMessage { id: MessageId::new(), content: message.to_owned(), metadata: json!({}) },
             idempotency: None,
             resume: false,
             tail: TAIL,
@@ -204,8 +204,8 @@ impl Companion {
 }
 
 impl Draft {
-    /// The text among what was written together.
-    fn take(&mut self, deltas: Vec<Delta>) -> Option<String> {
+    /// Adds deltas that were written together and returns their text, if there is any.
+    fn add(&mut self, deltas: Vec<Delta>) -> Option<String> {
         let mut more = String::new();
         for delta in deltas {
             match delta {
@@ -229,12 +229,12 @@ impl Draft {
 }
 
 #[derive(Serialize)]
-struct Said<'a> {
+struct DeltaData<'a> {
     text: &'a str,
 }
 
 #[derive(Serialize)]
-struct Tagged<'a, T> {
+struct EventData<'a, T> {
     #[serde(rename = "type")]
     name: &'a str,
     sequence: u64,
@@ -243,11 +243,11 @@ struct Tagged<'a, T> {
 }
 
 fn event<T: Serialize>(text: &mut String, name: &str, sequence: u64, data: &T) {
-    let data = serde_json::to_string(&Tagged { name, sequence, data }).unwrap_or_default();
+    let data = serde_json::to_string(&EventData { name, sequence, data }).unwrap_or_default();
     text.extend(["event: ", name, "\nid: ", &sequence.to_string(), "\ndata: ", &data, "\n\n"]);
 }
 
-/// What is ready together goes together.
+/// Sends events that are ready together in one frame.
 fn events_body(reader: UnboundedReceiver<String>) -> Body {
     let ready = reader.ready_chunks(64).map(|lines| Ok(Frame::data(Bytes::from(lines.concat()))));
     Box::pin(StreamBody::new(ready))
@@ -259,7 +259,8 @@ fn response(kind: &'static str, body: Body) -> Response<Body> {
     response
 }
 
-fn as_seen(started: &Started, owner: &Owner) -> Turn {
+/// Converts an admitted turn into the contract's type.
+fn contract_turn(started: &Started, owner: &Owner) -> Turn {
     Turn {
         id: started.turn.to_string(),
         attempt: started.attempt,

@@ -1,9 +1,9 @@
-//! The turn without a sandbox: the same plugins compiled natively and called as functions, the same store with the same
-//! two durable writes, the same events over HTTP. What a host takes more than this is what its sandbox, and all that a
-//! host does besides, cost together.
+//! The native baseline: a turn without a sandbox. It runs the same plugins, compiled natively and called as functions, with
+//! the same store, the same two durable writes and the same events over HTTP. The difference to a host is the cost of the
+//! sandbox and of the host's other features together.
 //!
-//! As lean as it can be, so that the comparison flatters no one: a thread for each core with its own listener, connections
-//! and model client, nothing handed from one thread to another but what the store is asked.
+//! The baseline is as fast as possible, so that the comparison does not favour the host: each core has a thread with its
+//! own listener, connections and model client, and threads share only the store.
 
 mod transport;
 mod turn;
@@ -30,15 +30,15 @@ pub(crate) struct Options {
     /// The model server, `HOST:PORT`.
     #[arg(long)]
     model: String,
-    /// The model's name there.
+    /// The name of the model.
     #[arg(long)]
     name: String,
-    /// Where the database is made.
+    /// The folder of the database.
     #[arg(long)]
     data: PathBuf,
 }
 
-/// Serves until it is killed, and prints its address before.
+/// Prints its address, then serves until it is killed.
 pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let store = SqliteStore::open(&options.data).await?;
     let first = listen("127.0.0.1:0".parse()?)?;
@@ -50,18 +50,18 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     println!("{address}");
     let threads = listeners.into_iter().map(|listener| {
         let (store, options) = (Arc::clone(&store), options.clone());
-        std::thread::spawn(move || core(listener, store, &options))
+        std::thread::spawn(move || serve_on_thread(listener, store, &options))
     });
     for thread in threads.collect::<Vec<_>>() {
         tokio::task::spawn_blocking(move || thread.join())
             .await?
             .ok()
-            .context("a thread of the twin ended")??;
+            .context("a thread of the native baseline ended")??;
     }
     Ok(())
 }
 
-/// One of several that share a port.
+/// Makes one of several listeners that share a port.
 fn listen(address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseport(true)?;
@@ -69,8 +69,12 @@ fn listen(address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
     Ok(socket.listen(1024)?.into_std()?)
 }
 
-/// Everything that one thread serves.
-fn core(listener: std::net::TcpListener, store: Arc<SqliteStore>, options: &Options) -> anyhow::Result<()> {
+/// Serves the connections of one listener on this thread.
+fn serve_on_thread(
+    listener: std::net::TcpListener,
+    store: Arc<SqliteStore>,
+    options: &Options,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     testing::set_transport(transport::http());
     let companion = Rc::new(Companion::new(store, &options.model, &options.name));

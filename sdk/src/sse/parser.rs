@@ -1,33 +1,30 @@
-//! Server-sent events as the WHATWG specification reads them (HTML, section 9.2.6, "Interpreting an event stream").
-//!
-//! [`Parser`] is pure: bytes in, events out, wherever the chunks are cut. [`Events`] reads them off a response.
+//! Turns the bytes of an event stream into events. Does no input or output.
 
-use crate::http::{Error, Response};
 use std::collections::VecDeque;
 
 /// One event of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The event's type; `message` where the stream names none.
+    /// The event's type; `message` if the stream names none.
     pub event: String,
     /// The data, its lines joined by line feeds.
     pub data: String,
-    /// The last id that the stream gave, with this event or before it.
+    /// The last id that the stream sent, with this event or with an earlier one.
     pub id: Option<String>,
 }
 
-/// What a stream may not exceed.
+/// The stream exceeds a limit of the parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooLong {
-    /// A line is longer than the limit in bytes.
+    /// A line is longer than this limit in bytes.
     #[error("a line of the event stream is longer than {0} bytes")]
     Line(usize),
-    /// An event's data is longer than the limit in bytes.
+    /// The data of an event is longer than this limit in bytes.
     #[error("an event of the event stream is longer than {0} bytes")]
     Event(usize),
 }
 
-/// Reads events from bytes, wherever these are cut.
+/// Reads events from bytes. A chunk may end anywhere, also within a character.
 ///
 /// ```
 /// use masque_sdk::sse::Parser;
@@ -41,8 +38,9 @@ pub enum TooLong {
 pub struct Parser {
     limit: usize,
     line: Vec<u8>,
-    /// The last byte was a carriage return, so a line feed that follows ends no line of its own.
+    /// The last byte was a carriage return: a line feed that follows belongs to the same line ending.
     after_cr: bool,
+    /// No line was read yet: the first one may begin with a byte order mark.
     at_start: bool,
     event: String,
     data: String,
@@ -51,7 +49,7 @@ pub struct Parser {
     ready: VecDeque<Event>,
 }
 
-/// 1 MiB for a line and for the data of an event.
+/// The limit is 1 MiB for a line and for the data of an event.
 impl Default for Parser {
     fn default() -> Self {
         Self::with_limit(1024 * 1024)
@@ -77,7 +75,8 @@ impl Parser {
     /// Takes the next bytes of the stream.
     ///
     /// # Errors
-    /// [`TooLong`]; the stream is not usable any further, events that were complete before are.
+    /// [`TooLong`]. The parser can't be used for further bytes then; events that were complete before can still be
+    /// read.
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<(), TooLong> {
         if bytes.is_empty() {
             return Ok(());
@@ -97,19 +96,19 @@ impl Parser {
                 b'\r' => rest.strip_prefix(b"\n").unwrap_or(rest),
                 _ => rest,
             };
-            // The allocation is used again for the next line.
+            // Reuse the allocation for the next line.
             self.line = line;
             self.line.clear();
         }
         self.extend_line(bytes)
     }
 
-    /// The next complete event.
+    /// Returns the next complete event, or `None` if more bytes are needed.
     pub fn next_event(&mut self) -> Option<Event> {
         self.ready.pop_front()
     }
 
-    /// After how many milliseconds the stream wants a client to connect again.
+    /// Returns the time in milliseconds after which the stream asks a client to connect again, if it sent one.
     pub fn retry_ms(&self) -> Option<u64> {
         self.retry_ms
     }
@@ -123,7 +122,7 @@ impl Parser {
     }
 
     fn take_line(&mut self, line: &[u8]) -> Result<(), TooLong> {
-        // Whole lines are decoded, so a character that was cut by a chunk is whole again.
+        // Decode whole lines: a chunk may end within a character.
         let text = String::from_utf8_lossy(line);
         let mut text = text.as_ref();
         if std::mem::take(&mut self.at_start) {
@@ -168,46 +167,10 @@ impl Parser {
     }
 }
 
-/// The bytes before the first end of a line, that end, and the bytes after it.
+/// Returns the bytes before the first line ending, the byte that ends the line, and the bytes after it.
 fn split_line(bytes: &[u8]) -> Option<(&[u8], u8, &[u8])> {
     let at = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'))?;
     let (line, rest) = bytes.split_at_checked(at)?;
     let (end, rest) = rest.split_first()?;
     Some((line, *end, rest))
 }
-
-/// The events of a response.
-pub struct Events {
-    response: Response,
-    parser: Parser,
-    /// What made the stream unusable, told after the events that were complete before it.
-    broken: Option<TooLong>,
-}
-
-impl Events {
-    pub(crate) fn new(response: Response) -> Self {
-        Self { response, parser: Parser::default(), broken: None }
-    }
-
-    /// The events that have arrived together, at least one; nothing at the end of the stream. An event that the stream
-    /// leaves without its closing empty line is dropped, as the specification says.
-    ///
-    /// # Errors
-    /// Whatever ends the body early, and [`Error::TooLarge`].
-    pub async fn arrived(&mut self) -> Result<Option<Vec<Event>>, Error> {
-        loop {
-            if let Some(error) = self.broken {
-                return Err(Error::TooLarge(error.to_string()));
-            }
-            let Some(chunk) = self.response.chunk().await? else { return Ok(None) };
-            self.broken = self.parser.push(&chunk).err();
-            let events: Vec<_> = std::iter::from_fn(|| self.parser.next_event()).collect();
-            if !events.is_empty() {
-                return Ok(Some(events));
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;
