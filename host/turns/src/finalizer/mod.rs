@@ -2,9 +2,9 @@
 //! exchange is on disk, and no failed turn keeps its conversation.
 
 mod charge;
-mod finalizer;
+mod finalize;
 mod outcome;
 mod records;
 
-pub(crate) use finalizer::Finalizer;
+pub(crate) use finalize::Finalizer;
 pub(crate) use outcome::{FinalizedTurn, FinishedTurn, TurnOutcome};
