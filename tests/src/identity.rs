@@ -1,5 +1,4 @@
-//! Tokens, made as anyone could who has a key: right ones, and every kind of wrong one. And an identity provider, which
-//! publishes its keys and changes them.
+//! Tokens, valid and forged, made without the host's own code; and an identity provider that publishes keys and changes them.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -19,10 +18,10 @@ use tokio::task::AbortHandle;
 
 use crate::setup::Setup;
 
-/// 32 bytes and more, of the kind that `openssl rand -base64 32` makes.
+/// A strong signing secret, as `openssl rand -base64 32` prints it.
 pub const SECRET: &str = "pS0bXq7s0pGJx5m1cVYwN2v8dLr4TzKeHfUaQ3oW6Rg=";
 
-/// What a token of a host with [`SECRET`] says.
+/// The claims of a valid token of a host with [`SECRET`].
 pub fn claims(subject: &str) -> Map<String, Value> {
     let claims = json!({
         "iss": "masque", "aud": "masque", "sub": subject, "iat": now(), "exp": now() + 600, "scope": "chat",
@@ -30,7 +29,7 @@ pub fn claims(subject: &str) -> Map<String, Value> {
     claims.as_object().unwrap().clone()
 }
 
-/// The same with these members in place of its own; `null` takes one away.
+/// The claims of a valid token with these members changed; `null` removes one.
 pub fn claims_with(subject: &str, changes: Value) -> Map<String, Value> {
     let mut claims = claims(subject);
     for (name, value) in changes.as_object().unwrap() {
@@ -43,29 +42,30 @@ pub fn claims_with(subject: &str, changes: Value) -> Map<String, Value> {
     claims
 }
 
-/// A token of the host's own, signed with [`SECRET`].
+/// A token with these claims, signed with [`SECRET`] as the host signs its own.
 pub fn token(claims: &Map<String, Value>) -> String {
-    signed(&json!({ "alg": "HS256", "typ": "JWT" }), claims, SECRET)
+    signed_token(&json!({ "alg": "HS256", "typ": "JWT" }), claims, SECRET)
 }
 
-/// A token with this header, signed by HMAC and SHA-256 whatever the header says.
-pub fn signed(header: &Value, claims: &Map<String, Value>, secret: &str) -> String {
-    let message = message(&header.to_string(), &Value::Object(claims.clone()).to_string());
+/// A token with this header, signed with HMAC-SHA-256 whatever algorithm the header names.
+pub fn signed_token(header: &Value, claims: &Map<String, Value>, secret: &str) -> String {
+    let input = signing_input(&header.to_string(), &Value::Object(claims.clone()).to_string());
     let key = EncodingKey::from_secret(secret.as_bytes());
-    let signature = crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
-    format!("{message}.{signature}")
+    let signature = crypto::sign(input.as_bytes(), &key, Algorithm::HS256).unwrap();
+    format!("{input}.{signature}")
 }
 
-/// The part of a token that is signed, of JSON that need not be any.
-pub fn message(header: &str, payload: &str) -> String {
+/// The part of a token that is signed (RFC 7515, section 2: JWS Signing Input). The texts need not be valid JSON.
+pub fn signing_input(header: &str, payload: &str) -> String {
     format!("{}.{}", base64url(header), base64url(payload))
 }
 
-/// A signature by HMAC and SHA-256.
-pub fn hmac(message: &str, secret: &[u8]) -> String {
-    crypto::sign(message.as_bytes(), &EncodingKey::from_secret(secret), Algorithm::HS256).unwrap()
+/// The HMAC-SHA-256 signature of a signing input, in base64url.
+pub fn hmac(signing_input: &str, secret: &[u8]) -> String {
+    crypto::sign(signing_input.as_bytes(), &EncodingKey::from_secret(secret), Algorithm::HS256).unwrap()
 }
 
+/// Encodes in base64url without padding (RFC 4648, section 5).
 pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut encoded = String::new();
@@ -73,8 +73,8 @@ pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
         let mut group = [0_u8; 3];
         group[..chunk.len()].copy_from_slice(chunk);
         let bits = u32::from_be_bytes([0, group[0], group[1], group[2]]);
-        for place in 0..=chunk.len() {
-            encoded.push(char::from(DIGITS[(bits >> (18 - 6 * place)) as usize & 63]));
+        for digit in 0..=chunk.len() {
+            encoded.push(char::from(DIGITS[(bits >> (18 - 6 * digit)) as usize & 63]));
         }
     }
     encoded
@@ -86,16 +86,16 @@ pub fn now() -> i64 {
 }
 
 impl Setup {
-    /// A host with users: authentication in its simple mode, and no other limits than a test sets.
-    pub fn with_users(self) -> Self {
+    /// A host with authentication by [`SECRET`], and rate limits so high that they apply only if the test sets others.
+    pub fn with_authentication(self) -> Self {
         self.environment("JWT_SECRET_KEY", SECRET)
             .and("[limits.user]\nper_minute = 1000000\nburst = 1000000\n[limits.address]\nper_minute = 1000000\nburst = 1000000\n")
     }
 
-    /// `masque keys create`, and the key that it shows.
-    pub async fn make_key(&self, words: &[&str]) -> String {
+    /// Runs `masque keys create` with these options and returns the key that it prints.
+    pub async fn create_key(&self, options: &[&str]) -> String {
         let data = self.data().to_str().unwrap().to_owned();
-        let command = [&["keys", "create", "test", "--data", &data], words].concat();
+        let command = [&["keys", "create", "test", "--data", &data], options].concat();
         let outcome = self.run(&command).await;
         assert!(outcome.status.success(), "{}", outcome.text);
         let key = outcome.text.split_whitespace().find(|word| word.starts_with("msq_"));
@@ -103,28 +103,31 @@ impl Setup {
     }
 }
 
-/// A private key of an identity provider.
+/// A key pair that an identity provider signs with.
 pub struct SigningKey {
     pub kid: String,
     algorithm: Algorithm,
     encoding: EncodingKey,
-    /// The public half: a JWK without a name.
+    /// The public key as a JWK without `kid`.
     public: Value,
 }
 
 impl SigningKey {
+    /// A new RSA key for RS256.
     pub fn rsa(kid: &str) -> Self {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
         let encoding = EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).unwrap();
         Self::new(kid, Algorithm::RS256, encoding)
     }
 
+    /// A new P-256 key for ES256.
     pub fn p256(kid: &str) -> Self {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         let encoding = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).unwrap();
         Self::new(kid, Algorithm::ES256, encoding)
     }
 
+    /// A new Ed25519 key for EdDSA.
     pub fn ed25519(kid: &str) -> Self {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let encoding = EncodingKey::from_ed_der(&pair.serialize_der());
@@ -137,7 +140,7 @@ impl SigningKey {
         Self { kid: kid.to_owned(), algorithm, encoding, public }
     }
 
-    /// The public half, as a provider publishes it.
+    /// The public key as a provider publishes it.
     pub fn jwk(&self) -> Value {
         let mut jwk = self.public.clone();
         jwk["kid"] = json!(self.kid);
@@ -145,7 +148,7 @@ impl SigningKey {
         jwk
     }
 
-    /// A token with the header that belongs to the key.
+    /// A token signed with the key, with the matching header.
     pub fn token(&self, claims: &Map<String, Value>) -> String {
         self.token_with(
             json!({ "alg": format!("{:?}", self.algorithm), "kid": self.kid, "typ": "JWT" }),
@@ -153,14 +156,15 @@ impl SigningKey {
         )
     }
 
+    /// A token signed with the key, with another header.
     pub fn token_with(&self, header: Value, claims: &Map<String, Value>) -> String {
-        let message = message(&header.to_string(), &Value::Object(claims.clone()).to_string());
-        let signature = crypto::sign(message.as_bytes(), &self.encoding, self.algorithm).unwrap();
-        format!("{message}.{signature}")
+        let input = signing_input(&header.to_string(), &Value::Object(claims.clone()).to_string());
+        let signature = crypto::sign(input.as_bytes(), &self.encoding, self.algorithm).unwrap();
+        format!("{input}.{signature}")
     }
 }
 
-/// A server that publishes keys.
+/// A server that publishes keys and the metadata that names their URL. Stops when it is dropped.
 pub struct IdentityProvider {
     pub issuer: String,
     state: Arc<Mutex<Published>>,
@@ -170,11 +174,12 @@ pub struct IdentityProvider {
 #[derive(Default)]
 struct Published {
     keys: Vec<Value>,
-    fetched: usize,
-    away: bool,
+    fetch_count: usize,
+    is_away: bool,
 }
 
 impl IdentityProvider {
+    /// Starts a provider that publishes these keys.
     pub async fn start(keys: &[&SigningKey]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let issuer = format!("http://{}", listener.local_addr().unwrap());
@@ -185,31 +190,32 @@ impl IdentityProvider {
         provider
     }
 
-    /// These keys and no others, from now on.
+    /// Publishes these keys in place of all others.
     pub fn publish(&self, keys: &[&SigningKey]) {
         self.publish_raw(keys.iter().map(|key| key.jwk()).collect());
     }
 
+    /// Publishes these JWKs in place of all others.
     pub fn publish_raw(&self, keys: Vec<Value>) {
         self.state.lock().unwrap().keys = keys;
     }
 
-    /// Answers with 503 from now on, or no longer.
-    pub fn is_away(&self, away: bool) {
-        self.state.lock().unwrap().away = away;
+    /// Whether the provider answers every request with 503 from now on.
+    pub fn set_away(&self, is_away: bool) {
+        self.state.lock().unwrap().is_away = is_away;
     }
 
-    /// How often the keys have been fetched.
-    pub fn fetched(&self) -> usize {
-        self.state.lock().unwrap().fetched
+    /// How often the keys were fetched.
+    pub fn fetch_count(&self) -> usize {
+        self.state.lock().unwrap().fetch_count
     }
 
-    /// What a token of this provider says.
+    /// The claims of a valid token of this provider.
     pub fn claims(&self, subject: &str) -> Map<String, Value> {
         claims_with(subject, json!({ "iss": self.issuer }))
     }
 
-    /// `[auth.issuers.test]`, with further lines.
+    /// The section of the configuration that trusts this provider, with further lines.
     pub fn section(&self, more: &str) -> String {
         format!("[auth.issuers.test]\nissuer = \"{}\"\naudience = \"masque\"\n{more}\n", self.issuer)
     }
@@ -238,12 +244,12 @@ async fn serve(listener: TcpListener, issuer: String, state: Arc<Mutex<Published
 fn answer(path: &str, issuer: &str, state: &Mutex<Published>) -> Response<Full<Bytes>> {
     let mut state = state.lock().unwrap();
     let (status, body) = match path {
-        _ if state.away => (503, Value::Null),
+        _ if state.is_away => (503, Value::Null),
         "/.well-known/openid-configuration" => {
             (200, json!({ "issuer": issuer, "jwks_uri": format!("{issuer}/keys") }))
         }
         "/keys" => {
-            state.fetched += 1;
+            state.fetch_count += 1;
             (200, json!({ "keys": state.keys }))
         }
         _ => (404, Value::Null),

@@ -1,32 +1,32 @@
-//! What stands around identity: pages of other origins, proxies, headers that a client makes up, and the operators' own
-//! ways in.
+//! What surrounds authentication: CORS, security headers, trusted proxies, created-up headers, the operators' listener and socket,
+//! and the log of refused credentials.
 
 use masque_tests::{RawConnection, SECRET, Setup, claims, token};
 use serde_json::json;
 
 #[tokio::test]
-async fn pages_of_listed_origins_may_call_and_no_others() {
+async fn only_pages_of_listed_origins_may_call() {
     let setup = Setup::defaults()
-        .with_users()
+        .with_authentication()
         .environment("CORS_ORIGINS", "https://app.example, http://localhost:3000");
     let host = setup.start().await;
     let client = host.client();
-    let ask = |origin: &str| {
+    let preflight = |origin: &str| {
         let request = client.request("OPTIONS".parse().unwrap(), "/chat").header("origin", origin);
         let headers = "authorization,content-type,idempotency-key";
         request
             .header("access-control-request-method", "POST")
             .header("access-control-request-headers", headers)
     };
-    // A preflight carries no token.
-    let allowed = ask("https://app.example").send().await;
+    // A preflight request carries no token and is allowed without.
+    let allowed = preflight("https://app.example").send().await;
     assert_eq!(
         (allowed.status, allowed.header("access-control-allow-origin")),
         (200, Some("https://app.example"))
     );
     assert!(allowed.header("access-control-allow-headers").unwrap().contains("authorization"));
     assert_eq!(allowed.header("access-control-allow-credentials"), None);
-    let refused = ask("https://evil.example").send().await;
+    let refused = preflight("https://evil.example").send().await;
     assert_eq!(refused.header("access-control-allow-origin"), None);
 
     let ana = client.bearer(&token(&claims("ana")));
@@ -37,15 +37,15 @@ async fn pages_of_listed_origins_may_call_and_no_others() {
     let exposed = answer.header("access-control-expose-headers").unwrap();
     assert!(exposed.contains("ratelimit") && exposed.contains("x-request-id"), "{exposed}");
     assert_eq!(from("https://evil.example").send().await.header("access-control-allow-origin"), None);
-    // Errors can be read by the page too.
+    // A page can read errors too.
     let anonymous = client.get("/conversations").header("origin", "https://app.example").send().await;
     anonymous.problem(401, "unauthenticated");
     assert_eq!(anonymous.header("access-control-allow-origin"), Some("https://app.example"));
 }
 
 #[tokio::test]
-async fn every_answer_tells_browsers_to_be_careful_and_nothing_of_the_server() {
-    let host = Setup::defaults().with_users().start().await;
+async fn every_answer_has_security_headers_and_does_not_name_the_server() {
+    let host = Setup::defaults().with_authentication().start().await;
     let client = host.client();
     for path in ["/livez", "/conversations", "/nowhere", "/openapi.json", "/docs"] {
         let answer = client.get(path).send().await;
@@ -64,9 +64,9 @@ async fn every_answer_tells_browsers_to_be_careful_and_nothing_of_the_server() {
 }
 
 #[tokio::test]
-async fn strangers_behind_a_trusted_proxy_are_told_apart_and_elsewhere_not() {
+async fn clients_behind_a_proxy_are_distinguished_only_if_the_proxy_is_trusted() {
     let limits = "[limits.address]\nper_minute = 1\nburst = 2\n";
-    for (proxies, told_apart) in [("trusted_proxies = [\"127.0.0.0/8\"]", true), ("", false)] {
+    for (proxies, are_distinguished) in [("trusted_proxies = [\"127.0.0.0/8\"]", true), ("", false)] {
         let toml = format!("{limits}[server]\n{proxies}\n");
         let host = Setup::file(&toml).environment("JWT_SECRET_KEY", SECRET).start().await;
         let client = host.client();
@@ -76,15 +76,15 @@ async fn strangers_behind_a_trusted_proxy_are_told_apart_and_elsewhere_not() {
         }
         from("203.0.113.1").send().await.problem(429, "rate-limited");
         let other = from("203.0.113.2").send().await.status;
-        assert_eq!(other, if told_apart { 200 } else { 429 }, "{proxies}");
-        // What a client writes before the proxy does is its own invention.
+        assert_eq!(other, if are_distinguished { 200 } else { 429 }, "{proxies}");
+        // What a client itself writes into the header does not count.
         from("203.0.113.9, 203.0.113.1").send().await.problem(429, "rate-limited");
     }
 }
 
 #[tokio::test]
-async fn nothing_that_a_client_makes_up_gets_into_the_log_or_the_trace() {
-    let host = Setup::defaults().with_users().start().await;
+async fn an_invalid_request_id_or_trace_is_replaced_and_control_characters_are_not_logged() {
+    let host = Setup::defaults().with_authentication().start().await;
     let long = "a".repeat(129);
     for id in ["evil id", "a\"b", "${jndi:ldap://x}", "<script>", long.as_str()] {
         let answer = host.client().get("/livez").header("x-request-id", id).send().await;
@@ -98,7 +98,7 @@ async fn nothing_that_a_client_makes_up_gets_into_the_log_or_the_trace() {
         let given = answer.header("traceparent").unwrap();
         assert!(given.len() == 55 && given.starts_with("00-") && given.ends_with("-00"), "{trace}: {given}");
     }
-    // A header that ends early would begin another: refused before anyone reads it.
+    // A control character in a header could start another one, so the request is refused.
     let mut raw = RawConnection::open(host.address()).await;
     raw.send("GET /livez HTTP/1.1\r\nhost: localhost\r\nx-request-id: a\0b\r\n\r\n").await;
     let answer = raw.read_to_end().await;
@@ -111,32 +111,32 @@ async fn nothing_that_a_client_makes_up_gets_into_the_log_or_the_trace() {
 
 #[tokio::test]
 async fn operators_have_a_listener_and_a_socket_of_their_own() {
-    let setup = Setup::file("[admin]\nlisten = \"127.0.0.1:0\"\n").with_users();
-    let key = setup.make_key(&["--scope", "admin:read", "--scope", "admin:write"]).await;
+    let setup = Setup::file("[admin]\nlisten = \"127.0.0.1:0\"\n").with_authentication();
+    let key = setup.create_key(&["--scope", "admin:read", "--scope", "admin:write"]).await;
     let host = setup.start().await;
-    // Not on the public side, whatever is shown there.
+    // Operators' routes do not exist on the public listener, whatever credential is sent.
     for path in ["/admin/keys", "/status", "/docs", "/openapi.json"] {
         host.client().bearer(&key).get(path).send().await.problem(404, "route-not-found");
     }
     host.operators().bearer(&key).get("/admin/keys").send().await.expect(200);
     host.operators().get("/admin/keys").send().await.problem(401, "unauthenticated");
     host.operators().bearer(&key).get("/conversations").send().await.problem(404, "route-not-found");
-    // The socket is for whoever owns the data folder, and asks for nothing.
+    // The socket is for the owner of the data folder and needs no credential.
     let socket = host.socket();
-    let made = socket.post("/admin/keys", &json!({ "name": "by socket", "scopes": ["chat"] }));
-    let made = made.send().await.expect(201);
-    host.client().bearer(made["secret"].as_str().unwrap()).say("Hello.").await;
+    let created = socket.post("/admin/keys", &json!({ "name": "by socket", "scopes": ["chat"] }));
+    let created = created.send().await.expect(201);
+    host.client().bearer(created["secret"].as_str().unwrap()).say("Hello.").await;
     let log = socket.get("/admin/audit").send().await.expect(200);
     assert_eq!((&log["items"][0]["actor"], &log["items"][0]["address"]), (&json!("machine"), &json!(null)));
-    // A key that is sent there counts all the same.
-    let weak = host.socket().bearer(made["secret"].as_str().unwrap());
+    // A key that is sent over the socket is used, with its scopes.
+    let weak = host.socket().bearer(created["secret"].as_str().unwrap());
     weak.get("/admin/keys").send().await.problem(403, "insufficient-scope");
 }
 
 #[tokio::test]
-async fn a_refused_credential_is_in_the_log_and_strangers_do_not_fill_the_audit() {
-    let setup = Setup::defaults().with_users();
-    let key = setup.make_key(&["--scope", "admin:read"]).await;
+async fn a_refused_credential_is_logged_but_not_added_to_the_audit_log() {
+    let setup = Setup::defaults().with_authentication();
+    let key = setup.create_key(&["--scope", "admin:read"]).await;
     let host = setup.start().await;
     let client = host.client();
     client.bearer("guess").get("/conversations").send().await.problem(401, "invalid-token");
