@@ -1,16 +1,19 @@
 mod active;
 mod api;
-mod auth;
 mod builtin;
 mod cli;
+mod commands;
 mod config;
+mod convert;
 mod jobs;
-mod limits;
 mod problem;
 mod serve;
 mod strict;
 mod telemetry;
 mod turn;
+
+use masque_auth as auth;
+use masque_auth::limits;
 
 /// Frees and allocates faster than the system's allocator where many small requests come and go. Without huge pages, which
 /// make no turn faster and hold half of an idle host's memory.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use masque_auth::limits::Limits;
+use masque_auth::{Authenticator, Identity, LocalAuthenticator, Tokens};
 use masque_runtime::{Sandbox, SandboxConfig};
 use masque_store::{InProcess, RateLimits, SqliteStore, Store, StoreError, Turns as _};
 use tokio::task::JoinHandle;
@@ -16,11 +18,9 @@ use uuid::Uuid;
 use crate::active::{self, Active, Reloader};
 use crate::api::Services;
 use crate::api::phase::Life;
-use crate::auth::token::Tokens;
-use crate::auth::{Authenticator, Identity, Local};
 use crate::config::{self, Config, Origin};
+use crate::convert;
 use crate::jobs::Worker;
-use crate::limits::Limits;
 use crate::turn::Turns;
 
 /// How often rows past their time are removed.
@@ -68,7 +68,10 @@ impl Host {
         let active = Arc::new(Active::new(set));
         let shared: Arc<dyn Store> = store.clone();
         let identity = match config.auth.required {
-            true => Some(Arc::new(Identity::open(Tokens::new(&config.auth)?, Arc::clone(&shared)).await?)),
+            true => {
+                let tokens = Tokens::open(convert::auth::token_options(&config.auth))?;
+                Some(Arc::new(Identity::open(tokens, Arc::clone(&shared)).await?))
+            }
             false => None,
         };
         let turns = Turns::new(Arc::clone(&shared), Arc::clone(&active), Arc::clone(&config), id);
@@ -115,7 +118,7 @@ impl Host {
     pub(super) fn services(&self, life: Life, started: Instant) -> Services {
         let authenticator: Arc<dyn Authenticator> = match &self.identity {
             Some(identity) => Arc::clone(identity) as Arc<dyn Authenticator>,
-            None => Arc::new(Local),
+            None => Arc::new(LocalAuthenticator),
         };
         Services {
             config: Arc::clone(&self.config),
@@ -125,7 +128,7 @@ impl Host {
             turns: self.turns.clone(),
             authenticator,
             identity: self.identity.clone(),
-            limits: Limits::new(self.config.limits, Arc::clone(&self.rates)),
+            limits: Limits::new(convert::auth::limit_options(&self.config.limits), Arc::clone(&self.rates)),
             life,
             started,
         }
