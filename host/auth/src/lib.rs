@@ -32,6 +32,7 @@ pub use owner::{DEFAULT_TENANT, KEY_ISSUER, LOCAL_ISSUER, is_subject};
 pub use principal::{Actor, Principal};
 pub use revocation::revocation_target;
 pub use scope::{Scope, Scopes, UnknownScope};
+pub use store_problem::store_problem;
 pub use token::{
     IssuerOptions, JwksSource, MintedToken, NoSigningSecret, OpenTokensError, SigningOptions, SigningSecret,
     SigningSecretSource, TokenOptions, TokenRejection, TokenRequest, Tokens, VerifiedToken,

@@ -1,10 +1,10 @@
-//! Answers failures of the store with a problem.
+//! The problem that a client is answered when the store fails.
 
 use masque_problem::{Kind, Problem};
 use masque_store::StoreError;
 
-/// The problem that a client is answered. The cause goes to the log, because a client can do nothing with it.
-pub(crate) fn store_problem(error: StoreError) -> Problem {
+/// Logs the error and returns the problem for the client, which tells nothing of the cause.
+pub fn store_problem(error: StoreError) -> Problem {
     match error {
         StoreError::Unavailable(cause) => {
             tracing::error!(cause, "the store is unavailable");

@@ -6,14 +6,12 @@ mod commands;
 mod config;
 mod convert;
 mod jobs;
-mod problem;
 mod serve;
-mod strict;
-mod telemetry;
 mod turn;
 
 use masque_auth as auth;
 use masque_auth::limits;
+use masque_problem as problem;
 
 /// Frees and allocates faster than the system's allocator where many small requests come and go. Without huge pages, which
 /// make no turn faster and hold half of an idle host's memory.

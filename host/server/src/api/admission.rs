@@ -8,17 +8,15 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, header};
+use masque_http::ClientAddress;
+use masque_telemetry::AUDIT;
 use serde_json::Value;
 
 use super::access::{self, Rule};
 use super::state::App;
-use crate::api::arrival::ClientAddress;
 use crate::auth::{Actor, Principal, Scope};
 use crate::limits::{LimitDecision, headers};
 use crate::problem::{Kind, Problem};
-
-/// The log target of refused credentials.
-const AUDIT: &str = "masque::audit";
 
 /// The middleware around every route, unknown ones included.
 pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {

@@ -6,15 +6,15 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
+use masque_http::JsonBody;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::author::Author;
-use super::body::JsonBody;
 use super::schema::ScopeName;
 use super::state::App;
-use crate::auth::{Actor, Scope, Scopes, TokenRequest, Validity, bearer_credential, is_subject};
+use crate::auth::{Actor, Scope, Scopes, TokenRequest, Validity, bearer_credential, is_subject, store_problem};
 use crate::problem::{Kind, Problem};
 
 /// A request for a token.
@@ -121,7 +121,7 @@ pub(crate) async fn mint(
     });
     let entry = author.entry("token.mint", format!("token:{}", minted.jti), detail);
     // The audit entry comes first: a token without one is never handed out.
-    app.store.record(entry).await?;
+    app.store.record(entry).await.map_err(store_problem)?;
     Ok(Json(TokenReply {
         access_token: minted.token,
         token_type: "bearer",

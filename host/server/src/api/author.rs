@@ -2,12 +2,11 @@
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use masque_http::{ClientAddress, RequestId};
 use masque_store::{AuditEntry, AuditOutcome};
 use serde_json::Value;
 
-use super::arrival::ClientAddress;
 use super::state::Caller;
-use super::trace::RequestId;
 use crate::auth::Principal;
 use crate::problem::{Kind, Problem};
 

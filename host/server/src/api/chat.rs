@@ -6,17 +6,16 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{HeaderMap, header};
+use masque_http::{JsonBody, RequestId};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use super::body::JsonBody;
 use super::reply::ChatReply;
 use super::schema::ServerSentEvent;
 use super::state::{App, Caller};
-use super::trace::RequestId;
 use super::{idempotency, sse};
 use crate::problem::{Kind, Problem};
 use crate::turn::{ChatRequest, EventKind, IdempotencyKey, Reader};

@@ -4,15 +4,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use masque_http::JsonBody;
 use masque_store::{ConversationId, NewConversation, Page};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::JsonBody;
 use super::id::Id;
 use super::query::{PageQuery, cursor};
 use super::state::{App, Caller};
 use super::view::{Conversation, Items, Message};
+use crate::auth::store_problem;
 use crate::problem::{Kind, Problem};
 
 /// The maximum number of characters in a title.
@@ -71,9 +72,14 @@ pub(crate) async fn create(
     let id = ConversationId::new();
     let greeting = app.turns.greet(owner, &companion, id, greeting).await?;
     let greeted = greeting.is_some();
-    let record = app.store.create(owner, NewConversation { id, companion, title: None, greeting }).await?;
+    let record = app
+        .store
+        .create(owner, NewConversation { id, companion, title: None, greeting })
+        .await
+        .map_err(store_problem)?;
     let messages = if greeted {
-        let first = app.store.messages(owner, id, Page { limit: 1, after: None }).await?;
+        let first =
+            app.store.messages(owner, id, Page { limit: 1, after: None }).await.map_err(store_problem)?;
         first.map(|page| Items::from(page).items).unwrap_or_default()
     } else {
         Vec::new()
@@ -121,7 +127,7 @@ pub(crate) async fn show(
     Caller(principal): Caller,
     Id(id): Id<ConversationId>,
 ) -> Result<Json<Conversation>, Problem> {
-    let record = app.store.conversation(&principal.owner, id).await?;
+    let record = app.store.conversation(&principal.owner, id).await.map_err(store_problem)?;
     Ok(Json(record.ok_or(Kind::ConversationNotFound)?.into()))
 }
 
@@ -148,7 +154,7 @@ pub(crate) async fn rename(
         let detail = format!("`title` has 1 to {TITLE} characters.");
         return Err(Problem::new(Kind::InvalidRequest, detail).with("field", "title"));
     }
-    let record = app.store.rename(&principal.owner, id, title.to_owned()).await?;
+    let record = app.store.rename(&principal.owner, id, title.to_owned()).await.map_err(store_problem)?;
     Ok(Json(record.ok_or(Kind::ConversationNotFound)?.into()))
 }
 
@@ -166,7 +172,7 @@ pub(crate) async fn delete(
     Caller(principal): Caller,
     Id(id): Id<ConversationId>,
 ) -> Result<StatusCode, Problem> {
-    if app.store.delete(&principal.owner, id).await? {
+    if app.store.delete(&principal.owner, id).await.map_err(store_problem)? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Kind::ConversationNotFound.into())

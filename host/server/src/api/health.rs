@@ -2,10 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
+use masque_http::Phase;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::phase::Phase;
 use super::state::App;
 use crate::active::{self, ActiveSet, Now};
 use crate::problem::{Kind, Problem};
@@ -162,7 +162,7 @@ pub(crate) async fn livez() -> Json<Alive> {
     responses((status = 200, description = "Yes.", body = Alive), (status = 503, description = "The host loads or drains.")),
 )]
 pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Alive>, Problem> {
-    match app.life.now() {
+    match app.lifecycle.now() {
         Phase::Loading => Err(Kind::Loading.into()),
         Phase::Draining => Err(Kind::Draining.into()),
         Phase::Ready => Ok(Json(Alive { status: "ok" })),

@@ -4,20 +4,17 @@
 mod access;
 mod admin;
 mod admission;
-pub(crate) mod arrival;
 mod auth;
 mod author;
-mod body;
 mod chat;
 mod companions;
 mod conversations;
-mod cors;
 mod docs;
 mod health;
 mod id;
 mod idempotency;
+mod listeners;
 mod openapi;
-pub(crate) mod phase;
 mod query;
 mod reply;
 mod request;
@@ -27,7 +24,6 @@ mod sse;
 mod state;
 #[cfg(test)]
 mod tests;
-mod trace;
 mod turns;
 mod view;
 

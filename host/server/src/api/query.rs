@@ -5,6 +5,7 @@ use http::request::Parts;
 use masque_store::{Page, StoreError};
 
 use super::state::App;
+use crate::auth::store_problem;
 use crate::config::nearest;
 use crate::problem::{Kind, Problem};
 
@@ -53,7 +54,7 @@ pub(crate) fn cursor(error: StoreError) -> Problem {
         StoreError::Refused(_) => {
             invalid("after", "`after` is the `next` of the part before, unchanged.".to_owned())
         }
-        other => other.into(),
+        other => store_problem(other),
     }
 }
 

@@ -1,7 +1,6 @@
 //! The router: every route, and the layers around all of them.
 
 use std::future::ready;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
@@ -9,21 +8,21 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http_body::Body as _;
+use masque_http::{Lifecycle, ListenerKind, cors, track_request};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::arrival::Via;
-use super::phase::Life;
-use super::request::{self, Surroundings};
+use super::request::{self, RequestPolicy};
 use super::state::App;
-use super::{admin, admission, auth, chat, companions, conversations, cors, docs, health, openapi, turns};
+use super::{admin, admission, auth, chat, companions, conversations, docs, health, openapi, turns};
 use crate::auth::guard;
 use crate::config::Config;
+use crate::convert;
 use crate::problem::{Kind, Problem};
 
 /// The whole API.
 pub(crate) fn router(app: App) -> Router {
-    let surroundings = Surroundings { life: app.life.clone(), config: Arc::clone(&app.config) };
+    let (config, lifecycle) = (app.config.clone(), app.lifecycle.clone());
     let guarded = app.authenticator.lets_everyone_in();
     let (router, mut document) = OpenApiRouter::with_openapi(openapi::document())
         .routes(routes!(chat::chat))
@@ -55,31 +54,34 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(|| ready(Problem::from(Kind::RouteNotFound)))
         .layer(from_fn_with_state(app.clone(), admission::admit))
         .with_state(app);
-    surrounded(router, guarded, surroundings)
+    surrounded(router, guarded, &config, lifecycle)
 }
 
 /// What is answered before there is anything to answer with.
-pub(crate) fn loading(config: &Arc<Config>, life: Life) -> Router {
+pub(crate) fn loading(config: &Config, lifecycle: Lifecycle) -> Router {
     let router =
         Router::new().route("/livez", get(health::livez)).fallback(|| ready(Problem::from(Kind::Loading)));
-    let surroundings = Surroundings { life, config: Arc::clone(config) };
-    surrounded(router, !config.auth.required, surroundings)
+    surrounded(router, !config.auth.required, config, lifecycle)
 }
 
 /// What stands around every route, the ones that are none included.
-fn surrounded(router: Router, guarded: bool, surroundings: Surroundings) -> Router {
-    let router = router.layer(from_fn_with_state(surroundings.clone(), request::admit));
+fn surrounded(router: Router, guarded: bool, config: &Config, lifecycle: Lifecycle) -> Router {
+    let policy = RequestPolicy {
+        max_url_bytes: config.server.max_url_bytes,
+        has_admin_listener: config.admin.listen.is_some(),
+    };
+    let router = router.layer(from_fn_with_state(policy, request::admit));
     let router = if guarded { router.layer(from_fn(guard)) } else { router };
-    let router = match cors::layer(&surroundings.config.cors) {
+    let router = match cors::layer(&convert::http::cors(&config.cors)) {
         Some(cors) => router.layer(cors),
         None => router,
     };
-    router.layer(from_fn_with_state(surroundings, request::surround))
+    router.layer(from_fn_with_state(convert::http::request_context(&config.server, lifecycle), track_request))
 }
 
 async fn guard(request: Request, next: Next) -> Response {
     // Browsers don't speak to Unix sockets.
-    if request.extensions().get() == Some(&Via::Socket) {
+    if request.extensions().get() == Some(&ListenerKind::Socket) {
         return next.run(request).await;
     }
     let has_body = !request.body().is_end_stream();

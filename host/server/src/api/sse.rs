@@ -14,11 +14,11 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use http_body::{Frame, SizeHint};
+use masque_http::RequestId;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::trace::RequestId;
 use crate::turn::{Event, EventKind, Reader};
 
 pub(crate) const MEDIA_TYPE: &str = "text/event-stream";
@@ -178,7 +178,7 @@ mod tests {
     fn request() -> RequestId {
         let mut headers = http::HeaderMap::new();
         headers.insert("x-request-id", HeaderValue::from_static("r-1"));
-        RequestId::of(&headers)
+        RequestId::from_headers(&headers)
     }
 
     fn written(sequence: u64, kind: EventKind) -> (Vec<String>, Value) {

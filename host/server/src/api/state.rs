@@ -3,16 +3,17 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
+use masque_http::{BodyLimits, Lifecycle};
 use masque_runtime::Sandbox;
 use masque_store::Store;
 use tokio::time::Instant;
 
-use super::phase::Life;
 use crate::active::Active;
 use crate::auth::{Authenticator, Identity, Principal};
 use crate::config::Config;
+use crate::convert;
 use crate::limits::Limits;
 use crate::problem::{Kind, Problem};
 use crate::turn::Turns;
@@ -32,7 +33,7 @@ pub(crate) struct Services {
     /// Verifies tokens and API keys; `None` where authentication is off.
     pub(crate) identity: Option<Arc<Identity>>,
     pub(crate) limits: Limits,
-    pub(crate) life: Life,
+    pub(crate) lifecycle: Lifecycle,
     /// When the host was started, for the uptime in `/health`.
     pub(crate) started: Instant,
 }
@@ -49,6 +50,12 @@ impl Deref for App {
 
     fn deref(&self) -> &Services {
         &self.0
+    }
+}
+
+impl FromRef<App> for BodyLimits {
+    fn from_ref(app: &App) -> Self {
+        convert::http::body_limits(&app.config.server)
     }
 }
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
+use masque_http::{ConnectionInfo, Lifecycle, ListenerKind, Phase};
 use masque_runtime::Sandbox;
 use masque_store::{InProcess, SqliteStore};
 use serde_json::{Value, json};
@@ -19,8 +20,6 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use super::arrival::{self, Via};
-use super::phase::{Life, Phase};
 use super::{App, Services, loading, router};
 use crate::active::{Active, ActiveSet};
 use crate::auth::{Authenticator, LocalAuthenticator, Principal};
@@ -33,7 +32,7 @@ use crate::turn::Turns;
 
 struct Api {
     router: Router,
-    life: Life,
+    lifecycle: Lifecycle,
     _folder: tempfile::TempDir,
 }
 
@@ -99,7 +98,7 @@ impl Api {
             redactor: Arc::default(),
         });
         let active = Arc::new(active);
-        let life = Life::new();
+        let lifecycle = Lifecycle::new();
         let services = Services {
             sandbox: Sandbox::new(&config.sandbox.to_runtime()).unwrap(),
             turns: Turns::new(store.clone(), Arc::clone(&active), Arc::clone(&config), Uuid::now_v7()),
@@ -109,10 +108,10 @@ impl Api {
             active,
             authenticator,
             identity: None,
-            life: life.clone(),
+            lifecycle: lifecycle.clone(),
             started: Instant::now(),
         };
-        Self { router: router(App::new(services)), life, _folder: folder }
+        Self { router: router(App::new(services)), lifecycle, _folder: folder }
     }
 
     async fn send(&self, request: Request) -> Answer {
@@ -268,10 +267,10 @@ async fn a_list_is_a_page_and_knows_its_own_cursors_only() {
 async fn ready_follows_the_life_of_the_host_and_alive_does_not() {
     let api = Api::new().await;
     assert_eq!(api.get("/readyz").await.problem(), "loading");
-    api.life.enter(Phase::Ready);
+    api.lifecycle.enter(Phase::Ready);
     let answer = api.get("/readyz").await;
     assert_eq!((answer.status, answer.headers.get("connection")), (StatusCode::OK, None));
-    api.life.enter(Phase::Draining);
+    api.lifecycle.enter(Phase::Draining);
     let answer = api.get("/readyz").await;
     assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "draining"));
     assert!(answer.headers.contains_key("retry-after"));
@@ -379,7 +378,7 @@ async fn every_shape_that_the_description_refers_to_is_in_it() {
 async fn a_host_that_loads_is_alive_and_not_ready() {
     let nowhere = Path::new("/nowhere");
     let config = config::load(&Flags::default(), &Environment::default(), nowhere).unwrap().config;
-    let router = loading(&Arc::new(config), Life::new());
+    let router = loading(&config, Lifecycle::new());
     for (path, status) in [("/livez", 200), ("/readyz", 503), ("/chat", 503)] {
         let response =
             router.clone().oneshot(request(Method::GET, path).body(Body::empty()).unwrap()).await.unwrap();
@@ -387,8 +386,8 @@ async fn a_host_that_loads_is_alive_and_not_ready() {
     }
 }
 
-fn arriving(path: &str, arrival: arrival::Arrival) -> Request {
-    let request = http::Request::get(path).header("host", "localhost").extension(arrival);
+fn request_over(connection: ConnectionInfo, path: &str) -> Request {
+    let request = http::Request::get(path).header("host", "localhost").extension(connection);
     request.body(Body::empty()).unwrap()
 }
 
@@ -408,8 +407,8 @@ async fn every_answer_tells_browsers_to_make_nothing_of_it() {
         let own = path == "/docs";
         assert_eq!(policy == "default-src 'none'; frame-ancestors 'none'", !own, "{path}: {policy}");
     }
-    let encrypted = arrival::Arrival { via: Via::Public, peer: None, encrypted: true };
-    let headers = api.send(arriving("/livez", encrypted)).await.headers;
+    let encrypted = ConnectionInfo { listener: ListenerKind::Public, peer: None, is_encrypted: true };
+    let headers = api.send(request_over(encrypted, "/livez")).await.headers;
     assert_eq!(headers["strict-transport-security"], "max-age=31536000");
 }
 
@@ -439,9 +438,9 @@ async fn a_url_over_the_limit_is_refused_as_such() {
 async fn where_operators_have_a_listener_their_routes_are_there_alone() {
     let listen = "127.0.0.1:1".parse().unwrap();
     let api = Api::with(Arc::new(LocalAuthenticator), |config| config.admin.listen = Some(listen)).await;
-    let status = async |path: &str, via| {
-        let arrival = arrival::Arrival { via, peer: None, encrypted: false };
-        api.send(arriving(path, arrival)).await.status.as_u16()
+    let status = async |path: &str, listener| {
+        let connection = ConnectionInfo { listener, peer: None, is_encrypted: false };
+        api.send(request_over(connection, path)).await.status.as_u16()
     };
     for (path, public, admin) in [
         ("/status", 404, 200),
@@ -453,20 +452,22 @@ async fn where_operators_have_a_listener_their_routes_are_there_alone() {
         ("/companions", 200, 404),
         ("/conversations", 200, 404),
     ] {
-        assert_eq!(status(path, Via::Public).await, public, "{path}");
-        assert_eq!(status(path, Via::Admin).await, admin, "{path}");
-        assert_eq!(status(path, Via::Socket).await, admin, "{path}");
+        assert_eq!(status(path, ListenerKind::Public).await, public, "{path}");
+        assert_eq!(status(path, ListenerKind::Admin).await, admin, "{path}");
+        assert_eq!(status(path, ListenerKind::Socket).await, admin, "{path}");
     }
 }
 
 #[tokio::test]
 async fn the_guard_is_for_what_a_browser_can_reach() {
     let api = Api::new().await;
-    for (via, status) in [(Via::Public, 421), (Via::Admin, 421), (Via::Socket, 200)] {
-        let arrival = arrival::Arrival { via, peer: None, encrypted: false };
-        let request = http::Request::get("/status").header("host", "example.com").extension(arrival);
+    for (listener, status) in
+        [(ListenerKind::Public, 421), (ListenerKind::Admin, 421), (ListenerKind::Socket, 200)]
+    {
+        let connection = ConnectionInfo { listener, peer: None, is_encrypted: false };
+        let request = http::Request::get("/status").header("host", "example.com").extension(connection);
         let answer = api.send(request.body(Body::empty()).unwrap()).await;
-        assert_eq!(answer.status.as_u16(), status, "{via:?}");
+        assert_eq!(answer.status.as_u16(), status, "{listener:?}");
     }
 }
 

@@ -4,14 +4,15 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
+use masque_http::RequestId;
 use masque_store::TurnId;
 
 use super::id::Id;
 use super::schema::ServerSentEvent;
 use super::sse;
 use super::state::{App, Caller};
-use super::trace::RequestId;
 use super::view::Turn;
+use crate::auth::store_problem;
 use crate::problem::{Kind, Problem};
 
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -30,7 +31,8 @@ pub(crate) async fn show(
     Caller(principal): Caller,
     Id(turn): Id<TurnId>,
 ) -> Result<Json<Turn>, Problem> {
-    let record = app.store.turn(&principal.owner, turn).await?.ok_or(Kind::TurnNotFound)?;
+    let record =
+        app.store.turn(&principal.owner, turn).await.map_err(store_problem)?.ok_or(Kind::TurnNotFound)?;
     Ok(Json(record.into()))
 }
 

@@ -38,7 +38,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub(crate) use self::auth::{from_file as secrets_from_file, may_be_fetched};
+pub(crate) use self::auth::from_file as secrets_from_file;
 pub(crate) use self::digest::Terms;
 use self::document::Document;
 pub(crate) use self::environment::Environment;

@@ -1,3 +1,5 @@
-//! Converts the configuration into the options of each crate.
+//! Turns the checked configuration into the options of the crates that it configures.
 
 pub(crate) mod auth;
+pub(crate) mod http;
+pub(crate) mod telemetry;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use masque_auth::limits::Limits;
 use masque_auth::{Authenticator, Identity, LocalAuthenticator, Tokens};
+use masque_http::Lifecycle;
 use masque_runtime::{Sandbox, SandboxConfig};
 use masque_store::{InProcess, RateLimits, SqliteStore, Store, StoreError, Turns as _};
 use tokio::task::JoinHandle;
@@ -17,7 +18,6 @@ use uuid::Uuid;
 
 use crate::active::{self, Active, Reloader};
 use crate::api::Services;
-use crate::api::phase::Life;
 use crate::config::{self, Config, Origin};
 use crate::convert;
 use crate::jobs::Worker;
@@ -115,7 +115,7 @@ impl Host {
         })
     }
 
-    pub(super) fn services(&self, life: Life, started: Instant) -> Services {
+    pub(super) fn services(&self, lifecycle: Lifecycle, started: Instant) -> Services {
         let authenticator: Arc<dyn Authenticator> = match &self.identity {
             Some(identity) => Arc::clone(identity) as Arc<dyn Authenticator>,
             None => Arc::new(LocalAuthenticator),
@@ -129,7 +129,7 @@ impl Host {
             authenticator,
             identity: self.identity.clone(),
             limits: Limits::new(convert::auth::limit_options(&self.config.limits), Arc::clone(&self.rates)),
-            life,
+            lifecycle,
             started,
         }
     }

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use masque_http::JsonBody;
 use masque_store::{ApiKeyRecord, KeyId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -13,13 +14,12 @@ use utoipa::ToSchema;
 
 use super::effect::apply_changes;
 use crate::api::author::Author;
-use crate::api::body::JsonBody;
 use crate::api::id::{Id, Named};
 use crate::api::query::{PageQuery, cursor};
 use crate::api::schema::ScopeName;
 use crate::api::state::App;
 use crate::api::view::{Items, timestamp};
-use crate::auth::{KeyRequestError, KeyText, NewKeyRequest, audit_detail, rotation_overlap};
+use crate::auth::{KeyRequestError, KeyText, NewKeyRequest, audit_detail, rotation_overlap, store_problem};
 use crate::problem::{Kind, Problem};
 
 impl Named for KeyId {
@@ -143,7 +143,7 @@ pub(crate) async fn list(
     ),
 )]
 pub(crate) async fn show(State(app): State<App>, Id(id): Id<KeyId>) -> Result<Json<KeyView>, Problem> {
-    let record = app.store.key(&id).await?.ok_or(Kind::KeyNotFound)?;
+    let record = app.store.key(&id).await.map_err(store_problem)?.ok_or(Kind::KeyNotFound)?;
     Ok(Json(record.into()))
 }
 
@@ -174,7 +174,7 @@ pub(crate) async fn create(
     };
     let (text, new) = request.issue(author.principal.to_string(), SystemTime::now()).map_err(refused)?;
     let entry = author.entry("key.create", format!("key:{}", new.id), audit_detail(&new));
-    let record = app.store.create_key(new, entry).await?;
+    let record = app.store.create_key(new, entry).await.map_err(store_problem)?;
     apply_changes(&app).await;
     let location = HeaderValue::try_from(format!("/admin/keys/{}", record.id));
     let view = NewKeyView { secret: text.reveal().to_owned(), key: record.into() };
@@ -207,7 +207,12 @@ pub(crate) async fn rotate(
     let text = KeyText::generate_for(id.clone()).map_err(|_| Problem::from(Kind::Internal))?;
     let entry =
         author.entry("key.rotate", format!("key:{id}"), json!({ "overlap_seconds": overlap.as_secs() }));
-    let record = app.store.rotate_key(&id, text.hash(), overlap, entry).await?.ok_or(Kind::KeyNotFound)?;
+    let record = app
+        .store
+        .rotate_key(&id, text.hash(), overlap, entry)
+        .await
+        .map_err(store_problem)?
+        .ok_or(Kind::KeyNotFound)?;
     apply_changes(&app).await;
     Ok(Json(NewKeyView { secret: text.reveal().to_owned(), key: record.into() }))
 }
@@ -227,7 +232,7 @@ pub(crate) async fn revoke(
     Id(id): Id<KeyId>,
 ) -> Result<Json<KeyView>, Problem> {
     let entry = author.entry("key.revoke", format!("key:{id}"), json!({}));
-    let record = app.store.revoke_key(&id, entry).await?.ok_or(Kind::KeyNotFound)?;
+    let record = app.store.revoke_key(&id, entry).await.map_err(store_problem)?.ok_or(Kind::KeyNotFound)?;
     apply_changes(&app).await;
     Ok(Json(record.into()))
 }

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
+use masque_http::JsonBody;
 use masque_store::{NewRevocation, Revoked};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -10,10 +11,9 @@ use utoipa::ToSchema;
 
 use super::effect::apply_changes;
 use crate::api::author::Author;
-use crate::api::body::JsonBody;
 use crate::api::state::App;
 use crate::api::view::timestamp;
-use crate::auth::{is_subject, revocation_target};
+use crate::auth::{is_subject, revocation_target, store_problem};
 use crate::problem::{Kind, Problem};
 
 /// What to revoke: one token, or all tokens of a user.
@@ -82,7 +82,7 @@ pub(crate) async fn revoke(
     let revocation = NewRevocation { issuer, what };
     let detail = json!({ "issuer": revocation.issuer });
     let entry = author.entry("token.revoke", revocation_target(&revocation), detail);
-    let revocation = app.store.revoke(revocation, entry).await?;
+    let revocation = app.store.revoke(revocation, entry).await.map_err(store_problem)?;
     apply_changes(&app).await;
     let (jti, user_id, tenant) = match revocation.what {
         Revoked::Token { jti } => (Some(jti), None, None),

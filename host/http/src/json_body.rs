@@ -1,81 +1,105 @@
-//! The body of a request: how much of it is read, for how long, and what a client is told when it does not fit.
+//! The JSON body of a request: its size and time limits, and the errors that a client gets.
 //!
-//! Everything wrong with a body is told with its place: line and column while it is not JSON, the path of the field
-//! once it is.
+//! An error names where it is: by line and column if the body is not JSON, by the path of the field if it is.
 
-use axum::extract::{FromRequest, OptionalFromRequest, Request};
+use std::time::Duration;
+
+use axum::extract::{FromRef, FromRequest, OptionalFromRequest, Request};
 use bytes::{Bytes, BytesMut};
 use http::header;
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use masque_problem::{Kind, Problem};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::state::App;
-use crate::auth::guard;
-use crate::config::nearest;
-use crate::problem::{Kind, Problem};
-use crate::strict::Strict;
+use crate::media_type::is_json;
+use crate::strict_json::StrictJson;
 
-/// A body that was JSON and had the shape of `T`.
-pub(crate) struct JsonBody<T> {
-    pub(crate) data: T,
-    /// As it was sent.
-    pub(crate) raw: Value,
+/// The limits on request bodies. The state of a router that has [`JsonBody`] handlers must provide them through
+/// `FromRef`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyLimits {
+    /// The largest body, in bytes.
+    pub max_bytes: usize,
+    /// How long a body may take to arrive completely.
+    pub timeout: Duration,
+}
+
+/// A request body: one JSON object without repeated keys that deserializes to `T`.
+///
+/// The extractor rejects a body with `UnsupportedMediaType`, `BodyTooLarge`, `BodyTimeout`, `MalformedJson`,
+/// `InvalidRequest` or `UnknownField`.
+#[derive(Clone, Debug)]
+pub struct JsonBody<T> {
+    /// The deserialized body.
+    pub data: T,
+    /// The JSON value as the client sent it.
+    pub raw: Value,
 }
 
 impl<T> JsonBody<T> {
-    /// What it says, without the tree that it was read from.
-    pub(crate) fn into_data(self) -> T {
+    /// The deserialized body without the JSON value.
+    pub fn into_data(self) -> T {
         self.data
     }
 }
 
-impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
+impl<T, S> FromRequest<S> for JsonBody<T>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+    BodyLimits: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        parse(&whole(request, app).await?)
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        parse(&read_json(request, BodyLimits::from_ref(state)).await?)
     }
 }
 
-/// A request without a body has none, and so has one whose body is `null`.
-impl<T: DeserializeOwned> OptionalFromRequest<App> for JsonBody<T> {
+/// `None` for a request without a body, and for the body `null`.
+impl<T, S> OptionalFromRequest<S> for JsonBody<T>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+    BodyLimits: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request(request: Request, app: &App) -> Result<Option<Self>, Problem> {
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Problem> {
         if request.body().is_end_stream() {
             return Ok(None);
         }
-        let bytes = whole(request, app).await?;
+        let bytes = read_json(request, BodyLimits::from_ref(state)).await?;
         if bytes.trim_ascii() == b"null" { Ok(None) } else { parse(&bytes).map(Some) }
     }
 }
 
-/// A body that is JSON by its own account, within the host's limits.
-async fn whole(request: Request, app: &App) -> Result<Bytes, Problem> {
-    if !guard::is_json(request.headers()) {
+/// Reads a body whose `Content-Type` is JSON, within the limits.
+async fn read_json(request: Request, limits: BodyLimits) -> Result<Bytes, Problem> {
+    if !is_json(request.headers()) {
         return Err(Kind::UnsupportedMediaType.into());
     }
-    let server = &app.config.server;
-    match tokio::time::timeout(server.body_timeout, read(request, server.max_body_bytes)).await {
+    match tokio::time::timeout(limits.timeout, read_bounded(request, limits.max_bytes)).await {
         Ok(read) => read,
         Err(_) => Err(Kind::BodyTimeout.into()),
     }
 }
 
-/// The whole body, if it has at most `limit` bytes.
+/// Reads the body if it has at most `limit` bytes.
 ///
-/// What is over the limit is read and thrown away, up to a bound: a client that still writes while the connection is
-/// closed would see a reset in place of the answer.
-async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
+/// Bytes over the limit are read and discarded, up to eight times the limit: a client that is still writing when the
+/// connection is closed would see a reset instead of the response.
+async fn read_bounded(request: Request, limit: usize) -> Result<Bytes, Problem> {
     let too_large = || Problem::new(Kind::BodyTooLarge, format!("Send at most {limit} bytes."));
-    let waits = request.headers().contains_key(header::EXPECT);
+    // The client waits for `100 Continue` before it sends the body, so nothing has to be discarded.
+    let awaits_continue = request.headers().contains_key(header::EXPECT);
     let mut body = request.into_body();
-    if waits && body.size_hint().lower() > limit as u64 {
+    if awaits_continue && body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
-    let patience = limit.saturating_mul(8);
+    let discard_limit = limit.saturating_mul(8);
     let mut seen: usize = 0;
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -85,7 +109,7 @@ async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
         seen = seen.saturating_add(data.len());
         if seen <= limit {
             whole.extend_from_slice(&data);
-        } else if seen > patience {
+        } else if seen > discard_limit {
             break;
         }
     }
@@ -93,70 +117,84 @@ async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, Problem> {
-    let raw = value(bytes)?;
+    let raw = parse_value(bytes)?;
     if !raw.is_object() {
         return Err(Problem::new(Kind::InvalidRequest, "Send a JSON object."));
     }
     match serde_path_to_error::deserialize(&raw) {
         Ok(data) => Ok(JsonBody { data, raw }),
-        Err(error) => Err(mismatch(&error.path().to_string(), &error.inner().to_string())),
+        Err(error) => Err(describe_mismatch(&error.path().to_string(), &error.inner().to_string())),
     }
 }
 
-fn value(bytes: &[u8]) -> Result<Value, Problem> {
+fn parse_value(bytes: &[u8]) -> Result<Value, Problem> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Problem::new(Kind::MalformedJson, "The body is empty; send a JSON object."));
     }
-    let strict: Strict = serde_json::from_slice(bytes).map_err(|error| {
+    let strict: StrictJson = serde_json::from_slice(bytes).map_err(|error| {
         let kind = if error.is_data() { Kind::InvalidRequest } else { Kind::MalformedJson };
-        Problem::new(kind, format!("{}.", capitalised(&error.to_string())))
+        Problem::new(kind, format!("{}.", capitalize(&error.to_string())))
     })?;
     Ok(strict.0)
 }
 
-/// What serde says about a value that has another shape, as a problem. `path` is where it looked.
-fn mismatch(path: &str, message: &str) -> Problem {
+/// The problem for a value that does not deserialize. `path` and `message` are those of serde's error.
+fn describe_mismatch(path: &str, message: &str) -> Problem {
     let at = if path == "." { "" } else { path };
-    if let Some((field, known)) = unknown_field(message) {
-        // serde's path ends in the unknown field itself, or in the object around it, depending on how it was read.
-        let place = if at.is_empty() {
+    if let Some((field, known)) = parse_unknown_field(message) {
+        // serde's path ends in the unknown field itself, or in the object around it, depending on the deserializer.
+        let field_path = if at.is_empty() {
             field.to_owned()
         } else if at.rsplit('.').next() == Some(field) {
             at.to_owned()
         } else {
             format!("{at}.{field}")
         };
-        let guess = nearest(field, known.iter().copied());
+        let guess = find_nearest(field, known.iter().copied());
         let detail = match guess {
-            Some(guess) => format!("`{place}` is not known; did you mean `{guess}`?"),
-            None => format!("`{place}` is not known; the fields are {}.", ticked(&known)),
+            Some(guess) => format!("`{field_path}` is not known; did you mean `{guess}`?"),
+            None => format!("`{field_path}` is not known; the fields are {}.", quote(&known)),
         };
-        let problem = Problem::new(Kind::UnknownField, detail).with("field", place);
+        let problem = Problem::new(Kind::UnknownField, detail).with("field", field_path);
         return match guess {
             Some(guess) => problem.with("nearest", guess),
             None => problem,
         };
     }
     if at.is_empty() {
-        return Problem::new(Kind::InvalidRequest, format!("{}.", capitalised(message)));
+        return Problem::new(Kind::InvalidRequest, format!("{}.", capitalize(message)));
     }
     Problem::new(Kind::InvalidRequest, format!("`{at}`: {message}.")).with("field", at)
 }
 
-/// Takes serde's "unknown field `a`, expected one of `b`, `c`" apart; serde has no other form of it.
-fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
+/// Parses serde's message "unknown field `a`, expected one of `b`, `c`" into the field and the known ones. serde offers
+/// these names in no other form.
+fn parse_unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
     let rest = message.strip_prefix("unknown field `")?;
     let (field, expected) =
         rest.rsplit_once("`, expected ").or_else(|| rest.rsplit_once("`, there are no fields"))?;
-    // Between backticks, every second piece is a name.
+    // Split at the backticks, every second part is a name.
     Some((field, expected.split('`').skip(1).step_by(2).collect()))
 }
 
-fn ticked(names: &[&str]) -> String {
+/// The known name that the client most likely meant, by Jaro-Winkler similarity, which tolerates swapped and missing
+/// letters. Below the threshold the guesses are wrong more often than right.
+fn find_nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    const THRESHOLD: f64 = 0.75;
+    known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .filter(|(similarity, _)| *similarity >= THRESHOLD)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+/// The names in backticks, separated by commas.
+fn quote(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-fn capitalised(message: &str) -> String {
+fn capitalize(message: &str) -> String {
     let mut characters = message.chars();
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
@@ -192,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_field_is_told_with_the_nearest_known_one() {
+    fn an_unknown_field_is_reported_with_the_nearest_known_one() {
         let cases = [
             (r#"{"mesage":"hi"}"#, "mesage", Some("message")),
             (r#"{"message":"hi","steam":true}"#, "steam", Some("stream")),
@@ -209,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_type_is_told_with_its_path_and_what_was_expected() {
+    fn a_wrong_type_is_reported_with_its_path_and_the_expected_type() {
         let cases = [
             (r#"{"message":5}"#, "message", "a string"),
             (r#"{"message":null}"#, "message", "a string"),
@@ -230,20 +268,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_told_with_line_and_column() {
-        for (body, place) in [
+    fn malformed_json_is_reported_with_line_and_column() {
+        for (body, position) in [
             ("{\n\"message\": nope}", "line 2 column 13"),
             (r#"{"message":"hi""#, "line 1 column 15"),
             (r#"{"message":"hi"} x"#, "line 1 column 18"),
         ] {
             let problem = problem(body);
             assert_eq!(problem.kind, Kind::MalformedJson, "{body}");
-            assert!(problem.detail.contains(place), "{}", problem.detail);
+            assert!(problem.detail.contains(position), "{}", problem.detail);
         }
     }
 
     #[test]
-    fn a_key_that_comes_twice_is_refused_at_any_depth() {
+    fn a_repeated_key_is_refused_at_any_depth() {
         for body in
             [r#"{"message":"a","message":"b"}"#, r#"{"message":"a","inner":{"title":"a","title":"b"}}"#]
         {
@@ -254,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_object_is_a_request() {
+    fn a_body_that_is_no_object_is_refused() {
         for body in [r#"["hi"]"#, r#""hi""#, "null", "5"] {
             assert_eq!(problem(body).kind, Kind::InvalidRequest, "{body}");
         }
@@ -264,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_without_end_is_refused() {
+    fn endless_nesting_is_refused() {
         let body = format!("{{\"message\":{}", "[".repeat(100_000));
         assert_eq!(problem(&body).kind, Kind::MalformedJson);
     }

@@ -1,14 +1,18 @@
-//! JSON in which no object has a key twice. `serde_json::Value` keeps the last one silently, and what a proxy or a log
-//! before the host saw may have been the first.
+//! JSON in which no object has a key twice.
+//!
+//! Threat: `serde_json::Value` keeps the last of two equal keys without a word, and a proxy or a log in front of the host
+//! may have seen the first. Policy: a repeated key is an error.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-pub(crate) struct Strict(pub(crate) Value);
+/// A JSON value without repeated keys, at any depth. Deserializing it fails at the first repeated key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StrictJson(pub Value);
 
-impl<'de> Deserialize<'de> for Strict {
+impl<'de> Deserialize<'de> for StrictJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AnyValue).map(Self)
     }
@@ -53,7 +57,7 @@ impl<'de> Visitor<'de> for AnyValue {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(Strict(item)) = access.next_element()? {
+        while let Some(StrictJson(item)) = access.next_element()? {
             items.push(item);
         }
         Ok(items.into())
@@ -61,7 +65,7 @@ impl<'de> Visitor<'de> for AnyValue {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
-        while let Some((key, Strict(value))) = access.next_entry::<String, Strict>()? {
+        while let Some((key, StrictJson(value))) = access.next_entry::<String, StrictJson>()? {
             if object.contains_key(&key) {
                 return Err(A::Error::custom(format_args!("the key `{key}` comes twice")));
             }

@@ -1,57 +1,54 @@
-//! What a client is told when something did not work: problem details by RFC 9457.
-//!
-//! [`Kind`] is the closed list of what can go wrong, each with a stable `type`, a status and a title; `docs/errors.md`
-//! is its table. [`Problem`] is one occurrence. Texts are the host's own: what a plugin or an upstream said goes to
-//! the log, never in here.
+//! One occurrence of a problem, and the response that it makes.
 
 use std::time::Duration;
 
-use axum::response::{IntoResponse, Response};
+use axum_core::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
-use masque_store::StoreError;
 use serde_json::{Map, Value};
 
-mod kind;
-
-pub(crate) use kind::Kind;
+use crate::kind::Kind;
 
 /// The media type of RFC 9457, section 6.1.
-pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
+pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// One occurrence of a [`Kind`].
 ///
-/// As a response it has the kind's status, `Retry-After` where there is something to wait for, and itself as an
-/// extension: the layer that knows the request's id writes the body again with it.
+/// The response has the kind's status, `Retry-After` if a wait is known, a `WWW-Authenticate` challenge for refused
+/// credentials, and this value as an extension: the layer that knows the request's id replaces the body with one that
+/// has `request_id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Problem {
-    pub(crate) kind: Kind,
-    /// A sentence that says what to do.
-    pub(crate) detail: String,
-    pub(crate) retry_after: Option<Duration>,
-    /// Further members by RFC 9457, section 3.2, such as `field` or `nearest`.
-    pub(crate) members: Map<String, Value>,
+pub struct Problem {
+    /// The problem type.
+    pub kind: Kind,
+    /// A sentence for the client that says what to do.
+    pub detail: String,
+    /// How long the client should wait before it tries again.
+    pub retry_after: Option<Duration>,
+    /// Extension members (RFC 9457, section 3.2), such as `field` or `nearest`.
+    pub members: Map<String, Value>,
 }
 
 impl Problem {
-    /// `retry_after` starts as the kind's own.
-    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+    /// An occurrence with this detail and the kind's own `retry_after`.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), retry_after: kind.retry_after(), members: Map::new() }
     }
 
-    /// Replaces the kind's own waiting time.
-    pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
+    /// Replaces the wait that the kind recommends.
+    pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// Adds an extension member. The names of RFC 9457's own members, and `request_id`, are taken.
-    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+    /// Adds an extension member. `type`, `title`, `status`, `detail`, `retry_after` and `request_id` are reserved: a member
+    /// with such a name is overwritten.
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());
         self
     }
 
     /// The problem object: the body of a response, or the data of a `turn.failed` event.
-    pub(crate) fn to_value(&self, request_id: Option<&str>) -> Value {
+    pub fn to_value(&self, request_id: Option<&str>) -> Value {
         let mut object = self.members.clone();
         object.insert("type".into(), self.kind.uri().into());
         object.insert("title".into(), self.kind.title().into());
@@ -66,8 +63,8 @@ impl Problem {
         Value::Object(object)
     }
 
-    /// The response with the request's id in its body.
-    pub(crate) fn response(self, request_id: Option<&str>) -> Response {
+    /// The response, with the request's id in its body if there is one.
+    pub fn response(self, request_id: Option<&str>) -> Response {
         let mut response = (self.kind.status(), self.to_value(request_id).to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
@@ -81,10 +78,9 @@ impl Problem {
         response.extensions_mut().insert(self);
         response
     }
-}
 
-impl Problem {
-    /// How to authenticate, by RFC 6750, section 3. Made of the host's own words, none of which needs quoting.
+    /// The `WWW-Authenticate` challenge (RFC 6750, section 3). The `reason` and `scope` members are the host's own words
+    /// and need no quoting.
     fn challenge(&self) -> Option<HeaderValue> {
         const REALM: &str = "Bearer realm=\"masque\"";
         match self.kind {
@@ -104,26 +100,10 @@ impl Problem {
     }
 }
 
-/// With the kind's own advice as the detail.
+/// An occurrence with the kind's advice as its detail.
 impl From<Kind> for Problem {
     fn from(kind: Kind) -> Self {
         Self::new(kind, kind.advice())
-    }
-}
-
-/// The cause goes to the log; a client can do nothing with it.
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unavailable(cause) => {
-                tracing::error!(cause, "the store is unavailable");
-                Kind::StorageUnavailable.into()
-            }
-            other @ (StoreError::Corrupt(_) | StoreError::Refused(_) | StoreError::Conflict(_)) => {
-                tracing::error!(cause = %other, "the store could not do what it was asked");
-                Kind::Internal.into()
-            }
-        }
     }
 }
 
@@ -133,7 +113,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// `Retry-After` counts whole seconds (RFC 9110, section 10.2.3): rounded up, at least one.
+/// The value of `Retry-After`, which counts whole seconds (RFC 9110, section 10.2.3): rounded up, at least one.
 fn whole_seconds(wait: Duration) -> u64 {
     let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
     seconds.max(1)

@@ -1,6 +1,8 @@
-//! The operators' socket in the data folder: the way in for the machine's owner, whatever else is configured.
+//! The Unix socket in the data folder, through which the machine's owner can always reach the host.
 //!
-//! To be bound only by whoever holds the data folder: a socket that is there then was left by a host that is no more.
+//! Access is decided by file permissions alone: mode 0600, set before the file has a name. Only the process that holds
+//! the lock of the data folder may bind the socket, because [`bind`] replaces a socket file that it finds: an earlier
+//! host that was killed left it behind.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -8,22 +10,36 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use tokio::net::{UnixListener, UnixSocket};
+use tokio::net::UnixSocket;
 
-pub(super) const NAME: &str = "admin.sock";
+use crate::listener::Listener;
 
-/// Connections that wait to be accepted.
+/// The name of the socket file in the data folder.
+pub const NAME: &str = "admin.sock";
+
+/// The number of connections that may wait to be accepted.
 const BACKLOG: u32 = 64;
-/// What an address of a Unix socket holds, without the zero at its end (`unix(7)`).
-const LONGEST: usize = 107;
+/// The longest path that fits into the address of a Unix socket, without the zero at its end (`unix(7)`).
+const MAX_PATH_BYTES: usize = 107;
 
-/// A bound socket, whose file is removed with it.
-pub(super) struct Bound {
-    pub(super) path: PathBuf,
+/// The file of a bound socket. Dropping it removes the file.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
 }
 
-/// Binds the socket in `folder`, for the host's own user alone.
-pub(super) fn bind(folder: &Path) -> io::Result<(UnixListener, Bound)> {
+impl SocketFile {
+    /// Where the socket is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Binds the socket in `folder`, with access for the host's own user only. Replaces a socket file that is there.
+///
+/// # Errors
+/// `AlreadyExists` if something other than a socket has the name, or the error of the system call that failed.
+pub fn bind(folder: &Path) -> io::Result<(Listener, SocketFile)> {
     let path = folder.join(NAME);
     match fs::symlink_metadata(&path) {
         Ok(found) if found.file_type().is_socket() => fs::remove_file(&path)?,
@@ -32,20 +48,20 @@ pub(super) fn bind(folder: &Path) -> io::Result<(UnixListener, Bound)> {
         Err(error) => return Err(error),
     }
     let socket = UnixSocket::new_stream()?;
-    // Before it has a name: the file is made with the mode that the socket has (`unix_bind` in Linux).
+    // Set the mode before the file has a name: Linux creates the file with the mode of the socket (`unix_bind`).
     File::from(socket.as_fd().try_clone_to_owned()?).set_permissions(Permissions::from_mode(0o600))?;
-    if path.as_os_str().len() <= LONGEST {
+    if path.as_os_str().len() <= MAX_PATH_BYTES {
         socket.bind(&path)?;
     } else {
-        // The same file by a shorter name.
+        // `/proc/self/fd` gives the folder a short path.
         let folder = File::open(folder)?;
         socket.bind(format!("/proc/self/fd/{}/{NAME}", folder.as_raw_fd()))?;
     }
-    let bound = Bound { path };
-    Ok((socket.listen(BACKLOG)?, bound))
+    let file = SocketFile { path };
+    Ok((Listener::Unix(socket.listen(BACKLOG)?), file))
 }
 
-impl Drop for Bound {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!(%error, "the operators' socket can't be removed");
@@ -58,25 +74,26 @@ mod tests {
     use tokio::net::UnixStream;
 
     use super::*;
+    use crate::listener::AcceptedSocket;
 
     fn mode(path: &Path) -> u32 {
         fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
     }
 
     #[tokio::test]
-    async fn it_is_for_its_user_alone_and_goes_with_the_host() {
+    async fn the_socket_is_for_its_user_alone_and_is_removed_with_the_host() {
         let folder = tempfile::tempdir().unwrap();
-        let (listener, bound) = bind(folder.path()).unwrap();
+        let (listener, file) = bind(folder.path()).unwrap();
         let path = folder.path().join(NAME);
         assert_eq!(mode(&path), 0o600);
         let _client = UnixStream::connect(&path).await.unwrap();
-        listener.accept().await.unwrap();
-        drop(bound);
+        let AcceptedSocket::Unix(_) = listener.accept().await.unwrap() else { panic!("no Unix socket") };
+        drop(file);
         assert!(!path.exists());
     }
 
     #[tokio::test]
-    async fn one_that_was_left_behind_is_replaced_and_nothing_else_is() {
+    async fn a_socket_that_was_left_behind_is_replaced_and_nothing_else_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(NAME);
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -87,17 +104,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_with_a_long_name_has_one_too() {
+    async fn a_folder_with_a_long_path_can_have_the_socket() {
         let folder = tempfile::tempdir().unwrap();
         let deep = folder.path().join("x".repeat(120)).join("y".repeat(120));
         fs::create_dir_all(&deep).unwrap();
-        let (listener, bound) = bind(&deep).unwrap();
+        let (listener, file) = bind(&deep).unwrap();
         assert_eq!(mode(&deep.join(NAME)), 0o600);
         let opened = File::open(&deep).unwrap();
         let short = format!("/proc/self/fd/{}/{NAME}", opened.as_raw_fd());
         let _client = UnixStream::connect(short).await.unwrap();
-        listener.accept().await.unwrap();
-        drop(bound);
+        let AcceptedSocket::Unix(_) = listener.accept().await.unwrap() else { panic!("no Unix socket") };
+        drop(file);
         assert!(!deep.join(NAME).exists());
     }
 }
