@@ -1,140 +1,66 @@
-//! Where a plugin's requests may go: an origin, optionally methods, optionally a path prefix.
+//! Where the HTTP requests of a plugin may go: an origin, optionally with methods and a path prefix.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
-use http::{Method, Uri, uri::Scheme};
+use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 
-use super::GrantError;
+use crate::error::GrantError;
+use crate::origin::Origin;
 
-/// Scheme, host and port (RFC 6454): the unit that a grant or credential is given for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Origin {
-    scheme: Scheme,
-    /// Lower case; an IPv6 address without its brackets.
-    host: String,
-    port: u16,
-}
-
-impl Origin {
-    /// The origin of an absolute URI, or `None` where it has no scheme, host or known default port.
-    pub fn of(uri: &Uri) -> Option<Self> {
-        let scheme = uri.scheme()?.clone();
-        let default = if scheme == Scheme::HTTPS {
-            443
-        } else if scheme == Scheme::HTTP {
-            80
-        } else {
-            return None;
-        };
-        let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-        // A trailing dot names the same host (RFC 1034, 3.1) but would be another key.
-        let host = host.strip_suffix('.').map_or(host.clone(), str::to_owned);
-        if host.is_empty() {
-            return None;
-        }
-        Some(Self { scheme, host, port: uri.port_u16().unwrap_or(default) })
-    }
-
-    /// In lower case; an IPv6 address without brackets.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// Its port, the scheme's default where the URI named none.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Whether requests to it are encrypted.
-    pub fn is_tls(&self) -> bool {
-        self.scheme == Scheme::HTTPS
-    }
-
-    /// Whether it says itself that it is this machine: a loopback address in its usual spelling, or `localhost`
-    /// (RFC 6761, 6.3). A name that merely resolves to loopback does not.
-    pub fn is_loopback(&self) -> bool {
-        is_loopback_host(&self.host)
-    }
-}
-
-/// See [`Origin::is_loopback`]; `host` without brackets, in lower case.
-pub(crate) fn is_loopback_host(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        match (self.is_tls(), self.port) {
-            (true, 443) | (false, 80) => write!(f, "{}://{host}", self.scheme),
-            (_, port) => write!(f, "{}://{host}:{port}", self.scheme),
-        }
-    }
-}
-
-impl FromStr for Origin {
-    type Err = GrantError;
-
-    fn from_str(text: &str) -> Result<Self, GrantError> {
-        let uri: Uri = text.parse().map_err(|_| GrantError::Origin(text.to_owned()))?;
-        let too_much = |part| GrantError::Part { given: text.to_owned(), part };
-        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return Err(too_much("a user name"));
-        }
-        if uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
-            return Err(too_much("a path"));
-        }
-        Self::of(&uri).ok_or_else(|| GrantError::Origin(text.to_owned()))
-    }
-}
-
-/// One place that requests may go to.
+/// One origin that requests may go to, optionally only with certain methods or below a path.
+///
+/// Written as `https://api.example.com`, `https://api.example.com/v1/` or `GET,POST https://api.example.com/v1/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpGrant {
     origin: Origin,
-    /// Empty: any.
+    /// Empty means any method.
     methods: Vec<Method>,
-    /// Starts with `/`; `/` stands for every path.
+    /// Starts with `/`. `/` stands for every path.
     path: String,
 }
 
 impl HttpGrant {
-    /// The origin it opens.
+    /// The origin that may be reached.
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// Whether it allows the request.
+    /// Whether the grant allows a request with this method to this path of this origin.
     pub fn allows(&self, method: &Method, origin: &Origin, path: &str) -> bool {
         &self.origin == origin
             && (self.methods.is_empty() || self.methods.contains(method))
-            && (self.path == "/" || (is_plain(path) && starts_with_segments(path, &self.path)))
+            && (self.path == "/" || (is_unambiguous(path) && has_segment_prefix(path, &self.path)))
     }
 }
 
-/// How often a path may be decoded before it is what it is: a proxy and a server behind it decode once each.
-const DECODINGS: usize = 3;
+/// How often a path is decoded to see whether it changes its meaning. A proxy and the server behind it each decode once;
+/// the third time is a margin.
+const MAX_DECODINGS: usize = 3;
 
-/// A path that no server could read as another one, which would let `/v1/../admin` pass for `/v1/`: without dot segments
-/// (also with parameters, which some servers take off first: `/..;x/`), backslashes, control characters, or an encoded
-/// separator, however often any of them is encoded.
-fn is_plain(path: &str) -> bool {
+/// Whether every server reads the path in the same way.
+///
+/// Threat: a server that normalises `/v1/../admin` leaves the granted prefix `/v1/`. Policy: a path is refused if it has
+/// dot segments (also with parameters, which some servers remove first: `/..;x/`), backslashes, control characters or
+/// an encoded separator, even if any of them is encoded several times.
+fn is_unambiguous(path: &str) -> bool {
     let mut path = path.to_owned();
-    for _ in 0..=DECODINGS {
-        let dots = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
-        if path.contains('\\') || path.contains(|c: char| c.is_control()) || path.split('/').any(dots) {
+    for _ in 0..=MAX_DECODINGS {
+        let is_dot_segment = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
+        if path.contains('\\')
+            || path.contains(|c: char| c.is_control())
+            || path.split('/').any(is_dot_segment)
+        {
             return false;
         }
-        // Overlong and other broken encodings are read differently by everyone.
+        // Servers disagree about overlong and other broken encodings.
         let Ok(decoded) = percent_decode_str(&path).decode_utf8() else { return false };
         if decoded == path {
             return true;
         }
-        let separators = |path: &str| path.matches('/').count();
-        if separators(&decoded) != separators(&path) {
+        let count_separators = |path: &str| path.matches('/').count();
+        if count_separators(&decoded) != count_separators(&path) {
             return false;
         }
         path = decoded.into_owned();
@@ -142,8 +68,9 @@ fn is_plain(path: &str) -> bool {
     false
 }
 
-/// `/v1` and `/v1/` both allow `/v1` and `/v1/chat`, neither allows `/v10`.
-fn starts_with_segments(path: &str, prefix: &str) -> bool {
+/// Whether the path begins with all segments of the prefix. `/v1` and `/v1/` are prefixes of `/v1` and `/v1/chat`, and
+/// not of `/v10`.
+fn has_segment_prefix(path: &str, prefix: &str) -> bool {
     let prefix = prefix.trim_end_matches('/');
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -166,15 +93,15 @@ impl FromStr for HttpGrant {
             })
             .collect::<Result<_, _>>()?;
         let uri: Uri = target.parse().map_err(|_| GrantError::Origin(target.to_owned()))?;
-        let too_much = |part| GrantError::Part { given: target.to_owned(), part };
+        let extra_part = |part| GrantError::Part { given: target.to_owned(), part };
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return Err(too_much("a user name"));
+            return Err(extra_part("a user name"));
         }
         if uri.query().is_some() {
-            return Err(too_much("a query"));
+            return Err(extra_part("a query"));
         }
-        if !is_plain(uri.path()) {
-            return Err(too_much("a dot segment or an encoded separator"));
+        if !is_unambiguous(uri.path()) {
+            return Err(extra_part("a dot segment or an encoded separator"));
         }
         let origin = Origin::of(&uri).ok_or_else(|| GrantError::Origin(target.to_owned()))?;
         Ok(Self { origin, methods, path: uri.path().to_owned() })
@@ -223,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_prefix_is_held_to_whole_segments_and_can_not_be_climbed_out_of() {
+    fn a_path_prefix_matches_whole_segments_and_can_not_be_escaped() {
         for (path, expected) in [
             ("/v1", true),
             ("/v1/", true),
@@ -263,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_grant_is_told_the_right_form() {
+    fn an_error_about_a_grant_shows_the_right_form() {
         for (grant, part) in [
             ("api.example.com", "not an origin"),
             ("ftp://a.test", "not an origin"),

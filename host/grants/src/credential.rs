@@ -1,80 +1,55 @@
-//! A secret header for one origin. The guest never holds it; the gate puts it on.
-
-use std::fmt;
+//! A secret header for one origin. The host adds it to requests on their way out; the guest never holds it.
 
 use http::{HeaderName, HeaderValue};
 
-use super::{GrantError, Origin};
+use crate::error::GrantError;
+use crate::origin::Origin;
+use crate::secret::Secret;
 
-/// A text that does not print itself.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself, for the one place that needs it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
-    }
-}
-
-/// A header that the host puts on every request to one origin, over TLS or to this machine.
+/// A secret header that the host adds to every request to one origin. The origin is reached over TLS or is this machine.
 #[derive(Clone, Debug)]
 pub struct Credential {
     name: String,
     origin: Origin,
     header: HeaderName,
     value: HeaderValue,
-    bare: Secret,
+    token: Secret,
 }
 
 impl Credential {
-    /// Checks that the header is one and that the origin is reached over TLS or is this machine.
+    /// A credential that passed the checks below.
+    ///
+    /// # Errors
+    /// [`GrantError`] if `origin` is no origin, or is neither https nor this machine; if `header` is no header name; if
+    /// `value` is empty or can't be the value of a header. The error never holds the value.
     pub fn new(name: String, origin: &str, header: &str, value: &Secret) -> Result<Self, GrantError> {
-        let wrong = |reason: String| GrantError::Credential { name: name.clone(), reason };
+        let refused = |reason: String| GrantError::Credential { name: name.clone(), reason };
         let origin: Origin = origin.parse()?;
         if !origin.is_tls() && !origin.is_loopback() {
-            return Err(wrong(format!(
+            return Err(refused(format!(
                 "`{origin}` is neither https nor this machine; a secret would cross the network in the clear"
             )));
         }
         let header = header
             .parse::<HeaderName>()
-            .map_err(|_| wrong(format!("`{header}` is not the name of a header")))?;
+            .map_err(|_| refused(format!("`{header}` is not the name of a header")))?;
         let mut header_value = HeaderValue::from_str(value.reveal())
-            .map_err(|_| wrong("the value holds a character that a header can't carry".to_owned()))?;
+            .map_err(|_| refused("the value holds a character that a header can't carry".to_owned()))?;
         header_value.set_sensitive(true);
         if value.reveal().trim().is_empty() {
-            return Err(wrong("the value is empty".to_owned()));
+            return Err(refused("the value is empty".to_owned()));
         }
-        // What would give access if it were echoed: the token behind a scheme such as `Bearer`.
-        let bare = value.reveal().rsplit(' ').next().unwrap_or_default().to_owned();
-        Ok(Self { name, origin, header, value: header_value, bare: Secret(bare) })
+        // An upstream that echoes the header may leave out the scheme (`Bearer`); the token alone gives access too.
+        let token = value.reveal().rsplit(' ').next().unwrap_or_default().to_owned();
+        Ok(Self { name, origin, header, value: header_value, token: Secret::from(token) })
     }
 
-    /// The name in the configuration.
+    /// The name of the credential in the configuration.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The only origin that sees it.
+    /// The only origin that receives it.
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
@@ -84,14 +59,15 @@ impl Credential {
         &self.header
     }
 
-    /// The header's value, marked sensitive.
-    pub(crate) fn value(&self) -> &HeaderValue {
+    /// The value of the header, marked as sensitive.
+    pub fn value(&self) -> &HeaderValue {
         &self.value
     }
 
-    /// The part that is secret: without an authentication scheme in front.
+    /// The secret part of the value, without an authentication scheme such as `Bearer` in front. This is the text to
+    /// redact from logs and errors.
     pub fn secret(&self) -> &Secret {
-        &self.bare
+        &self.token
     }
 }
 
@@ -112,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_stays_off_the_open_network() {
+    fn a_credential_is_refused_where_it_would_cross_the_network_in_the_clear() {
         assert!(credential("http://127.0.0.1:9", "authorization", "x").is_ok());
         assert!(credential("http://localhost:9", "x-api-key", "x").is_ok());
         for (origin, header, value, part) in [
