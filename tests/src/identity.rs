@@ -1,4 +1,5 @@
-//! Tokens, valid and forged, made without the host's own code; and an identity provider that publishes keys and changes them.
+//! Tokens, valid and forged, made without the host's own code; and an identity provider that publishes keys and changes
+//! them.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};

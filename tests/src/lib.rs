@@ -36,8 +36,8 @@ pub use component::{core_module, cuts, fixture, of_another_version, shipped, slo
 pub use events::{Event, Events, Transcript};
 pub use host::Host;
 pub use identity::{
-    IdentityProvider, SECRET, SigningKey, base64url, claims, claims_with, hmac, now, signed_token, signing_input,
-    token,
+    IdentityProvider, SECRET, SigningKey, base64url, claims, claims_with, hmac, now, signed_token,
+    signing_input, token,
 };
 pub use machine::{descriptors, full, skipped};
 pub use model::{Answer, Gate, MockModel, Seen, Step};

@@ -1,5 +1,5 @@
-//! What the admission of a request costs, over its real parts: a token is verified and checked against the security snapshot,
-//! and two rate limits are taken from. Run by `cargo xtask bench admission`.
+//! What the admission of a request costs, over its real parts: a token is verified and checked against the security
+//! snapshot, and two rate limits are taken from. Run by `cargo xtask bench admission`.
 #![allow(clippy::print_stdout, reason = "the figures are for whoever runs the benchmark")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark stops at the first error")]
 

@@ -8,8 +8,8 @@ use masque_problem::Problem;
 
 use crate::principal::Principal;
 
-/// Finds the principal of a request. The API calls it once for each request to a route that needs a principal, before it
-/// reads the body.
+/// Finds the principal of a request. The API calls it once for each request to a route that needs a principal, before
+/// it reads the body.
 #[async_trait]
 pub trait Authenticator: Send + Sync {
     /// The principal of the request, judged by its head alone.
@@ -18,8 +18,8 @@ pub trait Authenticator: Send + Sync {
     /// The problem to answer with: nothing was sent, it proves nothing, or it can't be judged at the moment.
     async fn authenticate(&self, request: &Parts) -> Result<Principal, Problem>;
 
-    /// Whether everyone who reaches the listener gets a principal. Then [`crate::guard::check`] has to stand before every
-    /// route.
+    /// Whether everyone who reaches the listener gets a principal. Then [`crate::guard::check`] has to stand before
+    /// every route.
     fn lets_everyone_in(&self) -> bool;
 }
 

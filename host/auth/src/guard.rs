@@ -1,11 +1,11 @@
 //! What protects a host without authentication.
 //!
 //! The threat is a web page in a browser on the same machine. It can send requests to a loopback address, and after DNS
-//! rebinding (the page's own name now resolves to 127.0.0.1) it can also read the answers. The policy: the name in `Host` has
-//! to be a loopback name, which a rebound page can't send; a page of another origin is refused by its `Origin`, which
-//! browsers add to every cross-origin request that can change something; a body has to be `application/json`, which a form
-//! can't send and a script only after a preflight, which is never granted. A request that came through a proxy may come from
-//! anywhere, so it is refused too.
+//! rebinding (the page's own name now resolves to 127.0.0.1) it can also read the answers. The policy: the name in
+//! `Host` has to be a loopback name, which a rebound page can't send; a page of another origin is refused by its
+//! `Origin`, which browsers add to every cross-origin request that can change something; a body has to be
+//! `application/json`, which a form can't send and a script only after a preflight, which is never granted. A request
+//! that came through a proxy may come from anywhere, so it is refused too.
 //!
 //! Accepted: every program on the same machine, of any user, may do everything.
 
@@ -18,8 +18,8 @@ use masque_problem::{Kind, Problem};
 /// Headers that proxies add.
 const FORWARDING_HEADERS: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
 
-/// Checks the head of a request. HTTP/2 carries the host in `uri`, as does HTTP/1.1 towards a proxy; if both `uri` and `Host`
-/// name one, both have to be loopback names.
+/// Checks the head of a request. HTTP/2 carries the host in `uri`, as does HTTP/1.1 towards a proxy; if both `uri` and
+/// `Host` name one, both have to be loopback names.
 ///
 /// # Errors
 /// [`Kind::HostNotAllowed`], [`Kind::OriginNotAllowed`] or [`Kind::UnsupportedMediaType`].
@@ -77,8 +77,8 @@ fn is_loopback(authority: &Authority) -> bool {
     }
 }
 
-/// Compares host and port (RFC 6454, section 5). Both schemes are accepted: this host speaks plain HTTP here, and a proxy
-/// before it may add TLS.
+/// Compares host and port (RFC 6454, section 5). Both schemes are accepted: this host speaks plain HTTP here, and a
+/// proxy before it may add TLS.
 fn is_same_origin(origin: &str, host: &Authority) -> bool {
     let Ok(uri) = origin.parse::<Uri>() else { return false };
     let default_port = match uri.scheme_str() {

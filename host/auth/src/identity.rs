@@ -1,9 +1,9 @@
 //! Authentication by credential: an API key, a token of this host, or a token of an identity provider.
 //!
-//! The threat is someone who forges, steals or keeps a credential, or who has a weak one and asks for more. The policy: a
-//! token has only the scopes that its issuer may give (`token_scopes`); the key that a token was minted with limits
-//! it and ends it; only an API key with `users:act` may name another user; every request is checked against the revocations
-//! of the last second.
+//! The threat is someone who forges, steals or keeps a credential, or who has a weak one and asks for more. The policy:
+//! a token has only the scopes that its issuer may give (`token_scopes`); the key that a token was minted with limits
+//! it and ends it; only an API key with `users:act` may name another user; every request is checked against the
+//! revocations of the last second.
 //!
 //! Accepted: a token of an identity provider is valid until it expires or is revoked here; the provider is not asked.
 
@@ -63,8 +63,8 @@ impl Identity {
         futures::future::join(self.security.follow(stop.clone()), tokens.follow(stop)).await;
     }
 
-    /// Takes over changes of API keys and revocations. Called after a change that this host made itself, so that it is in
-    /// force before the answer is sent.
+    /// Takes over changes of API keys and revocations. Called after a change that this host made itself, so that it is
+    /// in force before the answer is sent.
     ///
     /// # Errors
     /// The store can't be read; [`Identity::follow`] tries again within a second.
@@ -118,9 +118,9 @@ impl Identity {
         let minting_key = match token.client_id.as_deref().map(str::parse) {
             Some(Ok(id)) => match snapshot.key(&id) {
                 Some(key) => Some(Arc::clone(key)),
-                // The key was made since the last refresh, here or on another host, and its limits apply all the same. Only
-                // a token with a right signature gets here, so this lookup needs no bound. If no one knows the key, no one
-                // knows its limits, and the token is refused.
+                // The key was made since the last refresh, here or on another host, and its limits apply all the same.
+                // Only a token with a right signature gets here, so this lookup needs no bound. If no one knows the
+                // key, no one knows its limits, and the token is refused.
                 None => match self.security.stored_key(&id).await {
                     Ok(Some(key)) => Some(key),
                     Ok(None) => return Err(CredentialRejection::RevokedMintingKey),
@@ -190,8 +190,8 @@ impl Authenticator for Identity {
     }
 }
 
-/// What a token may do. A token that is signed with the host's own secret has only the scopes that this host mints, whoever
-/// else holds the secret. Scopes that reach into every tenant count only in tokens of the default tenant.
+/// What a token may do. A token that is signed with the host's own secret has only the scopes that this host mints,
+/// whoever else holds the secret. Scopes that reach into every tenant count only in tokens of the default tenant.
 fn token_scopes(token: &VerifiedToken) -> Scopes {
     let is_allowed = |scope: &Scope| {
         if token.is_own {

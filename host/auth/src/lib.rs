@@ -1,8 +1,8 @@
 //! Who makes a request, what they may do, and how often: principals, tokens, API keys, scopes, rate limits and budgets.
 //!
-//! Every request that needs a principal gets it from an [`Authenticator`]: [`Identity`] authenticates by token or API key,
-//! [`LocalAuthenticator`] takes every request for the one local user and needs the checks of [`guard`] in front of it.
-//! [`Limits`](limits::Limits) counts requests and tokens.
+//! Every request that needs a principal gets it from an [`Authenticator`]: [`Identity`] authenticates by token or API
+//! key, [`LocalAuthenticator`] takes every request for the one local user and needs the checks of [`guard`] in front of
+//! it. [`Limits`](limits::Limits) counts requests and tokens.
 //!
 //! Left to others: which scope a route needs (the API), where the numbers come from (the configuration), where keys,
 //! revocations and counters are kept (the store).

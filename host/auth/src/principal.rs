@@ -9,8 +9,8 @@ use crate::key::ApiKey;
 use crate::owner::{DEFAULT_TENANT, LOCAL_ISSUER};
 use crate::scope::{Scope, Scopes};
 
-/// Who made a request, as far as it was proven. Displayed as the actor of an audit entry, such as `key:0123456789abcdef` or
-/// `user:masque|ana`.
+/// Who made a request, as far as it was proven. Displayed as the actor of an audit entry, such as
+/// `key:0123456789abcdef` or `user:masque|ana`.
 #[derive(Clone, Debug)]
 pub struct Principal {
     /// Whose data the request is about.
@@ -37,15 +37,15 @@ pub enum Actor {
 }
 
 impl Principal {
-    /// The principal of the Unix socket. Whoever may open the socket can read and write the data folder, so it has every
-    /// scope.
+    /// The principal of the Unix socket. Whoever may open the socket can read and write the data folder, so it has
+    /// every scope.
     pub(crate) fn machine() -> Self {
         let scopes = Scope::ALL.into_iter().collect();
         Self { owner: local_owner(), actor: Actor::Machine, scopes, key: None }
     }
 
-    /// The principal of every TCP request while authentication is off. It reads what operators read, and writes nothing of
-    /// theirs.
+    /// The principal of every TCP request while authentication is off. It reads what operators read, and writes nothing
+    /// of theirs.
     pub(crate) fn anyone() -> Self {
         let scopes = [Scope::Chat, Scope::AdminRead].into_iter().collect();
         Self { owner: local_owner(), actor: Actor::Anyone, scopes, key: None }

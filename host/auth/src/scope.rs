@@ -34,8 +34,8 @@ impl Scope {
         }
     }
 
-    /// Whether a token that this host mints may have it. Scopes that affect other users stay with API keys, which operators
-    /// make and can list; nobody can list the tokens that were given away.
+    /// Whether a token that this host mints may have it. Scopes that affect other users stay with API keys, which
+    /// operators make and can list; nobody can list the tokens that were given away.
     pub fn can_be_minted(self) -> bool {
         matches!(self, Self::Chat)
     }

@@ -1,9 +1,9 @@
 //! Keeps the security snapshot current.
 //!
-//! The store counts a version up with every change of keys and revocations. The cache asks for that version every second and
-//! reads the rest when it has changed: what another host or the command line changes is in force within 5 seconds, and what
-//! this host changes at once, because it refreshes the cache before it answers. While the store can't be reached the last
-//! snapshot stays in force; a request with a key that was revoked meanwhile finds no data either.
+//! The store counts a version up with every change of keys and revocations. The cache asks for that version every
+//! second and reads the rest when it has changed: what another host or the command line changes is in force within 5
+//! seconds, and what this host changes at once, because it refreshes the cache before it answers. While the store can't
+//! be reached the last snapshot stays in force; a request with a key that was revoked meanwhile finds no data either.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -42,8 +42,8 @@ impl SecurityCache {
         Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Refreshes the snapshot every second until it is stopped. The log tells once when the store can't be read, and once
-    /// when it can again.
+    /// Refreshes the snapshot every second until it is stopped. The log tells once when the store can't be read, and
+    /// once when it can again.
     pub(crate) async fn follow(&self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(REFRESH_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -78,8 +78,8 @@ impl SecurityCache {
         Ok(())
     }
 
-    /// Looks up a key that is not in the snapshot, because it was made since the last refresh or does not exist. At most
-    /// [`MAX_KEY_LOOKUPS`] run at a time; past that, or if the store can't be read, the key counts as unknown.
+    /// Looks up a key that is not in the snapshot, because it was made since the last refresh or does not exist. At
+    /// most [`MAX_KEY_LOOKUPS`] run at a time; past that, or if the store can't be read, the key counts as unknown.
     pub(crate) async fn look_up_key(&self, id: &KeyId) -> Option<Arc<ApiKey>> {
         let _permit = self.key_lookups.try_acquire().ok()?;
         self.stored_key(id).await.unwrap_or_else(|error| {

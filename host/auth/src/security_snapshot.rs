@@ -50,8 +50,8 @@ impl SecuritySnapshot {
 }
 
 impl UserRevocation {
-    /// `iat` counts whole seconds, so a token of the same second may have been issued before or after the revocation, and is
-    /// covered. A token without `iat` is covered for good.
+    /// `iat` counts whole seconds, so a token of the same second may have been issued before or after the revocation,
+    /// and is covered. A token without `iat` is covered for good.
     fn covers(&self, token: &VerifiedToken) -> bool {
         let is_tenant_covered = self.tenant.as_ref().is_none_or(|tenant| *tenant == token.tenant);
         is_tenant_covered && token.issued_at.is_none_or(|issued| issued.saturating_mul(1000) <= self.until)

@@ -6,8 +6,8 @@
 //! the tokens that were minted with them. Revoking is in force at once on the host that does it and within 5 seconds on
 //! the others.
 //!
-//! Accepted: whoever has a key can use it until it is revoked, from any address. A host that can't reach the store goes on
-//! with the keys that it read last; requests that need data then fail anyway.
+//! Accepted: whoever has a key can use it until it is revoked, from any address. A host that can't reach the store goes
+//! on with the keys that it read last; requests that need data then fail anyway.
 
 mod record;
 mod request;

@@ -45,7 +45,8 @@ pub(crate) enum KeyRejection {
 }
 
 impl ApiKey {
-    /// How long the key remains valid; zero once it has expired, `None` if it has no end. Takes no account of revocation.
+    /// How long the key remains valid; zero once it has expired, `None` if it has no end. Takes no account of
+    /// revocation.
     pub fn remaining_lifetime(&self, now: SystemTime) -> Option<Duration> {
         let end = UNIX_EPOCH + Duration::from_millis(u64::try_from(self.expires_at?).unwrap_or(0));
         Some(end.duration_since(now).unwrap_or_default())
@@ -58,7 +59,8 @@ impl ApiKey {
 
     /// Checks the secret first: nothing is told of a key to someone who does not have it.
     pub(crate) fn check(&self, text: &KeyText, now: i64) -> Result<(), KeyRejection> {
-        let is_previous = self.previous.as_ref().is_some_and(|(hash, until)| text.matches(hash) && now < *until);
+        let is_previous =
+            self.previous.as_ref().is_some_and(|(hash, until)| text.matches(hash) && now < *until);
         if !text.matches(&self.hash) && !is_previous {
             return Err(KeyRejection::Unknown);
         }

@@ -173,7 +173,8 @@ mod tests {
     #[test]
     fn a_key_is_made_as_requested() {
         let now = UNIX_EPOCH + DAY;
-        let request = NewKeyRequest { expires_in_days: Some(2), requests_per_minute: Some(60), ..valid_request() };
+        let request =
+            NewKeyRequest { expires_in_days: Some(2), requests_per_minute: Some(60), ..valid_request() };
         let (text, new) = request.issue("machine".into(), now).unwrap();
         assert!(text.matches(&new.hash) && text.id == new.id);
         assert_eq!((new.tenant.as_str(), new.expires_at), ("default", Some(3 * 24 * 3_600_000)));
@@ -189,7 +190,14 @@ mod tests {
             ("scopes", NewKeyRequest { scopes: Vec::new(), ..valid_request() }),
             ("scopes", NewKeyRequest { scopes: vec!["root".into()], ..valid_request() }),
             ("tenant", NewKeyRequest { tenant: Some("A".into()), ..valid_request() }),
-            ("scopes", NewKeyRequest { scopes: vec!["admin:read".into()], tenant: Some("acme".into()), ..valid_request() }),
+            (
+                "scopes",
+                NewKeyRequest {
+                    scopes: vec!["admin:read".into()],
+                    tenant: Some("acme".into()),
+                    ..valid_request()
+                },
+            ),
             ("companions", NewKeyRequest { companions: Some(Vec::new()), ..valid_request() }),
             ("companions", NewKeyRequest { companions: Some(vec!["a b".into()]), ..valid_request() }),
             ("requests_per_minute", NewKeyRequest { requests_per_minute: Some(0), ..valid_request() }),

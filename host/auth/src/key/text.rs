@@ -1,7 +1,8 @@
 //! API keys as text: `msq_ID_SECRET`.
 //!
-//! The prefix lets scanners of repositories find a leaked key; the id finds its record without a search over hashes. The
-//! store keeps one plain SHA-256 of the text: the secret has 256 random bits, so a slow hash would protect nothing more.
+//! The prefix lets scanners of repositories find a leaked key; the id finds its record without a search over hashes.
+//! The store keeps one plain SHA-256 of the text: the secret has 256 random bits, so a slow hash would protect nothing
+//! more.
 
 use std::fmt;
 

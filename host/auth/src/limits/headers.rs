@@ -1,6 +1,6 @@
-//! The headers `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10), with one item for each limit that
-//! was applied to a request. A token bucket has two numbers where the draft has one quota: `q` is what may come at once, `w`
-//! how long an empty bucket takes to fill, so that `q`/`w` is the sustained rate.
+//! The headers `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10), with one item for each
+//! limit that was applied to a request. A token bucket has two numbers where the draft has one quota: `q` is what may
+//! come at once, `w` how long an empty bucket takes to fill, so that `q`/`w` is the sustained rate.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 

@@ -79,8 +79,8 @@ impl Limits {
         Some(self.take(LimitPolicy::User, &account(owner), quota).await)
     }
 
-    /// Takes one request from the bucket of the API key that was sent, or that the sent token was minted with; `None` if there
-    /// is no key or it has no limit.
+    /// Takes one request from the bucket of the API key that was sent, or that the sent token was minted with; `None`
+    /// if there is no key or it has no limit.
     pub async fn take_for_key(&self, principal: &Principal) -> Option<LimitDecision> {
         let key = principal.key.as_ref()?;
         let quota = key.requests?;
@@ -97,8 +97,8 @@ impl Limits {
         self.budgets(principal).into_iter().map(|(account, _)| account).collect()
     }
 
-    /// Checks that every budget of the principal has tokens left for a turn. What running turns are going to use is not known
-    /// yet, so a budget can be overdrawn by as many turns as may run at once.
+    /// Checks that every budget of the principal has tokens left for a turn. What running turns are going to use is not
+    /// known yet, so a budget can be overdrawn by as many turns as may run at once.
     ///
     /// # Errors
     /// [`Kind::BudgetSpent`] until the day ends, [`Kind::StorageUnavailable`] if the store can't be read.
@@ -120,8 +120,8 @@ impl Limits {
         Ok(())
     }
 
-    /// The accounts of a principal with their budgets. The tokens of a key are counted even if it has no budget, so that one
-    /// can be set during the day.
+    /// The accounts of a principal with their budgets. The tokens of a key are counted even if it has no budget, so
+    /// that one can be set during the day.
     fn budgets(&self, principal: &Principal) -> Vec<(String, Option<u64>)> {
         let key = principal.key.as_ref().map(|key| (format!("key:{}", key.id), key.tokens_per_day));
         let user = self
@@ -138,8 +138,8 @@ fn account(owner: &Owner) -> String {
     format!("{tenant}|{}|{issuer}|{subject}", issuer.len())
 }
 
-/// The part of an address that counts as one client. A site has at least a whole IPv6 /64 (RFC 6177), and would otherwise have
-/// as many buckets as addresses.
+/// The part of an address that counts as one client. A site has at least a whole IPv6 /64 (RFC 6177), and would
+/// otherwise have as many buckets as addresses.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),

@@ -22,15 +22,15 @@ pub(super) struct PublicKey {
 }
 
 impl PublicKey {
-    /// Whether a token with this `kid` and algorithm may be signed with the key. A token without `kid` may be signed with any
-    /// key for its algorithm.
+    /// Whether a token with this `kid` and algorithm may be signed with the key. A token without `kid` may be signed
+    /// with any key for its algorithm.
     pub(super) fn fits(&self, kid: Option<&str>, algorithm: Algorithm) -> bool {
         self.algorithms.contains(&algorithm) && (kid.is_none() || self.kid.as_deref() == kid)
     }
 }
 
-/// The keys of a set that can be used with one of the `allowed` algorithms; others are ignored, as RFC 7517, section 5 asks.
-/// The error completes a sentence that begins with the name of the source and "is".
+/// The keys of a set that can be used with one of the `allowed` algorithms; others are ignored, as RFC 7517, section 5
+/// asks. The error completes a sentence that begins with the name of the source and "is".
 pub(super) fn parse(text: &[u8], allowed: &[Algorithm]) -> Result<Vec<PublicKey>, String> {
     let set: Value = serde_json::from_slice(text).map_err(|error| format!("no JSON: {error}"))?;
     let keys = set.get("keys").and_then(Value::as_array).ok_or("no JWK Set: it has no list `keys`")?;

@@ -1,5 +1,5 @@
-//! Fetches an identity provider's keys: over TLS, or over plain HTTP from this machine; without following redirects; bounded
-//! in time and size.
+//! Fetches an identity provider's keys: over TLS, or over plain HTTP from this machine; without following redirects;
+//! bounded in time and size.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -98,8 +98,8 @@ impl JwksFetcher {
     }
 }
 
-/// Whether keys may be fetched from the URL: over https, or over http from a loopback address. Whoever can change the keys on
-/// the way can make tokens. The configuration holds the URLs that it reads to the same rule.
+/// Whether keys may be fetched from the URL: over https, or over http from a loopback address. Whoever can change the
+/// keys on the way can make tokens. The configuration holds the URLs that it reads to the same rule.
 fn is_safe_to_fetch(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

@@ -44,8 +44,8 @@ pub struct SigningSecret {
     pub weakness: Option<String>,
 }
 
-/// A place that signing secrets are read from again, such as a file that an operator replaces. Displayed as that place, such
-/// as the path of the file.
+/// A place that signing secrets are read from again, such as a file that an operator replaces. Displayed as that place,
+/// such as the path of the file.
 pub trait SigningSecretSource: fmt::Display + Send + Sync {
     /// Reads the secrets. Called about once a second from a thread that may block.
     ///
@@ -71,7 +71,8 @@ pub struct IssuerOptions {
     pub scope_claim: String,
     /// Scopes that each of its tokens has besides those that it lists.
     pub default_scopes: Vec<String>,
-    /// The claim that names the tenant of a token, which then has to be there; `None` puts its users into the default tenant.
+    /// The claim that names the tenant of a token, which then has to be there; `None` puts its users into the default
+    /// tenant.
     pub tenant_claim: Option<String>,
     /// How often the keys are fetched again.
     pub refresh: Duration,

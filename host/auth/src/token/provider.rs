@@ -1,9 +1,9 @@
 //! The keys of one identity provider: read from a file or fetched from a server, kept in memory, and read again.
 //!
-//! The threat is a flood of tokens that name made-up keys, each of which would cause a fetch. The policy: an unknown key
-//! causes a fetch, because the provider may have begun to sign with a new one; all tokens that wait share one fetch; between
-//! two fetches of this kind lies the cooldown, during which an unknown key is refused at once. So a flood costs the provider
-//! one request.
+//! The threat is a flood of tokens that name made-up keys, each of which would cause a fetch. The policy: an unknown
+//! key causes a fetch, because the provider may have begun to sign with a new one; all tokens that wait share one
+//! fetch; between two fetches of this kind lies the cooldown, during which an unknown key is refused at once. So a
+//! flood costs the provider one request.
 //!
 //! Accepted: within a cooldown that a flood has started, tokens with a new key are refused.
 
@@ -20,8 +20,8 @@ use super::jwks_fetcher::JwksFetcher;
 use super::options::{IssuerOptions, JwksSource};
 use super::rules::TokenRules;
 
-/// How long a request waits for keys that are being fetched. A fetch has a shorter limit of its own; this one is for requests
-/// that wait behind another one's fetch.
+/// How long a request waits for keys that are being fetched. A fetch has a shorter limit of its own; this one is for
+/// requests that wait behind another one's fetch.
 const FETCH_WAIT: Duration = Duration::from_secs(5);
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 
@@ -120,8 +120,8 @@ impl Provider {
                 }
                 if last.started.is_none_or(|started| started.elapsed() >= server.cooldown) {
                     let provider = Arc::clone(self);
-                    // The fetch runs in a task of its own: a client that disconnects cancels its request, and must not cancel
-                    // the fetch that others wait for. A panic in the task has been reported by its hook.
+                    // The fetch runs in a task of its own: a client that disconnects cancels its request, and must not
+                    // cancel the fetch that others wait for. A panic in the task has been reported by its hook.
                     let _joined = tokio::spawn(async move { provider.fetch(&mut last).await }).await;
                 }
             };
@@ -138,7 +138,8 @@ impl Provider {
         if found.is_empty() { KeyLookup::Unknown } else { KeyLookup::Found(found) }
     }
 
-    /// Fetches the keys from the server at the configured interval, and never returns. Waits forever if they are in a file.
+    /// Fetches the keys from the server at the configured interval, and never returns. Waits forever if they are in a
+    /// file.
     pub(super) async fn keep_fetching(&self) {
         let KeySource::Server(server) = &self.source else { return std::future::pending().await };
         loop {

@@ -1,5 +1,5 @@
-//! The rules of one issuer: judges the header and the claims of a token, and writes the claims of the host's own tokens. Pure:
-//! a token and a time in, a verdict out.
+//! The rules of one issuer: judges the header and the claims of a token, and writes the claims of the host's own
+//! tokens. Pure: a token and a time in, a verdict out.
 
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use super::rejection::TokenRejection;
 use super::types::{TokenRequest, VerifiedToken};
 use crate::owner::{DEFAULT_TENANT, MAX_SUBJECT_CHARS, is_name, is_subject};
 
-/// The end of the year 9999, in seconds since the Unix epoch. Later times are mistakes; no sum with an earlier one overflows.
+/// The end of the year 9999, in seconds since the Unix epoch. Later times are mistakes; no sum with an earlier one
+/// overflows.
 const MAX_TIME: f64 = 253_402_300_799.0;
 
-/// The types that are accepted unless the configuration names one: those of RFC 9068, section 2.1, and what most providers
-/// write.
+/// The types that are accepted unless the configuration names one: those of RFC 9068, section 2.1, and what most
+/// providers write.
 const TYPES: [&str; 3] = ["jwt", "at+jwt", "application/at+jwt"];
 
 /// What the tokens of one issuer have to say.
@@ -117,7 +118,8 @@ impl TokenRules {
         if !audiences.iter().any(|audience| self.audience.contains(audience)) {
             return Err(TokenRejection::Audience);
         }
-        let subject = text(&claims, "sub")?.filter(|subject| is_subject(subject)).ok_or(TokenRejection::Claims)?;
+        let subject =
+            text(&claims, "sub")?.filter(|subject| is_subject(subject)).ok_or(TokenRejection::Claims)?;
         let jti = text(&claims, "jti")?;
         if jti.as_ref().is_some_and(|jti| jti.chars().count() > MAX_SUBJECT_CHARS) {
             return Err(TokenRejection::Claims);
@@ -183,7 +185,10 @@ fn time(claims: &Map<String, Value>, claim: &str) -> Result<Option<i64>, TokenRe
     match claims.get(claim) {
         None => Ok(None),
         Some(value) => match value.as_f64() {
-            #[allow(clippy::cast_possible_truncation, reason = "fractions are dropped, and the whole seconds fit")]
+            #[allow(
+                clippy::cast_possible_truncation,
+                reason = "fractions are dropped, and the whole seconds fit"
+            )]
             Some(time) if (0.0..=MAX_TIME).contains(&time) => Ok(Some(time as i64)),
             _ => Err(TokenRejection::Claims),
         },
@@ -211,7 +216,9 @@ enum SingleString {
 fn strings(value: Option<&Value>, single: SingleString) -> Option<Vec<String>> {
     match (value?, single) {
         (Value::String(text), SingleString::OneItem) => Some(vec![text.clone()]),
-        (Value::String(text), SingleString::SpaceSeparated) => Some(text.split_whitespace().map(str::to_owned).collect()),
+        (Value::String(text), SingleString::SpaceSeparated) => {
+            Some(text.split_whitespace().map(str::to_owned).collect())
+        }
         (Value::Array(items), _) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
         _ => None,
     }

@@ -1,5 +1,5 @@
-//! The secrets that the host's own tokens are signed with. There may be several, so that a new one can replace an old one
-//! while the tokens of both are valid.
+//! The secrets that the host's own tokens are signed with. There may be several, so that a new one can replace an old
+//! one while the tokens of both are valid.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -61,27 +61,33 @@ impl SigningSecrets {
         encode(&header, claims, &EncodingKey::from_secret(&key.bytes)).ok()
     }
 
-    /// Reads the source again. New secrets are taken over when two reads in a row found them, so that a half-written file is
-    /// not. A source that can't be read changes nothing, and neither does a weak secret if those at the start were strong.
+    /// Reads the source again. New secrets are taken over when two reads in a row found them, so that a half-written
+    /// file is not. A source that can't be read changes nothing, and neither does a weak secret if those at the start
+    /// were strong.
     pub(super) async fn reload(&self) {
         let Some(source) = self.source.clone() else { return };
         let reader = Arc::clone(&source);
         // A panic in the task has been reported by its hook; the next reload tries again.
         let Ok(read) = tokio::task::spawn_blocking(move || reader.read()).await else { return };
-        let judged = read.and_then(|secrets| {
-            match secrets.iter().find_map(|secret| secret.weakness.as_ref()) {
+        let judged =
+            read.and_then(|secrets| match secrets.iter().find_map(|secret| secret.weakness.as_ref()) {
                 Some(weakness) if self.requires_strong => Err(format!("{source}: {weakness}")),
                 _ => Ok(secrets),
-            }
-        });
+            });
         match judged {
             Ok(secrets) => {
                 *self.logged_complaint.write().unwrap_or_else(PoisonError::into_inner) = None;
                 let found: Arc<[SigningKey]> = secrets.into_iter().map(SigningKey::from).collect();
-                let last =
-                    self.last_read.write().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(&found));
+                let last = self
+                    .last_read
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .replace(Arc::clone(&found));
                 if !are_same(&self.keys(), &found) && last.is_some_and(|last| are_same(&last, &found)) {
-                    tracing::info!(keys = found.len(), "the secrets that tokens are signed with have changed");
+                    tracing::info!(
+                        keys = found.len(),
+                        "the secrets that tokens are signed with have changed"
+                    );
                     *self.keys.write().unwrap_or_else(PoisonError::into_inner) = found;
                 }
             }

@@ -69,8 +69,8 @@ impl Tokens {
         Ok(Arc::new(Self { own, providers }))
     }
 
-    /// Keeps keys and secrets current until it is stopped: reads their files every second, and fetches the keys of identity
-    /// providers at their intervals.
+    /// Keeps keys and secrets current until it is stopped: reads their files every second, and fetches the keys of
+    /// identity providers at their intervals.
     pub(crate) async fn follow(self: Arc<Self>, stop: CancellationToken) {
         let files = async {
             let mut ticks = tokio::time::interval(RELOAD_INTERVAL);
@@ -153,7 +153,8 @@ impl Tokens {
     }
 }
 
-/// Checks that one of these keys has signed the token. `algorithm` is one that the issuer may use, and each key is for it.
+/// Checks that one of these keys has signed the token. `algorithm` is one that the issuer may use, and each key is for
+/// it.
 fn check_signature<'k>(
     token: &CompactToken<'_>,
     algorithm: Algorithm,

@@ -38,7 +38,11 @@ pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) 
 
 /// Returns the principal of a route that requires one, `None` for other routes, or why the request is refused. The state of
 /// every limit that was checked is added to `limits` in each case, for the response headers.
-async fn judge(app: &App, parts: &Parts, limits: &mut Vec<LimitDecision>) -> Result<Option<Principal>, Problem> {
+async fn judge(
+    app: &App,
+    parts: &Parts,
+    limits: &mut Vec<LimitDecision>,
+) -> Result<Option<Principal>, Problem> {
     let path = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
     let rule = path.map(|path| access::rule(&parts.method, path));
     if rule == Some(Some(Rule::Probe)) {

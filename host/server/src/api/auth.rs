@@ -14,7 +14,9 @@ use utoipa::ToSchema;
 use super::author::Author;
 use super::schema::ScopeName;
 use super::state::App;
-use crate::auth::{Actor, Scope, Scopes, TokenRequest, Validity, bearer_credential, is_subject, store_problem};
+use crate::auth::{
+    Actor, Scope, Scopes, TokenRequest, Validity, bearer_credential, is_subject, store_problem,
+};
 use crate::problem::{Kind, Problem};
 
 /// A request for a token.

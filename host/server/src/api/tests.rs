@@ -414,9 +414,10 @@ async fn every_answer_tells_browsers_to_make_nothing_of_it() {
 
 #[tokio::test]
 async fn a_request_for_two_hosts_is_refused_whoever_asks() {
-    for (authenticator, problem) in
-        [(Arc::new(LocalAuthenticator) as Arc<dyn Authenticator>, "host-not-allowed"), (Arc::new(Open), "invalid-request")]
-    {
+    for (authenticator, problem) in [
+        (Arc::new(LocalAuthenticator) as Arc<dyn Authenticator>, "host-not-allowed"),
+        (Arc::new(Open), "invalid-request"),
+    ] {
         let api = Api::with(authenticator, |_| {}).await;
         let two = request(Method::GET, "/livez").header("host", "localhost").body(Body::empty()).unwrap();
         let answer = api.send(two).await;

@@ -1,5 +1,5 @@
-//! `masque keys` and `masque tokens`: changes API keys and revokes tokens in a data folder. A running host takes the changes
-//! over within 5 seconds.
+//! `masque keys` and `masque tokens`: changes API keys and revokes tokens in a data folder. A running host takes the
+//! changes over within 5 seconds.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -28,8 +28,8 @@ pub(crate) enum KeyTask {
     RevokeTokens { jti: Option<String>, user: Option<String>, issuer: Option<String>, tenant: Option<String> },
 }
 
-/// Performs the task on a data folder, which is made if it does not exist. Returns the text for the terminal. `options` tell
-/// which issuers there are.
+/// Performs the task on a data folder, which is made if it does not exist. Returns the text for the terminal. `options`
+/// tell which issuers there are.
 ///
 /// # Errors
 /// An argument is wrong, in which case nothing was touched; or the data folder can't be read or written.

@@ -278,11 +278,6 @@ fn audience(section: &mut Section<'_, '_>) -> Option<Vec<String>> {
     found.map(|found| found.value)
 }
 
-/// Whether keys may be fetched from there.
-pub(crate) fn may_be_fetched(url: &str) -> bool {
-    fetched(url).is_ok()
-}
-
 /// A URL that keys may be fetched from: whoever could change them on the way could make tokens.
 fn fetched(text: &str) -> Result<String, Wrong> {
     let scheme_and_rest = text.split_once("://");

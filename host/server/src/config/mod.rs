@@ -54,7 +54,7 @@ pub(crate) use self::sources::Sources;
 use self::types::Data;
 pub(crate) use self::types::{
     Allowance, Auth, Companion, Config, Cors, Issuer, JwkSource, Log, LogFormat, Name, Plugin, Server,
-    SigningSecret, Source, Tls,
+    Source, Tls,
 };
 
 /// Read where nothing else is named, if it is there.

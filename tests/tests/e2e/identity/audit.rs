@@ -49,7 +49,8 @@ async fn every_administrative_change_is_in_the_audit_log_with_its_actor() {
     admin.get("/admin/audit?after=nonsense").send().await.problem(422, "invalid-request");
 }
 
-/// Uses a credential of each kind, correctly and incorrectly, and then searches the log, all answers and the data folder.
+/// Uses a credential of each kind, correctly and incorrectly, and then searches the log, all answers and the data
+/// folder.
 #[tokio::test]
 async fn no_secret_is_in_anything_that_the_host_writes() {
     let model = MockModel::start().await;
@@ -67,7 +68,8 @@ async fn no_secret_is_in_anything_that_the_host_writes() {
     client.bearer(&token).say("Hello.").await;
     let mut answers = Vec::new();
     for credential in [&key, &token, &text(&created, "secret").to_owned()] {
-        // Correct; over HTTP/2; cut short; with a character added; with another scheme; in a body; in a field that does not exist.
+        // Correct; over HTTP/2; cut short; with a character added; with another scheme; in a body; in a field that does
+        // not exist.
         answers.push(client.bearer(credential).get("/conversations").send().await.text);
         answers.push(client.http2().bearer(credential).get("/conversations").send().await.text);
         answers

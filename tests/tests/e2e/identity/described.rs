@@ -1,5 +1,5 @@
-//! The API behaves as its OpenAPI description says. Schemathesis generates valid and invalid requests from the description and
-//! compares the answers with it.
+//! The API behaves as its OpenAPI description says. Schemathesis generates valid and invalid requests from the
+//! description and compares the answers with it.
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ async fn every_route_behaves_as_described() {
     let schemathesis = python::environment("schemathesis", PACKAGE).await.join("bin/schemathesis");
     let setup = Setup::defaults().with_authentication();
     let reader = ["--scope", "chat", "--scope", "admin:read", "--scope", "tokens:mint"];
-    // With `admin:write`, Schemathesis sooner or later revokes the key that it uses, so this key is for the admin routes only.
+    // With `admin:write`, Schemathesis sooner or later revokes the key that it uses, so this key is for the admin
+    // routes only.
     let writer = ["--scope", "admin:read", "--scope", "admin:write"];
     let keys = [setup.create_key(&reader).await, setup.create_key(&writer).await];
     let host = setup.start().await;
@@ -26,8 +27,8 @@ async fn every_route_behaves_as_described() {
         let mut command = Command::new(&schemathesis);
         command.args(["run", &address, "--header", &format!("Authorization: Bearer {key}"), "--no-color"]);
         command.args(["--max-examples", if full() { "300" } else { "15" }, "--seed", "1"]);
-        // A schema can't say everything: a cursor has to come from an earlier answer, only one of two fields is allowed, a
-        // companion has to exist. Such requests are refused with 422, as the description says.
+        // A schema can't say everything: a cursor has to come from an earlier answer, only one of two fields is
+        // allowed, a companion has to exist. Such requests are refused with 422, as the description says.
         command.args(["--exclude-checks", "positive_data_acceptance"]);
         if !paths.is_empty() {
             // Leave the stateful phase out: it would follow links to routes that the filter excludes.

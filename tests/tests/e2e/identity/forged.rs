@@ -1,4 +1,5 @@
-//! Forged tokens, and tokens that are not for this host: each is refused with a reason, on a route and by `/auth/validate`.
+//! Forged tokens, and tokens that are not for this host: each is refused with a reason, on a route and by
+//! `/auth/validate`.
 
 use masque_tests::{
     IdentityProvider, SECRET, Setup, SigningKey, base64url, claims, claims_with, hmac, now, signed_token,
@@ -13,7 +14,11 @@ async fn refusal_reason(client: &masque_tests::Client, token: &str) -> String {
     let challenge = answer.header("www-authenticate").unwrap();
     assert!(challenge.starts_with("Bearer ") && challenge.contains("error=\"invalid_token\""), "{challenge}");
     let validated = client.post("/auth/validate", &json!({ "token": token })).send().await.expect(200);
-    assert_eq!((&validated["valid"], &validated["reason"]), (&json!(false), &problem["reason"]), "{validated}");
+    assert_eq!(
+        (&validated["valid"], &validated["reason"]),
+        (&json!(false), &problem["reason"]),
+        "{validated}"
+    );
     assert!(validated.get("claims").is_none(), "{validated}");
     problem["reason"].as_str().unwrap().to_owned()
 }
@@ -37,7 +42,10 @@ async fn a_token_without_a_right_signature_and_header_is_refused() {
         let header = format!("{{\"alg\":\"{none}\",\"typ\":\"JWT\"}}");
         let unsigned = signing_input(&header, &payload);
         add(&format!("alg {none:?} without a signature"), format!("{unsigned}."));
-        add(&format!("alg {none:?} with a signature"), format!("{unsigned}.{}", hmac(&unsigned, SECRET.as_bytes())));
+        add(
+            &format!("alg {none:?} with a signature"),
+            format!("{unsigned}.{}", hmac(&unsigned, SECRET.as_bytes())),
+        );
     }
     for header in [
         "{}",
@@ -81,7 +89,10 @@ async fn a_token_without_a_right_signature_and_header_is_refused() {
         "\u{0}",
         "x".repeat(3000).as_str(),
     ] {
-        add(&format!("kid {:?}", kid.get(..12).unwrap_or(kid)), with_header(json!({ "alg": "HS256", "kid": kid })));
+        add(
+            &format!("kid {:?}", kid.get(..12).unwrap_or(kid)),
+            with_header(json!({ "alg": "HS256", "kid": kid })),
+        );
     }
     for typ in ["dpop+jwt", "logout+jwt", "id_token+jwt", "secevent+jwt", "JWE", ""] {
         add(&format!("typ {typ:?}"), with_header(json!({ "alg": "HS256", "typ": typ })));
@@ -96,7 +107,8 @@ async fn a_token_without_a_right_signature_and_header_is_refused() {
     add("a fourth part", format!("{good}.x"));
     add("five parts, as of an encrypted token", format!("{good}.x.y"));
     add("another payload under its signature", {
-        let other = signing_input("{\"alg\":\"HS256\",\"typ\":\"JWT\"}", &Value::Object(claims("ben")).to_string());
+        let other =
+            signing_input("{\"alg\":\"HS256\",\"typ\":\"JWT\"}", &Value::Object(claims("ben")).to_string());
         format!("{other}.{signature}")
     });
     add("padding", format!("{unsigned}.{signature}="));
@@ -152,7 +164,11 @@ async fn a_token_for_another_host_or_time_is_refused() {
         ("not yet valid", json!({ "nbf": now() + 60 }), "not-yet-valid"),
         ("issued in the future", json!({ "iat": now() + 60 }), "not-yet-valid"),
         ("of an issuer that is not trusted", json!({ "iss": "https://evil.example" }), "unknown-issuer"),
-        ("of an issuer with a trusted one as its prefix", json!({ "iss": "masque.example" }), "unknown-issuer"),
+        (
+            "of an issuer with a trusted one as its prefix",
+            json!({ "iss": "masque.example" }),
+            "unknown-issuer",
+        ),
         ("of no issuer", json!({ "iss": null }), "unknown-issuer"),
         ("for another audience", json!({ "aud": "other" }), "wrong-audience"),
         ("for no audience", json!({ "aud": null }), "wrong-audience"),
@@ -195,8 +211,14 @@ async fn a_public_key_can_not_sign_and_a_key_inside_the_token_does_not_count() {
             "HS256 with the public modulus as secret",
             signed_token(&json!({ "alg": "HS256", "kid": "rsa-1" }), &ana, jwk["n"].as_str().unwrap()),
         ),
-        ("HS256 with the public JWK as secret", signed_token(&json!({ "alg": "HS256", "kid": "rsa-1" }), &ana, &jwk.to_string())),
-        ("the host's secret for the provider's issuer", signed_token(&json!({ "alg": "HS256" }), &ana, SECRET)),
+        (
+            "HS256 with the public JWK as secret",
+            signed_token(&json!({ "alg": "HS256", "kid": "rsa-1" }), &ana, &jwk.to_string()),
+        ),
+        (
+            "the host's secret for the provider's issuer",
+            signed_token(&json!({ "alg": "HS256" }), &ana, SECRET),
+        ),
         ("another key with the same kid", other.token(&ana)),
         (
             "a key in the header",
@@ -209,7 +231,10 @@ async fn a_public_key_can_not_sign_and_a_key_inside_the_token_does_not_count() {
                 &ana,
             ),
         ),
-        ("another algorithm of the key's family", rsa.token_with(json!({ "alg": "RS512", "kid": "rsa-1" }), &ana)),
+        (
+            "another algorithm of the key's family",
+            rsa.token_with(json!({ "alg": "RS512", "kid": "rsa-1" }), &ana),
+        ),
         ("the provider's key for the host's issuer", rsa.token(&claims("ana"))),
         (
             "another audience",

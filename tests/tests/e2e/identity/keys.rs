@@ -1,4 +1,5 @@
-//! API keys: created on the command line and over HTTP, shown once, rotated, revoked; and the tokens that they can mint.
+//! API keys: created on the command line and over HTTP, shown once, rotated, revoked; and the tokens that they can
+//! mint.
 
 use masque_tests::{Client, Setup};
 use serde_json::{Value, json};
@@ -24,7 +25,8 @@ fn text<'v>(value: &'v Value, name: &str) -> &'v str {
 #[tokio::test]
 async fn a_key_is_shown_once_and_listed_without_its_secret() {
     let (_host, admin) = admin().await;
-    let created = create(&admin, json!({ "name": "web shop", "scopes": ["chat"], "expires_in_days": 1 })).await;
+    let created =
+        create(&admin, json!({ "name": "web shop", "scopes": ["chat"], "expires_in_days": 1 })).await;
     let (secret, id) = (text(&created, "secret"), text(&created, "id"));
     assert!(secret.starts_with(&format!("msq_{id}_")), "{created}");
     admin.bearer(secret).get("/conversations").send().await.expect(200);
@@ -124,7 +126,11 @@ async fn keys_can_be_managed_on_the_command_line_while_the_host_runs() {
         (vec!["keys", "rotate", "nothing"], "nothing"),
     ] {
         let refused = host.run(&[&options[..], &["--data", data]].concat()).await;
-        assert!(!refused.status.success() && refused.text.contains(expected), "{options:?}: {}", refused.text);
+        assert!(
+            !refused.status.success() && refused.text.contains(expected),
+            "{options:?}: {}",
+            refused.text
+        );
     }
 }
 
@@ -188,7 +194,11 @@ async fn a_minted_token_has_no_more_than_its_key() {
         .problem(422, "invalid-request");
     let without_chat = create(&admin, json!({ "name": "m", "scopes": ["tokens:mint"] })).await;
     let without_chat = admin.bearer(text(&without_chat, "secret"));
-    without_chat.post("/auth/token", &json!({ "user_id": "ana" })).send().await.problem(403, "insufficient-scope");
+    without_chat
+        .post("/auth/token", &json!({ "user_id": "ana" }))
+        .send()
+        .await
+        .problem(403, "insufficient-scope");
 }
 
 /// The limits of a key hold before the host has read it with its next refresh.
@@ -217,7 +227,8 @@ async fn the_companions_of_a_key_restrict_its_tokens() {
         [companions.other]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"offline\"]\n";
     let setup = Setup::file(toml).with_authentication();
     let unrestricted_key = setup.create_key(&["--scope", "chat", "--scope", "tokens:mint"]).await;
-    let restricted_key = setup.create_key(&["--scope", "chat", "--scope", "tokens:mint", "--companion", "other"]).await;
+    let restricted_key =
+        setup.create_key(&["--scope", "chat", "--scope", "tokens:mint", "--companion", "other"]).await;
     let host = setup.start().await;
     let client = host.client();
     let mint = |key: String| {
@@ -233,7 +244,8 @@ async fn the_companions_of_a_key_restrict_its_tokens() {
         }
     };
     let (unrestricted, restricted) = (mint(unrestricted_key).await, mint(restricted_key.clone()).await);
-    let with_elara = unrestricted.chat(&json!({ "message": "Hi.", "companion": "elara" })).send().await.expect(200);
+    let with_elara =
+        unrestricted.chat(&json!({ "message": "Hi.", "companion": "elara" })).send().await.expect(200);
     for client in [client.bearer(&restricted_key), restricted.clone()] {
         let known = client.get("/companions").send().await.expect(200);
         assert_eq!(known["items"].as_array().unwrap().len(), 1, "{known}");

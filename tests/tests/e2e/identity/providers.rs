@@ -136,7 +136,10 @@ async fn scopes_tenant_and_type_are_read_as_configured() {
     };
     let user_route = "/conversations";
     get("at+jwt", json!({ "permissions": ["chat"], "org": "acme" }), user_route).send().await.expect(200);
-    get("at+jwt", json!({ "permissions": "chat openid", "org": "acme" }), user_route).send().await.expect(200);
+    get("at+jwt", json!({ "permissions": "chat openid", "org": "acme" }), user_route)
+        .send()
+        .await
+        .expect(200);
     get("JWT", json!({ "permissions": ["chat"], "org": "acme" }), user_route)
         .send()
         .await

@@ -1,5 +1,5 @@
-//! Revocation of one token, of all tokens of a user, and of an API key with the tokens minted with it. In force at once on the
-//! host that does it, within seconds if another process does it, and still after a restart.
+//! Revocation of one token, of all tokens of a user, and of an API key with the tokens minted with it. In force at once
+//! on the host that does it, within seconds if another process does it, and still after a restart.
 
 use masque_tests::{Setup, claims_with, now, token};
 use serde_json::{Value, json};

@@ -120,7 +120,9 @@ async fn every_route_with_an_id_finds_only_the_callers_own_data() {
         let id = match path.split('/').nth(1) {
             Some("conversations") => &conversation,
             Some("turns") => &turn,
-            _ if path.contains('{') && !path.starts_with("/admin/") => panic!("{path}: add the ids that this route takes to the test"),
+            _ if path.contains('{') && !path.starts_with("/admin/") => {
+                panic!("{path}: add the ids that this route takes to the test")
+            }
             _ => continue,
         };
         if !path.contains("{id}") {

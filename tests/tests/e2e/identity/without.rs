@@ -1,5 +1,5 @@
-//! Without authentication: the host serves only its own machine, web pages can't use it, and it can't be administered over the
-//! network.
+//! Without authentication: the host serves only its own machine, web pages can't use it, and it can't be administered
+//! over the network.
 
 use masque_tests::{SECRET, Setup};
 use serde_json::json;

@@ -1,4 +1,5 @@
-//! The operators' listener and their socket: what is served there, and what is not served elsewhere.
+//! The admin listener, the Unix socket and trusted proxies: which routes each listener serves, and which address a client
+//! is known by.
 
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
@@ -13,7 +14,7 @@ async fn status(client: &masque_tests::Client, path: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn the_operators_listener_takes_their_routes_from_the_public_one() {
+async fn with_an_admin_listener_the_public_one_does_not_serve_operators_routes() {
     let host = Setup::defaults().and("[admin]\nlisten = \"127.0.0.1:0\"").start().await;
     let (public, operators, socket) = (host.client(), host.operators(), host.socket());
     for path in FOR_OPERATORS {
@@ -30,12 +31,12 @@ async fn the_operators_listener_takes_their_routes_from_the_public_one() {
         operators.get(path).send().await.problem(404, "route-not-found");
         socket.get(path).send().await.problem(404, "route-not-found");
     }
-    // A web page could reach the listener.
+    // A web page can reach the admin listener, so loopback names are required there too.
     operators.get("/status").header("host", "example.com").send().await.problem(421, "host-not-allowed");
 }
 
 #[tokio::test]
-async fn without_a_listener_of_their_own_operators_are_served_where_everyone_is_and_on_the_socket() {
+async fn without_an_admin_listener_operators_routes_are_public_and_on_the_socket() {
     let host = Setup::defaults().start().await;
     for path in FOR_OPERATORS {
         assert_eq!(
@@ -51,12 +52,12 @@ fn is_socket(host: &Host) -> bool {
 }
 
 #[tokio::test]
-async fn the_socket_is_for_the_hosts_user_alone_and_goes_and_comes_with_the_host() {
+async fn the_socket_is_for_the_hosts_user_alone_and_is_removed_with_the_host() {
     let mut host = Setup::defaults().and("[drain]\ndelay = \"0s\"").start().await;
     let path = host.data().join("admin.sock");
     assert_eq!(path.symlink_metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
-    // One that a killed host left is replaced.
+    // A killed host leaves its socket behind, and the next one replaces it.
     host.kill().await;
     assert!(is_socket(&host));
     host.restart().await;
@@ -68,7 +69,7 @@ async fn the_socket_is_for_the_hosts_user_alone_and_goes_and_comes_with_the_host
 }
 
 #[tokio::test]
-async fn a_data_folder_with_a_long_name_has_a_socket_too() {
+async fn a_data_folder_with_a_long_path_has_a_socket() {
     let setup = Setup::defaults();
     let data = setup.folder().join("d".repeat(100)).join("e".repeat(100));
     std::fs::create_dir_all(data.parent().unwrap()).unwrap();
@@ -78,7 +79,7 @@ async fn a_data_folder_with_a_long_name_has_a_socket_too() {
 }
 
 #[tokio::test]
-async fn what_stands_in_the_sockets_place_is_left_there_and_the_host_starts() {
+async fn a_file_with_the_sockets_name_is_kept_and_the_host_starts() {
     let setup = Setup::defaults();
     std::fs::create_dir_all(setup.data()).unwrap();
     std::fs::write(setup.data().join("admin.sock"), "precious").unwrap();
@@ -96,7 +97,7 @@ async fn a_second_host_leaves_the_socket_of_the_first_alone() {
 }
 
 #[tokio::test]
-async fn a_client_is_known_by_what_a_trusted_proxy_says() {
+async fn the_client_address_comes_from_a_trusted_proxy() {
     for (file, client) in
         [("", "client=127.0.0.1"), ("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]", "client=203.0.113.7")]
     {
@@ -111,7 +112,7 @@ async fn a_client_is_known_by_what_a_trusted_proxy_says() {
 }
 
 #[tokio::test]
-async fn without_authentication_nothing_is_answered_that_came_through_a_proxy() {
+async fn without_authentication_a_request_through_a_proxy_is_refused() {
     let host = Setup::defaults().start().await;
     for name in ["x-forwarded-for", "forwarded", "x-real-ip", "x-forwarded-host"] {
         let request = host.client().get("/conversations").header(name, "203.0.113.7");

@@ -1,5 +1,4 @@
-//! What surrounds authentication: CORS, security headers, trusted proxies, created-up headers, the operators' listener and socket,
-//! and the log of refused credentials.
+//! Authentication at the edge of HTTP: CORS, proxies, forged headers, and the admin listener and socket.
 
 use masque_tests::{RawConnection, SECRET, Setup, claims, token};
 use serde_json::json;
@@ -18,7 +17,7 @@ async fn only_pages_of_listed_origins_may_call() {
             .header("access-control-request-method", "POST")
             .header("access-control-request-headers", headers)
     };
-    // A preflight request carries no token and is allowed without.
+    // A preflight carries no token.
     let allowed = preflight("https://app.example").send().await;
     assert_eq!(
         (allowed.status, allowed.header("access-control-allow-origin")),
@@ -37,14 +36,14 @@ async fn only_pages_of_listed_origins_may_call() {
     let exposed = answer.header("access-control-expose-headers").unwrap();
     assert!(exposed.contains("ratelimit") && exposed.contains("x-request-id"), "{exposed}");
     assert_eq!(from("https://evil.example").send().await.header("access-control-allow-origin"), None);
-    // A page can read errors too.
+    // The page can read errors too.
     let anonymous = client.get("/conversations").header("origin", "https://app.example").send().await;
     anonymous.problem(401, "unauthenticated");
     assert_eq!(anonymous.header("access-control-allow-origin"), Some("https://app.example"));
 }
 
 #[tokio::test]
-async fn every_answer_has_security_headers_and_does_not_name_the_server() {
+async fn every_response_has_security_headers_and_none_that_names_the_server() {
     let host = Setup::defaults().with_authentication().start().await;
     let client = host.client();
     for path in ["/livez", "/conversations", "/nowhere", "/openapi.json", "/docs"] {
@@ -64,9 +63,9 @@ async fn every_answer_has_security_headers_and_does_not_name_the_server() {
 }
 
 #[tokio::test]
-async fn clients_behind_a_proxy_are_distinguished_only_if_the_proxy_is_trusted() {
+async fn clients_are_rate_limited_by_address_only_behind_a_trusted_proxy() {
     let limits = "[limits.address]\nper_minute = 1\nburst = 2\n";
-    for (proxies, are_distinguished) in [("trusted_proxies = [\"127.0.0.0/8\"]", true), ("", false)] {
+    for (proxies, is_trusted) in [("trusted_proxies = [\"127.0.0.0/8\"]", true), ("", false)] {
         let toml = format!("{limits}[server]\n{proxies}\n");
         let host = Setup::file(&toml).environment("JWT_SECRET_KEY", SECRET).start().await;
         let client = host.client();
@@ -76,14 +75,14 @@ async fn clients_behind_a_proxy_are_distinguished_only_if_the_proxy_is_trusted()
         }
         from("203.0.113.1").send().await.problem(429, "rate-limited");
         let other = from("203.0.113.2").send().await.status;
-        assert_eq!(other, if are_distinguished { 200 } else { 429 }, "{proxies}");
-        // What a client itself writes into the header does not count.
+        assert_eq!(other, if is_trusted { 200 } else { 429 }, "{proxies}");
+        // Addresses before the one that the proxy appends may be forged by the client.
         from("203.0.113.9, 203.0.113.1").send().await.problem(429, "rate-limited");
     }
 }
 
 #[tokio::test]
-async fn an_invalid_request_id_or_trace_is_replaced_and_control_characters_are_not_logged() {
+async fn forged_ids_get_into_neither_the_log_nor_the_trace() {
     let host = Setup::defaults().with_authentication().start().await;
     let long = "a".repeat(129);
     for id in ["evil id", "a\"b", "${jndi:ldap://x}", "<script>", long.as_str()] {
@@ -98,7 +97,7 @@ async fn an_invalid_request_id_or_trace_is_replaced_and_control_characters_are_n
         let given = answer.header("traceparent").unwrap();
         assert!(given.len() == 55 && given.starts_with("00-") && given.ends_with("-00"), "{trace}: {given}");
     }
-    // A control character in a header could start another one, so the request is refused.
+    // hyper refuses a header with a zero byte before the host reads it.
     let mut raw = RawConnection::open(host.address()).await;
     raw.send("GET /livez HTTP/1.1\r\nhost: localhost\r\nx-request-id: a\0b\r\n\r\n").await;
     let answer = raw.read_to_end().await;
@@ -110,31 +109,31 @@ async fn an_invalid_request_id_or_trace_is_replaced_and_control_characters_are_n
 }
 
 #[tokio::test]
-async fn operators_have_a_listener_and_a_socket_of_their_own() {
+async fn the_admin_listener_needs_a_key_and_the_socket_does_not() {
     let setup = Setup::file("[admin]\nlisten = \"127.0.0.1:0\"\n").with_authentication();
     let key = setup.create_key(&["--scope", "admin:read", "--scope", "admin:write"]).await;
     let host = setup.start().await;
-    // Operators' routes do not exist on the public listener, whatever credential is sent.
+    // The public listener does not serve these routes, even with the key.
     for path in ["/admin/keys", "/status", "/docs", "/openapi.json"] {
         host.client().bearer(&key).get(path).send().await.problem(404, "route-not-found");
     }
     host.operators().bearer(&key).get("/admin/keys").send().await.expect(200);
     host.operators().get("/admin/keys").send().await.problem(401, "unauthenticated");
     host.operators().bearer(&key).get("/conversations").send().await.problem(404, "route-not-found");
-    // The socket is for the owner of the data folder and needs no credential.
+    // The socket is for the owner of the data folder, and needs no credential.
     let socket = host.socket();
-    let created = socket.post("/admin/keys", &json!({ "name": "by socket", "scopes": ["chat"] }));
-    let created = created.send().await.expect(201);
-    host.client().bearer(created["secret"].as_str().unwrap()).say("Hello.").await;
+    let made = socket.post("/admin/keys", &json!({ "name": "by socket", "scopes": ["chat"] }));
+    let made = made.send().await.expect(201);
+    host.client().bearer(made["secret"].as_str().unwrap()).say("Hello.").await;
     let log = socket.get("/admin/audit").send().await.expect(200);
     assert_eq!((&log["items"][0]["actor"], &log["items"][0]["address"]), (&json!("machine"), &json!(null)));
-    // A key that is sent over the socket is used, with its scopes.
-    let weak = host.socket().bearer(created["secret"].as_str().unwrap());
+    // A credential that is sent over the socket is checked.
+    let weak = host.socket().bearer(made["secret"].as_str().unwrap());
     weak.get("/admin/keys").send().await.problem(403, "insufficient-scope");
 }
 
 #[tokio::test]
-async fn a_refused_credential_is_logged_but_not_added_to_the_audit_log() {
+async fn a_refused_credential_is_in_the_log_and_not_in_the_audit() {
     let setup = Setup::defaults().with_authentication();
     let key = setup.create_key(&["--scope", "admin:read"]).await;
     let host = setup.start().await;

@@ -1,10 +1,10 @@
-//! Clients that send too slowly, do not read, or leave: they cost a bounded amount, and others do not notice.
+//! Clients that send too slowly, do not read, or leave: their cost is bounded, and other clients are not affected.
 
 use masque_tests::{Answer, Gate, MockModel, RawConnection, Setup, Step, eventually};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_body_that_never_ends_is_given_up_and_others_are_served_meanwhile() {
+async fn a_body_that_never_ends_times_out_and_others_are_served_meanwhile() {
     let host = Setup::defaults().and("[server]\nbody_timeout = \"300ms\"").start().await;
     let client = host.client();
     let mut connection = RawConnection::open(host.address()).await;
@@ -18,7 +18,7 @@ async fn a_body_that_never_ends_is_given_up_and_others_are_served_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_head_that_never_ends_is_given_up() {
+async fn a_head_that_never_ends_times_out() {
     let host = Setup::defaults().and("[server]\nheader_timeout = \"300ms\"").start().await;
     let mut connection = RawConnection::open(host.address()).await;
     connection.send("POST /chat HTTP/1.1\r\nhost: localhost\r\nx-slow: a").await;
@@ -27,7 +27,7 @@ async fn a_head_that_never_ends_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_within_its_body_leaves_nothing_behind() {
+async fn a_client_that_leaves_while_sending_its_body_creates_no_conversation() {
     let host = Setup::defaults().start().await;
     let client = host.client();
     let mut connection = RawConnection::open(host.address()).await;
@@ -40,7 +40,7 @@ async fn a_client_that_leaves_within_its_body_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_turn_whose_client_leaves_before_the_first_word_is_cancelled() {
+async fn a_turn_whose_client_leaves_before_the_first_token_is_cancelled() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).and("[turn]\nlinger = \"50ms\"").start().await;
     let client = host.client();
@@ -63,8 +63,8 @@ async fn a_turn_whose_client_leaves_before_the_first_word_is_cancelled() {
 }
 
 #[tokio::test]
-async fn a_client_that_stops_reading_holds_up_neither_its_turn_nor_others_nor_memory() {
-    const PIECES: usize = 2000;
+async fn a_client_that_stops_reading_delays_no_turn_and_costs_bounded_memory() {
+    const LINES: usize = 2000;
     let model = MockModel::start().await;
     let host = Setup::model(&model)
         .and("[server]\nwrite_timeout = \"500ms\"\n[turn]\nreply_bytes = \"16MiB\"")
@@ -73,9 +73,9 @@ async fn a_client_that_stops_reading_holds_up_neither_its_turn_nor_others_nor_me
     let client = host.client();
     client.say("Warm up.").await;
     let before = host.memory();
-    // More than the kernel takes for a client that reads nothing.
-    let piece = format!("{}\n", "x".repeat(4095));
-    let mut steps = vec![Step::Text(piece); PIECES];
+    // 8 MiB in all: more than the kernel buffers for a client that does not read.
+    let line = format!("{}\n", "x".repeat(4095));
+    let mut steps = vec![Step::Text(line); LINES];
     let gate = Gate::new();
     steps.push(Step::Wait(gate.clone()));
     model.next(Answer::complete(steps));
@@ -83,9 +83,9 @@ async fn a_client_that_stops_reading_holds_up_neither_its_turn_nor_others_nor_me
     let body = json!({ "message": "Tell me everything.", "stream": true }).to_string();
     let mut connection = RawConnection::narrow(host.address()).await;
     connection.chat(&body, body.len()).await;
-    let begun = connection.read_until("event: reply.delta").await;
-    let turn = begun.split_once("\"turn_id\":\"").unwrap().1[..36].to_owned();
-    // The model has written all of it although nobody reads: the turn does not wait for its reader.
+    let start = connection.read_until("event: reply.delta").await;
+    let turn = start.split_once("\"turn_id\":\"").unwrap().1[..36].to_owned();
+    // The model has sent everything although the client does not read: a turn does not wait for its reader.
     gate.reached().await;
     assert_eq!(client.say("And I?").await["reply"]["content"], "You said: And I?");
     gate.open();
@@ -98,8 +98,8 @@ async fn a_client_that_stops_reading_holds_up_neither_its_turn_nor_others_nor_me
     assert!(turn["status"] == "completed" || turn["status"] == "interrupted", "{}", turn["status"]);
     let grown = host.memory().saturating_sub(before);
     assert!(grown < 128 << 20, "one unread reply of 8 MiB cost {} MiB", grown >> 20);
-    // Given up by the host, in the middle: the client would have had to read faster.
-    eventually("the host to give the client up", || async { connection.given_up_by_host().then_some(()) })
+    // The host closes the connection in the middle of the response, because the client does not read it in time.
+    eventually("the host to close the connection", || async { connection.given_up_by_host().then_some(()) })
         .await;
     let rest = connection.read_to_end().await;
     assert!(!String::from_utf8_lossy(&rest).contains("turn.completed"));
