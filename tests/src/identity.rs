@@ -1,5 +1,4 @@
-//! Tokens, valid and forged, made without the host's own code; and an identity provider that publishes keys and changes
-//! them.
+//! Makes valid and invalid tokens, and serves an identity provider that publishes keys.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -19,10 +18,10 @@ use tokio::task::AbortHandle;
 
 use crate::setup::Setup;
 
-/// A strong signing secret, as `openssl rand -base64 32` prints it.
+/// A secret as `openssl rand -base64 32` makes it.
 pub const SECRET: &str = "pS0bXq7s0pGJx5m1cVYwN2v8dLr4TzKeHfUaQ3oW6Rg=";
 
-/// The claims of a valid token of a host with [`SECRET`].
+/// Returns the claims of a valid token of a host with [`SECRET`].
 pub fn claims(subject: &str) -> Map<String, Value> {
     let claims = json!({
         "iss": "masque", "aud": "masque", "sub": subject, "iat": now(), "exp": now() + 600, "scope": "chat",
@@ -30,7 +29,7 @@ pub fn claims(subject: &str) -> Map<String, Value> {
     claims.as_object().unwrap().clone()
 }
 
-/// The claims of a valid token with these members changed; `null` removes one.
+/// Returns these claims with changes. `null` removes a claim.
 pub fn claims_with(subject: &str, changes: Value) -> Map<String, Value> {
     let mut claims = claims(subject);
     for (name, value) in changes.as_object().unwrap() {
@@ -43,30 +42,29 @@ pub fn claims_with(subject: &str, changes: Value) -> Map<String, Value> {
     claims
 }
 
-/// A token with these claims, signed with [`SECRET`] as the host signs its own.
+/// Makes a token of the host, signed with [`SECRET`].
 pub fn token(claims: &Map<String, Value>) -> String {
     signed_token(&json!({ "alg": "HS256", "typ": "JWT" }), claims, SECRET)
 }
 
-/// A token with this header, signed with HMAC-SHA-256 whatever algorithm the header names.
+/// Makes a token with this header, signed with HMAC-SHA256 whatever the header says.
 pub fn signed_token(header: &Value, claims: &Map<String, Value>, secret: &str) -> String {
-    let input = signing_input(&header.to_string(), &Value::Object(claims.clone()).to_string());
+    let message = signing_input(&header.to_string(), &Value::Object(claims.clone()).to_string());
     let key = EncodingKey::from_secret(secret.as_bytes());
-    let signature = crypto::sign(input.as_bytes(), &key, Algorithm::HS256).unwrap();
-    format!("{input}.{signature}")
+    let signature = crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+    format!("{message}.{signature}")
 }
 
-/// The part of a token that is signed (RFC 7515, section 2: JWS Signing Input). The texts need not be valid JSON.
+/// Makes the part of a token that is signed. Header and payload need not be valid JSON.
 pub fn signing_input(header: &str, payload: &str) -> String {
     format!("{}.{}", base64url(header), base64url(payload))
 }
 
-/// The HMAC-SHA-256 signature of a signing input, in base64url.
+/// Signs with HMAC-SHA256.
 pub fn hmac(signing_input: &str, secret: &[u8]) -> String {
     crypto::sign(signing_input.as_bytes(), &EncodingKey::from_secret(secret), Algorithm::HS256).unwrap()
 }
 
-/// Encodes in base64url without padding (RFC 4648, section 5).
 pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut encoded = String::new();
@@ -87,24 +85,24 @@ pub fn now() -> i64 {
 }
 
 impl Setup {
-    /// A host with authentication by [`SECRET`], and rate limits so high that they apply only if the test sets others.
+    /// A host with users: authentication with a shared secret, and rate limits that no test reaches.
     pub fn with_authentication(self) -> Self {
         self.environment("JWT_SECRET_KEY", SECRET)
             .and("[limits.user]\nper_minute = 1000000\nburst = 1000000\n[limits.address]\nper_minute = 1000000\nburst = 1000000\n")
     }
 
-    /// Runs `masque keys create` with these options and returns the key that it prints.
-    pub async fn create_key(&self, options: &[&str]) -> String {
+    /// Runs `masque keys create` and returns the new key.
+    pub async fn create_key(&self, words: &[&str]) -> String {
         let data = self.data().to_str().unwrap().to_owned();
-        let command = [&["keys", "create", "test", "--data", &data], options].concat();
-        let outcome = self.run(&command).await;
-        assert!(outcome.status.success(), "{}", outcome.text);
-        let key = outcome.text.split_whitespace().find(|word| word.starts_with("msq_"));
-        key.unwrap_or_else(|| panic!("no key in {}", outcome.text)).to_owned()
+        let command = [&["keys", "create", "test", "--data", &data], words].concat();
+        let output = self.run(&command).await;
+        assert!(output.status.success(), "{}", output.text);
+        let key = output.text.split_whitespace().find(|word| word.starts_with("msq_"));
+        key.unwrap_or_else(|| panic!("no key in {}", output.text)).to_owned()
     }
 }
 
-/// A key pair that an identity provider signs with.
+/// A private key of an identity provider.
 pub struct SigningKey {
     pub kid: String,
     algorithm: Algorithm,
@@ -114,21 +112,18 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// A new RSA key for RS256.
     pub fn rsa(kid: &str) -> Self {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
         let encoding = EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).unwrap();
         Self::new(kid, Algorithm::RS256, encoding)
     }
 
-    /// A new P-256 key for ES256.
     pub fn p256(kid: &str) -> Self {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         let encoding = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).unwrap();
         Self::new(kid, Algorithm::ES256, encoding)
     }
 
-    /// A new Ed25519 key for EdDSA.
     pub fn ed25519(kid: &str) -> Self {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let encoding = EncodingKey::from_ed_der(&pair.serialize_der());
@@ -141,7 +136,7 @@ impl SigningKey {
         Self { kid: kid.to_owned(), algorithm, encoding, public }
     }
 
-    /// The public key as a provider publishes it.
+    /// Returns the public key as a provider publishes it.
     pub fn jwk(&self) -> Value {
         let mut jwk = self.public.clone();
         jwk["kid"] = json!(self.kid);
@@ -149,7 +144,7 @@ impl SigningKey {
         jwk
     }
 
-    /// A token signed with the key, with the matching header.
+    /// Makes a token with the header of this key.
     pub fn token(&self, claims: &Map<String, Value>) -> String {
         self.token_with(
             json!({ "alg": format!("{:?}", self.algorithm), "kid": self.kid, "typ": "JWT" }),
@@ -157,15 +152,14 @@ impl SigningKey {
         )
     }
 
-    /// A token signed with the key, with another header.
     pub fn token_with(&self, header: Value, claims: &Map<String, Value>) -> String {
-        let input = signing_input(&header.to_string(), &Value::Object(claims.clone()).to_string());
-        let signature = crypto::sign(input.as_bytes(), &self.encoding, self.algorithm).unwrap();
-        format!("{input}.{signature}")
+        let message = signing_input(&header.to_string(), &Value::Object(claims.clone()).to_string());
+        let signature = crypto::sign(message.as_bytes(), &self.encoding, self.algorithm).unwrap();
+        format!("{message}.{signature}")
     }
 }
 
-/// A server that publishes keys and the metadata that names their URL. Stops when it is dropped.
+/// An identity provider: a server that publishes keys.
 pub struct IdentityProvider {
     pub issuer: String,
     state: Arc<Mutex<Published>>,
@@ -176,11 +170,10 @@ pub struct IdentityProvider {
 struct Published {
     keys: Vec<Value>,
     fetch_count: usize,
-    is_away: bool,
+    unavailable: bool,
 }
 
 impl IdentityProvider {
-    /// Starts a provider that publishes these keys.
     pub async fn start(keys: &[&SigningKey]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let issuer = format!("http://{}", listener.local_addr().unwrap());
@@ -191,32 +184,31 @@ impl IdentityProvider {
         provider
     }
 
-    /// Publishes these keys in place of all others.
+    /// Replaces the published keys.
     pub fn publish(&self, keys: &[&SigningKey]) {
         self.publish_raw(keys.iter().map(|key| key.jwk()).collect());
     }
 
-    /// Publishes these JWKs in place of all others.
     pub fn publish_raw(&self, keys: Vec<Value>) {
         self.state.lock().unwrap().keys = keys;
     }
 
-    /// Whether the provider answers every request with 503 from now on.
-    pub fn set_away(&self, is_away: bool) {
-        self.state.lock().unwrap().is_away = is_away;
+    /// Sets whether the provider answers with 503.
+    pub fn set_unavailable(&self, unavailable: bool) {
+        self.state.lock().unwrap().unavailable = unavailable;
     }
 
-    /// How often the keys were fetched.
+    /// Returns how often the keys were fetch_count.
     pub fn fetch_count(&self) -> usize {
         self.state.lock().unwrap().fetch_count
     }
 
-    /// The claims of a valid token of this provider.
+    /// Returns the claims of a valid token of this provider.
     pub fn claims(&self, subject: &str) -> Map<String, Value> {
         claims_with(subject, json!({ "iss": self.issuer }))
     }
 
-    /// The section of the configuration that trusts this provider, with further lines.
+    /// Returns the table `[auth.issuers.test]` of the configuration, with further lines.
     pub fn section(&self, more: &str) -> String {
         format!("[auth.issuers.test]\nissuer = \"{}\"\naudience = \"masque\"\n{more}\n", self.issuer)
     }
@@ -245,7 +237,7 @@ async fn serve(listener: TcpListener, issuer: String, state: Arc<Mutex<Published
 fn answer(path: &str, issuer: &str, state: &Mutex<Published>) -> Response<Full<Bytes>> {
     let mut state = state.lock().unwrap();
     let (status, body) = match path {
-        _ if state.is_away => (503, Value::Null),
+        _ if state.unavailable => (503, Value::Null),
         "/.well-known/openid-configuration" => {
             (200, json!({ "issuer": issuer, "jwks_uri": format!("{issuer}/keys") }))
         }

@@ -1,16 +1,17 @@
-mod active;
 mod api;
 mod builtin;
 mod cli;
 mod commands;
+mod compiler;
 mod config;
 mod convert;
-mod jobs;
+mod parked_jobs;
 mod serve;
 mod turn;
 
 use masque_auth as auth;
 use masque_auth::limits;
+use masque_companions as active;
 use masque_problem as problem;
 
 /// Frees and allocates faster than the system's allocator where many small requests come and go. Without huge pages, which

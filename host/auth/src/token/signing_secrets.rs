@@ -13,10 +13,10 @@ const TYPE: &str = "at+jwt";
 
 /// The secrets in use, and where they are read again.
 pub(super) struct SigningSecrets {
-    keys: RwLock<Arc<[SigningKey]>>,
+    keys: RwLock<Arc<[PreparedSecret]>>,
     source: Option<Arc<dyn SigningSecretSource>>,
     /// What the last read found.
-    last_read: RwLock<Option<Arc<[SigningKey]>>>,
+    last_read: RwLock<Option<Arc<[PreparedSecret]>>>,
     /// Whether the secrets at the start were all strong. Then weak ones are not taken over.
     requires_strong: bool,
     /// The last complaint about the source that was logged, so that each is logged once.
@@ -25,7 +25,7 @@ pub(super) struct SigningSecrets {
 
 /// A secret, ready for use.
 #[derive(Clone)]
-pub(super) struct SigningKey {
+pub(super) struct PreparedSecret {
     kid: Option<String>,
     bytes: Vec<u8>,
     pub(super) verifying: DecodingKey,
@@ -36,7 +36,7 @@ impl SigningSecrets {
         let SigningOptions { secrets, source } = options;
         Self {
             requires_strong: secrets.iter().all(|secret| secret.weakness.is_none()),
-            keys: RwLock::new(secrets.into_iter().map(SigningKey::from).collect()),
+            keys: RwLock::new(secrets.into_iter().map(PreparedSecret::from).collect()),
             source,
             last_read: RwLock::default(),
             logged_complaint: RwLock::default(),
@@ -44,7 +44,7 @@ impl SigningSecrets {
     }
 
     /// The keys that a token with this `kid` may be signed with. A token without `kid` may be signed with any.
-    pub(super) fn verifying_keys(&self, kid: Option<&str>) -> Vec<SigningKey> {
+    pub(super) fn verifying_keys(&self, kid: Option<&str>) -> Vec<PreparedSecret> {
         let keys = self.keys();
         let matching = keys.iter().filter(|key| kid.is_none() || key.kid.as_deref() == kid);
         matching.cloned().collect()
@@ -77,7 +77,7 @@ impl SigningSecrets {
         match judged {
             Ok(secrets) => {
                 *self.logged_complaint.write().unwrap_or_else(PoisonError::into_inner) = None;
-                let found: Arc<[SigningKey]> = secrets.into_iter().map(SigningKey::from).collect();
+                let found: Arc<[PreparedSecret]> = secrets.into_iter().map(PreparedSecret::from).collect();
                 let last = self
                     .last_read
                     .write()
@@ -101,19 +101,19 @@ impl SigningSecrets {
         }
     }
 
-    fn keys(&self) -> Arc<[SigningKey]> {
+    fn keys(&self) -> Arc<[PreparedSecret]> {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl From<SigningSecret> for SigningKey {
+impl From<SigningSecret> for PreparedSecret {
     fn from(secret: SigningSecret) -> Self {
         let SigningSecret { kid, bytes, weakness: _ } = secret;
         Self { kid, verifying: DecodingKey::from_secret(&bytes), bytes }
     }
 }
 
-fn are_same(one: &[SigningKey], other: &[SigningKey]) -> bool {
-    let parts = |key: &SigningKey| (key.kid.clone(), key.bytes.clone());
+fn are_same(one: &[PreparedSecret], other: &[PreparedSecret]) -> bool {
+    let parts = |key: &PreparedSecret| (key.kid.clone(), key.bytes.clone());
     one.iter().map(parts).eq(other.iter().map(parts))
 }

@@ -21,11 +21,11 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 use super::{App, Services, loading, router};
-use crate::active::{Active, ActiveSet};
+use crate::active::{self, Active, ActiveSet};
 use crate::auth::{Authenticator, LocalAuthenticator, Principal};
 use crate::config::Config;
 use crate::config::{self, Environment, Flags};
-use crate::convert;
+use crate::convert::{self, turn_options};
 use crate::limits::Limits;
 use crate::problem::{Kind, Problem};
 use crate::turn::Turns;
@@ -100,8 +100,8 @@ impl Api {
         let active = Arc::new(active);
         let lifecycle = Lifecycle::new();
         let services = Services {
-            sandbox: Sandbox::new(&config.sandbox.to_runtime()).unwrap(),
-            turns: Turns::new(store.clone(), Arc::clone(&active), Arc::clone(&config), Uuid::now_v7()),
+            sandbox: Sandbox::new(&active::sandbox_config(&config.sandbox)).unwrap(),
+            turns: Turns::new(store.clone(), Arc::clone(&active), turn_options(&config), Uuid::now_v7()),
             limits: Limits::new(convert::auth::limit_options(&config.limits), Arc::new(InProcess::default())),
             config,
             store,

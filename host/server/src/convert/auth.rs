@@ -9,7 +9,8 @@ use masque_auth::{
     IssuerOptions, JwksSource, SigningOptions, SigningSecret, SigningSecretSource, TokenOptions,
 };
 
-use crate::config::{self, Allowance, Auth, Issuer, JwkSource, NamedSecret};
+use super::store::quota;
+use crate::config::{self, Allowance, Auth, Issuer, JwkSource, SigningKey};
 
 /// The tokens that count on this host.
 pub(crate) fn token_options(auth: &Auth) -> TokenOptions {
@@ -30,11 +31,15 @@ pub(crate) fn token_options(auth: &Auth) -> TokenOptions {
 
 /// What each address and each user may ask.
 pub(crate) fn limit_options(limits: &Allowance) -> LimitOptions {
-    LimitOptions { address: limits.address, user: limits.user, tokens_per_day: limits.tokens_per_day }
+    LimitOptions {
+        address: limits.address.map(quota),
+        user: limits.user.map(quota),
+        tokens_per_day: limits.tokens_per_day,
+    }
 }
 
-fn signing_secret(secret: &NamedSecret) -> SigningSecret {
-    SigningSecret { kid: secret.kid.clone(), bytes: secret.bytes(), weakness: secret.weakness() }
+fn signing_secret(key: &SigningKey) -> SigningSecret {
+    SigningSecret { kid: key.kid.clone(), bytes: key.bytes(), weakness: key.weakness() }
 }
 
 fn issuer_options(issuer: &Issuer) -> IssuerOptions {
@@ -61,7 +66,7 @@ struct SecretFile(PathBuf);
 
 impl SigningSecretSource for SecretFile {
     fn read(&self) -> Result<Vec<SigningSecret>, String> {
-        Ok(config::secrets_from_file(&self.0)?.iter().map(signing_secret).collect())
+        Ok(config::read_signing_keys(&self.0)?.iter().map(signing_secret).collect())
     }
 }
 

@@ -2,4 +2,8 @@
 
 pub(crate) mod auth;
 pub(crate) mod http;
+pub(crate) mod store;
 pub(crate) mod telemetry;
+mod turns;
+
+pub(crate) use turns::turn_options;

@@ -82,17 +82,17 @@ async fn a_flood_of_unknown_keys_causes_one_fetch() {
 async fn keys_that_were_fetched_stay_valid_while_the_provider_is_away() {
     let key = SigningKey::rsa("r");
     let provider = IdentityProvider::start(&[&key]).await;
-    provider.set_away(true);
+    provider.set_unavailable(true);
     let host = Setup::file(&provider.section("cooldown = \"50ms\"")).start().await;
     let client = host.client().bearer(&key.token(&provider.claims("ana")));
     // The keys were never fetched, so the token can't be judged.
     client.get("/conversations").send().await.problem(503, "issuer-unavailable");
-    provider.set_away(false);
+    provider.set_unavailable(false);
     eventually("the keys to be fetched", || async {
         (client.get("/conversations").send().await.status == 200).then_some(())
     })
     .await;
-    provider.set_away(true);
+    provider.set_unavailable(true);
     client.get("/conversations").send().await.expect(200);
     let other = SigningKey::rsa("x");
     let forged = host.client().bearer(&other.token(&provider.claims("ana")));
