@@ -13,11 +13,11 @@ pub(crate) const TAIL: TailLimit = TailLimit { messages: 64, bytes: 64 << 10 };
 /// A turn as plugins see it. The caller sets `deadline_ms` before each call.
 pub(crate) fn turn(started: &Started, owner: &Owner) -> Turn {
     Turn {
-        id: started.turn.to_string(),
+        id: started.turn.to_string().into(),
         attempt: started.attempt,
-        conversation: started.conversation.to_string(),
-        companion: started.companion.clone(),
-        tenant: owner.tenant.clone(),
+        conversation: started.conversation.to_string().into(),
+        companion: started.companion.as_str().into(),
+        tenant: owner.tenant.as_str().into(),
         user: user(owner),
         message: message(&started.message),
         tail: started.tail.iter().map(message).collect(),
@@ -36,9 +36,9 @@ pub(crate) fn message(record: &MessageRecord) -> Message {
         metadata.push(Property { name: "interrupted".into(), json: "true".into() });
     }
     Message {
-        id: Some(record.id.to_string()),
-        role: record.role.clone(),
-        parts: vec![Part::Text(record.content.clone())],
+        id: Some(record.id.to_string().into()),
+        role: record.role.as_str().into(),
+        parts: vec![Part::Text(record.content.as_str().into())],
         at: u64::try_from(record.created_at).ok(),
         source: None,
         cache: false,
@@ -58,19 +58,22 @@ pub(crate) fn prompt_text_bytes(prompt: &Prompt) -> usize {
 
 fn text_parts(message: &Message) -> impl Iterator<Item = &str> {
     message.parts.iter().filter_map(|part| match part {
-        Part::Text(text) => Some(text.as_str()),
+        Part::Text(text) => Some(&**text),
         _ => None,
     })
 }
 
 /// The members of a JSON object, each as JSON text.
 pub(crate) fn properties(object: &Map<String, Value>) -> Vec<Property> {
-    object.iter().map(|(name, value)| Property { name: name.clone(), json: value.to_string() }).collect()
+    object
+        .iter()
+        .map(|(name, value)| Property { name: name.as_str().into(), json: value.to_string().into() })
+        .collect()
 }
 
 /// Sets the options in `wanted`, replacing those of the same name.
 pub(crate) fn override_options(options: &mut Vec<Property>, wanted: &Map<String, Value>) {
-    options.retain(|option| !wanted.contains_key(&option.name));
+    options.retain(|option| !wanted.contains_key(&*option.name));
     options.extend(properties(wanted));
 }
 
@@ -84,8 +87,8 @@ pub(crate) fn user(owner: &Owner) -> User {
         digest.update(part);
     }
     let digest = digest.finalize();
-    let id = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    User { id, name: None, locale: None, timezone: None, metadata: Vec::new() }
+    let id: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    User { id: id.into(), name: None, locale: None, timezone: None, metadata: Vec::new() }
 }
 
 /// The newest of `messages` (which are oldest first) within `limit`: whole messages without a gap.
@@ -181,8 +184,7 @@ mod tests {
             Property { name: "stop".into(), json: "[]".into() },
         ];
         override_options(&mut options, json!({ "temperature": 0.2 }).as_object().unwrap());
-        let named: Vec<_> =
-            options.iter().map(|option| (option.name.as_str(), option.json.as_str())).collect();
+        let named: Vec<_> = options.iter().map(|option| (&*option.name, &*option.json)).collect();
         assert_eq!(named, [("stop", "[]"), ("temperature", "0.2")]);
     }
 

@@ -29,9 +29,9 @@ impl Host {
         let persona = &companion.persona;
         let greetings = if persona.package().greets() {
             let opening = Opening {
-                conversation: conversation.to_string(),
-                companion: companion.name.clone(),
-                tenant: owner.tenant.clone(),
+                conversation: conversation.to_string().into(),
+                companion: companion.name.as_str().into(),
+                tenant: owner.tenant.as_str().into(),
                 user: contract::user(owner),
                 now: now_ms(),
                 metadata: Vec::new(),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use masque_runtime::contract::{Failure, Prompt, Reply};
-use masque_runtime::{Asked, Call, CallError, Cause, Models, Plugin, Whose};
+use masque_runtime::{Call, CallError, Cause, Models, NestedCall, Plugin, ReuseKey};
 use masque_store::Owner;
 
 use super::collected_reply::CollectedReply;
@@ -50,16 +50,16 @@ fn call_without_models(context: &Arc<ConversationContext>, plugin: &Plugin, dead
         state: Some(Arc::new(StoredState::new(Arc::clone(context), plugin.name()))),
         history: Some(Arc::new(ConversationHistory(Arc::clone(context)))),
         models: None,
-        whose: Some(reuse_key(context)),
-        asked: None,
+        reuse_key: Some(reuse_key(context)),
+        nested: None,
     }
 }
 
 /// For whom the call is made: an instance may be reused only for the same user or conversation.
-fn reuse_key(context: &ConversationContext) -> Whose {
+fn reuse_key(context: &ConversationContext) -> ReuseKey {
     let Owner { tenant, issuer, subject } = &context.owner;
     // Quoted, so that `ab` + `c` and `a` + `bc` differ.
-    Whose {
+    ReuseKey {
         user: format!("{tenant:?} {issuer:?} {subject:?}"),
         conversation: context.conversation.to_string(),
     }
@@ -77,9 +77,9 @@ impl Models for ModelAccess {
         self.model.weight()
     }
 
-    async fn ask(&self, prompt: Prompt, nested: Asked) -> Result<Reply, Failure> {
+    async fn ask(&self, prompt: Prompt, nested: NestedCall) -> Result<Reply, Failure> {
         let call = call_without_models(&self.context, &self.model, nested.deadline());
-        let call = Call { asked: Some(nested), ..call };
+        let call = Call { nested: Some(nested), ..call };
         let mut deltas = self.model.generate(call, &prompt).await.map_err(nested_failure)?;
         let mut reply = CollectedReply::default();
         while let Some(batch) = deltas.next().await {

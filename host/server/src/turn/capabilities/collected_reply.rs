@@ -47,7 +47,7 @@ impl CollectedReply {
     }
 
     pub(super) fn into_reply(self, finish: Finish) -> Reply {
-        let mut parts = vec![Part::Text(self.text)];
+        let mut parts = vec![Part::Text(self.text.into())];
         parts.extend(self.parts);
         let message = Message {
             id: None,

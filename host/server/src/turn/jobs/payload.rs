@@ -85,9 +85,9 @@ impl Payload {
             message.metadata.as_object().map(contract::properties).unwrap_or_default()
         };
         let message = |message: &StoredMessage, role: &str| Message {
-            id: Some(message.id.to_string()),
+            id: Some(message.id.to_string().into()),
             role: role.into(),
-            parts: vec![Part::Text(message.content.clone())],
+            parts: vec![Part::Text(message.content.as_str().into())],
             at: message.at,
             source: None,
             cache: false,
@@ -95,11 +95,11 @@ impl Payload {
         };
         Exchange {
             turn: Turn {
-                id: job.turn.to_string(),
+                id: job.turn.to_string().into(),
                 attempt: self.attempt,
-                conversation: job.conversation.to_string(),
-                companion: self.companion.clone(),
-                tenant: job.owner.tenant.clone(),
+                conversation: job.conversation.to_string().into(),
+                companion: self.companion.as_str().into(),
+                tenant: job.owner.tenant.as_str().into(),
                 user: contract::user(&job.owner),
                 message: message(&self.message, "user"),
                 tail: tail.iter().map(contract::message).collect(),

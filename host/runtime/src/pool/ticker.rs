@@ -1,7 +1,7 @@
 //! Raises the engine's epoch from an OS thread, so that every running guest yields at every tick.
 //!
-//! Not a task: a spinning guest may hold the very worker that drives the timers, and then no timeout in the process would
-//! fire. While no guest runs the thread is parked, so an idle host wakes nobody.
+//! A task would not do: a spinning guest may hold the worker that drives the timers, and then no timeout in the process
+//! fires. While no guest runs the thread is parked, so an idle host does not wake up.
 
 use std::io;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use wasmtime::Engine;
 
+/// The thread that raises the epoch.
 #[derive(Clone, Debug)]
 pub(crate) struct Ticker {
     running: Arc<AtomicUsize>,
@@ -18,14 +19,14 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    /// Starts the thread. It ends with the engine: it holds a weak one.
+    /// Starts the thread. It holds a weak engine and ends with it.
     pub(crate) fn start(engine: &Engine, tick: Duration) -> io::Result<Self> {
         let running = Arc::new(AtomicUsize::new(0));
         let (weak, count) = (engine.weak(), running.clone());
         let handle = std::thread::Builder::new().name("epoch".into()).spawn(move || {
             loop {
                 if count.load(Ordering::Acquire) == 0 {
-                    // The timeout is for the engine's end, which unparks nobody.
+                    // The timeout notices the end of the engine, which unparks nobody.
                     std::thread::park_timeout(Duration::from_secs(1));
                 } else {
                     std::thread::sleep(tick);
@@ -39,22 +40,22 @@ impl Ticker {
         Ok(Self { running, thread: handle.thread().clone() })
     }
 
-    /// Keeps the epoch rising for as long as the value lives.
-    pub(crate) fn hold(&self) -> Ticking {
+    /// Keeps the epoch rising for as long as the returned value lives.
+    pub(crate) fn keep_running(&self) -> RunningGuest {
         if self.running.fetch_add(1, Ordering::AcqRel) == 0 {
             self.thread.unpark();
         }
-        Ticking { running: self.running.clone() }
+        RunningGuest { running: self.running.clone() }
     }
 }
 
-/// A guest runs.
+/// Counts one guest that may run.
 #[derive(Debug)]
-pub(crate) struct Ticking {
+pub(crate) struct RunningGuest {
     running: Arc<AtomicUsize>,
 }
 
-impl Drop for Ticking {
+impl Drop for RunningGuest {
     fn drop(&mut self) {
         self.running.fetch_sub(1, Ordering::AcqRel);
     }
