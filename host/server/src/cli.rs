@@ -10,10 +10,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use masque_auth::NewKeyRequest;
 
 use crate::active;
-use crate::auth::{self, Task, Wanted};
 use crate::builtin::{self, ELARA_CARD};
+use crate::commands::keys::{self, KeyTask};
 use crate::compiler::{COMPILE_COMMAND, compiler};
 use crate::config::{Config, ConfigSource, Diagnostics, Environment, Flags, InvalidConfig, LoadedConfig};
 use crate::convert;
@@ -129,7 +130,7 @@ enum KeysCommand {
     },
 }
 
-impl From<KeysCommand> for Task {
+impl From<KeysCommand> for KeyTask {
     fn from(command: KeysCommand) -> Self {
         match command {
             KeysCommand::Create {
@@ -140,7 +141,7 @@ impl From<KeysCommand> for Task {
                 requests_per_minute,
                 tokens_per_day,
                 expires_in_days,
-            } => Self::CreateKey(Wanted {
+            } => Self::CreateKey(NewKeyRequest {
                 name,
                 scopes,
                 tenant,
@@ -175,7 +176,7 @@ enum TokensCommand {
     },
 }
 
-impl From<TokensCommand> for Task {
+impl From<TokensCommand> for KeyTask {
     fn from(command: TokensCommand) -> Self {
         let TokensCommand::Revoke { jti, user, issuer, tenant } = command;
         Self::RevokeTokens { jti, user, issuer, tenant }
@@ -232,12 +233,13 @@ pub(crate) fn run() -> ExitCode {
 }
 
 /// What needs no running host, only its data.
-async fn on_the_machine(options: Options, task: Task) -> ExitCode {
+async fn on_the_machine(options: Options, task: KeyTask) -> ExitCode {
     let config = match load(options, false) {
         Ok((config, _)) => config,
         Err(mistaken) => return failure(&mistaken.diagnostics.to_string()),
     };
-    match auth::on_the_machine(&config, task).await {
+    let tokens = convert::auth::token_options(&config.auth);
+    match keys::perform(&config.data.folder, &tokens, task).await {
         Ok(report) => {
             println!("{report}");
             ExitCode::SUCCESS

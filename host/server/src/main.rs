@@ -1,22 +1,18 @@
 mod api;
-mod auth;
 mod builtin;
 mod cli;
+mod commands;
 mod compiler;
 mod config;
 mod convert;
-mod limits;
 mod parked_jobs;
 mod serve;
 
+use masque_auth as auth;
+use masque_auth::limits;
 use masque_companions as active;
 use masque_problem as problem;
 use masque_turns as turn;
-
-/// The name by which authentication still knows strict JSON.
-mod strict {
-    pub(crate) use masque_http::StrictJson as Strict;
-}
 
 /// Frees and allocates faster than the system's allocator where many small requests come and go. Without huge pages, which
 /// make no turn faster and hold half of an idle host's memory.

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::access::{self, Rule};
 use super::state::App;
 use crate::auth::{Actor, Principal, Scope};
-use crate::limits::{Limited, headers};
+use crate::limits::{LimitDecision, headers};
 use crate::problem::{Kind, Problem};
 
 /// The middleware around every route, unknown ones included.
@@ -38,14 +38,18 @@ pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) 
 
 /// Returns the principal of a route that requires one, `None` for other routes, or why the request is refused. The state of
 /// every limit that was checked is added to `limits` in each case, for the response headers.
-async fn judge(app: &App, parts: &Parts, limits: &mut Vec<Limited>) -> Result<Option<Principal>, Problem> {
+async fn judge(
+    app: &App,
+    parts: &Parts,
+    limits: &mut Vec<LimitDecision>,
+) -> Result<Option<Principal>, Problem> {
     let path = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
     let rule = path.map(|path| access::rule(&parts.method, path));
     if rule == Some(Some(Rule::Probe)) {
         return Ok(None);
     }
     if let Some(ClientAddress(address)) = parts.extensions.get() {
-        meet(app.limits.address(*address).await, limits)?;
+        meet(app.limits.take_for_address(*address).await, limits)?;
     }
     let (scope, proven) = match rule {
         // An unknown path: the fallback answers it.
@@ -68,16 +72,16 @@ async fn judge(app: &App, parts: &Parts, limits: &mut Vec<Limited>) -> Result<Op
     // The owner of the machine can't be locked out by rate limits.
     if principal.actor != Actor::Machine {
         // The user's limit comes first: a request refused there takes nothing from a key that many users share.
-        meet(app.limits.user(&principal.owner).await, limits)?;
-        meet(app.limits.key(&principal).await, limits)?;
+        meet(app.limits.take_for_user(&principal.owner).await, limits)?;
+        meet(app.limits.take_for_key(&principal).await, limits)?;
     }
     Ok(Some(principal))
 }
 
-fn meet(limited: Option<Limited>, limits: &mut Vec<Limited>) -> Result<(), Problem> {
-    let Some(limited) = limited else { return Ok(()) };
-    limits.push(limited);
-    limited.problem().map_or(Ok(()), Err)
+fn meet(decision: Option<LimitDecision>, limits: &mut Vec<LimitDecision>) -> Result<(), Problem> {
+    let Some(decision) = decision else { return Ok(()) };
+    limits.push(decision);
+    decision.problem().map_or(Ok(()), Err)
 }
 
 /// Logs a refusal. Refusals are not stored in the audit table, because strangers could fill it.

@@ -14,8 +14,9 @@ use utoipa::ToSchema;
 use super::author::Author;
 use super::schema::ScopeName;
 use super::state::App;
-use crate::auth::token::Wish;
-use crate::auth::{Actor, Scope, Scopes, Validity, credential, store_problem, token};
+use crate::auth::{
+    Actor, Scope, Scopes, TokenRequest, Validity, bearer_credential, is_subject, store_problem,
+};
 use crate::problem::{Kind, Problem};
 
 /// A request for a token.
@@ -86,14 +87,14 @@ pub(crate) async fn mint(
     let principal = &author.principal;
     let Some(identity) = &app.identity else { return Err(Kind::MintingOff.into()) };
     let TokenBody { user_id, expires_in_hours, scopes } = body.into_data();
-    if !token::is_subject(&user_id) {
+    if !is_subject(&user_id) {
         let detail = "`user_id` is 1 to 255 characters, none of them a control.";
         return Err(Problem::new(Kind::InvalidRequest, detail).with("field", "user_id"));
     }
     let tokens = identity.tokens();
     // A token does not outlive its API key.
-    let rest = principal.key.as_ref().and_then(|key| key.remaining(SystemTime::now()));
-    let (usual, longest) = tokens.lifetimes();
+    let rest = principal.key.as_ref().and_then(|key| key.remaining_lifetime(SystemTime::now()));
+    let (usual, longest) = (tokens.default_lifetime(), tokens.max_lifetime());
     let longest = rest.map_or(longest, |rest| longest.min(rest));
     let lifetime = lifetime(expires_in_hours, (usual.min(longest), longest))?;
     let scopes = grantable(scopes, principal.scopes)?;
@@ -107,14 +108,14 @@ pub(crate) async fn mint(
             );
         }
     };
-    let wish = Wish {
+    let request = TokenRequest {
         subject: user_id.clone(),
         tenant: principal.owner.tenant.clone(),
         scopes: scopes.iter().map(|scope| scope.to_string()).collect(),
         client_id,
         lifetime,
     };
-    let minted = tokens.mint(&wish).map_err(|_| Problem::from(Kind::MintingOff))?;
+    let minted = tokens.mint(&request).map_err(|_| Problem::from(Kind::MintingOff))?;
     let detail = json!({
         "user": user_id,
         "scopes": scopes.to_string(),
@@ -147,7 +148,7 @@ pub(crate) async fn validate(
     let given = body.and_then(|body| body.into_data().token);
     let credential = match &given {
         Some(token) => token.as_str(),
-        None => credential(&headers)?.ok_or_else(|| {
+        None => bearer_credential(&headers)?.ok_or_else(|| {
             let detail = "Send `{\"token\": …}`, or the token as `Authorization: Bearer`.";
             Problem::new(Kind::InvalidRequest, detail).with("field", "token")
         })?,

@@ -157,7 +157,7 @@ pub(crate) async fn chat(
     let message = spoken(message, app.config.server.max_message_bytes)?;
     let metadata = bounded(metadata.unwrap_or_default())?;
     let streamed = stream.unwrap_or_else(|| accepts_events(&headers));
-    if let Err(spent) = app.limits.afford(&*app.store, &principal).await {
+    if let Err(spent) = app.limits.check_budgets(&*app.store, &principal).await {
         // A reply that was already paid for can be fetched again.
         let key = idempotency.as_ref().map(|idempotency| idempotency.key.as_str());
         let answered = match key {
@@ -168,7 +168,7 @@ pub(crate) async fn chat(
             return Err(spent);
         }
     }
-    let accounts = app.limits.accounts(&principal);
+    let accounts = app.limits.budget_accounts(&principal);
     let allowed_companions = principal.key.as_ref().and_then(|key| key.companions.clone());
     let reader = app
         .turns

@@ -38,7 +38,7 @@ pub(crate) async fn list(
     Caller(principal): Caller,
 ) -> Result<Json<Items<Companion>>, Problem> {
     let set = app.active.current();
-    let companions = set.companions.values().filter(|companion| principal.may_meet(&companion.name));
+    let companions = set.companions.values().filter(|companion| principal.may_talk_to(&companion.name));
     let items = companions.map(|companion| Companion::from(&**companion)).collect();
     Ok(Json(Items { items, next: None }))
 }

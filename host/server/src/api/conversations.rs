@@ -66,7 +66,7 @@ pub(crate) async fn create(
 ) -> Result<Response, Problem> {
     let owner = &principal.owner;
     let NewBody { companion, greeting } = body.into_data();
-    if !principal.may_meet(&companion) {
+    if !principal.may_talk_to(&companion) {
         return Err(Kind::CompanionNotAllowed.into());
     }
     let id = ConversationId::new();

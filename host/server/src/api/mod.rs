@@ -27,10 +27,5 @@ mod tests;
 mod turns;
 mod view;
 
-/// The names by which authentication still knows listeners.
-pub(crate) mod arrival {
-    pub(crate) use masque_http::ListenerKind as Via;
-}
-
 pub(crate) use router::{loading, router};
 pub(crate) use state::{App, Services};

@@ -22,11 +22,10 @@ use uuid::Uuid;
 
 use super::{App, Services, loading, router};
 use crate::active::{self, Active, ActiveSet};
-use crate::auth::Local;
-use crate::auth::{Authenticator, Principal};
+use crate::auth::{Authenticator, LocalAuthenticator, Principal};
 use crate::config::Config;
 use crate::config::{self, Environment, Flags};
-use crate::convert::turn_options;
+use crate::convert::{self, turn_options};
 use crate::limits::Limits;
 use crate::problem::{Kind, Problem};
 use crate::turn::Turns;
@@ -65,7 +64,7 @@ struct Open;
 impl Authenticator for Open {
     async fn authenticate(&self, request: &Parts) -> Result<Principal, Problem> {
         if request.headers.contains_key("authorization") {
-            return Local.authenticate(request).await;
+            return LocalAuthenticator.authenticate(request).await;
         }
         Err(Kind::CompanionNotFound.into())
     }
@@ -77,7 +76,7 @@ impl Authenticator for Open {
 
 impl Api {
     async fn new() -> Self {
-        Self::with(Arc::new(Local), |_| {}).await
+        Self::with(Arc::new(LocalAuthenticator), |_| {}).await
     }
 
     async fn with(authenticator: Arc<dyn Authenticator>, change: impl FnOnce(&mut Config)) -> Self {
@@ -103,7 +102,7 @@ impl Api {
         let services = Services {
             sandbox: Sandbox::new(&active::sandbox_config(&config.sandbox)).unwrap(),
             turns: Turns::new(store.clone(), Arc::clone(&active), turn_options(&config), Uuid::now_v7()),
-            limits: Limits::new(config.limits, Arc::new(InProcess::default())),
+            limits: Limits::new(convert::auth::limit_options(&config.limits), Arc::new(InProcess::default())),
             config,
             store,
             active,
@@ -415,9 +414,10 @@ async fn every_answer_tells_browsers_to_make_nothing_of_it() {
 
 #[tokio::test]
 async fn a_request_for_two_hosts_is_refused_whoever_asks() {
-    for (authenticator, problem) in
-        [(Arc::new(Local) as Arc<dyn Authenticator>, "host-not-allowed"), (Arc::new(Open), "invalid-request")]
-    {
+    for (authenticator, problem) in [
+        (Arc::new(LocalAuthenticator) as Arc<dyn Authenticator>, "host-not-allowed"),
+        (Arc::new(Open), "invalid-request"),
+    ] {
         let api = Api::with(authenticator, |_| {}).await;
         let two = request(Method::GET, "/livez").header("host", "localhost").body(Body::empty()).unwrap();
         let answer = api.send(two).await;
@@ -428,7 +428,7 @@ async fn a_request_for_two_hosts_is_refused_whoever_asks() {
 
 #[tokio::test]
 async fn a_url_over_the_limit_is_refused_as_such() {
-    let api = Api::with(Arc::new(Local), |config| config.server.max_url_bytes = 300).await;
+    let api = Api::with(Arc::new(LocalAuthenticator), |config| config.server.max_url_bytes = 300).await;
     let path = |length: usize| format!("/companions?{}", "x".repeat(length - "/companions?".len()));
     assert_ne!(api.get(&path(300)).await.status, StatusCode::URI_TOO_LONG);
     let answer = api.get(&path(301)).await;
@@ -438,7 +438,7 @@ async fn a_url_over_the_limit_is_refused_as_such() {
 #[tokio::test]
 async fn where_operators_have_a_listener_their_routes_are_there_alone() {
     let listen = "127.0.0.1:1".parse().unwrap();
-    let api = Api::with(Arc::new(Local), |config| config.admin.listen = Some(listen)).await;
+    let api = Api::with(Arc::new(LocalAuthenticator), |config| config.admin.listen = Some(listen)).await;
     let status = async |path: &str, listener| {
         let connection = ConnectionInfo { listener, peer: None, is_encrypted: false };
         api.send(request_over(connection, path)).await.status.as_u16()

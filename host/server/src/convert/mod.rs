@@ -1,5 +1,6 @@
 //! Turns the checked configuration into the options of the crates that it configures.
 
+pub(crate) mod auth;
 pub(crate) mod http;
 pub(crate) mod store;
 pub(crate) mod telemetry;

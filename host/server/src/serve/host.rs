@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use masque_auth::limits::Limits;
+use masque_auth::{Authenticator, Identity, LocalAuthenticator, Tokens};
 use masque_http::Lifecycle;
 use masque_runtime::{Sandbox, SandboxConfig};
 use masque_store::{InProcess, RateLimits, SqliteStore, Store, StoreError, Turns as _};
@@ -16,13 +18,10 @@ use uuid::Uuid;
 
 use crate::active::{self, Active, Reloader};
 use crate::api::Services;
-use crate::auth::token::Tokens;
-use crate::auth::{Authenticator, Identity, Local};
 use crate::builtin;
 use crate::compiler::compiler;
 use crate::config::{Config, ConfigSource, Diagnostic};
 use crate::convert;
-use crate::limits::Limits;
 use crate::turn::{JobWorker, Turns};
 
 /// How often rows past their time are removed.
@@ -72,7 +71,10 @@ impl Host {
         let active = Arc::new(Active::new(set));
         let shared: Arc<dyn Store> = store.clone();
         let identity = match config.auth.required {
-            true => Some(Arc::new(Identity::open(Tokens::new(&config.auth)?, Arc::clone(&shared)).await?)),
+            true => {
+                let tokens = Tokens::open(convert::auth::token_options(&config.auth))?;
+                Some(Arc::new(Identity::open(tokens, Arc::clone(&shared)).await?))
+            }
             false => None,
         };
         let turns = Turns::new(Arc::clone(&shared), Arc::clone(&active), convert::turn_options(&config), id);
@@ -119,7 +121,7 @@ impl Host {
     pub(super) fn services(&self, lifecycle: Lifecycle, started: Instant) -> Services {
         let authenticator: Arc<dyn Authenticator> = match &self.identity {
             Some(identity) => Arc::clone(identity) as Arc<dyn Authenticator>,
-            None => Arc::new(Local),
+            None => Arc::new(LocalAuthenticator),
         };
         Services {
             config: Arc::clone(&self.config),
@@ -129,7 +131,7 @@ impl Host {
             turns: self.turns.clone(),
             authenticator,
             identity: self.identity.clone(),
-            limits: Limits::new(self.config.limits, Arc::clone(&self.rates)),
+            limits: Limits::new(convert::auth::limit_options(&self.config.limits), Arc::clone(&self.rates)),
             lifecycle,
             started,
         }

@@ -7,7 +7,7 @@ use crate::api::state::App;
 /// The change is already on disk. If reading it fails, the periodic refresh picks it up within seconds.
 pub(super) async fn apply_changes(app: &App) {
     if let Some(identity) = &app.identity
-        && let Err(error) = identity.catch_up().await
+        && let Err(error) = identity.refresh().await
     {
         tracing::warn!(%error, "a change of keys is stored, and comes into force within seconds");
     }

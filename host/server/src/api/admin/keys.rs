@@ -19,9 +19,7 @@ use crate::api::query::{PageQuery, cursor};
 use crate::api::schema::ScopeName;
 use crate::api::state::App;
 use crate::api::view::{Items, timestamp};
-use crate::auth::key::KeyText;
-use crate::auth::store_problem;
-use crate::auth::wanted::{self, Wanted};
+use crate::auth::{KeyRequestError, KeyText, NewKeyRequest, audit_detail, rotation_overlap, store_problem};
 use crate::problem::{Kind, Problem};
 
 impl Named for KeyId {
@@ -165,7 +163,7 @@ pub(crate) async fn create(
     body: JsonBody<KeyBody>,
 ) -> Result<Response, Problem> {
     let body = body.into_data();
-    let wanted = Wanted {
+    let request = NewKeyRequest {
         name: body.name,
         scopes: body.scopes,
         tenant: body.tenant,
@@ -174,8 +172,8 @@ pub(crate) async fn create(
         tokens_per_day: body.tokens_per_day,
         expires_in_days: body.expires_in_days,
     };
-    let (text, new) = wanted.key(author.principal.to_string(), SystemTime::now()).map_err(refused)?;
-    let entry = author.entry("key.create", format!("key:{}", new.id), wanted::detail(&new));
+    let (text, new) = request.issue(author.principal.to_string(), SystemTime::now()).map_err(refused)?;
+    let entry = author.entry("key.create", format!("key:{}", new.id), audit_detail(&new));
     let record = app.store.create_key(new, entry).await.map_err(store_problem)?;
     apply_changes(&app).await;
     let location = HeaderValue::try_from(format!("/admin/keys/{}", record.id));
@@ -205,8 +203,8 @@ pub(crate) async fn rotate(
     body: Option<JsonBody<RotateBody>>,
 ) -> Result<Json<NewKeyView>, Problem> {
     let RotateBody { overlap_hours } = body.map(JsonBody::into_data).unwrap_or_default();
-    let overlap = wanted::overlap(overlap_hours).map_err(refused)?;
-    let text = KeyText::new(id.clone()).map_err(|_| Problem::from(Kind::Internal))?;
+    let overlap = rotation_overlap(overlap_hours).map_err(refused)?;
+    let text = KeyText::generate_for(id.clone()).map_err(|_| Problem::from(Kind::Internal))?;
     let entry =
         author.entry("key.rotate", format!("key:{id}"), json!({ "overlap_seconds": overlap.as_secs() }));
     let record = app
@@ -239,13 +237,13 @@ pub(crate) async fn revoke(
     Ok(Json(record.into()))
 }
 
-fn refused(unwanted: wanted::Unwanted) -> Problem {
-    match unwanted {
-        wanted::Unwanted::Field { field, detail } => {
+fn refused(error: KeyRequestError) -> Problem {
+    match error {
+        KeyRequestError::InvalidField { field, detail } => {
             Problem::new(Kind::InvalidRequest, detail).with("field", field)
         }
-        wanted::Unwanted::NoRandom(error) => {
-            tracing::error!(%error, "the machine has no random numbers");
+        KeyRequestError::NoRandomness(source) => {
+            tracing::error!(error = %source, "the machine has no random numbers");
             Kind::Internal.into()
         }
     }

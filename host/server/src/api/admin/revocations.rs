@@ -13,7 +13,7 @@ use super::effect::apply_changes;
 use crate::api::author::Author;
 use crate::api::state::App;
 use crate::api::view::timestamp;
-use crate::auth::{store_problem, token};
+use crate::auth::{is_subject, revocation_target, store_problem};
 use crate::problem::{Kind, Problem};
 
 /// What to revoke: one token, or all tokens of a user.
@@ -61,14 +61,14 @@ pub(crate) async fn revoke(
     let issuer = issuer.unwrap_or_else(|| app.config.auth.issuer.clone());
     let what = match (jti, user_id) {
         (Some(jti), None) if tenant.is_none() => {
-            if !token::is_subject(&jti) {
+            if !is_subject(&jti) {
                 return Err(invalid("jti", "`jti` is 1 to 255 characters, none of them a control."));
             }
             Revoked::Token { jti }
         }
         (Some(_), None) => return Err(invalid("tenant", "`tenant` goes with `user_id`.")),
         (None, Some(subject)) => {
-            if !token::is_subject(&subject) {
+            if !is_subject(&subject) {
                 return Err(invalid("user_id", "`user_id` is 1 to 255 characters, none of them a control."));
             }
             Revoked::User { subject, tenant }
@@ -79,12 +79,10 @@ pub(crate) async fn revoke(
     if !knows(&app, &issuer) {
         return Err(invalid("issuer", "`issuer` is this host's own or one that it is configured to trust."));
     }
-    let target = match &what {
-        Revoked::Token { jti } => format!("token:{jti}"),
-        Revoked::User { subject, .. } => format!("user:{issuer}|{subject}"),
-    };
-    let entry = author.entry("token.revoke", target, json!({ "issuer": issuer }));
-    let revocation = app.store.revoke(NewRevocation { issuer, what }, entry).await.map_err(store_problem)?;
+    let revocation = NewRevocation { issuer, what };
+    let detail = json!({ "issuer": revocation.issuer });
+    let entry = author.entry("token.revoke", revocation_target(&revocation), detail);
+    let revocation = app.store.revoke(revocation, entry).await.map_err(store_problem)?;
     apply_changes(&app).await;
     let (jti, user_id, tenant) = match revocation.what {
         Revoked::Token { jti } => (Some(jti), None, None),
@@ -99,7 +97,7 @@ pub(crate) async fn revoke(
 
 /// Without authentication there is no one to ask: what is revoked counts once there is.
 fn knows(app: &App, issuer: &str) -> bool {
-    app.identity.as_ref().is_none_or(|identity| identity.tokens().knows(issuer))
+    app.identity.as_ref().is_none_or(|identity| identity.tokens().trusts(issuer))
 }
 
 fn invalid(field: &str, detail: &str) -> Problem {
