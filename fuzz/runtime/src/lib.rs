@@ -5,7 +5,7 @@
 #[path = "../../../host/runtime/src/file.rs"]
 mod file;
 
-pub use file::Form;
+pub use file::FileFormat;
 
 pub mod contract {
     pub struct Description {
