@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::StoreError;
+use crate::error::StoreError;
 
 /// Budgets' other side. Whose account a name is, the caller decides.
 #[async_trait]
