@@ -111,8 +111,8 @@ impl Report {
         format!(
             "Measured on {cores} cores of {processor}, {memory_gib:.0} GiB, Linux {kernel}; load before {load:.2}; \
              fdatasync {fdatasync_us:.0} µs (median), epoch tick {epoch_tick_ms} ms; {host}, wasmtime {wasmtime}, {rustc}; \
-             the document was written at {commit}. Where a figure has two more in brackets it is the median of rounds, and \
-             they are the least and the most.\n\n{}",
+             the document was written at {commit}. A figure with two more in brackets is the median of all rounds; the two are \
+             the lowest and the highest.\n\n{}",
             tables.join("\n")
         )
     }

@@ -48,12 +48,15 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
+/// Builds the host.
+///
+/// A debug build selects the whole workspace, as the tests do: cargo chooses the features of shared crates for the selected
+/// packages, and another selection would compile the engine again. A release build selects the host alone, so that no
+/// feature that only tests use gets into it.
 pub(crate) fn host(workspace: &Workspace, release: bool) -> anyhow::Result<()> {
-    let mut cargo = workspace.cargo(["build", "--package", "masque"]);
-    if release {
-        cargo.arg("--release");
-    }
-    run_command(&mut cargo)
+    let selection: &[&str] =
+        if release { &["--release", "--package", "masque"] } else { &["--workspace", "--bin", "masque"] };
+    run_command(workspace.cargo(["build"]).args(selection))
 }
 
 /// Builds the components and lays them into the plugins folder.

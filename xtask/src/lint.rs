@@ -1,15 +1,22 @@
-//! `cargo xtask lint`: formatting and clippy, for the machine and for the components' target.
+//! `cargo xtask lint`: the structure of the workspace, then formatting and clippy for the machine and for the
+//! components' target.
 
 use std::process::ExitCode;
 
 use anyhow::bail;
 
-use crate::build;
 use crate::workspace::{Workspace, run as run_command};
+use crate::{build, structure};
 
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<ExitCode> {
-    if let Some(argument) = arguments.first() {
-        bail!("`cargo xtask lint` takes no arguments, not {argument:?}");
+    let only_structure = match arguments {
+        [] => false,
+        [flag] if flag == "--structure" => true,
+        _ => bail!("`cargo xtask lint` takes --structure alone, not {:?}", arguments.join(" ")),
+    };
+    structure::run(workspace.root())?;
+    if only_structure {
+        return Ok(ExitCode::SUCCESS);
     }
     run_command(&mut workspace.cargo(["fmt", "--all", "--check"]))?;
     // The host embeds the components, so there is no host to look at without them.

@@ -1,14 +1,17 @@
 //! `cargo xtask`: the commands that build, run and test Masque.
 //!
-//! It stands on the standard library and `anyhow` alone, so that a fresh clone waits seconds for it, not minutes.
+//! Its few dependencies compile within seconds, so that a fresh clone does not wait for it: `anyhow`, and `serde_json`
+//! and `syn` for `lint --structure`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks on both")]
 
 mod bench;
 mod build;
 mod counts;
+mod engine;
 mod fuzz;
 mod lint;
 mod needs;
+mod structure;
 mod test;
 mod up;
 mod workspace;
@@ -28,7 +31,8 @@ cargo xtask COMMAND
   bench [--quick] [SCENARIO…]  build for release and measure: admission, pieces, latency, frontier, streams, plugin,
                                everything, start, company, scale, litellm; all of them write docs/performance.md
   counts [--store]             count the instructions of what only computes, and compare with (or store) the figures
-  lint                         formatting and clippy, of the host and of the plugins
+  lint [--structure]           allowed dependencies, import cycles, formatting and clippy, of the host and of the
+                               plugins; --structure checks only the first two, without building anything
 
 The binary is target/debug/masque (target/release/masque with --release), the plugins are in target/plugins.";
 

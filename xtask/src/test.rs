@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use crate::workspace::{Workspace, run as run_command};
-use crate::{build, counts, fuzz, needs};
+use crate::{build, counts, engine, fuzz, needs};
 
 #[derive(Default)]
 pub(crate) struct Options {
@@ -41,9 +41,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
 
     build::components(workspace)?;
     build::fixtures(workspace)?;
-    // All of it in one go: cargo settles the features of shared crates for what it is asked to build, and would
-    // build the largest of them twice if the host came first and the tests after.
-    run_command(&mut workspace.cargo(["build", "--workspace", "--all-targets"]))?;
+    build::host(workspace, false)?;
+    engine::build_without_engine(&mut workspace.cargo(["build", "--workspace", "--all-targets"]))?;
 
     let mut tests = workspace.cargo(["test", "--workspace", "--no-fail-fast", "--"]);
     tests.args(&options.filters).args(&options.harness);

@@ -25,12 +25,12 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     );
     let host = start.host().await?;
     let mut table = Table::new(
-        "Bad company",
+        "Noisy neighbors",
         &format!(
-            "4 clients, 40 tokens at once, streamed, beside turns whose persona spins until its second of processor time is \
-             spent and which begin again at once, on {cores} cores. {rounds} rounds in turn."
+            "4 clients, 40 tokens at once, streamed, on {cores} cores. At the same time, turns run whose persona spins until \
+             its CPU limit of 1 s, and start again at once. {rounds} alternating rounds."
         ),
-        &["spinning", "turns/s of the others", "whole turn p50, ms", "whole turn p99, ms"],
+        &["spinning turns", "turns/s of the others", "whole turn p50, ms", "whole turn p99, ms"],
     );
     load(&Options { clients: 4, millis, ..host.clients(PACE, true) }).await?;
     let mut crowds = [0, cores, 3 * cores].map(|spinning| (spinning, Vec::new()));

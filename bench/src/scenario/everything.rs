@@ -26,22 +26,20 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
          [plugins.observer]\nsource = \"{}\"\ngrants = {{ state = true }}\n",
         observer.display()
     );
-    let mut starts = vec![("everything off", bench.start(PACE, Mode::OFF))];
+    let mut starts = vec![("all features off", bench.start(PACE, Mode::OFF))];
     if Path::new(NO_DISK).is_dir() {
         let out = Path::new(NO_DISK);
-        starts.push((
-            "everything off, and no disk below the store",
-            Start { out, ..bench.start(PACE, Mode::OFF) },
-        ));
+        starts
+            .push(("all features off, store without a disk", Start { out, ..bench.start(PACE, Mode::OFF) }));
     }
     let with = |mode| bench.start(PACE, mode);
     starts.extend([
-        ("limits", with(Mode { limits: true, ..Mode::OFF })),
-        ("limits and tokens", with(Mode { tokens: true, limits: true, ..Mode::OFF })),
+        ("rate limits", with(Mode { limits: true, ..Mode::OFF })),
+        ("rate limits and tokens", with(Mode { tokens: true, limits: true, ..Mode::OFF })),
         ("idempotency", with(Mode { idempotency: true, ..Mode::OFF })),
-        ("background work after each turn", Start { elara: observed.clone(), ..with(Mode::OFF) }),
-        ("everything on", with(Mode::ON)),
-        ("everything on, background work too", Start { elara: observed, ..with(Mode::ON) }),
+        ("background job after each turn", Start { elara: observed.clone(), ..with(Mode::OFF) }),
+        ("all features on", with(Mode::ON)),
+        ("all features on, and a background job", Start { elara: observed, ..with(Mode::ON) }),
     ]);
     let mut hosts = Vec::new();
     for (name, start) in starts {
@@ -61,13 +59,13 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
         }
     }
     let mut table = Table::new(
-        "Everything on",
+        "Cost of features",
         &format!(
-            "40 tokens at once, streamed, 8 clients; a host for each line, {rounds} rounds in turn. Every commit is durable: \
-             without a disk below (`{NO_DISK}`) shows what that takes. A host that has users limits them. Background work is \
-             a memory that writes three values after each turn, in a call of its own, and is waited for."
+            "40 tokens at once, streamed, 8 clients; one host for each line, {rounds} alternating rounds. Every commit is \
+             durable; the line without a disk (store in `{NO_DISK}`) shows the cost of the disk. A host with tokens has rate limits. \
+             The background job is a call of a memory that writes three values; each round waits for its jobs to finish."
         ),
-        &["", "µs of the host a turn", "more than off", "whole turn p50, ms"],
+        &["", "µs of the host per turn", "difference to off", "whole turn p50, ms"],
     );
     let off: Vec<f64> = hosts.first().map(|(_, _, costs, _)| costs.clone()).unwrap_or_default();
     for (name, host, costs, waits) in hosts {

@@ -29,15 +29,15 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
         }
     }
     let mut frontier = Table::new(
-        "Frontier",
+        "Throughput and latency",
         &format!(
-            "Closed-loop clients, 40 tokens at once, streamed, everything on; model, host and clients on the same cores. \
+            "Closed-loop clients, 40 tokens at once, streamed, all features on; model, host and clients share the cores. \
              {rounds} rounds of {} s for each number of clients; no failures.",
             millis as f64 / 1000.0
         ),
         &["clients", "turns/s", "whole turn p99, ms"],
     );
-    let mut line = Line { name: "everything on".to_owned(), points: Vec::new() };
+    let mut line = Line { name: "all features on".to_owned(), points: Vec::new() };
     for clients in CLIENTS {
         let of = |figure: fn(&(usize, f64, u64)) -> f64| {
             let values = runs.iter().filter(|run| run.0 == clients).map(figure);
@@ -50,14 +50,14 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     }
     frontier.plots.push(Plot {
         name: "frontier".to_owned(),
-        title: "Turns a second, and how slow the slowest hundredth is".to_owned(),
-        x: Axis::linear("turns a second; from 1 to 128 clients"),
+        title: "Throughput and p99 latency".to_owned(),
+        x: Axis::linear("turns per second, for 1 to 128 clients"),
         y: Axis::logarithmic("p99 of a whole turn, ms"),
         lines: vec![line],
     });
     let mut bounded = Table::new(
-        "Turns a second under a bound",
-        "The best median of the table above whose median p99 stays under the bound.",
+        "Throughput under a latency bound",
+        "The highest median throughput of the table above whose median p99 is below the bound.",
         &["p99 under", "turns/s"],
     );
     for bound in BOUNDS {
@@ -94,15 +94,17 @@ async fn cost(bench: &Bench, host: &Host, rounds: usize, millis: u64) -> anyhow:
         straight.push(outcome.per_second());
     }
     let mut table = Table::new(
-        "Processor time of a turn",
-        &format!("The host's own, user and kernel, at {clients} clients; {rounds} rounds in turn."),
-        &["40 tokens", "µs of the host a turn", "turns/s"],
+        "CPU time per turn",
+        &format!(
+            "User and kernel time of the host's process, at {clients} clients; {rounds} alternating rounds."
+        ),
+        &["40 tokens", "µs of the host per turn", "turns/s"],
     );
     for (name, figures) in [("streamed", streamed), ("plain", plain)] {
         let cost = figures.iter().map(|(cost, _)| *cost);
         let rate = figures.iter().map(|(_, rate)| *rate);
         table.row([name.to_owned(), show(cost, 0), show(rate, 0)]);
     }
-    table.row(["the model straight".to_owned(), "–".to_owned(), show(straight, 0)]);
+    table.row(["model directly".to_owned(), "–".to_owned(), show(straight, 0)]);
     Ok(table)
 }

@@ -28,10 +28,10 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     let mut table = Table::new(
         "Added latency",
         &format!(
-            "One client, 40 tokens at once, streamed; everything on. {rounds} rounds of {turns} turns, the model straight \
-             and through the host in turn. Milliseconds."
+            "One client, 40 tokens at once, streamed, all features on. {rounds} rounds of {turns} turns, alternating between \
+             the model directly and through the host. Milliseconds."
         ),
-        &["", "the model straight", "through the host", "added"],
+        &["", "model directly", "through the host", "added"],
     );
     type Figure = fn(&Outcome) -> u64;
     let figures: [(&str, Figure); 4] = [

@@ -34,10 +34,10 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     let straight = |stream| direct(&bench.mock.address, PACE, stream);
 
     let mut table = Table::new(
-        "Beside LiteLLM",
+        "Comparison with LiteLLM",
         &format!(
-            "{PACKAGE}, one worker, no database, master key set, before the same model in the same run; 40 tokens at once. \
-             Latency of one client, turns a second of the best of 1, 4 and 16 clients. {rounds} rounds in turn."
+            "{PACKAGE}, one worker, no database, master key set, with the same model in the same run; 40 tokens at once. \
+             Latency is that of one client, turns/s the best of 1, 4 and 16 clients. {rounds} alternating rounds."
         ),
         &["", "", "added first byte p50, ms", "added whole turn p50, ms", "turns/s", "ratio", "MB"],
     );

@@ -48,21 +48,14 @@ async fn pieces(bench: &Bench) -> anyhow::Result<Table> {
     let languages: Vec<Pieces> = serde_json::from_slice(&output.stdout)?;
 
     let mut table = Table::new(
-        "Parts of a call",
+        "Cost of a sandboxed call",
         &format!(
-            "A sandbox without a host, one call after the other, microseconds; the same component in two languages \
-             ({COMPONENTIZE} makes that of Python). A question is a `state.get` that is answered at once, an item is \
-             written and read alone. {rounds} rounds of {calls} calls in turn; questions and items are the difference \
-             between calls with a thousand and with none."
+            "A sandbox without a host, one call after the other, in microseconds; the same component in two languages \
+             (the Python one is built by {COMPONENTIZE}). A host call is a `state.get` that is answered at once; a reply item \
+             is written and read alone. {rounds} alternating rounds of {calls} calls; host calls and reply items are the \
+             difference between calls with a thousand of them and calls with none."
         ),
-        &[
-            "component",
-            "MB",
-            "call, instance kept",
-            "call, fresh instance",
-            "question to the host",
-            "item of a reply",
-        ],
+        &["component", "MB", "call, reused instance", "call, fresh instance", "host call", "reply item"],
     );
     for Pieces { language, bytes, call, fresh, question, item } in languages {
         table.row([
@@ -99,8 +92,8 @@ async fn sandbox(bench: &Bench) -> anyhow::Result<Table> {
     let host = bench.start(PACE, Mode::OFF).host().await?;
     let hello = Hello::start(bench).await?;
     let measured: [(&str, u32, Options); 3] = [
-        ("the turn, plugins as native code", twin.pid, clients(&twin.address, Protocol::Masque, PACE, true)),
-        ("the turn, everything off", host.pid, host.clients(PACE, true)),
+        ("native baseline", twin.pid, clients(&twin.address, Protocol::Masque, PACE, true)),
+        ("host, all features off", host.pid, host.clients(PACE, true)),
         ("`wasmtime serve`, `hello`", hello.pid, clients(&hello.address, Protocol::Hello, PACE, false)),
     ];
     let mut costs = [const { Vec::new() }; 3];
@@ -118,14 +111,14 @@ async fn sandbox(bench: &Bench) -> anyhow::Result<Table> {
         }
     }
     let mut table = Table::new(
-        "The price of the sandbox",
+        "Sandbox overhead",
         &format!(
-            "One process each, {CLIENTS} clients, 40 tokens at once, streamed. The native turn has the same three plugins \
-             as functions, the same store and the same events, a thread for each core and nothing else of a host; so the \
-             ratio is an upper bound of the sandbox's price. `wasmtime serve` has a fresh instance from its pool for each \
-             request, as a turn has three. {rounds} rounds in turn; the whole turn is that of one client alone."
+            "One process each, {CLIENTS} clients, 40 tokens at once, streamed. The native baseline runs the same three plugins \
+             as functions, with the same store and the same events, one thread per core and nothing else of a host, so the \
+             ratio is an upper bound of the sandbox's overhead. `wasmtime serve` uses one fresh instance of its pool per \
+             request; a turn uses three. {rounds} alternating rounds; the whole turn is that of a single client."
         ),
-        &["", "µs of the process", "against native", "whole turn p50, ms"],
+        &["", "µs of the process", "ratio to native", "whole turn p50, ms"],
     );
     let native =
         costs.first().and_then(|costs| Rounds::of(costs.iter().copied())).context("no rounds")?.median;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use masque_store::{
-    Admission, AdmissionOutcome, Charge, Commit, ConversationId, MessageId, NewMessage, Owner, TailLimit, Target, TurnId,
-    Turns, UsageRecord,
+    Admission, AdmissionOutcome, Charge, Commit, ConversationId, MessageId, NewMessage, Owner, TailLimit,
+    Target, TurnId, Turns, UsageRecord,
 };
 use masque_store_sqlite::SqliteStore;
 use serde_json::json;
@@ -35,12 +35,12 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
 async fn plugins(bench: &Bench) -> anyhow::Result<Table> {
     let (rounds, millis) = (bench.size(3, 1), bench.size(3000, 300));
     let mut table = Table::new(
-        "As plugins are loaded",
+        "Scaling with loaded plugins",
         &format!(
-            "Personas of one component with settings of their own, beside the three that a turn uses. 4 clients, 40 tokens at \
-             once, streamed; {rounds} rounds in turn."
+            "Additional personas of one component, each with its own settings, next to the three plugins of a turn. 4 clients, \
+             40 tokens at once, streamed; {rounds} alternating rounds."
         ),
-        &["plugins more", "exec to ready, ms", "host, MB", "turns/s", "whole turn p99, ms"],
+        &["additional plugins", "exec to ready, ms", "host, MB", "turns/s", "whole turn p99, ms"],
     );
     let counts: &[usize] = bench.size(&[0, 10, 100, 1000], &[0, 10]);
     let mut seen: Vec<_> = counts.iter().map(|&count| (count, Vec::new())).collect();
@@ -80,12 +80,12 @@ async fn messages(bench: &Bench) -> anyhow::Result<Table> {
     let host = bench.start(PACE, Mode::ON).host().await?;
     let most: u32 = bench.size(5000, 40);
     let mut table = Table::new(
-        "As a conversation grows",
-        "One conversation, one turn after the other, plain; each turn is two messages. The median of a hundred turns.",
+        "Scaling with the length of a conversation",
+        "One conversation, one turn after the other, not streamed; a turn adds two messages. The median of 100 turns.",
         &["messages before", "whole turn p50, ms"],
     );
     let (mut conversation, mut recent) = (None, Vec::new());
-    let mut line = Line { name: "everything on".to_owned(), points: Vec::new() };
+    let mut line = Line { name: "all features on".to_owned(), points: Vec::new() };
     let marks: &[u32] = bench.size(&[100, 500, 1000, 2500, 5000], &[20, 40]);
     for turn in 1..=most {
         let begun = Instant::now();
@@ -104,7 +104,7 @@ async fn messages(bench: &Bench) -> anyhow::Result<Table> {
     host.stop().await?;
     table.plots.push(Plot {
         name: "conversation".to_owned(),
-        title: "A turn of a conversation that grows".to_owned(),
+        title: "Latency by length of the conversation".to_owned(),
         x: Axis::linear("messages before"),
         y: Axis::linear("p50 of a whole turn, ms"),
         lines: vec![line],
@@ -116,13 +116,13 @@ async fn messages(bench: &Bench) -> anyhow::Result<Table> {
 async fn users(bench: &Bench) -> anyhow::Result<Table> {
     let (rounds, millis) = (bench.size(5, 1), bench.size(3000, 300));
     let mut table = Table::new(
-        "As users grow",
+        "Scaling with the number of users",
         &format!(
-            "Users who have had a conversation before; each turn is on behalf of the next of them, in turn, by a key that \
-             speaks for them, so that buckets, limits and rows of all are in use. 8 clients, 40 tokens at once, streamed; \
-             {rounds} rounds in turn."
+            "Each user already has a conversation. Each turn is made for the next user, by an API key that acts for them, so \
+             that the rate limits and rows of all users are in use. 8 clients, 40 tokens at once, streamed; {rounds} \
+             alternating rounds."
         ),
-        &["users", "turns/s", "whole turn p99, ms", "µs of the host a turn", "host, MB", "database, MB"],
+        &["users", "turns/s", "whole turn p99, ms", "µs of the host per turn", "host, MB", "database, MB"],
     );
     let counts: &[u64] = bench.size(&[10, 1000, 100_000], &[10, 100]);
     let mut hosts = Vec::new();
@@ -193,7 +193,9 @@ async fn populate(folder: &Path, users: u64) -> anyhow::Result<()> {
                 tail: TailLimit { messages: 64, bytes: 64 << 10 },
             };
             let admitted = store.admit(admission).await?;
-            let AdmissionOutcome::Started(started) = admitted.outcome else { bail!("a turn was not admitted") };
+            let AdmissionOutcome::Started(started) = admitted.outcome else {
+                bail!("a turn was not admitted")
+            };
             let commit = Commit {
                 owner,
                 conversation: id,

@@ -23,13 +23,14 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
 async fn start(bench: &Bench) -> anyhow::Result<Table> {
     let rounds = bench.size(7, 1);
     let mut table = Table::new(
-        "Start",
+        "Startup time",
         &format!(
-            "From exec to the first good answer of `/readyz`, three components; {rounds} starts of each in turn."
+            "From exec to the first 200 of `/readyz`, with three components; {rounds} alternating starts of each."
         ),
-        &["compiled components", "ms"],
+        &["components", "ms"],
     );
-    let mut kinds = [("none yet", true, Vec::new()), ("kept from the last start", false, Vec::new())];
+    let mut kinds =
+        [("compiled at this start", true, Vec::new()), ("cached by an earlier start", false, Vec::new())];
     for round in 0..rounds {
         for (_, cold, figures) in &mut kinds {
             let mut start = bench.start(PACE, Mode::ON);
@@ -55,11 +56,11 @@ async fn swap(bench: &Bench) -> anyhow::Result<Table> {
     let component = std::fs::read(COMPONENT)?;
     let replacements = bench.size(100, 3);
     let mut table = Table::new(
-        "Replacing a plugin",
+        "Hot reload under load",
         &format!(
-            "8 clients, 40 tokens at once, streamed, while the persona's component is replaced {replacements} times, one \
-             after the other; before and after without. No turn fails. From the file's renaming to the generation that has \
-             it, the 100 ms of quiet included."
+            "8 clients, 40 tokens at once, streamed, while the persona's component is replaced {replacements} times in a row, \
+             and without replacements before and after. No turn fails. The time until in effect is from the rename of the \
+             file to the generation that uses it, including the debounce of 100 ms."
         ),
         &["", "turns/s", "whole turn p99, ms", "until in effect, ms"],
     );
@@ -78,8 +79,9 @@ async fn swap(bench: &Bench) -> anyhow::Result<Table> {
         let p99 = format!("{:.1}", outcome.total.p99 as f64 / 1000.0);
         table.row([name.to_owned(), format!("{:.0}", outcome.per_second()), p99, effect]);
     };
-    row(&mut table, "without", &load(&quiet(&host)).await?, "–".to_owned());
-    for (name, known) in [("by one of two that are known", true), ("by a new one each time", false)] {
+    row(&mut table, "no replacement, before", &load(&quiet(&host)).await?, "–".to_owned());
+    for (name, known) in [("by one of two cached components", true), ("by a new component each time", false)]
+    {
         let options = Options { millis: 3_600_000, ..quiet(&host) };
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let mut waits = Vec::new();
@@ -109,7 +111,7 @@ async fn swap(bench: &Bench) -> anyhow::Result<Table> {
         let p99 = outcomes.iter().map(|outcome| outcome.total.p99 as f64 / 1000.0);
         table.row([name.to_owned(), show(rate, 0), show(p99, 1), show(waits, 0)]);
     }
-    row(&mut table, "without, again", &load(&quiet(&host)).await?, "–".to_owned());
+    row(&mut table, "no replacement, after", &load(&quiet(&host)).await?, "–".to_owned());
     host.stop().await?;
     Ok(table)
 }

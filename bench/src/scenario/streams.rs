@@ -43,9 +43,9 @@ async fn paced(bench: &Bench) -> anyhow::Result<Table> {
     let mut table = Table::new(
         "Paced streams",
         &format!(
-            "64 tokens 20 ms apart, up to half of the {limit} open streams that the model straight still serves without a \
-             stall. Streams begin spread over a stream's time and each client has {turns} in a row; {rounds} rounds, the \
-             model straight and through the host in turn. A stall is a gap of more than 100 ms."
+            "64 tokens, 20 ms apart; up to half of the {limit} open streams that the model serves directly without a stall. \
+             The starts are spread over the duration of one stream, and each client has {turns} streams in a row; {rounds} \
+             rounds, alternating between the model directly and through the host. A stall is a gap of more than 100 ms."
         ),
         &[
             "open",
@@ -57,11 +57,10 @@ async fn paced(bench: &Bench) -> anyhow::Result<Table> {
             "stalls",
         ],
     );
-    let mut lines = ["the model straight", "through the host"]
-        .map(|name| Line { name: name.to_owned(), points: Vec::new() });
+    let mut lines =
+        ["model directly", "through the host"].map(|name| Line { name: name.to_owned(), points: Vec::new() });
     for clients in counts {
-        let ways =
-            [("straight", direct(&bench.mock.address, FAST, true)), ("host", host.clients(FAST, true))];
+        let ways = [("direct", direct(&bench.mock.address, FAST, true)), ("host", host.clients(FAST, true))];
         let mut seen = [Vec::new(), Vec::new()];
         for _ in 0..rounds {
             for ((_, options), outcomes) in ways.iter().zip(&mut seen) {
@@ -88,7 +87,7 @@ async fn paced(bench: &Bench) -> anyhow::Result<Table> {
     host.stop().await?;
     table.plots.push(Plot {
         name: "streams".to_owned(),
-        title: "The gap between tokens that are 20 ms apart".to_owned(),
+        title: "Gap between tokens that the model sends 20 ms apart".to_owned(),
         x: Axis::logarithmic("open streams"),
         y: Axis::linear("p99 of the gap, ms"),
         lines: lines.into(),
@@ -113,14 +112,14 @@ async fn held(bench: &Bench) -> anyhow::Result<Table> {
     );
     let host = start.host().await?;
     let mut table = Table::new(
-        "Memory",
-        "Streams of one token a second, all open at once, through two models, each with clients in a process of their own. \
+        "Memory per open stream",
+        "Streams of one token per second, all open at once, with two models, each with clients in a process of their own. \
          Proportional set size of the host.",
-        &["open", "host, MB", "for each stream, KB", "latest token, ms"],
+        &["open", "host, MB", "per stream, KB", "maximum delay of a token, ms"],
     );
     let mb = |bytes: f64| format!("{:.0}", bytes / 1e6);
     let idle = process::memory(host.pid)?;
-    table.row(["0, fresh".to_owned(), mb(idle), "–".to_owned(), "–".to_owned()]);
+    table.row(["0, after start".to_owned(), mb(idle), "–".to_owned(), "–".to_owned()]);
     let mut line = Line { name: "the host".to_owned(), points: vec![(0.0, idle / 1e6)] };
     let counts: &[usize] = bench.size(&EACH, &[20]);
     for &clients in counts {
@@ -147,11 +146,11 @@ async fn held(bench: &Bench) -> anyhow::Result<Table> {
     // Turns linger for a second, their logs for a minute.
     tokio::time::sleep(Duration::from_secs(bench.size(75, 1))).await;
     let after = process::memory(host.pid)?;
-    table.row(["0, after".to_owned(), mb(after), "–".to_owned(), "–".to_owned()]);
+    table.row(["0, after the streams".to_owned(), mb(after), "–".to_owned(), "–".to_owned()]);
     host.stop().await?;
     table.plots.push(Plot {
         name: "memory".to_owned(),
-        title: "Memory of the host while streams are open".to_owned(),
+        title: "Memory of the host by open streams".to_owned(),
         x: Axis::linear("open streams"),
         y: Axis::linear("MB"),
         lines: vec![line],

@@ -4,33 +4,14 @@
 
 #[path = "../../../host/runtime/src/file.rs"]
 mod file;
-#[path = "../../../host/runtime/src/grants/mod.rs"]
-mod grants;
-#[path = "../../../host/runtime/src/name.rs"]
-mod name;
-
 use std::time::Duration;
 
 pub use file::{Form, LARGEST_COMPONENT};
-pub use grants::{Credential, GrantError, Grants, HttpGrant, IpNet, Origin, Reuse, Secret};
-pub use name::is_name;
+pub use masque_grants::{Credential, GrantError, Grants, HttpGrant, IpNet, Limits, Origin, Reuse, Secret, is_name};
 
 pub mod contract {
     pub struct Description {
         pub settings_schema: String,
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    pub wall: Duration,
-    pub cpu: Duration,
-    pub memory_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { wall: Duration::from_secs(60), cpu: Duration::from_secs(2), memory_bytes: 64 << 20 }
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a file is by its first bytes, before anything reads further.
 
-/// Larger than any component seen, Python's 40 MB included.
-pub const LARGEST_COMPONENT: usize = 64 << 20;
+pub use masque_grants::MAX_COMPONENT_BYTES as LARGEST_COMPONENT;
 
 /// What a file claims to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,15 +15,15 @@ mod egress;
 mod engine;
 mod error;
 mod file;
-mod grants;
 mod guest;
 mod limits;
 mod meter;
-mod name;
 mod package;
 mod plugin;
 mod reuse;
 mod scratch;
+
+use masque_grants as grants;
 
 pub use capability::{Asked, Call, History, Models, Scope, State, StateEntry, Whose};
 pub use compile::{Compiler, compile_from_stdin};
@@ -31,9 +31,9 @@ pub use deltas::Deltas;
 pub use engine::{Sandbox, SandboxConfig};
 pub use error::{CallError, Cause, LoadError, SandboxError};
 pub use file::{Form, LARGEST_COMPONENT};
-pub use grants::{Credential, GrantError, Grants, HttpGrant, IpNet, Origin, Reuse, Secret};
 pub use guest::clean;
-pub use limits::Limits;
-pub use name::is_name;
+pub use masque_grants::{
+    Credential, GrantError, Grants, HttpGrant, IpNet, Limits, Origin, Reuse, Secret, is_name,
+};
 pub use package::{Kind, Package};
 pub use plugin::Plugin;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use masque_grants::is_name;
 use wasmtime::component::{Component, InstancePre};
 
 use crate::capability::Call;
@@ -13,7 +14,6 @@ use crate::file::{Form, LARGEST_COMPONENT};
 use crate::grants::Grants;
 use crate::guest::Guest;
 use crate::limits::Limits;
-use crate::name::is_name;
 use crate::plugin::Plugin;
 
 const LARGEST_SCHEMA: usize = 64 << 10;

@@ -106,17 +106,15 @@ pub(crate) struct Key {
     conversation: Option<String>,
 }
 
-impl Reuse {
-    /// Nothing where the call does not say for whom it is made: then its instance is its own.
-    fn key(self, whose: Option<&Whose>) -> Option<Key> {
-        match (self, whose) {
-            (Self::Anyone, _) => Some(Key { user: None, conversation: None }),
-            (Self::User, Some(whose)) => Some(Key { user: Some(whose.user.clone()), conversation: None }),
-            (Self::Conversation, Some(whose)) => {
-                Some(Key { user: Some(whose.user.clone()), conversation: Some(whose.conversation.clone()) })
-            }
-            (Self::User | Self::Conversation, None) => None,
+/// Nothing where the call does not say for whom it is made: then its instance is its own.
+fn key(scope: Reuse, whose: Option<&Whose>) -> Option<Key> {
+    match (scope, whose) {
+        (Reuse::Anyone, _) => Some(Key { user: None, conversation: None }),
+        (Reuse::User, Some(whose)) => Some(Key { user: Some(whose.user.clone()), conversation: None }),
+        (Reuse::Conversation, Some(whose)) => {
+            Some(Key { user: Some(whose.user.clone()), conversation: Some(whose.conversation.clone()) })
         }
+        (Reuse::User | Reuse::Conversation, None) => None,
     }
 }
 
@@ -140,7 +138,7 @@ struct Kept {
 
 impl Shelf {
     pub(crate) fn key(&self, whose: Option<&Whose>) -> Option<Key> {
-        self.scope.key(whose)
+        key(self.scope, whose)
     }
 
     /// An instance that served the same before, and the places of the pool that it still has.
@@ -238,11 +236,11 @@ mod tests {
         for (scope, same_user, same_conversation_id) in
             [(Reuse::Conversation, false, false), (Reuse::User, true, false), (Reuse::Anyone, true, true)]
         {
-            let key = |whose| scope.key(Some(whose));
+            let key = |whose| key(scope, Some(whose));
             assert_eq!(key(&a1), key(&a1));
             assert_eq!(key(&a1) == key(&a2), same_user, "{scope:?}");
             assert_eq!(key(&a1) == key(&b1), same_conversation_id, "{scope:?}");
-            assert_eq!(scope.key(None).is_some(), scope == Reuse::Anyone, "{scope:?}");
+            assert_eq!(super::key(scope, None).is_some(), scope == Reuse::Anyone, "{scope:?}");
         }
     }
 }

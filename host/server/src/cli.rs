@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::active;
 use crate::auth::{self, Task, Wanted};
 use crate::config::{Config, Environment, Flags, Loaded, Mistaken, Origin, Problems};
+use crate::convert;
 use crate::jobs;
 use crate::serve;
 
@@ -201,7 +202,7 @@ pub(crate) fn run() -> ExitCode {
                 Err(mistaken) => return failure(&all(mistaken).await.to_string()),
             };
             let mut problems = active::verify(&config).await;
-            problems.extend(serve::tls::verify(&config));
+            problems.extend(convert::http::verify_tls(&config));
             let problems = Problems::new(problems);
             if problems.are_fatal() {
                 return failure(&problems.to_string());
@@ -272,7 +273,7 @@ async fn all(mistaken: Mistaken) -> Problems {
     let mut problems = mistaken.problems.into_vec();
     if let Some(rest) = mistaken.rest {
         problems.extend(active::verify(&rest).await);
-        problems.extend(serve::tls::verify(&rest));
+        problems.extend(convert::http::verify_tls(&rest));
     }
     Problems::new(problems)
 }

@@ -4,13 +4,18 @@ mod auth;
 mod builtin;
 mod cli;
 mod config;
+mod convert;
 mod jobs;
 mod limits;
-mod problem;
 mod serve;
-mod strict;
-mod telemetry;
 mod turn;
+
+use masque_problem as problem;
+
+/// The name by which authentication still knows strict JSON.
+mod strict {
+    pub(crate) use masque_http::StrictJson as Strict;
+}
 
 /// Frees and allocates faster than the system's allocator where many small requests come and go. Without huge pages, which
 /// make no turn faster and hold half of an idle host's memory.

@@ -11,8 +11,8 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use futures::future::join_all;
 use masque_store::{
-    Admission, AdmissionOutcome, Charge, Commit, ConversationId, Idempotency, MessageId, NewMessage, Owner, TailLimit,
-    Target, TurnId, Turns, UsageRecord,
+    Admission, AdmissionOutcome, Charge, Commit, ConversationId, Idempotency, MessageId, NewMessage, Owner,
+    TailLimit, Target, TurnId, Turns, UsageRecord,
 };
 use masque_store_sqlite::SqliteStore;
 use serde_json::json;
@@ -71,7 +71,9 @@ impl Bench {
     /// From admission to commit, both on disk.
     async fn turn(&self) {
         let admitted = self.store.admit(self.admission()).await.unwrap();
-        let AdmissionOutcome::Started(started) = admitted.outcome else { panic!("the turn was not admitted") };
+        let AdmissionOutcome::Started(started) = admitted.outcome else {
+            panic!("the turn was not admitted")
+        };
         admitted.durable.wait().await.unwrap();
         let commit = Commit {
             owner: Self::owner(),

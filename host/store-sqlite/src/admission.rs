@@ -1,6 +1,8 @@
 //! Admitting a turn: who may start, and what they start with. Requests that were made before are in [`resume`].
 
-use masque_store::{Admission, AdmissionOutcome, ConversationId, MessageRecord, Started, StoreError, Target, title_of};
+use masque_store::{
+    Admission, AdmissionOutcome, ConversationId, MessageRecord, Started, StoreError, Target, title_of,
+};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
@@ -71,7 +73,8 @@ fn start_conversation(
          VALUES (?1, 1, ?2, ?3, ?4, 1, ?5)",
         (id.as_uuid(), admission.turn.as_uuid(), admission.host, lease_end(admission, now), now),
     )?;
-    let new = NewTurn { conversation: id, companion: companion.to_owned(), created: true, epoch: 1, sequence: 1 };
+    let new =
+        NewTurn { conversation: id, companion: companion.to_owned(), created: true, epoch: 1, sequence: 1 };
     let tail = Tail { newest: None, messages: Vec::new() };
     store(connection, admission, user, new, tail, now)
 }

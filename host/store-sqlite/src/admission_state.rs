@@ -27,7 +27,12 @@ pub(crate) struct EarlierTurn {
 
 impl EarlierTurn {
     /// The turn of a key that has not expired. A key goes with its conversation.
-    pub(crate) fn find(connection: &Connection, user: Uuid, key: &Idempotency, now: i64) -> Result<Option<Self>> {
+    pub(crate) fn find(
+        connection: &Connection,
+        user: Uuid,
+        key: &Idempotency,
+        now: i64,
+    ) -> Result<Option<Self>> {
         first_row(
             connection,
             "SELECT i.digest, t.id, t.conversation, t.status, t.host, t.attempt, t.message, t.reply

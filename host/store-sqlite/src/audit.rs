@@ -66,7 +66,7 @@ fn list(connection: &Connection, page: &Page) -> DatabaseResult<Paged<AuditRecor
         connection,
         "SELECT id, at, tenant, actor, action, target, outcome, request_id, address, detail, number FROM audit
           WHERE number < ?1 ORDER BY number DESC LIMIT ?2",
-        (after, limit + 1),
+        (after, limit as i64 + 1),
         |row| Ok((record(row)?, row.get::<_, i64>(10)?)),
     )?;
     Ok(numbered(items, limit))

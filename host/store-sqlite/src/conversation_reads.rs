@@ -25,7 +25,11 @@ fn record(row: &Row<'_>) -> Result<ConversationRecord> {
 }
 
 /// One conversation of a user.
-pub(crate) fn load(connection: &Connection, owner: &Owner, id: ConversationId) -> Result<Option<ConversationRecord>> {
+pub(crate) fn load(
+    connection: &Connection,
+    owner: &Owner,
+    id: ConversationId,
+) -> Result<Option<ConversationRecord>> {
     let Some(user) = users::find(connection, owner)? else { return Ok(None) };
     first_row(
         connection,
@@ -44,13 +48,15 @@ pub(crate) fn list(connection: &Connection, owner: &Owner, page: &Page) -> Resul
         None => Uuid::max(),
     };
     let limit = limit(page);
-    let Some(user) = users::find(connection, owner)? else { return Ok(Paged { items: Vec::new(), next: None }) };
+    let Some(user) = users::find(connection, owner)? else {
+        return Ok(Paged { items: Vec::new(), next: None });
+    };
     let items = all_rows(
         connection,
         "SELECT c.id, c.companion, c.title, c.created_at, l.updated_at, l.last_sequence
            FROM conversations c JOIN leases l ON l.conversation = c.id
           WHERE c.user = ?1 AND c.id < ?2 AND c.deleted_at IS NULL ORDER BY c.id DESC LIMIT ?3",
-        (user, after, limit + 1),
+        (user, after, limit as i64 + 1),
         record,
     )?;
     Ok(paged(items, limit, |last: &ConversationRecord| last.id.to_string()))
@@ -76,7 +82,7 @@ pub(crate) fn list_messages(
             "  FROM messages m LEFT JOIN turns t ON t.id = m.turn
               WHERE m.conversation = ?1 AND m.sequence > ?2 ORDER BY m.sequence LIMIT ?3"
         ),
-        (id.as_uuid(), after, limit + 1),
+        (id.as_uuid(), after, limit as i64 + 1),
         message,
     )?;
     Ok(Some(paged(items, limit, |last: &MessageRecord| last.sequence.to_string())))
@@ -131,7 +137,8 @@ fn oldest_within(sizes: &[(i64, i64)], bytes: usize) -> Result<Option<i64>> {
     let mut left = bytes;
     let mut oldest = None;
     for (sequence, size) in sizes {
-        let size = usize::try_from(*size).map_err(|_| StoreError::Corrupt(format!("a text of {size} bytes")))?;
+        let size =
+            usize::try_from(*size).map_err(|_| StoreError::Corrupt(format!("a text of {size} bytes")))?;
         match (left.checked_sub(size), oldest) {
             (None, Some(_)) => break,
             (rest, _) => left = rest.unwrap_or(0),
@@ -148,7 +155,8 @@ mod tests {
     #[test]
     fn messages_fit_whole_and_without_gaps_and_the_newest_always_does() {
         let sizes = [(6, 17), (5, 2), (4, 2), (3, 4), (2, 1)];
-        let cases = [(100, Some(2)), (21, Some(4)), (24, Some(4)), (25, Some(3)), (17, Some(6)), (1, Some(6))];
+        let cases =
+            [(100, Some(2)), (21, Some(4)), (24, Some(4)), (25, Some(3)), (17, Some(6)), (1, Some(6))];
         for (bytes, expected) in cases {
             assert_eq!(oldest_within(&sizes, bytes).unwrap(), expected, "{bytes} bytes");
         }

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use masque_store::{
-    ConversationId, ConversationRecord, Conversations, MessageId, MessageRecord, NewConversation, Owner, Page, Paged,
-    StoreError, TailLimit,
+    ConversationId, ConversationRecord, Conversations, MessageId, MessageRecord, NewConversation, Owner,
+    Page, Paged, StoreError, TailLimit,
 };
 use rusqlite::Connection;
 
@@ -90,7 +90,8 @@ impl Operation for CreateConversation {
         let Self { owner, new } = self;
         let now = now();
         let user = users::find_or_create(connection, &owner)?;
-        let insert = || insert_conversation(connection, user, new.id, &new.companion, new.title.as_deref(), now);
+        let insert =
+            || insert_conversation(connection, user, new.id, &new.companion, new.title.as_deref(), now);
         if !insert()? {
             if !finish_removal(connection, new.id)? {
                 return Err(is_taken(new.id).into());

@@ -91,7 +91,7 @@ fn remove_batch(connection: &Connection, conversation: Uuid) -> Result<RemovedBa
         connection,
         "DELETE FROM state WHERE rowid IN
             (SELECT rowid FROM state WHERE owner = ?1 AND scope = 'conversation' LIMIT ?2)",
-        (conversation, BATCH),
+        (conversation, BATCH as i64),
     )?;
     let mut rows = messages + jobs + values;
     let is_finished = [messages, jobs, values].iter().all(|removed| *removed < BATCH);
@@ -106,7 +106,7 @@ fn remove_messages(connection: &Connection, conversation: Uuid) -> Result<usize>
     let messages = all_rows(
         connection,
         "SELECT sequence, turn FROM messages WHERE conversation = ?1 ORDER BY sequence LIMIT ?2",
-        (conversation, BATCH),
+        (conversation, BATCH as i64),
         |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<Uuid>>(1)?)),
     )?;
     for (sequence, turn) in &messages {
@@ -139,7 +139,7 @@ fn remove_jobs(connection: &Connection, conversation: Uuid) -> Result<usize> {
     let jobs = all_rows(
         connection,
         "SELECT number, queue, due_at IS NOT NULL FROM jobs WHERE conversation = ?1 LIMIT ?2",
-        (conversation, BATCH),
+        (conversation, BATCH as i64),
         |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, bool>(2)?)),
     )?;
     for (number, _, _) in &jobs {

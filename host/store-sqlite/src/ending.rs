@@ -2,8 +2,8 @@
 //! must be the turn's own, the lease is freed, a repetition is answered and not done again.
 
 use masque_store::{
-    Charge, Commit, ConversationId, Ending, Failed, Interruption, MessageId, MessageRecord, NewJob, NewMessage, Owner,
-    StoreError, StoredResponse, TurnId, TurnStatus, UsageRecord,
+    Charge, Commit, ConversationId, Ending, Failed, Interruption, MessageId, MessageRecord, NewJob,
+    NewMessage, Owner, StoreError, StoredResponse, TurnId, TurnStatus, UsageRecord,
 };
 use rusqlite::{Connection, params};
 use serde_json::Value;

@@ -63,7 +63,9 @@ impl From<DatabaseError> for StoreError {
     fn from(error: DatabaseError) -> Self {
         match error {
             DatabaseError::Store(error) => error,
-            DatabaseError::Sqlite(error) => sort(primary_code(&error), is_conversion(&error), error.to_string()),
+            DatabaseError::Sqlite(error) => {
+                sort(primary_code(&error), is_conversion(&error), error.to_string())
+            }
         }
     }
 }

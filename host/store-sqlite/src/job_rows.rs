@@ -19,7 +19,12 @@ pub(crate) struct JobOrigin<'a> {
 }
 
 /// Puts jobs at the end of their queues.
-pub(crate) fn enqueue(connection: &Connection, origin: &JobOrigin<'_>, jobs: &[NewJob], now: i64) -> Result<()> {
+pub(crate) fn enqueue(
+    connection: &Connection,
+    origin: &JobOrigin<'_>,
+    jobs: &[NewJob],
+    now: i64,
+) -> Result<()> {
     for job in jobs {
         let queue = queue_key(origin.user, &job.plugin);
         let has_head = first_row(
@@ -93,6 +98,8 @@ pub(crate) fn ability(kind: &str) -> Result<Ability> {
     match kind {
         "observe" => Ok(Ability::Observe),
         "reflect" => Ok(Ability::Reflect),
-        other => Err(StoreError::Corrupt(format!("`{other}` is no kind of job that this version knows")).into()),
+        other => {
+            Err(StoreError::Corrupt(format!("`{other}` is no kind of job that this version knows")).into())
+        }
     }
 }

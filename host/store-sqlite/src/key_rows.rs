@@ -34,14 +34,18 @@ pub(crate) fn list(connection: &Connection, page: &Page) -> Result<Paged<ApiKeyR
     let items = all_rows(
         connection,
         concat!("SELECT ", key_columns!(), " FROM api_keys WHERE number < ?1 ORDER BY number DESC LIMIT ?2"),
-        (after, limit + 1),
+        (after, limit as i64 + 1),
         |row| Ok((record(row)?, row.get::<_, i64>(14)?)),
     )?;
     Ok(numbered(items, limit))
 }
 
 /// Keys that changed after a version and count: of the revoked and expired ones, those that ended less than `kept` ago.
-pub(crate) fn changed_since(connection: &Connection, version: i64, kept: Duration) -> Result<Vec<ApiKeyRecord>> {
+pub(crate) fn changed_since(
+    connection: &Connection,
+    version: i64,
+    kept: Duration,
+) -> Result<Vec<ApiKeyRecord>> {
     all_rows(
         connection,
         concat!(

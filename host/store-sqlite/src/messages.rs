@@ -121,7 +121,12 @@ pub(crate) struct Tail {
 }
 
 /// Reads the tail before a sequence. A text that is too large by itself is not read, so the limit bounds what is read.
-pub(crate) fn tail(connection: &Connection, conversation: Uuid, before: i64, limit: TailLimit) -> Result<Tail> {
+pub(crate) fn tail(
+    connection: &Connection,
+    conversation: Uuid,
+    before: i64,
+    limit: TailLimit,
+) -> Result<Tail> {
     let mut statement = connection.prepare_cached(concat!(
         "SELECT ",
         message_columns!("iif(octet_length(m.text) <= ?4, m.text, NULL)"),

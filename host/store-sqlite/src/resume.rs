@@ -79,7 +79,8 @@ fn run_again(
         params![earlier.id.as_uuid(), attempt_number, epoch, admission.host],
     )?;
     messages::set_in_tail(connection, earlier.message, true)?;
-    let attempt = Attempt { number: attempt(attempt_number)?, epoch, message: earlier.message, kept: earlier.reply };
+    let attempt =
+        Attempt { number: attempt(attempt_number)?, epoch, message: earlier.message, kept: earlier.reply };
     started(connection, admission, conversation, earlier.id, attempt, false)
 }
 

@@ -4,7 +4,7 @@
 //! can't be used; nothing is changed in one that is refused.
 
 use masque_store::StoreError;
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use sha2::{Digest, Sha256};
 
 use crate::error::Result;
@@ -41,7 +41,8 @@ pub(crate) fn inspect(connection: &Connection) -> Result<FoundSchema> {
     if !has("schema_digest") {
         return Ok(FoundSchema::Other("it has no schema of Masque"));
     }
-    let found = first_row(connection, "SELECT digest FROM schema_digest", [], |row| Ok(row.get::<_, String>(0)?))?;
+    let found =
+        first_row(connection, "SELECT digest FROM schema_digest", [], |row| Ok(row.get::<_, String>(0)?))?;
     Ok(match found {
         Some(found) if found == digest() => FoundSchema::Current,
         _ => FoundSchema::Other("its schema has another digest"),
@@ -50,7 +51,7 @@ pub(crate) fn inspect(connection: &Connection) -> Result<FoundSchema> {
 
 /// Makes the schema in an empty database, in one transaction.
 pub(crate) fn create(connection: &Connection) -> Result<()> {
-    let transaction = connection.unchecked_transaction()?;
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     transaction.execute_batch(SCHEMA)?;
     let stored = execute(&transaction, "INSERT INTO schema_digest (digest) VALUES (?1)", [digest()])?;
     if stored != 1 {

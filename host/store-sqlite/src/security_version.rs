@@ -7,7 +7,9 @@ use crate::query::one_row;
 
 /// Raises the version; returns the new one, which the changed row carries.
 pub(crate) fn raise(connection: &Connection) -> Result<i64> {
-    one_row(connection, "UPDATE security SET version = version + 1 RETURNING version", [], |row| Ok(row.get(0)?))
+    one_row(connection, "UPDATE security SET version = version + 1 RETURNING version", [], |row| {
+        Ok(row.get(0)?)
+    })
 }
 
 /// The version now.

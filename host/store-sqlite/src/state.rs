@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use masque_store::{
-    PluginState, StateConflict, StateFence, StateKey, StateResult, StateSpace, StateValue, StateWrite, StoreError,
+    PluginState, StateConflict, StateFence, StateKey, StateResult, StateSpace, StateValue, StateWrite,
+    StoreError,
 };
 use rusqlite::Connection;
 

@@ -28,7 +28,10 @@ pub(crate) struct FoundValue {
 
 /// The columns of a space. `None` for a conversation that is not there, whose state went with it and must not come back,
 /// and for a user of whom nothing was ever kept.
-pub(crate) fn find_space<'a>(connection: &Connection, space: &'a StateSpace) -> Result<Option<SpaceColumns<'a>>> {
+pub(crate) fn find_space<'a>(
+    connection: &Connection,
+    space: &'a StateSpace,
+) -> Result<Option<SpaceColumns<'a>>> {
     let (scope, owner) = match &space.scope {
         StateScope::Shared => ("shared", Some(Vec::new())),
         StateScope::User(owner) if owner.tenant == space.tenant => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use masque_store::{Durable, OpenError, StoreConnection, StoreError};
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use uuid::Uuid;
 
 use crate::connection::{open_reader, open_writer};
@@ -77,7 +77,10 @@ impl SqliteStore {
                     FoundSchema::Empty | FoundSchema::Other(_) => {
                         let reason = "the host that runs on it is of another version, or is just making it; use that \
                                       version's command, or stop the host first";
-                        return Err(OpenError::Schema { folder: folder.to_owned(), reason: reason.to_owned() });
+                        return Err(OpenError::Schema {
+                            folder: folder.to_owned(),
+                            reason: reason.to_owned(),
+                        });
                     }
                 }
                 let connection = open_writer(&path).map_err(|error| database(folder, error))?;
@@ -116,7 +119,10 @@ impl SqliteStore {
     }
 
     /// Runs a write and answers before it is on disk.
-    pub(crate) async fn submit<O: Operation>(&self, operation: O) -> Result<(O::Answer, Durable), StoreError> {
+    pub(crate) async fn submit<O: Operation>(
+        &self,
+        operation: O,
+    ) -> Result<(O::Answer, Durable), StoreError> {
         self.writer.submit(operation).await
     }
 }
@@ -168,7 +174,7 @@ fn open_current(folder: &Path, path: &Path) -> Result<Connection, OpenError> {
 }
 
 fn recover_all(connection: &Connection) -> DatabaseResult<u64> {
-    let transaction = connection.unchecked_transaction()?;
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     // No host has this id, so every host that left something running counts as gone.
     let interrupted = recover(&transaction, Uuid::now_v7())?;
     transaction.commit()?;

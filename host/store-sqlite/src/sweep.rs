@@ -32,20 +32,20 @@ impl Operation for Sweep {
                 "UPDATE state SET value = NULL WHERE rowid IN
                     (SELECT rowid FROM state
                       WHERE absent = 0 AND expires_at IS NOT NULL AND expires_at <= ?1 LIMIT ?2)",
-                (now, BATCH),
+                (now, BATCH as i64),
             )?,
             execute(
                 connection,
                 "DELETE FROM state WHERE rowid IN
                     (SELECT rowid FROM state
                       WHERE absent = 1 AND expires_at IS NOT NULL AND expires_at <= ?1 LIMIT ?2)",
-                (now.saturating_sub(VERSION_KEPT), BATCH),
+                (now.saturating_sub(VERSION_KEPT), BATCH as i64),
             )?,
             execute(
                 connection,
                 "DELETE FROM spending WHERE (account, day) IN
                     (SELECT account, day FROM spending WHERE day < ?1 LIMIT ?2)",
-                (now / MILLIS_OF_DAY - SPENDING_DAYS, BATCH),
+                (now / MILLIS_OF_DAY - SPENDING_DAYS, BATCH as i64),
             )?,
             remove_some(connection)?,
         ];
@@ -57,7 +57,7 @@ fn remove_keys(connection: &Connection, now: i64) -> Result<usize> {
     let expired = all_rows(
         connection,
         "SELECT expires_at, turn FROM idempotency_keys WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
-        (now, BATCH),
+        (now, BATCH as i64),
         |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Uuid>(1)?)),
     )?;
     for key in &expired {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use masque_store::{
-    Admission, Admitted, Commit, Ending, Failed, Interruption, KeyedTurn, Owner, StoreError, TurnId, TurnRecord, Turns,
+    Admission, Admitted, Commit, Ending, Failed, Interruption, KeyedTurn, Owner, StoreError, TurnId,
+    TurnRecord, Turns,
 };
 use uuid::Uuid;
 

@@ -47,7 +47,11 @@ impl Writer {
     ///
     /// # Errors
     /// The thread can't be started.
-    pub(crate) fn start(path: PathBuf, connection: Connection, folder: Option<Folder>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        path: PathBuf,
+        connection: Connection,
+        folder: Option<Folder>,
+    ) -> std::io::Result<Self> {
         let (queue, requests) = mpsc::channel(QUEUE);
         let (end, ended) = watch::channel(());
         let thread = WriterThread { path, connection: Some(connection), requests };
@@ -87,7 +91,8 @@ impl Writer {
         answer: oneshot::Sender<Answer<O>>,
         durable: Option<oneshot::Sender<std::result::Result<(), StoreError>>>,
     ) -> std::result::Result<(), StoreError> {
-        let queued = QueuedOperation { operation: Some(operation), held: None, answer: Some(answer), durable };
+        let queued =
+            QueuedOperation { operation: Some(operation), held: None, answer: Some(answer), durable };
         self.queue.send(Request::Run(Box::new(queued))).await.map_err(|_closed| closed())
     }
 
@@ -154,7 +159,8 @@ impl WriterThread {
         batch: &mut Vec<Box<dyn Queued>>,
     ) -> std::result::Result<(), StoreError> {
         batch.push(first);
-        let begun = self.connected().and_then(|connection| execute(connection, "BEGIN IMMEDIATE", []).map(drop));
+        let begun =
+            self.connected().and_then(|connection| execute(connection, "BEGIN IMMEDIATE", []).map(drop));
         if let Err(error) = begun {
             if error.is_busy() {
                 // Each of the others would wait for the same lock, one after the other.
@@ -274,8 +280,10 @@ impl<O: Operation> QueuedOperation<O> {
 impl<O: Operation> Queued for QueuedOperation<O> {
     fn run(&mut self, connection: &Connection) -> std::result::Result<(), StoreError> {
         let Some(operation) = self.operation.take() else { return Ok(()) };
-        let answer = catch_unwind(AssertUnwindSafe(|| operation.run(connection)))
-            .unwrap_or_else(|_panic| Err(DatabaseError::Store(StoreError::Internal("an operation panicked".into()))))?;
+        let answer =
+            catch_unwind(AssertUnwindSafe(|| operation.run(connection))).unwrap_or_else(|_panic| {
+                Err(DatabaseError::Store(StoreError::Internal("an operation panicked".into())))
+            })?;
         if self.durable.is_some() {
             self.tell(Ok(answer));
         } else {

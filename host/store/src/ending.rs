@@ -69,12 +69,12 @@ pub struct Failed {
     pub problem: Value,
 }
 
-/// Tokens that accounts have spent: see [`crate::Spending`].
+/// Tokens to be counted for accounts: see [`crate::Spending`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Charge {
-    /// Each is charged once, however often it is named.
+    /// Each account is charged once, however often it is named.
     pub accounts: Vec<String>,
-    /// What a model reported, or where it reported nothing, what the caller takes it for.
+    /// What the model reported, or the caller's estimate where it reported nothing.
     pub usage: UsageRecord,
 }
 

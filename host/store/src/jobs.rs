@@ -19,7 +19,7 @@ use crate::state_values::StateWrite;
 #[async_trait]
 pub trait Jobs: Send + Sync {
     /// Takes up to `limit` due jobs, at most one of each queue, those that have waited longest first, and leases them to
-    /// `host`. There can be more that are due if fewer than `limit` come back; [`Jobs::next_due`] tells.
+    /// `host`. More can be due although fewer than `limit` come back; [`Jobs::next_due`] tells.
     async fn take(&self, host: Uuid, lease: Duration, limit: u32) -> Result<Vec<JobRecord>, StoreError>;
 
     /// How long until [`Jobs::take`] can have something to give, a lease that runs out included; `None` if there is no

@@ -1,7 +1,7 @@
 //! How often something may happen: token buckets, one for each name and quota.
 //!
-//! A trait, since hosts that serve together may keep their buckets together; [`InProcessRateLimits`] keeps those of one host. Who
-//! is limited, and to what, is the caller's business.
+//! [`RateLimits`] is a trait because several hosts can share their buckets; [`InProcessRateLimits`] keeps those of one
+//! host. The caller decides who is limited, and to what.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -25,20 +25,20 @@ pub struct Quota {
 /// The answer of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// Whether there was something to take.
+    /// Whether the request may pass.
     pub allowed: bool,
-    /// How many more could be taken at once.
+    /// How many more requests could pass at once.
     pub remaining: u32,
-    /// When there will be something to take again; zero if there is.
+    /// How long until a request can pass again; zero if one can now.
     pub wait: Duration,
 }
 
 /// Buckets by name.
 #[async_trait]
 pub trait RateLimits: Send + Sync {
-    /// Takes one from the bucket, if there is one. A bucket that was never asked is full.
+    /// Takes one from the bucket, if it is not empty. A bucket begins full.
     async fn take(&self, bucket: &str, quota: Quota) -> Taken;
 
-    /// Forgets buckets that are full again. To be called from time to time.
+    /// Forgets buckets that are full again. To be called every minute or so.
     async fn forget(&self);
 }

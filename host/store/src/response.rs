@@ -44,9 +44,9 @@ fn take(value: &mut Value, text: &str, path: &mut Vec<String>) -> bool {
             path.push(format!("/{index}"));
         }
         Value::Object(members) => {
-            let Some((name, _)) = members.iter_mut().find_map(|(name, member)| {
-                take(member, text, path).then_some((name, ()))
-            }) else {
+            let Some((name, _)) =
+                members.iter_mut().find_map(|(name, member)| take(member, text, path).then_some((name, ())))
+            else {
                 return false;
             };
             path.push(format!("/{}", name.replace('~', "~0").replace('/', "~1")));

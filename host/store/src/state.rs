@@ -4,7 +4,9 @@
 use async_trait::async_trait;
 
 use crate::error::StoreError;
-use crate::state_values::{StateConflict, StateFence, StateKey, StateResult, StateSpace, StateValue, StateWrite};
+use crate::state_values::{
+    StateConflict, StateFence, StateKey, StateResult, StateSpace, StateValue, StateWrite,
+};
 
 /// Values of plugins. An expired value is absent at once, whenever its row is removed.
 #[async_trait]

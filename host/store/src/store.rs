@@ -13,7 +13,16 @@ use crate::turns::Turns;
 
 /// Everything a host keeps, behind one handle: `Arc<dyn Store>`.
 pub trait Store:
-    Turns + Conversations + Jobs + ParkedJobs + PluginState + ApiKeys + Revocations + AuditLog + Spending + StoreConnection
+    Turns
+    + Conversations
+    + Jobs
+    + ParkedJobs
+    + PluginState
+    + ApiKeys
+    + Revocations
+    + AuditLog
+    + Spending
+    + StoreConnection
 {
 }
 

@@ -9,26 +9,26 @@
 )]
 
 mod attacks;
+mod connection_limits;
 mod conversations;
 mod crash;
 mod credentials;
-mod crowds;
 mod durability;
 mod fallback;
 mod first_start;
 mod foreign_model;
 mod full_disk;
-mod hostile_clients;
-mod hostile_frames;
 mod hot_load;
+mod http2_floods;
 mod idempotency;
 mod identity;
+mod listeners;
 mod operator;
-mod operators_way_in;
 mod queue;
 mod readme;
 mod service;
 mod shutdown;
+mod slow_clients;
 mod smuggling;
 mod streaming;
 mod tls;

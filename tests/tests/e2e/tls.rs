@@ -1,4 +1,4 @@
-//! TLS: both protocols within, certificates that change under way, and clients that do not come to terms.
+//! TLS: HTTP/1.1 and HTTP/2, certificates that change while the host runs, and handshakes that fail.
 
 use std::os::unix::fs::symlink;
 
@@ -6,7 +6,7 @@ use masque_tests::{Answer, Authority, Gate, MockModel, RawConnection, Setup, eve
 use serde_json::json;
 
 #[tokio::test]
-async fn a_conversation_is_held_over_tls_in_both_protocols() {
+async fn a_conversation_works_over_tls_with_both_protocols() {
     let authority = Authority::new();
     let host = Setup::defaults().encrypted(&authority, &authority.issue()).start().await;
     for client in [host.client(), host.client().http2()] {
@@ -25,20 +25,20 @@ async fn a_conversation_is_held_over_tls_in_both_protocols() {
 }
 
 #[tokio::test]
-async fn the_protocol_is_agreed_on_within_the_handshake() {
+async fn the_protocol_is_negotiated_in_the_handshake() {
     let authority = Authority::new();
     let host = Setup::defaults().encrypted(&authority, &authority.issue()).start().await;
-    for (offered, agreed) in
+    for (offered, negotiated) in
         [(&["h2", "http/1.1"][..], Some("h2")), (&["http/1.1"], Some("http/1.1")), (&[], None)]
     {
         let connection = authority.connect(host.address(), offered).await;
         let protocol = connection.get_ref().1.alpn_protocol().map(String::from_utf8_lossy);
-        assert_eq!(protocol.as_deref(), agreed, "{offered:?}");
+        assert_eq!(protocol.as_deref(), negotiated, "{offered:?}");
     }
 }
 
 #[tokio::test]
-async fn both_current_versions_are_spoken() {
+async fn tls_1_2_and_1_3_are_supported() {
     let authority = Authority::new();
     let host = Setup::defaults().encrypted(&authority, &authority.issue()).start().await;
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
@@ -48,12 +48,12 @@ async fn both_current_versions_are_spoken() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_exchanged_while_a_stream_goes_on() {
+async fn a_certificate_is_replaced_while_a_stream_continues() {
     let authority = Authority::new();
     let (first, second) = (authority.issue(), authority.issue());
     let model = MockModel::start().await;
     let setup = Setup::model(&model).encrypted(&authority, &first);
-    // As the kubelet lays a Secret out: links to files behind a link that is pointed elsewhere.
+    // Kubernetes mounts a Secret like this: the files are links through `..data`, a link that is replaced on a change.
     let folder = setup.folder().to_owned();
     for (version, issued) in [("..1", &first), ("..2", &second)] {
         std::fs::create_dir(folder.join(version)).unwrap();
@@ -87,7 +87,7 @@ async fn a_certificate_is_exchanged_while_a_stream_goes_on() {
 }
 
 #[tokio::test]
-async fn a_pair_that_does_not_fit_is_refused_and_the_one_before_stays() {
+async fn an_unusable_certificate_is_refused_and_the_one_before_stays_in_use() {
     let authority = Authority::new();
     let (first, second, third) = (authority.issue(), authority.issue(), authority.issue());
     let host = Setup::defaults().encrypted(&authority, &first).start().await;
@@ -110,10 +110,10 @@ async fn a_pair_that_does_not_fit_is_refused_and_the_one_before_stays() {
 }
 
 #[tokio::test]
-async fn a_host_does_not_start_with_a_pair_that_it_could_not_show() {
+async fn a_host_does_not_start_with_an_unusable_certificate() {
     let authority = Authority::new();
     let (one, other) = (authority.issue(), authority.issue());
-    for (certificate, key, line, words) in [
+    for (certificate, key, line, message) in [
         (&*one.certificate, &*other.key, 3, "the key is not that of the certificate"),
         (&*one.key, &*one.key, 2, "the file holds no certificate"),
         (&*one.certificate, "nothing", 3, "the file holds no private key"),
@@ -124,7 +124,7 @@ async fn a_host_does_not_start_with_a_pair_that_it_could_not_show() {
         for outcome in [setup.check().await, setup.serve_to_end().await] {
             assert!(!outcome.status.success());
             assert!(outcome.text.contains(&format!("masque.toml:{line}:")), "{}", outcome.text);
-            assert!(outcome.text.contains(words), "{}", outcome.text);
+            assert!(outcome.text.contains(message), "{}", outcome.text);
             assert!(!outcome.text.contains("BEGIN"), "{}", outcome.text);
         }
     }
@@ -137,7 +137,7 @@ async fn a_host_does_not_start_with_a_pair_that_it_could_not_show() {
 }
 
 #[tokio::test]
-async fn who_does_not_encrypt_or_never_finishes_the_handshake_is_let_go() {
+async fn a_client_without_tls_or_with_an_unfinished_handshake_is_disconnected() {
     let authority = Authority::new();
     let host = Setup::defaults()
         .encrypted(&authority, &authority.issue())
@@ -145,19 +145,19 @@ async fn who_does_not_encrypt_or_never_finishes_the_handshake_is_let_go() {
         .start()
         .await;
     let mut silent = RawConnection::open(host.address()).await;
-    let mut halfway = RawConnection::open(host.address()).await;
-    halfway.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
+    let mut unfinished = RawConnection::open(host.address()).await;
+    unfinished.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
     let mut plain = RawConnection::open(host.address()).await;
     plain.send("GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
-    for connection in [&mut silent, &mut halfway, &mut plain] {
+    for connection in [&mut silent, &mut unfinished, &mut plain] {
         let answer = connection.read_to_end().await;
         assert!(!String::from_utf8_lossy(&answer).contains("HTTP"));
     }
-    // Over TLS, but with nothing said after the handshake.
-    let mut shaken = authority.connect(host.address(), &["h2"]).await;
+    // A client that sends nothing after the handshake.
+    let mut idle = authority.connect(host.address(), &["h2"]).await;
     let mut rest = Vec::new();
-    let ended = tokio::io::AsyncReadExt::read_to_end(&mut shaken, &mut rest);
-    // A connection that is cut off is let go too.
+    let ended = tokio::io::AsyncReadExt::read_to_end(&mut idle, &mut rest);
+    // The result is an error if the host closes the connection without a TLS close_notify, which is accepted here.
     drop(masque_tests::within("the host to close the connection", ended).await);
     host.client().chat(&json!({ "message": "Hello." })).send().await.expect(200);
 }

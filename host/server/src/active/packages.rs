@@ -48,7 +48,7 @@ impl<'a> Packages<'a> {
 
 async fn read(source: &Source) -> Result<Arc<[u8]>, Refusal> {
     let path = match source {
-        Source::Builtin(builtin) => return Ok(builtin.component().into()),
+        Source::Builtin(builtin) => return Ok(crate::builtin::component(*builtin).into()),
         Source::File(path) => path,
     };
     let unreadable = |error: std::io::Error| Refusal {

@@ -1,23 +1,23 @@
-//! What each route asks of its caller: one table for the whole API. A route that is not in it can't be reached.
+//! What each route requires of its caller: one table for the whole API. Admission refuses a route that is not in it.
 
 use http::Method;
 
 use crate::auth::Scope;
 
-/// What a route asks.
+/// What a route requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// Nothing, however often: probes must see the host, not its limits.
+    /// Nothing, and no rate limit applies: a probe reports the state of the host, not that of a limit.
     Probe,
-    /// Nothing but moderation.
+    /// No principal. The rate limit of the client's address applies.
     Open,
-    /// A principal with the scope.
+    /// A principal that has the scope.
     Needs(Scope),
-    /// The same, and never one whom nothing proves.
+    /// A principal that has the scope and was authenticated: never the anonymous one of a host without authentication.
     Admin(Scope),
 }
 
-/// Methods as the API documents them.
+/// Every route with its documented method. `HEAD` follows from `GET`.
 const RULES: &[(Method, &str, Rule)] = &[
     (Method::POST, "/chat", Rule::Needs(Scope::Chat)),
     (Method::GET, "/turns/{id}", Rule::Needs(Scope::Chat)),
@@ -31,7 +31,7 @@ const RULES: &[(Method, &str, Rule)] = &[
     (Method::GET, "/conversations/{id}/messages", Rule::Needs(Scope::Chat)),
     (Method::GET, "/companions", Rule::Needs(Scope::Chat)),
     (Method::POST, "/auth/token", Rule::Needs(Scope::TokensMint)),
-    // Whoever has a token may know what it is worth.
+    // Whoever holds a token may ask whether it is valid.
     (Method::POST, "/auth/validate", Rule::Open),
     (Method::GET, "/admin/keys", Rule::Admin(Scope::AdminRead)),
     (Method::POST, "/admin/keys", Rule::Admin(Scope::AdminWrite)),
@@ -50,13 +50,14 @@ const RULES: &[(Method, &str, Rule)] = &[
     (Method::GET, "/docs/{file}", Rule::Open),
 ];
 
-/// What the route of this path asks. `HEAD` is a `GET` without its body (RFC 9110, section 9.3.2).
+/// Returns the rule of a route, or `None` where the path has no such method. `HEAD` has the rule of `GET` (RFC 9110,
+/// section 9.3.2).
 pub(super) fn rule(method: &Method, path: &str) -> Option<Rule> {
     let method = if method == Method::HEAD { &Method::GET } else { method };
     RULES.iter().find(|(known, route, _)| known == method && *route == path).map(|(_, _, rule)| *rule)
 }
 
-/// The methods of a path, as `Allow` lists them.
+/// Returns the methods of a path as the value of an `Allow` header.
 pub(super) fn allowed(path: &str) -> String {
     let mut names = Vec::new();
     for (method, _, _) in RULES.iter().filter(|(_, route, _)| *route == path) {
@@ -69,7 +70,7 @@ pub(super) fn allowed(path: &str) -> String {
 }
 
 impl Rule {
-    /// The scope that the route needs, for its description.
+    /// Returns the scope that the route requires, or `None` where it requires no principal.
     pub(super) fn scope(self) -> Option<Scope> {
         match self {
             Self::Probe | Self::Open => None,

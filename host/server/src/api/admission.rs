@@ -1,24 +1,24 @@
-//! Whether a request is let in: where it comes from, who makes it, what they may do, how often. In this order, and
-//! before a byte of its body is read.
+//! Admission: the checks that every request passes before its body is read.
+//!
+//! In this order: the rate limit of the client's address, authentication, the scope of the route, the rate limits of the
+//! user and of the API key.
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, header};
+use masque_http::ClientAddress;
+use masque_telemetry::AUDIT;
 use serde_json::Value;
 
-use super::App;
 use super::access::{self, Rule};
-use crate::api::arrival::ClientAddress;
+use super::state::App;
 use crate::auth::{Actor, Principal, Scope};
 use crate::limits::{Limited, headers};
 use crate::problem::{Kind, Problem};
 
-/// What the log's lines about refused credentials are told apart by.
-const AUDIT: &str = "masque::audit";
-
-/// The layer around every route, the ones that are none included.
+/// The middleware around every route, unknown ones included.
 pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let mut limits = Vec::new();
@@ -36,8 +36,8 @@ pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) 
     response
 }
 
-/// The principal of a route that needs one, or the answer to a request that is not let in. What the limits said is in
-/// `limits` either way.
+/// Returns the principal of a route that requires one, `None` for other routes, or why the request is refused. The state of
+/// every limit that was checked is added to `limits` in each case, for the response headers.
 async fn judge(app: &App, parts: &Parts, limits: &mut Vec<Limited>) -> Result<Option<Principal>, Problem> {
     let path = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
     let rule = path.map(|path| access::rule(&parts.method, path));
@@ -48,7 +48,7 @@ async fn judge(app: &App, parts: &Parts, limits: &mut Vec<Limited>) -> Result<Op
         meet(app.limits.address(*address).await, limits)?;
     }
     let (scope, proven) = match rule {
-        // The fallback answers.
+        // An unknown path: the fallback answers it.
         None => return Ok(None),
         Some(None) => return Err(Kind::MethodNotAllowed.into()),
         Some(Some(Rule::Probe | Rule::Open)) => return Ok(None),
@@ -65,9 +65,9 @@ async fn judge(app: &App, parts: &Parts, limits: &mut Vec<Limited>) -> Result<Op
     if !principal.scopes.has(scope) {
         return Err(refused(parts, Some(&principal), lacks(scope)));
     }
-    // Whoever owns the machine is not to be locked out of it.
+    // The owner of the machine can't be locked out by rate limits.
     if principal.actor != Actor::Machine {
-        // The user's first: what is refused there takes nothing from a key that many users share.
+        // The user's limit comes first: a request refused there takes nothing from a key that many users share.
         meet(app.limits.user(&principal.owner).await, limits)?;
         meet(app.limits.key(&principal).await, limits)?;
     }
@@ -80,9 +80,9 @@ fn meet(limited: Option<Limited>, limits: &mut Vec<Limited>) -> Result<(), Probl
     limited.problem().map_or(Ok(()), Err)
 }
 
-/// Puts a refusal on the host's log. Not into the audit, which lasts: strangers must not be able to fill it.
+/// Logs a refusal. Refusals are not stored in the audit table, because strangers could fill it.
 fn refused(parts: &Parts, principal: Option<&Principal>, problem: Problem) -> Problem {
-    // Whoever sends nothing has not tried.
+    // A request without credentials is no attempt to authenticate.
     if problem.kind != Kind::Unauthenticated || parts.headers.contains_key(header::AUTHORIZATION) {
         let actor = principal.map(ToString::to_string);
         let reason = problem.members.get("reason").or_else(|| problem.members.get("scope"));
@@ -97,7 +97,7 @@ fn lacks(scope: Scope) -> Problem {
         .with("scope", scope.as_str())
 }
 
-/// The answer to a request that is not let in. One with a method that the path does not have is told which it has (RFC
+/// Returns the response of a refused request. For a method that the path does not have, `Allow` lists those it has (RFC
 /// 9110, section 15.5.6).
 fn refusal(parts: &Parts, problem: Problem) -> Response {
     let kind = problem.kind;

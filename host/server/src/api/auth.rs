@@ -1,4 +1,4 @@
-//! `/auth`: tokens for users, and what a token is worth.
+//! `/auth`: mints tokens for users and validates tokens.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,34 +6,34 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
+use masque_http::JsonBody;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::App;
-use super::admin::audit::Author;
-use super::body::JsonBody;
-use super::openapi::ScopeName;
+use super::author::Author;
+use super::schema::ScopeName;
+use super::state::App;
 use crate::auth::token::Wish;
-use crate::auth::{Actor, Scope, Scopes, Validity, credential, token};
+use crate::auth::{Actor, Scope, Scopes, Validity, credential, store_problem, token};
 use crate::problem::{Kind, Problem};
 
-/// For whom a token is to be made.
+/// A request for a token.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TokenBody {
     /// The user: 1 to 255 characters.
     #[schema(example = "ana", min_length = 1, max_length = 255)]
     user_id: String,
-    /// By default and at most what the host is configured to, and no longer than the API key itself.
+    /// The lifetime. The default and the maximum are configured; a token never outlives the API key that minted it.
     #[schema(example = 1.0, exclusive_minimum = 0.0)]
     expires_in_hours: Option<f64>,
-    /// By default `chat`. Only scopes that the API key has itself, and none that rules over others.
+    /// By default `chat`. Only scopes that the API key has and that can be minted.
     #[schema(value_type = Option<Vec<ScopeName>>, example = json!(["chat"]))]
     scopes: Option<Vec<String>>,
 }
 
-/// A token, by RFC 6749, section 5.1.
+/// A token, in the form of RFC 6749, section 5.1.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TokenReply {
     access_token: String,
@@ -44,7 +44,7 @@ pub(crate) struct TokenReply {
     expires_in: u64,
 }
 
-/// What to judge.
+/// What to validate.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ValidateBody {
@@ -52,23 +52,23 @@ pub(crate) struct ValidateBody {
     token: Option<String>,
 }
 
-/// What a token is worth at this moment.
+/// Whether a token is valid at this moment.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ValidateReply {
     valid: bool,
-    /// What it says; only of a valid one.
+    /// Its claims, if it is valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     claims: Option<Map<String, Value>>,
-    /// A stable word for why it is not valid.
+    /// Why it is not valid, as a stable word.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "expired")]
     reason: Option<&'static str>,
 }
 
-/// Makes a token for a user.
+/// Mints a token for a user.
 ///
-/// Needs an API key with the scope `tokens:mint`. The token is of the key's tenant, and the key's budgets and its
-/// companions hold for it.
+/// Requires an API key with the scope `tokens:mint`. The token belongs to the key's tenant; the key's budgets and allowed
+/// companions apply to it.
 #[utoipa::path(
     post, path = "/auth/token", tag = "auth",
     request_body = TokenBody,
@@ -91,7 +91,7 @@ pub(crate) async fn mint(
         return Err(Problem::new(Kind::InvalidRequest, detail).with("field", "user_id"));
     }
     let tokens = identity.tokens();
-    // A token does not outlive the key that answers for it.
+    // A token does not outlive its API key.
     let rest = principal.key.as_ref().and_then(|key| key.remaining(SystemTime::now()));
     let (usual, longest) = tokens.lifetimes();
     let longest = rest.map_or(longest, |rest| longest.min(rest));
@@ -121,8 +121,8 @@ pub(crate) async fn mint(
         "expires_in": minted.expires_in.as_secs(),
     });
     let entry = author.entry("token.mint", format!("token:{}", minted.jti), detail);
-    // A token that is not on the record is not given away.
-    app.store.record(entry).await?;
+    // The audit entry comes first: a token without one is never handed out.
+    app.store.record(entry).await.map_err(store_problem)?;
     Ok(Json(TokenReply {
         access_token: minted.token,
         token_type: "bearer",
@@ -130,12 +130,12 @@ pub(crate) async fn mint(
     }))
 }
 
-/// Says what a token or an API key is worth: the one in the body, or else the one in `Authorization`.
+/// Validates a token or an API key: the one in the body, or else the one in `Authorization`.
 #[utoipa::path(
     post, path = "/auth/validate", tag = "auth",
     request_body = Option<ValidateBody>,
     responses(
-        (status = 200, description = "What it is worth.", body = ValidateReply),
+        (status = 200, description = "Whether it is valid, and its claims.", body = ValidateReply),
         (status = 422, description = "There is no token, or a field is unknown."),
     ),
 )]
@@ -163,7 +163,8 @@ pub(crate) async fn validate(
     Ok(Json(reply).into_response())
 }
 
-/// `longest` is an error and not a cut: whoever asked for a month would be surprised by a day.
+/// Returns the lifetime of a token. A longer one than allowed is an error, not shortened: a client that asked for a month
+/// must not get a day without notice.
 fn lifetime(hours: Option<f64>, (usual, longest): (Duration, Duration)) -> Result<Duration, Problem> {
     let Some(hours) = hours else { return Ok(usual) };
     let asked = Duration::try_from_secs_f64((hours * 3600.0).round()).ok();
@@ -177,7 +178,7 @@ fn lifetime(hours: Option<f64>, (usual, longest): (Duration, Duration)) -> Resul
     }
 }
 
-/// What a key may give away of what it has.
+/// Returns the scopes of a new token: those asked for, if the key holds each and it can be minted.
 fn grantable(asked: Option<Vec<String>>, held: Scopes) -> Result<Scopes, Problem> {
     let Some(asked) = asked else {
         let usual: Scopes = [Scope::Chat].into_iter().collect();

@@ -1,4 +1,4 @@
-//! `POST /chat`: one turn. What the body may say is here; what becomes of it is the turn's own business.
+//! `POST /chat`: one turn. Reads and checks the request; the crate `turns` runs the turn.
 
 use std::fmt;
 
@@ -6,27 +6,27 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{HeaderMap, header};
+use masque_http::{JsonBody, RequestId};
+use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use super::body::JsonBody;
-use super::openapi::ServerSentEvent;
-use super::trace::RequestId;
-use super::view::{Reply, Usage};
-use super::{App, Caller, idempotency, sse};
+use super::reply::ChatReply;
+use super::schema::ServerSentEvent;
+use super::state::{App, Caller};
+use super::{idempotency, sse};
 use crate::problem::{Kind, Problem};
 use crate::turn::{ChatRequest, EventKind, IdempotencyKey, Reader};
 
-/// As a pattern of JSON Schema: not white space alone.
+/// A JSON Schema pattern: at least one character that is not white space.
 const SAYS_SOMETHING: &str = r"\S";
-/// Parts of one message.
+/// The maximum number of parts in one message.
 const PARTS: usize = 256;
-/// What `metadata` may take, written as JSON.
+/// The maximum size of `metadata`, written as JSON.
 const METADATA_BYTES: usize = 16 * 1024;
-/// Levels of nesting in them.
+/// The maximum nesting of `metadata`.
 const METADATA_DEPTH: usize = 16;
 
 /// One message to a companion.
@@ -34,24 +34,24 @@ const METADATA_DEPTH: usize = 16;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChatBody {
     message: UserMessage,
-    /// Whom to talk to. Needed where a conversation begins and the host plays more than one companion.
+    /// The companion to talk to. Required to begin a conversation where the host has more than one companion.
     #[schema(example = "elara")]
     companion: Option<String>,
-    /// The conversation to go on with; without it a new one begins.
+    /// The conversation to continue. Without it, a new one begins.
     conversation_id: Option<Uuid>,
-    /// Whether the reply comes as events. Where it is left out, `Accept: text/event-stream` asks for them.
+    /// Whether to stream the reply as events. By default, `Accept: text/event-stream` decides.
     stream: Option<bool>,
-    /// One of the companion's models; by default its first.
+    /// One of the companion's models. By default its first.
     model: Option<String>,
-    /// Kept with the message and handed to the companion's plugins; 16 KiB at most.
+    /// Stored with the message and passed to the companion's plugins. At most 16 KiB.
     metadata: Option<Map<String, Value>>,
 }
 
-/// A text, or a text in parts.
+/// The text of a message, given as a string or in parts.
 #[derive(Debug)]
 struct UserMessage(String);
 
-/// A part of a message.
+/// One part of a message.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 enum Part {
@@ -112,50 +112,11 @@ impl PartialSchema for UserMessage {
 
 impl ToSchema for UserMessage {}
 
-/// A whole reply.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ChatReply {
-    turn_id: Uuid,
-    conversation_id: Uuid,
-    #[schema(example = "elara")]
-    companion: String,
-    reply: Reply,
-    /// `stop`, `length`, `filtered`, `tool_calls` or `interrupted`.
-    #[schema(example = "stop")]
-    finish: String,
-    usage: Usage,
-    timing: Timing,
-}
-
-/// Where the time of a turn went.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Timing {
-    /// Until the first content; `null` where there was none.
-    first_content_ms: Option<f64>,
-    total_ms: f64,
-    /// What the host itself took of it.
-    host_ms: f64,
-    plugins: Vec<PluginTiming>,
-}
-
-/// What one plugin took of a turn.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct PluginTiming {
-    /// `persona`, `memory` or `model`.
-    kind: String,
-    name: String,
-    version: String,
-    /// Of the component, as `sha256:…`.
-    digest: String,
-    ms: f64,
-}
-
-/// One turn: says something to a companion and gets its reply.
+/// Runs one turn: sends a message to a companion and returns its reply.
 ///
-/// With `stream: true`, or with `Accept: text/event-stream` and no `stream`, the reply comes as server-sent events:
-/// `turn.created`, any number of `reply.delta`, then `turn.completed` or `turn.failed`. Ignore events and fields that
-/// you do not know. Until the model's first sign of life a failure is an answer with an error status; after it, the event
-/// `turn.failed`.
+/// With `stream: true`, or with `Accept: text/event-stream` and no `stream`, the reply is a stream of server-sent events:
+/// `turn.created`, any number of `reply.delta`, then `turn.completed` or `turn.failed`. Ignore unknown events and fields.
+/// A failure before the model's first output is an error status; a later one is the event `turn.failed`.
 #[utoipa::path(
     post, path = "/chat", tag = "chat",
     params(("Idempotency-Key" = Option<String>, Header,
@@ -184,7 +145,7 @@ pub(crate) async fn chat(
 ) -> Result<Response, Problem> {
     let key = idempotency::key(&headers)?;
     let JsonBody { data, raw } = body;
-    // The tree of a large body takes many times its size: it must be gone while the turn runs.
+    // The parsed tree of a large body takes many times its size, so it is dropped before the turn runs.
     let idempotency = match key {
         Some(key) => Some(IdempotencyKey { key, digest: idempotency::digest(raw) }),
         None => {
@@ -197,7 +158,7 @@ pub(crate) async fn chat(
     let metadata = bounded(metadata.unwrap_or_default())?;
     let streamed = stream.unwrap_or_else(|| accepts_events(&headers));
     if let Err(spent) = app.limits.afford(&*app.store, &principal).await {
-        // What was paid for can be fetched again.
+        // A reply that was already paid for can be fetched again.
         let key = idempotency.as_ref().map(|idempotency| idempotency.key.as_str());
         let answered = match key {
             Some(key) => app.turns.is_answered(&principal.owner, key).await?,
@@ -231,7 +192,7 @@ pub(crate) async fn chat(
     }
 }
 
-/// Waits for the end of the turn.
+/// Waits for the end of the turn and returns its reply as JSON.
 async fn whole(mut reader: Reader) -> Result<Response, Problem> {
     while let Some(events) = reader.next().await {
         for event in events {
@@ -258,7 +219,8 @@ fn spoken(message: UserMessage, limit: usize) -> Result<String, Problem> {
     Ok(text)
 }
 
-/// Small and shallow: it is stored within other JSON, which a parser reads to 128 levels.
+/// Returns `metadata` if it is within the limits. Nesting is limited because the value is stored inside other JSON, which
+/// `serde_json` parses to 128 levels at most.
 fn bounded(metadata: Map<String, Value>) -> Result<Map<String, Value>, Problem> {
     let value = Value::Object(metadata);
     let bytes = value.to_string().len();
@@ -280,7 +242,7 @@ fn is_deeper(value: &Value, levels: usize) -> bool {
     }
 }
 
-/// Whether `Accept` names the media type of events. A wildcard does not: every client sends one.
+/// Whether `Accept` names the media type of events. Wildcards don't count: most clients send one.
 fn accepts_events(headers: &HeaderMap) -> bool {
     headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {
         value.split(',').any(|range| {

@@ -1,23 +1,23 @@
-//! `GET /companions`: whom one can talk to.
+//! `GET /companions`: the companions that the caller may talk to.
 
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::state::{App, Caller};
 use super::view::Items;
-use super::{App, Caller};
 use crate::active;
 use crate::problem::Problem;
 
-/// Someone to talk to.
+/// A companion.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Companion {
     #[schema(example = "elara")]
     name: String,
-    /// What `model` may name; the first serves where it names none.
+    /// The names that `model` accepts. The first is the default.
     models: Vec<String>,
-    /// Whether a conversation can begin with the companion's own words.
+    /// Whether a new conversation begins with a message of the companion.
     greets: bool,
 }
 
@@ -31,7 +31,7 @@ impl From<&active::Companion> for Companion {
     }
 }
 
-/// The companions that this host plays and the caller may meet, by name.
+/// Lists the companions that the caller may talk to, by name.
 #[utoipa::path(get, path = "/companions", tag = "companions", responses((status = 200, description = "The companions.", body = Items<Companion>)))]
 pub(crate) async fn list(
     State(app): State<App>,

@@ -1,35 +1,36 @@
-//! `/conversations`: the caller's own. Another user's is answered as an unknown one.
+//! `/conversations`: the caller's own. A conversation of another user is answered like an unknown one.
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use masque_http::JsonBody;
 use masque_store::{ConversationId, NewConversation, Page};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::JsonBody;
 use super::id::Id;
 use super::query::{PageQuery, cursor};
+use super::state::{App, Caller};
 use super::view::{Conversation, Items, Message};
-use super::{App, Caller};
+use crate::auth::store_problem;
 use crate::problem::{Kind, Problem};
 
-/// Characters of a title.
+/// The maximum number of characters in a title.
 const TITLE: usize = 200;
 
 /// A conversation to begin.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewBody {
-    /// Whom to talk to.
+    /// The companion to talk to.
     #[schema(example = "elara")]
     companion: String,
-    /// Which of the companion's greetings, from 0; by default the first.
+    /// The number of the companion's greeting, from 0. By default the first.
     greeting: Option<usize>,
 }
 
-/// What to change about a conversation.
+/// A change of a conversation.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PatchBody {
@@ -38,16 +39,16 @@ pub(crate) struct PatchBody {
     title: String,
 }
 
-/// A conversation that has just begun.
+/// A new conversation.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct NewConversationView {
     #[serde(flatten)]
     conversation: Conversation,
-    /// The companion's greeting, or nothing where it has none.
+    /// The companion's greeting. Empty where it has none.
     messages: Vec<Message>,
 }
 
-/// Begins a conversation, with the companion's first message where it has one.
+/// Begins a conversation, with the companion's greeting as first message if it has one.
 #[utoipa::path(
     post, path = "/conversations", tag = "conversations",
     request_body = NewBody,
@@ -71,9 +72,14 @@ pub(crate) async fn create(
     let id = ConversationId::new();
     let greeting = app.turns.greet(owner, &companion, id, greeting).await?;
     let greeted = greeting.is_some();
-    let record = app.store.create(owner, NewConversation { id, companion, title: None, greeting }).await?;
+    let record = app
+        .store
+        .create(owner, NewConversation { id, companion, title: None, greeting })
+        .await
+        .map_err(store_problem)?;
     let messages = if greeted {
-        let first = app.store.messages(owner, id, Page { limit: 1, after: None }).await?;
+        let first =
+            app.store.messages(owner, id, Page { limit: 1, after: None }).await.map_err(store_problem)?;
         first.map(|page| Items::from(page).items).unwrap_or_default()
     } else {
         Vec::new()
@@ -86,16 +92,16 @@ pub(crate) async fn create(
     Ok(response)
 }
 
-/// The caller's conversations, the newest first.
+/// Lists the caller's conversations, newest first.
 #[utoipa::path(
     get, path = "/conversations", tag = "conversations",
     params(
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 by default.", minimum = 1, maximum = 200),
-        ("after" = Option<String>, Query, description = "The `next` of the part before."),
+        ("after" = Option<String>, Query, description = "The `next` of the previous page."),
     ),
     responses(
-        (status = 200, description = "A part of the list.", body = Items<Conversation>),
-        (status = 422, description = "The query is not understood."),
+        (status = 200, description = "One page of the list.", body = Items<Conversation>),
+        (status = 422, description = "A query parameter is unknown or not valid."),
     ),
 )]
 pub(crate) async fn list(
@@ -107,7 +113,7 @@ pub(crate) async fn list(
     Ok(Json(page.into()))
 }
 
-/// One conversation.
+/// Returns one conversation.
 #[utoipa::path(
     get, path = "/conversations/{id}", tag = "conversations",
     params(("id" = Uuid, Path, description = "Its id.")),
@@ -121,11 +127,11 @@ pub(crate) async fn show(
     Caller(principal): Caller,
     Id(id): Id<ConversationId>,
 ) -> Result<Json<Conversation>, Problem> {
-    let record = app.store.conversation(&principal.owner, id).await?;
+    let record = app.store.conversation(&principal.owner, id).await.map_err(store_problem)?;
     Ok(Json(record.ok_or(Kind::ConversationNotFound)?.into()))
 }
 
-/// Gives a conversation another title.
+/// Changes the title of a conversation.
 #[utoipa::path(
     patch, path = "/conversations/{id}", tag = "conversations",
     params(("id" = Uuid, Path, description = "Its id.")),
@@ -148,16 +154,16 @@ pub(crate) async fn rename(
         let detail = format!("`title` has 1 to {TITLE} characters.");
         return Err(Problem::new(Kind::InvalidRequest, detail).with("field", "title"));
     }
-    let record = app.store.rename(&principal.owner, id, title.to_owned()).await?;
+    let record = app.store.rename(&principal.owner, id, title.to_owned()).await.map_err(store_problem)?;
     Ok(Json(record.ok_or(Kind::ConversationNotFound)?.into()))
 }
 
-/// Deletes a conversation, with its messages and turns.
+/// Deletes a conversation with its messages and turns.
 #[utoipa::path(
     delete, path = "/conversations/{id}", tag = "conversations",
     params(("id" = Uuid, Path, description = "Its id.")),
     responses(
-        (status = 204, description = "It is gone."),
+        (status = 204, description = "It is deleted."),
         (status = 404, description = "No such conversation."),
     ),
 )]
@@ -166,25 +172,25 @@ pub(crate) async fn delete(
     Caller(principal): Caller,
     Id(id): Id<ConversationId>,
 ) -> Result<StatusCode, Problem> {
-    if app.store.delete(&principal.owner, id).await? {
+    if app.store.delete(&principal.owner, id).await.map_err(store_problem)? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Kind::ConversationNotFound.into())
     }
 }
 
-/// The messages of a conversation, oldest first.
+/// Lists the messages of a conversation, oldest first.
 #[utoipa::path(
     get, path = "/conversations/{id}/messages", tag = "conversations",
     params(
         ("id" = Uuid, Path, description = "Its id."),
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 by default.", minimum = 1, maximum = 200),
-        ("after" = Option<String>, Query, description = "The `next` of the part before."),
+        ("after" = Option<String>, Query, description = "The `next` of the previous page."),
     ),
     responses(
-        (status = 200, description = "A part of the messages.", body = Items<Message>),
+        (status = 200, description = "One page of the messages.", body = Items<Message>),
         (status = 404, description = "No such conversation."),
-        (status = 422, description = "The query is not understood."),
+        (status = 422, description = "A query parameter is unknown or not valid."),
     ),
 )]
 pub(crate) async fn messages(

@@ -1,5 +1,7 @@
-//! Pages for people: the API to read and to try, and the table of errors. They load nothing from elsewhere, so they work
-//! on a machine without a network, and their policy says so to the browser.
+//! HTML pages: the API reference and the table of errors.
+//!
+//! The pages load nothing from other hosts, so they work without a network. Their content security policy makes the browser
+//! enforce that.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use http::{HeaderValue, header};
 
 use crate::problem::{Kind, Problem};
 
-/// The page sets styles of elements from its script, hence `unsafe-inline` for styles.
+/// `unsafe-inline` for styles, because Swagger UI sets styles of elements from its script.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -36,12 +38,12 @@ const PAGE: &str = r#"<!doctype html>
 </html>
 "#;
 
-/// `GET /docs`
+/// `GET /docs`: the API reference.
 pub(super) async fn page() -> Response {
     guarded(Html(PAGE))
 }
 
-/// `GET /docs/{file}`: what the page is made of.
+/// `GET /docs/{file}`: a script or style sheet of the API reference.
 pub(super) async fn file(name: Result<Path<String>, PathRejection>) -> Result<Response, Problem> {
     let Path(name) = name.map_err(|_| Kind::RouteNotFound)?;
     let config = utoipa_swagger_ui::Config::from("/openapi.json").use_base_layout().validator_url("none");
@@ -62,7 +64,7 @@ pub(super) async fn file(name: Result<Path<String>, PathRejection>) -> Result<Re
     Ok(response)
 }
 
-/// `GET /docs/errors`: where the `type` of every problem leads.
+/// `GET /docs/errors`: the page that the `type` of every problem links to.
 pub(super) async fn errors() -> Response {
     let mut page = String::from(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Masque errors</title>\n\

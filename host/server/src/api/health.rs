@@ -1,22 +1,21 @@
-//! How the host is, for people, probes and dashboards. None of these needs a principal, and none says anything about a
-//! user.
+//! Health and status of the host, for probes, dashboards and operators. No answer contains data of a user.
 
 use axum::Json;
 use axum::extract::State;
+use masque_http::Phase;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::App;
-use super::phase::Phase;
+use super::state::App;
 use crate::active::{self, ActiveSet, Now};
 use crate::problem::{Kind, Problem};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// A summary.
+/// A summary of the host's health.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
-    /// `ok`, or `degraded` where one of the checks is not.
+    /// `ok`, or `degraded` if a check failed.
     #[schema(example = "ok")]
     status: &'static str,
     version: &'static str,
@@ -24,61 +23,61 @@ pub(crate) struct Health {
     checks: Checks,
 }
 
-/// What the host stands on, each `ok` or what is wrong with it.
+/// The state of each dependency: `ok` or what is wrong.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Checks {
     /// `ok` or `unavailable`.
     #[schema(example = "ok")]
     store: &'static str,
-    /// `ok`, or `busy` where no sandbox is free.
+    /// `ok`, or `busy` if no sandbox is free.
     #[schema(example = "ok")]
     sandbox: &'static str,
 }
 
-/// The host is there.
+/// The answer of a probe that succeeded.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Alive {
     #[schema(example = "ok")]
     status: &'static str,
 }
 
-/// What is loaded and what is under way.
+/// What is loaded and what is running.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Status {
     version: &'static str,
-    /// Of the configuration in effect, secrets left out, as `sha256:…`.
+    /// The digest of the active configuration without its secrets, as `sha256:…`.
     configuration: String,
-    /// Of the active set.
+    /// The generation of the active set.
     generation: u64,
     companions: Vec<String>,
     plugins: Vec<LoadedPlugin>,
     sandbox: Places,
     turns: TurnCounts,
-    /// `null` while the store can't be asked.
+    /// `null` while the store is unavailable.
     jobs: Option<JobCounts>,
-    /// How the last change of the configuration or of a plugin's file went; `null` while there has been none.
+    /// The result of the last reload. `null` if there was none.
     reload: Option<Reload>,
 }
 
-/// A change of what the active set is made of: the configuration file, a file that it names, or the plugins folder.
+/// A reload of the active set after a change of the configuration file, of a file that it names, or of the plugins folder.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Reload {
-    /// When it was last tried, as RFC 3339.
+    /// When it was last tried (RFC 3339).
     #[schema(example = "2026-01-31T12:00:00.000Z")]
     at: String,
     outcome: Outcome,
-    /// The generation that is in effect since.
+    /// The generation that has been active since.
     generation: u64,
-    /// A line each, as `masque check` prints them: why it was refused, or warnings where it was applied.
+    /// One line each, as `masque check` prints them: the errors of a refused reload, the warnings of an applied one.
     problems: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
-    /// What the files say is in effect.
+    /// The new generation is active.
     Applied,
-    /// It is not: `generation` is still what was loaded before.
+    /// The previous generation stays active.
     Refused,
 }
 
@@ -103,19 +102,19 @@ pub(crate) struct LoadedPlugin {
     name: String,
     /// `persona`, `memory` or `model`.
     kind: String,
-    /// What the component calls itself.
+    /// The name in the component's description.
     component: String,
     version: String,
-    /// Of the component, as `sha256:…`.
+    /// The digest of the component, as `sha256:…`.
     digest: String,
 }
 
-/// Places for instances of plugins.
+/// The slots for instances of plugins.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Places {
-    /// Taken by nobody at this moment.
+    /// Slots that are free at this moment.
     free: usize,
-    /// All of them.
+    /// All slots.
     size: u32,
 }
 
@@ -124,16 +123,16 @@ pub(crate) struct TurnCounts {
     running: usize,
 }
 
-/// Background work.
+/// Counts of background jobs.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct JobCounts {
     queued: u64,
     running: u64,
-    /// Given up after too many tries.
+    /// Given up after the last retry.
     parked: u64,
 }
 
-/// A summary of the host's health.
+/// Summarises the host's health.
 #[utoipa::path(get, path = "/health", tag = "host", responses((status = 200, description = "The summary.", body = Health)))]
 pub(crate) async fn health(State(app): State<App>) -> Json<Health> {
     let store = match app.store.counts().await {
@@ -149,29 +148,29 @@ pub(crate) async fn health(State(app): State<App>) -> Json<Health> {
     Json(Health { status, version: VERSION, uptime_s, checks: Checks { store, sandbox } })
 }
 
-/// Whether the process answers. Depends on nothing else.
-#[utoipa::path(get, path = "/livez", tag = "host", responses((status = 200, description = "It does.", body = Alive)))]
+/// Liveness: whether the process answers. Depends on nothing else.
+#[utoipa::path(get, path = "/livez", tag = "host", responses((status = 200, description = "Yes.", body = Alive)))]
 pub(crate) async fn livez() -> Json<Alive> {
     Json(Alive { status: "ok" })
 }
 
-/// Whether the host wants new requests: not while it loads or drains.
+/// Readiness: whether the host accepts new requests. It does not while it loads or drains.
 ///
-/// A store that is away does not count: it would take all hosts out at once.
+/// An unavailable store does not count, because it would take all hosts out of service at once.
 #[utoipa::path(
     get, path = "/readyz", tag = "host",
-    responses((status = 200, description = "It does.", body = Alive), (status = 503, description = "The host loads or drains.")),
+    responses((status = 200, description = "Yes.", body = Alive), (status = 503, description = "The host loads or drains.")),
 )]
 pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Alive>, Problem> {
-    match app.life.now() {
+    match app.lifecycle.now() {
         Phase::Loading => Err(Kind::Loading.into()),
         Phase::Draining => Err(Kind::Draining.into()),
         Phase::Ready => Ok(Json(Alive { status: "ok" })),
     }
 }
 
-/// What is loaded, by digest, and what is under way.
-#[utoipa::path(get, path = "/status", tag = "host", responses((status = 200, description = "What there is.", body = Status)))]
+/// Status: what is loaded, by digest, and what is running.
+#[utoipa::path(get, path = "/status", tag = "host", responses((status = 200, description = "The status.", body = Status)))]
 pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
     let Now { set, reload } = app.active.now();
     let jobs = match app.store.counts().await {

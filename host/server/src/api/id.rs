@@ -1,4 +1,4 @@
-//! Ids in paths. They are opaque to clients: one that is none, or not even text, is as unknown as any other.
+//! Ids in paths. Ids are opaque to clients, so a malformed id is answered like an unknown one.
 
 use std::str::FromStr;
 
@@ -8,9 +8,9 @@ use masque_store::{ConversationId, TurnId};
 
 use crate::problem::{Kind, Problem};
 
-/// What a path names by its id.
+/// A resource that a path names by its id.
 pub(crate) trait Named: FromStr {
-    /// What to answer where there is none of that id.
+    /// The problem of an unknown id.
     const UNKNOWN: Kind;
 }
 
@@ -22,7 +22,7 @@ impl Named for TurnId {
     const UNKNOWN: Kind = Kind::TurnNotFound;
 }
 
-/// The one parameter of a path.
+/// The only parameter of a path, parsed.
 pub(crate) struct Id<T>(pub(crate) T);
 
 impl<T: Named, S: Send + Sync> FromRequestParts<S> for Id<T> {

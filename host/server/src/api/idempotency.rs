@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: what a key may look like, and when two bodies are the same request.
+//! `Idempotency-Key`: which keys are valid, and when two bodies are the same request.
 
 use std::fmt::Write as _;
 
@@ -10,10 +10,10 @@ use crate::problem::{Kind, Problem};
 
 pub(crate) const HEADER: &str = "idempotency-key";
 
-/// Fields that change how a reply is delivered, and not what is asked.
+/// The field that changes only how the reply is delivered.
 const DELIVERY: &str = "stream";
 
-/// The key of a request, if it has one.
+/// Returns the key of a request, if it has one.
 pub(crate) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(HEADER).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -30,7 +30,8 @@ pub(crate) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-/// The same for two bodies that ask the same, whatever the order of their keys and however they want the reply.
+/// Returns the SHA-256 of the canonical body. Bodies that differ only in the order of keys or in `stream` have the same
+/// digest.
 pub(crate) fn digest(mut body: Value) -> Vec<u8> {
     let mut text = String::new();
     if let Value::Object(object) = &mut body {
@@ -40,7 +41,7 @@ pub(crate) fn digest(mut body: Value) -> Vec<u8> {
     Sha256::digest(text.as_bytes()).to_vec()
 }
 
-/// Keys sorted by bytes, no white space.
+/// Writes JSON with sorted keys and without white space.
 fn canonical(value: &Value, text: &mut String) {
     match value {
         Value::Array(items) => {

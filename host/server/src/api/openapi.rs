@@ -1,115 +1,24 @@
-//! The API's own description. Routes and shapes come from the handlers themselves; what all of them share (problems,
-//! `Retry-After`, the request's id) is added here once.
+//! The OpenAPI description. Routes and schemas come from the handlers. What all operations share (problems, `Retry-After`,
+//! the request id) is added here once.
 
 use std::future::{Ready, ready};
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{Method, header};
-use serde::Serialize;
+use utoipa::OpenApi as _;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, Ref, RefOr, ResponseBuilder, response};
-use utoipa::{OpenApi as _, ToSchema};
-use uuid::Uuid;
 
 use super::access::{self, Rule};
-use super::chat::ChatReply;
+use super::schema::{ProblemDetails, StreamEvent};
 use crate::problem::{self, Kind, Problem};
 
-/// The security scheme of every route that needs a principal.
+/// The security scheme of every route that requires a principal.
 const BEARER: &str = "bearer";
-
-/// A problem by RFC 9457. Compare `type`; `detail` is for people.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ProblemDetails {
-    /// Stable; its page says when it is met and what to do.
-    #[schema(example = "/docs/errors#conversation-busy")]
-    r#type: String,
-    #[schema(example = "Conversation is busy")]
-    title: String,
-    #[schema(example = 409)]
-    status: u16,
-    /// What to do.
-    detail: String,
-    /// What the host's log has on every line about the request.
-    request_id: String,
-    /// Seconds to wait, where there is something to wait for.
-    retry_after: Option<u64>,
-    /// The path of what is wrong in the request.
-    field: Option<String>,
-    /// The known name nearest to the one that was sent.
-    nearest: Option<String>,
-    /// A stable word for what is wrong with a token.
-    reason: Option<String>,
-    /// The scope that is missing.
-    scope: Option<String>,
-}
-
-/// What a key or a token may do.
-#[derive(Serialize, ToSchema)]
-#[allow(dead_code, reason = "describes what is read and written as words")]
-pub(crate) enum ScopeName {
-    #[serde(rename = "chat")]
-    Chat,
-    #[serde(rename = "admin:read")]
-    AdminRead,
-    #[serde(rename = "admin:write")]
-    AdminWrite,
-    #[serde(rename = "tokens:mint")]
-    TokensMint,
-    #[serde(rename = "users:act")]
-    UsersAct,
-}
-
-/// One event of a stream (the HTML standard, section 9.2.6). Between events, comment lines keep proxies from hanging up.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ServerSentEvent {
-    /// The `type` of `data`.
-    #[schema(example = "reply.delta")]
-    event: String,
-    /// The `sequence` of `data`.
-    #[schema(example = "1")]
-    id: String,
-    /// A `StreamEvent`, as JSON.
-    #[schema(content_media_type = "application/json")]
-    data: String,
-}
-
-/// The `data` of one event; `event` repeats its `type`, `id` its `sequence`. Unknown types and fields are to be ignored.
-#[derive(Serialize, ToSchema)]
-#[serde(tag = "type")]
-#[allow(dead_code, reason = "describes what `sse` writes")]
-pub(crate) enum StreamEvent {
-    /// The turn has begun. Acknowledges nothing.
-    #[serde(rename = "turn.created")]
-    Created {
-        /// 0.
-        sequence: u64,
-        turn_id: Uuid,
-        conversation_id: Uuid,
-        companion: String,
-    },
-    /// More of the reply.
-    #[serde(rename = "reply.delta")]
-    Delta {
-        /// From 1, without gaps.
-        sequence: u64,
-        text: String,
-    },
-    /// Last: the whole reply. The exchange is on disk.
-    #[serde(rename = "turn.completed")]
-    Completed {
-        sequence: u64,
-        #[serde(flatten)]
-        reply: ChatReply,
-    },
-    /// Last: why there is no whole reply.
-    #[serde(rename = "turn.failed")]
-    Failed { sequence: u64, problem: ProblemDetails },
-}
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -121,23 +30,23 @@ pub(crate) enum StreamEvent {
     ),
     tags(
         (name = "chat", description = "A turn: one message and its reply"),
-        (name = "turns", description = "What became of a turn"),
+        (name = "turns", description = "State, events and cancellation of a turn"),
         (name = "conversations", description = "The caller's conversations"),
-        (name = "companions", description = "Whom one can talk to"),
-        (name = "auth", description = "Tokens for users, and what a token is worth"),
-        (name = "admin", description = "API keys, revocations and the audit, for operators"),
-        (name = "host", description = "How the host is"),
+        (name = "companions", description = "The companions of this host"),
+        (name = "auth", description = "Minting and validating tokens"),
+        (name = "admin", description = "API keys, revocations and the audit log, for operators"),
+        (name = "host", description = "Health and status of the host"),
     ),
     components(schemas(ProblemDetails, StreamEvent)),
 )]
 struct Document;
 
-/// The description before any route is known.
+/// Returns the description without routes.
 pub(super) fn document() -> OpenApi {
     Document::openapi()
 }
 
-/// Adds what every operation shares.
+/// Adds to every operation what all share.
 pub(super) fn complete(document: &mut OpenApi) {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
@@ -161,7 +70,7 @@ pub(super) fn complete(document: &mut OpenApi) {
     }
 }
 
-/// Says what the route asks of its caller, as the table of access has it.
+/// Adds the scope that the route requires and the responses of admission.
 fn secure(path: &str, method: &Method, operation: &mut Operation) {
     let Some(scope) = access::rule(method, path).and_then(Rule::scope) else { return };
     operation.security = Some(vec![SecurityRequirement::new(BEARER, [scope.as_str()])]);
@@ -206,7 +115,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operati
     .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
-/// `GET /openapi.json`: written once, since it never changes.
+/// `GET /openapi.json`. The text is written once, because it never changes.
 pub(super) fn serve(document: &OpenApi) -> impl Fn() -> Ready<Response> + Clone + Send + Sync + 'static {
     let json = document.to_json().map(Bytes::from).map_err(|error| error.to_string());
     move || {

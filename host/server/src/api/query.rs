@@ -1,10 +1,11 @@
-//! The query of lists: `?limit&after`, and no other parameter.
+//! The query parameters of lists: `limit` and `after`. Any other parameter is refused.
 
 use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
 use masque_store::{Page, StoreError};
 
-use super::App;
+use super::state::App;
+use crate::auth::store_problem;
 use crate::config::nearest;
 use crate::problem::{Kind, Problem};
 
@@ -12,7 +13,7 @@ const DEFAULT: u32 = 50;
 const MOST: u32 = 200;
 const KNOWN: [&str; 2] = ["limit", "after"];
 
-/// Which part of a list the caller wants.
+/// The page of a list that the caller asks for.
 pub(crate) struct PageQuery(pub(crate) Page);
 
 impl FromRequestParts<App> for PageQuery {
@@ -47,13 +48,13 @@ fn page(pairs: &[(String, String)]) -> Result<Page, Problem> {
     Ok(page)
 }
 
-/// What to answer where the store refuses a list: it does so for one reason only, an `after` that it never gave.
+/// Converts an error of a list operation. The store refuses a list only for an `after` that it never returned.
 pub(crate) fn cursor(error: StoreError) -> Problem {
     match error {
         StoreError::Refused(_) => {
             invalid("after", "`after` is the `next` of the part before, unchanged.".to_owned())
         }
-        other => other.into(),
+        other => store_problem(other),
     }
 }
 

@@ -1,7 +1,7 @@
-//! A reply as server-sent events: how one event is written down, and the body that a reader of a turn's log feeds.
+//! Server-sent events: the format of one event, and the response body that reads a turn's event log.
 //!
-//! The body is polled by its own connection alone, so a client that reads slowly holds up no one else; dropping it drops
-//! the reader. Events that are ready together leave together, in one chunk, and what is ready never waits for more.
+//! Only its own connection polls the body, so a slow client delays nobody else. Dropping the body drops the reader. Events
+//! that are ready at the same time are sent in one chunk; a ready event never waits for the next.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,25 +14,25 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use http_body::{Frame, SizeHint};
+use masque_http::RequestId;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::trace::RequestId;
 use crate::turn::{Event, EventKind, Reader};
 
 pub(crate) const MEDIA_TYPE: &str = "text/event-stream";
 
-/// A comment: clients ignore it, proxies see that the connection lives.
+/// A comment line. Clients ignore it; it keeps proxies from closing an idle connection.
 const KEEPALIVE: &[u8] = b": keep-alive\n\n";
 
-/// The response that streams what `reader` reads, with a comment every `keepalive`.
+/// Returns the response that streams the events of `reader`, with a comment line after each `keepalive` without events.
 pub(crate) fn response(reader: Reader, keepalive: Duration, request: &RequestId) -> Response {
     let mut response = Body::new(EventStream::new(reader, keepalive, request.clone())).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // nginx would hold events back until a buffer is full.
+    // Without this header, nginx buffers events.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
 }
@@ -46,7 +46,7 @@ struct EventStream {
 }
 
 enum State {
-    /// The reader is lent to the read that is under way, and comes back with what it read.
+    /// The read in progress owns the reader and returns it with the events.
     Reading(Pin<Box<dyn Future<Output = (Reader, Batch)> + Send>>),
     Ended,
 }
@@ -104,7 +104,7 @@ impl http_body::Body for EventStream {
     }
 }
 
-/// Appends one event in the format of the HTML standard, section 9.2. Its data is JSON, which never holds a line break.
+/// Appends one event (HTML standard, section 9.2). The data is one line, because JSON escapes line breaks.
 fn write(text: &mut String, event: &Event, request_id: &str) {
     let sequence = event.sequence;
     let (name, data) = match &event.kind {
@@ -160,7 +160,7 @@ struct Failed {
 
 fn tagged<T: Serialize>(name: &str, sequence: u64, data: &T) -> String {
     serde_json::to_string(&Tagged { name, sequence, data }).unwrap_or_else(|error| {
-        // Only a map with keys that are no strings fails, and there is none.
+        // Serialization fails only for maps with non-string keys, and no event has one.
         tracing::error!(%error, "an event could not be written");
         String::from("{}")
     })
@@ -178,7 +178,7 @@ mod tests {
     fn request() -> RequestId {
         let mut headers = http::HeaderMap::new();
         headers.insert("x-request-id", HeaderValue::from_static("r-1"));
-        RequestId::of(&headers)
+        RequestId::from_headers(&headers)
     }
 
     fn written(sequence: u64, kind: EventKind) -> (Vec<String>, Value) {

@@ -1,28 +1,39 @@
-//! The router as a client sees it, over a real store and a host that plays no companion: everything but a turn's reply.
+//! Tests of the router over a real store and an empty active set: everything except the reply of a turn.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
+use axum::extract::Request;
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
-use masque_store::{InProcess, SqliteStore};
+use masque_http::{ConnectionInfo, Lifecycle, ListenerKind, Phase};
+use masque_runtime::Sandbox;
+use masque_store::InProcessRateLimits;
+use masque_store_sqlite::SqliteStore;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use super::phase::Phase;
-use super::*;
-use crate::active::ActiveSet;
+use super::{App, Services, loading, router};
+use crate::active::{Active, ActiveSet};
 use crate::auth::Local;
+use crate::auth::{Authenticator, Principal};
+use crate::config::Config;
 use crate::config::{self, Environment, Flags};
 use crate::limits::Limits;
+use crate::problem::{Kind, Problem};
+use crate::turn::Turns;
 
 struct Api {
     router: Router,
-    life: Life,
+    lifecycle: Lifecycle,
     _folder: tempfile::TempDir,
 }
 
@@ -37,7 +48,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// The last part of the problem's type.
+    /// Returns the fragment of the problem's `type`.
     fn problem(&self) -> String {
         assert_eq!(self.headers["content-type"], "application/problem+json");
         let body = self.json();
@@ -47,7 +58,7 @@ impl Answer {
     }
 }
 
-/// Everyone may speak, from anywhere: what stands around the routes where authentication is on.
+/// An authenticator that admits requests from anywhere, as on a host with authentication.
 struct Open;
 
 #[async_trait::async_trait]
@@ -88,20 +99,20 @@ impl Api {
             redactor: Arc::default(),
         });
         let active = Arc::new(active);
-        let life = Life::new();
+        let lifecycle = Lifecycle::new();
         let services = Services {
             sandbox: Sandbox::new(&config.sandbox.to_runtime()).unwrap(),
             turns: Turns::new(store.clone(), Arc::clone(&active), Arc::clone(&config), Uuid::now_v7()),
-            limits: Limits::new(config.limits, Arc::new(InProcess::default())),
+            limits: Limits::new(config.limits, Arc::new(InProcessRateLimits::default())),
             config,
             store,
             active,
             authenticator,
             identity: None,
-            life: life.clone(),
+            lifecycle: lifecycle.clone(),
             started: Instant::now(),
         };
-        Self { router: router(App::new(services)), life, _folder: folder }
+        Self { router: router(App::new(services)), lifecycle, _folder: folder }
     }
 
     async fn send(&self, request: Request) -> Answer {
@@ -257,10 +268,10 @@ async fn a_list_is_a_page_and_knows_its_own_cursors_only() {
 async fn ready_follows_the_life_of_the_host_and_alive_does_not() {
     let api = Api::new().await;
     assert_eq!(api.get("/readyz").await.problem(), "loading");
-    api.life.enter(Phase::Ready);
+    api.lifecycle.enter(Phase::Ready);
     let answer = api.get("/readyz").await;
     assert_eq!((answer.status, answer.headers.get("connection")), (StatusCode::OK, None));
-    api.life.enter(Phase::Draining);
+    api.lifecycle.enter(Phase::Draining);
     let answer = api.get("/readyz").await;
     assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "draining"));
     assert!(answer.headers.contains_key("retry-after"));
@@ -353,7 +364,7 @@ async fn every_shape_that_the_description_refers_to_is_in_it() {
     for name in text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
         assert!(schemas.contains_key(name), "{name}");
     }
-    // Two shapes of one name would have taken each other's place.
+    // Two schemas with the same name would overwrite each other.
     assert!(
         schemas["Message"]["properties"]["sequence"].is_object()
             && schemas["UserMessage"]["oneOf"].is_array()
@@ -368,7 +379,7 @@ async fn every_shape_that_the_description_refers_to_is_in_it() {
 async fn a_host_that_loads_is_alive_and_not_ready() {
     let nowhere = Path::new("/nowhere");
     let config = config::load(&Flags::default(), &Environment::default(), nowhere).unwrap().config;
-    let router = loading(&Arc::new(config), Life::new());
+    let router = loading(&config, Lifecycle::new());
     for (path, status) in [("/livez", 200), ("/readyz", 503), ("/chat", 503)] {
         let response =
             router.clone().oneshot(request(Method::GET, path).body(Body::empty()).unwrap()).await.unwrap();
@@ -376,8 +387,8 @@ async fn a_host_that_loads_is_alive_and_not_ready() {
     }
 }
 
-fn arriving(path: &str, arrival: arrival::Arrival) -> Request {
-    let request = http::Request::get(path).header("host", "localhost").extension(arrival);
+fn request_over(connection: ConnectionInfo, path: &str) -> Request {
+    let request = http::Request::get(path).header("host", "localhost").extension(connection);
     request.body(Body::empty()).unwrap()
 }
 
@@ -397,8 +408,8 @@ async fn every_answer_tells_browsers_to_make_nothing_of_it() {
         let own = path == "/docs";
         assert_eq!(policy == "default-src 'none'; frame-ancestors 'none'", !own, "{path}: {policy}");
     }
-    let encrypted = arrival::Arrival { via: Via::Public, peer: None, encrypted: true };
-    let headers = api.send(arriving("/livez", encrypted)).await.headers;
+    let encrypted = ConnectionInfo { listener: ListenerKind::Public, peer: None, is_encrypted: true };
+    let headers = api.send(request_over(encrypted, "/livez")).await.headers;
     assert_eq!(headers["strict-transport-security"], "max-age=31536000");
 }
 
@@ -428,9 +439,9 @@ async fn a_url_over_the_limit_is_refused_as_such() {
 async fn where_operators_have_a_listener_their_routes_are_there_alone() {
     let listen = "127.0.0.1:1".parse().unwrap();
     let api = Api::with(Arc::new(Local), |config| config.admin.listen = Some(listen)).await;
-    let status = async |path: &str, via| {
-        let arrival = arrival::Arrival { via, peer: None, encrypted: false };
-        api.send(arriving(path, arrival)).await.status.as_u16()
+    let status = async |path: &str, listener| {
+        let connection = ConnectionInfo { listener, peer: None, is_encrypted: false };
+        api.send(request_over(connection, path)).await.status.as_u16()
     };
     for (path, public, admin) in [
         ("/status", 404, 200),
@@ -442,20 +453,22 @@ async fn where_operators_have_a_listener_their_routes_are_there_alone() {
         ("/companions", 200, 404),
         ("/conversations", 200, 404),
     ] {
-        assert_eq!(status(path, Via::Public).await, public, "{path}");
-        assert_eq!(status(path, Via::Admin).await, admin, "{path}");
-        assert_eq!(status(path, Via::Socket).await, admin, "{path}");
+        assert_eq!(status(path, ListenerKind::Public).await, public, "{path}");
+        assert_eq!(status(path, ListenerKind::Admin).await, admin, "{path}");
+        assert_eq!(status(path, ListenerKind::Socket).await, admin, "{path}");
     }
 }
 
 #[tokio::test]
 async fn the_guard_is_for_what_a_browser_can_reach() {
     let api = Api::new().await;
-    for (via, status) in [(Via::Public, 421), (Via::Admin, 421), (Via::Socket, 200)] {
-        let arrival = arrival::Arrival { via, peer: None, encrypted: false };
-        let request = http::Request::get("/status").header("host", "example.com").extension(arrival);
+    for (listener, status) in
+        [(ListenerKind::Public, 421), (ListenerKind::Admin, 421), (ListenerKind::Socket, 200)]
+    {
+        let connection = ConnectionInfo { listener, peer: None, is_encrypted: false };
+        let request = http::Request::get("/status").header("host", "example.com").extension(connection);
         let answer = api.send(request.body(Body::empty()).unwrap()).await;
-        assert_eq!(answer.status.as_u16(), status, "{via:?}");
+        assert_eq!(answer.status.as_u16(), status, "{listener:?}");
     }
 }
 
@@ -504,7 +517,7 @@ async fn a_page_of_a_named_origin_may_call_and_no_other() {
         assert!(!refused.headers.contains_key("access-control-allow-origin"), "{origin}");
     }
 
-    // A page can read why it was refused.
+    // A web page may read the reason of the refusal.
     for path in ["/companions", "/nothing", "/chat"] {
         let answer =
             api.send(request(Method::GET, path).header("origin", page).body(Body::empty()).unwrap()).await;

@@ -1,21 +1,23 @@
-//! `/turns/{id}`: how a turn stands, its events again, and its cancellation.
+//! `/turns/{id}`: the state of a turn, its events, and its cancellation.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
+use masque_http::RequestId;
 use masque_store::TurnId;
 
 use super::id::Id;
-use super::openapi::ServerSentEvent;
-use super::trace::RequestId;
+use super::schema::ServerSentEvent;
+use super::sse;
+use super::state::{App, Caller};
 use super::view::Turn;
-use super::{App, Caller, sse};
+use crate::auth::store_problem;
 use crate::problem::{Kind, Problem};
 
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// How a turn stands, and its reply.
+/// Returns the state of a turn and its reply.
 #[utoipa::path(
     get, path = "/turns/{id}", tag = "turns",
     params(("id" = Uuid, Path, description = "The `turn_id` of the reply or of `turn.created`.")),
@@ -29,13 +31,14 @@ pub(crate) async fn show(
     Caller(principal): Caller,
     Id(turn): Id<TurnId>,
 ) -> Result<Json<Turn>, Problem> {
-    let record = app.store.turn(&principal.owner, turn).await?.ok_or(Kind::TurnNotFound)?;
+    let record =
+        app.store.turn(&principal.owner, turn).await.map_err(store_problem)?.ok_or(Kind::TurnNotFound)?;
     Ok(Json(record.into()))
 }
 
-/// The events of a turn, from the first or after `Last-Event-ID`.
+/// Streams the events of a turn, from the first or after `Last-Event-ID`.
 ///
-/// For as long as the turn runs, and for a minute after its end.
+/// Available while the turn runs and for a minute after its end.
 #[utoipa::path(
     get, path = "/turns/{id}/events", tag = "turns",
     params(
@@ -44,10 +47,10 @@ pub(crate) async fn show(
     ),
     responses(
         (status = 200, description = "The events.", body = ServerSentEvent, content_type = "text/event-stream"),
-        (status = 204, description = "`Last-Event-ID` was the last: nothing follows, and a browser stops asking."),
+        (status = 204, description = "`Last-Event-ID` was the last event: nothing follows, and a browser stops reconnecting."),
         (status = 404, description = "No such turn."),
-        (status = 410, description = "The events are gone."),
-        (status = 422, description = "`Last-Event-ID` is no number, or one that the turn has not reached."),
+        (status = 410, description = "The events are no longer kept."),
+        (status = 422, description = "`Last-Event-ID` is not a number, or is higher than any event of the turn."),
     ),
 )]
 pub(crate) async fn events(
@@ -64,14 +67,14 @@ pub(crate) async fn events(
     })
 }
 
-/// Cancels a turn that runs; what had been said is kept and marked `interrupted`.
+/// Cancels a running turn. The reply so far is kept and marked `interrupted`.
 ///
-/// A turn that has ended stays as it is.
+/// A turn that has ended is not changed.
 #[utoipa::path(
     post, path = "/turns/{id}/cancel", tag = "turns",
     params(("id" = Uuid, Path, description = "The `turn_id` of `turn.created`.")),
     responses(
-        (status = 200, description = "The turn as it is then.", body = Turn),
+        (status = 200, description = "The turn after the cancellation.", body = Turn),
         (status = 404, description = "No such turn."),
     ),
 )]
@@ -86,7 +89,7 @@ pub(crate) async fn cancel(
 
 fn last_event(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
-    // A browser that has seen no event yet sends the header empty.
+    // A browser that has received no event yet sends an empty header.
     match value.to_str().map(str::trim) {
         Ok("") => Ok(None),
         Ok(id) if id.bytes().all(|b| b.is_ascii_digit()) && id.parse::<u64>().is_ok() => Ok(id.parse().ok()),

@@ -1,4 +1,4 @@
-//! What clients see of what the host keeps. Names and meanings here are the API's; records of the store stay inside.
+//! The JSON views of stored records. Clients see these types, never the store's records.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -8,15 +8,17 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::reply::{Reply, Usage};
+
 /// One message of a conversation.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Message {
     pub(crate) id: Uuid,
-    /// The turn it belongs to; a greeting has none.
+    /// The turn it belongs to. A greeting has none.
     pub(crate) turn_id: Option<Uuid>,
-    /// The message it answers or follows.
+    /// The previous message.
     pub(crate) parent_id: Option<Uuid>,
-    /// Its place in the conversation, from 1, without gaps.
+    /// Its position in the conversation, from 1, without gaps.
     #[schema(minimum = 1)]
     pub(crate) sequence: i64,
     #[schema(example = "user")]
@@ -47,14 +49,14 @@ impl From<MessageRecord> for Message {
     }
 }
 
-/// A conversation of the caller's.
+/// A conversation of the caller.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Conversation {
     pub(crate) id: Uuid,
     pub(crate) companion: String,
-    /// By default the start of the first message.
+    /// By default the beginning of the first message.
     pub(crate) title: Option<String>,
-    /// How many messages it has.
+    /// The number of messages.
     pub(crate) message_count: i64,
     #[schema(format = DateTime)]
     pub(crate) created_at: String,
@@ -75,11 +77,11 @@ impl From<ConversationRecord> for Conversation {
     }
 }
 
-/// A part of a list.
+/// One page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Items<T> {
     pub(crate) items: Vec<T>,
-    /// Give it as `after` for the next part; `null` at the end.
+    /// The value of `after` for the next page. `null` on the last page.
     pub(crate) next: Option<String>,
 }
 
@@ -89,24 +91,7 @@ impl<R, T: From<R>> From<Paged<R>> for Items<T> {
     }
 }
 
-/// What the companion said.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Reply {
-    #[schema(example = "assistant")]
-    pub(crate) role: String,
-    pub(crate) content: String,
-}
-
-/// Tokens, as the model counted them.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Usage {
-    pub(crate) input_tokens: u64,
-    pub(crate) output_tokens: u64,
-    /// Those of the input that the provider read from its cache.
-    pub(crate) cached_tokens: u64,
-}
-
-/// How one turn stands.
+/// The state of a turn.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Turn {
     pub(crate) turn_id: Uuid,
@@ -115,19 +100,19 @@ pub(crate) struct Turn {
     /// `running`, `completed`, `interrupted` or `failed`.
     #[schema(example = "completed")]
     pub(crate) status: String,
-    /// How often it was started.
+    /// The number of times it was started.
     #[schema(minimum = 1)]
     pub(crate) attempt: u32,
-    /// What was said; of an interrupted turn, as far as it came.
+    /// The reply. Of an interrupted turn, the part that was written.
     pub(crate) reply: Option<Reply>,
-    /// `stop`, `length`, `filtered`, `tool_calls` or `interrupted`; `null` while there is no end.
+    /// `stop`, `length`, `filtered`, `tool_calls` or `interrupted`. `null` while the turn runs.
     pub(crate) finish: Option<String>,
     pub(crate) usage: Option<Usage>,
-    /// Where the time went, once the turn is complete.
-    #[schema(value_type = Option<super::chat::Timing>)]
+    /// The timing of a completed turn.
+    #[schema(value_type = Option<super::reply::Timing>)]
     pub(crate) timing: Option<Value>,
-    /// Why there is no complete reply.
-    #[schema(value_type = Option<super::openapi::ProblemDetails>)]
+    /// Why the turn failed or was interrupted.
+    #[schema(value_type = Option<super::schema::ProblemDetails>)]
     pub(crate) problem: Option<Value>,
     #[schema(format = DateTime)]
     pub(crate) created_at: String,
@@ -158,7 +143,7 @@ impl From<TurnRecord> for Turn {
     }
 }
 
-/// RFC 3339, in UTC, from milliseconds since the Unix epoch.
+/// Formats milliseconds since the Unix epoch as RFC 3339 in UTC.
 pub(crate) fn timestamp(milliseconds: i64) -> String {
     let since = Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
     humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()

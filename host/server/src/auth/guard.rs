@@ -12,6 +12,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::{HeaderMap, Uri, header, uri::Authority};
+use masque_http::is_json;
 
 use crate::problem::{Kind, Problem};
 
@@ -39,15 +40,6 @@ pub(crate) fn check(uri: &Uri, headers: &HeaderMap, has_body: bool) -> Result<()
         return Err(Kind::UnsupportedMediaType.into());
     }
     Ok(())
-}
-
-/// Whether `Content-Type` is `application/json`, parameters aside.
-pub(crate) fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
-        return false;
-    };
-    let essence = value.split_once(';').map_or(value, |(essence, _)| essence);
-    essence.trim().eq_ignore_ascii_case("application/json")
 }
 
 fn loopback_host(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Problem> {

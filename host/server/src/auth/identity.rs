@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::key::{KeyText, PREFIX};
 use super::known::Known;
+use super::store_problem::store_problem;
 use super::token::{Refused, Tokens, Verified};
 use super::{Actor, ApiKey, Authenticator, DEFAULT_TENANT, KEY_ISSUER, Principal, Scope, Scopes, machine};
 use crate::api::arrival::Via;
@@ -109,10 +110,13 @@ impl Identity {
     /// # Errors
     /// The store can't be read; the next round tries again.
     pub(crate) async fn catch_up(&self) -> Result<(), StoreError> {
-        if self.known().version == Some(self.store.security_version().await?) {
-            return Ok(());
-        }
-        let known = Arc::new(Known::from(self.store.security().await?));
+        let before = self.known();
+        let known = match before.version {
+            Some(version) if version == self.store.security_version().await? => return Ok(()),
+            Some(version) => before.with(self.store.security_since(version).await?),
+            None => Known::from(self.store.security().await?),
+        };
+        let known = Arc::new(known);
         let mut current = self.known.write().unwrap_or_else(PoisonError::into_inner);
         // Of two that read at the same time the later one may be slower.
         if current.version <= known.version {
@@ -356,7 +360,7 @@ impl From<Rejected> for Problem {
     fn from(rejected: Rejected) -> Self {
         let detail = match &rejected {
             Rejected::Token(Refused::KeysUnavailable) => return Kind::IssuerUnavailable.into(),
-            Rejected::StoreAway(error) => return error.clone().into(),
+            Rejected::StoreAway(error) => return store_problem(error.clone()),
             Rejected::Token(refused) => refused.to_string(),
             Rejected::UnknownKey => "The API key is not one of this host's.".to_owned(),
             Rejected::ExpiredKey => "The API key has expired; have a new one made.".to_owned(),

@@ -12,7 +12,7 @@ use super::{ApiKey, Scopes};
 /// Of a key's requests a minute, the part that may come at once.
 const BURST_SHARE: u32 = 4;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     pub(super) version: Option<i64>,
     keys: HashMap<KeyId, Arc<ApiKey>>,
@@ -23,7 +23,7 @@ pub(super) struct Known {
 }
 
 /// What of a user's tokens is void.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Void {
     /// Those of this tenant; of any, if none is named.
     tenant: Option<String>,
@@ -59,20 +59,25 @@ impl Void {
 
 impl From<Security> for Known {
     fn from(security: Security) -> Self {
-        let Security { version, keys, revocations } = security;
-        let mut known = Self { version: Some(version), ..Self::default() };
-        known.keys = keys.into_iter().map(|key| (key.id.clone(), Arc::new(key.into()))).collect();
-        for Revocation { issuer, what, revoked_at, .. } in revocations {
+        Self::default().with(security)
+    }
+}
+
+impl Known {
+    /// What is known after these changes.
+    pub(super) fn with(&self, changes: Security) -> Self {
+        let mut known = self.clone();
+        known.version = Some(changes.version);
+        known.keys.extend(changes.keys.into_iter().map(|key| (key.id.clone(), Arc::new(key.into()))));
+        for Revocation { issuer, what, revoked_at, .. } in changes.revocations {
             match what {
                 Revoked::Token { jti } => {
                     known.tokens.insert((issuer, jti));
                 }
                 Revoked::User { subject, tenant } => {
-                    known
-                        .users
-                        .entry((issuer, subject))
-                        .or_default()
-                        .push(Void { tenant, until: revoked_at });
+                    let voids = known.users.entry((issuer, subject)).or_default();
+                    voids.retain(|void| void.tenant != tenant);
+                    voids.push(Void { tenant, until: revoked_at });
                 }
             }
         }

@@ -34,8 +34,8 @@ pub(crate) enum Task {
 /// What is wrong with the words, before anything is done; or what became of the data folder.
 pub(crate) async fn on_the_machine(config: &Config, task: Task) -> anyhow::Result<String> {
     let work = Work::prepare(config, task)?;
-    let mut ring = KeyRing::open(&config.data.folder).await?;
-    let report = work.perform(&mut ring).await;
+    let ring = masque_store_sqlite::open_key_ring(&config.data.folder).await?;
+    let report = work.perform(&*ring).await;
     ring.close().await;
     report
 }
@@ -82,20 +82,20 @@ impl Work {
         })
     }
 
-    async fn perform(self, ring: &mut KeyRing) -> anyhow::Result<String> {
+    async fn perform(self, ring: &dyn KeyRing) -> anyhow::Result<String> {
         match self {
             Self::Create(wanted) => {
                 let (text, new) = wanted.key(ACTOR.into(), SystemTime::now())?;
                 let entry = entry("key.create", format!("key:{}", new.id), wanted::detail(&new));
                 let entry = AuditEntry { tenant: new.tenant.clone(), ..entry };
-                ring.create(new, entry).await?;
+                ring.create_key(new, entry).await?;
                 Ok(shown(&text))
             }
             Self::List => {
                 let mut listed = Listed::default();
                 let mut after = None;
                 loop {
-                    let part = ring.list(&Page { limit: PART, after }).await?;
+                    let part = ring.keys(Page { limit: PART, after }).await?;
                     part.items.iter().for_each(|key| listed.add(key));
                     after = part.next;
                     if after.is_none() {
@@ -107,7 +107,7 @@ impl Work {
                 let text = KeyText::new(id.clone()).context("the machine has no random numbers")?;
                 let detail = json!({ "overlap_seconds": overlap.as_secs() });
                 let entry = entry("key.rotate", format!("key:{id}"), detail);
-                let rotated = ring.rotate(&id, text.hash(), overlap, entry).await?;
+                let rotated = ring.rotate_key(&id, text.hash(), overlap, entry).await?;
                 ensure!(
                     rotated.is_some(),
                     "there is no key {id}, or it is revoked; `masque keys list` has them"
@@ -115,7 +115,8 @@ impl Work {
                 Ok(shown(&text))
             }
             Self::Revoke(id) => {
-                let revoked = ring.revoke(&id, entry("key.revoke", format!("key:{id}"), json!({}))).await?;
+                let revoked =
+                    ring.revoke_key(&id, entry("key.revoke", format!("key:{id}"), json!({}))).await?;
                 ensure!(revoked.is_some(), "there is no key {id}; `masque keys list` has them");
                 Ok(format!("The key {id} is revoked, and so is every token that was made with it."))
             }
@@ -125,7 +126,7 @@ impl Work {
                     Revoked::User { subject, .. } => format!("user:{}|{subject}", revocation.issuer),
                 };
                 let entry = entry("token.revoke", target, json!({ "issuer": revocation.issuer }));
-                ring.revoke_tokens(revocation, entry).await?;
+                ring.revoke(revocation, entry).await?;
                 Ok("Revoked. A running host follows within 5 seconds.".to_owned())
             }
         }

@@ -25,12 +25,14 @@ mod machine;
 #[cfg(test)]
 mod measure;
 mod scope;
+mod store_problem;
 pub(crate) mod token;
 pub(crate) mod wanted;
 
 pub(crate) use identity::{Identity, Validity, credential};
 pub(crate) use machine::{Task, on_the_machine};
 pub(crate) use scope::{Scope, Scopes, UnknownScope};
+pub(crate) use store_problem::store_problem;
 pub(crate) use wanted::Wanted;
 
 /// Where no provider names another.

@@ -1,17 +1,14 @@
 //! What a configuration is once it has been read: plain, validated values. Whoever holds one need not check it again.
 //! How they are written down in a file is known to the rooms beside this one, and to no other part of the host.
 
-use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::ops::Deref;
 use std::path::PathBuf;
-use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+pub(crate) use masque_grants::Name;
 use masque_runtime::{Grants, SandboxConfig};
 use masque_store::Quota;
 use serde::{Serialize, Serializer};
@@ -374,54 +371,5 @@ impl Default for Limits {
     fn default() -> Self {
         let masque_runtime::Limits { wall, cpu, memory_bytes, .. } = masque_runtime::Limits::default();
         Self { wall, cpu, memory_bytes }
-    }
-}
-
-/// The name of a companion, plugin or credential: `[a-z0-9-]{1,64}`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Name(Arc<str>);
-
-impl Name {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// A name that is empty, too long, or holds anything but `a`–`z`, `0`–`9` and `-`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("names are 1 to 64 of the characters a-z, 0-9 and -")]
-pub(crate) struct InvalidName;
-
-impl FromStr for Name {
-    type Err = InvalidName;
-
-    fn from_str(text: &str) -> Result<Self, InvalidName> {
-        if masque_runtime::is_name(text) { Ok(Self(text.into())) } else { Err(InvalidName) }
-    }
-}
-
-impl Serialize for Name {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self)
-    }
-}
-
-impl Deref for Name {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Borrow<str> for Name {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }

@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use masque_store::{Ability, JobId, JobRecord, NewJob, NewMessage, Started, Store, StoreError, UsageRecord};
+use masque_store::{
+    Ability, JobCompletion, JobId, JobRecord, NewJob, NewMessage, Started, Store, StoreError, UsageRecord,
+};
 use tokio::sync::Notify;
 use tokio::task::{self, JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -119,11 +121,15 @@ impl Worker {
 
     /// Takes what is due while there is room; says when to look again.
     async fn fill(self: &Arc<Self>, running: &mut Running) -> Result<Option<Duration>, StoreError> {
-        while running.jobs.len() < AT_ONCE {
-            let Some(job) = self.store.take(self.host, LEASE).await? else {
+        while let Some(free) = AT_ONCE.checked_sub(running.jobs.len()).filter(|free| *free > 0) {
+            let limit = u32::try_from(free).unwrap_or(u32::MAX);
+            let taken = self.store.take(self.host, LEASE, limit).await?;
+            if taken.is_empty() {
                 return self.store.next_due().await;
-            };
-            running.start(job.id, job.epoch, Arc::clone(self).run(job));
+            }
+            for job in taken {
+                running.start(job.id, job.epoch, Arc::clone(self).run(job));
+            }
         }
         Ok(None)
     }
@@ -141,14 +147,16 @@ impl Worker {
         // Of this moment, whatever comes while the job runs.
         let set = self.active.current();
         let verdict = match self.call(&job, &set).await {
-            run::Ended::Done(writes) => match self.store.complete(job.id, job.epoch, writes).await {
-                Ok(true) => return,
-                Ok(false) => {
-                    tracing::warn!(job = %job.id, plugin = job.plugin, "a job's lease was lost; its writes are dropped");
-                    return;
+            run::Ended::Done(writes) => {
+                match self.store.complete(job.id, job.epoch, JobCompletion::writing(writes)).await {
+                    Ok(true) => return,
+                    Ok(false) => {
+                        tracing::warn!(job = %job.id, plugin = job.plugin, "a job's lease was lost; its writes are dropped");
+                        return;
+                    }
+                    Err(error) => retry::verdict(job.attempt, seed(&job), error.to_string()),
                 }
-                Err(error) => retry::verdict(job.attempt, seed(&job), error.to_string()),
-            },
+            }
             run::Ended::Failed(error) => retry::verdict(job.attempt, seed(&job), set.redactor.clean(&error)),
             run::Ended::Hopeless(error) => retry::Verdict::Park { error: set.redactor.clean(&error) },
         };

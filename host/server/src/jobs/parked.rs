@@ -14,20 +14,20 @@ pub(crate) async fn parked(folder: &Path, retry: &[String]) -> anyhow::Result<St
     if !folder.is_dir() {
         bail!("there is no data folder {}; name that of your host with --data or --config", folder.display());
     }
-    let mut store = ParkedJobs::open(folder).await?;
-    let report = answer(&mut store, retry).await;
+    let store = masque_store_sqlite::open_parked_jobs(folder).await?;
+    let report = answer(&*store, retry).await;
     store.close().await;
     report
 }
 
-async fn answer(store: &mut ParkedJobs, retry: &[String]) -> anyhow::Result<String> {
-    let parked = store.list().await?;
+async fn answer(store: &dyn ParkedJobs, retry: &[String]) -> anyhow::Result<String> {
+    let parked = store.parked_jobs().await?;
     if retry.is_empty() {
         return Ok(listed(&parked));
     }
     let chosen = chosen(&parked, retry)?;
     for job in &chosen {
-        store.retry(*job).await.with_context(|| format!("could not put {job} back"))?;
+        store.retry_parked(*job).await.with_context(|| format!("could not put {job} back"))?;
     }
     Ok(format!("Put back: {}. A running host tries them within a minute.", chosen.len()))
 }

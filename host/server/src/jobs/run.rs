@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use masque_runtime::CallError;
-use masque_store::{Ability, JobRecord, StateWrite};
+use masque_store::{Ability, JobRecord, StateFence, StateWrite};
 
 use super::Worker;
 use super::buffer::Buffer;
@@ -52,6 +52,7 @@ impl Worker {
             store: Arc::clone(&self.store),
             owner: job.owner.clone(),
             conversation: job.conversation,
+            fence: Some(StateFence::Job { job: job.id, epoch: job.epoch }),
             past: Arc::new(Past { own: payload.asked(), own_sequence: payload.sequence, stored: true, tail }),
             model: set
                 .companions

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use masque_runtime::{Sandbox, Scope, State};
 use masque_store::{
-    Admission, Commit, ConversationId, Jobs as _, MessageId, Outcome, Owner, PluginState as _, SqliteStore,
+    Admission, AdmissionOutcome, Commit, ConversationId, Jobs as _, MessageId, Owner, PluginState as _,
     Target, TurnId, Turns as _,
 };
+use masque_store_sqlite::SqliteStore;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -87,7 +88,7 @@ impl Bench {
             resume: false,
             tail: contract::TAIL,
         };
-        let Outcome::Started(started) = self.store.admit(admission).await.unwrap().outcome else {
+        let AdmissionOutcome::Started(started) = self.store.admit(admission).await.unwrap().outcome else {
             panic!("not started")
         };
         let reply = said(&format!("You said: {message}"));
@@ -118,6 +119,7 @@ impl Bench {
             store: self.store.clone(),
             owner: owner(),
             conversation,
+            fence: None,
             past: Arc::new(Past { own: MessageId::new(), own_sequence: 0, stored: true, tail: Vec::new() }),
             model: None,
         };
@@ -130,7 +132,7 @@ impl Bench {
     }
 
     async fn take(&self) -> JobRecord {
-        self.store.take(self.worker.host, LEASE).await.unwrap().unwrap()
+        self.store.take(self.worker.host, LEASE, 1).await.unwrap().remove(0)
     }
 }
 
@@ -141,7 +143,7 @@ async fn a_memory_is_told_of_every_exchange_in_order_and_what_was_before_it() {
     bench.exchange(Some(conversation), "two", None).await;
     for _ in 0..2 {
         let job = bench.take().await;
-        assert!(bench.store.take(bench.worker.host, LEASE).await.unwrap().is_none(), "one at a time");
+        assert!(bench.store.take(bench.worker.host, LEASE, 1).await.unwrap().is_empty(), "one at a time");
         Arc::clone(&bench.worker).run(job).await;
     }
     assert_eq!(bench.value(Scope::User, "told", conversation).await.unwrap(), "2");
@@ -165,7 +167,7 @@ async fn a_delivery_that_fails_leaves_no_trace_and_the_next_one_counts_once() {
     let Ended::Done(writes) = bench.worker.call(&again, &bench.worker.active.current()).await else {
         panic!("the second delivery fails too")
     };
-    assert_eq!(bench.store.state_write(writes).await.unwrap().unwrap().len(), 3);
+    assert_eq!(bench.store.state_write(None, writes).await.unwrap().unwrap().len(), 3);
     assert_eq!(bench.value(Scope::User, "told", conversation).await.unwrap(), "1");
 }
 
@@ -208,7 +210,7 @@ async fn a_job_reads_what_it_wrote_and_no_one_else_does() {
     assert_eq!(mine.get(Scope::User, "a").await.unwrap().unwrap().value, b"5");
     assert_eq!(mine.list(Scope::User, "", None, 10).await.unwrap(), ["a"]);
     assert_eq!(other.get(Scope::User, "a").await.unwrap(), None);
-    bench.store.state_write(mine.take_writes().await).await.unwrap().unwrap();
+    bench.store.state_write(None, mine.take_writes().await).await.unwrap().unwrap();
     assert_eq!(other.get(Scope::User, "a").await.unwrap().unwrap().value, b"5");
     assert_eq!(other.get(Scope::User, "b").await.unwrap(), None);
 }
@@ -222,9 +224,13 @@ async fn a_condition_is_checked_when_it_is_made_and_again_when_the_job_completes
     assert_eq!(refused.code, "conflict");
     mine.set(Scope::User, "a", b"mine".to_vec(), Some(0), None).await.unwrap();
     other.set(Scope::User, "a", b"other".to_vec(), None, None).await.unwrap();
-    bench.store.state_write(other.take_writes().await).await.unwrap().unwrap();
+    bench.store.state_write(None, other.take_writes().await).await.unwrap().unwrap();
     let job = bench.take().await;
-    let error = bench.store.complete(job.id, job.epoch, mine.take_writes().await).await.unwrap_err();
+    let error = bench
+        .store
+        .complete(job.id, job.epoch, JobCompletion::writing(mine.take_writes().await))
+        .await
+        .unwrap_err();
     assert!(matches!(error, StoreError::Conflict(_)), "{error}");
 }
 
@@ -236,7 +242,7 @@ async fn a_page_of_keys_is_full_though_some_of_them_are_gone() {
     for key in ["k1", "k2", "k3", "k5"] {
         first.set(Scope::User, key, Vec::new(), None, None).await.unwrap();
     }
-    bench.store.state_write(first.take_writes().await).await.unwrap().unwrap();
+    bench.store.state_write(None, first.take_writes().await).await.unwrap().unwrap();
     let mine = bench.state("counting", conversation);
     mine.delete(Scope::User, "k2", None).await.unwrap();
     mine.set(Scope::User, "k4", Vec::new(), None, None).await.unwrap();

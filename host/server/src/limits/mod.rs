@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use masque_store::{Owner, Quota, RateLimits, Spending, Taken};
 
-use crate::auth::Principal;
+use crate::auth::{Principal, store_problem};
 use crate::config::Allowance;
 use crate::problem::{Kind, Problem};
 
@@ -93,7 +93,7 @@ impl Limits {
     ) -> Result<(), Problem> {
         for (account, budget) in self.budgets(principal) {
             let Some(budget) = budget else { continue };
-            let spent = store.spent(&account).await?;
+            let spent = store.spent(&account).await.map_err(store_problem)?;
             let used = spent.input_tokens.saturating_add(spent.output_tokens);
             if used >= budget {
                 let detail =

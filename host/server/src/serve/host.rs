@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use masque_http::Lifecycle;
 use masque_runtime::{Sandbox, SandboxConfig};
-use masque_store::{InProcess, RateLimits, SqliteStore, Store, StoreError, Turns as _};
+use masque_store::{InProcessRateLimits, RateLimits, Store, StoreError};
+use masque_store_sqlite::SqliteStore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +17,6 @@ use uuid::Uuid;
 
 use crate::active::{self, Active, Reloader};
 use crate::api::Services;
-use crate::api::phase::Life;
 use crate::auth::token::Tokens;
 use crate::auth::{Authenticator, Identity, Local};
 use crate::config::{self, Config, Origin};
@@ -32,7 +33,7 @@ const JOBS_END: Duration = Duration::from_secs(5);
 
 pub(super) struct Host {
     config: Arc<Config>,
-    store: Arc<SqliteStore>,
+    store: Arc<dyn Store>,
     sandbox: Arc<Sandbox>,
     active: Arc<Active>,
     /// `None` where authentication is off.
@@ -51,7 +52,7 @@ impl Host {
     /// `origin` is where the configuration came from, and is followed from here on.
     pub(super) async fn load(config: Arc<Config>, origin: Origin) -> anyhow::Result<Self> {
         let id = Uuid::now_v7();
-        let store = SqliteStore::open(&config.data.folder).await?;
+        let store: Arc<dyn Store> = SqliteStore::open(&config.data.folder).await?;
         let interrupted = store.recover(id).await.context("can't recover the turns of an earlier run")?;
         if interrupted > 0 {
             tracing::warn!(interrupted, "turns that an earlier run did not end are marked interrupted");
@@ -66,16 +67,15 @@ impl Host {
         let sandbox = Sandbox::new(&sandbox).context("can't set up the sandbox")?;
         let set = active::load(&config, &sandbox).await.map_err(|problems| mistakes(&problems))?;
         let active = Arc::new(Active::new(set));
-        let shared: Arc<dyn Store> = store.clone();
         let identity = match config.auth.required {
-            true => Some(Arc::new(Identity::open(Tokens::new(&config.auth)?, Arc::clone(&shared)).await?)),
+            true => Some(Arc::new(Identity::open(Tokens::new(&config.auth)?, Arc::clone(&store)).await?)),
             false => None,
         };
-        let turns = Turns::new(Arc::clone(&shared), Arc::clone(&active), Arc::clone(&config), id);
+        let turns = Turns::new(Arc::clone(&store), Arc::clone(&active), Arc::clone(&config), id);
 
         let worker_stop = CancellationToken::new();
         let worker = Worker::start(
-            Arc::clone(&shared),
+            Arc::clone(&store),
             Arc::clone(&active),
             Arc::clone(&config),
             id,
@@ -90,8 +90,8 @@ impl Host {
         let reloader = Reloader::new(origin, Arc::clone(&config), Arc::clone(&sandbox), Arc::clone(&active));
         // A host that drains loads nothing more.
         let follow = tokio::spawn(active::follow(reloader, worker_stop.clone()));
-        let rates: Arc<dyn RateLimits> = Arc::new(InProcess::default());
-        let sweep = tokio::spawn(sweep(shared, Arc::clone(&rates), chores_stop.clone()));
+        let rates: Arc<dyn RateLimits> = Arc::new(InProcessRateLimits::default());
+        let sweep = tokio::spawn(sweep(Arc::clone(&store), Arc::clone(&rates), chores_stop.clone()));
         let mut chores = vec![leases, follow, sweep];
         if let Some(identity) = &identity {
             let (identity, stop) = (Arc::clone(identity), chores_stop.clone());
@@ -112,7 +112,7 @@ impl Host {
         })
     }
 
-    pub(super) fn services(&self, life: Life, started: Instant) -> Services {
+    pub(super) fn services(&self, lifecycle: Lifecycle, started: Instant) -> Services {
         let authenticator: Arc<dyn Authenticator> = match &self.identity {
             Some(identity) => Arc::clone(identity) as Arc<dyn Authenticator>,
             None => Arc::new(Local),
@@ -126,7 +126,7 @@ impl Host {
             authenticator,
             identity: self.identity.clone(),
             limits: Limits::new(self.config.limits, Arc::clone(&self.rates)),
-            life,
+            lifecycle,
             started,
         }
     }

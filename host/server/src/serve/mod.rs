@@ -10,30 +10,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::anyhow;
+use masque_http::tls::ServerCertificate;
+use masque_http::unix_socket::{self, SocketFile};
+use masque_http::{
+    BindError, ConnectionHandler, Lifecycle, Listener, ListenerKind, Phase, Server, StartupSwitch,
+    descriptors,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::arrival::Via;
-use crate::api::phase::{Life, Phase};
 use crate::api::{self, App};
 use crate::config::{Config, Origin, Problems};
-use crate::telemetry;
+use crate::convert;
 
-mod accept;
-mod connection;
-mod descriptors;
 mod host;
-mod room;
 mod signals;
-mod socket;
-mod streams;
-pub(crate) mod tls;
 
-use accept::{Listener, Listening};
-use connection::{Front, Protocols};
 use host::Host;
 use signals::Signals;
-use tls::Certificates;
 
 /// Connections at once of each of the operators' ways in, which have room where everyone else's is full.
 const OPERATORS: usize = 32;
@@ -48,33 +43,36 @@ const FLUSH_CUT: Duration = Duration::from_millis(500);
 /// Whatever keeps the host from starting, in a sentence for the operator.
 pub(crate) async fn run(config: Config, origin: Origin) -> anyhow::Result<()> {
     let started = Instant::now();
-    telemetry::start(&config.log)?;
+    masque_telemetry::start(&convert::telemetry::options(&config.log))?;
     // Before the sandbox looks at what the machine has room for.
-    let connections = descriptors::connections(config.server.max_connections);
+    let connections = descriptors::limit_connections(config.server.max_connections);
     let config = Arc::new(config);
     let signals = Signals::listen()?;
-    let mistakes = Problems::new(tls::verify(&config));
+    let mistakes = Problems::new(convert::http::verify_tls(&config));
     anyhow::ensure!(!mistakes.are_fatal(), mistakes);
-    let certificates =
-        config.tls.as_ref().map(|tls| Certificates::follow(tls, signals.stop.clone())).transpose()?;
-    let life = Life::new();
+    let certificate = match &config.tls {
+        Some(tls) => Some(ServerCertificate::follow(convert::http::tls(tls), signals.stop.clone())?),
+        None => None,
+    };
+    let lifecycle = Lifecycle::new();
     if !config.auth.required {
         tracing::warn!("authentication is off: whoever reaches this host is its one user");
     }
-    let front = Front::new(api::loading(&config, life.clone()));
-    let listening = Listening::new();
-    let protocols = |via, tls| {
-        let ends = listening.ends.clone();
-        Protocols::new(&config.server, front.clone(), life.clone(), ends, via, tls)
+    let service = StartupSwitch::new(api::loading(&config, lifecycle.clone()));
+    let server = Server::new();
+    let handler = |listener, certificate| {
+        let options = convert::http::connections(&config.server);
+        let (lifecycle, shutdown) = (lifecycle.clone(), server.shutdown());
+        ConnectionHandler::new(options, listener, certificate, lifecycle, shutdown, service.clone())
     };
-    let mut places = Vec::new();
-    let public = (Via::Public, Some(config.server.listen), "--listen", connections);
-    let admin = (Via::Admin, config.admin.listen, "`listen` in [admin]", OPERATORS);
-    for (via, address, remedy, room) in [public, admin] {
+    let mut addresses = Vec::new();
+    let public = (ListenerKind::Public, Some(config.server.listen), "--listen", connections);
+    let admin = (ListenerKind::Admin, config.admin.listen, "`listen` in [admin]", OPERATORS);
+    for (kind, address, setting, max_connections) in [public, admin] {
         let Some(address) = address else { continue };
-        let listener = accept::bind(address, remedy).await?;
-        places.extend(listener.address()?.map(|address| (via, address)));
-        listening.accept(listener, room, protocols(via, certificates.clone()));
+        let listener = Listener::bind(address).await.map_err(|error| with_remedy(error, setting))?;
+        addresses.extend(listener.address()?.map(|address| (kind, address)));
+        server.serve(listener, max_connections, handler(kind, certificate.clone()));
     }
 
     let host = tokio::select! {
@@ -84,36 +82,36 @@ pub(crate) async fn run(config: Config, origin: Origin) -> anyhow::Result<()> {
             return Ok(());
         }
     };
-    front.open(api::router(App::new(host.services(life.clone(), started))));
+    service.set_ready(api::router(App::new(host.services(lifecycle.clone(), started))));
     // The data folder is this host's alone from here on.
-    let socket = match socket::bind(&config.data.folder) {
-        Ok((listener, bound)) => {
-            listening.accept(Listener::Unix(listener), OPERATORS, protocols(Via::Socket, None));
-            tracing::info!("operators are served on {}", bound.path.display());
-            Some(bound)
+    let socket = match unix_socket::bind(&config.data.folder) {
+        Ok((listener, file)) => {
+            server.serve(listener, OPERATORS, handler(ListenerKind::Socket, None));
+            tracing::info!("operators are served on {}", file.path().display());
+            Some(file)
         }
         Err(error) => {
-            let path = config.data.folder.join(socket::NAME);
+            let path = config.data.folder.join(unix_socket::NAME);
             tracing::warn!(%error, "there is no socket for operators: {} can't be bound", path.display());
             None
         }
     };
-    life.enter(Phase::Ready);
-    announce(&places, certificates.is_some());
+    lifecycle.enter(Phase::Ready);
+    announce(&addresses, certificate.is_some());
 
     signals.stop.cancelled().await;
-    stop(&config, host, listening, &life, &signals.cut, socket).await;
+    stop(&config, host, server, &lifecycle, &signals.cut, socket).await;
     Ok(())
 }
 
 /// Tells whoever started the host where it is, whatever it logs: with port 0, nothing else says it.
-fn announce(places: &[(Via, SocketAddr)], encrypted: bool) {
+fn announce(addresses: &[(ListenerKind, SocketAddr)], encrypted: bool) {
     let scheme = if encrypted { "https" } else { "http" };
     let mut output = io::stdout().lock();
-    for (via, address) in places {
-        let what = match via {
-            Via::Admin => "operators are served on",
-            Via::Public | Via::Socket => "listening on",
+    for (kind, address) in addresses {
+        let what = match kind {
+            ListenerKind::Admin => "operators are served on",
+            ListenerKind::Public | ListenerKind::Socket => "listening on",
         };
         tracing::info!("{what} {scheme}://{address}");
         // A host whose output leads nowhere serves all the same.
@@ -124,22 +122,22 @@ fn announce(places: &[(Via, SocketAddr)], encrypted: bool) {
 async fn stop(
     config: &Config,
     host: Host,
-    listening: Listening,
-    life: &Life,
+    server: Server,
+    lifecycle: &Lifecycle,
     cut: &CancellationToken,
-    socket: Option<socket::Bound>,
+    socket: Option<SocketFile>,
 ) {
     let drain = &config.drain;
     tracing::info!(delay = ?drain.delay, timeout = ?drain.timeout, turns = host.turns.running(), "stopping");
-    life.enter(Phase::Draining);
+    lifecycle.enter(Phase::Draining);
     tokio::select! {
         () = tokio::time::sleep(drain.delay) => {}
         () = cut.cancelled() => tracing::info!("told to stop at once"),
     }
-    listening.close();
+    server.stop_accepting();
     host.drain(drain.timeout, cut.clone()).await;
     let patience = if cut.is_cancelled() { FLUSH_CUT } else { FLUSH };
-    if !listening.finished(patience, cut).await {
+    if !server.wait_closed(patience, cut, FLUSH_CUT).await {
         tracing::warn!("some clients did not take the end of their answers");
     }
     // While the folder is still this host's.
@@ -148,5 +146,7 @@ async fn stop(
     tracing::info!("stopped");
 }
 
-#[cfg(test)]
-mod tests;
+/// Adds the setting that chooses another address, if another address would help.
+fn with_remedy(error: BindError, setting: &str) -> anyhow::Error {
+    if error.is_fixed_by_another_address() { anyhow!("{error} with {setting}") } else { error.into() }
+}

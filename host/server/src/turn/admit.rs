@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use masque_runtime::Plugin;
 use masque_store::{
-    Admission, Admitted, ConversationId, Idempotency, MessageId, NewMessage, Outcome, Owner, Target, TurnId,
-    TurnRecord, TurnStatus, title_of,
+    Admission, AdmissionOutcome, Admitted, ConversationId, Idempotency, MessageId, NewMessage, Owner, Target,
+    TurnId, TurnRecord, TurnStatus, title_of,
 };
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -202,7 +202,7 @@ impl Host {
         let admitted = loop {
             let admitted = self.store.admit(self.admission(&ticket)).await.map_err(|error| storage(&error));
             let queued = match admitted {
-                Ok(Admitted { outcome: Outcome::Seen, .. }) => tokio::select! {
+                Ok(Admitted { outcome: AdmissionOutcome::Seen, .. }) => tokio::select! {
                     queued = self.queue_again(ticket) => queued,
                     // Nothing has begun, so whoever leaves now leaves the line.
                     () = answer.closed() => return,
@@ -218,7 +218,7 @@ impl Host {
             }
         };
         match admitted.outcome {
-            Outcome::Started(started) => self.run(ticket, started, admitted.durable, answer).await,
+            AdmissionOutcome::Started(started) => self.run(ticket, started, admitted.durable, answer).await,
             outcome => {
                 let _ = answer.send(self.not_started(&ticket.request, outcome));
             }
@@ -258,32 +258,32 @@ impl Host {
         }
     }
 
-    fn not_started(&self, request: &ChatRequest, outcome: Outcome) -> Result<Reader, Problem> {
+    fn not_started(&self, request: &ChatRequest, outcome: AdmissionOutcome) -> Result<Reader, Problem> {
         match outcome {
-            Outcome::Completed(record) => replay(record),
-            Outcome::Running { turn, host } => match self.registry.find(&request.owner, turn) {
+            AdmissionOutcome::Completed(record) => replay(record),
+            AdmissionOutcome::Running { turn, host } => match self.registry.find(&request.owner, turn) {
                 Some(live) if host == self.id && live.log.ended().is_none() => Ok(live.log.reader(None)),
                 // It ends just now, or runs elsewhere: whoever asks again finds it done.
                 _ => Err(Problem::from(Kind::ConversationBusy)),
             },
-            Outcome::Busy { retry_after } => {
+            AdmissionOutcome::Busy { retry_after } => {
                 Err(Problem::from(Kind::ConversationBusy).retry_after(retry_after))
             }
-            Outcome::OtherBody => Err(Problem::from(Kind::IdempotencyMismatch)),
-            Outcome::UnknownConversation => Err(Problem::from(Kind::ConversationNotFound)),
-            Outcome::CompanionGone { companion } if !may_meet(request, &companion) => {
+            AdmissionOutcome::OtherBody => Err(Problem::from(Kind::IdempotencyMismatch)),
+            AdmissionOutcome::UnknownConversation => Err(Problem::from(Kind::ConversationNotFound)),
+            AdmissionOutcome::CompanionGone { companion } if !may_meet(request, &companion) => {
                 Err(Problem::from(Kind::CompanionNotAllowed))
             }
-            Outcome::CompanionGone { companion } => Err(Problem::new(
+            AdmissionOutcome::CompanionGone { companion } => Err(Problem::new(
                 Kind::CompanionNotFound,
                 format!("The conversation is with `{companion}`, who is not here any more; begin a new one."),
             )),
-            Outcome::OtherCompanion { companion } => Err(Problem::new(
+            AdmissionOutcome::OtherCompanion { companion } => Err(Problem::new(
                 Kind::OtherCompanion,
                 format!("The conversation is with `{companion}`; leave `companion` out, or begin a new one."),
             )),
             // Handled where the turn is run, and before.
-            Outcome::Started(_) | Outcome::Seen => Err(Problem::from(Kind::Internal)),
+            AdmissionOutcome::Started(_) | AdmissionOutcome::Seen => Err(Problem::from(Kind::Internal)),
         }
     }
 

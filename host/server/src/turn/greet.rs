@@ -36,6 +36,7 @@ impl Host {
                 store: Arc::clone(&self.store),
                 owner: owner.clone(),
                 conversation,
+                fence: None,
                 past: Arc::new(Past {
                     own: MessageId::new(),
                     own_sequence: 0,

@@ -11,8 +11,8 @@ use masque_runtime::{
     Asked, Call, CallError, Cause, History, Models, Plugin, Scope, State, StateEntry, Whose,
 };
 use masque_store::{
-    ConflictReason, ConversationId, MessageId, MessageRecord, Owner, StateChange, StateConflict, StateKey,
-    StateResult, StateScope, StateSpace, StateWrite, Store, StoreError, TailLimit,
+    ConflictReason, ConversationId, MessageId, MessageRecord, Owner, StateChange, StateConflict, StateFence,
+    StateKey, StateResult, StateScope, StateSpace, StateWrite, Store, StoreError, TailLimit,
 };
 
 use super::contract;
@@ -29,6 +29,8 @@ pub(crate) struct Lender {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) owner: Owner,
     pub(crate) conversation: ConversationId,
+    /// The turn or job that writes, as long as it holds its lease; `None` where there is neither.
+    pub(crate) fence: Option<StateFence>,
     /// The past that the turn knows already.
     pub(crate) past: Arc<Past>,
     /// The companion's first model.
@@ -78,6 +80,7 @@ impl Lender {
             store: Arc::clone(&self.store),
             owner: self.owner.clone(),
             conversation: self.conversation,
+            fence: self.fence,
             plugin: name.to_owned(),
         }
     }
@@ -88,6 +91,7 @@ pub(crate) struct Values {
     store: Arc<dyn Store>,
     owner: Owner,
     conversation: ConversationId,
+    fence: Option<StateFence>,
     plugin: String,
 }
 
@@ -107,7 +111,7 @@ impl Values {
 
     async fn write(&self, scope: Scope, key: &str, change: StateChange) -> Result<StateResult, Failure> {
         let write = StateWrite { key: self.key(scope, key), change };
-        match self.store.state_write(vec![write]).await.map_err(|error| store_failure(&error))? {
+        match self.store.state_write(self.fence, vec![write]).await.map_err(|error| store_failure(&error))? {
             Ok(results) => results.into_iter().next().ok_or_else(|| unexpected("no result for a write")),
             Err(conflict) => Err(refused(&conflict)),
         }
@@ -323,10 +327,13 @@ fn inner_failure(error: CallError) -> Failure {
 
 pub(crate) fn store_failure(error: &StoreError) -> Failure {
     match error {
-        StoreError::Unavailable(_) => Failure::new("unavailable", "the host's store is not available"),
+        StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => {
+            Failure::new("unavailable", "the host's store is not available")
+        }
+        StoreError::FenceEnded => Failure::new("unavailable", "the call's turn or job has ended"),
         StoreError::Refused(reason) => Failure::new("invalid", reason.clone()),
         StoreError::Conflict(conflict) => refused(conflict),
-        StoreError::Corrupt(_) => {
+        StoreError::Corrupt(_) | StoreError::Internal(_) => {
             tracing::error!(%error, "a plugin's state can't be read");
             Failure::new("internal", "the host could not read the value")
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::FutureExt;
-use masque_store::{Durable, Started};
+use masque_store::{Durable, Started, StateFence};
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
@@ -92,6 +92,7 @@ impl Host {
                 store: Arc::clone(&self.store),
                 owner: owner.clone(),
                 conversation: started.conversation,
+                fence: Some(StateFence::Turn { turn: started.turn, epoch: started.epoch }),
                 past: Arc::new(Past {
                     own: started.message.id,
                     own_sequence: started.message.sequence,

@@ -197,7 +197,7 @@ impl Settler {
         tokio::spawn(async move {
             let work = async {
                 while let Err(error) = settler.write(&remains).await {
-                    if !matches!(error, StoreError::Unavailable(_)) {
+                    if !matches!(error, StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)) {
                         tracing::error!(%error, "the end of a turn can't be stored");
                         return;
                     }
@@ -293,8 +293,12 @@ fn failed(problem: Problem, status: TurnStatus) -> Settled {
 /// What a client is told of the store's errors.
 pub(crate) fn storage(error: &StoreError) -> Problem {
     match error {
-        StoreError::Unavailable(_) => Problem::from(Kind::StorageUnavailable),
-        StoreError::Corrupt(_) | StoreError::Refused(_) | StoreError::Conflict(_) => {
+        StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => Problem::from(Kind::StorageUnavailable),
+        StoreError::Corrupt(_)
+        | StoreError::Refused(_)
+        | StoreError::FenceEnded
+        | StoreError::Conflict(_)
+        | StoreError::Internal(_) => {
             tracing::error!(%error, "the store could not do what it was asked");
             Problem::from(Kind::Internal)
         }

@@ -46,9 +46,12 @@ fn open() -> (TempDir, PathBuf, Writer) {
 }
 
 fn numbers(path: &std::path::Path) -> Vec<i64> {
-    crate::query::all_rows(&open_reader(path).unwrap(), "SELECT number FROM numbers ORDER BY number", [], |row| {
-        Ok(row.get(0)?)
-    })
+    crate::query::all_rows(
+        &open_reader(path).unwrap(),
+        "SELECT number FROM numbers ORDER BY number",
+        [],
+        |row| Ok(row.get(0)?),
+    )
     .unwrap()
 }
 

@@ -21,7 +21,9 @@ async fn exchange_when_free(store: Arc<dyn Store>, id: ConversationId, number: u
     }
 }
 
-pub async fn sixty_four_turns_at_once_in_one_conversation_leave_no_gap_and_mix_no_exchange(store: &Arc<dyn Store>) {
+pub async fn sixty_four_turns_at_once_in_one_conversation_leave_no_gap_and_mix_no_exchange(
+    store: &Arc<dyn Store>,
+) {
     let id = empty(store).await;
     let turns = (0..64).map(|number| tokio::spawn(exchange_when_free(Arc::clone(store), id, number)));
     for turn in join_all(turns).await {

@@ -24,7 +24,9 @@ pub async fn a_greeting_is_the_first_message_and_the_past_of_the_first_turn(stor
     assert_eq!(first.message.parent, Some(new.greeting.unwrap().id));
 }
 
-pub async fn a_conversation_without_a_title_takes_it_from_its_first_message_and_keeps_it(store: &Arc<dyn Store>) {
+pub async fn a_conversation_without_a_title_takes_it_from_its_first_message_and_keeps_it(
+    store: &Arc<dyn Store>,
+) {
     let id = empty(store).await;
     let title = async || store.conversation(&ada(), id).await.unwrap().unwrap().title;
     assert_eq!(title().await, None);

@@ -3,7 +3,8 @@
 use super::fixtures::*;
 
 fn note(value: &str) -> StateWrite {
-    let space = StateSpace { tenant: "default".into(), plugin: "window".into(), scope: StateScope::User(ada()) };
+    let space =
+        StateSpace { tenant: "default".into(), plugin: "window".into(), scope: StateScope::User(ada()) };
     let change = StateChange::Set { value: value.into(), if_version: None, ttl: None };
     StateWrite { key: StateKey { space, key: "note".into() }, change }
 }

@@ -119,12 +119,7 @@ pub fn kept(ending: Result<Ending, StoreError>) -> Option<MessageRecord> {
 }
 
 /// A whole exchange; the turn as it started.
-pub async fn exchange(
-    store: &Arc<dyn Store>,
-    target: Target,
-    question: &str,
-    answer: &str,
-) -> Started {
+pub async fn exchange(store: &Arc<dyn Store>, target: Target, question: &str, answer: &str) -> Started {
     let started = start(store, admission(target, question)).await;
     kept(store.commit(reply(&started, answer)).await);
     started

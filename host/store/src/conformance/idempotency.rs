@@ -1,6 +1,5 @@
 //! One key, one exchange: replayed, joined, or run again.
 
-
 use super::fixtures::*;
 
 /// An admission with the key `k`, otherwise new each time, as a client's repeated request makes it.
@@ -43,7 +42,9 @@ pub async fn a_key_tells_of_its_turn_without_an_admission(store: &Arc<dyn Store>
     }
 }
 
-pub async fn a_request_that_is_not_to_be_resumed_is_told_that_it_was_seen_and_changes_nothing(store: &Arc<dyn Store>) {
+pub async fn a_request_that_is_not_to_be_resumed_is_told_that_it_was_seen_and_changes_nothing(
+    store: &Arc<dyn Store>,
+) {
     let once = |target| Admission { resume: false, ..keyed(target) };
     let first = start(store, once(new_conversation())).await;
     let elsewhere = start(store, admission(new_conversation(), "Hello")).await.conversation;
@@ -78,17 +79,13 @@ pub async fn a_conversation_whose_companion_is_gone_gets_no_turn(store: &Arc<dyn
     let none = |admission| Admission { companions: Arc::default(), ..admission };
     let gone = AdmissionOutcome::CompanionGone { companion: "elara".into() };
     assert_eq!(admit(store, none(keyed(new_conversation()))).await, gone);
-    assert_eq!(
-        admit(store, none(admission(Target::Existing(first.conversation), "Hello"))).await,
-        gone
-    );
+    assert_eq!(admit(store, none(admission(Target::Existing(first.conversation), "Hello"))).await, gone);
     assert_eq!(transcript(store, first.conversation).await.len(), 1, "nothing was stored");
 }
 
 pub async fn a_running_turn_is_joined(store: &Arc<dyn Store>) {
     let first = start(store, keyed(new_conversation())).await;
-    let outcome =
-        admit(store, Admission { host: Uuid::from_u128(2), ..keyed(new_conversation()) }).await;
+    let outcome = admit(store, Admission { host: Uuid::from_u128(2), ..keyed(new_conversation()) }).await;
     assert_eq!(outcome, AdmissionOutcome::Running { turn: first.turn, host: host() });
 }
 
@@ -116,7 +113,9 @@ pub async fn a_key_is_its_owners_and_its_routes(store: &Arc<dyn Store>) {
     start(store, elsewhere).await;
 }
 
-pub async fn an_interrupted_turn_runs_again_under_its_id_and_its_reply_takes_the_fragments_place(store: &Arc<dyn Store>) {
+pub async fn an_interrupted_turn_runs_again_under_its_id_and_its_reply_takes_the_fragments_place(
+    store: &Arc<dyn Store>,
+) {
     let first = start(store, keyed(new_conversation())).await;
     kept(store.interrupt(interruption(&first, Some("Once"))).await);
     // The conversation goes on before the client tries again.
@@ -168,7 +167,9 @@ pub async fn a_fragment_goes_out_of_the_tail_when_its_turn_fails_in_the_end(stor
     assert!(next.tail.is_empty(), "{:?}", next.tail);
 }
 
-pub async fn a_running_turn_whose_lease_ran_out_runs_again_and_its_first_runner_can_end_nothing(store: &Arc<dyn Store>) {
+pub async fn a_running_turn_whose_lease_ran_out_runs_again_and_its_first_runner_can_end_nothing(
+    store: &Arc<dyn Store>,
+) {
     let first = start(store, Admission { lease: OVER, ..keyed(new_conversation()) }).await;
     let second = start(store, keyed(new_conversation())).await;
     assert_eq!((second.turn, second.attempt), (first.turn, 2));

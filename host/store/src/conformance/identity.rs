@@ -64,10 +64,7 @@ pub async fn a_revoked_key_stays_revoked_and_has_one_secret_at_most(store: &Arc<
     assert!(revoked.revoked_at.is_some() && revoked.previous.is_none());
     let again = store.revoke_key(&new.id, entry("key.revoke")).await.unwrap().unwrap();
     assert_eq!(again.revoked_at, revoked.revoked_at);
-    assert_eq!(
-        store.rotate_key(&new.id, KeyHash([3; 32]), LONG, entry("key.rotate")).await.unwrap(),
-        None
-    );
+    assert_eq!(store.rotate_key(&new.id, KeyHash([3; 32]), LONG, entry("key.rotate")).await.unwrap(), None);
 }
 
 pub async fn keys_are_listed_the_newest_first_and_in_parts(store: &Arc<dyn Store>) {

@@ -95,7 +95,12 @@ pub async fn a_retried_job_comes_again_with_another_epoch(store: &Arc<dyn Store>
     let again = take(store).await.unwrap();
     assert_eq!((again.id, again.attempt), (first.id, 2));
     assert!(again.epoch > first.epoch);
-    assert!(!store.complete(first.id, first.epoch, JobCompletion::writing(vec![note("stale", None)])).await.unwrap());
+    assert!(
+        !store
+            .complete(first.id, first.epoch, JobCompletion::writing(vec![note("stale", None)]))
+            .await
+            .unwrap()
+    );
     assert_eq!(noted(store).await, None);
 }
 
@@ -125,18 +130,32 @@ pub async fn completing_applies_the_jobs_state_with_it_or_not_at_all(store: &Arc
     }
     assert_eq!(noted(store).await, None);
     assert_eq!(store.counts().await.unwrap().running, 1, "the job is still leased");
-    assert!(store.complete(taken.id, taken.epoch, JobCompletion::writing(vec![note("done", Some(0))])).await.unwrap());
+    assert!(
+        store
+            .complete(taken.id, taken.epoch, JobCompletion::writing(vec![note("done", Some(0))]))
+            .await
+            .unwrap()
+    );
     assert_eq!(noted(store).await.as_deref(), Some(b"done".as_slice()));
-    assert!(!store.complete(taken.id, taken.epoch, JobCompletion::writing(vec![note("twice", None)])).await.unwrap());
+    assert!(
+        !store
+            .complete(taken.id, taken.epoch, JobCompletion::writing(vec![note("twice", None)]))
+            .await
+            .unwrap()
+    );
     assert_eq!(noted(store).await.as_deref(), Some(b"done".as_slice()));
 }
 
-pub async fn a_lease_that_ran_out_goes_to_the_next_taker_and_the_first_changes_nothing(store: &Arc<dyn Store>) {
+pub async fn a_lease_that_ran_out_goes_to_the_next_taker_and_the_first_changes_nothing(
+    store: &Arc<dyn Store>,
+) {
     enqueue(store, ada(), &[job("window")]).await;
     let slow = take_as(store, host(), OVER).await.unwrap();
     let next = take_as(store, Uuid::from_u128(2), LONG).await.unwrap();
     assert_eq!((next.id, next.attempt), (slow.id, 2));
-    assert!(!store.complete(slow.id, slow.epoch, JobCompletion::writing(vec![note("late", None)])).await.unwrap());
+    assert!(
+        !store.complete(slow.id, slow.epoch, JobCompletion::writing(vec![note("late", None)])).await.unwrap()
+    );
     store.park(slow.id, slow.epoch, "late").await.unwrap();
     store.retry(slow.id, slow.epoch, OVER, "late").await.unwrap();
     assert_eq!(noted(store).await, None);
@@ -183,7 +202,12 @@ pub async fn deleting_a_conversation_frees_the_lines_its_jobs_stood_in(store: &A
     enqueue(store, ada(), std::slice::from_ref(&second)).await;
     let running = take(store).await.unwrap();
     assert!(store.delete(&ada(), first.conversation).await.unwrap());
-    assert!(!store.complete(running.id, running.epoch, JobCompletion::writing(vec![note("late", None)])).await.unwrap());
+    assert!(
+        !store
+            .complete(running.id, running.epoch, JobCompletion::writing(vec![note("late", None)]))
+            .await
+            .unwrap()
+    );
     assert_eq!(noted(store).await, None);
     assert_eq!(take(store).await.map(|job| job.id), Some(second.id));
 }

@@ -2,7 +2,9 @@
 
 use super::fixtures::*;
 
-pub async fn a_conversation_whose_lease_is_held_is_busy_for_as_long_as_the_lease_lasts(store: &Arc<dyn Store>) {
+pub async fn a_conversation_whose_lease_is_held_is_busy_for_as_long_as_the_lease_lasts(
+    store: &Arc<dyn Store>,
+) {
     let first = start(store, admission(new_conversation(), "Hello")).await;
     match admit(store, admission(Target::Existing(first.conversation), "Me too")).await {
         AdmissionOutcome::Busy { retry_after } => {
@@ -78,12 +80,13 @@ pub async fn renewing_extends_the_leases_of_the_named_turns_of_one_host(store: &
     assert_eq!(store.renew(Uuid::from_u128(2), &named, LONG).await.unwrap(), [], "its lease was taken");
 }
 
-pub async fn recovery_interrupts_what_ran_out_and_what_a_lost_host_left_and_nothing_else(store: &Arc<dyn Store>) {
+pub async fn recovery_interrupts_what_ran_out_and_what_a_lost_host_left_and_nothing_else(
+    store: &Arc<dyn Store>,
+) {
     let mine = start(store, admission(new_conversation(), "Mine")).await;
     let over = start(store, Admission { lease: OVER, ..admission(new_conversation(), "Over") }).await;
     let lost =
-        start(store, Admission { host: Uuid::from_u128(2), ..admission(new_conversation(), "Lost") })
-            .await;
+        start(store, Admission { host: Uuid::from_u128(2), ..admission(new_conversation(), "Lost") }).await;
 
     assert_eq!(store.recover(host()).await.unwrap(), 2);
     assert_eq!(store.recover(host()).await.unwrap(), 0);

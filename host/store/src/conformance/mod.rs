@@ -208,7 +208,10 @@ mod tests {
         let list = include_str!("mod.rs");
         for line in SOURCES.iter().flat_map(|source| source.lines()) {
             if let Some(name) = line.strip_prefix("pub async fn ").and_then(|rest| rest.split('(').next()) {
-                assert!(list.contains(&format!("                {name},\n")), "{name} is not listed in `mod.rs`");
+                assert!(
+                    list.contains(&format!("                {name},\n")),
+                    "{name} is not listed in `mod.rs`"
+                );
             }
         }
     }

@@ -48,7 +48,11 @@ pub async fn changes_after_a_snapshot_lead_to_the_next_snapshot(store: &Arc<dyn 
     for number in 1..=4 {
         store.create_key(new_key(number), entry("a")).await.unwrap();
         if number % 2 == 0 {
-            store.rotate_key(&new_key(number - 1).id, KeyHash([8; 32]), OVER, entry("a")).await.unwrap().unwrap();
+            store
+                .rotate_key(&new_key(number - 1).id, KeyHash([8; 32]), OVER, entry("a"))
+                .await
+                .unwrap()
+                .unwrap();
             store.revoke(revocation(&format!("user {number}")), entry("b")).await.unwrap();
         }
         let changes = store.security_since(followed.version).await.unwrap();

@@ -35,7 +35,9 @@ pub async fn a_repeated_commit_is_charged_once_to_each_account(store: &Arc<dyn S
     assert_eq!(spent(store, "user:ada").await, (11, 5));
 }
 
-pub async fn what_an_interrupted_turn_used_is_charged_and_what_a_failed_one_did_is_not(store: &Arc<dyn Store>) {
+pub async fn what_an_interrupted_turn_used_is_charged_and_what_a_failed_one_did_is_not(
+    store: &Arc<dyn Store>,
+) {
     let started = start(store, admission(new_conversation(), "Hello")).await;
     let usage = UsageRecord { input_tokens: 7, output_tokens: 2, cached_tokens: 0 };
     let charge = Charge { accounts: accounts(), usage };

@@ -127,11 +127,7 @@ pub async fn a_value_past_its_time_is_absent_to_every_question(store: &Arc<dyn S
     assert_eq!(get(store, mine("k")).await, None);
     assert!(store.state_list(&mine("k").space, "", None, 10).await.unwrap().is_empty());
     assert_eq!(write(store, add(mine("k"), 1)).await, Ok(StateResult::Sum(1)));
-    assert_eq!(
-        get(store, mine("k")).await.as_deref(),
-        Some("1"),
-        "a new value does not inherit an old end"
-    );
+    assert_eq!(get(store, mine("k")).await.as_deref(), Some("1"), "a new value does not inherit an old end");
     write(store, brief(mine("k"), "41")).await.unwrap();
     version(store, set_if(mine("k"), "new", 0)).await;
     assert_eq!(get(store, mine("k")).await.as_deref(), Some("new"));

@@ -48,7 +48,9 @@ pub async fn usage_past_what_a_column_holds_is_stored_as_the_largest_it_holds(st
     assert_eq!(turn.usage.unwrap().input_tokens, i64::MAX as u64);
 }
 
-pub async fn a_second_commit_of_the_same_epoch_answers_as_the_first_and_stores_nothing(store: &Arc<dyn Store>) {
+pub async fn a_second_commit_of_the_same_epoch_answers_as_the_first_and_stores_nothing(
+    store: &Arc<dyn Store>,
+) {
     let started = start(store, admission(new_conversation(), "Hello")).await;
     let mut commit = reply(&started, "Hi");
     commit.jobs.push(job("window"));
@@ -171,7 +173,10 @@ pub async fn a_conversation_is_with_one_companion(store: &Arc<dyn Store>) {
     let first = exchange(store, new_conversation(), "One", "First").await;
     let mut next = admission(Target::Existing(first.conversation), "Two");
     next.companion = Some("dorian".into());
-    assert_eq!(admit(store, next.clone()).await, AdmissionOutcome::OtherCompanion { companion: "elara".into() });
+    assert_eq!(
+        admit(store, next.clone()).await,
+        AdmissionOutcome::OtherCompanion { companion: "elara".into() }
+    );
     next.companion = Some("elara".into());
     start(store, next).await;
 }

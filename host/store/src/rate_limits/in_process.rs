@@ -8,15 +8,15 @@ use dashmap::DashMap;
 use governor::clock::{Clock, MonotonicClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DashMapStateStore;
-use governor::{Quota as Cells, RateLimiter};
+use governor::{Quota as GovernorQuota, RateLimiter};
 
 use super::{Quota, RateLimits, Taken};
 
-/// Buckets of one quota that are kept before the full ones among them are forgotten without waiting for the next round:
-/// a flood from many addresses must not fill the memory (some 100 bytes each).
-const CROWD: usize = 100_000;
-/// The least time between two such rounds: where no bucket is full, each would look at all of them in vain.
-const PAUSE: Duration = Duration::from_secs(1);
+/// With more buckets of one quota than this, the full ones are forgotten without waiting for the next
+/// [`RateLimits::forget`]: a flood from many addresses must not fill the memory (some 100 bytes each).
+const MAX_BUCKETS: usize = 100_000;
+/// The least time between two such clearings. Where no bucket is full, each would look at all of them in vain.
+const CLEARING_INTERVAL: Duration = Duration::from_secs(1);
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -25,8 +25,8 @@ type Buckets = RateLimiter<String, DashMapStateStore<String>, MonotonicClock, St
 /// [`RateLimits`] within this process.
 #[derive(Debug, Default)]
 pub struct InProcessRateLimits {
-    /// The algorithm (GCRA) keeps one time for each bucket, whose meaning depends on the quota: a bucket whose quota
-    /// changes begins full.
+    /// By quota: the algorithm (GCRA) keeps one time for each bucket, whose meaning depends on the quota. So a bucket
+    /// whose quota changes begins full.
     quotas: DashMap<Quota, Arc<Buckets>>,
     cleared: Mutex<Option<Instant>>,
 }
@@ -36,15 +36,16 @@ impl InProcessRateLimits {
         if let Some(buckets) = self.quotas.get(&quota) {
             return Arc::clone(&buckets);
         }
-        let new =
-            || Arc::new(RateLimiter::dashmap_with_clock(cells(quota), MonotonicClock).with_middleware());
+        let new = || {
+            Arc::new(RateLimiter::dashmap_with_clock(governor_quota(quota), MonotonicClock).with_middleware())
+        };
         Arc::clone(&self.quotas.entry(quota).or_insert_with(new))
     }
 
     fn may_clear(&self) -> bool {
-        // Whoever holds it is about to clear.
+        // Another call holds the lock and is about to clear.
         let Ok(mut cleared) = self.cleared.try_lock() else { return false };
-        let due = cleared.is_none_or(|last| last.elapsed() >= PAUSE);
+        let due = cleared.is_none_or(|last| last.elapsed() >= CLEARING_INTERVAL);
         if due {
             *cleared = Some(Instant::now());
         }
@@ -52,18 +53,20 @@ impl InProcessRateLimits {
     }
 }
 
-/// One cell for each request.
-fn cells(quota: Quota) -> Cells {
+/// The quota as governor has it: one cell for each request.
+fn governor_quota(quota: Quota) -> GovernorQuota {
     let each = MINUTE / quota.per_minute.get();
     // The period is at least 13 ns, and zero is the only one that is refused.
-    Cells::with_period(each).unwrap_or_else(|| Cells::per_minute(quota.per_minute)).allow_burst(quota.burst)
+    GovernorQuota::with_period(each)
+        .unwrap_or_else(|| GovernorQuota::per_minute(quota.per_minute))
+        .allow_burst(quota.burst)
 }
 
 #[async_trait]
 impl RateLimits for InProcessRateLimits {
     async fn take(&self, bucket: &str, quota: Quota) -> Taken {
         let buckets = self.buckets(quota);
-        if buckets.len() > CROWD && self.may_clear() {
+        if buckets.len() > MAX_BUCKETS && self.may_clear() {
             buckets.retain_recent();
         }
         match buckets.check_key(&bucket.to_owned()) {

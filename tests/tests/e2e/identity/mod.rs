@@ -3,12 +3,12 @@
 mod audit;
 mod described;
 mod forged;
+mod http_edge;
 mod keys;
 mod limits;
 mod production;
 mod providers;
 mod revocation;
 mod routes;
-mod surroundings;
 mod tenants;
 mod without;

@@ -1,23 +1,19 @@
-//! `/admin/audit`: who did what.
+//! `/admin/audit`: the audit log.
 
 use axum::Json;
-use axum::extract::{FromRequestParts, State};
-use http::request::Parts;
-use masque_store::{AuditEntry, AuditOutcome, AuditRecord};
+use axum::extract::State;
+use masque_store::{AuditOutcome, AuditRecord};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::api::arrival::ClientAddress;
 use crate::api::query::{PageQuery, cursor};
-use crate::api::trace::RequestId;
+use crate::api::state::App;
 use crate::api::view::{Items, timestamp};
-use crate::api::{App, Caller};
-use crate::auth::Principal;
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 
-/// One thing that was done.
+/// One recorded action.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AuditView {
     id: Uuid,
@@ -35,7 +31,7 @@ pub(crate) struct AuditView {
     #[schema(example = "ok")]
     outcome: &'static str,
     request_id: Option<String>,
-    /// The client's.
+    /// The address of the client.
     address: Option<String>,
     #[schema(value_type = Object)]
     detail: Value,
@@ -62,16 +58,16 @@ impl From<AuditRecord> for AuditView {
     }
 }
 
-/// What was done in administration and authentication, the newest first.
+/// Lists recorded actions of administration and authentication, newest first.
 #[utoipa::path(
     get, path = "/admin/audit", tag = "admin",
     params(
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 by default.", minimum = 1, maximum = 200),
-        ("after" = Option<String>, Query, description = "The `next` of the part before."),
+        ("after" = Option<String>, Query, description = "The `next` of the previous page."),
     ),
     responses(
-        (status = 200, description = "A part of the list.", body = Items<AuditView>),
-        (status = 422, description = "The query is not understood."),
+        (status = 200, description = "One page of the list.", body = Items<AuditView>),
+        (status = 422, description = "A query parameter is unknown or not valid."),
     ),
 )]
 pub(crate) async fn list(
@@ -80,38 +76,4 @@ pub(crate) async fn list(
 ) -> Result<Json<Items<AuditView>>, Problem> {
     let page = app.store.audit(page).await.map_err(cursor)?;
     Ok(Json(page.into()))
-}
-
-/// Whoever does something that is recorded: who, with which request, from where.
-pub(crate) struct Author {
-    pub(crate) principal: Principal,
-    request: RequestId,
-    address: Option<ClientAddress>,
-}
-
-impl<S: Sync> FromRequestParts<S> for Author {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Caller(principal) = Caller::from_request_parts(parts, state).await?;
-        // Both are put there around every route; the socket has no address.
-        let request = parts.extensions.get::<RequestId>().cloned().ok_or(Kind::Internal)?;
-        Ok(Self { principal, request, address: parts.extensions.get::<ClientAddress>().copied() })
-    }
-}
-
-impl Author {
-    /// What is put on the record of something done.
-    pub(crate) fn entry(&self, action: &str, target: String, detail: Value) -> AuditEntry {
-        AuditEntry {
-            tenant: self.principal.owner.tenant.clone(),
-            actor: self.principal.to_string(),
-            action: action.to_owned(),
-            target: Some(target),
-            outcome: AuditOutcome::Ok,
-            request_id: Some(self.request.as_str().to_owned()),
-            address: self.address.map(|ClientAddress(address)| address.to_string()),
-            detail,
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! `/admin/keys`: API keys, made, listed, rotated and revoked while the host runs.
+//! `/admin/keys`: creates, lists, rotates and revokes API keys.
 
 use std::time::SystemTime;
 
@@ -6,20 +6,21 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use masque_http::JsonBody;
 use masque_store::{ApiKeyRecord, KeyId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::audit::Author;
-use super::in_force;
-use crate::api::App;
-use crate::api::body::JsonBody;
+use super::effect::apply_changes;
+use crate::api::author::Author;
 use crate::api::id::{Id, Named};
-use crate::api::openapi::ScopeName;
 use crate::api::query::{PageQuery, cursor};
+use crate::api::schema::ScopeName;
+use crate::api::state::App;
 use crate::api::view::{Items, timestamp};
 use crate::auth::key::KeyText;
+use crate::auth::store_problem;
 use crate::auth::wanted::{self, Wanted};
 use crate::problem::{Kind, Problem};
 
@@ -27,11 +28,11 @@ impl Named for KeyId {
     const UNKNOWN: Kind = Kind::KeyNotFound;
 }
 
-/// A key to make.
+/// A new key.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeyBody {
-    /// For people: what it is for. 1 to 100 characters.
+    /// The purpose of the key, for people. 1 to 100 characters.
     #[schema(example = "web shop", min_length = 1, max_length = 100)]
     name: String,
     /// `chat`, `admin:read`, `admin:write`, `tokens:mint`, `users:act`.
@@ -40,16 +41,16 @@ pub(crate) struct KeyBody {
     /// By default `default`. Keys of other tenants can't have `admin:…`.
     #[schema(example = "default", pattern = "^[a-z0-9-]{1,64}$")]
     tenant: Option<String>,
-    /// Whom it may talk to; all by default.
+    /// The companions that the key may talk to. All by default.
     #[schema(min_items = 1, max_items = 100)]
     companions: Option<Vec<String>>,
-    /// By default unlimited.
+    /// Unlimited by default.
     #[schema(minimum = 1)]
     requests_per_minute: Option<u32>,
-    /// The model's tokens, of input and output, in a day (UTC). By default unlimited.
+    /// Model tokens, input and output together, per day (UTC). Unlimited by default.
     #[schema(minimum = 1)]
     tokens_per_day: Option<u64>,
-    /// By default it has no end.
+    /// By default the key does not expire.
     #[schema(minimum = 1, maximum = 36500, example = 90)]
     expires_in_days: Option<u32>,
 }
@@ -58,12 +59,12 @@ pub(crate) struct KeyBody {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RotateBody {
-    /// For how long the secret before is good too: at most 720, by default 24; 0 voids it at once.
+    /// How long the previous secret stays valid: at most 720, by default 24. With 0 it ends at once.
     #[schema(maximum = 720, example = 24)]
     overlap_hours: Option<u32>,
 }
 
-/// A key, without its secret.
+/// A key without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct KeyView {
     #[schema(example = "8f14e45fceea167a")]
@@ -81,12 +82,12 @@ pub(crate) struct KeyView {
     expires_at: Option<String>,
     #[schema(format = DateTime)]
     revoked_at: Option<String>,
-    /// Until when the secret before the last rotation is good too.
+    /// When the secret before the last rotation stops being valid.
     #[schema(format = DateTime)]
     overlap_until: Option<String>,
 }
 
-/// A key with its secret, which is shown this once.
+/// A key with its secret. The secret is shown only once.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NewKeyView {
     /// Send it as `Authorization: Bearer`.
@@ -115,16 +116,16 @@ impl From<ApiKeyRecord> for KeyView {
     }
 }
 
-/// All keys, revoked ones included, the newest first.
+/// Lists all keys, newest first, revoked ones included.
 #[utoipa::path(
     get, path = "/admin/keys", tag = "admin",
     params(
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 by default.", minimum = 1, maximum = 200),
-        ("after" = Option<String>, Query, description = "The `next` of the part before."),
+        ("after" = Option<String>, Query, description = "The `next` of the previous page."),
     ),
     responses(
-        (status = 200, description = "A part of the list.", body = Items<KeyView>),
-        (status = 422, description = "The query is not understood."),
+        (status = 200, description = "One page of the list.", body = Items<KeyView>),
+        (status = 422, description = "A query parameter is unknown or not valid."),
     ),
 )]
 pub(crate) async fn list(
@@ -134,7 +135,7 @@ pub(crate) async fn list(
     Ok(Json(app.store.keys(page).await.map_err(cursor)?.into()))
 }
 
-/// One key.
+/// Returns one key.
 #[utoipa::path(
     get, path = "/admin/keys/{id}", tag = "admin",
     params(("id" = String, Path, description = "Its id: the 16 digits after `msq_`.")),
@@ -144,11 +145,11 @@ pub(crate) async fn list(
     ),
 )]
 pub(crate) async fn show(State(app): State<App>, Id(id): Id<KeyId>) -> Result<Json<KeyView>, Problem> {
-    let record = app.store.key(&id).await?.ok_or(Kind::KeyNotFound)?;
+    let record = app.store.key(&id).await.map_err(store_problem)?.ok_or(Kind::KeyNotFound)?;
     Ok(Json(record.into()))
 }
 
-/// Makes a key. Its secret is in this answer and nowhere else.
+/// Creates a key. Only this answer contains its secret.
 #[utoipa::path(
     post, path = "/admin/keys", tag = "admin",
     request_body = KeyBody,
@@ -175,8 +176,8 @@ pub(crate) async fn create(
     };
     let (text, new) = wanted.key(author.principal.to_string(), SystemTime::now()).map_err(refused)?;
     let entry = author.entry("key.create", format!("key:{}", new.id), wanted::detail(&new));
-    let record = app.store.create_key(new, entry).await?;
-    in_force(&app).await;
+    let record = app.store.create_key(new, entry).await.map_err(store_problem)?;
+    apply_changes(&app).await;
     let location = HeaderValue::try_from(format!("/admin/keys/{}", record.id));
     let view = NewKeyView { secret: text.reveal().to_owned(), key: record.into() };
     let mut response = (StatusCode::CREATED, Json(view)).into_response();
@@ -186,7 +187,7 @@ pub(crate) async fn create(
     Ok(response)
 }
 
-/// Gives a key another secret; the one before stays good for a while.
+/// Gives a key a new secret. The previous one stays valid for a while.
 #[utoipa::path(
     post, path = "/admin/keys/{id}/rotate", tag = "admin",
     params(("id" = String, Path, description = "Its id.")),
@@ -208,17 +209,22 @@ pub(crate) async fn rotate(
     let text = KeyText::new(id.clone()).map_err(|_| Problem::from(Kind::Internal))?;
     let entry =
         author.entry("key.rotate", format!("key:{id}"), json!({ "overlap_seconds": overlap.as_secs() }));
-    let record = app.store.rotate_key(&id, text.hash(), overlap, entry).await?.ok_or(Kind::KeyNotFound)?;
-    in_force(&app).await;
+    let record = app
+        .store
+        .rotate_key(&id, text.hash(), overlap, entry)
+        .await
+        .map_err(store_problem)?
+        .ok_or(Kind::KeyNotFound)?;
+    apply_changes(&app).await;
     Ok(Json(NewKeyView { secret: text.reveal().to_owned(), key: record.into() }))
 }
 
-/// Revokes a key, and with it every token that was made with it.
+/// Revokes a key and every token that was minted with it.
 #[utoipa::path(
     delete, path = "/admin/keys/{id}", tag = "admin",
     params(("id" = String, Path, description = "Its id.")),
     responses(
-        (status = 200, description = "The key as it is then.", body = KeyView),
+        (status = 200, description = "The revoked key.", body = KeyView),
         (status = 404, description = "No such key."),
     ),
 )]
@@ -228,8 +234,8 @@ pub(crate) async fn revoke(
     Id(id): Id<KeyId>,
 ) -> Result<Json<KeyView>, Problem> {
     let entry = author.entry("key.revoke", format!("key:{id}"), json!({}));
-    let record = app.store.revoke_key(&id, entry).await?.ok_or(Kind::KeyNotFound)?;
-    in_force(&app).await;
+    let record = app.store.revoke_key(&id, entry).await.map_err(store_problem)?.ok_or(Kind::KeyNotFound)?;
+    apply_changes(&app).await;
     Ok(Json(record.into()))
 }
 

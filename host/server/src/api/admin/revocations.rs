@@ -1,38 +1,38 @@
-//! `/admin/revocations`: tokens made void before their time.
+//! `/admin/revocations`: revokes tokens before they expire.
 
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
+use masque_http::JsonBody;
 use masque_store::{NewRevocation, Revoked};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::audit::Author;
-use super::in_force;
-use crate::api::App;
-use crate::api::body::JsonBody;
+use super::effect::apply_changes;
+use crate::api::author::Author;
+use crate::api::state::App;
 use crate::api::view::timestamp;
-use crate::auth::token;
+use crate::auth::{store_problem, token};
 use crate::problem::{Kind, Problem};
 
-/// What is to be void: one token, or all that a user has.
+/// What to revoke: one token, or all tokens of a user.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RevocationBody {
     /// The `jti` of one token.
     #[schema(example = "01998a3e-7c1f-7d52-9b7e-3f1d2c4b5a69")]
     jti: Option<String>,
-    /// A user, all of whose tokens up to this moment are void; those of a later login are good.
+    /// A user. All tokens issued to the user until now are revoked; later ones are valid.
     #[schema(example = "ana")]
     user_id: Option<String>,
-    /// Whose token or user it is; this host by default.
+    /// The issuer of the token or user. By default this host.
     issuer: Option<String>,
-    /// With `user_id`: the user's tenant. Of any, where it is left out.
+    /// With `user_id`: the user's tenant. By default every tenant.
     tenant: Option<String>,
 }
 
-/// What is void from now on.
+/// What was revoked.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RevocationView {
     issuer: String,
@@ -43,7 +43,7 @@ pub(crate) struct RevocationView {
     revoked_at: String,
 }
 
-/// Revokes a token, or all tokens of a user. In force here at once, and within 5 seconds on every host.
+/// Revokes a token, or all tokens of a user. Takes effect at once on this host, and within 5 seconds on every host.
 #[utoipa::path(
     post, path = "/admin/revocations", tag = "admin",
     request_body = RevocationBody,
@@ -84,8 +84,8 @@ pub(crate) async fn revoke(
         Revoked::User { subject, .. } => format!("user:{issuer}|{subject}"),
     };
     let entry = author.entry("token.revoke", target, json!({ "issuer": issuer }));
-    let revocation = app.store.revoke(NewRevocation { issuer, what }, entry).await?;
-    in_force(&app).await;
+    let revocation = app.store.revoke(NewRevocation { issuer, what }, entry).await.map_err(store_problem)?;
+    apply_changes(&app).await;
     let (jti, user_id, tenant) = match revocation.what {
         Revoked::Token { jti } => (Some(jti), None, None),
         Revoked::User { subject, tenant } => (None, Some(subject), tenant),

@@ -1,0 +1,124 @@
+//! The outermost layer around every request: request id, trace context, client address, access log, security headers,
+//! and the end of connections that must not be reused.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use ipnet::IpNet;
+use masque_problem::Problem;
+use tracing::{Instrument, Span};
+
+use crate::access_log::AccessLog;
+use crate::client_address::{ClientAddress, client_address};
+use crate::connection_info::{ConnectionInfo, ListenerKind};
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::request_id::{REQUEST_ID, RequestId};
+use crate::trace_context::{TRACEPARENT, TraceContext};
+
+/// The security headers of every response.
+const SECURITY_HEADERS: [(HeaderName, HeaderValue); 3] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+];
+/// The content security policy of a response that sets none, which is no web page.
+const DEFAULT_CONTENT_SECURITY_POLICY: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+/// One year, as in the examples of RFC 6797.
+const STRICT_TRANSPORT_SECURITY: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// What [`track_request`] needs to know of the host.
+#[derive(Clone, Debug)]
+pub struct RequestContext {
+    /// While it is draining, HTTP/1.1 connections are closed after their response.
+    pub lifecycle: Lifecycle,
+    /// The proxies whose `X-Forwarded-For` is trusted.
+    pub trusted_proxies: Arc<[IpNet]>,
+}
+
+/// The outermost layer of a router, for `axum::middleware::from_fn_with_state`.
+///
+/// It expects [`ConnectionInfo`] in the request's extensions, as a [`ConnectionHandler`](crate::ConnectionHandler) adds
+/// it, and adds [`RequestId`], [`ListenerKind`] and, for TCP, [`ClientAddress`]. It replaces the body of a response that
+/// has a [`Problem`] in its extensions by one with the request id.
+pub async fn track_request(
+    State(RequestContext { lifecycle, trusted_proxies }): State<RequestContext>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let connection = request.extensions().get::<ConnectionInfo>().copied();
+    let peer = connection.and_then(|connection| connection.peer);
+    let address = peer.map(|peer| client_address(peer.ip(), request.headers(), &trusted_proxies));
+    let id = RequestId::from_headers(request.headers());
+    let trace = TraceContext::from_headers(request.headers());
+    let span = request_span(&request, &id, trace);
+    if let Some(address) = address {
+        span.record("client", tracing::field::display(address));
+        request.extensions_mut().insert(ClientAddress(address));
+    }
+    request
+        .extensions_mut()
+        .insert(connection.map_or(ListenerKind::Public, |connection| connection.listener));
+    let log = AccessLog::start(span.clone());
+    let (method, version) = (request.method().clone(), request.version());
+    let is_ambiguous =
+        request.headers().contains_key(header::TRANSFER_ENCODING) || has_several_hosts(request.headers());
+    request.extensions_mut().insert(id.clone());
+
+    let response = next.run(request).instrument(span).await;
+    let mut response = add_request_id(response, &id, &method);
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::try_from(id.as_str()) {
+        headers.insert(REQUEST_ID, value);
+    }
+    if let Some(value) = trace.to_header() {
+        headers.insert(TRACEPARENT, value);
+    }
+    headers.extend(SECURITY_HEADERS);
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(DEFAULT_CONTENT_SECURITY_POLICY);
+    if connection.is_some_and(|connection| connection.is_encrypted) {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT_SECURITY);
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    // Request smuggling: a proxy may see two requests in one that has both `Transfer-Encoding` and `Content-Length`, so
+    // its connection must end (RFC 9112, section 6.3). hyper drops `Content-Length` in that case, so every connection
+    // with a `Transfer-Encoding` ends. With several hosts, a proxy may have routed the request by another one. HTTP/2
+    // has no `Connection` header; its connections are sent GOAWAY by the connection handler.
+    if version < Version::HTTP_2 && (is_ambiguous || lifecycle.now() == Phase::Draining) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    log.attach(response, &method)
+}
+
+/// Whether a request has more than one `Host` header, which RFC 9112, section 3.2 forbids.
+pub fn has_several_hosts(headers: &HeaderMap) -> bool {
+    headers.get_all(header::HOST).iter().nth(1).is_some()
+}
+
+fn request_span(request: &Request, id: &RequestId, trace: TraceContext) -> Span {
+    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
+    tracing::info_span!(
+        "request",
+        request_id = id.as_str(),
+        trace_id = format_args!("{:032x}", trace.trace_id()),
+        method = %request.method(),
+        route,
+        client = tracing::field::Empty,
+    )
+}
+
+/// Replaces the body of a problem by one with the request id.
+fn add_request_id(mut response: Response, id: &RequestId, method: &Method) -> Response {
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    let body = if method == Method::HEAD {
+        Body::empty()
+    } else {
+        problem.to_value(Some(id.as_str())).to_string().into()
+    };
+    response.map(|_| body)
+}

@@ -1,0 +1,149 @@
+//! Accepts connections on several listeners, each with its own limit, and ends them together.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use futures::FutureExt;
+use http::Request;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+
+use crate::connection::ConnectionHandler;
+use crate::connection_limiter::ConnectionLimiter;
+use crate::listener::Listener;
+use crate::shutdown::Shutdown;
+
+/// The pauses after a failed accept, which happens if the process or the machine is out of descriptors or memory: the
+/// first pause, which is doubled up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The running listeners and the connections that they accepted.
+#[derive(Debug, Default)]
+pub struct Server {
+    shutdown: Shutdown,
+    connections: TaskTracker,
+}
+
+impl Server {
+    /// A server without a listener.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The signals that end this server's connections. A [`ConnectionHandler`] needs them.
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// Starts to accept connections on `listener`, in a task of its own. At `max_connections`, the connection that has
+    /// been idle for the longest is closed for the next one; if none is idle, clients wait in the listener's backlog.
+    pub fn serve<S>(&self, listener: Listener, max_connections: usize, handler: ConnectionHandler<S>)
+    where
+        S: Service<Request<Body>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+    {
+        let accept_loop = AcceptLoop {
+            listener,
+            limiter: ConnectionLimiter::new(max_connections),
+            handler: Arc::new(handler),
+            connections: self.connections.clone(),
+        };
+        self.connections.spawn(accept_loop.run(self.shutdown.graceful.clone()));
+    }
+
+    /// Accepts no more connections, and closes each connection after its running requests.
+    pub fn stop_accepting(&self) {
+        self.shutdown.graceful.cancel();
+        self.connections.close();
+    }
+
+    /// Waits until all connections have ended. Closes those that are left after `timeout`, or `timeout_after_cut` after
+    /// `cut`, whichever is first. Returns whether all ended by themselves. To be called after [`Server::stop_accepting`].
+    pub async fn wait_closed(
+        self,
+        timeout: Duration,
+        cut: &CancellationToken,
+        timeout_after_cut: Duration,
+    ) -> bool {
+        let after_cut = async {
+            cut.cancelled().await;
+            tokio::time::sleep(timeout_after_cut).await;
+        };
+        let ended_by_themselves = tokio::select! {
+            () = self.connections.wait() => true,
+            () = tokio::time::sleep(timeout) => false,
+            () = after_cut => false,
+        };
+        self.shutdown.immediate.cancel();
+        self.connections.wait().await;
+        ended_by_themselves
+    }
+}
+
+/// Accepts the connections of one listener.
+struct AcceptLoop<S> {
+    listener: Listener,
+    limiter: ConnectionLimiter,
+    handler: Arc<ConnectionHandler<S>>,
+    connections: TaskTracker,
+}
+
+impl<S> AcceptLoop<S>
+where
+    S: Service<Request<Body>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
+    async fn run(self, stop: CancellationToken) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                accepted = self.accept_one() => accepted,
+            };
+            match accepted {
+                Ok(()) => pause = FIRST_PAUSE,
+                Err(error) if is_of_one_client(&error) => {
+                    tracing::debug!(%error, "a client left before it was accepted")
+                }
+                Err(error) => {
+                    tracing::error!(%error, ?pause, "can't accept connections");
+                    tokio::select! {
+                        () = stop.cancelled() => break,
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+        // Accept the connections still in the backlog; closing the listener would reset them.
+        while let Some(Ok(())) = self.accept_one().now_or_never() {}
+    }
+
+    /// Accepts one connection. At the limit, waits for a slot while the longest-idle connection is evicted; later clients
+    /// wait in the kernel's backlog. The socket is accepted first, because only a waiting client is a reason to evict.
+    async fn accept_one(&self) -> io::Result<()> {
+        let socket = self.listener.accept().await?;
+        let Some(slot) = self.limiter.acquire().await else { return Ok(()) };
+        let handler = Arc::clone(&self.handler);
+        self.connections.spawn(async move { handler.handle(socket, slot).await });
+        Ok(())
+    }
+}
+
+/// Whether `accept(2)` reports an error of the connection that was waiting, not of the listener.
+fn is_of_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,49 @@
+//! Which paths each kind of listener serves.
+
+use masque_http::ListenerKind;
+
+/// Whether `path` is served on a listener of this kind. `has_admin_listener` says whether operators have an address of
+/// their own; if so, the public address does not serve their routes. Probes are answered everywhere.
+pub(super) fn is_served(listener: ListenerKind, path: &str, has_admin_listener: bool) -> bool {
+    match listener {
+        ListenerKind::Public => !(has_admin_listener && is_for_operators(path)),
+        ListenerKind::Admin | ListenerKind::Socket => is_for_operators(path) || is_for_probes(path),
+    }
+}
+
+fn is_for_operators(path: &str) -> bool {
+    let is_below =
+        |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    ["/admin", "/docs", "/metrics", "/status", "/openapi.json"].into_iter().any(is_below)
+}
+
+fn is_for_probes(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz" | "/health")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ListenerKind::{Admin, Public, Socket};
+    use super::*;
+
+    #[test]
+    fn operators_have_their_own_routes_and_probes_are_answered_everywhere() {
+        let operators =
+            ["/admin", "/admin/keys", "/docs", "/docs/errors", "/metrics", "/status", "/openapi.json"];
+        for path in operators {
+            assert!(is_served(Public, path, false), "{path}");
+            assert!(!is_served(Public, path, true), "{path}");
+            assert!(is_served(Admin, path, true) && is_served(Socket, path, true), "{path}");
+            assert!(is_served(Socket, path, false), "{path}");
+        }
+        for path in ["/livez", "/readyz", "/health"] {
+            for listener in [Public, Admin, Socket] {
+                assert!(is_served(listener, path, true), "{path} {listener:?}");
+            }
+        }
+        for path in ["/chat", "/conversations", "/administrators", "/docsx", "/", "/status.json"] {
+            assert!(is_served(Public, path, true), "{path}");
+            assert!(!is_served(Admin, path, true) && !is_served(Socket, path, true), "{path}");
+        }
+    }
+}

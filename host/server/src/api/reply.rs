@@ -1,0 +1,60 @@
+//! The whole reply of a turn, as `POST /chat` answers it.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// A complete reply.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChatReply {
+    pub(crate) turn_id: Uuid,
+    pub(crate) conversation_id: Uuid,
+    #[schema(example = "elara")]
+    pub(crate) companion: String,
+    pub(crate) reply: Reply,
+    /// `stop`, `length`, `filtered`, `tool_calls` or `interrupted`.
+    #[schema(example = "stop")]
+    pub(crate) finish: String,
+    pub(crate) usage: Usage,
+    pub(crate) timing: Timing,
+}
+
+/// The timing of a turn, in milliseconds.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Timing {
+    /// Until the first content. `null` if there was none.
+    pub(crate) first_content_ms: Option<f64>,
+    pub(crate) total_ms: f64,
+    /// Time spent in the host itself.
+    pub(crate) host_ms: f64,
+    pub(crate) plugins: Vec<PluginTiming>,
+}
+
+/// Time spent in one plugin.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PluginTiming {
+    /// `persona`, `memory` or `model`.
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// The digest of the component, as `sha256:…`.
+    pub(crate) digest: String,
+    pub(crate) ms: f64,
+}
+
+/// The companion's message.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Reply {
+    #[schema(example = "assistant")]
+    pub(crate) role: String,
+    pub(crate) content: String,
+}
+
+/// Tokens as counted by the model.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Usage {
+    pub(crate) input_tokens: u64,
+    pub(crate) output_tokens: u64,
+    /// Input tokens that the provider read from its cache.
+    pub(crate) cached_tokens: u64,
+}

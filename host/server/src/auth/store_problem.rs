@@ -1,0 +1,23 @@
+//! The problem that a client is told when the store fails.
+
+use masque_store::StoreError;
+
+use crate::problem::{Kind, Problem};
+
+/// Logs the error and returns the problem for the client, which says nothing about the cause.
+pub(crate) fn store_problem(error: StoreError) -> Problem {
+    match error {
+        StoreError::Unavailable(cause) | StoreError::OutcomeUnknown(cause) => {
+            tracing::error!(cause, "the store is unavailable");
+            Kind::StorageUnavailable.into()
+        }
+        other @ (StoreError::Corrupt(_)
+        | StoreError::Refused(_)
+        | StoreError::FenceEnded
+        | StoreError::Conflict(_)
+        | StoreError::Internal(_)) => {
+            tracing::error!(cause = %other, "the store could not do what it was asked");
+            Kind::Internal.into()
+        }
+    }
+}
