@@ -1,7 +1,7 @@
 //! Admitting a turn: who may start, and what they start with. Requests that were made before are in [`resume`].
 
 use masque_store::{
-    Admission, AdmissionOutcome, ConversationId, MessageRecord, Started, StoreError, Target, title_of,
+    Admission, AdmissionOutcome, ConversationId, MessageRecord, Started, Target, title_of,
 };
 use rusqlite::{Connection, params};
 use uuid::Uuid;

@@ -135,12 +135,7 @@ impl End<'_> {
               WHERE conversation = ?1",
             (self.conversation.as_uuid(), last_sequence, now),
         )?;
-        let origin = JobOrigin {
-            owner: self.owner,
-            user: found.user,
-            conversation: self.conversation,
-            turn: self.turn,
-        };
+        let origin = JobOrigin { user: found.user, conversation: self.conversation, turn: self.turn };
         enqueue(connection, &origin, self.jobs, now)?;
         if let Some(charged) = self.charge {
             charge(connection, charged, now)?;

@@ -3,7 +3,7 @@
 //! Only the head of a queue has a time at which it is due, so taking a job looks at one index entry, however many wait
 //! behind others. Whoever removes a head, or parks it, makes the next job of its queue the head.
 
-use masque_store::{Ability, ConversationId, NewJob, Owner, StoreError, TurnId};
+use masque_store::{Ability, ConversationId, NewJob, StoreError, TurnId};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
@@ -11,8 +11,7 @@ use crate::error::Result;
 use crate::query::{execute, first_row};
 
 /// What jobs come from.
-pub(crate) struct JobOrigin<'a> {
-    pub(crate) owner: &'a Owner,
+pub(crate) struct JobOrigin {
     pub(crate) user: Uuid,
     pub(crate) conversation: ConversationId,
     pub(crate) turn: TurnId,
@@ -21,7 +20,7 @@ pub(crate) struct JobOrigin<'a> {
 /// Puts jobs at the end of their queues.
 pub(crate) fn enqueue(
     connection: &Connection,
-    origin: &JobOrigin<'_>,
+    origin: &JobOrigin,
     jobs: &[NewJob],
     now: i64,
 ) -> Result<()> {
