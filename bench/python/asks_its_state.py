@@ -1,4 +1,4 @@
-"""A persona that asks the host for a value as often as its message says: what one question takes."""
+"""A persona that reads a value of its state as often as its message says. Measures the cost of one read."""
 
 from wit_world import exports
 from wit_world.imports import state

@@ -1,4 +1,4 @@
-"""A model that says as many words as its prompt asks for, each in a write of its own: what one item of a reply takes."""
+"""A model that writes as many words as its prompt says, each with a write of its own. Measures the cost of one item."""
 
 import componentize_py_async_support
 import wit_world

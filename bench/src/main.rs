@@ -1,14 +1,14 @@
-//! Measures a host with everything on, beside what it is compared with, on one machine in one run.
+//! Measures a host with all features on, and the programs that it is compared with, on one machine in one run.
 //!
-//! Three kinds of processes: the harness, which runs scenarios one after the other (`scenario`); a model server that
-//! paces its tokens (`mock`); and clients (`load`), each of which prints what it saw. The host and what it is compared
-//! with are programs of their own, but for the turn without a sandbox (`twin`) and the sandbox without a host (`pieces`),
-//! which are processes of this one. What was measured is told in `report` and drawn in `plot`.
+//! The harness runs scenarios one after the other (`scenario`). Further processes of this program are a model server that
+//! paces its tokens (`mock`), clients that print what they measured (`load`), a turn without a sandbox
+//! (`native_baseline`), and a sandbox without a host (`pieces`). `report` writes the tables, `plot` draws the figures.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command that prints what it measured")]
 
 mod load;
 mod machine;
 mod mock;
+mod native_baseline;
 mod pieces;
 mod plot;
 mod process;
@@ -16,14 +16,11 @@ mod report;
 mod scenario;
 mod setup;
 mod stats;
-mod twin;
 mod venv;
-
-use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-/// The host's own, so that what is compared in this process has the same.
+/// The allocator of the host, so that the baselines in this program have the same one.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -36,49 +33,32 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run scenarios: all of them, or those that are named.
-    Run(Run),
-    /// A model server whose tokens come at the pace that a model's name asks for.
+    /// Run all scenarios, or those that are named.
+    Run(scenario::Options),
+    /// Serve a model that sends tokens at the pace that its name says.
     Mock,
-    /// Clients: what they did, as JSON.
+    /// Run clients and print what they measured, as JSON.
     Load(load::Options),
-    /// The turn without a sandbox.
-    Twin(twin::Options),
-    /// The sandbox's parts one by one: what they took, as JSON.
+    /// Serve turns without a sandbox.
+    NativeBaseline(native_baseline::Options),
+    /// Measure the parts of the sandbox and print the times, as JSON.
     Pieces(pieces::Options),
-}
-
-#[derive(clap::Args)]
-pub(crate) struct Run {
-    /// The host's binary.
-    #[arg(long)]
-    bin: PathBuf,
-    /// Everything, but tiny: to see that it works.
-    #[arg(long)]
-    quick: bool,
-    /// Where results and everything that is made on the way are kept.
-    #[arg(long, default_value = "target/bench")]
-    out: PathBuf,
-    /// Where the tables and plots are written, if anywhere.
-    #[arg(long)]
-    docs: Option<PathBuf>,
-    scenarios: Vec<String>,
 }
 
 fn main() -> anyhow::Result<()> {
     let command = Cli::parse().command;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if matches!(command, Command::Pieces(_)) {
-        // The host's own setting, for what runs guests.
+        // The setting of the host's runtime.
         runtime.event_interval(4);
     }
     runtime.enable_all().build()?.block_on(async {
         match command {
             Command::Mock => mock::serve().await,
             Command::Load(options) => load::run(options).await,
-            Command::Twin(options) => twin::serve(options).await,
+            Command::NativeBaseline(options) => native_baseline::serve(options).await,
             Command::Pieces(options) => pieces::run(options).await,
-            Command::Run(run) => scenario::run(run).await,
+            Command::Run(options) => scenario::run(options).await,
         }
     })
 }

@@ -1,8 +1,7 @@
-//! A model server that speaks the chat-completions protocol, streaming and plain. The model's name says how: `t40-i0` is
-//! 40 tokens at once, `t64-i20` 64 tokens 20 ms apart.
+//! A model server with the chat-completions protocol, streaming and plain. The name of the model sets the pace: `t40-i0`
+//! sends 40 tokens at once, `t64-i20` 64 tokens 20 ms apart.
 //!
-//! It does as little as it can, for it shares the cores with what is measured: frames are made once for a pace and sent as
-//! they are.
+//! The server shares the cores with what is measured, so it makes the frames of a pace only once.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -20,10 +19,10 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::MissedTickBehavior;
 
-/// A token: one piece of text, of a length that models send.
+/// The text of a token, of a length that models send.
 const WORD: &str = "word ";
 
-/// How many tokens, how far apart.
+/// The number of tokens of a reply and the time between two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Pace {
     pub(crate) tokens: usize,
@@ -31,7 +30,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// As a model's name.
+    /// Returns the pace as the name of a model.
     pub(crate) fn name(self) -> String {
         format!("t{}-i{}", self.tokens, self.interval.as_millis())
     }
@@ -44,7 +43,7 @@ impl Pace {
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// Serves on a free port of this machine, which is the first line of its output.
+/// Serves on a free port of this machine and prints the address.
 pub(crate) async fn serve() -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
@@ -56,20 +55,21 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
         let service = service_fn(move |request| answer(request, Arc::clone(&replies)));
         tokio::spawn(async move {
             let mut http = hyper::server::conn::http1::Builder::new();
-            // A client that leaves is no news.
-            let _left = http.timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service).await;
+            // An error means that the client left.
+            let _client_left =
+                http.timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service).await;
         });
     }
 }
 
 async fn answer(request: Request<Incoming>, replies: Arc<Replies>) -> Result<Response<Body>, Infallible> {
-    let Ok(body) = request.into_body().collect().await else { return Ok(refused()) };
-    let asked: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
-    let Some(pace) = asked.get("model").and_then(Value::as_str).and_then(Pace::parse) else {
-        return Ok(refused());
+    let Ok(body) = request.into_body().collect().await else { return Ok(unknown_model()) };
+    let request: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
+    let Some(pace) = request.get("model").and_then(Value::as_str).and_then(Pace::parse) else {
+        return Ok(unknown_model());
     };
-    let reply = replies.of(pace);
-    let streamed = asked.get("stream").and_then(Value::as_bool).unwrap_or(false);
+    let reply = replies.for_pace(pace);
+    let streamed = request.get("stream").and_then(Value::as_bool).unwrap_or(false);
     let (media, body) = if !streamed {
         if !pace.interval.is_zero() {
             tokio::time::sleep(pace.interval * u32::try_from(pace.tokens).unwrap_or(u32::MAX)).await;
@@ -81,9 +81,10 @@ async fn answer(request: Request<Incoming>, replies: Arc<Replies>) -> Result<Res
         ("text/event-stream", paced(reply, pace.interval))
     };
     let response = Response::builder().header(header::CONTENT_TYPE, media).body(body);
-    Ok(response.unwrap_or_else(|_| refused()))
+    Ok(response.unwrap_or_else(|_| unknown_model()))
 }
 
+/// Sends one frame in each interval.
 fn paced(reply: Arc<Reply>, interval: Duration) -> Body {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -95,19 +96,19 @@ fn paced(reply: Arc<Reply>, interval: Duration) -> Body {
     StreamBody::new(frames).boxed_unsync()
 }
 
-fn refused() -> Response<Body> {
+fn unknown_model() -> Response<Body> {
     let mut response =
         Response::new(Full::new(Bytes::from_static(b"a model is called t40-i0")).boxed_unsync());
     *response.status_mut() = http::StatusCode::NOT_FOUND;
     response
 }
 
-/// What is sent for one pace.
+/// The prepared reply of a pace.
 struct Reply {
     whole: Bytes,
-    /// All frames as one.
+    /// All frames joined.
     at_once: Bytes,
-    /// The last one with everything that follows the last token.
+    /// One frame for each token; the last one also holds everything that follows the last token.
     frames: Vec<Bytes>,
 }
 
@@ -115,7 +116,7 @@ struct Reply {
 struct Replies(Mutex<HashMap<Pace, Arc<Reply>>>);
 
 impl Replies {
-    fn of(&self, pace: Pace) -> Arc<Reply> {
+    fn for_pace(&self, pace: Pace) -> Arc<Reply> {
         let mut replies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(replies.entry(pace).or_insert_with(|| Arc::new(Reply::new(pace.tokens))))
     }

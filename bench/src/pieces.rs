@@ -1,5 +1,5 @@
-//! What the sandbox's parts take, one by one and without a host: a fresh instance, a call, a question to the host, one item
-//! of a reply. Each for components that do the same in different languages.
+//! Measures the parts of the sandbox without a host: a fresh instance, a call, a host call, an item of a reply. Each is
+//! measured for components in different languages that do the same.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,51 +14,53 @@ use masque_runtime::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A call that does nothing else, so that one question among so many shows.
-const QUESTIONS: u32 = 1000;
-const WORDS: u32 = 1000;
-/// A Python interpreter has some 30 MiB when it begins.
+/// Host calls in a call that measures them. Their time is the difference to a call with none.
+const HOST_CALLS: u32 = 1000;
+/// Items of a reply in a call that measures them.
+const ITEMS: u32 = 1000;
+/// The memory limit of a plugin, in bytes. A Python interpreter uses about 30 MiB at its start.
 const MEMORY: usize = 256 << 20;
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The limit of processor time and wall time of a call.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Personas that ask for a value as often as they are told, each as `LANGUAGE=FILE`.
+    /// Personas that read a value as often as the message says, each as `LANGUAGE=FILE`.
     #[arg(long)]
     pub(crate) persona: Vec<String>,
-    /// Models that say as many words as they are told, each as `LANGUAGE=FILE`, in the same order.
+    /// Models that write as many words as the prompt says, each as `LANGUAGE=FILE`, in the same order.
     #[arg(long)]
     pub(crate) model: Vec<String>,
-    /// Where compiled components are kept.
+    /// The folder of compiled components.
     #[arg(long)]
     pub(crate) compiled: PathBuf,
     #[arg(long)]
     pub(crate) rounds: usize,
-    /// Calls in a round.
+    /// The number of calls in a round.
     #[arg(long)]
     pub(crate) calls: u32,
 }
 
-/// What one language's components took, in microseconds, a figure for each round.
+/// The times of a language's components, in microseconds, one for each round.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Pieces {
     pub(crate) language: String,
-    /// Of the component's file.
+    /// The size of the persona's file.
     pub(crate) bytes: u64,
-    /// A call in an instance that is there.
+    /// A call in a reused instance.
     pub(crate) call: Vec<f64>,
-    /// The same in an instance of its own.
+    /// A call in a fresh instance.
     pub(crate) fresh: Vec<f64>,
-    /// One question to the host and its answer.
-    pub(crate) question: Vec<f64>,
-    /// One item of a reply, written and read alone.
+    /// A host call.
+    pub(crate) host_call: Vec<f64>,
+    /// An item of a reply, written and read alone.
     pub(crate) item: Vec<f64>,
 }
 
 struct Language {
     pieces: Pieces,
     persona: Plugin,
-    kept: Plugin,
+    reused: Plugin,
     model: Plugin,
 }
 
@@ -82,13 +84,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 
 impl Language {
     async fn load(sandbox: &Arc<Sandbox>, persona: &str, model: &str) -> anyhow::Result<Self> {
-        let file = |word: &str| {
-            word.split_once('=').map(|(language, file)| (language.to_owned(), PathBuf::from(file)))
+        let file = |argument: &str| {
+            argument.split_once('=').map(|(language, file)| (language.to_owned(), PathBuf::from(file)))
         };
         let (language, persona) = file(persona).context("LANGUAGE=FILE")?;
         let (_, model) = file(model).context("LANGUAGE=FILE")?;
         let bytes = std::fs::metadata(&persona)?.len();
-        let limits = Limits { memory_bytes: MEMORY, cpu: PATIENCE, wall: PATIENCE, ..Limits::default() };
+        let limits = Limits { memory_bytes: MEMORY, cpu: TIMEOUT, wall: TIMEOUT, ..Limits::default() };
         let plugin = async |file: &PathBuf, name: &str, reuse: Option<Reuse>| {
             let package = sandbox.load(std::fs::read(file)?.into()).await?;
             let grants = Grants { state: true, reuse, ..Grants::default() };
@@ -96,30 +98,30 @@ impl Language {
         };
         Ok(Self {
             persona: plugin(&persona, "fresh", None).await?,
-            kept: plugin(&persona, "kept", Some(Reuse::User)).await?,
+            reused: plugin(&persona, "kept", Some(Reuse::User)).await?,
             model: plugin(&model, "model", None).await?,
             pieces: Pieces { language, bytes, ..Pieces::default() },
         })
     }
 
     async fn round(&mut self, calls: u32) -> anyhow::Result<()> {
-        let nothing = turn("0");
-        let call = median(calls, async || compose(&self.kept, &nothing).await).await?;
-        let fresh = median(calls, async || compose(&self.persona, &nothing).await).await?;
+        let no_host_calls = turn("0");
+        let call = median(calls, async || compose(&self.reused, &no_host_calls).await).await?;
+        let fresh = median(calls, async || compose(&self.persona, &no_host_calls).await).await?;
         let few = calls.div_ceil(20);
-        let asking = turn(&QUESTIONS.to_string());
-        let asked = median(few, async || compose(&self.kept, &asking).await).await?;
-        let silent = median(few, async || generate(&self.model, 0).await).await?;
-        let spoken = median(few, async || generate(&self.model, WORDS).await).await?;
+        let many_host_calls = turn(&HOST_CALLS.to_string());
+        let with_host_calls = median(few, async || compose(&self.reused, &many_host_calls).await).await?;
+        let without_items = median(few, async || generate(&self.model, 0).await).await?;
+        let with_items = median(few, async || generate(&self.model, ITEMS).await).await?;
         self.pieces.call.push(call);
         self.pieces.fresh.push(fresh);
-        self.pieces.question.push((asked - call) / f64::from(QUESTIONS));
-        self.pieces.item.push((spoken - silent) / f64::from(WORDS));
+        self.pieces.host_call.push((with_host_calls - call) / f64::from(HOST_CALLS));
+        self.pieces.item.push((with_items - without_items) / f64::from(ITEMS));
         Ok(())
     }
 }
 
-/// Of so many calls one after the other, in microseconds.
+/// Returns the median time of calls one after the other, in microseconds.
 async fn median(calls: u32, one: impl AsyncFn() -> anyhow::Result<()>) -> anyhow::Result<f64> {
     one().await?;
     let mut times = Vec::new();
@@ -134,7 +136,7 @@ async fn median(calls: u32, one: impl AsyncFn() -> anyhow::Result<()>) -> anyhow
 
 fn call() -> Call {
     let whose = Whose { user: "user".to_owned(), conversation: "conversation".to_owned() };
-    Call { state: Some(Arc::new(Empty)), whose: Some(whose), ..Call::until(Instant::now() + PATIENCE) }
+    Call { state: Some(Arc::new(EmptyState)), whose: Some(whose), ..Call::until(Instant::now() + TIMEOUT) }
 }
 
 async fn compose(plugin: &Plugin, turn: &Turn) -> anyhow::Result<()> {
@@ -188,11 +190,11 @@ fn turn(text: &str) -> Turn {
     }
 }
 
-/// Answers at once, so that what is measured is the way there and back.
-struct Empty;
+/// A state that answers at once, so that only the transition between guest and host is measured.
+struct EmptyState;
 
 #[async_trait]
-impl State for Empty {
+impl State for EmptyState {
     async fn get(&self, _: Scope, _: &str) -> Result<Option<StateEntry>, Failure> {
         Ok(None)
     }

@@ -1,4 +1,4 @@
-//! Figures as pictures: lines over one axis, as SVG that reads on a light and on a dark page.
+//! Draws figures as SVG: lines over an axis, readable on a light and on a dark page.
 
 use std::path::Path;
 
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 const SIZE: (u32, u32) = (760, 380);
 const FONT: (&str, u32) = ("sans-serif", 14);
-/// Told apart without colour vision: blue, orange, green (after Okabe and Ito).
+/// Blue, orange and green of the palette of Okabe and Ito, which colour-blind readers can tell apart.
 const COLOURS: [RGBColor; 3] = [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115)];
 
-/// A picture of one table.
+/// A plot of a table.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Plot {
-    /// Of the file, without `.svg`.
+    /// The name of the file, without `.svg`.
     pub(crate) name: String,
     pub(crate) title: String,
     pub(crate) x: Axis,
@@ -27,11 +27,11 @@ pub(crate) struct Plot {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Axis {
     pub(crate) label: String,
-    /// Each step ten times the last, for what grows by factors.
+    /// Whether equal steps are equal factors.
     pub(crate) logarithmic: bool,
 }
 
-/// Points that belong together, in order.
+/// The points of a line, in order.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Line {
     pub(crate) name: String,
@@ -47,7 +47,7 @@ impl Axis {
         Self { label: label.to_owned(), logarithmic: true }
     }
 
-    /// What all values fit into: from nothing where the axis is linear.
+    /// Returns the scale that holds all values. A linear scale begins at 0.
     fn scale(&self, values: impl Iterator<Item = f64> + Clone) -> Scale {
         let most = values.clone().fold(f64::MIN, f64::max);
         let least = values.fold(f64::MAX, f64::min);
@@ -62,7 +62,7 @@ impl Axis {
     }
 }
 
-/// An axis in the coordinates that it is drawn in: the logarithm of a value where steps are factors.
+/// The range of an axis in its coordinates, which are logarithms on a logarithmic axis.
 #[derive(Clone, Copy)]
 struct Scale {
     from: f64,
@@ -71,12 +71,12 @@ struct Scale {
 }
 
 impl Scale {
-    fn place(self, value: f64) -> f64 {
+    fn coordinate(self, value: f64) -> f64 {
         if self.logarithmic { value.max(1e-9).log10() } else { value }
     }
 
-    /// How a coordinate is named.
-    fn name(self, at: f64) -> String {
+    /// Returns the label of a coordinate.
+    fn label(self, at: f64) -> String {
         let value = if self.logarithmic { 10_f64.powf(at) } else { at };
         if value >= 10.0 {
             format!("{value:.0}")
@@ -85,16 +85,16 @@ impl Scale {
         }
     }
 
-    /// Ones, twos and fives of each power of ten, where steps are factors.
-    fn marks(self) -> Vec<f64> {
+    /// Returns the ticks of a logarithmic axis: ones, twos and fives of each power of ten.
+    fn ticks(self) -> Vec<f64> {
         let (low, high) = (self.from.floor() as i32, self.to.ceil() as i32);
         let all =
             (low..=high).flat_map(|power| [1.0_f64, 2.0, 5.0].map(|step| f64::from(power) + step.log10()));
-        all.filter(|mark| (self.from..=self.to).contains(mark)).collect()
+        all.filter(|tick| (self.from..=self.to).contains(tick)).collect()
     }
 }
 
-/// [`Scale`] as plotters wants it.
+/// A [`Scale`] with the traits of plotters.
 struct Coordinates {
     scale: Scale,
     linear: RangedCoordf64,
@@ -109,7 +109,7 @@ impl Ranged for Coordinates {
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        if self.scale.logarithmic { self.scale.marks() } else { self.linear.key_points(hint) }
+        if self.scale.logarithmic { self.scale.ticks() } else { self.linear.key_points(hint) }
     }
 
     fn range(&self) -> std::ops::Range<f64> {
@@ -119,7 +119,7 @@ impl Ranged for Coordinates {
 
 impl plotters::coord::ranged1d::ValueFormatter<f64> for Coordinates {
     fn format_ext(&self, value: &f64) -> String {
-        self.scale.name(*value)
+        self.scale.label(*value)
     }
 }
 
@@ -135,7 +135,7 @@ impl From<Scale> for Coordinates {
 }
 
 impl Plot {
-    /// Writes the picture into the folder.
+    /// Writes the plot into the folder.
     pub(crate) fn draw(&self, folder: &Path) -> anyhow::Result<()> {
         let path = folder.join(&self.name).with_extension("svg");
         std::fs::write(&path, self.svg()?).with_context(|| format!("can't write {}", path.display()))
@@ -168,15 +168,17 @@ impl Plot {
             .bold_line_style(RGBColor(225, 225, 225))
             .draw()?;
         for (line, colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
-            let places: Vec<_> =
-                line.points.iter().map(|(at, value)| (x.place(*at), y.place(*value))).collect();
+            let coordinates: Vec<_> =
+                line.points.iter().map(|(at, value)| (x.coordinate(*at), y.coordinate(*value))).collect();
             chart
-                .draw_series(LineSeries::new(places.iter().copied(), colour.stroke_width(2)))?
+                .draw_series(LineSeries::new(coordinates.iter().copied(), colour.stroke_width(2)))?
                 .label(&line.name)
                 .legend(move |(left, middle)| {
                     PathElement::new([(left, middle), (left + 18, middle)], colour.stroke_width(2))
                 });
-            chart.draw_series(places.iter().map(|place| Circle::new(*place, 3, colour.filled())))?;
+            chart.draw_series(
+                coordinates.iter().map(|coordinate| Circle::new(*coordinate, 3, colour.filled())),
+            )?;
         }
         if self.lines.len() > 1 {
             chart
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_names_its_axes_and_lines_and_has_every_point() {
+    fn a_plot_names_its_axes_and_lines_and_has_every_point() {
         for logarithmic in [false, true] {
             let svg = plot(logarithmic).svg().unwrap();
             for word in ["How it grows", "clients", "ms", "one", "two"] {
@@ -220,7 +222,7 @@ mod tests {
     #[test]
     fn steps_of_a_logarithmic_axis_are_round_numbers() {
         let scale = Axis::logarithmic("ms").scale([3.0, 40.0].into_iter());
-        let marks: Vec<_> = scale.marks().into_iter().map(|mark| scale.name(mark)).collect();
-        assert_eq!(marks, ["5", "10", "20", "50"]);
+        let ticks: Vec<_> = scale.ticks().into_iter().map(|tick| scale.label(tick)).collect();
+        assert_eq!(ticks, ["5", "10", "20", "50"]);
     }
 }

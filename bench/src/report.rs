@@ -1,4 +1,4 @@
-//! What was measured, as tables: on the terminal, as JSON, and between two marks of a document, there with pictures.
+//! Writes the results as tables: on the terminal, as JSON, and with plots between two marks of a document.
 
 use std::fs;
 use std::path::Path;
@@ -12,17 +12,17 @@ use crate::plot::Plot;
 const BEGIN: &str = "<!-- measured: begin -->";
 const END: &str = "<!-- measured: end -->";
 
-/// One scenario's figures.
+/// A table of results.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Table {
     pub(crate) title: String,
-    /// What was done, in a sentence or two.
+    /// What was measured, in a sentence or two.
     pub(crate) about: String,
     pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<Vec<String>>,
     #[serde(default)]
     pub(crate) plots: Vec<Plot>,
-    /// Of which build, at which load: a table may be older than the others.
+    /// The build and the load of the machine. A table may be older than the others of a report.
     #[serde(default)]
     pub(crate) measured: String,
 }
@@ -44,13 +44,13 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// As Markdown.
-    pub(crate) fn show(&self) -> String {
-        self.show_with("")
+    /// Returns the table as Markdown, without plots.
+    pub(crate) fn to_markdown(&self) -> String {
+        self.to_markdown_with_plots("")
     }
 
-    /// As Markdown with the pictures that are in `folder`, as the text refers to it; nowhere, if that is empty.
-    fn show_with(&self, folder: &str) -> String {
+    /// Returns the table as Markdown with links to the plots in `folder`, or without plots if `folder` is empty.
+    fn to_markdown_with_plots(&self, folder: &str) -> String {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let rule = self.columns.iter().map(|_| "---".to_owned()).collect::<Vec<_>>();
         let mut text =
@@ -68,7 +68,7 @@ impl Table {
     }
 }
 
-/// A whole run.
+/// The results of a run.
 #[derive(Serialize)]
 pub(crate) struct Report {
     pub(crate) machine: Machine,
@@ -81,19 +81,19 @@ impl Report {
         fs::write(out.join("results.json"), serde_json::to_string_pretty(self)?)?;
         if let Some(path) = docs {
             let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
-            // Beside the document, and named as it is.
+            // The plots are in a folder beside the document, with its name.
             let folder = path.with_extension("");
             fs::create_dir_all(&folder)?;
             for plot in self.tables.iter().flat_map(|table| &table.plots) {
                 plot.draw(&folder)?;
             }
             let folder = folder.file_name().context("the document has no name")?.to_string_lossy();
-            fs::write(path, between(&text, &self.show(&folder))?)?;
+            fs::write(path, replace_between_marks(&text, &self.to_markdown(&folder))?)?;
         }
         Ok(())
     }
 
-    fn show(&self, folder: &str) -> String {
+    fn to_markdown(&self, folder: &str) -> String {
         let Machine {
             processor,
             cores,
@@ -107,7 +107,7 @@ impl Report {
             wasmtime,
             load,
         } = &self.machine;
-        let tables: Vec<_> = self.tables.iter().map(|table| table.show_with(folder)).collect();
+        let tables: Vec<_> = self.tables.iter().map(|table| table.to_markdown_with_plots(folder)).collect();
         format!(
             "Measured on {cores} cores of {processor}, {memory_gib:.0} GiB, Linux {kernel}; load before {load:.2}; \
              fdatasync {fdatasync_us:.0} µs (median), epoch tick {epoch_tick_ms} ms; {host}, wasmtime {wasmtime}, {rustc}; \
@@ -118,8 +118,8 @@ impl Report {
     }
 }
 
-/// The text with this in place of what stands between the marks.
-fn between(text: &str, new: &str) -> anyhow::Result<String> {
+/// Replaces the part of the text between the marks.
+fn replace_between_marks(text: &str, new: &str) -> anyhow::Result<String> {
     let (before, rest) = text.split_once(BEGIN).with_context(|| format!("the document has no {BEGIN}"))?;
     let (_, after) = rest.split_once(END).with_context(|| format!("the document has no {END}"))?;
     Ok(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", new.trim()))
@@ -130,16 +130,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_stands_between_the_marks_is_replaced() {
+    fn only_the_part_between_the_marks_is_replaced() {
         let text = format!("one\n{BEGIN}\nold\n{END}\ntwo\n");
-        assert_eq!(between(&text, "new\n").unwrap(), format!("one\n{BEGIN}\n\nnew\n\n{END}\ntwo\n"));
-        assert!(between("one", "new").is_err());
+        assert_eq!(
+            replace_between_marks(&text, "new\n").unwrap(),
+            format!("one\n{BEGIN}\n\nnew\n\n{END}\ntwo\n")
+        );
+        assert!(replace_between_marks("one", "new").is_err());
     }
 
     #[test]
     fn a_table_is_markdown() {
         let mut table = Table::new("T", "What.", &["a", "b"]);
         table.row(["1".to_owned(), "2".to_owned()]);
-        assert_eq!(table.show(), "### T\n\nWhat.\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n");
+        assert_eq!(table.to_markdown(), "### T\n\nWhat.\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n");
     }
 }

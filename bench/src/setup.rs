@@ -1,4 +1,4 @@
-//! The programs that are measured and measured against, started and stopped.
+//! Starts and stops the programs that are measured.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,21 +11,21 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::load::{Options, Outcome, Protocol};
+use crate::load::{LoadReport, Options, Protocol};
 use crate::mock::Pace;
 
-/// How long a program may take until it answers; compiling components for the first time is within.
-const PATIENCE: Duration = Duration::from_secs(180);
-/// The host's data, within its folder.
+/// The time within which a program must answer. It includes compiling the components for the first time.
+const START_TIMEOUT: Duration = Duration::from_secs(180);
+/// The name of the data folder in the host's folder.
 pub(crate) const DATA: &str = "data";
 const SECRET: &str = "Rw1zPq9vTk4sYb7nXe2mJc8hLd5gAf3u";
 
-/// Another process of this program.
-pub(crate) fn again() -> anyhow::Result<Command> {
+/// Returns a command that runs this program.
+pub(crate) fn own_command() -> anyhow::Result<Command> {
     Ok(Command::new(std::env::current_exe()?))
 }
 
-/// Another process of this program that serves: it prints its address first, and is killed when this is dropped.
+/// Another process of this program that serves. Dropping the value kills it.
 pub(crate) struct Server {
     pub(crate) address: String,
     pub(crate) pid: u32,
@@ -33,15 +33,17 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A model server.
+    /// Starts a model server.
     pub(crate) async fn mock() -> anyhow::Result<Self> {
-        Self::start(again()?.arg("mock")).await
+        Self::start(own_command()?.arg("mock")).await
     }
 
-    /// The turn without a sandbox, with its data in `data`.
-    pub(crate) async fn twin(mock: &Self, pace: Pace, data: &Path) -> anyhow::Result<Self> {
-        let mut command = again()?;
-        command.args(["twin", "--model", &mock.address, "--name", &pace.name(), "--data"]).arg(data);
+    /// Starts the server of turns without a sandbox, with its data in `data`.
+    pub(crate) async fn native_baseline(mock: &Self, pace: Pace, data: &Path) -> anyhow::Result<Self> {
+        let mut command = own_command()?;
+        command
+            .args(["native-baseline", "--model", &mock.address, "--name", &pace.name(), "--data"])
+            .arg(data);
         Self::start(&mut command).await
     }
 
@@ -54,9 +56,9 @@ impl Server {
     }
 }
 
-/// Runs clients in a process of their own. A run with failures is none.
-pub(crate) async fn load(options: &Options) -> anyhow::Result<Outcome> {
-    let mut command = again()?;
+/// Runs clients in a process of their own. Fails if a turn failed.
+pub(crate) async fn load(options: &Options) -> anyhow::Result<LoadReport> {
+    let mut command = own_command()?;
     command.args(["load", "--to", &options.to, "--tokens", &options.tokens.to_string()]);
     command.args(["--protocol", options.protocol.as_str()]);
     command.args(["--clients", &options.clients.to_string(), "--model", &options.model]);
@@ -73,27 +75,27 @@ pub(crate) async fn load(options: &Options) -> anyhow::Result<Outcome> {
     }
     let output = command.stderr(Stdio::inherit()).kill_on_drop(true).output().await?;
     ensure!(output.status.success(), "the clients ended with {}", output.status);
-    let outcome: Outcome = serde_json::from_slice(&output.stdout)?;
-    if outcome.failures > 0 {
+    let report: LoadReport = serde_json::from_slice(&output.stdout)?;
+    if report.failures > 0 {
         bail!(
             "{} of {} turns failed: {}",
-            outcome.failures,
-            outcome.turns + outcome.failures,
-            outcome.failure.unwrap_or_default()
+            report.failures,
+            report.turns + report.failures,
+            report.failure.unwrap_or_default()
         );
     }
-    ensure!(outcome.turns > 0, "no turn ended in time");
-    Ok(outcome)
+    ensure!(report.turns > 0, "no turn ended in time");
+    Ok(report)
 }
 
-/// What of a host is on.
+/// The features of a host that are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mode {
-    /// Tokens, and what is known of keys and revocations. A host that has users limits them.
+    /// Tokens, API keys and revocations. A host with users limits them, too.
     pub(crate) tokens: bool,
-    /// Buckets for users and addresses, and a bound on each user's turns.
+    /// Rate limits of users and addresses, and a limit of each user's concurrent turns.
     pub(crate) limits: bool,
-    /// A key with each request.
+    /// An idempotency key with each request.
     pub(crate) idempotency: bool,
 }
 
@@ -102,42 +104,43 @@ impl Mode {
     pub(crate) const OFF: Self = Self { tokens: false, limits: false, idempotency: false };
 }
 
-/// A host, with its data on the real disk.
+/// A running host, with its data on the disk.
 pub(crate) struct Host {
     pub(crate) address: String,
     pub(crate) pid: u32,
     pub(crate) bearer: Option<String>,
-    /// Mints tokens, and speaks for users.
+    /// An API key that may mint tokens and act for users.
     pub(crate) key: Option<String>,
     pub(crate) mode: Mode,
-    /// From exec to the first good answer of `/readyz`.
+    /// The time from exec to the first successful answer of `/readyz`.
     pub(crate) ready_after: Duration,
     pub(crate) folder: PathBuf,
     process: Child,
     _folder: Option<TempDir>,
 }
 
-/// The companion of this repository's own plugins.
+/// The configuration of a companion of the built-in plugins.
 pub(crate) const ELARA: &str =
     "[companions.elara]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"mock\"]\n";
 
-/// How a host is started.
+/// The options of a host.
 pub(crate) struct Start<'a> {
     pub(crate) bin: &'a Path,
-    /// Where its folder is made.
+    /// The folder in which the host's folder is made.
     pub(crate) out: &'a Path,
     pub(crate) mock: &'a Server,
     pub(crate) pace: Pace,
     pub(crate) mode: Mode,
-    /// The companion that is talked to.
+    /// The configuration of the companion `elara`, which the turns use.
     pub(crate) elara: String,
     /// Further lines of the configuration.
-    pub(crate) more: String,
-    /// Where compiled components are kept from host to host.
+    pub(crate) extra: String,
+    /// The folder of compiled components, which several hosts can share.
     pub(crate) compiled: PathBuf,
 }
 
 impl Start<'_> {
+    /// Starts a host in a folder that is removed with it.
     pub(crate) async fn host(&self) -> anyhow::Result<Host> {
         let folder = tempfile::Builder::new().prefix("host-").tempdir_in(self.out)?;
         let path = folder.path().to_owned();
@@ -146,14 +149,14 @@ impl Start<'_> {
         Ok(host)
     }
 
-    /// In a folder that stays.
+    /// Starts a host in a folder that is kept.
     pub(crate) async fn host_in(&self, folder: &Path) -> anyhow::Result<Host> {
         std::fs::write(folder.join("masque.toml"), self.configuration())?;
-        // Not beside the configuration, whose folder is followed: it would never be quiet there.
+        // The log must not be beside the configuration: the host watches that folder and would never see it unchanged.
         std::fs::create_dir_all(folder.join(DATA))?;
         let log = folder.join(DATA).join("log");
         let key = match self.mode.tokens {
-            true => Some(self.key(folder).await?),
+            true => Some(self.create_key(folder).await?),
             false => None,
         };
         let begun = Instant::now();
@@ -167,7 +170,7 @@ impl Start<'_> {
         let output = process.stdout.take().context("no output")?;
         let mut lines = BufReader::new(output).lines();
         let address = loop {
-            let line = tokio::time::timeout(PATIENCE, lines.next_line()).await??;
+            let line = tokio::time::timeout(START_TIMEOUT, lines.next_line()).await??;
             let Some(line) = line else {
                 bail!("the host did not start: {}", std::fs::read_to_string(&log)?)
             };
@@ -175,7 +178,7 @@ impl Start<'_> {
                 break address.to_owned();
             }
         };
-        until_ready(&address).await?;
+        wait_until_ready(&address).await?;
         let ready_after = begun.elapsed();
         let pid = process.id().context("the host ended")?;
         let mut host = Host {
@@ -190,16 +193,16 @@ impl Start<'_> {
             _folder: None,
         };
         if let Some(key) = key {
-            let asked = json!({ "user_id": "bench", "expires_in_hours": 24 });
-            let minted = post(&host.address, "/auth/token", &key, &asked).await?;
+            let request = json!({ "user_id": "bench", "expires_in_hours": 24 });
+            let minted = post(&host.address, "/auth/token", &key, &request).await?;
             host.bearer = minted.get("access_token").and_then(Value::as_str).map(str::to_owned);
         }
         Ok(host)
     }
 
-    fn command(&self, folder: &Path, word: &str) -> Command {
+    fn command(&self, folder: &Path, subcommand: &str) -> Command {
         let mut command = Command::new(self.bin);
-        command.arg(word).args(["--config", "masque.toml", "--data", DATA]).current_dir(folder);
+        command.arg(subcommand).args(["--config", "masque.toml", "--data", DATA]).current_dir(folder);
         command.stdin(Stdio::null()).kill_on_drop(true);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         if self.mode.tokens {
@@ -208,7 +211,7 @@ impl Start<'_> {
         command
     }
 
-    async fn key(&self, folder: &Path) -> anyhow::Result<String> {
+    async fn create_key(&self, folder: &Path) -> anyhow::Result<String> {
         let mut command = self.command(folder, "keys");
         command.args([
             "create",
@@ -227,7 +230,7 @@ impl Start<'_> {
     }
 
     fn configuration(&self) -> String {
-        // High enough that nothing is refused; what is counted is counted all the same.
+        // The limits are so high that nothing is refused, but every request is counted.
         let limits = match self.mode.limits || self.mode.tokens {
             true => {
                 "[limits.user]\nper_minute = 1000000\nburst = 1000000\nturns = 100000\n\
@@ -235,7 +238,7 @@ impl Start<'_> {
             }
             false => "",
         };
-        let (address, model, more) = (&self.mock.address, self.pace.name(), &self.more);
+        let (address, model, extra) = (&self.mock.address, self.pace.name(), &self.extra);
         let elara = &self.elara;
         let compiled = self.compiled.display();
         format!(
@@ -243,13 +246,13 @@ impl Start<'_> {
              [sandbox]\ninstances = 6000\n{limits}\
              {elara}[plugins.mock]\nsource = \"builtin:openai\"\n\
              settings = {{ base_url = \"http://{address}/v1\", model = \"{model}\" }}\n\
-             grants = {{ http = [\"http://{address}\"] }}\n{more}"
+             grants = {{ http = [\"http://{address}\"] }}\n{extra}"
         )
     }
 }
 
 impl Host {
-    /// Clients of this host.
+    /// Returns options for clients of this host.
     pub(crate) fn clients(&self, pace: Pace, stream: bool) -> Options {
         Options {
             bearer: self.bearer.clone(),
@@ -265,7 +268,7 @@ impl Host {
     }
 }
 
-/// Clients of another server that speaks this protocol, at one pace.
+/// Returns options for clients of a server with this protocol.
 pub(crate) fn clients(address: &str, protocol: Protocol, pace: Pace, stream: bool) -> Options {
     Options {
         to: address.to_owned(),
@@ -284,21 +287,21 @@ pub(crate) fn clients(address: &str, protocol: Protocol, pace: Pace, stream: boo
     }
 }
 
-/// Clients of the model server itself, or of a proxy that speaks as it does.
+/// Returns options for clients of the model server, or of a proxy with the same protocol.
 pub(crate) fn direct(address: &str, pace: Pace, stream: bool) -> Options {
     clients(address, Protocol::Openai, pace, stream)
 }
 
-async fn until_ready(address: &str) -> anyhow::Result<()> {
+async fn wait_until_ready(address: &str) -> anyhow::Result<()> {
     let begun = Instant::now();
     while get(address, "/readyz").await.is_none_or(|status| status != 200) {
-        ensure!(begun.elapsed() < PATIENCE, "{address} does not get ready");
+        ensure!(begun.elapsed() < START_TIMEOUT, "{address} does not get ready");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     Ok(())
 }
 
-/// The status of an answer, if there is one.
+/// Sends a GET request and returns the status, or `None` if there is no answer.
 pub(crate) async fn get(address: &str, path: &str) -> Option<u16> {
     let request = http::Request::get(path).header("host", address);
     let response = send(address, request.body(String::new()).ok()?).await.ok()?;
@@ -327,13 +330,13 @@ async fn send(address: &str, request: http::Request<String>) -> anyhow::Result<(
     Ok((status, response.into_body().collect().await?.to_bytes().to_vec()))
 }
 
-/// One plain turn of a new conversation with this companion: whatever comes of it.
-pub(crate) async fn say(address: &str, bearer: Option<&str>, companion: &str) -> anyhow::Result<()> {
-    talk(address, bearer, companion, None).await.map(drop)
+/// Makes a turn in a new conversation, without streaming.
+pub(crate) async fn make_turn(address: &str, bearer: Option<&str>, companion: &str) -> anyhow::Result<()> {
+    make_turn_in(address, bearer, companion, None).await.map(drop)
 }
 
-/// One plain turn; the conversation's id.
-pub(crate) async fn talk(
+/// Makes a turn in this conversation, or in a new one, without streaming. Returns the id of the conversation.
+pub(crate) async fn make_turn_in(
     address: &str,
     bearer: Option<&str>,
     companion: &str,

@@ -1,35 +1,35 @@
-//! Medians over rounds, and how far the rounds were apart.
+//! Medians over rounds, and their spread.
 
 use serde::Serialize;
 
-/// What several rounds came to.
+/// A figure of several rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Rounds {
     pub(crate) median: f64,
-    pub(crate) least: f64,
-    pub(crate) most: f64,
+    pub(crate) lowest: f64,
+    pub(crate) highest: f64,
     pub(crate) rounds: usize,
 }
 
 impl Rounds {
-    /// Of no round at all there is nothing to say.
+    /// Returns `None` without rounds.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         let middle = values.len() / 2;
         let (upper, lower) = (values.get(middle)?, values.get(middle.checked_sub(1).unwrap_or(middle))?);
         let median = if values.len().is_multiple_of(2) { (upper + lower) / 2.0 } else { *upper };
-        Some(Self { median, least: *values.first()?, most: *values.last()?, rounds: values.len() })
+        Some(Self { median, lowest: *values.first()?, highest: *values.last()?, rounds: values.len() })
     }
 
-    /// With so many digits after the point.
+    /// Formats the figure with this number of decimals.
     pub(crate) fn show(&self, digits: usize) -> String {
-        let Self { median, least, most, .. } = self;
-        format!("{median:.digits$} ({least:.digits$} – {most:.digits$})")
+        let Self { median, lowest, highest, .. } = self;
+        format!("{median:.digits$} ({lowest:.digits$} – {highest:.digits$})")
     }
 }
 
-/// The rounds of a figure as they stand in a table; nothing, where there are none.
+/// Formats the rounds of a figure for a table. Returns an empty text without rounds.
 pub(crate) fn show(values: impl IntoIterator<Item = f64>, digits: usize) -> String {
     Rounds::of(values).map(|rounds| rounds.show(digits)).unwrap_or_default()
 }

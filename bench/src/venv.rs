@@ -1,11 +1,11 @@
-//! Programs from PyPI, each in a virtual environment of its own that is made once.
+//! Installs programs from PyPI, each once into a virtual environment of its own.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 use tokio::process::Command;
 
-/// The environment's folder, with exactly `package` in it.
+/// Makes the virtual environment in `folder` with `package` if it is missing, and returns the folder.
 pub(crate) async fn environment(folder: &Path, package: &str) -> anyhow::Result<PathBuf> {
     let complete = folder.join(".complete");
     if std::fs::read_to_string(&complete).is_ok_and(|present| present == package) {

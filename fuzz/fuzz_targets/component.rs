@@ -1,5 +1,5 @@
-//! A component's file before anything is compiled: the host's look at its first bytes, then the engine's validator,
-//! which every file meets next. They must agree on what the file is.
+//! Fuzzes the recognition of a component's file. The host decides by the first bytes; the engine's validator, which checks
+//! every file next, must come to the same result.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -18,6 +18,6 @@ fuzz_target!(|bytes: &[u8]| {
     match encoding {
         Some(Encoding::Component) => assert_eq!(form, Form::Component),
         Some(Encoding::Module) => assert_eq!(form, Form::Module),
-        None => panic!("valid, and neither a component nor a module"),
+        None => panic!("valid, but neither a component nor a module"),
     }
 });

@@ -1,4 +1,4 @@
-//! `masque.toml`, from its text to the host's configuration or to a list of mistakes.
+//! Fuzzes the reading of `masque.toml`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|text: &[u8]| masque_fuzz::configuration(text));

@@ -1,6 +1,6 @@
-//! Server-sent events, as the SDK reads them: wherever the bytes are cut, the events are the same.
+//! Fuzzes the SDK's parser of server-sent events: the events are the same wherever the bytes are cut.
 //!
-//! The first byte of the input says where.
+//! The first byte of the input is the size of the chunks.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -26,6 +26,6 @@ fuzz_target!(|input: &[u8]| {
     let whole = read(std::iter::once(bytes));
     let cut = read(bytes.chunks(usize::from(size).max(1)));
     assert_eq!(whole, cut);
-    // A byte that is no text becomes a replacement character of three.
+    // A byte that is not UTF-8 becomes a replacement character, which has three bytes.
     assert!(whole.0.iter().all(|event| !event.event.is_empty() && event.data.len() <= 3 * LIMIT));
 });

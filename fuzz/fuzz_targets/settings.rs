@@ -1,4 +1,4 @@
-//! A plugin's settings: against a schema that a plugin made up, in the host, and as the SDK reads them.
+//! Fuzzes the settings of a plugin: the host's check against a schema, and the SDK's reading.
 //!
 //! The input is a schema, a line `---`, and the settings.
 #![no_main]
@@ -7,9 +7,9 @@ use libfuzzer_sys::fuzz_target;
 use masque_sdk::testing;
 use serde_json::{Map, Value};
 
-/// One of each form that a setting may take.
+/// A setting of each form.
 #[derive(serde::Deserialize, schemars::JsonSchema)]
-#[allow(dead_code, reason = "only read into")]
+#[allow(dead_code, reason = "only deserialized")]
 struct Settings {
     text: Option<String>,
     number: Option<f64>,
@@ -23,14 +23,14 @@ struct Settings {
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
-#[allow(dead_code, reason = "only read into")]
+#[allow(dead_code, reason = "only deserialized")]
 enum Choice {
     OneThing { size: u32 },
     Another,
 }
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
-#[allow(dead_code, reason = "only read into")]
+#[allow(dead_code, reason = "only deserialized")]
 struct Inner {
     #[serde(default)]
     deep: Option<Box<Inner>>,

@@ -1,7 +1,7 @@
-//! What an OpenAI-compatible endpoint sends, through the whole plugin: never a panic, always one end, and the same
-//! reply wherever the stream is cut.
+//! Fuzzes the whole `openai` plugin with responses of an endpoint. It must never panic, must end each reply exactly once,
+//! and must return the same reply wherever the stream is cut.
 //!
-//! The first byte of the input says what kind of response it is, the second where it is cut; the rest is its body.
+//! The first byte of the input selects the kind of response, the second is the size of the chunks, the rest is the body.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,7 @@
-//! What wit-bindgen makes of the contract. Nothing here is public by name; the good names are given elsewhere.
+//! The code that wit-bindgen generates from the contract. Other modules give it public names.
 //!
-//! The types and the imports are generated once. Each exported interface has a world of its own whose component-type
-//! section enters a component only where its export macro is used, so that a plugin exports exactly what it can do.
+//! The types and imports are generated once. Each exported interface is a world of its own: its component-type section
+//! is linked only into components that use its export macro, so a plugin exports exactly what it implements.
 #![allow(missing_docs, unreachable_pub, clippy::all)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

@@ -1,7 +1,6 @@
-//! The things that plugins and the host speak about, with the constructors that make them pleasant to write.
+//! The types of the contract between plugin and host, with constructors and accessors.
 //!
-//! The types themselves come from the contract, so that nothing is converted at the border; this room only adds ways
-//! to build and to read them.
+//! The types are those that wit-bindgen generates, so a call converts nothing.
 
 pub use crate::bindings::types::{
     Blob, Delta, Description, Exchange, Failure, Finish, Message, Opening, Part, Prompt, Property,
@@ -10,11 +9,11 @@ pub use crate::bindings::types::{
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
-/// What a plugin's functions return: the failure is the contract's own.
+/// The result of a plugin's functions. The failure is the contract's.
 pub type Result<T> = std::result::Result<T, Failure>;
 
 impl Message {
-    /// A message of `role` with one part of text.
+    /// Makes a message of this role with one part of text.
     ///
     /// ```
     /// let message = masque_sdk::Message::new("user", "Hello");
@@ -32,36 +31,36 @@ impl Message {
         }
     }
 
-    /// What the model is told about itself.
+    /// Makes a system message: an instruction for the model.
     pub fn system(text: impl Into<String>) -> Self {
         Self::new("system", text)
     }
 
-    /// What the user said.
+    /// Makes a message of the user.
     pub fn user(text: impl Into<String>) -> Self {
         Self::new("user", text)
     }
 
-    /// What the companion said.
+    /// Makes a message of the companion.
     pub fn assistant(text: impl Into<String>) -> Self {
         Self::new("assistant", text)
     }
 
-    /// Says where the message comes from, for explanations: `card.scenario`, `memory:ID`.
+    /// Sets where the message comes from, for the explanation of a turn: `card.scenario`, `memory:ID`.
     #[must_use]
     pub fn from_source(mut self, source: impl Into<String>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// Says that a prefix which stays the same from turn to turn ends here; a model may let its provider cache it.
+    /// Marks the end of a prefix that is the same in every turn. A model may let its provider cache the prefix.
     #[must_use]
     pub fn cached(mut self) -> Self {
         self.cache = true;
         self
     }
 
-    /// The message's text parts, one after the other; what is not text is left out.
+    /// Returns the text parts of the message, joined. Leaves out the other parts.
     pub fn text(&self) -> String {
         self.parts
             .iter()
@@ -74,7 +73,7 @@ impl Message {
 }
 
 impl Prompt {
-    /// A prompt of these messages, without tools and options.
+    /// Makes a prompt of these messages, without tools and options.
     ///
     /// ```
     /// use masque_sdk::{Message, Prompt};
@@ -104,8 +103,8 @@ impl Prompt {
         self
     }
 
-    /// Wishes something of the model by the names of the chat-completions API: `temperature`, `max_tokens`, `stop`.
-    /// A value that JSON cannot express is left out.
+    /// Sets an option for the model. Names are those of the chat-completions API: `temperature`, `max_tokens`, `stop`.
+    /// Leaves out a value that JSON can't express.
     #[must_use]
     pub fn option(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
         self.options.extend(Property::new(name, value));
@@ -114,13 +113,13 @@ impl Prompt {
 }
 
 impl Property {
-    /// A named value as JSON; nothing where JSON cannot express it (a map whose keys are no strings, say).
+    /// Makes a named value as JSON. Returns `None` if JSON can't express it, for example a map whose keys are not strings.
     pub fn new(name: impl Into<String>, value: impl Serialize) -> Option<Self> {
         serde_json::to_string(&value).ok().map(|json| Self { name: name.into(), json })
     }
 
-    /// The value of that name: an option of a prompt, a piece of metadata. Nothing where it is absent or no `T`; of
-    /// several the last counts.
+    /// Returns the value of this name, such as an option of a prompt. `None` if it is absent or not a `T`. If there are
+    /// several, the last one counts.
     ///
     /// ```
     /// use masque_sdk::{Prompt, Property};
@@ -135,14 +134,14 @@ impl Property {
 }
 
 impl ToolCall {
-    /// A call of the tool `name`. `arguments` is JSON text, as the model wrote it.
+    /// Makes a call of the tool `name`. `arguments` is the JSON text that the model wrote.
     pub fn new(id: impl Into<String>, name: impl Into<String>, arguments: impl Into<String>) -> Self {
         Self { id: id.into(), name: name.into(), arguments: arguments.into(), metadata: Vec::new() }
     }
 }
 
 impl Recollection {
-    /// These messages and no long-term memories.
+    /// Makes a recollection of these messages, without long-term memories.
     pub fn of(messages: impl IntoIterator<Item = Message>) -> Self {
         Self { messages: messages.into_iter().collect(), memories: Vec::new(), metadata: Vec::new() }
     }
@@ -155,44 +154,44 @@ impl Default for Recollection {
 }
 
 impl User {
-    /// The name, or `fallback` where there is none or it is blank.
+    /// Returns the user's name, or `fallback` if it is missing or blank.
     pub fn name_or<'a>(&'a self, fallback: &'a str) -> &'a str {
         self.name.as_deref().map(str::trim).filter(|name| !name.is_empty()).unwrap_or(fallback)
     }
 }
 
 impl Usage {
-    /// Tokens read and written, none of them from a cache.
+    /// Makes a count of tokens read and written, none of them read from a cache.
     pub fn new(input_tokens: u64, output_tokens: u64) -> Self {
         Self { input_tokens, output_tokens, cached_tokens: 0, metadata: Vec::new() }
     }
 }
 
 impl Finish {
-    /// An end for a reason by its name: `stop`, `length`, `filtered`, `tool_calls`.
+    /// Makes an end with this reason: `stop`, `length`, `filtered` or `tool_calls`.
     pub fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), metadata: Vec::new() }
     }
 
-    /// The model had said what it wanted to say.
+    /// The model completed the reply.
     pub fn stop() -> Self {
         Self::new("stop")
     }
 
-    /// The model ran into a limit of length.
+    /// The reply reached a limit of length.
     pub fn length() -> Self {
         Self::new("length")
     }
 }
 
-/// The host puts its own words for the code before a client; `message` goes to the operator's log.
+/// Clients see the host's text for the code. `message` goes to the operator's log only.
 impl Failure {
-    /// A failure by its code. For the codes that the host knows there are constructors of their own.
+    /// Makes a failure with this code. Codes that the host knows have a constructor each.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into(), retry_after_ms: None, metadata: Vec::new() }
     }
 
-    /// Says when it is worth trying again.
+    /// Sets after which time the caller may try again.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after_ms = Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
@@ -214,30 +213,30 @@ macro_rules! codes {
 codes! {
     /// A grant is missing.
     denied = "denied";
-    /// Settings or input cannot be used; say which field and what to do.
+    /// Settings or input are wrong. The message should name the field and what to do.
     invalid = "invalid";
-    /// What is needed cannot be reached, or answered with something unusable.
+    /// A service that the plugin needs can't be reached, or its answer is unusable.
     unavailable = "unavailable";
     /// The credentials are missing or wrong.
     unauthorized = "unauthorized";
-    /// Too many requests; add [`Failure::retry_after`] where it is known.
+    /// Too many requests. Add [`Failure::retry_after`] if the time is known.
     rate_limited = "rate-limited";
-    /// The other side has no room at present.
+    /// The service has no capacity at present.
     overloaded = "overloaded";
-    /// It did not begin in time.
+    /// The answer did not begin in time.
     timeout = "timeout";
-    /// It began and then fell silent.
+    /// The answer began, and then no more of it arrived in time.
     stalled = "stalled";
-    /// It ended before it was complete.
+    /// The answer ended before it was complete.
     truncated = "truncated";
-    /// A content filter stopped it.
+    /// A content filter stopped the answer.
     filtered = "filtered";
     /// The prompt is longer than the model's context.
     context_length = "context-length";
-    /// Someone else wrote first.
+    /// The value was changed by another write.
     conflict = "conflict";
-    /// There is no such thing.
+    /// What was asked for does not exist.
     not_found = "not-found";
-    /// A mistake of the plugin's own.
+    /// A fault of the plugin.
     internal = "internal";
 }

@@ -1,9 +1,9 @@
-//! What a plugin says of itself, put together from its crate and from the type of its settings.
+//! Describes a plugin from its crate and the type of its settings.
 
 use crate::{Description, Plugin};
 use schemars::generate::SchemaSettings;
 
-/// What [`export!`](crate::export) knows of a plugin at compile time.
+/// What is known about a plugin at compile time. Implemented by [`export!`](crate::export).
 pub trait Described: Plugin {
     /// `persona`, `memory` or `model`.
     const KIND: &'static str;
@@ -11,13 +11,13 @@ pub trait Described: Plugin {
     const NAME: &'static str;
     /// The crate's version.
     const VERSION: &'static str;
-    /// The layout of the plugin's stored state; raised when an older version could not read it.
+    /// The version of the plugin's stored state. Raise it when an older version of the plugin can't read the new state.
     const STATE_VERSION: u32;
 }
 
-/// The description that the host reads when it loads the plugin.
+/// Returns the description that the host reads when it loads the plugin.
 ///
-/// The name is that of the crate without the prefix `masque-plugin-`; settings that the type does not know are refused.
+/// The name is the crate's without the prefix `masque-plugin-`. The schema refuses settings that the type does not know.
 ///
 /// ```
 /// #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -34,13 +34,16 @@ pub trait Described: Plugin {
 /// ```
 pub fn describe<P: Described>() -> Description {
     let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<P>();
-    let open = schema.get("additionalProperties").is_none() && schema.get("unevaluatedProperties").is_none();
-    if open {
+    let is_open =
+        schema.get("additionalProperties").is_none() && schema.get("unevaluatedProperties").is_none();
+    if is_open {
         schema.insert("unevaluatedProperties".into(), false.into());
     }
-    // The stricter word is the better known one; the other is only needed where properties come from several schemas.
-    let composed = ["allOf", "anyOf", "oneOf", "$ref"].iter().any(|word| schema.get(*word).is_some());
-    if open && !composed {
+    // Prefer `additionalProperties`, which more tools know. It sees only the properties of its own schema, so a schema
+    // that is composed of others needs `unevaluatedProperties`.
+    let is_composed =
+        ["allOf", "anyOf", "oneOf", "$ref"].iter().any(|keyword| schema.get(*keyword).is_some());
+    if is_open && !is_composed {
         schema.remove("unevaluatedProperties");
         schema.insert("additionalProperties".into(), false.into());
     }

@@ -1,11 +1,12 @@
-//! The line that makes a type a component, and what happens between the host's call and the author's function.
+//! Exports a plugin as a component: the macro [`export!`](crate::export), and the functions of the component, which read
+//! the settings and call the author's function.
 
 use crate::bindings::{about, greeter, memory, model, observer, persona, reflector, types};
 use crate::describe::{Described, describe};
 use crate::{Greeter, Memory, Model, Observer, Persona, Reflector, log, settings};
 use wasip3::wit_bindgen::StreamReader;
 
-/// Exports a type as a plugin: its kind, then the optional abilities that it has.
+/// Exports a type as a plugin: its kind, then the optional interfaces that it implements.
 ///
 /// ```
 /// # use masque_sdk::{Exchange, Memory, Observer, Recollection, Result, Turn};
@@ -20,9 +21,10 @@ use wasip3::wit_bindgen::StreamReader;
 /// ```
 ///
 /// The kinds are `persona` (with `greeter` and `reflector`), `memory` (with `observer`) and `model`. `state_version` is
-/// the layout of what the plugin stores, 0 by default; raise it when an older version could not read it.
+/// the version of the plugin's stored state, 0 by default. Raise it when an older version of the plugin can't read the
+/// new state.
 ///
-/// What does not go together is refused while compiling:
+/// A kind with an interface of another kind does not compile:
 ///
 /// ```compile_fail
 /// # use masque_sdk::{Memory, Recollection, Result, Turn};
@@ -35,24 +37,23 @@ use wasip3::wit_bindgen::StreamReader;
 /// # fn main() {}
 /// ```
 ///
-/// Name and version are the crate's. On other targets than WebAssembly nothing is exported, so that the crate's logic
-/// can be tested where it is written.
+/// Name and version are the crate's. On targets other than WebAssembly nothing is exported, so that tests run natively.
 #[macro_export]
 macro_rules! export {
-    ($plugin:ident: $kind:ident $(, $ability:ident)* $(; state_version = $state:expr)? $(,)?) => {
+    ($plugin:ident: $kind:ident $(, $interface:ident)* $(; state_version = $state:expr)? $(,)?) => {
         impl $crate::Described for $plugin {
-            const KIND: &'static str = $crate::__kind!($kind $($ability)*);
+            const KIND: &'static str = $crate::__kind!($kind $($interface)*);
             const NAME: &'static str = env!("CARGO_PKG_NAME");
             const VERSION: &'static str = env!("CARGO_PKG_VERSION");
             const STATE_VERSION: u32 = 0 $(+ $state)?;
         }
         $crate::__export_one!(about $plugin);
         $crate::__export_one!($kind $plugin);
-        $($crate::__export_one!($ability $plugin);)*
+        $($crate::__export_one!($interface $plugin);)*
     };
 }
 
-/// Refuses what does not go together while the plugin is compiled.
+/// Expands to the name of the kind, or to a compile error if an interface belongs to another kind.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __kind {
@@ -94,7 +95,7 @@ macro_rules! __export_interface {
     ($interface:ident $export:ident $plugin:ident $wanted:ident) => {
         #[cfg(target_arch = "wasm32")]
         $crate::__private::$interface::$export!($plugin with_types_in $crate::__private::$interface);
-        // Elsewhere the type is held to the same trait, so that a native check finds what a build would.
+        // On other targets, require the same trait, so that a native check finds what a build for WebAssembly would.
         #[cfg(not(target_arch = "wasm32"))]
         const _: fn() = || {
             fn is<T: $crate::$wanted>() {}

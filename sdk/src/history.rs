@@ -1,14 +1,14 @@
-//! Earlier messages of this conversation, beyond the newest that a [`Turn`](crate::Turn) carries in its `tail`.
+//! Reads earlier messages of this conversation. The newest ones are in the `tail` of the [`Turn`](crate::Turn) already.
 //! Needs the grant `history`.
 
 use crate::{Message, Result, host};
 
-/// Messages before the one with the id `before` (or before the turn's own), oldest first; at most `limit`, itself at
-/// most 1000. A page may be shorter: it holds 1 MiB of content, or one message that is longer. Only an empty page is the
-/// beginning of the conversation.
+/// Returns messages before the one with the id `before` (before the turn's own message if it is `None`), oldest first: at
+/// most `limit`, and at most 1000. A page may hold fewer messages: it ends at 1 MiB of content, but a single message may
+/// be larger. An empty page means that the conversation begins there.
 ///
 /// # Errors
-/// `denied` where the grant is missing.
+/// `denied` if the grant is missing.
 ///
 /// ```
 /// # masque_sdk::testing::set_history(["One.", "Two."].map(masque_sdk::Message::user));

@@ -1,5 +1,5 @@
-//! The seam between the SDK and whoever hosts the plugin: the contract's imports in a component, an in-memory world of
-//! [`testing`](crate::testing) everywhere else.
+//! The imports of the contract: those of the host in a component, those of the in-memory host of
+//! [`testing`](crate::testing) elsewhere.
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use crate::bindings::{

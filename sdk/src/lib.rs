@@ -6,7 +6,7 @@
 //! ```
 //! use masque_sdk::{Message, Persona, Prompt, Recollection, Result, Turn};
 //!
-//! /// A persona is its settings: the operator writes `settings = { name = "Ida" }`.
+//! /// The settings of the persona: the operator writes `settings = { name = "Ida" }`.
 //! #[derive(serde::Deserialize, schemars::JsonSchema)]
 //! struct Hello {
 //!     name: String,
@@ -23,18 +23,18 @@
 //! # fn main() {}
 //! ```
 //!
-//! Build it with `cargo build --release --target wasm32-wasip2` as a `cdylib`. Its logic is tested natively, with
-//! [`testing`] in the place of the host.
+//! Build it with `cargo build --release --target wasm32-wasip2` as a `cdylib`. Test it natively: [`testing`] replaces the
+//! host.
 //!
 //! | what | where |
 //! | --- | --- |
 //! | the traits | [`Persona`], [`Greeter`], [`Reflector`], [`Memory`], [`Observer`], [`Model`] |
 //! | values that outlive a call | [`state`] |
 //! | earlier messages | [`history`] |
-//! | asking the companion's model | [`models`] |
+//! | calls of the companion's model | [`models`] |
 //! | HTTP, with streamed bodies | [`http`] |
 //! | server-sent events | [`sse`] |
-//! | logging | `tracing` or `log`, as everywhere; both reach the host's log |
+//! | logging | `tracing` or `log`; both write to the host's log |
 #![deny(missing_docs)]
 
 mod bindings;
@@ -63,7 +63,7 @@ pub use plugin::{Greeter, Memory, Model, Observer, Persona, Plugin, Reflector};
 pub use reply::ReplyWriter;
 pub use {schemars, serde, serde_json, tracing};
 
-/// The guide for authors: its examples are compiled and run like this crate's own.
+/// The guide for plugin authors. Its examples are compiled and run as doctests.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/plugin-authors.md")]
 struct Guide;

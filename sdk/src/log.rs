@@ -1,7 +1,7 @@
-//! Carries `tracing` events and `log` records to the host's log.
+//! Sends `tracing` events and `log` records to the host's log.
 //!
-//! Installed by [`export!`](crate::export) before the author's code runs, so that `tracing::info!(turn = 3, "…")` and
-//! `log::info!("…")` work without a word of set-up. The fields of open spans are written before those of the event.
+//! [`export!`](crate::export) installs this before the author's code runs, so that `tracing::info!(turn = 3, "…")` and
+//! `log::info!("…")` work without setup. A line holds the fields of open spans, then those of the event.
 
 use crate::host;
 use std::cell::RefCell;
@@ -14,32 +14,33 @@ use tracing::{Event, Metadata, Subscriber, span};
 
 type Fields = Vec<(String, String)>;
 
-/// `trace` is left out: a call's log is bounded, and a dependency that traces would use it up.
-const FINEST: tracing::Level = tracing::Level::DEBUG;
+/// The most verbose level that is sent. The host bounds the log of a call, and a dependency that logs at `trace` would
+/// use it up.
+const MAX_LEVEL: tracing::Level = tracing::Level::DEBUG;
 
-/// Makes `tracing` and `log` write to the host. The second time and from then on it does nothing, and it leaves alone
-/// what a plugin installed by itself.
+/// Makes `tracing` and `log` write to the host. Does nothing after the first call, and keeps what the plugin installed
+/// itself.
 pub(crate) fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // Both fail only where the author installed something else, which is then what the author wants.
-        let _ = tracing::subscriber::set_global_default(ToHost::default());
-        if log::set_logger(&LogToHost).is_ok() {
+        // Both fail only if the author installed something else, which is to be kept.
+        let _ = tracing::subscriber::set_global_default(HostSubscriber::default());
+        if log::set_logger(&HostLogger).is_ok() {
             log::set_max_level(log::LevelFilter::Debug);
         }
     });
 }
 
-/// A subscriber as small as the host's `log` needs one.
+/// A `tracing` subscriber that writes each event as one line to the host's log.
 #[derive(Default)]
-struct ToHost {
+struct HostSubscriber {
     next: AtomicU64,
     spans: Mutex<Vec<Span>>,
 }
 
 struct Span {
     id: u64,
-    /// A clone of a span is closed by itself; the span is gone with the last one.
+    /// The number of clones that are open. The span ends when the last one is closed.
     handles: usize,
     fields: Fields,
 }
@@ -48,19 +49,19 @@ thread_local! {
     static ENTERED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
-impl ToHost {
+impl HostSubscriber {
     fn with_spans<T>(&self, act: impl FnOnce(&mut Vec<Span>) -> T) -> T {
         act(&mut self.spans.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Subscriber for ToHost {
+impl Subscriber for HostSubscriber {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= FINEST
+        *metadata.level() <= MAX_LEVEL
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(FINEST.into())
+        Some(MAX_LEVEL.into())
     }
 
     fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
@@ -141,7 +142,7 @@ impl Visit for Line {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
-            // Writing to a String does not fail.
+            // Writing to a `String` never fails.
             "message" => drop(write!(self.message, "{value:?}")),
             name => self.fields.push((name.into(), format!("{value:?}"))),
         }
@@ -152,9 +153,9 @@ impl Visit for Line {
     }
 }
 
-struct LogToHost;
+struct HostLogger;
 
-impl log::Log for LogToHost {
+impl log::Log for HostLogger {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         metadata.level() <= log::Level::Debug
     }
@@ -176,7 +177,7 @@ mod tests {
 
     fn lines(act: impl FnOnce()) -> Vec<testing::LogLine> {
         testing::reset();
-        tracing::subscriber::with_default(ToHost::default(), act);
+        tracing::subscriber::with_default(HostSubscriber::default(), act);
         testing::logged()
     }
 
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_traces_is_left_out() {
+    fn trace_events_are_not_sent() {
         assert_eq!(lines(|| tracing::trace!("bytes")).len(), 0);
     }
 
@@ -208,7 +209,7 @@ mod tests {
         testing::reset();
         let record =
             log::Record::builder().level(log::Level::Error).target("dep").args(format_args!("no")).build();
-        log::Log::log(&LogToHost, &record);
+        log::Log::log(&HostLogger, &record);
         let line = &testing::logged()[0];
         assert_eq!((line.level.as_str(), line.message.as_str()), ("error", "no"));
         assert_eq!(line.fields, [("target".to_string(), "dep".to_string())]);

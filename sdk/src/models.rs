@@ -1,11 +1,12 @@
-//! The companion's own model, asked on the side: for a summary, a label, a second thought. Needs the grant `models`.
+//! Calls the companion's own model, for example for a summary or a label. Needs the grant `models`.
 
 use crate::{Prompt, Reply, Result, host};
 
-/// Asks and waits for the whole reply. The inner call shares this call's deadline and cannot ask on.
+/// Calls the model and waits for the whole reply. The nested call shares the deadline of this call and can't call models
+/// itself.
 ///
 /// # Errors
-/// `denied` where the grant is missing, and whatever the model fails with.
+/// `denied` if the grant is missing, or the model's failure.
 ///
 /// ```
 /// use masque_sdk::{Message, Prompt, models};

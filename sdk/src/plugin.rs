@@ -1,19 +1,18 @@
-//! The traits that a plugin implements: one for its kind, and one for each optional ability.
+//! The traits that a plugin implements: one for its kind, and one for each optional interface.
 
 use crate::{Exchange, Message, Opening, Prompt, Recollection, Result, Turn};
 use crate::{Finish, reply};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-/// A plugin is its own settings: a type that serde reads from what the operator wrote and whose JSON Schema the host
-/// checks before. It is made anew for each call, so it holds nothing that should outlive one; that is what
-/// [`state`](crate::state) is for.
+/// The settings of a plugin. The host checks what the operator wrote against the type's JSON Schema, and serde reads it
+/// into a new value for each call. Values that outlive a call belong into [`state`](crate::state).
 ///
 /// Implemented for every type that derives `serde::Deserialize` and `schemars::JsonSchema`.
 pub trait Plugin: DeserializeOwned + JsonSchema + 'static {}
 impl<T: DeserializeOwned + JsonSchema + 'static> Plugin for T {}
 
-/// Turns what is known into a prompt.
+/// Composes the prompt of a turn.
 ///
 /// ```
 /// use masque_sdk::{Message, Persona, Prompt, Recollection, Result, Turn};
@@ -33,35 +32,36 @@ impl<T: DeserializeOwned + JsonSchema + 'static> Plugin for T {}
 /// ```
 #[allow(async_fn_in_trait, reason = "a component has one thread, so no future needs to be Send")]
 pub trait Persona: Plugin {
-    /// Called once a turn, before the model. `turn.message` is to be answered and is not among `recalled.messages`.
+    /// Called once in a turn, before the model. `turn.message` is the message to answer; `recalled.messages` does not
+    /// contain it.
     async fn compose(&self, turn: Turn, recalled: Recollection) -> Result<Prompt>;
 }
 
-/// Optional for a persona: its first words.
+/// Optional for a persona: the first messages of a conversation.
 #[allow(async_fn_in_trait, reason = "a component has one thread, so no future needs to be Send")]
 pub trait Greeter: Plugin {
-    /// Called when a conversation begins; one message for each alternative, the usual one first.
+    /// Called when a conversation begins. Returns one message for each alternative, the default first.
     async fn greet(&self, opening: Opening) -> Result<Vec<Message>>;
 }
 
 /// Optional for a persona: background work after a turn.
 #[allow(async_fn_in_trait, reason = "a component has one thread, so no future needs to be Send")]
 pub trait Reflector: Plugin {
-    /// Called at least once for each exchange, in order for each user. Writes of a failed call leave no trace.
+    /// Called at least once for each exchange, in order for each user. The writes of a failed call are discarded.
     async fn reflect(&self, exchange: Exchange) -> Result<()>;
 }
 
-/// Chooses what of the past the persona sees.
+/// Chooses which earlier messages and memories the persona receives.
 #[allow(async_fn_in_trait, reason = "a component has one thread, so no future needs to be Send")]
 pub trait Memory: Plugin {
-    /// Called once a turn, before the persona. `budget` is in the model's tokens, for everything that is returned.
+    /// Called once in a turn, before the persona. `budget` limits everything that is returned, in the model's tokens.
     async fn recall(&self, turn: Turn, budget: u32) -> Result<Recollection>;
 }
 
 /// Optional for a memory: background work after a turn.
 #[allow(async_fn_in_trait, reason = "a component has one thread, so no future needs to be Send")]
 pub trait Observer: Plugin {
-    /// Called at least once for each exchange, in order for each user. Writes of a failed call leave no trace.
+    /// Called at least once for each exchange, in order for each user. The writes of a failed call are discarded.
     async fn observe(&self, exchange: Exchange) -> Result<()>;
 }
 
@@ -93,7 +93,7 @@ pub trait Observer: Plugin {
 /// ```
 #[allow(async_fn_in_trait, reason = "a component has one thread, so no future needs to be Send")]
 pub trait Model: Plugin {
-    /// Called once a turn, and goes on while the reply is read. Returning `Err` before anything was sent lets the host
-    /// try another model and answer with a real HTTP error; afterwards it ends the reply as failed.
+    /// Called once in a turn; runs on while the reply is read. An `Err` before anything was written lets the host try
+    /// another model, or answer with an HTTP error. A later `Err` ends the reply as failed.
     async fn generate(&self, prompt: Prompt, reply: &mut reply::ReplyWriter) -> Result<Finish>;
 }

@@ -1,31 +1,32 @@
-//! How a model's deltas reach the host: queued, written together when they are ready together, ended exactly once.
+//! Writes a model's deltas to the host: queues them, writes those that are ready in one go, and ends the reply exactly
+//! once.
 //!
-//! The first flush tells the host that the reply begins. Until then a failure is the call's own error, which lets the
-//! host try another model; the rest of `generate` goes on in a task that outlives the call.
+//! The first flush completes the host's call, and the rest of `generate` runs on in a task. A failure before it is the
+//! error of the call, which lets the host try another model.
 
 use crate::{Delta, Failure, Finish, Result, Usage};
 use futures::channel::oneshot;
 
-/// The model's side of a reply.
+/// Writes a reply.
 ///
-/// [`push`](Self::push) queues and [`flush`](Self::flush) writes what is queued in one go; the other methods do both.
-/// Nothing needs to be sent at the end: what [`Model::generate`](crate::Model::generate) returns ends the reply.
+/// [`push`](Self::push) queues a delta and [`flush`](Self::flush) writes all queued ones in one go; the other methods do
+/// both. The value that [`Model::generate`](crate::Model::generate) returns ends the reply.
 pub struct ReplyWriter {
     queued: Vec<Delta>,
     sink: Sink,
-    /// Taken by the first flush.
+    /// Completes the host's call; taken by the first flush.
     begin: Option<oneshot::Sender<Result<()>>>,
 }
 
-/// Far under the host's limit for one item, and large enough to cost nothing.
-const PIECE: usize = 16 << 10;
+/// The largest text of one delta, in bytes. The host accepts 64 KiB; a piece of 16 KiB makes its overhead negligible.
+const MAX_PIECE: usize = 16 << 10;
 
-/// Cuts a text between two characters, at most [`PIECE`] bytes each.
+/// Cuts a text between characters into pieces of at most [`MAX_PIECE`] bytes.
 fn pieces(text: &str) -> impl Iterator<Item = String> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest.take()?;
-        let end = text.floor_char_boundary(PIECE);
+        let end = text.floor_char_boundary(MAX_PIECE);
         let (piece, after) = text.split_at(end);
         rest = (!after.is_empty()).then_some(after);
         Some(piece.to_owned())
@@ -34,7 +35,7 @@ fn pieces(text: &str) -> impl Iterator<Item = String> {
 
 #[cfg(target_arch = "wasm32")]
 type Sink = wasip3::wit_bindgen::StreamWriter<Delta>;
-/// Takes what is written together; false once nobody reads any more.
+/// Receives the deltas of one write. Returns `false` if nobody reads any more.
 #[cfg(not(target_arch = "wasm32"))]
 type Sink = Box<dyn FnMut(Vec<Delta>) -> bool>;
 
@@ -43,22 +44,22 @@ impl ReplyWriter {
         Self { queued: Vec::new(), sink, begin: Some(begin) }
     }
 
-    /// Queues a delta for the next flush. `finish` and `failed` are not for here; return them instead. A long text is
-    /// queued as several deltas: the host takes items of 64 KiB at most.
+    /// Queues a delta for the next flush. Do not queue `finish` or `failed`; return them from `generate`. A long text is
+    /// queued as several deltas, because the host accepts at most 64 KiB in one.
     pub fn push(&mut self, delta: Delta) {
         match delta {
-            Delta::Text(text) if text.len() > PIECE => self.queued.extend(pieces(&text).map(Delta::Text)),
-            Delta::Thinking(text) if text.len() > PIECE => {
+            Delta::Text(text) if text.len() > MAX_PIECE => self.queued.extend(pieces(&text).map(Delta::Text)),
+            Delta::Thinking(text) if text.len() > MAX_PIECE => {
                 self.queued.extend(pieces(&text).map(Delta::Thinking))
             }
             other => self.queued.push(other),
         }
     }
 
-    /// Writes what is queued, waiting while the reader is slower.
+    /// Writes the queued deltas and waits while the reader is slower.
     ///
     /// # Errors
-    /// The reader has gone: nobody waits for the rest, so let `?` end the work.
+    /// The reader is gone and nobody waits for the rest, so let `?` end the work.
     pub async fn flush(&mut self) -> Result<()> {
         if self.queued.is_empty() {
             return Ok(());
@@ -72,7 +73,7 @@ impl ReplyWriter {
         }
     }
 
-    /// Writes one delta, after what is queued.
+    /// Queues a delta and flushes.
     ///
     /// # Errors
     /// As for [`flush`](Self::flush).
@@ -105,25 +106,25 @@ impl ReplyWriter {
         self.send(Delta::Usage(usage)).await
     }
 
-    /// Whether anything has been written, so that a failure can no longer be answered by another model.
+    /// Whether anything was written. From then on the host can't try another model after a failure.
     pub fn has_begun(&self) -> bool {
         self.begin.is_none()
     }
 
     fn begin(&mut self) {
         if let Some(begin) = self.begin.take() {
-            // The call that waits for this may have been cancelled; the write that follows notices.
+            // Fails if the host cancelled the call; the write that follows reports that.
             let _ = begin.send(Ok(()));
         }
     }
 
-    /// Writes what is still queued and the last delta, or hands a failure of the beginning to the waiting call.
+    /// Writes the queued deltas and the last one. If nothing was written yet, a failure becomes the error of the call.
     pub(crate) async fn end(mut self, outcome: Result<Finish>) {
         let last = match outcome {
             Ok(finish) => Delta::Finish(finish),
             Err(failure) => match self.begin.take_if(|_| self.queued.is_empty()) {
                 Some(begin) => {
-                    // As above: nobody may be waiting any more, and then nobody is to be told.
+                    // Fails if the host cancelled the call; then nobody waits for the error.
                     let _ = begin.send(Err(failure));
                     return;
                 }
@@ -131,7 +132,7 @@ impl ReplyWriter {
             },
         };
         self.queued.push(last);
-        // The reader may have gone, and then nobody is to be told.
+        // Fails if the reader is gone; then nobody waits for the end.
         let _ = self.flush().await;
     }
 
@@ -153,7 +154,7 @@ mod tests {
     use std::cell::RefCell;
     use std::rc::Rc;
 
-    /// Lets a task write as `act` says and end as it returns; what the waiting call gets, and what the host reads.
+    /// Runs `act` as the task of a model. Returns the result of the host's call and the deltas that the host reads.
     fn written(
         act: impl AsyncFnOnce(&mut ReplyWriter) -> Result<Finish>,
     ) -> (Option<Result<()>>, Vec<Delta>) {
@@ -215,9 +216,9 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut_between_characters_and_nothing_is_lost() {
-        let text = "語".repeat(PIECE);
+        let text = "語".repeat(MAX_PIECE);
         let cut: Vec<_> = pieces(&text).collect();
-        assert!(cut.len() == 4 && cut.iter().all(|piece| piece.len() <= PIECE), "{}", cut.len());
+        assert!(cut.len() == 4 && cut.iter().all(|piece| piece.len() <= MAX_PIECE), "{}", cut.len());
         assert_eq!(cut.concat(), text);
         assert_eq!(pieces("short").collect::<Vec<_>>(), ["short"]);
     }

@@ -1,8 +1,8 @@
-//! Reads a plugin's settings, and says by name which one is wrong.
+//! Reads a plugin's settings. An error names the setting that is wrong.
 
 use crate::{Failure, Plugin, Result, host};
 
-/// The plugin as its settings make it.
+/// Makes the plugin from the settings of this call.
 ///
 /// # Errors
 /// `invalid`, naming the setting that is wrong or unknown.

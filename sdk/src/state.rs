@@ -1,7 +1,7 @@
-//! Values that outlive a call: of one conversation, of one user, or shared by all users of the tenant.
+//! Stores values that outlive a call: for one conversation, for one user, or for all users of the tenant.
 //!
-//! They belong to the plugin's name, across its versions, and no other plugin reads them. Needs the grant `state`;
-//! [`shared`] needs `state-shared` as well.
+//! The values belong to the plugin's name. All its versions read them, other plugins don't. Needs the grant `state`;
+//! [`shared`] also needs `state_shared`.
 //!
 //! ```
 //! use masque_sdk::state;
@@ -19,25 +19,25 @@ use crate::{Failure, Result, host};
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
-/// What belongs to this conversation.
+/// Returns the store of this conversation.
 pub fn conversation() -> Store {
     Store { scope: Scope::Conversation }
 }
 
-/// What belongs to this user, in every conversation.
+/// Returns the store of this user, for all conversations.
 pub fn user() -> Store {
     Store { scope: Scope::User }
 }
 
-/// What belongs to every user of the tenant.
+/// Returns the store that all users of the tenant share.
 pub fn shared() -> Store {
     Store { scope: Scope::Shared }
 }
 
 /// The values of one scope. Keys have 1 to 512 bytes, values at most 1 MiB.
 ///
-/// Every method may fail with `denied` where the grant is missing, with `invalid` for a key or value that is too long,
-/// and with `unavailable` or `timeout` where the host's store is away.
+/// Every method may fail with `denied` if the grant is missing, with `invalid` if a key or value is too long, and with
+/// `unavailable` or `timeout` if the host's store can't be reached.
 #[derive(Clone, Copy, Debug)]
 pub struct Store {
     scope: Scope,
@@ -46,13 +46,13 @@ pub struct Store {
 /// A stored value and its version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored<T> {
-    /// What was written.
+    /// The value that was written.
     pub value: T,
-    /// Raised by every write.
+    /// The version, which every write raises.
     pub version: u64,
 }
 
-/// On which condition and for how long a value is written.
+/// The condition and the lifetime of a write.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Write {
     if_version: Option<u64>,
@@ -60,19 +60,19 @@ pub struct Write {
 }
 
 impl Write {
-    /// Without condition, for good.
+    /// A write without condition, whose value never expires.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Only if the key has this version still; 0 means only if it is absent. Otherwise the failure is `conflict`.
+    /// Writes only if the key still has this version; 0 means only if it is absent. Otherwise fails with `conflict`.
     #[must_use]
     pub fn if_version(mut self, version: u64) -> Self {
         self.if_version = Some(version);
         self
     }
 
-    /// Absent again after this time.
+    /// Lets the value expire after this time.
     #[must_use]
     pub fn for_time(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
@@ -89,7 +89,7 @@ impl Store {
     /// Reads a value that was written with [`set`](Self::set).
     ///
     /// # Errors
-    /// `invalid` where what is stored does not read as a `T`.
+    /// `invalid` if the stored value is not a `T`.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Stored<T>>> {
         let Some(stored) = self.get_bytes(key)? else { return Ok(None) };
         let value = serde_json::from_slice(&stored.value)
@@ -97,10 +97,10 @@ impl Store {
         Ok(Some(Stored { value, version: stored.version }))
     }
 
-    /// Reads a value as it is stored.
+    /// Reads the bytes of a value.
     ///
     /// # Errors
-    /// As said of [`Store`].
+    /// Those of [`Store`].
     pub fn get_bytes(&self, key: &str) -> Result<Option<Stored<Vec<u8>>>> {
         Ok(host::get(self.scope, key)?.map(|entry| Stored { value: entry.value, version: entry.version }))
     }
@@ -108,15 +108,15 @@ impl Store {
     /// Writes a value as JSON and returns its new version.
     ///
     /// # Errors
-    /// `internal` where JSON cannot express the value.
+    /// `internal` if JSON can't express the value.
     pub fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<u64> {
         self.set_with(key, value, Write::new())
     }
 
-    /// Writes a value as JSON, on a condition or for a time, and returns its new version.
+    /// Writes a value as JSON under a condition or with a lifetime, and returns its new version.
     ///
     /// # Errors
-    /// `conflict` where the condition is not met; `internal` where JSON cannot express the value.
+    /// `conflict` if the condition is not met; `internal` if JSON can't express the value.
     pub fn set_with<T: Serialize + ?Sized>(&self, key: &str, value: &T, write: Write) -> Result<u64> {
         let json = serde_json::to_vec(value)
             .map_err(|error| Failure::internal(format!("the value for `{key}`: {error}")))?;
@@ -126,39 +126,40 @@ impl Store {
     /// Writes bytes and returns their new version.
     ///
     /// # Errors
-    /// `conflict` where the condition is not met.
+    /// `conflict` if the condition is not met.
     pub fn set_bytes(&self, key: &str, value: &[u8], write: Write) -> Result<u64> {
         host::set(self.scope, key, value, write.options())
     }
 
-    /// Deletes a value; deleting an absent one succeeds.
+    /// Deletes a value. Succeeds if it is absent.
     ///
     /// # Errors
-    /// As said of [`Store`].
+    /// Those of [`Store`].
     pub fn delete(&self, key: &str) -> Result<()> {
         host::delete(self.scope, key, None)
     }
 
-    /// Deletes a value if it has this version still.
+    /// Deletes a value if it still has this version.
     ///
     /// # Errors
-    /// `conflict` where it has another.
+    /// `conflict` if it has another version.
     pub fn delete_if(&self, key: &str, version: u64) -> Result<()> {
         host::delete(self.scope, key, Some(version))
     }
 
-    /// Adds to a decimal integer, absent counting as 0, and returns the sum. Concurrent additions are never lost.
+    /// Adds to a stored decimal integer, atomically, and returns the sum. An absent value counts as 0.
     ///
     /// # Errors
-    /// `invalid` where the stored value is no integer, or the sum does not fit 64 bits.
+    /// `invalid` if the stored value is not an integer, or the sum does not fit into 64 bits.
     pub fn add(&self, key: &str, amount: i64) -> Result<i64> {
         host::add(self.scope, key, amount)
     }
 
-    /// Keys that begin with `prefix`, in byte order, after the key `after`; at most `limit`, itself at most 1000.
+    /// Returns keys that begin with `prefix` and come after the key `after`, in byte order: at most `limit`, and at most
+    /// 1000.
     ///
     /// # Errors
-    /// As said of [`Store`].
+    /// Those of [`Store`].
     pub fn list(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>> {
         host::list(self.scope, prefix, after, limit)
     }
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_are_apart_and_keys_are_listed_in_order() {
+    fn scopes_are_separate_and_keys_are_listed_in_order() {
         testing::reset();
         user().set("b", &1).unwrap();
         user().set("a", &1).unwrap();

@@ -1,4 +1,4 @@
-//! Certificates, and clients that look at what a host shows them.
+//! A certificate authority, and TLS clients that check the certificate of a host.
 
 use std::sync::Arc;
 
@@ -18,16 +18,16 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// A certificate for this machine, with its key.
+/// A certificate for this machine and its key, as PEM.
 pub struct Issued {
     pub certificate: String,
     pub key: String,
-    /// As a client sees it.
+    /// The certificate as a client receives it.
     pub shown: CertificateDer<'static>,
 }
 
 impl Authority {
-    #[allow(clippy::new_without_default, reason = "each is another one")]
+    #[allow(clippy::new_without_default, reason = "each authority has a new key")]
     pub fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -49,12 +49,12 @@ impl Authority {
         &self.pem
     }
 
-    /// A connection that has shaken hands; `protocols` are offered for what is spoken within.
+    /// Opens a TLS connection and offers these protocols (ALPN).
     pub async fn connect(&self, address: &str, protocols: &[&str]) -> TlsStream<TcpStream> {
         self.connect_by(address, protocols, rustls::DEFAULT_VERSIONS).await
     }
 
-    /// The same by these versions of TLS.
+    /// Opens a TLS connection with these versions of TLS.
     pub async fn connect_by(
         &self,
         address: &str,
@@ -76,7 +76,7 @@ impl Authority {
     }
 }
 
-/// The certificate that the other side showed.
+/// Returns the certificate that the host sent.
 pub fn shown_by(connection: &TlsStream<TcpStream>) -> CertificateDer<'static> {
     connection.get_ref().1.peer_certificates().unwrap()[0].clone()
 }

@@ -1,4 +1,4 @@
-//! A client of the API, as someone outside would write it.
+//! A client of the host's API.
 
 use std::path::Path;
 
@@ -7,6 +7,7 @@ use reqwest::{Method, Version};
 use serde_json::{Value, json};
 
 use crate::events::Events;
+use crate::problem::check_problem;
 use crate::wait::within;
 
 #[derive(Clone)]
@@ -14,14 +15,14 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     bearer: Option<String>,
-    /// The certificate of an authority, where the host speaks TLS.
+    /// The certificate of the authority that the client trusts, if the host uses TLS.
     trusted: Option<String>,
 }
 
 /// A request that has not been sent.
 pub struct Request(reqwest::RequestBuilder);
 
-/// An answer that has been read to its end.
+/// A response with its whole body.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub status: u16,
@@ -31,15 +32,15 @@ pub struct Reply {
 }
 
 impl Client {
-    /// Over TLS where there is a certificate to trust.
+    /// Makes a client for HTTP/1.1, with TLS if there is a certificate to trust.
     pub(crate) fn http1(address: &str, trusted: Option<&str>) -> Self {
         let scheme = if trusted.is_some() { "https" } else { "http" };
-        // No idle connections: a host that ends would otherwise be blamed for one that a request had just begun on.
+        // Without idle connections: a request on one that the host has just closed would fail, which is no fault of the host.
         let builder = reqwest::Client::builder().http1_only().pool_max_idle_per_host(0);
         Self::new(format!("{scheme}://{address}"), trusted.map(str::to_owned), builder)
     }
 
-    /// Over a Unix socket.
+    /// Makes a client for a Unix socket.
     pub(crate) fn socket(path: &Path) -> Self {
         let builder = reqwest::Client::builder().unix_socket(path).pool_max_idle_per_host(0);
         Self::new("http://localhost".to_owned(), None, builder)
@@ -53,7 +54,7 @@ impl Client {
         Self { http: builder.no_proxy().build().unwrap(), base, bearer: None, trusted }
     }
 
-    /// The same host over HTTP/2: without TLS, it must understand that without being asked first.
+    /// Returns a client for HTTP/2. Without TLS it uses prior knowledge (RFC 9113, section 3.3).
     pub fn http2(&self) -> Self {
         let builder = reqwest::Client::builder();
         let builder = if self.trusted.is_some() { builder } else { builder.http2_prior_knowledge() };
@@ -61,7 +62,7 @@ impl Client {
         Self { bearer: self.bearer.clone(), ..client }
     }
 
-    /// The same client with this token or API key.
+    /// Returns the client with this token or API key.
     pub fn bearer(&self, credential: &str) -> Self {
         Self { bearer: Some(credential.to_owned()), ..self.clone() }
     }
@@ -90,27 +91,27 @@ impl Client {
         Request(self.request(Method::PATCH, path).0.json(body))
     }
 
-    /// `POST /chat`, not yet sent.
+    /// Returns a request `POST /chat`.
     pub fn chat(&self, body: &Value) -> Request {
         self.post("/chat", body)
     }
 
-    /// One turn in a new conversation; the reply object.
+    /// Makes a turn in a new conversation and returns the reply object.
     pub async fn say(&self, message: &str) -> Value {
         self.chat(&json!({ "message": message })).send().await.expect(200)
     }
 
-    /// One more turn of a conversation; the reply object.
+    /// Makes a turn in this conversation and returns the reply object.
     pub async fn say_in(&self, conversation: &str, message: &str) -> Value {
         self.chat(&json!({ "message": message, "conversation_id": conversation })).send().await.expect(200)
     }
 
-    /// One turn as events, opened.
+    /// Begins a turn in a new conversation and returns its events.
     pub async fn stream(&self, message: &str) -> Events {
         self.chat(&json!({ "message": message, "stream": true })).events().await
     }
 
-    /// All messages of a conversation, oldest first.
+    /// Returns all messages of a conversation, oldest first.
     pub async fn messages(&self, conversation: &str) -> Vec<Value> {
         let path = format!("/conversations/{conversation}/messages?limit=100");
         let page = self.get(&path).send().await.expect(200);
@@ -128,7 +129,7 @@ impl Request {
         Self(self.0.header(name, value))
     }
 
-    /// The header `Idempotency-Key`.
+    /// Adds the header `Idempotency-Key`.
     pub fn key(self, key: &str) -> Self {
         self.header("idempotency-key", key)
     }
@@ -141,7 +142,7 @@ impl Request {
         self.try_send().await.unwrap_or_else(|error| panic!("no answer: {error:?}"))
     }
 
-    /// For a host that may go away meanwhile.
+    /// Sends the request to a host that may end meanwhile.
     pub async fn try_send(self) -> reqwest::Result<Reply> {
         within("an answer", async {
             let response = self.0.send().await?;
@@ -152,7 +153,7 @@ impl Request {
         .await
     }
 
-    /// Sends it and reads no further than the head, which must announce events.
+    /// Sends the request and returns its events. Panics unless the head announces events.
     pub async fn events(self) -> Events {
         let response = within("an answer", self.0.send()).await.unwrap();
         let status = response.status();
@@ -166,7 +167,7 @@ impl Request {
         Events::new(response)
     }
 
-    /// The same for a host that may go away meanwhile, or refuse.
+    /// Sends the request to a host that may end meanwhile or refuse it.
     pub async fn try_events(self) -> Option<Events> {
         let response = within("an answer", self.0.send()).await.ok()?;
         (response.status() == 200).then(|| Events::new(response))
@@ -174,7 +175,7 @@ impl Request {
 }
 
 impl Reply {
-    /// The body as JSON, if the status is this one.
+    /// Returns the body as JSON. Panics if the status is another.
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
         if self.text.is_empty() { Value::Null } else { self.json() }
@@ -188,7 +189,7 @@ impl Reply {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The body as the problem it must be: of this status and kind, complete, and told apart by its request.
+    /// Returns the body, which must be a complete problem of this status and kind with the id of the request.
     pub fn problem(&self, status: u16, kind: &str) -> Value {
         assert_eq!(
             (self.status, self.header("content-type")),
@@ -206,13 +207,4 @@ impl Reply {
         }
         problem
     }
-}
-
-pub(crate) fn check_problem(problem: &Value, kind: &str) {
-    let text = |field: &str| problem[field].as_str().unwrap_or_else(|| panic!("no {field} in {problem}"));
-    assert_eq!(text("type").rsplit(['#', '/']).next(), Some(kind), "{problem}");
-    assert!(
-        !text("title").is_empty() && !text("detail").is_empty() && !text("request_id").is_empty(),
-        "{problem}"
-    );
 }

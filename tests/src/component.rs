@@ -1,4 +1,4 @@
-//! Components as files: those that were built, and what becomes of one that is damaged or made to hurt.
+//! Components as files: built ones, and damaged or harmful ones.
 
 use std::path::PathBuf;
 
@@ -8,12 +8,12 @@ use wasm_encoder::{
 };
 use wasmparser::{Parser, Payload};
 
-/// The file of a component in `tests/fixtures`.
+/// Returns the file of a component in `tests/fixtures`.
 pub fn fixture(name: &str) -> PathBuf {
     built("MASQUE_FIXTURES", "fixtures", name)
 }
 
-/// The bytes of a plugin that ships.
+/// Returns the bytes of a built-in plugin.
 pub fn shipped(name: &str) -> Vec<u8> {
     std::fs::read(built("MASQUE_PLUGINS", "plugins", name)).unwrap()
 }
@@ -32,40 +32,39 @@ fn built(variable: &str, folder: &str, name: &str) -> PathBuf {
     path
 }
 
-/// A core module, in good order and empty.
+/// Makes an empty, valid core module.
 pub fn core_module() -> Vec<u8> {
     Module::new().finish()
 }
 
-/// Where each section of a component begins, those of the modules within it included: a copy that breaks off there has
-/// lost that section and all that follow. Sections that mean nothing to the host (names, producers) at the end are left
-/// out, since a component without them is whole.
-pub fn cuts(component: &[u8]) -> Vec<usize> {
-    let mut cuts = Vec::new();
+/// Returns the offset of each section of a component and of its modules. A copy that ends there lacks that section and all
+/// that follow. Leaves out custom sections at the end (names, producers), without which a component is complete.
+pub fn section_offsets(component: &[u8]) -> Vec<usize> {
+    let mut offsets = Vec::new();
     let mut meaningful = 0;
     for payload in Parser::new(0).parse_all(component) {
         let payload = payload.unwrap();
         if let Some((_, range)) = payload.as_section() {
-            cuts.push(range.start);
+            offsets.push(range.start);
             if !matches!(payload, Payload::CustomSection(_)) {
                 meaningful = range.end;
             }
         }
     }
-    cuts.retain(|cut| *cut < meaningful);
-    cuts.sort_unstable();
-    cuts.dedup();
-    cuts
+    offsets.retain(|offset| *offset < meaningful);
+    offsets.sort_unstable();
+    offsets.dedup();
+    offsets
 }
 
-/// The same component against a version of the contract that this host does not have.
-pub fn of_another_version(component: &[u8]) -> Vec<u8> {
+/// Returns the component with a version of the contract that the host does not support.
+pub fn with_unsupported_contract(component: &[u8]) -> Vec<u8> {
     let mut component = component.to_vec();
     let (prefix, version) = (b"masque:companion/", b"@0.1.0");
-    let places: Vec<_> =
+    let offsets: Vec<_> =
         component.windows(prefix.len()).enumerate().filter(|(_, w)| w == prefix).map(|(at, _)| at).collect();
-    assert!(!places.is_empty(), "it names the contract");
-    for at in places {
+    assert!(!offsets.is_empty(), "it names the contract");
+    for at in offsets {
         let name = &mut component[at..];
         let end = name.windows(version.len()).position(|window| window == version).unwrap();
         name[end + 1..end + version.len()].copy_from_slice(b"0.9.0");
@@ -73,8 +72,8 @@ pub fn of_another_version(component: &[u8]) -> Vec<u8> {
     component
 }
 
-/// A component of one function with `blocks` branches that each write one of many variables, all of which are alive at
-/// the end: the compiler's work grows faster than the file.
+/// Makes a component of one function with `blocks` branches that each write one of many variables, which are all read at
+/// the end. The compiler's work grows faster than the size of the file.
 pub fn slow_to_compile(blocks: u32) -> Vec<u8> {
     const VARIABLES: u32 = 1000;
     let mut function = Function::new([(VARIABLES, ValType::I32)]);

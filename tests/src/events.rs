@@ -1,9 +1,10 @@
-//! A stream of server-sent events as a client reads it, and what every such stream must look like.
+//! Reads a stream of server-sent events, and checks what every stream of the API must have.
 
 use bytes::{Buf, BytesMut};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
+use crate::problem::check_problem;
 use crate::wait::within;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -14,7 +15,7 @@ pub struct Event {
     pub data: Value,
 }
 
-/// An answer of the type `text/event-stream` that is still being read.
+/// The events of a response, as they arrive.
 pub struct Events {
     pub headers: HeaderMap,
     body: reqwest::Response,
@@ -29,7 +30,7 @@ impl Events {
         Self { headers, body: response, buffer: BytesMut::new(), broken: false }
     }
 
-    /// The next event; `None` after the last.
+    /// Waits for the next event; `None` after the last one.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             match self.block().await? {
@@ -39,7 +40,7 @@ impl Events {
         }
     }
 
-    /// A comment line, which must come before any other event.
+    /// Waits for a comment line. Panics if an event comes first.
     pub async fn expect_comment(&mut self) {
         match self.block().await {
             Some(Block::Comment) => {}
@@ -69,7 +70,7 @@ impl Events {
         }
     }
 
-    /// The next event, which must have this name.
+    /// Waits for the next event. Panics if it has another name.
     pub async fn expect(&mut self, name: &str) -> Event {
         match self.next().await {
             Some(event) if event.name == name => event,
@@ -89,7 +90,7 @@ impl Events {
         text
     }
 
-    /// All events to the end.
+    /// Reads all events to the end.
     pub async fn rest(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         while let Some(event) = self.next().await {
@@ -98,7 +99,7 @@ impl Events {
         events
     }
 
-    /// The whole stream, read from its first event, which must be well formed.
+    /// Reads the whole stream from its first event. Panics unless it is well formed.
     pub async fn transcript(mut self) -> Transcript {
         let events = self.rest().await;
         assert!(!self.broken, "the connection broke after {events:?}");
@@ -117,7 +118,7 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// Holds the events to the contract: `turn.created`, deltas, one end; `id`, `sequence` and the position agree.
+    /// Checks the events: first `turn.created`, then deltas, then one end; `id` and `sequence` are the position.
     pub fn of(events: Vec<Event>) -> Self {
         for (position, event) in events.iter().enumerate() {
             assert_eq!(event.id, position.to_string(), "no gap in {events:?}");
@@ -139,19 +140,19 @@ impl Transcript {
         Self { turn_id: id("turn_id"), conversation_id: id("conversation_id"), text, events }
     }
 
-    /// The data of `turn.completed`.
+    /// Returns the data of `turn.completed`, which must be the last event.
     pub fn completed(&self) -> &Value {
         let last = self.last();
         assert_eq!(last.name, "turn.completed", "{last:?}");
         &last.data
     }
 
-    /// The problem of `turn.failed`, which must be of this kind.
+    /// Returns the problem of `turn.failed`, which must be the last event and of this kind.
     pub fn failed(&self, kind: &str) -> &Value {
         let last = self.last();
         assert_eq!(last.name, "turn.failed", "{last:?}");
         let problem = &last.data["problem"];
-        crate::client::check_problem(problem, kind);
+        check_problem(problem, kind);
         problem
     }
 

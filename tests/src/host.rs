@@ -1,4 +1,4 @@
-//! A running host: the real binary in a process of its own.
+//! A running host: the real binary in its own process.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -8,10 +8,10 @@ use tokio::process::Child;
 
 use crate::client::Client;
 use crate::log::Log;
-use crate::setup::{Outcome, Setup};
+use crate::setup::{CommandOutput, Setup};
 use crate::wait::{eventually, within};
 
-/// Killed when it is dropped; its log is printed when that happens in a failing test.
+/// A host process. Dropping it kills the process, and prints the log in a failing test.
 pub struct Host {
     setup: Setup,
     process: Child,
@@ -19,30 +19,33 @@ pub struct Host {
     address: String,
 }
 
-impl Host {
-    pub(crate) async fn start(setup: Setup) -> Self {
-        let (process, log) = launch(&setup);
-        let mut host = Self { setup, process, log, address: String::new() };
-        host.come_up().await;
+impl Setup {
+    /// Starts the host and waits until it is ready.
+    pub async fn start(self) -> Host {
+        let (process, log) = launch(&self);
+        let mut host = Host { setup: self, process, log, address: String::new() };
+        host.wait_until_up().await;
         host
     }
+}
 
-    /// Ends the process if it still runs, and starts the next one on the same data, with the same file.
+impl Host {
+    /// Kills the process if it still runs, and starts another one with the same data and file.
     pub async fn restart(&mut self) {
         self.kill().await;
         (self.process, self.log) = launch(&self.setup);
-        self.come_up().await;
+        self.wait_until_up().await;
     }
 
-    async fn come_up(&mut self) {
+    async fn wait_until_up(&mut self) {
         self.address = tokio::select! {
-            address = within("the host to listen", self.log.wait_for(listening)) => address,
+            address = within("the host to listen", self.log.wait_for(listen_address)) => address,
             status = self.process.wait() => panic!("the host did not start: {}", status.unwrap()),
         };
-        self.ready().await;
+        self.wait_until_ready().await;
     }
 
-    async fn ready(&self) {
+    async fn wait_until_ready(&self) {
         let client = self.client();
         eventually("the host to be ready", || async {
             let answer = client.get("/readyz").try_send().await.ok()?;
@@ -51,8 +54,8 @@ impl Host {
         .await;
     }
 
-    /// `masque WORDS`, beside the host, in its folder and environment and with its file.
-    pub async fn run(&self, words: &[&str]) -> Outcome {
+    /// Runs `masque WORDS` next to the host, with its folder, environment and file.
+    pub async fn run(&self, words: &[&str]) -> CommandOutput {
         self.setup.run(words).await
     }
 
@@ -60,13 +63,14 @@ impl Host {
         Client::http1(&self.address, self.setup.trusted.as_deref())
     }
 
-    /// A client of the operators' listener, which the host must have said that it has.
+    /// Returns a client of the operators' listener, whose address is in the log.
     pub fn operators(&self) -> Client {
-        let address = said(&self.log(), "operators are served on http").expect("operators have a listener");
+        let address =
+            address_after(&self.log(), "operators are served on http").expect("operators have a listener");
         Client::http1(&address, self.setup.trusted.as_deref())
     }
 
-    /// A client of the socket in the data folder.
+    /// Returns a client of the Unix socket in the data folder.
     pub fn socket(&self) -> Client {
         Client::socket(&self.data().join("admin.sock"))
     }
@@ -84,22 +88,23 @@ impl Host {
         self.setup.folder()
     }
 
-    /// A path as the host sees it, which may be in a mount namespace of its own.
+    /// Returns the path of a file of the host, which may have its own mount namespace.
     pub fn seen_by_host(&self, path: &Path) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{}", self.id(), path.display()))
     }
 
-    /// All that it has written so far.
+    /// Returns what the host has written so far.
     pub fn log(&self) -> String {
         self.log.text()
     }
 
+    /// Waits until the host has written these words.
     pub async fn logged(&self, words: &str) {
         let what = format!("the host to log {words:?}");
         within(&what, self.log.wait_for(|text| text.contains(words).then_some(()))).await;
     }
 
-    /// Waits for one line that has all of these words in it.
+    /// Waits until the host has written a line with all these words.
     pub async fn logged_in_one_line(&self, words: &[&str]) {
         let what = format!("the host to log {words:?} in one line");
         let found =
@@ -107,33 +112,33 @@ impl Host {
         within(&what, self.log.wait_for(found)).await;
     }
 
-    /// Resident memory in bytes.
+    /// Returns the resident memory in bytes.
     pub fn memory(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 
-    /// Open descriptors, without those of its data: the store opens connections up to a fixed number as it needs them,
-    /// and keeps them.
+    /// Returns the number of open descriptors without those of the data folder: the store opens connections as it needs
+    /// them, up to a fixed number, and keeps them.
     pub fn descriptors(&self) -> usize {
         let open = std::fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap();
-        // One that was closed meanwhile leads nowhere.
+        // Ignore descriptors that are closed meanwhile.
         let targets = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
         targets.filter(|target| !target.starts_with(self.data())).count()
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// SIGINT.
+    /// Sends SIGINT.
     pub fn interrupt(&self) {
         self.signal(Signal::INT);
     }
 
-    /// SIGKILL, and the process is gone.
+    /// Sends SIGKILL and waits until the process has ended.
     pub async fn kill(&mut self) {
         if matches!(self.process.try_wait(), Ok(None)) {
             self.signal(Signal::KILL);
@@ -141,7 +146,7 @@ impl Host {
         self.ended().await;
     }
 
-    /// How the process ended.
+    /// Waits until the process has ended.
     pub async fn ended(&mut self) -> ExitStatus {
         within("the host to end", self.process.wait()).await.unwrap()
     }
@@ -175,12 +180,12 @@ fn launch(setup: &Setup) -> (Child, Log) {
     (process, log)
 }
 
-fn listening(log: &str) -> Option<String> {
-    said(log, "listening on http")
+fn listen_address(log: &str) -> Option<String> {
+    address_after(log, "listening on http")
 }
 
-/// The address in the URL that begins with the end of `words`.
-fn said(log: &str, words: &str) -> Option<String> {
+/// Returns the address in the URL after `words`, which end with the URL's scheme.
+fn address_after(log: &str, words: &str) -> Option<String> {
     let (_, rest) = log.split_once(words)?;
     let (_, rest) = rest.split_once("://")?;
     let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || ".:[]-".contains(c)))?;

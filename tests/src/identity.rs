@@ -1,5 +1,4 @@
-//! Tokens, made as anyone could who has a key: right ones, and every kind of wrong one. And an identity provider, which
-//! publishes its keys and changes them.
+//! Makes valid and invalid tokens, and serves an identity provider that publishes keys.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -19,10 +18,10 @@ use tokio::task::AbortHandle;
 
 use crate::setup::Setup;
 
-/// 32 bytes and more, of the kind that `openssl rand -base64 32` makes.
+/// A secret as `openssl rand -base64 32` makes it.
 pub const SECRET: &str = "pS0bXq7s0pGJx5m1cVYwN2v8dLr4TzKeHfUaQ3oW6Rg=";
 
-/// What a token of a host with [`SECRET`] says.
+/// Returns the claims of a valid token of a host with [`SECRET`].
 pub fn claims(subject: &str) -> Map<String, Value> {
     let claims = json!({
         "iss": "masque", "aud": "masque", "sub": subject, "iat": now(), "exp": now() + 600, "scope": "chat",
@@ -30,7 +29,7 @@ pub fn claims(subject: &str) -> Map<String, Value> {
     claims.as_object().unwrap().clone()
 }
 
-/// The same with these members in place of its own; `null` takes one away.
+/// Returns these claims with changes. `null` removes a claim.
 pub fn claims_with(subject: &str, changes: Value) -> Map<String, Value> {
     let mut claims = claims(subject);
     for (name, value) in changes.as_object().unwrap() {
@@ -43,12 +42,12 @@ pub fn claims_with(subject: &str, changes: Value) -> Map<String, Value> {
     claims
 }
 
-/// A token of the host's own, signed with [`SECRET`].
+/// Makes a token of the host, signed with [`SECRET`].
 pub fn token(claims: &Map<String, Value>) -> String {
     signed(&json!({ "alg": "HS256", "typ": "JWT" }), claims, SECRET)
 }
 
-/// A token with this header, signed by HMAC and SHA-256 whatever the header says.
+/// Makes a token with this header, signed with HMAC-SHA256 whatever the header says.
 pub fn signed(header: &Value, claims: &Map<String, Value>, secret: &str) -> String {
     let message = message(&header.to_string(), &Value::Object(claims.clone()).to_string());
     let key = EncodingKey::from_secret(secret.as_bytes());
@@ -56,12 +55,12 @@ pub fn signed(header: &Value, claims: &Map<String, Value>, secret: &str) -> Stri
     format!("{message}.{signature}")
 }
 
-/// The part of a token that is signed, of JSON that need not be any.
+/// Makes the part of a token that is signed. Header and payload need not be valid JSON.
 pub fn message(header: &str, payload: &str) -> String {
     format!("{}.{}", base64url(header), base64url(payload))
 }
 
-/// A signature by HMAC and SHA-256.
+/// Signs with HMAC-SHA256.
 pub fn hmac(message: &str, secret: &[u8]) -> String {
     crypto::sign(message.as_bytes(), &EncodingKey::from_secret(secret), Algorithm::HS256).unwrap()
 }
@@ -73,8 +72,8 @@ pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
         let mut group = [0_u8; 3];
         group[..chunk.len()].copy_from_slice(chunk);
         let bits = u32::from_be_bytes([0, group[0], group[1], group[2]]);
-        for place in 0..=chunk.len() {
-            encoded.push(char::from(DIGITS[(bits >> (18 - 6 * place)) as usize & 63]));
+        for digit in 0..=chunk.len() {
+            encoded.push(char::from(DIGITS[(bits >> (18 - 6 * digit)) as usize & 63]));
         }
     }
     encoded
@@ -86,20 +85,20 @@ pub fn now() -> i64 {
 }
 
 impl Setup {
-    /// A host with users: authentication in its simple mode, and no other limits than a test sets.
+    /// A host with users: authentication with a shared secret, and rate limits that no test reaches.
     pub fn with_users(self) -> Self {
         self.environment("JWT_SECRET_KEY", SECRET)
             .and("[limits.user]\nper_minute = 1000000\nburst = 1000000\n[limits.address]\nper_minute = 1000000\nburst = 1000000\n")
     }
 
-    /// `masque keys create`, and the key that it shows.
+    /// Runs `masque keys create` and returns the new key.
     pub async fn make_key(&self, words: &[&str]) -> String {
         let data = self.data().to_str().unwrap().to_owned();
         let command = [&["keys", "create", "test", "--data", &data], words].concat();
-        let outcome = self.run(&command).await;
-        assert!(outcome.status.success(), "{}", outcome.text);
-        let key = outcome.text.split_whitespace().find(|word| word.starts_with("msq_"));
-        key.unwrap_or_else(|| panic!("no key in {}", outcome.text)).to_owned()
+        let output = self.run(&command).await;
+        assert!(output.status.success(), "{}", output.text);
+        let key = output.text.split_whitespace().find(|word| word.starts_with("msq_"));
+        key.unwrap_or_else(|| panic!("no key in {}", output.text)).to_owned()
     }
 }
 
@@ -108,7 +107,7 @@ pub struct SigningKey {
     pub kid: String,
     algorithm: Algorithm,
     encoding: EncodingKey,
-    /// The public half: a JWK without a name.
+    /// The public key as a JWK without `kid`.
     public: Value,
 }
 
@@ -137,7 +136,7 @@ impl SigningKey {
         Self { kid: kid.to_owned(), algorithm, encoding, public }
     }
 
-    /// The public half, as a provider publishes it.
+    /// Returns the public key as a provider publishes it.
     pub fn jwk(&self) -> Value {
         let mut jwk = self.public.clone();
         jwk["kid"] = json!(self.kid);
@@ -145,7 +144,7 @@ impl SigningKey {
         jwk
     }
 
-    /// A token with the header that belongs to the key.
+    /// Makes a token with the header of this key.
     pub fn token(&self, claims: &Map<String, Value>) -> String {
         self.token_with(
             json!({ "alg": format!("{:?}", self.algorithm), "kid": self.kid, "typ": "JWT" }),
@@ -160,7 +159,7 @@ impl SigningKey {
     }
 }
 
-/// A server that publishes keys.
+/// An identity provider: a server that publishes keys.
 pub struct IdentityProvider {
     pub issuer: String,
     state: Arc<Mutex<Published>>,
@@ -171,7 +170,7 @@ pub struct IdentityProvider {
 struct Published {
     keys: Vec<Value>,
     fetched: usize,
-    away: bool,
+    unavailable: bool,
 }
 
 impl IdentityProvider {
@@ -185,7 +184,7 @@ impl IdentityProvider {
         provider
     }
 
-    /// These keys and no others, from now on.
+    /// Replaces the published keys.
     pub fn publish(&self, keys: &[&SigningKey]) {
         self.publish_raw(keys.iter().map(|key| key.jwk()).collect());
     }
@@ -194,22 +193,22 @@ impl IdentityProvider {
         self.state.lock().unwrap().keys = keys;
     }
 
-    /// Answers with 503 from now on, or no longer.
-    pub fn is_away(&self, away: bool) {
-        self.state.lock().unwrap().away = away;
+    /// Sets whether the provider answers with 503.
+    pub fn set_unavailable(&self, unavailable: bool) {
+        self.state.lock().unwrap().unavailable = unavailable;
     }
 
-    /// How often the keys have been fetched.
+    /// Returns how often the keys were fetched.
     pub fn fetched(&self) -> usize {
         self.state.lock().unwrap().fetched
     }
 
-    /// What a token of this provider says.
+    /// Returns the claims of a valid token of this provider.
     pub fn claims(&self, subject: &str) -> Map<String, Value> {
         claims_with(subject, json!({ "iss": self.issuer }))
     }
 
-    /// `[auth.issuers.test]`, with further lines.
+    /// Returns the table `[auth.issuers.test]` of the configuration, with further lines.
     pub fn section(&self, more: &str) -> String {
         format!("[auth.issuers.test]\nissuer = \"{}\"\naudience = \"masque\"\n{more}\n", self.issuer)
     }
@@ -238,7 +237,7 @@ async fn serve(listener: TcpListener, issuer: String, state: Arc<Mutex<Published
 fn answer(path: &str, issuer: &str, state: &Mutex<Published>) -> Response<Full<Bytes>> {
     let mut state = state.lock().unwrap();
     let (status, body) = match path {
-        _ if state.away => (503, Value::Null),
+        _ if state.unavailable => (503, Value::Null),
         "/.well-known/openid-configuration" => {
             (200, json!({ "issuer": issuer, "jwks_uri": format!("{issuer}/keys") }))
         }

@@ -1,14 +1,14 @@
-//! What the end-to-end tests stand on: the real binary as a child process, a model server that plays what a test tells
-//! it to, and clients that speak to both over real sockets. The tests themselves are in `tests/e2e`.
+//! Support of the end-to-end tests: the real binary as a child process, a model server that is scripted by the test, and
+//! clients over real sockets. The tests are in `tests/e2e`.
 //!
-//! Everything here panics with what it was waiting for: a test has nothing better to do with an error.
+//! Errors are panics that say what the test waited for.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,
-    reason = "this crate is only ever part of a test"
+    reason = "this crate is only used by tests"
 )]
 
 mod authority;
@@ -22,6 +22,7 @@ mod identity;
 mod log;
 mod machine;
 mod model;
+mod problem;
 pub mod python;
 mod raw;
 mod setup;
@@ -32,15 +33,17 @@ pub use authority::{Authority, Issued, shown_by};
 pub use baseline::Baseline;
 pub use bystander::Bystander;
 pub use client::{Client, Reply, Request};
-pub use component::{core_module, cuts, fixture, of_another_version, shipped, slow_to_compile};
+pub use component::{
+    core_module, fixture, section_offsets, shipped, slow_to_compile, with_unsupported_contract,
+};
 pub use events::{Event, Events, Transcript};
 pub use host::Host;
 pub use identity::{
     IdentityProvider, SECRET, SigningKey, base64url, claims, claims_with, hmac, message, now, signed, token,
 };
 pub use machine::{descriptors, full, skipped};
-pub use model::{Answer, Gate, MockModel, Seen, Step};
+pub use model::{Answer, Gate, MockModel, RecordedRequest, Step};
 pub use raw::RawConnection;
-pub use setup::{Outcome, Setup};
+pub use setup::{CommandOutput, Setup};
 pub use upstream::Upstream;
-pub use wait::{PATIENCE, eventually, within};
+pub use wait::{WAIT_LIMIT, eventually, within};

@@ -1,11 +1,11 @@
-//! What a process writes, line by line, as it comes.
+//! Collects the output of a process as it arrives.
 
 use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::sync::watch;
 
-/// Both standard streams of one process. Cheap to clone; every clone sees the same text.
+/// The output of a process, both streams. Clones share the text.
 #[derive(Clone)]
 pub(crate) struct Log {
     text: Arc<watch::Sender<String>>,
@@ -16,7 +16,7 @@ impl Log {
         Self { text: Arc::new(watch::Sender::new(String::new())) }
     }
 
-    /// Follows `stream` to its end.
+    /// Reads `stream` to its end.
     pub(crate) async fn follow(self, stream: impl AsyncRead + Unpin) {
         let mut lines = BufReader::new(stream);
         let mut line = Vec::new();
@@ -30,7 +30,7 @@ impl Log {
         self.text.borrow().clone()
     }
 
-    /// What `find` makes of the text, as soon as it makes something of it.
+    /// Waits until `find` returns a value for the text so far.
     pub(crate) async fn wait_for<T>(&self, find: impl Fn(&str) -> Option<T>) -> T {
         let mut text = self.text.subscribe();
         loop {

@@ -1,22 +1,22 @@
-//! What this machine allows, and how a test says that it was left out.
+//! The limits of this machine, and reports of tests that are skipped.
 
 use std::io::Write;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Whether the long tests were asked for.
+/// Whether the long tests are enabled.
 pub fn full() -> bool {
     std::env::var_os("MASQUE_FULL").is_some_and(|value| value == "1")
 }
 
-/// Says on the terminal, past the test runner's capture, that `test` showed nothing, and why.
+/// Prints that `test` was skipped, and why, also if the test runner captures output.
 pub fn skipped(test: &str, reason: &str) {
     let mut terminal = std::io::stderr().lock();
-    // A terminal that is gone is no reason to fail.
+    // A closed terminal must not fail the test.
     let _ = writeln!(terminal, "test {test} ... skipped: {reason}");
 }
 
-/// How many descriptors a process may have: this one's limit is raised as far as it goes, and a host raises its own.
+/// Raises this process's limit of descriptors to the maximum and returns it. A host raises its own limit.
 pub fn descriptors() -> usize {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();

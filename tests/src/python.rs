@@ -1,12 +1,12 @@
-//! Programs from PyPI, each in a virtual environment of its own.
+//! Installs programs from PyPI, each into a virtual environment of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::process::Command;
 
-/// The environment of this name with this package in it (a requirement, such as `name==version`), made once and kept
-/// with what was built.
+/// Makes the virtual environment of this name with this package (a requirement such as `name==version`) in the target
+/// folder, unless it is there already. Returns its folder.
 pub async fn environment(name: &str, package: &str) -> PathBuf {
     let built = std::env::current_exe().unwrap();
     // target/PROFILE/deps/TEST

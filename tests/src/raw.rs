@@ -1,4 +1,4 @@
-//! A connection without a library above it, for clients that do not behave.
+//! A TCP connection without an HTTP library, for clients that violate the protocol.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -12,7 +12,7 @@ impl RawConnection {
         Self::with_socket(address, TcpSocket::new_v4().unwrap()).await
     }
 
-    /// One that can take little before someone reads from it.
+    /// Opens a connection with a small receive buffer.
     pub async fn narrow(address: &str) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
@@ -29,8 +29,7 @@ impl RawConnection {
         within("room to send", self.0.write_all(bytes.as_ref())).await.unwrap();
     }
 
-    /// Sends `bytes` again and again without reading, `times` at most, until the host has closed the connection. Whether
-    /// it has.
+    /// Sends `bytes` up to `times` times without reading. Returns whether the host closed the connection.
     pub async fn flood(&mut self, bytes: &[u8], times: usize) -> bool {
         for _ in 0..times {
             if within("room to send, or the end", self.0.write_all(bytes)).await.is_err() {
@@ -40,7 +39,7 @@ impl RawConnection {
         false
     }
 
-    /// The same from a client that reads all it is sent, and sends without end until the host has closed the connection.
+    /// Sends `bytes` without end and reads all responses, until the host closes the connection.
     pub async fn flood_and_read(&mut self, bytes: &[u8]) {
         let (mut reads, mut writes) = self.0.split();
         let send = async { while writes.write_all(bytes).await.is_ok() {} };
@@ -57,7 +56,7 @@ impl RawConnection {
         within("the host to close the connection", ended).await;
     }
 
-    /// A `POST /chat` with this body and a `Content-Length` that may promise more.
+    /// Sends a `POST /chat` with this body and a `Content-Length` that may be larger.
     pub async fn chat(&mut self, body: &str, length: usize) {
         let head = format!(
             "POST /chat HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
@@ -65,7 +64,7 @@ impl RawConnection {
         self.send(format!("{head}{body}")).await;
     }
 
-    /// Reads until `end` has come.
+    /// Reads until `end` has arrived.
     pub async fn read_until(&mut self, end: &str) -> String {
         let mut text = Vec::new();
         while !String::from_utf8_lossy(&text).contains(end) {
@@ -75,7 +74,7 @@ impl RawConnection {
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    /// All that comes until the other side closes, however it does that.
+    /// Reads until the host closes the connection, also with a reset.
     pub async fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         loop {
@@ -86,8 +85,8 @@ impl RawConnection {
         }
     }
 
-    /// Whether the host has closed its side, though what it sent before that is still on its way. Ports, addresses and
-    /// states as Linux lists them, in hexadecimal.
+    /// Whether the host has closed its side, even if data that it sent before is still on its way. Reads the sockets of
+    /// Linux, whose ports and states are hexadecimal.
     pub fn given_up_by_host(&self) -> bool {
         const ESTABLISHED: &str = "01";
         let ours = format!("{:04X}", self.0.local_addr().unwrap().port());

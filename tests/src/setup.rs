@@ -1,4 +1,4 @@
-//! How a host is set up before it starts: its file, its environment, what launches it.
+//! Sets up a host: its file, its environment, its launcher. Also runs other commands of the binary.
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -7,47 +7,46 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::authority::{Authority, Issued};
-use crate::host::Host;
 use crate::model::MockModel;
-use crate::wait::PATIENCE;
+use crate::wait::WAIT_LIMIT;
 
-/// A host to be: a folder of its own, and everything that it will find there.
+/// A host that is not started: its folder and options.
 pub struct Setup {
     pub(crate) folder: TempDir,
     toml: Option<String>,
     environment: Vec<(String, String)>,
     launcher: Vec<String>,
     data: PathBuf,
-    /// The certificate that this host's clients trust.
+    /// The certificate that the clients of this host trust.
     pub(crate) trusted: Option<String>,
 }
 
-/// A command that ran to its end.
-pub struct Outcome {
+/// The result of a command.
+pub struct CommandOutput {
     pub status: ExitStatus,
     /// Standard output, then standard error.
     pub text: String,
 }
 
 impl Setup {
-    /// No file, nothing set: what a newcomer starts.
+    /// A host without file and environment.
     pub fn defaults() -> Self {
         let folder = tempfile::Builder::new().prefix("masque-").tempdir().unwrap();
         let data = folder.path().join("data");
         Self { folder, toml: None, environment: Vec::new(), launcher: Vec::new(), data, trusted: None }
     }
 
-    /// With this `masque.toml`.
+    /// A host with this `masque.toml`.
     pub fn file(toml: &str) -> Self {
         Self::defaults().and(toml)
     }
 
-    /// Elara, speaking through `model` and the plugin `openai`, with the key that the model wants.
+    /// A host whose companion uses this model through the plugin `openai`.
     pub fn model(model: &MockModel) -> Self {
         Self::model_with(model, "")
     }
 
-    /// The same with further settings of the plugin, one a line.
+    /// The same with further settings of the plugin, one on each line.
     pub fn model_with(model: &MockModel, settings: &str) -> Self {
         Self::file("[companions.elara]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"mock\"]\n")
             .and(&model.plugin("mock", settings))
@@ -67,7 +66,7 @@ impl Setup {
         self
     }
 
-    /// Over TLS, with a certificate of this authority in `tls.crt` and `tls.key`.
+    /// Turns on TLS, with a certificate of this authority in `tls.crt` and `tls.key`.
     pub fn encrypted(mut self, authority: &Authority, issued: &Issued) -> Self {
         self.trusted = Some(authority.pem().to_owned());
         self.and("[tls]\ncertificate = \"tls.crt\"\nkey = \"tls.key\"\n")
@@ -80,19 +79,19 @@ impl Setup {
         self
     }
 
-    /// Puts words before the command. They must end by replacing themselves with it, so that signals reach the host.
+    /// Starts the host through another command, which must replace itself with the host, so that signals reach the host.
     pub fn launched_by(mut self, words: &[&str]) -> Self {
         self.launcher = words.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
-    /// Uses another data folder than its own.
+    /// Uses this data folder.
     pub fn on_data(mut self, folder: &Path) -> Self {
         self.data = folder.to_owned();
         self
     }
 
-    /// A folder that is removed with the host.
+    /// Returns the host's folder, which is removed with it.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -101,25 +100,20 @@ impl Setup {
         &self.data
     }
 
-    /// Starts the host and waits until it is ready.
-    pub async fn start(self) -> Host {
-        Host::start(self).await
-    }
-
-    /// `masque serve`, which is expected to refuse: a panic if it does not end by itself.
-    pub async fn serve_to_end(&self) -> Outcome {
+    /// Runs `masque serve`, which must refuse to start. Panics if it does not end by itself.
+    pub async fn serve_to_end(&self) -> CommandOutput {
         self.to_end(self.serve()).await
     }
 
-    /// `masque check`.
-    pub async fn check(&self) -> Outcome {
+    /// Runs `masque check`.
+    pub async fn check(&self) -> CommandOutput {
         let mut command = self.command("check");
         self.name_file(&mut command);
         self.to_end(command).await
     }
 
-    /// `masque WORDS`, in the folder and environment of this host, with its file.
-    pub async fn run(&self, words: &[&str]) -> Outcome {
+    /// Runs `masque WORDS` with the folder, environment and file of this host.
+    pub async fn run(&self, words: &[&str]) -> CommandOutput {
         let (first, rest) = words.split_first().unwrap();
         let mut command = self.command(first);
         self.name_file(&mut command);
@@ -137,7 +131,7 @@ impl Setup {
     fn name_file(&self, command: &mut Command) {
         if let Some(toml) = &self.toml {
             std::fs::write(self.folder.path().join("masque.toml"), toml).unwrap();
-            // Relative, as an operator would write it: messages name the file as it was named to the host.
+            // Relative, since messages of the host name the file as it was given.
             command.args(["--config", "masque.toml"]);
         }
     }
@@ -147,7 +141,7 @@ impl Setup {
         let mut command = Command::new(words.next().unwrap());
         command.args(words).arg(subcommand);
         command.current_dir(self.folder.path());
-        // Nothing of the machine's: no proxy, no key, no setting of another Masque.
+        // Clear the environment: no proxy, key or setting of this machine may reach the host.
         command.env_clear();
         for name in ["PATH", "TMPDIR", "LD_LIBRARY_PATH"] {
             if let Some(value) = std::env::var_os(name) {
@@ -160,19 +154,19 @@ impl Setup {
         command
     }
 
-    async fn to_end(&self, mut command: Command) -> Outcome {
-        // It may compile components, one after the other, as a child that steps back for everyone else.
-        let output = match tokio::time::timeout(5 * PATIENCE, command.output()).await {
+    async fn to_end(&self, mut command: Command) -> CommandOutput {
+        // The command may compile components, one after the other, in a child process of low priority.
+        let output = match tokio::time::timeout(5 * WAIT_LIMIT, command.output()).await {
             Ok(output) => output.unwrap(),
             Err(_) => panic!("the command did not end by itself"),
         };
         let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.push_str(&String::from_utf8_lossy(&output.stderr));
-        Outcome { status: output.status, text }
+        CommandOutput { status: output.status, text }
     }
 }
 
-/// The host's binary: the one that `cargo xtask test` names, else the one beside this test.
+/// Returns the host's binary: the one in `MASQUE_BIN`, otherwise the one beside this test.
 fn binary() -> PathBuf {
     let path = match std::env::var_os("MASQUE_BIN") {
         Some(path) => PathBuf::from(path),

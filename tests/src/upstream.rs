@@ -1,4 +1,4 @@
-//! A server that a plugin may want to reach: it answers every request alike and notes who came.
+//! A server for requests of plugins. It gives every request the same answer and records the requests.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -7,10 +7,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Gone when it is dropped. Every connection serves one request.
+/// A running server; dropping it ends the server. Each connection serves one request.
 pub struct Upstream {
     address: SocketAddr,
-    /// What came over each connection: the request's head, or nothing.
+    /// The head of the request of each connection, or an empty text.
     heads: watch::Sender<Vec<String>>,
     task: JoinHandle<()>,
 }
@@ -24,7 +24,7 @@ impl Upstream {
         .await
     }
 
-    /// On another address of this machine.
+    /// Starts a server on this address.
     pub async fn on(address: IpAddr) -> Self {
         Self::start(address, Some("200 OK\r\ncontent-length: 4\r\n\r\nopen".to_owned())).await
     }
@@ -34,7 +34,7 @@ impl Upstream {
         Self::start(Ipv4Addr::LOCALHOST.into(), Some(answer)).await
     }
 
-    /// Accepts and reads, and never answers.
+    /// Starts a server that reads requests and never answers.
     pub async fn silent() -> Self {
         Self::start(Ipv4Addr::LOCALHOST.into(), None).await
     }
@@ -43,10 +43,10 @@ impl Upstream {
         let listener = TcpListener::bind((address, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let heads = watch::Sender::default();
-        let noted = heads.clone();
+        let recorded = heads.clone();
         let task = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                tokio::spawn(serve(connection, answer.clone(), noted.clone()));
+                tokio::spawn(serve(connection, answer.clone(), recorded.clone()));
             }
         });
         Self { address, heads, task }
@@ -60,7 +60,7 @@ impl Upstream {
         format!("http://{}", self.address)
     }
 
-    /// The heads of all requests so far, and an empty one for a connection without a request.
+    /// Returns the heads of all requests so far, with an empty one for a connection without a request.
     pub fn seen(&self) -> Vec<String> {
         self.heads.borrow().clone()
     }
@@ -85,10 +85,10 @@ async fn serve(mut connection: TcpStream, answer: Option<String>, heads: watch::
     match answer {
         Some(answer) => {
             let answer = format!("HTTP/1.1 {}", answer.replacen("\r\n", "\r\nconnection: close\r\n", 1));
-            // The host may have left, which is its right.
+            // Fails if the host has closed the connection, which it may.
             let _ = connection.write_all(answer.as_bytes()).await;
         }
-        // Until the host leaves.
+        // Wait until the host closes the connection.
         None => while connection.read(&mut buffer).await.is_ok_and(|count| count > 0) {},
     }
 }

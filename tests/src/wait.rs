@@ -1,23 +1,22 @@
-//! How a test waits: for an event, with a limit that only a failure reaches.
+//! Waits for an event, with a time limit that only a failure reaches.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-/// Far longer than anything here takes, even on a machine that does much else.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// The time limit of a wait. It is far longer than any wait takes, even on a busy machine.
+pub const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
-/// The result of `future`, or a panic that says `what` did not happen.
+/// Returns the result of `future`. Panics with `what` if it takes too long.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
+    match tokio::time::timeout(WAIT_LIMIT, future).await {
         Ok(result) => result,
-        Err(_) => panic!("waited {PATIENCE:?} in vain: {what}"),
+        Err(_) => panic!("waited {WAIT_LIMIT:?} in vain: {what}"),
     }
 }
 
-/// Asks until `probe` has an answer.
+/// Calls `probe` until it returns a value, with pauses.
 ///
-/// For state that only asking shows, such as another process's files or what its API says: the one place in these tests
-/// that looks again after a pause. What can be awaited is awaited.
+/// Only for state that can't be awaited, such as the files of another process or the answers of its API.
 pub async fn eventually<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
@@ -27,7 +26,7 @@ where
         if let Some(answer) = probe().await {
             return answer;
         }
-        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        assert!(start.elapsed() < WAIT_LIMIT, "waited {WAIT_LIMIT:?} in vain: {what}");
         tokio::time::sleep(Duration::from_millis(15)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the host costs, measured in release code.
+//! `cargo xtask bench`: measures release builds of the host.
 
 use std::process::{Command, ExitCode};
 
@@ -7,22 +7,22 @@ use anyhow::ensure;
 use crate::workspace::{Workspace, run as run_command};
 use crate::{build, needs};
 
-/// What admission costs has no process of its own to be measured from outside.
+/// The cost of admitting a request (authentication and rate limits), which is measured within a test binary.
 const ADMISSION: &str = "admission";
-/// Single pieces, timed where they are.
+/// Benchmarks of single functions.
 const PIECES: &str = "pieces";
 
-/// What the harness measures, in its own order.
+/// The scenarios of the harness, in its order.
 const SCENARIOS: [&str; 9] =
     ["latency", "frontier", "streams", "plugin", "everything", "start", "company", "scale", "litellm"];
 
-/// The host and what measures it.
+/// The host and the harness.
 const PACKAGES: [&str; 4] = ["--package", "masque", "--package", "masque-bench"];
 
-/// Everything, or the scenarios that are named; `--quick` is passed on.
+/// Runs all scenarios, or those that are named. Passes `--quick` on to the harness.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<ExitCode> {
     let (flags, named): (Vec<&String>, Vec<&String>) =
-        arguments.iter().partition(|word| word.starts_with('-'));
+        arguments.iter().partition(|argument| argument.starts_with('-'));
     let wants = |name: &str| named.is_empty() || named.iter().any(|one| *one == name);
     let scenarios: Vec<_> = named.iter().filter(|name| **name != ADMISSION && **name != PIECES).collect();
     check(&flags, &named)?;
@@ -36,8 +36,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
     }
     build::components(workspace)?;
     build::fixtures(workspace)?;
-    // All of it in one go: cargo settles the features of shared crates for what it is asked to build, and would build the
-    // largest of them once for each.
+    // One command for all packages: cargo chooses the features of shared crates for the selected packages, so that several
+    // commands could compile the engine several times.
     run_command(workspace.cargo(["build", "--release"]).args(PACKAGES).args(["--bins", "--tests"]))?;
     if wants(ADMISSION) {
         let mut measure = workspace.cargo(["test", "--release"]);
@@ -48,7 +48,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
         let binary = workspace.binary(true);
         let mut measure = Command::new(binary.with_file_name("masque-bench"));
         measure.current_dir(workspace.root()).arg("run").arg("--bin").arg(binary);
-        // Figures of a part, or of a try, don't belong into the document.
+        // Only a full run writes the document.
         if arguments.is_empty() {
             measure.args(["--docs", "docs/performance.md"]);
         }
@@ -57,7 +57,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
     Ok(ExitCode::SUCCESS)
 }
 
-/// Before anything is built, which takes minutes.
+/// Refuses unknown arguments before anything is built, which takes minutes.
 fn check(flags: &[&String], named: &[&String]) -> anyhow::Result<()> {
     for flag in flags {
         ensure!(*flag == "--quick", "`cargo xtask bench` takes --quick and scenarios, not {flag:?}");
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_scenario_is_refused_and_told_what_there_is() {
+    fn an_unknown_scenario_is_refused_with_the_list_of_all() {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
         let refused = |flags: &[&str], named: &[&str]| {
             let (flags, named) = (words(flags), words(named));

@@ -1,4 +1,4 @@
-//! `cargo xtask build`: the target, the components, then the host that embeds them.
+//! `cargo xtask build`: installs the target of the components, builds the components, then the host that embeds them.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,7 +11,7 @@ use crate::workspace::{Workspace, run as run_command};
 
 pub(crate) const TARGET: &str = "wasm32-wasip2";
 
-/// Every component of the workspace: its crate, and the name under which it is found in the plugins folder.
+/// The components of the workspace: the crate, and the name of the file in the plugins folder.
 pub(crate) const COMPONENTS: &[(&str, &str)] = &[
     ("masque-plugin-card", "card"),
     ("masque-plugin-window", "window"),
@@ -20,7 +20,7 @@ pub(crate) const COMPONENTS: &[(&str, &str)] = &[
     ("hello-persona", "hello-persona"),
 ];
 
-/// Part of the program, so that one built binary of it is enough.
+/// The script is part of this program, so that the binary needs no other file.
 const INSTALL_TARGET: &str = include_str!("../install-wasm-target");
 
 #[derive(Default)]
@@ -59,18 +59,18 @@ pub(crate) fn host(workspace: &Workspace, release: bool) -> anyhow::Result<()> {
     run_command(workspace.cargo(["build"]).args(selection))
 }
 
-/// Builds the components and lays them into the plugins folder.
+/// Builds the components and copies them into the plugins folder.
 pub(crate) fn components(workspace: &Workspace) -> anyhow::Result<()> {
-    build_and_lay(workspace, &owned(COMPONENTS), &workspace.plugins())
+    build_and_copy(workspace, &owned(COMPONENTS), &workspace.plugins())
 }
 
-/// Builds the components that only tests need, each a crate in `tests/fixtures`.
+/// Builds the components of tests and benchmarks, each a crate in `tests/fixtures`.
 pub(crate) fn fixtures(workspace: &Workspace) -> anyhow::Result<()> {
-    build_and_lay(workspace, &fixture_crates(workspace)?, &workspace.fixtures())
+    build_and_copy(workspace, &fixture_crates(workspace)?, &workspace.fixtures())
 }
 
-/// Every crate that becomes a component: its package, and the name under which it is found.
-pub(crate) fn all(workspace: &Workspace) -> anyhow::Result<Vec<(String, String)>> {
+/// Returns every crate that is a component: its package, and the name of its file.
+pub(crate) fn all_components(workspace: &Workspace) -> anyhow::Result<Vec<(String, String)>> {
     let mut all = owned(COMPONENTS);
     all.extend(fixture_crates(workspace)?);
     Ok(all)
@@ -91,32 +91,32 @@ fn fixture_crates(workspace: &Workspace) -> anyhow::Result<Vec<(String, String)>
     Ok(crates)
 }
 
-fn build_and_lay(workspace: &Workspace, crates: &[(String, String)], folder: &Path) -> anyhow::Result<()> {
+fn build_and_copy(workspace: &Workspace, crates: &[(String, String)], folder: &Path) -> anyhow::Result<()> {
     install_target()?;
     run_command(guest_cargo(workspace, "build", crates).args(["--profile", "plugin"]))?;
     fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
     let built = workspace.guest_target().join(TARGET).join("plugin");
     for (package, name) in crates {
         let component = built.join(format!("{}.wasm", package.replace('-', "_")));
-        lay(&component, &folder.join(format!("{name}.wasm")))?;
+        copy_if_changed(&component, &folder.join(format!("{name}.wasm")))?;
     }
     Ok(())
 }
 
-/// `cargo SUBCOMMAND` for components, for their own target and in their own folder.
+/// Returns `cargo SUBCOMMAND` for components, with their target and in their own target folder.
 pub(crate) fn guest_cargo(workspace: &Workspace, subcommand: &str, crates: &[(String, String)]) -> Command {
     let mut cargo = workspace.cargo([subcommand, "--target", TARGET]);
     cargo.arg("--target-dir").arg(workspace.guest_target());
     for (package, _) in crates {
         cargo.args(["--package", package]);
     }
-    // Flags that someone set for this machine's processor or linker mean nothing to a component.
+    // Flags for this machine's processor or linker don't apply to components.
     cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     cargo
 }
 
-/// Copies a component where its bytes differ: the host embeds these files, and a touched one would build it again.
-fn lay(from: &Path, to: &Path) -> anyhow::Result<()> {
+/// Copies a component if its bytes differ. The host embeds these files, so a new time of change would build it again.
+fn copy_if_changed(from: &Path, to: &Path) -> anyhow::Result<()> {
     let bytes = fs::read(from).with_context(|| format!("could not read {}", from.display()))?;
     match fs::read(to) {
         Ok(present) if present == bytes => return Ok(()),

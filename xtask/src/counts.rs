@@ -1,7 +1,7 @@
-//! `cargo xtask counts`: instructions of the pieces that only compute, held to what is stored beside them.
+//! `cargo xtask counts`: counts the instructions of pure code and compares them with stored figures.
 //!
-//! Callgrind counts what a processor is told to do, not how long it takes, so the figure is the same on a busy machine. It
-//! does change with the compiler and a little with the processor's features: hence the tolerance.
+//! Callgrind counts instructions, not time, so the figure is the same on a busy machine. It changes with the compiler and
+//! slightly with the features of the processor, hence the tolerance.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,12 +14,13 @@ use crate::needs;
 use crate::workspace::{Workspace, run as run_command};
 
 const STORED: &str = "bench/counts/stored.txt";
-/// Parts of the stored figure that a piece may be away from it, either way: what became cheaper is to be stored.
+/// The largest relative difference to the stored figure, in both directions: a lower figure must be stored as well.
 const TOLERANCE: f64 = 0.10;
-/// How often a piece is done in the shorter and in the longer run. The difference has no start and no first time in it.
-const TIMES: [u64; 2] = [20, 120];
+/// The repetitions of a piece in the shorter and in the longer run. The difference of both leaves out the start of the
+/// program and the first repetition.
+const REPETITIONS: [u64; 2] = [20, 120];
 
-/// Counts and compares; with `--store`, stores what was counted.
+/// Counts and compares. With `--store`, stores the counts first.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<ExitCode> {
     let store = match arguments {
         [] => false,
@@ -27,7 +28,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
         _ => bail!("`cargo xtask counts` takes --store alone"),
     };
     needs::ensure(&[&needs::VALGRIND])?;
-    ensure!(needs::present(&needs::VALGRIND), "counting needs valgrind");
+    ensure!(needs::is_present(&needs::VALGRIND), "counting needs valgrind");
     let counted = count(workspace)?;
     if store {
         let lines: String = counted.iter().map(|(piece, count)| format!("{count:>9}  {piece}\n")).collect();
@@ -37,9 +38,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
     Ok(ExitCode::SUCCESS)
 }
 
-/// As a part of the tests: without valgrind nothing is compared, which [`needs::ensure`] has said.
+/// Counts and compares as a part of the tests. Does nothing without valgrind; [`needs::ensure`] has printed that.
 pub(crate) fn test(workspace: &Workspace) -> anyhow::Result<()> {
-    if needs::present(&needs::VALGRIND) {
+    if needs::is_present(&needs::VALGRIND) {
         check(&count(workspace)?, &stored(workspace)?)?;
     }
     Ok(())
@@ -51,7 +52,7 @@ fn count(workspace: &Workspace) -> anyhow::Result<BTreeMap<String, u64>> {
     let names = Command::new(&program).output().context("masque-counts")?;
     let mut counted = BTreeMap::new();
     for piece in String::from_utf8(names.stdout)?.lines() {
-        let [short, long] = TIMES;
+        let [short, long] = REPETITIONS;
         let instructions =
             instructions(&program, piece, long)?.saturating_sub(instructions(&program, piece, short)?);
         counted.insert(piece.to_owned(), instructions / (long - short));
@@ -64,16 +65,16 @@ fn instructions(program: &Path, piece: &str, times: u64) -> anyhow::Result<u64> 
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(program)
         .args([piece, &times.to_string()])
-        // Neither the names nor the number of its variables are to move the stack.
+        // The environment is on the stack and would move it, which changes the counts.
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .stdin(Stdio::null())
         .output()
         .context("could not start valgrind")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "valgrind: {said}");
-    let collected = said.lines().find_map(|line| line.split_once("Collected :"));
-    let (_, count) = collected.with_context(|| format!("valgrind did not say what it counted: {said}"))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "valgrind: {text}");
+    let collected = text.lines().find_map(|line| line.split_once("Collected :"));
+    let (_, count) = collected.with_context(|| format!("valgrind did not say what it counted: {text}"))?;
     Ok(count.trim().parse()?)
 }
 
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_more_or_less_than_the_tolerance_is_named() {
+    fn a_piece_outside_the_tolerance_is_named() {
         let stored = counts(&[("one", 1000), ("two", 1000)]);
         check(&counts(&[("one", 1090), ("two", 910)]), &stored).unwrap();
         for (one, two) in [(1110, 1000), (1000, 890)] {
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_that_came_or_went_is_named() {
+    fn a_new_or_missing_piece_is_named() {
         assert!(check(&counts(&[("new", 1)]), &counts(&[])).is_err());
         assert!(check(&counts(&[]), &counts(&[("old", 1)])).is_err());
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: what others wrote and the host reads, fed with what nobody would write.
+//! `cargo xtask fuzz`: fuzzes the code that reads untrusted bytes.
 
 use std::fs;
 use std::process::{ExitCode, Stdio};
@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use crate::needs;
 use crate::workspace::{Workspace, run as run_command};
 
-/// Each is a program in `fuzz/fuzz_targets`, with seeds in `fuzz/corpus`.
+/// The programs in `fuzz/fuzz_targets`; each has seeds in `fuzz/corpus`.
 const TARGETS: [&str; 5] = ["component", "configuration", "events", "settings", "upstream"];
 
 pub(crate) struct Options {
@@ -50,10 +50,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
     needs::ensure(&[&needs::CPP_COMPILER])?;
     install_cargo_fuzz(workspace)?;
     for target in &options.targets {
-        // What is found on the way goes here; only seeds are in the repository.
+        // Inputs that the fuzzer finds are stored here; the repository holds only seeds.
         let found = workspace.fuzz_target().join("corpus").join(target);
         fs::create_dir_all(&found).with_context(|| format!("could not make {}", found.display()))?;
-        // Sanitizers look for what safe Rust rules out, and are all that would ask for a nightly toolchain.
+        // Without sanitizers, which need a nightly toolchain and find errors that safe Rust rules out.
         let mut fuzz = workspace.cargo(["fuzz", "run", "--fuzz-dir", "fuzz", "--sanitizer", "none"]);
         fuzz.arg("--target-dir").arg(workspace.fuzz_target());
         fuzz.arg(target).arg(&found).arg(workspace.root().join("fuzz/corpus").join(target));

@@ -19,10 +19,10 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
         return Ok(ExitCode::SUCCESS);
     }
     run_command(&mut workspace.cargo(["fmt", "--all", "--check"]))?;
-    // The host embeds the components, so there is no host to look at without them.
+    // Clippy compiles the host, which embeds the components.
     build::components(workspace)?;
     run_command(&mut workspace.cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    let crates = build::all(workspace)?;
+    let crates = build::all_components(workspace)?;
     run_command(build::guest_cargo(workspace, "clippy", &crates).args([
         "--profile",
         "plugin",

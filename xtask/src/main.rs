@@ -2,7 +2,7 @@
 //!
 //! Its few dependencies compile within seconds, so that a fresh clone does not wait for it: `anyhow`, and `serde_json`
 //! and `syn` for `lint --structure`.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks on both")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints to both")]
 
 mod bench;
 mod build;
@@ -27,10 +27,10 @@ cargo xtask COMMAND
   build [--release]            build the plugins, then the host that embeds them
   test [--full] [FILTER…]      build, then run every test, or those whose name contains a FILTER;
                                --full adds the long ones: a foreign model server, a hundred kills, fuzzing
-  fuzz [--seconds N] [TARGET…] fuzz what reads untrusted bytes, each target for a minute
+  fuzz [--seconds N] [TARGET…] fuzz the code that reads untrusted bytes, each target for a minute
   bench [--quick] [SCENARIO…]  build for release and measure: admission, pieces, latency, frontier, streams, plugin,
                                everything, start, company, scale, litellm; all of them write docs/performance.md
-  counts [--store]             count the instructions of what only computes, and compare with (or store) the figures
+  counts [--store]             count the instructions of pure code, and compare them with the stored figures (or store them)
   lint [--structure]           allowed dependencies, import cycles, formatting and clippy, of the host and of the
                                plugins; --structure checks only the first two, without building anything
 
@@ -58,7 +58,7 @@ fn run(command: Option<&str>, rest: &[String]) -> anyhow::Result<ExitCode> {
         Some("counts") => counts::run(&Workspace::find()?, rest),
         Some("fuzz") => fuzz::run(&Workspace::find()?, &fuzz::Options::parse(rest)?),
         Some("lint") => lint::run(&Workspace::find()?, rest),
-        // Started by `up`, between the host and the terminal.
+        // `up` starts this command between the host and the terminal.
         Some(up::GUIDE) => up::guide(),
         None | Some("help" | "--help" | "-h") => {
             println!("{USAGE}");

@@ -1,19 +1,19 @@
-//! What has to be on the machine besides Rust, and how it gets there.
+//! Programs that must be on the machine besides Rust, and how to install them.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::bail;
 
-/// A program from outside, looked for before anything is built.
+/// A program that is looked for before anything is built.
 pub(crate) struct Need {
-    /// What it is called in a message.
+    /// The name in messages.
     pub(crate) name: &'static str,
-    /// Succeeds where it is there.
+    /// A command that succeeds if the program is installed.
     probe: &'static [&'static str],
-    /// The Debian package that brings it.
+    /// The Debian package of the program.
     package: &'static str,
-    /// What is not tested without it; `None` where nothing works without it.
+    /// What is not tested without the program; `None` if nothing works without it.
     without: Option<&'static str>,
 }
 
@@ -42,16 +42,16 @@ pub(crate) const VENV: Need = Need {
     name: "Python with its venv module",
     probe: &["python3", "-c", "import venv, ensurepip"],
     package: "python3-venv",
-    without: None, // what holds the API against its description is a Python program
+    without: None, // the test of the API against its description is a Python program
 };
 
-/// Makes sure that everything is there: installs what is missing where that needs no question (apt-get, as root),
-/// else says what to run. Fails only for what nothing works without, and then before anything was built.
+/// Makes sure that the programs are installed. Installs missing ones with apt-get if this process is root, otherwise prints
+/// the command. Fails only if a program is missing without which nothing works.
 pub(crate) fn ensure(needs: &[&Need]) -> anyhow::Result<()> {
     let mut updated = false;
     let mut missing = Vec::new();
     for need in needs {
-        if present(need) || (can_install() && install(need, &mut updated) && present(need)) {
+        if is_present(need) || (can_install() && install(need, &mut updated) && is_present(need)) {
             continue;
         }
         match need.without {
@@ -74,10 +74,10 @@ pub(crate) fn ensure(needs: &[&Need]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether it is there.
-pub(crate) fn present(need: &Need) -> bool {
+/// Whether the program is installed.
+pub(crate) fn is_present(need: &Need) -> bool {
     let Some((program, arguments)) = need.probe.split_first() else { return true };
-    quiet(Command::new(program).args(arguments))
+    succeeds(Command::new(program).args(arguments))
 }
 
 fn can_install() -> bool {
@@ -90,17 +90,18 @@ fn install(need: &Need, updated: &mut bool) -> bool {
     if apt_get(&["install", "-y", need.package]) {
         return true;
     }
-    // The lists of a fresh image are empty or old.
+    // In a fresh image the package lists are empty or old; update them once.
     !std::mem::replace(updated, true) && apt_get(&["update"]) && apt_get(&["install", "-y", need.package])
 }
 
 fn apt_get(arguments: &[&str]) -> bool {
     let mut command = Command::new("apt-get");
     command.arg("-qq").args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-    quiet(&mut command)
+    succeeds(&mut command)
 }
 
-fn quiet(command: &mut Command) -> bool {
+/// Runs a command without output and returns whether it succeeded.
+fn succeeds(command: &mut Command) -> bool {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that can be shown to be false, with what it takes to show it.
+//! `cargo xtask test`: builds the workspace and runs all tests.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use crate::{build, counts, engine, fuzz, needs};
 pub(crate) struct Options {
     full: bool,
     filters: Vec<String>,
-    /// For the test binaries themselves, after `--`.
+    /// Arguments for the test binaries, after `--`.
     harness: Vec<String>,
 }
 

@@ -1,8 +1,8 @@
-//! `cargo xtask up`: a running host, and what to try on it.
+//! `cargo xtask up`: starts a host and prints what to try.
 //!
-//! The host takes this process's place, so that signals and the exit code are its own. What it writes goes through
-//! a second process, the guide, which passes every line on and waits for the one that names the address: the host writes
-//! it to its standard output, however little it logs.
+//! The host replaces this process, so that it receives the signals and sets the exit code. Its output goes through a
+//! second process, the guide, which copies every line and reads the host's address from one of them. The host prints that
+//! line to standard output at every log level.
 
 use std::io::{BufRead, Read, Write};
 use std::net::TcpStream;
@@ -35,7 +35,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
     let mut guide = Command::new(std::env::current_exe()?)
         .arg(GUIDE)
         .stdin(Stdio::piped())
-        // A group of its own: Ctrl-C is for the host, whose last lines still have to come through.
+        // A process group of its own: Ctrl-C must not end the guide, which still copies the host's last lines.
         .process_group(0)
         .spawn()
         .context("could not start the guide")?;
@@ -46,7 +46,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
     Err(error).with_context(|| format!("could not start {}", binary.display()))
 }
 
-/// Copies what the host writes from standard input to standard error, and says what to try once the host is ready.
+/// Copies the host's output from standard input to standard error, and prints what to try once the host is ready.
 pub(crate) fn guide() -> anyhow::Result<ExitCode> {
     let mut guided = false;
     for line in std::io::stdin().lock().split(b'\n') {
@@ -55,10 +55,10 @@ pub(crate) fn guide() -> anyhow::Result<ExitCode> {
         terminal.write_all(&line)?;
         terminal.write_all(b"\n")?;
         drop(terminal);
-        if !guided && let Some(address) = listening(&String::from_utf8_lossy(&line)) {
+        if !guided && let Some(address) = listen_address(&String::from_utf8_lossy(&line)) {
             guided = true;
             let address = address.to_owned();
-            // Beside the copying: the host would wait for a reader of its log otherwise.
+            // In a thread, since the host blocks if nobody reads its output.
             std::thread::spawn(move || {
                 if wait_until_ready(&address) {
                     eprintln!("{}", things_to_try(&address));
@@ -69,8 +69,8 @@ pub(crate) fn guide() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The address in the line `listening on http://ADDRESS`.
-fn listening(line: &str) -> Option<&str> {
+/// Returns the address in the line `listening on http://ADDRESS`.
+fn listen_address(line: &str) -> Option<&str> {
     let (_, rest) = line.split_once("listening on http://")?;
     rest.split(|c: char| !(c.is_ascii_alphanumeric() || ".:[]-".contains(c))).next()
 }
@@ -80,11 +80,11 @@ fn wait_until_ready(address: &str) -> bool {
         if attempt > 0 {
             std::thread::sleep(Duration::from_millis(100));
         }
-        ready(address).unwrap_or(false)
+        is_ready(address).unwrap_or(false)
     })
 }
 
-fn ready(address: &str) -> std::io::Result<bool> {
+fn is_ready(address: &str) -> std::io::Result<bool> {
     let mut connection = TcpStream::connect(address)?;
     connection.set_read_timeout(Some(Duration::from_secs(5)))?;
     write!(connection, "GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;

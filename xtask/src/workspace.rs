@@ -1,4 +1,4 @@
-//! Where things are, and how another program is run there. Knows nothing of what is built.
+//! The folders of the workspace, and running other programs in it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// The workspace that this tool was built from. The target folder is `CARGO_TARGET_DIR`, or `target` in it.
+    /// Finds the workspace that this program was built from. The target folder is `CARGO_TARGET_DIR`, or `target`.
     pub(crate) fn find() -> anyhow::Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent folder")?;
         if !root.join("Cargo.toml").is_file() {
@@ -29,12 +29,12 @@ impl Workspace {
         &self.root
     }
 
-    /// Components that only tests need.
+    /// The folder of the components of tests and benchmarks.
     pub(crate) fn fixtures(&self) -> PathBuf {
         self.target.join("fixtures")
     }
 
-    /// Where the host's build script looks for the plugins it embeds.
+    /// The folder from which the host's build script embeds the plugins.
     pub(crate) fn plugins(&self) -> PathBuf {
         match std::env::var_os("MASQUE_PLUGINS_DIR").filter(|folder| !folder.is_empty()) {
             Some(folder) => PathBuf::from(folder),
@@ -42,12 +42,12 @@ impl Workspace {
         }
     }
 
-    /// Components are built in a folder of their own: cargo locks a target folder for as long as a build runs.
+    /// The target folder of components. It is separate because cargo locks a target folder while a build runs.
     pub(crate) fn guest_target(&self) -> PathBuf {
         self.target.join("guest")
     }
 
-    /// Instrumented, so apart from everything else.
+    /// The target folder of fuzz targets, which are compiled with instrumentation.
     pub(crate) fn fuzz_target(&self) -> PathBuf {
         self.target.join("fuzz")
     }
@@ -64,7 +64,7 @@ impl Workspace {
     }
 }
 
-/// Runs a command to its end, with this process's standard streams.
+/// Runs a command with this process's standard streams, and fails if the command fails.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let name = describe(command);
     let status = command.status().with_context(|| format!("could not start `{name}`"))?;

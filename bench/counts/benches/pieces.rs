@@ -1,5 +1,5 @@
-//! The pieces that are counted, timed: `cargo xtask bench pieces`.
-#![allow(clippy::unwrap_used, reason = "a benchmark that can't go on is to end")]
+//! Measures the time of the pieces whose instructions are counted: `cargo xtask bench pieces`.
+#![allow(clippy::unwrap_used, reason = "a benchmark ends at an error")]
 
 use divan::{Bencher, black_box};
 use masque_counts::PIECES;

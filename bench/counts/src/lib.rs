@@ -1,5 +1,5 @@
-//! Pieces of a turn that only compute: what they take is a property of the code and not of the machine, so it can be
-//! counted in instructions and must not drift unseen. The benchmark `pieces` times the same.
+//! Pieces of a turn that only compute. Their number of instructions depends on the code and not on the machine, so it is
+//! counted and compared with stored figures. The benchmark `pieces` measures their time.
 
 use masque_plugin_card::Player;
 use masque_plugin_openai::OpenAi;
@@ -7,7 +7,7 @@ use masque_plugin_window::Newest;
 use masque_sdk::testing::{self, HttpResponse};
 use masque_sdk::{Memory, Message, Persona, Prompt, Recollection, Result, Turn};
 
-/// A piece by its name: makes what it needs, and returns what does the work once.
+/// The name of a piece, and a function that prepares it and returns a closure which does the work once.
 pub type Piece = (&'static str, fn() -> Result<Box<dyn FnMut() -> Result<usize>>>);
 
 /// All pieces.
@@ -18,27 +18,27 @@ pub const PIECES: &[Piece] = &[
     ("model: 40 tokens that come one by one", one_by_one),
 ];
 
-/// Elara's prompt for a turn with a past of ten messages; its messages.
+/// Composes the default card's prompt after ten messages; returns the number of its messages.
 fn card() -> Result<Box<dyn FnMut() -> Result<usize>>> {
     testing::set_settings("{}");
     Ok(Box::new(|| {
         let player: Player = testing::load()?;
-        let recalled = Recollection::of(past(10));
+        let recalled = Recollection::of(messages(10));
         Ok(testing::run(player.compose(testing::turn("Hello"), recalled))?.messages.len())
     }))
 }
 
-/// The newest messages of a tail at its largest; how many fit.
+/// Chooses among a tail of the largest size; returns the number of messages that fit.
 fn window() -> Result<Box<dyn FnMut() -> Result<usize>>> {
     testing::set_settings("{}");
     Ok(Box::new(|| {
         let memory: Newest = testing::load()?;
-        let turn = Turn { tail: past(64), ..testing::turn("Hello") };
+        let turn = Turn { tail: messages(64), ..testing::turn("Hello") };
         Ok(testing::run(memory.recall(turn, 4096))?.messages.len())
     }))
 }
 
-/// A reply that arrives in one piece; its deltas.
+/// Reads a reply that arrives in one chunk; returns the number of deltas.
 fn at_once() -> Result<Box<dyn FnMut() -> Result<usize>>> {
     let frames = frames().concat();
     Ok(Box::new(move || {
@@ -47,7 +47,7 @@ fn at_once() -> Result<Box<dyn FnMut() -> Result<usize>>> {
     }))
 }
 
-/// A reply that arrives a token at a time; its deltas.
+/// Reads a reply that arrives token by token; returns the number of deltas.
 fn one_by_one() -> Result<Box<dyn FnMut() -> Result<usize>>> {
     let frames = frames();
     Ok(Box::new(move || {
@@ -60,7 +60,7 @@ fn generate() -> Result<usize> {
     testing::set_settings(r#"{"model": "mock"}"#);
     let model: OpenAi = testing::load()?;
     let answer = testing::answer(&model, Prompt::new([Message::user("Hello")]));
-    // The requests that were sent are noted until then.
+    // Forget the recorded request.
     testing::reset();
     Ok(answer?.deltas.len())
 }
@@ -69,7 +69,7 @@ fn response() -> HttpResponse {
     HttpResponse::new(200).header("content-type", "text/event-stream")
 }
 
-/// As a chat-completions server sends them.
+/// Returns the frames that a chat-completions server sends.
 fn frames() -> Vec<String> {
     let chunk = |choices: &str, rest: &str| {
         format!(
@@ -84,8 +84,8 @@ fn frames() -> Vec<String> {
     frames
 }
 
-/// Turns of two messages, oldest first.
-fn past(messages: usize) -> Vec<Message> {
+/// Makes this number of messages, alternating between user and assistant, oldest first.
+fn messages(count: usize) -> Vec<Message> {
     let one = |index: usize| {
         let role = if index.is_multiple_of(2) { "user" } else { "assistant" };
         let mut message =
@@ -93,7 +93,7 @@ fn past(messages: usize) -> Vec<Message> {
         message.id = Some(format!("message-{index}"));
         message
     };
-    (0..messages).map(one).collect()
+    (0..count).map(one).collect()
 }
 
 #[cfg(test)]

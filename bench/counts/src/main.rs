@@ -1,5 +1,5 @@
-//! Does one piece so many times: `masque-counts PIECE TIMES`. Without arguments, the names of all.
-#![allow(clippy::print_stdout, reason = "a command whose output is read")]
+//! Runs a piece a number of times: `masque-counts PIECE TIMES`. Without arguments, prints the names of all pieces.
+#![allow(clippy::print_stdout, reason = "a command line prints")]
 
 use anyhow::Context;
 use masque_counts::PIECES;

@@ -1,4 +1,4 @@
-//! One client with one connection, kept open from turn to turn.
+//! A client with one connection, which stays open from turn to turn.
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,14 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use super::{Options, Protocol};
+use super::options::{Options, Protocol};
 
-/// What a turn looked like from outside.
-pub(super) struct Seen {
+/// The times of a turn, as the client measures them.
+pub(super) struct TurnTiming {
     /// From the request to the first token.
     pub(super) first: Duration,
     pub(super) total: Duration,
-    /// Between one piece of the reply and the next.
+    /// The times between two pieces of the reply.
     pub(super) gaps: Vec<Duration>,
 }
 
@@ -33,8 +33,8 @@ impl Client {
         Self { options: options.clone(), connection: None }
     }
 
-    /// One turn, in a conversation of its own where there are such. An error is a turn that did not come to its right end.
-    pub(super) async fn turn(&mut self, number: u64) -> anyhow::Result<Seen> {
+    /// Makes a turn in a new conversation, if the protocol has conversations. Fails unless the whole reply arrives.
+    pub(super) async fn turn(&mut self, number: u64) -> anyhow::Result<TurnTiming> {
         let request = self.request(number)?;
         let mut connection = match self.connection.take().filter(|connection| connection.is_ready()) {
             Some(connection) => connection,
@@ -44,16 +44,16 @@ impl Client {
         let begun = Instant::now();
         let response = connection.send_request(request).await.context("no answer")?;
         let status = response.status();
-        let seen = self.read(response, begun).await.with_context(|| format!("{status}"))?;
+        let timing = self.read(response, begun).await.with_context(|| format!("{status}"))?;
         self.connection = Some(connection);
-        Ok(seen)
+        Ok(timing)
     }
 
     async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
         let socket = TcpStream::connect(&self.options.to).await.context("no connection")?;
         socket.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(socket)).await?;
-        // Its end shows where it is used.
+        // An error of the connection shows when the sender is used.
         tokio::spawn(connection);
         Ok(sender)
     }
@@ -84,21 +84,21 @@ impl Client {
         Ok(request.body(Full::new(body.to_string().into()))?)
     }
 
-    async fn read(&self, response: Response<Incoming>, begun: Instant) -> anyhow::Result<Seen> {
-        let good = response.status() == 200;
+    async fn read(&self, response: Response<Incoming>, begun: Instant) -> anyhow::Result<TurnTiming> {
+        let is_ok = response.status() == 200;
         let mut body = response.into_body();
-        if !good || !self.options.stream {
+        if !is_ok || !self.options.stream {
             let whole = body.collect().await?.to_bytes();
             let total = begun.elapsed();
-            ensure!(good, "{}", String::from_utf8_lossy(&whole));
+            ensure!(is_ok, "{}", String::from_utf8_lossy(&whole));
             self.check_whole(&whole)?;
-            return Ok(Seen { first: total, total, gaps: Vec::new() });
+            return Ok(TurnTiming { first: total, total, gaps: Vec::new() });
         }
-        let mut reader = Reader::new(self.options.protocol);
+        let mut counter = TokenCounter::new(self.options.protocol);
         let (mut first, mut last, mut gaps) = (None, None::<Instant>, Vec::new());
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
-            if reader.take(&data) > 0 {
+            if counter.count(&data) > 0 {
                 let now = Instant::now();
                 first.get_or_insert(now - begun);
                 gaps.extend(last.map(|last| now - last));
@@ -106,9 +106,9 @@ impl Client {
             }
         }
         let total = begun.elapsed();
-        ensure!(reader.ended, "the stream ended without its end");
-        ensure!(reader.words == self.options.tokens, "{} tokens of {}", reader.words, self.options.tokens);
-        Ok(Seen { first: first.context("no token came")?, total, gaps })
+        ensure!(counter.ended, "the stream ended without its end");
+        ensure!(counter.words == self.options.tokens, "{} tokens of {}", counter.words, self.options.tokens);
+        Ok(TurnTiming { first: first.context("no token came")?, total, gaps })
     }
 
     fn check_whole(&self, whole: &[u8]) -> anyhow::Result<()> {
@@ -127,17 +127,17 @@ impl Client {
     }
 }
 
-/// Counts what has come of a stream without taking it apart: the clients share the cores with what is measured. A piece
-/// may end within a line.
-struct Reader {
+/// Counts the tokens of a stream without parsing it, since the clients share the cores with what is measured. A piece may
+/// end within a line.
+struct TokenCounter {
     end: &'static [u8],
-    /// What may be the beginning of a word or of the end.
+    /// The end of the last piece, if it may be the beginning of a token or of the end.
     rest: Vec<u8>,
     words: usize,
     ended: bool,
 }
 
-impl Reader {
+impl TokenCounter {
     fn new(protocol: Protocol) -> Self {
         let end: &[u8] = match protocol {
             Protocol::Openai => b"data: [DONE]",
@@ -146,8 +146,8 @@ impl Reader {
         Self { end, rest: Vec::new(), words: 0, ended: false }
     }
 
-    /// How many tokens the piece brought. What follows the end is the whole reply again, and does not count.
-    fn take(&mut self, data: &[u8]) -> usize {
+    /// Returns the number of tokens in the piece. Ignores what follows the end, which repeats the reply.
+    fn count(&mut self, data: &[u8]) -> usize {
         const WORD: &[u8] = b"word";
         let before = self.words;
         self.rest.extend_from_slice(data);
@@ -176,28 +176,28 @@ mod tests {
 
     #[test]
     fn tokens_are_counted_wherever_the_pieces_are_cut() {
-        let mut reader = Reader::new(Protocol::Masque);
+        let mut counter = TokenCounter::new(Protocol::Masque);
         assert_eq!(
-            reader.take(b"data: {\"text\":\"word \"}\n\n"),
+            counter.count(b"data: {\"text\":\"word \"}\n\n"),
             1,
             "a token counts with the piece that brings it"
         );
         let stream = "event: reply.delta\ndata: {\"text\":\"word word \"}\n\nevent: turn.completed\ndata: {\"content\":\"word word \"}\n\n";
         for cut in 0..stream.len() {
-            let mut reader = Reader::new(Protocol::Masque);
+            let mut counter = TokenCounter::new(Protocol::Masque);
             let (one, two) = stream.split_at(cut);
-            reader.take(one.as_bytes());
-            reader.take(two.as_bytes());
-            assert_eq!((reader.words, reader.ended), (2, true), "cut at {cut}");
+            counter.count(one.as_bytes());
+            counter.count(two.as_bytes());
+            assert_eq!((counter.words, counter.ended), (2, true), "cut at {cut}");
         }
     }
 
     #[test]
     fn a_stream_without_its_end_has_not_ended() {
-        let mut reader = Reader::new(Protocol::Openai);
-        reader.take(b"data: {\"content\":\"word \"}\n\n");
-        assert_eq!((reader.words, reader.ended), (1, false));
-        reader.take(b"data: [DONE]\n\n");
-        assert!(reader.ended);
+        let mut counter = TokenCounter::new(Protocol::Openai);
+        counter.count(b"data: {\"content\":\"word \"}\n\n");
+        assert_eq!((counter.words, counter.ended), (1, false));
+        counter.count(b"data: [DONE]\n\n");
+        assert!(counter.ended);
     }
 }

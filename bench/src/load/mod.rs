@@ -1,87 +1,29 @@
-//! Clients, in a process of their own: so many at once, each with one connection, one request after the other. Prints one
-//! object of what they saw.
+//! Runs clients in a process of their own and prints a report as JSON. Each client has one connection and sends one request
+//! after the other.
 
 mod client;
+mod options;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use client::{Client, Seen};
+use client::{Client, TurnTiming};
 
-/// A delta that comes later than this after the one before, where they are paced faster, is a stall.
+pub(crate) use options::{Options, Protocol};
+
+/// A gap between two deltas that is longer than this counts as a stall.
 pub(crate) const STALL: Duration = Duration::from_millis(100);
 
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Options {
-    /// `HOST:PORT`
-    #[arg(long)]
-    pub(crate) to: String,
-    #[arg(long)]
-    pub(crate) protocol: Protocol,
-    #[arg(long)]
-    pub(crate) bearer: Option<String>,
-    /// The model to name, where the protocol has one.
-    #[arg(long, default_value = "")]
-    pub(crate) model: String,
-    /// Tokens that each reply must have.
-    #[arg(long)]
-    pub(crate) tokens: usize,
-    #[arg(long)]
-    pub(crate) stream: bool,
-    /// An `Idempotency-Key` with each request.
-    #[arg(long)]
-    pub(crate) keyed: bool,
-    #[arg(long, default_value_t = 1)]
-    pub(crate) clients: usize,
-    /// Ends after so many requests of each client,
-    #[arg(long, default_value_t = usize::MAX)]
-    pub(crate) turns: usize,
-    /// or after so many milliseconds; what is under way then is finished and counted.
-    #[arg(long, default_value_t = u64::MAX)]
-    pub(crate) millis: u64,
-    /// Clients begin one after the other over so many milliseconds.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) ramp: u64,
-    /// Who is talked to, where the protocol has companions.
-    #[arg(long, default_value = "elara")]
-    pub(crate) companion: String,
-    /// One turn after the other on behalf of so many users, where that is not 0.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) users: u64,
-}
-
-impl Protocol {
-    /// As it is named on the command line.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Openai => "openai",
-            Self::Masque => "masque",
-            Self::Hello => "hello",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Protocol {
-    /// Chat completions: a model server, or a proxy before one.
-    Openai,
-    /// `POST /chat`
-    Masque,
-    /// `GET /`, answered with `hello`: no turn, but what serving costs at least.
-    Hello,
-}
-
-/// What all clients saw. Times are in microseconds.
+/// The measurements of all clients. Times are in microseconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Outcome {
+pub(crate) struct LoadReport {
     pub(crate) turns: u64,
     pub(crate) failures: u64,
-    /// The first of them.
+    /// The error of the first failed turn.
     pub(crate) failure: Option<String>,
     pub(crate) seconds: f64,
     pub(crate) first: Quantiles,
@@ -97,13 +39,13 @@ pub(crate) struct Quantiles {
     pub(crate) max: u64,
 }
 
-impl Outcome {
+impl LoadReport {
     pub(crate) fn per_second(&self) -> f64 {
         self.turns as f64 / self.seconds
     }
 }
 
-/// What is counted on the way.
+/// The measurements of a client so far.
 struct Tally {
     first: Histogram<u64>,
     total: Histogram<u64>,
@@ -116,7 +58,7 @@ struct Tally {
 
 impl Tally {
     fn new() -> anyhow::Result<Self> {
-        // Three digits, up to a minute.
+        // From 1 µs to a minute, with three significant digits.
         let histogram = || Histogram::new_with_bounds(1, 60_000_000, 3);
         Ok(Self {
             first: histogram()?,
@@ -129,13 +71,13 @@ impl Tally {
         })
     }
 
-    fn note(&mut self, seen: anyhow::Result<Seen>) {
-        match seen {
-            Ok(seen) => {
+    fn record(&mut self, turn: anyhow::Result<TurnTiming>) {
+        match turn {
+            Ok(timing) => {
                 self.turns += 1;
-                self.first.saturating_record(micros(seen.first));
-                self.total.saturating_record(micros(seen.total));
-                for gap in seen.gaps {
+                self.first.saturating_record(micros(timing.first));
+                self.total.saturating_record(micros(timing.total));
+                for gap in timing.gaps {
                     self.gap.saturating_record(micros(gap));
                     self.stalls += u64::from(gap > STALL);
                 }
@@ -171,7 +113,7 @@ fn quantiles(histogram: &Histogram<u64>) -> Quantiles {
     }
 }
 
-/// Runs the clients and prints their [`Outcome`].
+/// Runs the clients and prints their [`LoadReport`].
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let options = Arc::new(options);
     let begun = Instant::now();
@@ -181,15 +123,15 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         let (options, number) = (Arc::clone(&options), Arc::clone(&number));
         tokio::spawn(async move {
             let mut tally = Tally::new()?;
-            let share = index as f64 / options.clients as f64;
-            tokio::time::sleep(Duration::from_millis(options.ramp).mul_f64(share)).await;
+            let fraction = index as f64 / options.clients as f64;
+            tokio::time::sleep(Duration::from_millis(options.ramp).mul_f64(fraction)).await;
             let mut client = Client::new(&options);
             for _ in 0..options.turns {
                 if end.is_some_and(|end| Instant::now() >= end) {
                     break;
                 }
                 let number = number.fetch_add(1, Ordering::Relaxed);
-                tally.note(client.turn(number).await);
+                tally.record(client.turn(number).await);
             }
             anyhow::Ok(tally)
         })
@@ -198,7 +140,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     for client in clients.collect::<Vec<_>>() {
         all.add(client.await??)?;
     }
-    let outcome = Outcome {
+    let report = LoadReport {
         turns: all.turns,
         failures: all.failures,
         failure: all.failure,
@@ -208,6 +150,6 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         gap: quantiles(&all.gap),
         stalls: all.stalls,
     };
-    println!("{}", serde_json::to_string(&outcome)?);
+    println!("{}", serde_json::to_string(&report)?);
     Ok(())
 }

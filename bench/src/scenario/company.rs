@@ -1,16 +1,16 @@
-//! Turns beside plugins that never stop computing.
+//! Measures turns beside plugins that compute without end.
 
 use std::time::Duration;
 
-use super::Bench;
-use crate::load::{Options, Outcome};
+use super::bench::Bench;
+use crate::load::{LoadReport, Options};
 use crate::mock::Pace;
 use crate::report::Table;
-use crate::setup::{Mode, load, say};
+use crate::setup::{Mode, load, make_turn};
 use crate::stats::show;
 
 const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
-/// As this repository's tests build it: a persona that spins in its call.
+/// A fixture of the tests: a persona that computes without end.
 const SPINNER: &str = "target/fixtures/spins-in-a-call.wasm";
 
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
@@ -18,7 +18,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     let cores = std::thread::available_parallelism()?.get();
     let spinner = std::path::absolute(SPINNER)?;
     let mut start = bench.start(PACE, Mode::ON);
-    start.more = format!(
+    start.extra = format!(
         "[companions.spinner]\npersona = \"spinner\"\nmemory = \"window\"\nmodels = [\"mock\"]\n\
          [plugins.spinner]\nsource = \"{}\"\nlimits = {{ cpu = \"1s\", wall = \"10s\" }}\n",
         spinner.display()
@@ -35,32 +35,32 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     load(&Options { clients: 4, millis, ..host.clients(PACE, true) }).await?;
     let mut crowds = [0, cores, 3 * cores].map(|spinning| (spinning, Vec::new()));
     for _ in 0..rounds {
-        for (spinning, outcomes) in &mut crowds {
+        for (spinning, reports) in &mut crowds {
             let spinners: Vec<_> = (0..*spinning)
                 .map(|_| {
                     let (address, bearer) = (host.address.clone(), host.bearer.clone());
                     tokio::spawn(async move {
                         loop {
-                            // Each fails when its time is spent: that is what it is for.
-                            let _spent = say(&address, bearer.as_deref(), "spinner").await;
+                            // Each turn fails when the limit of its processor time is reached, as intended.
+                            let _limit_reached = make_turn(&address, bearer.as_deref(), "spinner").await;
                         }
                     })
                 })
                 .collect();
-            let outcome = load(&Options { clients: 4, millis, ..host.clients(PACE, true) }).await;
+            let report = load(&Options { clients: 4, millis, ..host.clients(PACE, true) }).await;
             spinners.iter().for_each(tokio::task::JoinHandle::abort);
-            outcomes.push(outcome?);
-            // What still spins has a second left at most; the next round begins without it.
+            reports.push(report?);
+            // Calls that still run end within a second; wait for them before the next round.
             tokio::time::sleep(Duration::from_millis(bench.size(1500, 0))).await;
         }
     }
-    for (spinning, outcomes) in crowds {
-        let of = |figure: fn(&Outcome) -> f64, digits| show(outcomes.iter().map(figure), digits);
+    for (spinning, reports) in crowds {
+        let of = |figure: fn(&LoadReport) -> f64, digits| show(reports.iter().map(figure), digits);
         table.row([
             spinning.to_string(),
-            of(Outcome::per_second, 0),
-            of(|outcome| outcome.total.p50 as f64 / 1000.0, 1),
-            of(|outcome| outcome.total.p99 as f64 / 1000.0, 1),
+            of(LoadReport::per_second, 0),
+            of(|report| report.total.p50 as f64 / 1000.0, 1),
+            of(|report| report.total.p99 as f64 / 1000.0, 1),
         ]);
     }
     host.stop().await?;

@@ -1,9 +1,9 @@
-//! What safety costs: everything on, each alone, and everything off.
+//! Measures the cost of features: all on, each alone, and all off.
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::Bench;
+use super::bench::Bench;
 use crate::load::Options;
 use crate::mock::Pace;
 use crate::process;
@@ -13,9 +13,9 @@ use crate::stats::show;
 
 const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
 
-/// A memory that looks back on every exchange and writes what it saw, as this repository's tests build it.
+/// A fixture of the tests: a memory that observes every exchange and writes to its state.
 const OBSERVER: &str = "target/fixtures/counts-exchanges.wasm";
-/// A file system without a disk below, where Linux has one.
+/// A file system in memory, which Linux has.
 const NO_DISK: &str = "/dev/shm";
 
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
@@ -45,17 +45,17 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     for (name, start) in starts {
         let host = start.host().await?;
         load(&Options { clients: 8, millis, ..host.clients(PACE, true) }).await?;
-        process::quiet(host.pid).await?;
+        process::wait_until_idle(host.pid).await?;
         hosts.push((name, host, Vec::new(), Vec::new()));
     }
     for _ in 0..rounds {
         for (_, host, costs, waits) in &mut hosts {
-            let before = process::cpu(host.pid)?;
-            let outcome = load(&Options { clients: 8, millis, ..host.clients(PACE, true) }).await?;
-            // What a turn leaves to be done is its own, and not to be in the way of the next host's.
-            process::quiet(host.pid).await?;
-            costs.push((process::cpu(host.pid)? - before) * 1e6 / outcome.turns as f64);
-            waits.push(outcome.total.p50 as f64 / 1000.0);
+            let before = process::cpu_seconds(host.pid)?;
+            let report = load(&Options { clients: 8, millis, ..host.clients(PACE, true) }).await?;
+            // Background work belongs to this host's turns and must not disturb the next host.
+            process::wait_until_idle(host.pid).await?;
+            costs.push((process::cpu_seconds(host.pid)? - before) * 1e6 / report.turns as f64);
+            waits.push(report.total.p50 as f64 / 1000.0);
         }
     }
     let mut table = Table::new(

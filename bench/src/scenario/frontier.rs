@@ -1,8 +1,8 @@
-//! How many turns a second, while how slow is too slow; and what a turn costs in processor time.
+//! Measures the throughput by latency, and the processor time of a turn.
 
 use std::time::Duration;
 
-use super::Bench;
+use super::bench::Bench;
 use crate::load::Options;
 use crate::mock::Pace;
 use crate::plot::{Axis, Line, Plot};
@@ -13,7 +13,7 @@ use crate::stats::{Rounds, show};
 
 const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
 const CLIENTS: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
-/// Milliseconds that p99 stays under.
+/// Upper bounds of p99, in milliseconds.
 const BOUNDS: [u64; 4] = [5, 10, 50, 100];
 
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
@@ -24,8 +24,8 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     let mut runs = Vec::new();
     for _ in 0..rounds {
         for clients in CLIENTS {
-            let outcome = load(&Options { clients, millis, ..host.clients(PACE, true) }).await?;
-            runs.push((clients, outcome.per_second(), outcome.total.p99));
+            let report = load(&Options { clients, millis, ..host.clients(PACE, true) }).await?;
+            runs.push((clients, report.per_second(), report.total.p99));
         }
     }
     let mut frontier = Table::new(
@@ -77,21 +77,21 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     Ok(vec![frontier, bounded, cost])
 }
 
-/// Processor time, which noise on the machine changes less than anything else.
+/// Measures processor time, which other load on the machine changes the least.
 async fn cost(bench: &Bench, host: &Host, rounds: usize, millis: u64) -> anyhow::Result<Table> {
     let clients = 8;
     let mut streamed = Vec::new();
     let mut plain = Vec::new();
-    let mut straight = Vec::new();
+    let mut direct_rates = Vec::new();
     for _ in 0..rounds {
         for (stream, figures) in [(true, &mut streamed), (false, &mut plain)] {
-            let before = process::cpu(host.pid)?;
-            let outcome = load(&Options { clients, millis, ..host.clients(PACE, stream) }).await?;
-            let spent = process::cpu(host.pid)? - before;
-            figures.push((spent * 1e6 / outcome.turns as f64, outcome.per_second()));
+            let before = process::cpu_seconds(host.pid)?;
+            let report = load(&Options { clients, millis, ..host.clients(PACE, stream) }).await?;
+            let spent = process::cpu_seconds(host.pid)? - before;
+            figures.push((spent * 1e6 / report.turns as f64, report.per_second()));
         }
-        let outcome = load(&Options { clients, millis, ..direct(&bench.mock.address, PACE, true) }).await?;
-        straight.push(outcome.per_second());
+        let report = load(&Options { clients, millis, ..direct(&bench.mock.address, PACE, true) }).await?;
+        direct_rates.push(report.per_second());
     }
     let mut table = Table::new(
         "CPU time per turn",
@@ -105,6 +105,6 @@ async fn cost(bench: &Bench, host: &Host, rounds: usize, millis: u64) -> anyhow:
         let rate = figures.iter().map(|(_, rate)| *rate);
         table.row([name.to_owned(), show(cost, 0), show(rate, 0)]);
     }
-    table.row(["model directly".to_owned(), "–".to_owned(), show(straight, 0)]);
+    table.row(["model directly".to_owned(), "–".to_owned(), show(direct_rates, 0)]);
     Ok(table)
 }

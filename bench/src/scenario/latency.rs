@@ -1,9 +1,9 @@
-//! What the host adds to a model, for one client and 40 tokens at once.
+//! Measures the latency that the host adds to a model, for one client and 40 tokens at once.
 
 use std::time::Duration;
 
-use super::Bench;
-use crate::load::{Options, Outcome};
+use super::bench::Bench;
+use crate::load::{LoadReport, Options};
 use crate::mock::Pace;
 use crate::report::Table;
 use crate::setup::{Mode, direct, load};
@@ -16,7 +16,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     let host = bench.start(PACE, Mode::ON).host().await?;
     let through = Options { turns, ..host.clients(PACE, true) };
     let straight = Options { turns, ..direct(&bench.mock.address, PACE, true) };
-    // Caches, pools and branch predictors.
+    // Warm up caches, pools and branch predictors.
     load(&through).await?;
     load(&straight).await?;
     let mut pairs = Vec::new();
@@ -33,15 +33,15 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
         ),
         &["", "model directly", "through the host", "added"],
     );
-    type Figure = fn(&Outcome) -> u64;
+    type Figure = fn(&LoadReport) -> u64;
     let figures: [(&str, Figure); 4] = [
-        ("first byte p50", |outcome| outcome.first.p50),
-        ("first byte p99", |outcome| outcome.first.p99),
-        ("whole turn p50", |outcome| outcome.total.p50),
-        ("whole turn p99", |outcome| outcome.total.p99),
+        ("first byte p50", |report| report.first.p50),
+        ("first byte p99", |report| report.first.p99),
+        ("whole turn p50", |report| report.total.p50),
+        ("whole turn p99", |report| report.total.p99),
     ];
     for (name, figure) in figures {
-        let ms = |outcome: &Outcome| figure(outcome) as f64 / 1000.0;
+        let ms = |report: &LoadReport| figure(report) as f64 / 1000.0;
         let straight = pairs.iter().map(|(straight, _)| ms(straight));
         let through = pairs.iter().map(|(_, through)| ms(through));
         let added = pairs.iter().map(|(straight, through)| ms(through) - ms(straight));

@@ -1,4 +1,4 @@
-//! Beside the LiteLLM proxy, in front of the same model in the same run.
+//! Compares the host with the LiteLLM proxy in front of the same model, in the same run.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use tokio::process::{Child, Command};
 
-use super::Bench;
-use crate::load::{Options, Outcome};
+use super::bench::Bench;
+use crate::load::{LoadReport, Options};
 use crate::mock::Pace;
 use crate::process;
 use crate::report::Table;
@@ -16,10 +16,10 @@ use crate::stats::{Rounds, show};
 use crate::venv::environment;
 
 const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
-/// The release that is compared.
+/// The release of LiteLLM.
 const PACKAGE: &str = "litellm[proxy]==1.106.2";
 const KEY: &str = "sk-bench";
-const PATIENCE: Duration = Duration::from_secs(120);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     let (rounds, millis) = (bench.size(5, 1), bench.size(2500, 500));
@@ -54,10 +54,10 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
                     best =
                         best.max(load(&Options { clients, millis, ..options.clone() }).await?.per_second());
                 }
-                let added = |figure: fn(&Outcome) -> u64| {
+                let added = |figure: fn(&LoadReport) -> u64| {
                     figure(&one) as f64 / 1000.0 - figure(&base) as f64 / 1000.0
                 };
-                figures.push((added(|outcome| outcome.first.p50), added(|outcome| outcome.total.p50), best));
+                figures.push((added(|report| report.first.p50), added(|report| report.total.p50), best));
             }
         }
         let rates: Vec<_> =
@@ -71,7 +71,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
             .zip(figures.iter().zip(["1 ×".to_owned(), ratio]))
         {
             let of = |figure: fn(&(f64, f64, f64)) -> f64, digits| show(figures.iter().map(figure), digits);
-            let memory = format!("{:.0}", process::memory(pid)? / 1e6);
+            let memory = format!("{:.0}", process::memory_bytes(pid)? / 1e6);
             table.row([
                 name.to_owned(),
                 kind.to_owned(),
@@ -117,7 +117,7 @@ async fn start(bench: &Bench) -> anyhow::Result<(Child, u16)> {
     let begun = Instant::now();
     while get(&format!("127.0.0.1:{port}"), "/health/liveliness").await != Some(200) {
         ensure!(
-            proxy.try_wait()?.is_none() && begun.elapsed() < PATIENCE,
+            proxy.try_wait()?.is_none() && begun.elapsed() < START_TIMEOUT,
             "the proxy did not start: see litellm.log"
         );
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -1,10 +1,12 @@
-//! What is measured. Each scenario compares in one run, round by round in turn, and a run with a failure is none.
+//! The scenarios. Each one alternates rounds of the programs that it compares; a run with a failed turn is discarded.
 
+mod bench;
 mod company;
 mod everything;
 mod frontier;
 mod latency;
 mod litellm;
+mod options;
 mod plugin;
 mod scale;
 mod start;
@@ -14,53 +16,34 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
 
-use crate::Run;
 use crate::machine::{self, Machine};
-use crate::mock::Pace;
 use crate::report::{Report, Table};
-use crate::setup::{ELARA, Mode, Server, Start};
+use crate::setup::Server;
+use bench::Bench;
 
-/// What scenarios work with.
-pub(crate) struct Bench {
-    pub(crate) bin: PathBuf,
-    pub(crate) out: PathBuf,
-    pub(crate) quick: bool,
-    pub(crate) mock: Server,
-}
-
-impl Bench {
-    pub(crate) fn start(&self, pace: Pace, mode: Mode) -> Start<'_> {
-        let compiled = self.out.join("compiled");
-        let (bin, out, mock, elara) = (&self.bin, &self.out, &self.mock, ELARA.to_owned());
-        Start { bin, out, mock, pace, mode, elara, more: String::new(), compiled }
-    }
-
-    /// `whole`, or so little that it is only seen to work.
-    pub(crate) fn size<T>(&self, whole: T, quick: T) -> T {
-        if self.quick { quick } else { whole }
-    }
-}
+pub(crate) use options::Options;
 
 const NAMES: [&str; 9] =
     ["latency", "frontier", "streams", "plugin", "everything", "start", "company", "scale", "litellm"];
 
-pub(crate) async fn run(run: Run) -> anyhow::Result<()> {
-    for name in &run.scenarios {
+/// Runs the scenarios and writes the report.
+pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
+    for name in &options.scenarios {
         ensure!(
             NAMES.contains(&name.as_str()),
             "there is no scenario {name:?}: there are {}",
             NAMES.join(", ")
         );
     }
-    std::fs::create_dir_all(&run.out)?;
-    let (bin, out) = (absolute(&run.bin)?, absolute(&run.out)?);
-    let machine = Machine::look(&bin, &out)?;
-    let bench = Bench { bin, out, quick: run.quick, mock: Server::mock().await? };
-    let kept = bench.out.join(if run.quick { "tables-quick" } else { "tables" });
-    std::fs::create_dir_all(&kept)?;
+    std::fs::create_dir_all(&options.out)?;
+    let (bin, out) = (absolute(&options.bin)?, absolute(&options.out)?);
+    let machine = Machine::inspect(&bin, &out)?;
+    let bench = Bench { bin, out, quick: options.quick, mock: Server::mock().await? };
+    let results = bench.out.join(if options.quick { "tables-quick" } else { "tables" });
+    std::fs::create_dir_all(&results)?;
     for name in NAMES
         .into_iter()
-        .filter(|name| run.scenarios.is_empty() || run.scenarios.iter().any(|one| one == name))
+        .filter(|name| options.scenarios.is_empty() || options.scenarios.iter().any(|one| one == name))
     {
         let load = machine::load()?;
         eprintln!("{name} (load {load:.2})");
@@ -74,22 +57,22 @@ pub(crate) async fn run(run: Run) -> anyhow::Result<()> {
             "company" => company::measure(&bench).await?,
             "scale" => scale::measure(&bench).await?,
             "litellm" => litellm::measure(&bench).await?,
-            other => bail!("{other} is not measured"),
+            other => bail!("the scenario {other} has no implementation"),
         };
         for table in &mut measured {
             table.measured = format!("Measured at {}, load before {load:.2}.", machine.commit);
-            println!("{}", table.show());
+            println!("{}", table.to_markdown());
         }
-        std::fs::write(kept.join(format!("{name}.json")), serde_json::to_string(&measured)?)?;
+        std::fs::write(results.join(format!("{name}.json")), serde_json::to_string(&measured)?)?;
     }
-    // Of a scenario that was not asked for, what was measured last.
+    // The report holds the last results of the scenarios that were not run.
     let mut tables = Vec::new();
     for name in NAMES {
-        if let Ok(text) = std::fs::read_to_string(kept.join(format!("{name}.json"))) {
+        if let Ok(text) = std::fs::read_to_string(results.join(format!("{name}.json"))) {
             tables.extend(serde_json::from_str::<Vec<Table>>(&text)?);
         }
     }
-    Report { machine, quick: run.quick, tables }.write(&bench.out, run.docs.as_deref())
+    Report { machine, quick: options.quick, tables }.write(&bench.out, options.docs.as_deref())
 }
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {

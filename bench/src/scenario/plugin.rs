@@ -1,5 +1,5 @@
-//! What a plugin costs: the sandbox's parts one by one, for Rust and for Python; a whole turn against the same logic without
-//! a sandbox; and what the engine takes for the least that it can do.
+//! Measures the cost of plugins: the parts of the sandbox, for Rust and for Python; a whole turn compared with the same
+//! code without a sandbox; and the smallest component under `wasmtime serve`.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,25 +8,25 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use tokio::process::{Child, Command};
 
-use super::Bench;
+use super::bench::Bench;
 use crate::load::{Options, Protocol};
 use crate::mock::Pace;
 use crate::pieces::Pieces;
 use crate::process;
 use crate::report::Table;
-use crate::setup::{Mode, Server, again, clients, get, load};
+use crate::setup::{Mode, Server, clients, get, load, own_command};
 use crate::stats::{Rounds, show};
 use crate::venv::environment;
 
 const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
-/// What makes components of Python programs.
+/// The tool that makes components of Python programs.
 const COMPONENTIZE: &str = "componentize-py==0.25.1";
-/// Where `cargo xtask build` lays what only tests and benchmarks need.
+/// The folder into which xtask builds the components of tests and benchmarks.
 const FIXTURES: &str = "target/fixtures";
 const WIT: &str = "wit/0.1.0";
 const PROGRAMS: &str = "bench/python";
 const CLIENTS: usize = 8;
-const PATIENCE: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     Ok(vec![pieces(bench).await?, sandbox(bench).await?])
@@ -36,7 +36,7 @@ async fn pieces(bench: &Bench) -> anyhow::Result<Table> {
     let (rounds, calls) = (bench.size(7, 1), bench.size(200, 20));
     let persona = python(bench, "persona-plugin", "asks_its_state").await?;
     let model = python(bench, "model-plugin", "counts_out").await?;
-    let mut command = again()?;
+    let mut command = own_command()?;
     command.args(["pieces", "--rounds", &rounds.to_string(), "--calls", &calls.to_string()]);
     command.arg("--compiled").arg(bench.out.join("compiled-pieces"));
     command.args(["--persona", &format!("Rust={FIXTURES}/asks-its-state.wasm")]);
@@ -57,20 +57,20 @@ async fn pieces(bench: &Bench) -> anyhow::Result<Table> {
         ),
         &["component", "MB", "call, reused instance", "call, fresh instance", "host call", "reply item"],
     );
-    for Pieces { language, bytes, call, fresh, question, item } in languages {
+    for Pieces { language, bytes, call, fresh, host_call, item } in languages {
         table.row([
             language,
             format!("{:.1}", bytes as f64 / 1e6),
             show(call, 0),
             show(fresh, 0),
-            show(question, 2),
+            show(host_call, 2),
             show(item, 2),
         ]);
     }
     Ok(table)
 }
 
-/// The component of a Python program.
+/// Builds the component of a Python program.
 async fn python(bench: &Bench, world: &str, program: &str) -> anyhow::Result<PathBuf> {
     let component = bench.out.join(program).with_extension("wasm");
     let tool = environment(&bench.out.join("componentize"), COMPONENTIZE).await?.join("bin/componentize-py");
@@ -84,15 +84,15 @@ async fn python(bench: &Bench, world: &str, program: &str) -> anyhow::Result<Pat
     Ok(component)
 }
 
-/// Processor time of one turn, or of one answer, of each.
+/// Measures the processor time of a turn, or of a request, of each program.
 async fn sandbox(bench: &Bench) -> anyhow::Result<Table> {
     let (rounds, millis) = (bench.size(7, 1), bench.size(3000, 500));
-    let data = tempfile::Builder::new().prefix("twin-").tempdir_in(&bench.out)?;
-    let twin = Server::twin(&bench.mock, PACE, data.path()).await?;
+    let data = tempfile::Builder::new().prefix("native-baseline-").tempdir_in(&bench.out)?;
+    let baseline = Server::native_baseline(&bench.mock, PACE, data.path()).await?;
     let host = bench.start(PACE, Mode::OFF).host().await?;
     let hello = Hello::start(bench).await?;
     let measured: [(&str, u32, Options); 3] = [
-        ("native baseline", twin.pid, clients(&twin.address, Protocol::Masque, PACE, true)),
+        ("native baseline", baseline.pid, clients(&baseline.address, Protocol::Masque, PACE, true)),
         ("host, all features off", host.pid, host.clients(PACE, true)),
         ("`wasmtime serve`, `hello`", hello.pid, clients(&hello.address, Protocol::Hello, PACE, false)),
     ];
@@ -103,9 +103,9 @@ async fn sandbox(bench: &Bench) -> anyhow::Result<Table> {
     }
     for _ in 0..rounds {
         for ((_, pid, options), (costs, waits)) in measured.iter().zip(costs.iter_mut().zip(&mut waits)) {
-            let before = process::cpu(*pid)?;
-            let outcome = load(&Options { clients: CLIENTS, millis, ..options.clone() }).await?;
-            costs.push((process::cpu(*pid)? - before) * 1e6 / outcome.turns as f64);
+            let before = process::cpu_seconds(*pid)?;
+            let report = load(&Options { clients: CLIENTS, millis, ..options.clone() }).await?;
+            costs.push((process::cpu_seconds(*pid)? - before) * 1e6 / report.turns as f64);
             let alone = load(&Options { millis: millis / 3, ..options.clone() }).await?;
             waits.push(alone.total.p50 as f64 / 1000.0);
         }
@@ -131,7 +131,7 @@ async fn sandbox(bench: &Bench) -> anyhow::Result<Table> {
     Ok(table)
 }
 
-/// Wasmtime's own server before the smallest component there is.
+/// `wasmtime serve` with the smallest component.
 struct Hello {
     address: String,
     pid: u32,
@@ -140,7 +140,7 @@ struct Hello {
 
 impl Hello {
     async fn start(bench: &Bench) -> anyhow::Result<Self> {
-        let tool = wasmtime(bench).await?;
+        let tool = wasmtime_cli(bench).await?;
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let address = format!("127.0.0.1:{port}");
         let process = Command::new(tool)
@@ -153,7 +153,7 @@ impl Hello {
                 "-Wcomponent-model-async",
                 "-Opooling-allocator",
             ])
-            // As a turn: nothing of one request is left for the next.
+            // Each request gets a fresh instance, as each call of a turn does.
             .args(["--max-instance-reuse-count", "1"])
             .arg(Path::new(FIXTURES).join("says-hello.wasm"))
             .stdin(Stdio::null())
@@ -164,16 +164,16 @@ impl Hello {
         let pid = process.id().context("wasmtime ended at once: see wasmtime.log")?;
         let begun = Instant::now();
         while get(&address, "/").await != Some(200) {
-            ensure!(begun.elapsed() < PATIENCE, "wasmtime serve does not answer: see wasmtime.log");
+            ensure!(begun.elapsed() < START_TIMEOUT, "wasmtime serve does not answer: see wasmtime.log");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(Self { address, pid, _process: process })
     }
 }
 
-/// Wasmtime's command line, of the version that the host embeds, built once.
-async fn wasmtime(bench: &Bench) -> anyhow::Result<PathBuf> {
-    let version = crate::machine::wasmtime();
+/// Builds the command line of wasmtime, in the version that the host embeds, unless it is there already.
+async fn wasmtime_cli(bench: &Bench) -> anyhow::Result<PathBuf> {
+    let version = crate::machine::wasmtime_version();
     let root = bench.out.join("wasmtime");
     let binary = root.join("bin/wasmtime");
     let present = Command::new(&binary).arg("--version").output().await;

@@ -1,4 +1,4 @@
-//! As plugins, messages and users grow.
+//! Measures how the host scales with plugins, messages and users.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -16,13 +16,13 @@ use masque_store_sqlite::SqliteStore;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Bench;
+use super::bench::Bench;
 use crate::load::Options;
 use crate::mock::Pace;
 use crate::plot::{Axis, Line, Plot};
 use crate::process;
 use crate::report::Table;
-use crate::setup::{DATA, Mode, load, talk};
+use crate::setup::{DATA, Mode, load, make_turn_in};
 use crate::stats::{Rounds, show};
 
 const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
@@ -31,7 +31,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     Ok(vec![plugins(bench).await?, messages(bench).await?, users(bench).await?])
 }
 
-/// Each with a component of its own by its digest would measure the compiler; these share one, as tenants' personas do.
+/// The plugins share one component, as the personas of several tenants do. Different components would measure the compiler.
 async fn plugins(bench: &Bench) -> anyhow::Result<Table> {
     let (rounds, millis) = (bench.size(3, 1), bench.size(3000, 300));
     let mut table = Table::new(
@@ -48,19 +48,19 @@ async fn plugins(bench: &Bench) -> anyhow::Result<Table> {
         for (count, seen) in &mut seen {
             let mut start = bench.start(PACE, Mode::ON);
             for number in 0..*count {
-                // Writing to a string cannot fail.
+                // Writing to a `String` never fails.
                 let _ = write!(
-                    start.more,
+                    start.extra,
                     "[plugins.p{number}]\nsource = \"builtin:card\"\nsettings = {{ card = {CARD} }}\n"
                 );
             }
             let host = start.host().await?;
-            let outcome = load(&Options { clients: 4, millis, ..host.clients(PACE, true) }).await?;
+            let report = load(&Options { clients: 4, millis, ..host.clients(PACE, true) }).await?;
             seen.push([
                 host.ready_after.as_secs_f64() * 1000.0,
-                process::memory(host.pid)? / 1e6,
-                outcome.per_second(),
-                outcome.total.p99 as f64 / 1000.0,
+                process::memory_bytes(host.pid)? / 1e6,
+                report.per_second(),
+                report.total.p99 as f64 / 1000.0,
             ]);
             host.stop().await?;
         }
@@ -89,7 +89,8 @@ async fn messages(bench: &Bench) -> anyhow::Result<Table> {
     let marks: &[u32] = bench.size(&[100, 500, 1000, 2500, 5000], &[20, 40]);
     for turn in 1..=most {
         let begun = Instant::now();
-        let said = talk(&host.address, host.bearer.as_deref(), "elara", conversation.as_deref()).await?;
+        let said =
+            make_turn_in(&host.address, host.bearer.as_deref(), "elara", conversation.as_deref()).await?;
         recent.push(begun.elapsed().as_secs_f64() * 1000.0);
         conversation = Some(said);
         if recent.len() > 100 {
@@ -112,7 +113,7 @@ async fn messages(bench: &Bench) -> anyhow::Result<Table> {
     Ok(table)
 }
 
-/// Users who have each had a turn before; every turn is on behalf of another of them.
+/// Each user has had a turn before, and each turn is made for the next user.
 async fn users(bench: &Bench) -> anyhow::Result<Table> {
     let (rounds, millis) = (bench.size(5, 1), bench.size(3000, 300));
     let mut table = Table::new(
@@ -137,18 +138,18 @@ async fn users(bench: &Bench) -> anyhow::Result<Table> {
     }
     for _ in 0..rounds {
         for (_, _, host, options, seen) in &mut hosts {
-            let before = process::cpu(host.pid)?;
-            let outcome = load(&Options { millis, ..options.clone() }).await?;
-            let spent = process::cpu(host.pid)? - before;
-            let p99 = outcome.total.p99 as f64 / 1000.0;
-            seen.push([outcome.per_second(), p99, spent * 1e6 / outcome.turns as f64]);
+            let before = process::cpu_seconds(host.pid)?;
+            let report = load(&Options { millis, ..options.clone() }).await?;
+            let spent = process::cpu_seconds(host.pid)? - before;
+            let p99 = report.total.p99 as f64 / 1000.0;
+            seen.push([report.per_second(), p99, spent * 1e6 / report.turns as f64]);
         }
     }
     for (count, folder, host, _, seen) in hosts {
         let of = |index: usize, digits| {
             show(seen.iter().filter_map(|figures| figures.get(index).copied()), digits)
         };
-        let memory = format!("{:.0}", process::memory(host.pid)? / 1e6);
+        let memory = format!("{:.0}", process::memory_bytes(host.pid)? / 1e6);
         host.stop().await?;
         let database = std::fs::metadata(folder.path().join(DATA).join("masque.db"))?.len();
         table.row([
@@ -212,6 +213,6 @@ async fn populate(folder: &Path, users: u64) -> anyhow::Result<()> {
             Ok(())
         }
     });
-    // Enough at once that many share a transaction.
+    // Run many at once, so that they share transactions.
     stream::iter(turns).buffer_unordered(256).try_collect::<()>().await
 }

@@ -1,9 +1,9 @@
-//! From exec to ready, from a component on disk to its first turn, and turns while components are replaced.
+//! Measures the time from exec to ready, and turns while components are replaced.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::Bench;
+use super::bench::Bench;
 use crate::load::Options;
 use crate::mock::Pace;
 use crate::report::Table;
@@ -11,10 +11,10 @@ use crate::setup::{Host, Mode, load};
 use crate::stats::show;
 
 const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
-/// The component that is replaced, as this repository builds it.
+/// The component that is replaced.
 const COMPONENT: &str = "target/plugins/card.wasm";
-/// A replacement that takes longer has been lost.
-const LONGEST: Duration = Duration::from_secs(30);
+/// A replacement that takes longer counts as lost.
+const REPLACEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     Ok(vec![start(bench).await?, swap(bench).await?])
@@ -51,7 +51,8 @@ async fn start(bench: &Bench) -> anyhow::Result<Table> {
     Ok(table)
 }
 
-/// Replaces the persona under load: another component each time, which has to be compiled, or one of two that are known.
+/// Replaces the persona under load: with a new component each time, which must be compiled, or with one of two components
+/// that are compiled already.
 async fn swap(bench: &Bench) -> anyhow::Result<Table> {
     let component = std::fs::read(COMPONENT)?;
     let replacements = bench.size(100, 3);
@@ -65,19 +66,19 @@ async fn swap(bench: &Bench) -> anyhow::Result<Table> {
         &["", "turns/s", "whole turn p99, ms", "until in effect, ms"],
     );
     let mut start = bench.start(PACE, Mode::ON);
-    start.more = "[plugins.elara]\nsettings = { card = { file = \"card.json\" } }\n".to_owned();
+    start.extra = "[plugins.elara]\nsettings = { card = { file = \"card.json\" } }\n".to_owned();
     let folder = tempfile::Builder::new().prefix("swap-").tempdir_in(&bench.out)?;
     std::fs::write(folder.path().join("card.json"), CARD)?;
     let plugins = folder.path().join("data/plugins");
     std::fs::create_dir_all(&plugins)?;
-    place(&plugins, &component, 0)?;
+    write_component(&plugins, &component, 0)?;
     let host = start.host_in(folder.path()).await?;
     let millis = bench.size(8000, 500);
     let quiet = |host: &Host| Options { clients: 8, millis, ..host.clients(PACE, true) };
     load(&quiet(&host)).await?;
-    let row = |table: &mut Table, name: &str, outcome: &crate::load::Outcome, effect: String| {
-        let p99 = format!("{:.1}", outcome.total.p99 as f64 / 1000.0);
-        table.row([name.to_owned(), format!("{:.0}", outcome.per_second()), p99, effect]);
+    let row = |table: &mut Table, name: &str, report: &crate::load::LoadReport, effect: String| {
+        let p99 = format!("{:.1}", report.total.p99 as f64 / 1000.0);
+        table.row([name.to_owned(), format!("{:.0}", report.per_second()), p99, effect]);
     };
     row(&mut table, "no replacement, before", &load(&quiet(&host)).await?, "–".to_owned());
     for (name, known) in [("by one of two cached components", true), ("by a new component each time", false)]
@@ -85,30 +86,33 @@ async fn swap(bench: &Bench) -> anyhow::Result<Table> {
         let options = Options { millis: 3_600_000, ..quiet(&host) };
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let mut waits = Vec::new();
-        // Clients run for as long as the replacements take, a round of a second after the other.
+        // Run the clients in rounds of a second until all replacements are done.
         let clients = tokio::spawn(async move {
-            let mut outcomes = Vec::new();
+            let mut reports = Vec::new();
             let mut stopped = stopped;
             while stopped.try_recv().is_err() {
-                outcomes.push(load(&Options { millis: 1000, ..options.clone() }).await?);
+                reports.push(load(&Options { millis: 1000, ..options.clone() }).await?);
             }
-            anyhow::Ok(outcomes)
+            anyhow::Ok(reports)
         });
         for number in 0..replacements {
             let version = if known { 1 + number % 2 } else { 1000 + number };
             let generation = generation(&host)?;
             let begun = Instant::now();
-            place(&plugins, &component, version)?;
+            write_component(&plugins, &component, version)?;
             while self::generation(&host)? == generation {
-                anyhow::ensure!(begun.elapsed() < LONGEST, "a replacement did not come into effect");
+                anyhow::ensure!(
+                    begun.elapsed() < REPLACEMENT_TIMEOUT,
+                    "a replacement did not come into effect"
+                );
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
             waits.push(begun.elapsed().as_secs_f64() * 1000.0);
         }
-        let _ended = stop.send(());
-        let outcomes = clients.await??;
-        let rate = outcomes.iter().map(crate::load::Outcome::per_second);
-        let p99 = outcomes.iter().map(|outcome| outcome.total.p99 as f64 / 1000.0);
+        let _clients_ended = stop.send(());
+        let reports = clients.await??;
+        let rate = reports.iter().map(crate::load::LoadReport::per_second);
+        let p99 = reports.iter().map(|report| report.total.p99 as f64 / 1000.0);
         table.row([name.to_owned(), show(rate, 0), show(p99, 1), show(waits, 0)]);
     }
     row(&mut table, "no replacement, after", &load(&quiet(&host)).await?, "–".to_owned());
@@ -119,13 +123,13 @@ async fn swap(bench: &Bench) -> anyhow::Result<Table> {
 const CARD: &str = r#"{"spec": "chara_card_v2", "spec_version": "2.0", "data": {"name": "Elara",
 "description": "A companion.", "personality": "", "scenario": "", "first_mes": "Hello.", "mes_example": ""}}"#;
 
-/// How many changes are in effect, as the host's log tells.
+/// Returns the number of changes that are in effect, according to the host's log.
 fn generation(host: &Host) -> anyhow::Result<usize> {
     Ok(std::fs::read_to_string(host.folder.join("data/log"))?.matches("changes are in effect").count())
 }
 
-/// The component with a custom section of this number, which changes nothing but its digest.
-fn place(folder: &Path, component: &[u8], number: usize) -> anyhow::Result<()> {
+/// Writes the component with this number in a custom section, which changes only its digest.
+fn write_component(folder: &Path, component: &[u8], number: usize) -> anyhow::Result<()> {
     let name = b"version";
     let payload = number.to_string();
     let length = u8::try_from(1 + name.len() + payload.len())?;

@@ -1,11 +1,11 @@
-//! Streams at a model's pace: what the host adds between one word and the next, and what an open stream holds.
+//! Measures paced streams: the time that the host adds between two tokens, and the memory of an open stream.
 
 use std::time::Duration;
 
 use anyhow::Context;
 
-use super::Bench;
-use crate::load::{Options, Outcome};
+use super::bench::Bench;
+use crate::load::{LoadReport, Options};
 use crate::mock::Pace;
 use crate::plot::{Axis, Line, Plot};
 use crate::process;
@@ -21,16 +21,16 @@ const SLOW: Pace = Pace { tokens: 20, interval: Duration::from_secs(1) };
 const EACH: [usize; 2] = [500, 1500];
 
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
-    Ok(vec![paced(bench).await?, held(bench).await?])
+    Ok(vec![paced(bench).await?, memory(bench).await?])
 }
 
-/// Up to half of where the model straight, in front of the same clients, begins to stall.
+/// Uses up to half the number of streams at which the model alone begins to stall with the same clients.
 async fn paced(bench: &Bench) -> anyhow::Result<Table> {
     let counts: &[usize] = bench.size(&[1, 50, 200, 500, 1000, 1500, 2000, 3000, 4000], &[1, 20]);
     let mut limit = 0;
     for &clients in counts {
-        let outcome = load(&several(direct(&bench.mock.address, FAST, true), clients, 1)).await?;
-        if outcome.stalls > 0 {
+        let report = load(&several(direct(&bench.mock.address, FAST, true), clients, 1)).await?;
+        if report.stalls > 0 {
             break;
         }
         limit = clients;
@@ -63,24 +63,24 @@ async fn paced(bench: &Bench) -> anyhow::Result<Table> {
         let ways = [("direct", direct(&bench.mock.address, FAST, true)), ("host", host.clients(FAST, true))];
         let mut seen = [Vec::new(), Vec::new()];
         for _ in 0..rounds {
-            for ((_, options), outcomes) in ways.iter().zip(&mut seen) {
-                outcomes.push(load(&several(options.clone(), clients, turns)).await?);
+            for ((_, options), reports) in ways.iter().zip(&mut seen) {
+                reports.push(load(&several(options.clone(), clients, turns)).await?);
             }
         }
-        for (((name, _), outcomes), line) in ways.iter().zip(seen).zip(&mut lines) {
-            let of = |figure: fn(&Outcome) -> u64| {
-                outcomes.iter().map(move |outcome| figure(outcome) as f64 / 1000.0)
+        for (((name, _), reports), line) in ways.iter().zip(seen).zip(&mut lines) {
+            let of = |figure: fn(&LoadReport) -> u64| {
+                reports.iter().map(move |report| figure(report) as f64 / 1000.0)
             };
-            let gap = Rounds::of(of(|outcome| outcome.gap.p99)).context("no rounds")?;
+            let gap = Rounds::of(of(|report| report.gap.p99)).context("no rounds")?;
             line.points.push((clients as f64, gap.median));
             table.row([
                 clients.to_string(),
                 (*name).to_owned(),
-                show(of(|outcome| outcome.first.p50), 1),
-                show(of(|outcome| outcome.first.p99), 1),
+                show(of(|report| report.first.p50), 1),
+                show(of(|report| report.first.p99), 1),
                 gap.show(1),
-                show(of(|outcome| outcome.gap.max), 1),
-                outcomes.iter().map(|outcome| outcome.stalls).sum::<u64>().to_string(),
+                show(of(|report| report.gap.max), 1),
+                reports.iter().map(|report| report.stalls).sum::<u64>().to_string(),
             ]);
         }
     }
@@ -100,11 +100,11 @@ fn several(options: Options, clients: usize, turns: usize) -> Options {
     Options { clients, turns, ramp, ..options }
 }
 
-/// Memory while slow streams are open, and after they are gone.
-async fn held(bench: &Bench) -> anyhow::Result<Table> {
+/// Measures the memory while slow streams are open, and after their end.
+async fn memory(bench: &Bench) -> anyhow::Result<Table> {
     let mut start = bench.start(SLOW, Mode::ON);
     let (address, model) = (&bench.mock.address, SLOW.name());
-    start.more = format!(
+    start.extra = format!(
         "[companions.second]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"second-mock\"]\n\
          [plugins.second-mock]\nsource = \"builtin:openai\"\n\
          settings = {{ base_url = \"http://{address}/v1\", model = \"{model}\" }}\n\
@@ -118,7 +118,7 @@ async fn held(bench: &Bench) -> anyhow::Result<Table> {
         &["open", "host, MB", "per stream, KB", "maximum delay of a token, ms"],
     );
     let mb = |bytes: f64| format!("{:.0}", bytes / 1e6);
-    let idle = process::memory(host.pid)?;
+    let idle = process::memory_bytes(host.pid)?;
     table.row(["0, after start".to_owned(), mb(idle), "–".to_owned(), "–".to_owned()]);
     let mut line = Line { name: "the host".to_owned(), points: vec![(0.0, idle / 1e6)] };
     let counts: &[usize] = bench.size(&EACH, &[20]);
@@ -128,12 +128,12 @@ async fn held(bench: &Bench) -> anyhow::Result<Table> {
             let options = Options { clients, turns: 1, ramp: 6000, companion, ..host.clients(SLOW, true) };
             tokio::spawn(async move { load(&options).await })
         });
-        // All have begun after the ramp, and none has ended before its twenty seconds.
+        // After 13 s all streams have begun (the ramp takes 6 s) and none has ended (each takes 20 s).
         tokio::time::sleep(Duration::from_secs(13)).await;
-        let (open, streams) = (process::memory(host.pid)?, 2 * clients);
+        let (open, streams) = (process::memory_bytes(host.pid)?, 2 * clients);
         let mut late = 0;
-        for outcome in running {
-            late = late.max(outcome.await??.gap.max.saturating_sub(1_000_000) / 1000);
+        for report in running {
+            late = late.max(report.await??.gap.max.saturating_sub(1_000_000) / 1000);
         }
         line.points.push((streams as f64, open / 1e6));
         table.row([
@@ -143,9 +143,9 @@ async fn held(bench: &Bench) -> anyhow::Result<Table> {
             late.to_string(),
         ]);
     }
-    // Turns linger for a second, their logs for a minute.
+    // The host keeps a turn for a second after its end, and its event log for a minute.
     tokio::time::sleep(Duration::from_secs(bench.size(75, 1))).await;
-    let after = process::memory(host.pid)?;
+    let after = process::memory_bytes(host.pid)?;
     table.row(["0, after the streams".to_owned(), mb(after), "–".to_owned(), "–".to_owned()]);
     host.stop().await?;
     table.plots.push(Plot {

@@ -1,8 +1,9 @@
-//! A persona of one's own, to copy. The operator chooses its name and its manner:
+//! An example of a persona, to copy. The operator sets its name and its manner:
 //! `settings = { name = "Ida", manner = "You answer in rhymes." }`
+
 use masque_sdk::{Message, Persona, Prompt, Recollection, Result, Turn};
 
-/// What the operator may set. A setting without a default must be given; one that is not here is refused by name.
+/// The settings. A setting without a default is required; a setting that is not listed here is refused by name.
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 struct Hello {
     name: String,
@@ -11,7 +12,7 @@ struct Hello {
 }
 
 impl Persona for Hello {
-    /// Called once a turn: what is returned is what the model is asked.
+    /// Called once in a turn. Returns the prompt for the model.
     async fn compose(&self, turn: Turn, recalled: Recollection) -> Result<Prompt> {
         let user = turn.user.name_or("a stranger");
         let system = format!("You are {}, and you talk to {user}. {}", self.name, self.manner);
@@ -27,7 +28,7 @@ mod tests {
     use masque_sdk::testing;
 
     #[test]
-    fn the_model_is_told_who_it_is_and_whom_it_talks_to() {
+    fn the_prompt_names_the_persona_and_the_user() {
         testing::set_settings(r#"{"name": "Ida", "manner": "You answer in rhymes."}"#);
         testing::set_user_name("Ada");
         let hello: Hello = testing::load().unwrap();

@@ -13,9 +13,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::active;
 use crate::auth::{self, Task, Wanted};
-use crate::config::{Config, Environment, Flags, Loaded, Mistaken, Origin, Problems};
+use crate::builtin::{self, ELARA_CARD};
+use crate::compiler::{COMPILE_COMMAND, compiler};
+use crate::config::{Config, ConfigSource, Diagnostics, Environment, Flags, InvalidConfig, LoadedConfig};
 use crate::convert;
-use crate::jobs;
+use crate::parked_jobs;
 use crate::serve;
 
 /// A host for AI companions whose persona, memory and model are sandboxed components.
@@ -49,12 +51,9 @@ enum Command {
         command: TokensCommand,
     },
     /// Compiles the component on standard input; what a host starts for each new component.
-    #[command(name = COMPILE, hide = true)]
+    #[command(name = COMPILE_COMMAND, hide = true)]
     Compile,
 }
-
-/// The command by which a host has its own binary compile a component, in a process that may be ended.
-pub(crate) const COMPILE: &str = "compile-component";
 
 /// Flags rule over variables, and those over the file.
 #[derive(Args, Debug)]
@@ -201,9 +200,9 @@ pub(crate) fn run() -> ExitCode {
                 Ok((config, _)) => config,
                 Err(mistaken) => return failure(&all(mistaken).await.to_string()),
             };
-            let mut problems = active::verify(&config).await;
+            let mut problems = active::verify(&config, compiler(), builtin::component).await;
             problems.extend(convert::http::verify_tls(&config));
-            let problems = Problems::new(problems);
+            let problems = Diagnostics::new(problems);
             if problems.are_fatal() {
                 return failure(&problems.to_string());
             }
@@ -213,9 +212,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Jobs(JobsOptions { options, retry }) => on_runtime(async {
             let config = match load(options, false) {
                 Ok((config, _)) => config,
-                Err(mistaken) => return failure(&mistaken.problems.to_string()),
+                Err(mistaken) => return failure(&mistaken.diagnostics.to_string()),
             };
-            match jobs::parked(&config.data.folder, &retry).await {
+            match parked_jobs::list_or_retry(&config.data.folder, &retry).await {
                 Ok(report) => {
                     println!("{report}");
                     ExitCode::SUCCESS
@@ -236,7 +235,7 @@ pub(crate) fn run() -> ExitCode {
 async fn on_the_machine(options: Options, task: Task) -> ExitCode {
     let config = match load(options, false) {
         Ok((config, _)) => config,
-        Err(mistaken) => return failure(&mistaken.problems.to_string()),
+        Err(mistaken) => return failure(&mistaken.diagnostics.to_string()),
     };
     match auth::on_the_machine(&config, task).await {
         Ok(report) => {
@@ -257,11 +256,16 @@ fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
 }
 
 /// The configuration, and where to read it again; warnings are told at once.
-fn load(options: Options, production: bool) -> Result<(Config, Origin), Mistaken> {
+fn load(options: Options, production: bool) -> Result<(Config, ConfigSource), InvalidConfig> {
     let Options { config, listen, data } = options;
     let flags = Flags { config, listen, data, production };
-    let origin = Origin { flags, environment: Environment::of_process(), folder: PathBuf::new() };
-    let Loaded { config, warnings } = origin.load()?;
+    let origin = ConfigSource {
+        flags,
+        environment: Environment::of_process(),
+        folder: PathBuf::new(),
+        default_card: ELARA_CARD.into(),
+    };
+    let LoadedConfig { config, warnings } = origin.load()?;
     if !warnings.is_empty() {
         eprintln!("{warnings}");
     }
@@ -269,13 +273,13 @@ fn load(options: Options, production: bool) -> Result<(Config, Origin), Mistaken
 }
 
 /// Every mistake of the configuration, with those that show only once its plugins have said what they are.
-async fn all(mistaken: Mistaken) -> Problems {
-    let mut problems = mistaken.problems.into_vec();
-    if let Some(rest) = mistaken.rest {
-        problems.extend(active::verify(&rest).await);
+async fn all(mistaken: InvalidConfig) -> Diagnostics {
+    let mut problems = mistaken.diagnostics.into_vec();
+    if let Some(rest) = mistaken.valid_part {
+        problems.extend(active::verify(&rest, compiler(), builtin::component).await);
         problems.extend(convert::http::verify_tls(&rest));
     }
-    Problems::new(problems)
+    Diagnostics::new(problems)
 }
 
 fn failure(text: &str) -> ExitCode {

@@ -1,15 +1,16 @@
-mod active;
 mod api;
 mod auth;
 mod builtin;
 mod cli;
+mod compiler;
 mod config;
 mod convert;
-mod jobs;
 mod limits;
+mod parked_jobs;
 mod serve;
 mod turn;
 
+use masque_companions as active;
 use masque_problem as problem;
 
 /// The name by which authentication still knows strict JSON.

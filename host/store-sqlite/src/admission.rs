@@ -1,8 +1,6 @@
 //! Admitting a turn: who may start, and what they start with. Requests that were made before are in [`resume`].
 
-use masque_store::{
-    Admission, AdmissionOutcome, ConversationId, MessageRecord, Started, Target, title_of,
-};
+use masque_store::{Admission, AdmissionOutcome, ConversationId, MessageRecord, Started, Target, title_of};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 

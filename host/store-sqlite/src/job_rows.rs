@@ -18,12 +18,7 @@ pub(crate) struct JobOrigin {
 }
 
 /// Puts jobs at the end of their queues.
-pub(crate) fn enqueue(
-    connection: &Connection,
-    origin: &JobOrigin,
-    jobs: &[NewJob],
-    now: i64,
-) -> Result<()> {
+pub(crate) fn enqueue(connection: &Connection, origin: &JobOrigin, jobs: &[NewJob], now: i64) -> Result<()> {
     for job in jobs {
         let queue = queue_key(origin.user, &job.plugin);
         let has_head = first_row(

@@ -1,12 +1,12 @@
-//! Reads a character card, and says which field is wrong and what to do about it.
+//! Reads a character card. An error names the field that is wrong and says what to do.
 //!
-//! Version 3 is version 2 with additions, and version 1 is version 2's fields without the envelope, so one reader does
-//! for all. What the card says to people (`creator_notes`, `creator`, `tags`) is not even read: it is not for prompts.
+//! One reader reads all versions: version 3 is version 2 with additions, and version 1 has the fields of version 2 without
+//! the envelope. Fields for people (`creator_notes`, `creator`, `tags`) are not read, so they never reach a prompt.
 
 use masque_sdk::{Failure, Result};
 use serde_json::{Map, Value};
 
-/// What of a card is played.
+/// The fields of a card that are used.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Card {
     pub(crate) name: String,
@@ -19,7 +19,7 @@ pub(crate) struct Card {
     pub(crate) examples: String,
     pub(crate) first_message: String,
     pub(crate) alternate_greetings: Vec<String>,
-    /// The card brings a lorebook, which is not played.
+    /// The card has a lorebook, which is not used.
     pub(crate) has_book: bool,
 }
 
@@ -97,12 +97,12 @@ impl Card {
         })
     }
 
-    /// What `{{char}}` stands for.
-    pub(crate) fn called(&self) -> &str {
+    /// Returns the name that replaces `{{char}}`.
+    pub(crate) fn display_name(&self) -> &str {
         if self.nickname.is_empty() { &self.name } else { &self.nickname }
     }
 
-    /// The conversations in `mes_example`, which `<START>` begins, in any case.
+    /// Splits `mes_example` into its conversations. `<START>`, in upper or lower case, begins each of them.
     pub(crate) fn example_conversations(&self) -> Vec<&str> {
         let mut blocks = Vec::new();
         let mut rest = self.examples.as_str();
@@ -124,7 +124,7 @@ fn find_start(text: &str) -> Option<usize> {
         .find(|at| text.get(*at..at + START.len()).is_some_and(|word| word.eq_ignore_ascii_case(START)))
 }
 
-/// A text field; absent and null count as empty, since exporters write all three.
+/// Reads a text field. An absent field and null count as empty, since exporters write all three.
 fn text(data: &Map<String, Value>, field: &str) -> Result<String> {
     match data.get(field) {
         None | Some(Value::Null) => Ok(String::new()),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn examples_are_cut_where_start_stands() {
+    fn examples_are_split_at_start() {
         let table: [(&str, &[&str]); 4] = [
             ("<START>\na\n<START>\nb", &["a", "b"]),
             ("a\n<start>\nb\n<START>", &["a", "b"]),
@@ -236,8 +236,8 @@ mod tests {
     #[test]
     fn a_nickname_stands_for_the_character() {
         let mut card = Card { name: "Idalina".into(), ..Card::default() };
-        assert_eq!(card.called(), "Idalina");
+        assert_eq!(card.display_name(), "Idalina");
         card.nickname = "Ida".into();
-        assert_eq!(card.called(), "Ida");
+        assert_eq!(card.display_name(), "Ida");
     }
 }

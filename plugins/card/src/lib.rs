@@ -1,6 +1,6 @@
 //! A persona that plays a character card (Character Card V2 or V3, as JSON).
 //!
-//! Reading a card is in `card`, its magic words in `macros`, what the model is asked in `script`.
+//! `card` reads a card, `macros` replaces its placeholders, `script` composes prompts and greetings.
 
 mod card;
 mod macros;
@@ -11,7 +11,7 @@ use masque_sdk::{Greeter, Message, Opening, Persona, Prompt, Recollection, Resul
 use script::Originals;
 use serde_json::Value;
 
-/// The card that is played where none is set.
+/// The card that is used if none is set.
 const ELARA: &str = include_str!("../cards/elara.json");
 
 /// Plays a character card.
@@ -67,7 +67,7 @@ mod tests {
     use masque_sdk::testing;
 
     #[test]
-    fn elara_is_whole_and_plays_without_any_setting() {
+    fn elara_is_complete_and_needs_no_setting() {
         testing::reset();
         let player: Player = testing::load().unwrap();
         let greetings = testing::run(player.greet(testing::opening())).unwrap();

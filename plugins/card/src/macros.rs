@@ -1,8 +1,8 @@
-//! The magic words of cards: `{{char}}`, `{{user}}`, `{{original}}`, and the older `<BOT>`, `<CHAR>` and `<USER>`.
+//! Replaces the placeholders of cards: `{{char}}`, `{{user}}`, `{{original}}`, and the older `<BOT>`, `<CHAR>` and `<USER>`.
 //!
-//! One pass, so that a user who is called `{{char}}` stays that, and nothing a name holds is read as a magic word.
+//! Values are inserted in one pass and not expanded again, so a user named `{{char}}` keeps that name.
 
-/// What stands for what.
+/// The values of the placeholders.
 #[derive(Clone, Copy)]
 pub(crate) struct Names<'a> {
     pub(crate) char: &'a str,
@@ -10,12 +10,12 @@ pub(crate) struct Names<'a> {
 }
 
 impl Names<'_> {
-    /// Replaces the names. `{{original}}` is left as it is.
+    /// Replaces the names. Leaves `{{original}}` unchanged.
     pub(crate) fn replace(self, text: &str) -> String {
         self.expand(text, None)
     }
 
-    /// Replaces the names, and `{{original}}` by `original`, whose own names are replaced too.
+    /// Replaces the names, and `{{original}}` with `original`, in which the names are replaced as well.
     pub(crate) fn replace_with_original(self, text: &str, original: &str) -> String {
         self.expand(text, Some(&self.replace(original)))
     }
@@ -26,7 +26,7 @@ impl Names<'_> {
         while let Some(at) = rest.find(['{', '<']) {
             let (before, from) = rest.split_at(at);
             out.push_str(before);
-            match self.word(from, original) {
+            match self.placeholder(from, original) {
                 Some((value, after)) => {
                     out.push_str(value);
                     rest = after;
@@ -42,8 +42,8 @@ impl Names<'_> {
         out
     }
 
-    /// The value of the magic word that `text` begins with, and what follows the word.
-    fn word<'t>(self, text: &'t str, original: Option<&'t str>) -> Option<(&'t str, &'t str)>
+    /// Returns the value of the placeholder at the start of `text`, and the text behind it.
+    fn placeholder<'t>(self, text: &'t str, original: Option<&'t str>) -> Option<(&'t str, &'t str)>
     where
         Self: 't,
     {
@@ -55,7 +55,7 @@ impl Names<'_> {
             ("char", _) | ("bot", false) => self.char,
             ("user", _) => self.user,
             ("original", true) => original?,
-            // A note to whoever edits the card (version 3).
+            // A comment for editors of the card (version 3).
             (note, true) if note.starts_with("//") => "",
             _ => return None,
         };
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn magic_words_are_replaced_in_any_case_and_only_once() {
+    fn placeholders_are_replaced_in_any_case_and_only_once() {
         let table = [
             ("{{char}} greets {{user}}", "Elara greets Ada"),
             ("{{Char}}{{USER}}{{ user }}", "ElaraAdaAda"),
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_original_is_put_in_with_its_own_names_replaced() {
+    fn the_original_is_inserted_with_its_names_replaced() {
         let names = Names { char: "Elara", user: "Ada" };
         assert_eq!(
             names.replace_with_original("{{Original}} Be {{char}}.", "Help {{user}}."),

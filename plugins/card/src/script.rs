@@ -1,16 +1,17 @@
-//! From a card to what the model is asked, and to the character's first words.
+//! Composes the prompt of a turn and the greetings of a character from a card.
 //!
-//! What stays the same from turn to turn comes first and ends with `cache`, so that a provider may keep it.
+//! The parts that are the same in every turn come first. The last of them is marked with `cache`, so that a provider can
+//! cache the prefix.
 
 use crate::card::Card;
 use crate::macros::Names;
 use masque_sdk::{Message, Prompt, Property, Recollection, Turn, User};
 
-/// What the card's `{{original}}` stands for, and what serves where the card says nothing.
+/// Replaces `{{original}}` in the card's `system_prompt`, and is used if the card has none.
 const SYSTEM: &str = "Write the next reply of {{char}} in a conversation between {{char}} and {{user}}. \
     Stay in character, speak only for {{char}}, and never speak or decide for {{user}}.";
 
-/// The operator's own words, in the place of the built-in ones.
+/// The operator's texts, which replace the built-in ones.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Originals<'a> {
     pub(crate) system: Option<&'a str>,
@@ -19,7 +20,7 @@ pub(crate) struct Originals<'a> {
 
 pub(crate) fn prompt(card: &Card, originals: Originals<'_>, turn: Turn, recalled: Recollection) -> Prompt {
     let names = names(card, &turn.user);
-    let mut messages = stable(card, originals, names);
+    let mut messages = stable_messages(card, originals, names);
     if let Some(last) = messages.last_mut() {
         last.cache = true;
     }
@@ -27,12 +28,12 @@ pub(crate) fn prompt(card: &Card, originals: Originals<'_>, turn: Turn, recalled
     messages.extend(recalled.messages);
     messages.push(turn.message);
     let original = originals.post_history.unwrap_or_default();
-    let last = filled(&card.post_history_instructions, original, names);
+    let last = text_or_original(&card.post_history_instructions, original, names);
     messages.extend(section("card.post_history_instructions", last));
     Prompt::new(messages)
 }
 
-/// The first message and its alternatives, for `user`.
+/// Returns the first message and its alternatives for `user`.
 pub(crate) fn greetings(card: &Card, user: &User) -> Vec<Message> {
     let names = names(card, user);
     let first = std::iter::once((&card.first_message, "card.first_mes".to_string()));
@@ -45,10 +46,11 @@ pub(crate) fn greetings(card: &Card, user: &User) -> Vec<Message> {
 }
 
 fn names<'a>(card: &'a Card, user: &'a User) -> Names<'a> {
-    Names { char: card.called(), user: user.name_or("User") }
+    Names { char: card.display_name(), user: user.name_or("User") }
 }
 
-fn stable(card: &Card, originals: Originals<'_>, names: Names<'_>) -> Vec<Message> {
+/// The messages that are the same in every turn.
+fn stable_messages(card: &Card, originals: Originals<'_>, names: Names<'_>) -> Vec<Message> {
     let titled = |title: &str, text: &str| match text {
         "" => String::new(),
         text => names.replace(&format!("{title}\n{text}")),
@@ -56,7 +58,10 @@ fn stable(card: &Card, originals: Originals<'_>, names: Names<'_>) -> Vec<Messag
     let examples: Vec<_> = card.example_conversations();
     let examples = examples.join("\n\n[A new conversation]\n");
     let sections = [
-        section("card.system_prompt", filled(&card.system_prompt, originals.system.unwrap_or(SYSTEM), names)),
+        section(
+            "card.system_prompt",
+            text_or_original(&card.system_prompt, originals.system.unwrap_or(SYSTEM), names),
+        ),
         section("card.description", titled("Who {{char}} is:", &card.description)),
         section("card.personality", titled("{{char}}'s personality:", &card.personality)),
         section("card.scenario", titled("The scene:", &card.scenario)),
@@ -68,8 +73,8 @@ fn stable(card: &Card, originals: Originals<'_>, names: Names<'_>) -> Vec<Messag
     sections.into_iter().flatten().collect()
 }
 
-/// The card's text with `{{original}}` filled in; the original itself where the card has none.
-fn filled(text: &str, original: &str, names: Names<'_>) -> String {
+/// Returns the card's text with `{{original}}` replaced, or the original if the card has no text.
+fn text_or_original(text: &str, original: &str, names: Names<'_>) -> String {
     let text = if text.is_empty() { "{{original}}" } else { text };
     names.replace_with_original(text, original)
 }
@@ -158,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_people_never_reaches_the_prompt() {
+    fn fields_for_people_never_reach_the_prompt() {
         let prompt = format!("{:?}", played(&card(), Originals::default()));
         assert!(!prompt.contains("SECRET"), "{prompt}");
     }

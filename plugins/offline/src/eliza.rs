@@ -1,12 +1,12 @@
-//! The conversation: which rule takes what was said, and what is said in return. Pure, and the same each time.
+//! Finds the rule for a message and makes the reply. Pure and deterministic.
 
 use crate::script::{EARLIER, NOT_OWNED, OTHERWISE, OWN, RULES, SILENCE};
-use crate::words::{Word, clauses, reflect, say};
+use crate::words::{Word, clauses, join, reflect};
 
-/// Answers the last of what the user said, oldest first.
+/// Answers the last of the user's messages, which are sorted oldest first.
 ///
-/// The number of the user's messages is what turns the choice among a rule's replies, so that nobody hears the same
-/// twice in a row, and the same conversation always goes the same way.
+/// The number of messages selects one of the rule's replies, so that the same message gets another reply next time, and
+/// the same conversation always gets the same replies.
 pub(crate) fn answer(said: &[String]) -> String {
     let Some((last, earlier)) = said.split_last() else { return choose(SILENCE, 0).into() };
     let clauses = clauses(last);
@@ -14,29 +14,31 @@ pub(crate) fn answer(said: &[String]) -> String {
     let Some(first) = clauses.first() else { return choose(SILENCE, turn).into() };
 
     let taken = clauses.iter().enumerate().flat_map(|(at, clause)| {
-        let matching = RULES.iter().filter_map(move |rule| Some((rule, matched(rule.pattern, clause)?)));
+        let matching =
+            RULES.iter().filter_map(move |rule| Some((rule, match_pattern(rule.pattern, clause)?)));
         matching.map(move |(rule, parts)| (rule.rank, std::cmp::Reverse(at), rule, parts))
     });
-    // The first of equals, as the script and the sentence have it.
+    // Among equals, the first in the script and in the message wins.
     let best = taken.reduce(|best, next| if (next.0, next.1) > (best.0, best.1) { next } else { best });
     if let Some((_, _, rule, parts)) = best {
         return fill(choose(rule.replies, turn), &parts);
     }
-    let mentioned = mentioned(earlier);
+    let mentioned = owned_things(earlier);
     match mentioned.get(turn % (mentioned.len() + 1)) {
         Some(own) => fill(choose(EARLIER, turn), &[own.as_slice()]),
         None => fill(choose(OTHERWISE, turn), &[first.as_slice()]),
     }
 }
 
-/// What the user called "my" earlier, the newest first.
-fn mentioned(earlier: &[String]) -> Vec<Vec<Word>> {
+/// The things that the user called "my" in earlier messages, the newest first.
+fn owned_things(earlier: &[String]) -> Vec<Vec<Word>> {
     let texts = earlier.iter().rev().flat_map(|text| clauses(text));
     let named = |words: &[Word]| -> Vec<Word> {
         words.iter().take_while(|word| !NOT_OWNED.contains(&word.plain.as_str())).take(4).cloned().collect()
     };
-    let own =
-        texts.filter_map(|clause| matched(OWN, &clause).and_then(|parts| parts.get(1).map(|own| named(own))));
+    let own = texts.filter_map(|clause| {
+        match_pattern(OWN, &clause).and_then(|parts| parts.get(1).map(|own| named(own)))
+    });
     own.filter(|own| !own.is_empty()).collect()
 }
 
@@ -44,19 +46,19 @@ fn choose(replies: &'static [&'static str], turn: usize) -> &'static str {
     replies.get(turn % replies.len().max(1)).copied().unwrap_or_default()
 }
 
-/// What the `*` and `+` of a pattern stand for, where it fits the whole clause.
-fn matched<'w>(pattern: &str, words: &'w [Word]) -> Option<Vec<&'w [Word]>> {
+/// Returns the words that match each `*` and `+` of the pattern, or `None` if it does not match the whole clause.
+fn match_pattern<'w>(pattern: &str, words: &'w [Word]) -> Option<Vec<&'w [Word]>> {
     let tokens: Vec<_> = pattern.split(' ').collect();
     let mut parts = Vec::new();
-    fits(&tokens, words, &mut parts).then_some(parts)
+    match_tokens(&tokens, words, &mut parts).then_some(parts)
 }
 
-fn fits<'w>(tokens: &[&str], words: &'w [Word], parts: &mut Vec<&'w [Word]>) -> bool {
+fn match_tokens<'w>(tokens: &[&str], words: &'w [Word], parts: &mut Vec<&'w [Word]>) -> bool {
     let Some((token, tokens)) = tokens.split_first() else { return words.is_empty() };
     if !matches!(*token, "*" | "+") {
         return match words.split_first() {
             Some((word, rest)) => {
-                token.split('|').any(|wanted| wanted == word.plain) && fits(tokens, rest, parts)
+                token.split('|').any(|wanted| wanted == word.plain) && match_tokens(tokens, rest, parts)
             }
             None => false,
         };
@@ -65,7 +67,7 @@ fn fits<'w>(tokens: &[&str], words: &'w [Word], parts: &mut Vec<&'w [Word]>) -> 
     for length in usize::from(*token == "+")..=words.len() {
         let Some((part, rest)) = words.split_at_checked(length) else { break };
         parts.push(part);
-        if fits(tokens, rest, parts) {
+        if match_tokens(tokens, rest, parts) {
             return true;
         }
         parts.truncate(known);
@@ -77,7 +79,7 @@ fn fill(reply: &str, parts: &[&[Word]]) -> String {
     let mut filled = reply.to_string();
     for (index, part) in parts.iter().enumerate() {
         for (place, text) in
-            [(format!("{{={}}}", index + 1), say(part)), (format!("{{{}}}", index + 1), reflect(part))]
+            [(format!("{{={}}}", index + 1), join(part)), (format!("{{{}}}", index + 1), reflect(part))]
         {
             if filled.contains(&place) {
                 filled = filled.replace(&place, &text);
@@ -150,7 +152,7 @@ mod tests {
             let pattern = rule.pattern.replace(" *", "").replace("* ", "").replace('+', "something");
             let said: Vec<_> = pattern.split(' ').map(|word| word.split('|').next().unwrap()).collect();
             let clause = clauses(&said.join(" ")).remove(0);
-            let parts = matched(rule.pattern, &clause).unwrap_or_else(|| panic!("{}", rule.pattern));
+            let parts = match_pattern(rule.pattern, &clause).unwrap_or_else(|| panic!("{}", rule.pattern));
             for reply in rule.replies {
                 let filled = fill(reply, &parts);
                 assert!(!filled.contains('{'), "{}: {filled}", rule.pattern);

@@ -1,6 +1,6 @@
-//! A model that needs no network and no key: it converses in the manner of ELIZA, always the same way, and says so.
+//! A model without network and API key: a deterministic program in the manner of ELIZA, which the first reply says.
 //!
-//! What is said to what is in `script`, how a reply is found in `eliza`, words and pronouns in `words`.
+//! `script` holds the rules and replies, `eliza` finds a reply, `words` splits texts and exchanges pronouns.
 
 mod eliza;
 mod script;
@@ -20,7 +20,7 @@ impl Model for Offline {
         if said.len() <= 1 {
             answer = format!("{}\n\n{answer}", script::NOTICE);
         }
-        let limit = limit(&prompt).unwrap_or(usize::MAX);
+        let limit = word_limit(&prompt).unwrap_or(usize::MAX);
         let mut written = 0;
         for word in answer.split_inclusive(' ').take(limit) {
             reply.text(word).await?;
@@ -34,13 +34,13 @@ impl Model for Offline {
     }
 }
 
-/// English has about four tokens to three words.
+/// Estimates the tokens of a number of words. English has about four tokens in three words.
 fn tokens(words: usize) -> u64 {
     u64::try_from(words.saturating_mul(4).div_ceil(3)).unwrap_or(u64::MAX)
 }
 
-/// How many words `max_tokens` allows.
-fn limit(prompt: &Prompt) -> Option<usize> {
+/// The number of words that `max_tokens` allows.
+fn word_limit(prompt: &Prompt) -> Option<usize> {
     Property::find(&prompt.options, "max_tokens").map(|tokens: usize| tokens.saturating_mul(3) / 4)
 }
 
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_length_is_kept_and_told() {
+    fn a_reply_ends_at_the_limit_of_length_and_says_so() {
         let answer =
             answer(Prompt::new([Message::user("Hi"), Message::user("I feel cold")]).option("max_tokens", 4));
         assert_eq!((answer.text().as_str(), answer.finish()), ("When you feel ", Some("length")));

@@ -1,9 +1,10 @@
-//! What is said to what. An own script, after the manner of Weizenbaum's ("ELIZA", CACM 9:1, 1966).
+//! The rules and replies. The script is our own, in the manner of Weizenbaum's ("ELIZA", CACM 9:1, 1966).
 //!
-//! A pattern is words; `a|b` is either, `*` any number of words, `+` one or more. A reply's `{1}` is what the first `*` or
-//! `+` stood for with its pronouns turned round, `{=1}` the same as it stood. The highest rank wins.
+//! A pattern is a list of words. `a|b` matches either word, `*` any number of words, `+` one or more. In a reply, `{1}` is
+//! the text that the first `*` or `+` matched, with pronouns exchanged ("my" becomes "your"), and `{=1}` the same text
+//! unchanged. The matching rule with the highest rank wins.
 
-/// One way to take what was said, and what to say in return, in turn.
+/// A pattern of a clause, and the replies to it, which are used in turn.
 pub(crate) struct Rule {
     pub(crate) rank: u8,
     pub(crate) pattern: &'static str,
@@ -287,17 +288,17 @@ pub(crate) const EARLIER: &[&str] = &[
 /// For a message without a single word.
 pub(crate) const SILENCE: &[&str] = &["Take your time.", "I'm still here. What are you thinking of?"];
 
-/// Where something of the user's own is mentioned; the `+` begins with what.
+/// Matches a clause that mentions something of the user's; its `+` begins with the thing.
 pub(crate) const OWN: &str = "* my +";
 
-/// What is mentioned ends before these: "my old violin is broken" mentions an old violin.
+/// Words that end the name of such a thing: "my old violin is broken" mentions an old violin.
 pub(crate) const NOT_OWNED: [&str; 32] = [
     "all", "and", "are", "ate", "because", "can", "could", "did", "do", "does", "for", "had", "has", "have",
     "in", "is", "makes", "not", "on", "or", "says", "said", "since", "that", "to", "was", "were", "when",
     "which", "who", "will", "would",
 ];
 
-/// The first reply begins with this.
+/// The beginning of the first reply.
 pub(crate) const NOTICE: &str = "(This is Masque's offline demonstration: no language model, just a small program that turns \
     your own words around. To talk to a real model, add the `openai` plugin to `masque.toml`; the README's section \
     \"Connecting a model\" shows how.)";

@@ -1,30 +1,31 @@
-//! From what somebody typed to clauses of words, and from words back to what can be said in return.
+//! Splits a text into clauses of words, and turns words back into text, with pronouns exchanged if wanted.
 
-/// So much of a message is looked at; the rest would only be echoed.
-const CLAUSES: usize = 40;
-const WORDS: usize = 60;
-/// An echo of more words than this is no longer an answer.
-const ECHO: usize = 18;
+/// The number of clauses of a message that are read. More would only make the reply longer.
+const MAX_CLAUSES: usize = 40;
+/// The number of words of a clause that are read.
+const MAX_WORDS: usize = 60;
+/// The number of words of the user's text that a reply repeats.
+const MAX_ECHO: usize = 18;
 
-/// A word as it is compared and as it is shown.
+/// A word in the form for comparing and in the form for showing.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Word {
     pub(crate) plain: String,
     pub(crate) shown: String,
 }
 
-/// The clauses of a text, each a list of words without punctuation, contractions written out.
+/// Splits a text into clauses. The words have no punctuation, and contractions are written out.
 pub(crate) fn clauses(text: &str) -> Vec<Vec<Word>> {
     let text = text.replace(['’', '‘', '`'], "'");
     text.split(['.', ',', ';', '!', '?', '\n', '(', ')', '"', '“', '”', '。', '，', '！', '？'])
-        .map(|clause| clause.split_whitespace().flat_map(expand).take(WORDS).collect::<Vec<_>>())
+        .map(|clause| clause.split_whitespace().flat_map(expand).take(MAX_WORDS).collect::<Vec<_>>())
         .flat_map(|clause| split_at_conjunctions(&clause))
         .filter(|clause| !clause.is_empty())
-        .take(CLAUSES)
+        .take(MAX_CLAUSES)
         .collect()
 }
 
-/// "But" begins a new clause, and so does "and" before somebody who acts.
+/// Splits before "but", and before "and" if a pronoun follows.
 fn split_at_conjunctions(words: &[Word]) -> Vec<Vec<Word>> {
     let mut clauses = vec![Vec::new()];
     let mut rest = words.iter().peekable();
@@ -67,7 +68,7 @@ fn expand_ending(token: &str, plain: &str) -> Vec<Word> {
             return vec![word(stem), word(full)];
         }
     }
-    // "'s" is left alone elsewhere: mostly it says whose.
+    // Elsewhere "'s" is kept, since it is mostly a possessive.
     match plain {
         "it's" | "that's" | "there's" | "what's" | "who's" | "he's" | "she's" | "where's" | "how's" => {
             vec![word(token.trim_end_matches(['s', 'S']).trim_end_matches('\'')), word("is")]
@@ -80,12 +81,12 @@ fn word(shown: &str) -> Word {
     Word { plain: shown.to_lowercase(), shown: shown.into() }
 }
 
-/// The words as they stand.
-pub(crate) fn say(words: &[Word]) -> String {
+/// Joins the words unchanged.
+pub(crate) fn join(words: &[Word]) -> String {
     shorten(words.iter().map(|word| word.shown.clone()).collect())
 }
 
-/// The words turned round: what I say of me is what you say of you.
+/// Joins the words with first and second person exchanged: "I am" becomes "you are".
 pub(crate) fn reflect(words: &[Word]) -> String {
     let mut said = Vec::with_capacity(words.len());
     let mut before = "";
@@ -124,11 +125,11 @@ pub(crate) fn reflect(words: &[Word]) -> String {
         said.push(turned.to_string());
         before = plain;
     }
-    // A clause's first word was large because it came first.
+    // Write the first word of the clause in lower case; it had a capital because it came first.
     if let (Some(first), Some(word)) = (said.first_mut(), words.first())
         && *first == word.shown
         && word.plain != "i"
-        && SMALL.contains(&word.plain.as_str())
+        && NO_NAMES.contains(&word.plain.as_str())
     {
         *first = word.plain.clone();
     }
@@ -136,14 +137,14 @@ pub(crate) fn reflect(words: &[Word]) -> String {
 }
 
 /// Words that are never names.
-const SMALL: [&str; 28] = [
+const NO_NAMES: [&str; 28] = [
     "a", "an", "and", "at", "being", "does", "every", "for", "going", "having", "he", "her", "his", "in",
     "is", "it", "not", "of", "on", "she", "so", "some", "that", "the", "their", "they", "this", "to",
 ];
 
-/// Whether "you" acts, or is acted upon. After these words it is acted upon.
+/// Whether "you" is the subject. After these words it is the object.
 fn is_subject(before: &str, next: &str) -> bool {
-    const ACTED_UPON: [&str; 32] = [
+    const BEFORE_OBJECT: [&str; 32] = [
         "about",
         "ask",
         "asked",
@@ -177,12 +178,12 @@ fn is_subject(before: &str, next: &str) -> bool {
         "with",
         "without",
     ];
-    !next.is_empty() && !ACTED_UPON.contains(&before)
+    !next.is_empty() && !BEFORE_OBJECT.contains(&before)
 }
 
 fn shorten(mut words: Vec<String>) -> String {
-    if words.len() > ECHO {
-        words.truncate(ECHO);
+    if words.len() > MAX_ECHO {
+        words.truncate(MAX_ECHO);
         words.push("…".into());
     }
     words.join(" ").replace(" …", "…")
@@ -209,21 +210,21 @@ mod tests {
             ("I'd", "I would"),
         ];
         for (text, wanted) in table {
-            assert_eq!(say(&first(text)), wanted);
+            assert_eq!(join(&first(text)), wanted);
         }
     }
 
     #[test]
-    fn a_text_is_cut_into_clauses() {
+    fn a_text_is_split_into_clauses() {
         let said: Vec<_> = clauses("Hi! I am Ada, and you?  … \n你好。 salt and pepper but late and I know")
             .iter()
-            .map(|clause| say(clause))
+            .map(|clause| join(clause))
             .collect();
         assert_eq!(said, ["Hi", "I am Ada", "you", "你好", "salt and pepper", "late", "I know"]);
     }
 
     #[test]
-    fn pronouns_are_turned_round() {
+    fn pronouns_are_exchanged() {
         let table = [
             ("I am tired of my work", "you are tired of your work"),
             ("you are like my father", "I am like your father"),

@@ -1,7 +1,7 @@
-//! From what the endpoint sends to deltas: frames of a stream one by one, or a whole answer at once.
+//! Turns the endpoint's answer into deltas: the frames of a stream one by one, or a whole answer at once.
 //!
-//! Servers differ in what they send and when: usage with every frame or in one of its own without choices, reasoning
-//! under two names, content as text or as parts, an error instead of a frame. Unknown fields are ignored.
+//! Servers differ: some send the usage with every frame, others in a frame without choices; reasoning has two names;
+//! content is a text or a list of parts; an error may replace a frame. Unknown fields are ignored.
 
 use crate::failure;
 use masque_sdk::{Delta, Failure, Finish, Result, ToolCall, Usage};
@@ -9,11 +9,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// After so many frames that cannot be read, whatever comes is no chat-completions stream.
-const MALFORMED: u32 = 16;
-/// More calls, or longer ones, are a fault of the model; the host bounds the reply as a whole.
-const CALLS: usize = 128;
-const ARGUMENTS: usize = 256 * 1024;
+/// The number of malformed frames after which the answer is refused, as it is no chat-completions stream.
+const MAX_MALFORMED: u32 = 16;
+/// The largest number of tool calls in a reply. More are a fault of the model.
+const MAX_CALLS: usize = 128;
+/// The largest size of one tool call, in bytes. The host bounds the reply as a whole.
+const MAX_CALL_BYTES: usize = 256 * 1024;
 
 #[derive(Deserialize)]
 struct Frame {
@@ -30,13 +31,13 @@ struct Choice {
     #[serde(default)]
     index: u64,
     #[serde(default, alias = "message")]
-    delta: Option<Said>,
+    delta: Option<MessageDelta>,
     #[serde(default)]
     finish_reason: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct MessageDelta {
     #[serde(default)]
     content: Option<Value>,
     #[serde(default)]
@@ -83,7 +84,7 @@ struct PromptTokens {
     cached_tokens: Option<u64>,
 }
 
-/// A reply as far as it has arrived.
+/// The part of a reply that has arrived.
 #[derive(Default)]
 pub(crate) struct Answer {
     calls: BTreeMap<u64, ToolCall>,
@@ -95,10 +96,10 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Takes a frame's data and gives the deltas in it, in their order.
+    /// Reads the data of a frame and returns its deltas in their order.
     ///
     /// # Errors
-    /// The endpoint reports an error, or keeps sending what cannot be read.
+    /// The endpoint reports an error, or sent too many malformed frames.
     pub(crate) fn frame(&mut self, data: &str) -> Result<Vec<Delta>> {
         let data = data.trim();
         if data == "[DONE]" {
@@ -106,13 +107,13 @@ impl Answer {
             return Ok(Vec::new());
         }
         match serde_json::from_str::<Frame>(data) {
-            Ok(frame) => self.take(frame),
+            Ok(frame) => self.read_frame(frame),
             Err(error) => {
                 self.malformed += 1;
                 if self.malformed == 1 {
                     tracing::warn!(%error, frame = failure::excerpt(data.as_bytes()), "skipped a malformed frame");
                 }
-                if self.malformed < MALFORMED {
+                if self.malformed < MAX_MALFORMED {
                     return Ok(Vec::new());
                 }
                 Err(failure::invalid_answer("too many malformed frames", data.as_bytes()))
@@ -120,35 +121,35 @@ impl Answer {
         }
     }
 
-    /// Takes an answer that came whole.
+    /// Reads an answer that was not streamed and returns its deltas.
     ///
     /// # Errors
-    /// The endpoint reports an error, or it is no answer.
+    /// The endpoint reports an error, or the body is not a chat completion.
     pub(crate) fn whole(&mut self, body: &[u8]) -> Result<Vec<Delta>> {
         let frame: Frame = serde_json::from_slice(body)
             .map_err(|error| failure::invalid_answer(&format!("not a chat completion ({error})"), body))?;
         if frame.error.is_none() && frame.choices.as_ref().is_none_or(Vec::is_empty) {
             return Err(failure::invalid_answer("it has no choices", body));
         }
-        let deltas = self.take(frame)?;
+        let deltas = self.read_frame(frame)?;
         self.done = true;
         Ok(deltas)
     }
 
-    /// Nothing more is to be expected.
+    /// Whether everything has arrived.
     pub(crate) fn is_complete(&self) -> bool {
         self.done || (self.finish.is_some() && self.usage.is_some())
     }
 
-    /// The reply is whole, even if the connection ends badly after it.
+    /// Whether the reply has ended. An error of the connection does not matter then.
     pub(crate) fn may_end(&self) -> bool {
         self.done || self.finish.is_some()
     }
 
-    /// What is left to send, and why the reply ended.
+    /// Returns the last deltas and the reason of the end.
     ///
     /// # Errors
-    /// `truncated` where it did not end; `unavailable` where it never began.
+    /// `truncated` if the reply did not end; `unavailable` if it did not begin.
     pub(crate) fn end(self) -> Result<(Vec<Delta>, Finish)> {
         if self.understood == 0 {
             return Err(failure::invalid_answer("it holds no frame of a chat completion", b""));
@@ -157,22 +158,22 @@ impl Answer {
             return Err(Failure::truncated("the stream ended without a finish_reason and without [DONE]"));
         }
         let mut reason = self.finish.unwrap_or("stop");
-        // Some servers say `stop` after calls.
+        // Some servers send `stop` after tool calls.
         if reason == "stop" && !self.calls.is_empty() {
             reason = "tool_calls";
         }
-        // A tool's answer names its call, so one without an id, as a few servers send it, is given one.
-        let named = |(index, mut call): (u64, ToolCall)| {
+        // The result of a tool refers to the id of the call, which a few servers leave out.
+        let with_id = |(index, mut call): (u64, ToolCall)| {
             if call.id.is_empty() {
                 call.id = format!("call-{index}");
             }
             Delta::ToolCall(call)
         };
-        let calls = self.calls.into_iter().map(named);
+        let calls = self.calls.into_iter().map(with_id);
         Ok((calls.chain(self.usage.map(Delta::Usage)).collect(), Finish::new(reason)))
     }
 
-    fn take(&mut self, frame: Frame) -> Result<Vec<Delta>> {
+    fn read_frame(&mut self, frame: Frame) -> Result<Vec<Delta>> {
         if let Some(error) = frame.error.filter(|error| !error.is_null()) {
             return Err(failure::from_error(&error));
         }
@@ -188,10 +189,10 @@ impl Answer {
         }
         let mut deltas = Vec::new();
         for choice in frame.choices.into_iter().flatten().filter(|choice| choice.index == 0) {
-            if let Some(said) = choice.delta {
-                self.said(said, &mut deltas)?;
+            if let Some(delta) = choice.delta {
+                self.read_delta(delta, &mut deltas)?;
             }
-            // Some gateways send an empty one with every frame that is not the last.
+            // Some gateways send an empty reason with every frame but the last.
             if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
                 self.finish = Some(finish(&reason)?);
             }
@@ -199,19 +200,19 @@ impl Answer {
         Ok(deltas)
     }
 
-    fn said(&mut self, said: Said, deltas: &mut Vec<Delta>) -> Result<()> {
-        // Where both names are used they carry the same.
-        let thinking = said.reasoning_content.filter(|text| !text.is_empty()).or(said.reasoning);
+    fn read_delta(&mut self, delta: MessageDelta, deltas: &mut Vec<Delta>) -> Result<()> {
+        // If both names are present, they hold the same text.
+        let thinking = delta.reasoning_content.filter(|text| !text.is_empty()).or(delta.reasoning);
         deltas.extend(thinking.filter(|text| !text.is_empty()).map(Delta::Thinking));
-        let texts = [said.content.map(text), said.refusal];
+        let texts = [delta.content.map(text), delta.refusal];
         deltas.extend(texts.into_iter().flatten().filter(|text| !text.is_empty()).map(Delta::Text));
-        for (position, piece) in (0..).zip(said.tool_calls.into_iter().flatten()) {
-            self.piece(position, piece)?;
+        for (position, piece) in (0..).zip(delta.tool_calls.into_iter().flatten()) {
+            self.add_call_piece(position, piece)?;
         }
         Ok(())
     }
 
-    fn piece(&mut self, position: u64, piece: CallPiece) -> Result<()> {
+    fn add_call_piece(&mut self, position: u64, piece: CallPiece) -> Result<()> {
         let index = piece.index.unwrap_or(position);
         let call = self.calls.entry(index).or_insert_with(|| ToolCall::new("", "", ""));
         if let Some(id) = piece.id.filter(|id| !id.is_empty()) {
@@ -221,8 +222,8 @@ impl Answer {
             call.name.push_str(&function.name.unwrap_or_default());
             call.arguments.push_str(&function.arguments.unwrap_or_default());
         }
-        let is_too_long = call.name.len() + call.arguments.len() > ARGUMENTS;
-        if is_too_long || self.calls.len() > CALLS {
+        let is_too_long = call.name.len() + call.arguments.len() > MAX_CALL_BYTES;
+        if is_too_long || self.calls.len() > MAX_CALLS {
             return Err(Failure::unavailable("the model's tool calls are too many or too long"));
         }
         Ok(())
@@ -239,7 +240,7 @@ fn finish(reason: &str) -> Result<&'static str> {
     }
 }
 
-/// Content is text, or a list of parts of which the text counts.
+/// Returns the text of content, which is a text or a list of parts. Ignores other parts.
 fn text(content: Value) -> String {
     match content {
         Value::String(text) => text,

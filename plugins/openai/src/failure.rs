@@ -1,20 +1,20 @@
-//! What an endpoint's refusals mean, in the contract's codes.
+//! Translates an endpoint's errors into the codes of the contract.
 //!
-//! What the endpoint wrote goes into the failure's message, which only the operator's log shows, and so much of it.
+//! The failure's message holds the beginning of what the endpoint sent. Only the operator's log shows it.
 
 use masque_sdk::Failure;
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
 
-/// So much of what an endpoint wrote is kept.
-pub(crate) const EXCERPT: usize = 4 * 1024;
-/// A wait longer than this is no advice.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// The number of bytes of an endpoint's answer that a message holds.
+pub(crate) const MAX_EXCERPT: usize = 4 * 1024;
+/// The longest time to wait that is passed on; longer ones are shortened to it.
+const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The headers in which an endpoint says when to come back.
+/// The headers in which an endpoint says when to try again.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct RetryAfter<'a> {
-    /// `retry-after-ms`: OpenAI's own, finer one.
+    /// `retry-after-ms`: milliseconds, sent by OpenAI.
     pub(crate) milliseconds: Option<&'a str>,
     /// `retry-after`: seconds, or a date (RFC 9110, section 10.2.3).
     pub(crate) header: Option<&'a str>,
@@ -28,7 +28,7 @@ impl RetryAfter<'_> {
             let until = httpdate::parse_http_date(self.header?.trim()).ok()?;
             Some(until.duration_since(now).unwrap_or_default())
         };
-        milliseconds.or_else(seconds).or_else(date).map(|wait| wait.min(LONGEST_WAIT))
+        milliseconds.or_else(seconds).or_else(date).map(|wait| wait.min(MAX_WAIT))
     }
 }
 
@@ -37,7 +37,7 @@ fn number(text: &str, unit: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(number * unit).ok()
 }
 
-/// A response whose status says that there is no reply.
+/// The failure of a response whose status is an error or a redirect.
 pub(crate) fn from_status(status: u16, body: &[u8], retry: RetryAfter<'_>, now: SystemTime) -> Failure {
     let error = serde_json::from_slice::<Value>(body).ok();
     let error = error.as_ref().map(error_object);
@@ -48,7 +48,7 @@ pub(crate) fn from_status(status: u16, body: &[u8], retry: RetryAfter<'_>, now: 
         408 | 504 => "timeout",
         429 => "rate-limited",
         503 | 529 => "overloaded",
-        400..=499 => error.and_then(refusal).unwrap_or("invalid"),
+        400..=499 => error.and_then(code_of).unwrap_or("invalid"),
         _ => "unavailable",
     };
     let hint = match status {
@@ -65,7 +65,7 @@ pub(crate) fn from_status(status: u16, body: &[u8], retry: RetryAfter<'_>, now: 
     }
 }
 
-/// An error object that came where a reply was due: within a stream, or with a status that promised better.
+/// The failure of an error object in a stream or in a response with the status 200.
 pub(crate) fn from_error(error: &Value) -> Failure {
     let error = error_object(error);
     let status =
@@ -75,20 +75,20 @@ pub(crate) fn from_error(error: &Value) -> Failure {
         Some(401..=403) => "unauthorized",
         Some(408 | 504) => "timeout",
         Some(503 | 529) => "overloaded",
-        _ => refusal(error).unwrap_or("unavailable"),
+        _ => code_of(error).unwrap_or("unavailable"),
     };
     let said = message(error).map_or_else(|| error.to_string(), String::from);
     Failure::new(code, format!("the endpoint reported an error: {}", excerpt(said.as_bytes())))
 }
 
-/// Something that is no answer at all.
+/// The failure of a response that is not an answer.
 pub(crate) fn invalid_answer(what: &str, body: &[u8]) -> Failure {
     Failure::unavailable(format!("invalid answer from the endpoint, {what}: {}", excerpt(body)))
 }
 
-/// The beginning of what an endpoint wrote, on one line.
+/// Returns the beginning of an endpoint's answer on one line, without control characters.
 pub(crate) fn excerpt(bytes: &[u8]) -> String {
-    let kept = bytes.get(..EXCERPT).unwrap_or(bytes);
+    let kept = bytes.get(..MAX_EXCERPT).unwrap_or(bytes);
     let text = String::from_utf8_lossy(kept).replace(char::is_control, " ");
     let mark = if kept.len() < bytes.len() { "…" } else { "" };
     format!("{}{mark}", text.trim())
@@ -108,8 +108,8 @@ fn as_status(value: &Value) -> Option<u16> {
     u16::try_from(number?).ok()
 }
 
-/// What a refusal means by its code, its type or, since many servers have neither, its words.
-fn refusal(error: &Value) -> Option<&'static str> {
+/// Tells the code by the `code` and `type` of an error, or by its text, since many servers have neither field.
+fn code_of(error: &Value) -> Option<&'static str> {
     let named = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default().to_lowercase();
     let known = [named("code"), named("type")].join(" ");
     let words = message(error).unwrap_or_default().to_lowercase();
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_of_retry_after_are_understood() {
+    fn both_headers_for_retries_are_read() {
         // Sun, 06 Nov 1994 08:49:37 GMT
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         let table: [(Option<&str>, Option<&str>, Option<u64>); 10] = [
@@ -221,9 +221,9 @@ mod tests {
     }
 
     #[test]
-    fn what_an_endpoint_wrote_is_kept_short_and_on_one_line() {
+    fn an_excerpt_is_short_and_on_one_line() {
         let long =
             from_status(500, "ä\n".repeat(100_000).as_bytes(), RetryAfter::default(), SystemTime::UNIX_EPOCH);
-        assert!(long.message.len() < EXCERPT + 200 && !long.message.contains('\n'));
+        assert!(long.message.len() < MAX_EXCERPT + 200 && !long.message.contains('\n'));
     }
 }

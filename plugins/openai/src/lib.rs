@@ -1,7 +1,7 @@
 //! A model behind any OpenAI-compatible chat-completions endpoint: OpenAI, Ollama, llama.cpp, vLLM, OpenRouter, LiteLLM.
 //!
-//! What is asked is in `request`, what is answered in `answer`, what refusals mean in `failure`. Here is only the way
-//! from one to the other. The key never comes near this code: the host adds it on the way out.
+//! `request` makes the body of the request, `answer` reads the response, `failure` translates errors. This module sends
+//! the request and passes the response on. The plugin never sees the API key: the host adds it to the request.
 
 mod answer;
 mod failure;
@@ -16,23 +16,23 @@ use std::time::SystemTime;
 
 pub use settings::OpenAi;
 
-/// A whole answer that is longer than this is no reply.
-const WHOLE: usize = 4 * 1024 * 1024;
+/// The largest answer that is accepted without streaming, in bytes.
+const MAX_WHOLE_ANSWER: usize = 4 * 1024 * 1024;
 
 impl Model for OpenAi {
     async fn generate(&self, prompt: Prompt, reply: &mut ReplyWriter) -> Result<Finish> {
-        let response = self.ask(&prompt).await?;
+        let response = self.send(&prompt).await?;
         let mut answer = Answer::default();
         match form(response.header("content-type"), self.stream) {
-            Form::Events => stream(response, &mut answer, reply).await?,
-            // Also from servers that ignore `stream`.
+            Form::Events => pass_on(response, &mut answer, reply).await?,
+            // Servers that ignore `stream` send this too.
             Form::Whole => {
-                let body = response.bytes(WHOLE).await?;
+                let body = response.bytes(MAX_WHOLE_ANSWER).await?;
                 answer.whole(&body)?.into_iter().for_each(|delta| reply.push(delta));
             }
             Form::Other => {
                 let kind = response.header("content-type").unwrap_or_default().to_string();
-                let body = response.beginning(failure::EXCERPT).await;
+                let body = response.beginning(failure::MAX_EXCERPT).await;
                 return Err(failure::invalid_answer(&format!("of the type `{kind}`"), &body));
             }
         }
@@ -44,8 +44,8 @@ impl Model for OpenAi {
 }
 
 impl OpenAi {
-    /// Sends the request; a response comes back only where it promises a reply.
-    async fn ask(&self, prompt: &Prompt) -> Result<Response> {
+    /// Sends the request and returns the response if its status is 200.
+    async fn send(&self, prompt: &Prompt) -> Result<Response> {
         let body = request::body(self, prompt).to_string();
         let accept = if self.stream { "text/event-stream" } else { "application/json" };
         let response = Request::post(self.url())
@@ -57,33 +57,34 @@ impl OpenAi {
             .body(body)
             .send()
             .await
-            .map_err(|error| self.unsent(error))?;
+            .map_err(|error| self.failure_with_url(error))?;
         if response.status() == 200 {
             return Ok(response);
         }
         let status = response.status();
         let [milliseconds, header] =
             ["retry-after-ms", "retry-after"].map(|name| response.header(name).map(String::from));
-        let body = response.beginning(failure::EXCERPT + 1).await;
+        let body = response.beginning(failure::MAX_EXCERPT + 1).await;
         let retry = RetryAfter { milliseconds: milliseconds.as_deref(), header: header.as_deref() };
         Err(failure::from_status(status, &body, retry, SystemTime::now()))
     }
 
-    /// Adds where the request went, which is what the operator has to look at.
-    fn unsent(&self, error: Error) -> Failure {
+    /// Adds the URL to the message, which the operator needs to find the fault.
+    fn failure_with_url(&self, error: Error) -> Failure {
         let mut failure = Failure::from(error);
         failure.message = format!("{}: {}", self.url(), failure.message);
         failure
     }
 }
 
+/// The format of a response.
 enum Form {
     Events,
     Whole,
     Other,
 }
 
-/// By what the server says it sends. One that says nothing, or nothing in particular, is taken at the request's word.
+/// Tells the format by the content type. If it is missing or generic, the response has the format that was requested.
 fn form(content_type: Option<&str>, stream: bool) -> Form {
     let kind =
         content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -96,8 +97,8 @@ fn form(content_type: Option<&str>, stream: bool) -> Form {
     }
 }
 
-/// Passes a stream on: what arrives together is written together.
-async fn stream(response: Response, answer: &mut Answer, reply: &mut ReplyWriter) -> Result<()> {
+/// Passes a stream on. Deltas that arrive together are written together.
+async fn pass_on(response: Response, answer: &mut Answer, reply: &mut ReplyWriter) -> Result<()> {
     let mut events = response.events();
     while !answer.is_complete() {
         let arrived = match events.arrived().await {
@@ -110,7 +111,7 @@ async fn stream(response: Response, answer: &mut Answer, reply: &mut ReplyWriter
             Err(error) => return Err(error.into()),
         };
         for event in arrived {
-            // What follows the end does not count, whether it came with it or would have come later.
+            // Ignore events after the end, as if they had arrived later.
             if answer.is_complete() {
                 break;
             }
@@ -121,7 +122,7 @@ async fn stream(response: Response, answer: &mut Answer, reply: &mut ReplyWriter
                 _ => answer.frame(&event.data),
             };
             if frame.is_err() {
-                // What came before the error is part of the reply.
+                // Deltas before the error are part of the reply.
                 reply.flush().await?;
             }
             frame?.into_iter().for_each(|delta| reply.push(delta));

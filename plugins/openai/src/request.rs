@@ -1,13 +1,14 @@
-//! From a prompt to the body of a chat-completions request.
+//! Makes the body of a chat-completions request from a prompt.
 
 use crate::settings::OpenAi;
 use masque_sdk::{Message, Part, Prompt};
 use serde_json::{Map, Value, json};
 
-/// What a persona's options may not touch: it is the plugin's own business.
-const OWN: [&str; 5] = ["messages", "model", "stream", "stream_options", "tools"];
+/// Fields of the request that the options of a prompt can't set.
+const RESERVED: [&str; 5] = ["messages", "model", "stream", "stream_options", "tools"];
 
-/// The request's body. A prompt's options go before the settings' `extra`, and `extra` before the other settings.
+/// Returns the body of the request. The prompt's options override the setting `extra`, which overrides the other
+/// settings.
 pub(crate) fn body(settings: &OpenAi, prompt: &Prompt) -> Value {
     let mut body = Map::new();
     body.insert("model".into(), settings.model.clone().into());
@@ -23,7 +24,7 @@ pub(crate) fn body(settings: &OpenAi, prompt: &Prompt) -> Value {
     body.extend(settings.extra.clone());
     for option in &prompt.options {
         match serde_json::from_str::<Value>(&option.json) {
-            Ok(_) if OWN.contains(&option.name.as_str()) => {
+            Ok(_) if RESERVED.contains(&option.name.as_str()) => {
                 tracing::warn!(option = option.name, "the prompt has no say in this option");
             }
             Ok(value) if matches!(option.name.as_str(), "max_tokens" | "max_completion_tokens") => {
@@ -50,7 +51,7 @@ fn tool(tool: &masque_sdk::Tool) -> Value {
     json!({"type": "function", "function": function})
 }
 
-/// Neighbouring system messages become one: many chat templates know only one, at the beginning.
+/// Converts the messages. Joins adjacent system messages, since many chat templates accept only one, at the beginning.
 fn messages(messages: &[Message]) -> Vec<Value> {
     let mut out: Vec<Value> = Vec::new();
     for message in messages {
@@ -64,14 +65,14 @@ fn messages(messages: &[Message]) -> Vec<Value> {
             }
             continue;
         }
-        out.extend(results(message));
-        out.extend(said(message));
+        out.extend(tool_results(message));
+        out.extend(chat_message(message));
     }
     out
 }
 
-/// The answers of tools, which are messages of their own there.
-fn results(message: &Message) -> impl Iterator<Item = Value> {
+/// The results of tools, each of which is a message of its own in the API.
+fn tool_results(message: &Message) -> impl Iterator<Item = Value> {
     message.parts.iter().filter_map(|part| match part {
         Part::ToolResult(result) => {
             Some(json!({"role": "tool", "tool_call_id": result.id, "content": result.content}))
@@ -80,7 +81,8 @@ fn results(message: &Message) -> impl Iterator<Item = Value> {
     })
 }
 
-fn said(message: &Message) -> Option<Value> {
+/// The message without its tool results; `None` if nothing else is in it.
+fn chat_message(message: &Message) -> Option<Value> {
     let is_assistant = message.role == "assistant";
     let calls: Vec<_> = message
         .parts
@@ -97,14 +99,15 @@ fn said(message: &Message) -> Option<Value> {
         return None;
     }
     let role = if is_assistant { "assistant" } else { "user" };
-    let mut said = json!({"role": role, "content": content});
-    if let (Some(said), false) = (said.as_object_mut(), calls.is_empty()) {
-        said.insert("tool_calls".into(), calls.into());
+    let mut chat_message = json!({"role": role, "content": content});
+    if let (Some(fields), false) = (chat_message.as_object_mut(), calls.is_empty()) {
+        fields.insert("tool_calls".into(), calls.into());
     }
-    Some(said)
+    Some(chat_message)
 }
 
-/// Text alone as text, since not every server takes lists of parts; nothing where there is nothing to send.
+/// Returns the content: a text if there is nothing else, since some servers accept no list of parts, and null if it is
+/// empty.
 fn content(message: &Message) -> Value {
     let text = message.text();
     let images: Vec<_> = message

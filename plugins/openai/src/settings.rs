@@ -1,4 +1,4 @@
-//! What the operator may set.
+//! The settings of the plugin.
 
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 #[serde(deny_unknown_fields)]
 pub struct OpenAi {
     /// Where the API begins, mostly with `/v1` at its end. The plugin needs a grant for its origin.
-    #[serde(default = "base_url")]
+    #[serde(default = "default_base_url")]
     pub(crate) base_url: String,
     /// The model's name as the endpoint knows it.
     pub(crate) model: String,
@@ -22,22 +22,22 @@ pub struct OpenAi {
     #[serde(default)]
     pub(crate) max_tokens_parameter: Option<MaxTokensParameter>,
     /// Whether the reply is streamed.
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     pub(crate) stream: bool,
     /// Whether a streamed reply is asked to report its tokens (`stream_options`); a few servers refuse the question.
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     pub(crate) stream_usage: bool,
     /// More of the request's body: `{ top_p = 0.9, reasoning_effort = "low" }`.
     #[serde(default)]
     pub(crate) extra: Map<String, Value>,
-    #[serde(default = "ten_seconds")]
+    #[serde(default = "default_connect_timeout_ms")]
     pub(crate) connect_timeout_ms: u64,
     /// How long the endpoint may think before it answers at all.
-    #[serde(default = "a_minute")]
+    #[serde(default = "default_first_byte_timeout_ms")]
     pub(crate) first_byte_timeout_ms: u64,
     /// How long the endpoint may be silent once it has begun. Comments that it sends to keep the connection open count as
     /// a sign of life; the turn's deadline bounds those.
-    #[serde(default = "half_a_minute")]
+    #[serde(default = "default_stall_timeout_ms")]
     pub(crate) stall_timeout_ms: u64,
 }
 
@@ -49,14 +49,14 @@ pub(crate) enum MaxTokensParameter {
 }
 
 impl OpenAi {
-    /// Where requests go.
+    /// Returns the URL of the endpoint.
     pub(crate) fn url(&self) -> String {
         let base = self.base_url.trim().trim_end_matches('/');
         let base = base.strip_suffix("/chat/completions").unwrap_or(base);
         format!("{base}/chat/completions")
     }
 
-    /// The name under which the longest reply is sent.
+    /// Returns the name of the request's field for `max_tokens`.
     pub(crate) fn max_tokens_parameter(&self) -> &'static str {
         match self.max_tokens_parameter {
             Some(MaxTokensParameter::MaxTokens) => "max_tokens",
@@ -79,23 +79,23 @@ impl OpenAi {
     }
 }
 
-fn base_url() -> String {
+fn default_base_url() -> String {
     "https://api.openai.com/v1".into()
 }
 
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 
-fn ten_seconds() -> u64 {
+fn default_connect_timeout_ms() -> u64 {
     10_000
 }
 
-fn half_a_minute() -> u64 {
+fn default_stall_timeout_ms() -> u64 {
     30_000
 }
 
-fn a_minute() -> u64 {
+fn default_first_byte_timeout_ms() -> u64 {
     60_000
 }
 
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_url_is_right_however_its_base_is_written() {
+    fn every_way_to_write_the_base_url_gives_the_same_endpoint() {
         let table = [
             ("https://api.openai.com/v1", "https://api.openai.com/v1/chat/completions"),
             ("http://127.0.0.1:11434/v1/", "http://127.0.0.1:11434/v1/chat/completions"),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_has_to_be_named_and_a_key_has_no_place() {
+    fn a_model_is_required_and_a_key_is_refused() {
         testing::set_settings("{}");
         assert!(testing::load::<OpenAi>().err().unwrap().message.contains("`model`"));
         testing::set_settings(r#"{"model": "m", "api_key": "sk-1"}"#);

@@ -1,4 +1,4 @@
-//! The whole plugin against responses as servers send them.
+//! Tests of the whole plugin with responses of real servers.
 
 use super::*;
 use masque_sdk::testing::{self, HttpResponse};

@@ -1,29 +1,30 @@
-//! How many tokens a text is, without a tokeniser and rather too many than too few.
+//! Estimates the number of tokens of a text without a tokenizer; an estimate is rather too high than too low.
 //!
-//! The budget belongs to whichever model answers, so no vocabulary is the right one, and one that is too low costs the
-//! user a refused turn while one that is too high costs a few old messages. The basis:
+//! Any model may answer, so no single vocabulary is right. An estimate that is too low costs the user a refused turn; one
+//! that is too high costs a few old messages. The rules:
 //!
-//! - A run of ASCII letters is words or identifiers; byte-pair vocabularies give 4 to 5 letters a token in English and
-//!   3 to 4 in code and other languages. Counted: one for each 3 letters begun, again from each capital
-//!   after a small letter (camelCase). The space before a word is part of it.
-//! - Digits come in threes with some vocabularies and singly with others, punctuation mostly singly. Counted: 1 each.
-//! - Further white space is folded by new vocabularies and not by old ones. Counted: 1 for 2, and 1 for each line's end.
-//! - Beyond ASCII the bytes decide, since what a vocabulary lacks it spells out in bytes: 1 for a character of two bytes
-//!   (ä, ع), but 1.25 for the rarer Latin ones (ł) and 0.75 for the Cyrillic (и), 1.5 for one of three (你, क, 한), 3 for one of four (🌒).
+//! - ASCII letters: byte-pair vocabularies have 4 to 5 letters in a token of English, and 3 to 4 in one of code and other
+//!   languages. Counted: 1 for each 3 letters or fewer of a run; a capital after a small letter begins a new run
+//!   (camelCase). The space before a word is part of the word.
+//! - Digits and punctuation: some vocabularies join three digits, others none; punctuation is mostly one token each.
+//!   Counted: 1 each.
+//! - Further white space: new vocabularies join it, old ones do not. Counted: 1 for 2, and 1 for each line ending.
+//! - Other characters: a vocabulary spells out in bytes what it lacks. Counted: 1 for a character of two bytes (ä, ع), but
+//!   1.25 for the rarer Latin ones (ł) and 0.75 for Cyrillic (и); 1.5 for three bytes (你, क, 한), 3 for four bytes (🌒).
 //!
-//! The tests hold this against counts made with two published vocabularies. Vocabularies from before 2023 can need more
-//! outside English, and so can what no language is: a text of rare ideographs alone, or base64.
+//! The tests compare this with counts made with two published vocabularies. Vocabularies from before 2023 can need more
+//! outside English, and so can text in no language, such as base64 or rare ideographs alone.
 
 use masque_sdk::{Message, Part};
 
-/// What a chat format spends on a message beside its text: role, separators, end mark. 4 with OpenAI's, 5 with Llama 3's.
-const AROUND_A_MESSAGE: u32 = 6;
-/// What an image or another file costs at most in the low resolutions that a provider falls back to.
+/// Tokens of a message beside its text: role, separators, end mark. OpenAI's format has 4, that of Llama 3 has 5.
+const MESSAGE_OVERHEAD: u32 = 6;
+/// Tokens of an image or another file. An upper bound in the low resolution that providers fall back to.
 const BLOB: u32 = 1_000;
 
-/// The tokens of a message, with what surrounds it in a prompt.
+/// Estimates the tokens of a message with its overhead in a prompt.
 pub(crate) fn message(message: &Message) -> u32 {
-    message.parts.iter().map(part).fold(AROUND_A_MESSAGE, u32::saturating_add)
+    message.parts.iter().map(part).fold(MESSAGE_OVERHEAD, u32::saturating_add)
 }
 
 fn part(part: &Part) -> u32 {
@@ -32,12 +33,12 @@ fn part(part: &Part) -> u32 {
         Part::ToolCall(call) => text(&call.name).saturating_add(text(&call.arguments)),
         Part::ToolResult(result) => text(&result.content),
         Part::Blob(_) => BLOB,
-        // Neither is sent to a model.
+        // These are not sent to a model.
         Part::Thinking(_) | Part::Other(_) => 0,
     }
 }
 
-/// The tokens of a text.
+/// Estimates the tokens of a text.
 pub(crate) fn text(text: &str) -> u32 {
     let mut quarters: u64 = 0;
     let (mut letters, mut spaces) = (0_u64, 0_u64);
@@ -50,7 +51,7 @@ pub(crate) fn text(text: &str) -> u32 {
             letters = 0;
         }
         if character != ' ' && character != '\t' {
-            // The last one belongs to the word that follows.
+            // The last space is part of the word that follows.
             quarters += 2 * spaces.saturating_sub(1);
             spaces = 0;
         }
@@ -181,17 +182,17 @@ mod tests {
     }
 
     #[test]
-    fn what_a_model_is_not_sent_costs_nothing_and_a_picture_a_lot() {
-        let mut told = Message::user("abc");
-        assert_eq!(message(&told), 7);
-        told.parts.push(Part::Thinking("a long thought".into()));
-        told.parts.push(Part::Other(Property { name: "x".into(), json: "{}".into() }));
-        assert_eq!(message(&told), 7);
-        told.parts.push(Part::Blob(Blob {
+    fn parts_that_are_not_sent_cost_nothing_and_an_image_costs_a_lot() {
+        let mut sent = Message::user("abc");
+        assert_eq!(message(&sent), 7);
+        sent.parts.push(Part::Thinking("a long thought".into()));
+        sent.parts.push(Part::Other(Property { name: "x".into(), json: "{}".into() }));
+        assert_eq!(message(&sent), 7);
+        sent.parts.push(Part::Blob(Blob {
             media_type: "image/png".into(),
             uri: "blob:1".into(),
             metadata: Vec::new(),
         }));
-        assert_eq!(message(&told), 1_007);
+        assert_eq!(message(&sent), 1_007);
     }
 }

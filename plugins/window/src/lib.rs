@@ -1,7 +1,7 @@
-//! A memory that recalls the newest messages that fit the budget, whole turns only.
+//! A memory that recalls the newest messages that fit into the budget, in whole turns.
 //!
-//! What a message costs is in `estimate`, which messages are recalled in `window`. Older messages than the turn brings
-//! are asked for only where they may fit; without the grant `history` the turn's own are what there is.
+//! `estimate` says how many tokens a message has, `window` chooses the messages. Messages that are older than the turn's
+//! tail are read only if they may fit, and only with the grant `history`.
 
 mod estimate;
 mod window;
@@ -9,9 +9,10 @@ mod window;
 use masque_sdk::{Memory, Message, Property, Recollection, Result, Turn, history};
 use window::{Limits, Window};
 
-const PAGE: u32 = 128;
-/// Each page may take the host a while, and the whole recall is on the path to the first word.
-const PAGES: usize = 8;
+/// Messages in a page of the history.
+const PAGE_SIZE: u32 = 128;
+/// The largest number of pages that are read. Each one takes time, and the reply can't begin before the recall ends.
+const MAX_PAGES: usize = 8;
 
 /// Recalls the newest messages that fit.
 #[derive(Default, serde::Deserialize, schemars::JsonSchema)]
@@ -28,13 +29,13 @@ pub struct Newest {
 impl Memory for Newest {
     async fn recall(&self, turn: Turn, budget: u32) -> Result<Recollection> {
         let limits = self.limits(budget);
-        let mut past = Past { messages: turn.tail, begins: !turn.has_earlier };
-        let mut window = window::choose(&past.messages, past.begins, limits);
-        for _ in 0..PAGES {
-            if past.begins || !window.has_room || !past.reach_back() {
+        let mut past = Past { messages: turn.tail, is_complete: !turn.has_earlier };
+        let mut window = window::choose(&past.messages, past.is_complete, limits);
+        for _ in 0..MAX_PAGES {
+            if past.is_complete || !window.has_room || !past.read_page() {
                 break;
             }
-            window = window::choose(&past.messages, past.begins, limits);
+            window = window::choose(&past.messages, past.is_complete, limits);
         }
         Ok(recollection(past.messages, &window))
     }
@@ -48,21 +49,21 @@ impl Newest {
     }
 }
 
-/// What is known of the conversation, from some message on.
+/// The messages of the conversation that are known: all from some message on.
 struct Past {
     messages: Vec<Message>,
-    /// The first message is the conversation's first.
-    begins: bool,
+    /// The first message is the first of the conversation.
+    is_complete: bool,
 }
 
 impl Past {
-    /// Puts an older page before what is there. False where there is nothing more to be had.
-    fn reach_back(&mut self) -> bool {
-        // Nothing is known where the newest message was too large for the tail; then the page begins with that one.
+    /// Reads the page before the known messages. Returns `false` if the history can't be read.
+    fn read_page(&mut self) -> bool {
+        // No message is known if the newest one was too large for the tail. The page then ends with that message.
         let oldest = self.messages.first().and_then(|message| message.id.as_deref());
-        match history::page(oldest, PAGE) {
+        match history::page(oldest, PAGE_SIZE) {
             Ok(page) if page.is_empty() => {
-                self.begins = true;
+                self.is_complete = true;
                 true
             }
             Ok(page) => {
@@ -99,7 +100,7 @@ mod tests {
 
     const TAIL_MESSAGES: usize = 64;
 
-    /// `count` turns of two messages of 7 tokens each.
+    /// Makes `count` turns of two messages of 7 tokens each.
     fn talk(count: usize) -> Vec<Message> {
         let message = |index: usize| {
             let mut message = Message::new(if index.is_multiple_of(2) { "user" } else { "assistant" }, "abc");
@@ -113,7 +114,7 @@ mod tests {
         recalled_with(settings, all, TAIL_MESSAGES, budget)
     }
 
-    /// Where the tail holds the newest `tail` messages alone.
+    /// Recalls with a tail of only the newest `tail` messages.
     fn recalled_with(settings: &str, all: &[Message], tail: usize, budget: u32) -> Vec<String> {
         testing::set_settings(settings);
         let mut turn = testing::turn("Hello");
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_grant_the_tail_is_what_there_is() {
+    fn without_the_grant_only_the_tail_is_recalled() {
         testing::reset();
         testing::deny("history");
         assert_eq!(recalled("{}", &talk(200), 1_000_000).len(), TAIL_MESSAGES);

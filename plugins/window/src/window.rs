@@ -1,9 +1,9 @@
-//! Which messages are recalled: the newest turns that fit, each of them whole.
+//! Chooses the messages to recall: the newest whole turns that fit.
 
 use crate::estimate;
 use masque_sdk::Message;
 
-/// What may be recalled at most.
+/// The limits of what is recalled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// In estimated tokens.
@@ -11,29 +11,28 @@ pub(crate) struct Limits {
     pub(crate) turns: usize,
 }
 
-/// What is recalled.
+/// The messages to recall.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Window {
-    /// How many of the messages, counted from the newest.
+    /// The number of messages, counted from the newest.
     pub(crate) messages: usize,
     pub(crate) turns: usize,
     pub(crate) tokens: u32,
-    /// Everything that was there fits, so that older messages might fit as well.
+    /// All known messages fit, so older ones may fit too.
     pub(crate) has_room: bool,
 }
 
-/// Chooses among `messages`, oldest first. A turn is a user's message with all that follows until the next one; what
-/// stands before the first user's message (a greeting) is a turn of its own.
-///
-/// `begins` says that the first message is the conversation's first. Where it is not, what stands before the first
-/// user's message is the rest of a turn whose beginning is missing, and is left out.
-pub(crate) fn choose(messages: &[Message], begins: bool, limits: Limits) -> Window {
+/// Chooses among `messages`, which are sorted oldest first. A turn is a message of the user and all that follows until the
+/// next one. Messages before the first one of the user (a greeting) are a turn too, if `is_complete` says that the first
+/// message is the first of the conversation. Otherwise they are the rest of a turn whose beginning is unknown, and are
+/// left out.
+pub(crate) fn choose(messages: &[Message], is_complete: bool, limits: Limits) -> Window {
     let mut window = Window { messages: 0, turns: 0, tokens: 0, has_room: true };
     let (mut open, mut cost) = (0, 0_u32);
     for (index, message) in messages.iter().enumerate().rev() {
         open += 1;
         cost = cost.saturating_add(estimate::message(message));
-        let is_whole = message.role == "user" || (index == 0 && begins);
+        let is_whole = message.role == "user" || (index == 0 && is_complete);
         if !is_whole {
             continue;
         }
@@ -47,7 +46,7 @@ pub(crate) fn choose(messages: &[Message], begins: bool, limits: Limits) -> Wind
         window.turns += 1;
         (open, cost) = (0, 0);
     }
-    // An unfinished turn that is too large already needs no look at its beginning.
+    // A turn whose known part is already too large can't fit, so its beginning need not be read.
     window.has_room = window.tokens.saturating_add(cost) <= limits.tokens && window.turns < limits.turns;
     window
 }
@@ -56,7 +55,7 @@ pub(crate) fn choose(messages: &[Message], begins: bool, limits: Limits) -> Wind
 mod tests {
     use super::*;
 
-    /// One letter for each message: its role. Each costs 7.
+    /// Makes a message of 7 tokens for each letter, which is its role.
     fn messages(roles: &str) -> Vec<Message> {
         let role = |letter| match letter {
             'u' => "user",
@@ -79,11 +78,11 @@ mod tests {
             ("uaua", true, 28, 1, 2, 1, false),
             ("uaua", true, 28, 2, 4, 2, false),
             ("uaua", true, 28, 0, 0, 0, false),
-            // A turn with tools is kept or dropped with them.
+            // The calls and results of tools are kept or dropped with their turn.
             ("uatata", true, 42, 99, 6, 1, true),
             ("uauatata", true, 43, 99, 6, 1, false),
             ("uauatata", true, 41, 99, 0, 0, false),
-            // A greeting is a turn of its own; the rest of a cut turn is none.
+            // A greeting is a turn; the rest of a turn whose beginning is missing is not.
             ("aua", true, 21, 99, 3, 2, true),
             ("aua", true, 20, 99, 2, 1, false),
             ("aua", false, 99, 99, 2, 1, true),

@@ -1,26 +1,26 @@
-//! What can go wrong with a request, in the cases that a caller treats differently.
+//! The errors of a request, one for each case that a caller treats differently.
 
 use crate::Failure;
 
 /// Why there is no response, or why its body ended early.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The request itself cannot be sent as it is.
+    /// The request is malformed and was not sent.
     #[error("the request cannot be sent: {0}")]
     Invalid(String),
-    /// The host does not let the plugin reach this.
+    /// The plugin has no grant for this origin.
     #[error("the host denies the request ({0}); the plugin needs a grant for this origin")]
     Denied(String),
-    /// No connection, or no first byte, in time.
+    /// Connecting, or waiting for the first byte, took too long.
     #[error("no answer in time: {0}")]
     Timeout(String),
-    /// The body fell silent for longer than the time between two bytes.
+    /// No byte of the body arrived for longer than the timeout between two bytes.
     #[error("the answer fell silent: {0}")]
     Stalled(String),
     /// The body ended before it was complete.
     #[error("the answer was cut off: {0}")]
     Cut(String),
-    /// The other side cannot be reached, or does not speak HTTP.
+    /// The server can't be reached, or does not speak HTTP.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
     /// The body, or a part of it, is larger than the reader accepts.

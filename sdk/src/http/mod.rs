@@ -1,7 +1,7 @@
-//! An HTTP client over the host's gate, with bodies that stream both ways.
+//! An HTTP client whose bodies stream in both directions.
 //!
-//! The host decides what may be reached, adds credentials that the plugin never sees, follows no redirects and cuts
-//! every wait at the turn's deadline.
+//! Every request goes through the host. It decides which origins may be reached, adds credentials that the plugin never
+//! sees, follows no redirects and ends every wait at the turn's deadline.
 //!
 //! ```no_run
 //! # async fn example() -> masque_sdk::Result<()> {
@@ -24,13 +24,20 @@
 //! # }
 //! ```
 
-#[cfg(not(target_arch = "wasm32"))]
-pub(crate) mod canned;
 mod error;
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
+#[cfg(not(target_arch = "wasm32"))]
+mod native_body;
 mod request;
 mod response;
+mod send;
 #[cfg(target_arch = "wasm32")]
 mod wasi;
+#[cfg(target_arch = "wasm32")]
+mod wasi_body;
+#[cfg(target_arch = "wasm32")]
+mod wasi_error;
 
 pub use error::Error;
 pub use request::{BodyWriter, Request};

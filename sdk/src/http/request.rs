@@ -1,12 +1,12 @@
-//! A request as its author puts it together; nothing is checked before it is sent.
+//! Builds a request. Nothing is checked before it is sent.
 
-use super::{Error, Response};
 use std::pin::Pin;
 use std::time::Duration;
 
-type Streamed = Box<dyn FnOnce(BodyWriter) -> Pin<Box<dyn Future<Output = ()>>>>;
+/// Writes the body of a request.
+type WriteBody = Box<dyn FnOnce(BodyWriter) -> Pin<Box<dyn Future<Output = ()>>>>;
 
-/// A request to be sent.
+/// A request to send.
 pub struct Request {
     pub(super) method: String,
     pub(super) url: String,
@@ -17,11 +17,11 @@ pub struct Request {
 
 pub(super) enum Body {
     Whole(Vec<u8>),
-    Streamed(Streamed),
+    Streamed(WriteBody),
 }
 
 #[derive(Clone, Copy, Default)]
-#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "a canned response does not wait"))]
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "a queued response does not wait"))]
 pub(super) struct Timeouts {
     pub(super) connect: Option<Duration>,
     pub(super) first_byte: Option<Duration>,
@@ -29,7 +29,7 @@ pub(super) struct Timeouts {
 }
 
 impl Request {
-    /// A request by the name of its method.
+    /// Makes a request with the method of this name.
     pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
         Self {
             method: method.into(),
@@ -40,31 +40,31 @@ impl Request {
         }
     }
 
-    /// A `GET` request.
+    /// Makes a `GET` request.
     pub fn get(url: impl Into<String>) -> Self {
         Self::new("GET", url)
     }
 
-    /// A `POST` request.
+    /// Makes a `POST` request.
     pub fn post(url: impl Into<String>) -> Self {
         Self::new("POST", url)
     }
 
-    /// Adds a header. `content-length` is added by itself where the body is whole; credentials are the host's to add.
+    /// Adds a header. `content-length` is added automatically unless the body is streamed; the host adds credentials.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// Sends these bytes.
+    /// Sets the body to these bytes.
     #[must_use]
     pub fn body(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.body = Body::Whole(bytes.into());
         self
     }
 
-    /// Sends what `write` writes, while the request is under way.
+    /// Sets the body to what `write` writes while the request is being sent.
     ///
     /// ```
     /// # use masque_sdk::http::Request;
@@ -82,40 +82,29 @@ impl Request {
         self
     }
 
-    /// How long connecting may take.
+    /// Limits the time for connecting.
     #[must_use]
     pub fn connect_timeout(mut self, time: Duration) -> Self {
         self.timeouts.connect = Some(time);
         self
     }
 
-    /// How long the first byte of the answer may take.
+    /// Limits the time until the first byte of the response.
     #[must_use]
     pub fn first_byte_timeout(mut self, time: Duration) -> Self {
         self.timeouts.first_byte = Some(time);
         self
     }
 
-    /// How long the answer may be silent once it has begun.
+    /// Limits the time between two bytes of the response.
     #[must_use]
     pub fn between_bytes_timeout(mut self, time: Duration) -> Self {
         self.timeouts.between_bytes = Some(time);
         self
     }
-
-    /// Sends the request and waits for the head of the response.
-    ///
-    /// # Errors
-    /// All but [`Error::Stalled`] and [`Error::TooLarge`]. A response with a status of failure is no error.
-    pub async fn send(self) -> Result<Response, Error> {
-        #[cfg(target_arch = "wasm32")]
-        return super::wasi::send(self).await;
-        #[cfg(not(target_arch = "wasm32"))]
-        return super::canned::send(self).await;
-    }
 }
 
-/// Where a streamed request's body is written to.
+/// Writes the body of a streamed request.
 pub struct BodyWriter {
     #[cfg(target_arch = "wasm32")]
     pub(super) sink: wasip3::wit_bindgen::StreamWriter<u8>,
@@ -124,7 +113,7 @@ pub struct BodyWriter {
 }
 
 impl BodyWriter {
-    /// Writes the next bytes, waiting while the other side is slower; false once it takes no more.
+    /// Writes the next bytes and waits while the server is slower. Returns `false` once the server reads no more.
     pub async fn write(&mut self, bytes: impl Into<Vec<u8>>) -> bool {
         #[cfg(target_arch = "wasm32")]
         return self.sink.write_all(bytes.into()).await.is_empty();

@@ -1,52 +1,52 @@
-//! A response: its head, and its body piece by piece.
+//! A response: its head, and its body chunk by chunk.
 
 use super::Error;
-use crate::sse::Events;
+#[cfg(not(target_arch = "wasm32"))]
+use super::native_body::Incoming;
+#[cfg(target_arch = "wasm32")]
+use super::wasi_body::Incoming;
 
 /// A response whose head has arrived.
 pub struct Response {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, Vec<u8>)>,
-    #[cfg(target_arch = "wasm32")]
-    pub(super) body: super::wasi::Incoming,
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(super) body: super::canned::Incoming,
+    pub(super) body: Incoming,
 }
 
 impl Response {
-    /// The status code.
+    /// Returns the status code.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// Whether the status says that it went well (2xx).
+    /// Whether the status is one of success (2xx).
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// The first header of this name, in any case, where it is text.
+    /// Returns the first header of this name, in upper or lower case. `None` if there is none or it is not UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name))?;
         std::str::from_utf8(value).ok()
     }
 
-    /// All headers in their order.
+    /// Returns all headers in their order.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
     }
 
-    /// The next bytes of the body as they arrive, none of them empty; nothing at its end.
+    /// Waits for the next bytes of the body. A chunk is never empty; `None` is the end of the body.
     ///
     /// # Errors
-    /// [`Error::Stalled`] or [`Error::Cut`], mostly.
+    /// Usually [`Error::Stalled`] or [`Error::Cut`].
     pub async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Error> {
         self.body.chunk().await
     }
 
-    /// The whole body, of at most `limit` bytes.
+    /// Reads the whole body, of at most `limit` bytes.
     ///
     /// # Errors
-    /// As for [`chunk`](Self::chunk), and [`Error::TooLarge`].
+    /// Those of [`chunk`](Self::chunk), and [`Error::TooLarge`].
     pub async fn bytes(mut self, limit: usize) -> Result<Vec<u8>, Error> {
         let mut whole = Vec::new();
         while let Some(chunk) = self.chunk().await? {
@@ -58,7 +58,8 @@ impl Response {
         Ok(whole)
     }
 
-    /// The beginning of the body, of at most `limit` bytes; what ends it early is not told. For what goes to a log.
+    /// Reads the beginning of the body, at most `limit` bytes, for a log. Returns what arrived if an error ends the
+    /// body early.
     pub async fn beginning(mut self, limit: usize) -> Vec<u8> {
         let mut begun = Vec::new();
         while begun.len() < limit {
@@ -69,10 +70,5 @@ impl Response {
         }
         begun.truncate(limit);
         begun
-    }
-
-    /// Reads the body as server-sent events.
-    pub fn events(self) -> Events {
-        Events::new(self)
     }
 }

@@ -1,6 +1,7 @@
-//! Streams as the specification has them, cut at every byte.
+//! Streams of the specification's rules, cut at every byte.
 
-use super::*;
+use super::{Event, Parser, TooLong};
+use crate::http::Error;
 
 /// Input, and the events as (type, data, id).
 type Case<'a> = (&'a str, &'a [u8], &'a [(&'a str, &'a str, Option<&'a str>)]);
@@ -98,7 +99,7 @@ fn lines_and_events_are_bounded_however_they_arrive() {
 }
 
 #[test]
-fn what_arrived_together_comes_together_and_before_what_broke_the_stream() {
+fn events_that_arrived_together_are_returned_together_and_before_the_error() {
     use crate::http::Request;
     use crate::testing::{self, HttpResponse};
 

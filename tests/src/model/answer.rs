@@ -1,11 +1,11 @@
-//! What the model does with one request.
+//! A scripted answer of the model.
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::gate::Gate;
 
-/// A status, headers, and what follows, step by step.
+/// A status, headers, and the steps that follow.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub(super) status: StatusCode,
@@ -14,52 +14,52 @@ pub struct Answer {
     pub(super) steps: Vec<Step>,
 }
 
-/// What happens before the head is sent.
+/// An action before the head is sent.
 #[derive(Clone, Debug)]
 pub(super) enum Before {
     Wait(Gate),
     HangUp,
 }
 
-/// One thing after the other. A request that asked for no stream gets the deltas together, in one object at the end.
+/// A step of an answer. A request without streaming gets the deltas in one object at the end.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// A piece of the reply.
     Text(String),
-    /// A piece of what the model thinks, as `reasoning_content`.
+    /// A piece of the model's reasoning, as `reasoning_content`.
     Thought(String),
     /// A call of a tool, in one piece.
     ToolCall {
         name: &'static str,
         arguments: &'static str,
     },
-    /// Why the reply ends.
+    /// The reason of the end.
     Finish(&'static str),
-    /// What it cost: tokens in, tokens out.
+    /// The tokens read and written.
     Usage(u64, u64),
     /// The line that ends a stream.
     Done,
-    /// These bytes, as they are.
+    /// Raw bytes.
     Bytes(&'static str),
     Wait(Gate),
-    /// Says nothing more, and does not close.
+    /// Sends nothing more and keeps the connection open.
     Stall,
-    /// Closes the connection in the middle.
+    /// Closes the connection before the end.
     Cut,
 }
 
 impl Answer {
-    /// A whole reply in these pieces, as a well-behaved server sends it: reason, usage, end.
+    /// A complete reply in these pieces, with reason, usage and end.
     pub fn pieces(pieces: &[&str]) -> Self {
         Self::complete(pieces.iter().map(|piece| Step::Text((*piece).to_owned())).collect())
     }
 
-    /// A whole reply, word by word.
+    /// A complete reply, word by word.
     pub fn says(text: &str) -> Self {
         Self::complete(text.split_inclusive(' ').map(|piece| Step::Text(piece.to_owned())).collect())
     }
 
-    /// These steps, and then the end of a well-behaved server.
+    /// These steps, then reason, usage and end.
     pub fn complete(mut steps: Vec<Step>) -> Self {
         steps.extend([Step::Finish("stop"), Step::Usage(21, 7), Step::Done]);
         Self::steps(steps)
@@ -70,13 +70,13 @@ impl Answer {
         Self { status: StatusCode::OK, headers: Vec::new(), before_head: None, steps }
     }
 
-    /// An error in the form in which these servers report one.
+    /// An error in the format of the protocol.
     pub fn error(status: u16, code: &str, message: &str) -> Self {
         let body = json!({ "error": { "message": message, "type": code, "param": null, "code": code } });
         Self::body(status, "application/json", body.to_string())
     }
 
-    /// Any answer at all.
+    /// An answer with this body.
     pub fn body(status: u16, content_type: &str, body: String) -> Self {
         Self {
             status: StatusCode::from_u16(status).unwrap(),
@@ -97,12 +97,12 @@ impl Answer {
         self
     }
 
-    /// Reads the request, and closes the connection without a word.
+    /// Reads the request and closes the connection.
     pub fn hang_up() -> Self {
         Self { before_head: Some(Before::HangUp), ..Self::steps(Vec::new()) }
     }
 
-    /// One piece, a gate, another piece, the end: the reply of which a test decides when it goes on.
+    /// A piece, a gate, another piece, the end. The test decides when the reply goes on.
     pub fn held(first: &str, gate: &Gate, second: &str) -> Self {
         Self::complete(vec![
             Step::Text(first.to_owned()),
@@ -113,7 +113,7 @@ impl Answer {
 }
 
 impl Step {
-    /// The frame that carries this step in a stream.
+    /// Returns the frame of this step in a stream.
     pub(super) fn frame(&self, model: &str) -> Option<String> {
         let chunk = |delta: Value, finish: Option<&str>| {
             let choice = json!({ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish });
@@ -136,13 +136,13 @@ impl Step {
     }
 }
 
-/// The first frame of a stream, which names the role and has no text.
+/// Returns the first frame of a stream, which has the role and no text.
 pub(super) fn opening(model: &str) -> String {
     let delta = json!({ "role": "assistant", "content": "" });
     frame(model, &json!([{ "index": 0, "delta": delta, "finish_reason": null }]), &Value::Null)
 }
 
-/// The answer to a request that asked for no stream.
+/// Returns the answer to a request without streaming.
 pub(super) fn whole(model: &str, steps: &[Step]) -> String {
     let (mut content, mut finish, mut cost, mut calls) =
         (String::new(), Value::Null, Value::Null, Vec::new());

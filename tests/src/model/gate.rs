@@ -1,4 +1,4 @@
-//! A point in an answer at which the model waits for the test, and the test can wait for the model.
+//! A point in an answer where the model waits for the test, and where the test can wait for the model.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::wait::within;
 
-/// Closed at first. Cheap to clone; all clones are the same gate.
+/// A gate, closed at first. Clones are the same gate.
 #[derive(Clone, Debug)]
 pub struct Gate(Arc<watch::Sender<State>>);
 
@@ -17,17 +17,17 @@ struct State {
 }
 
 impl Gate {
-    #[expect(clippy::new_without_default, reason = "a gate is made on purpose, never as part of a default")]
+    #[expect(clippy::new_without_default, reason = "a gate is always made explicitly")]
     pub fn new() -> Self {
         Self(Arc::new(watch::Sender::new(State::default())))
     }
 
-    /// Lets the model go on, now and whenever it comes here again.
+    /// Lets the model pass, now and later.
     pub fn open(&self) {
         self.0.send_modify(|state| state.open = true);
     }
 
-    /// Waits until the model stands here.
+    /// Waits until the model has reached the gate.
     pub async fn reached(&self) {
         self.wait("the model to reach a gate", |state| state.reached).await;
     }
@@ -35,7 +35,7 @@ impl Gate {
     pub(super) async fn pass(&self) {
         self.0.send_modify(|state| state.reached = true);
         let mut states = self.0.subscribe();
-        // The sender is this gate's own. No limit: a test may hold a gate for as long as it likes.
+        // Never fails, since the gate holds the sender. No time limit: the test decides how long the gate stays closed.
         let _ = states.wait_for(|state| state.open).await;
     }
 

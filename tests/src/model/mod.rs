@@ -1,5 +1,5 @@
-//! A model server that speaks the chat-completions protocol for real, over real sockets, and plays what a test tells
-//! it to: in which pieces, how far, and how it breaks.
+//! A model server with the chat-completions protocol over real sockets. The test scripts its answers: in which pieces they
+//! are sent, how they end, and how they fail.
 
 mod answer;
 mod gate;
@@ -7,7 +7,7 @@ mod server;
 
 pub use answer::{Answer, Step};
 pub use gate::Gate;
-pub use server::{MockModel, Seen};
+pub use server::{MockModel, RecordedRequest};
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! The server: accepts, notes what it was asked, plays the next answer.
+//! The server: accepts requests, records them, and sends the next scripted answer.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,19 +20,19 @@ use tokio::task::JoinHandle;
 use super::answer::{Answer, Before, Step, opening, whole};
 use crate::wait::within;
 
-/// A running server; gone when it is dropped. Requests without its key get a 401.
+/// A running server; dropping it ends the server. Requests without its key get a 401.
 pub struct MockModel {
     address: SocketAddr,
     key: String,
     shared: Option<Arc<Shared>>,
     task: Option<JoinHandle<()>>,
-    /// Holds a port on which nobody listens.
+    /// Reserves a port on which nobody listens.
     _closed: Option<TcpSocket>,
 }
 
-/// A request that came in.
+/// A request that the server received.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct RecordedRequest {
     pub path: String,
     pub headers: HeaderMap,
     pub body: Value,
@@ -41,13 +41,13 @@ pub struct Seen {
 struct Shared {
     key: String,
     script: Mutex<VecDeque<Answer>>,
-    seen: watch::Sender<Vec<Seen>>,
-    /// Answers whose reader left before their end.
+    seen: watch::Sender<Vec<RecordedRequest>>,
+    /// The number of answers whose reader left before their end.
     abandoned: watch::Sender<usize>,
 }
 
 impl MockModel {
-    /// Answers every request that has no answer of its own with `You said: ` and the newest message.
+    /// Starts a server. Requests without a scripted answer get `You said: ` and the newest message.
     pub async fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let key = format!("sk-{}", uuid::Uuid::now_v7().simple());
@@ -62,7 +62,7 @@ impl MockModel {
         Self { address, key, shared: Some(shared), task: Some(task), _closed: None }
     }
 
-    /// No server: its port is taken, and refuses every connection.
+    /// Makes a model whose port refuses every connection.
     pub fn refusing() -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
@@ -70,12 +70,12 @@ impl MockModel {
         Self { address, key: "sk-nobody".to_owned(), shared: None, task: None, _closed: Some(socket) }
     }
 
-    /// What it does with the next request that has no answer yet. Calling it again adds to the line.
+    /// Adds an answer to the queue of scripted answers.
     pub fn next(&self, answer: Answer) {
         self.shared().script.lock().unwrap().push_back(answer);
     }
 
-    /// The key that it wants, `Bearer ` not included.
+    /// Returns the API key that requests must have.
     pub fn key(&self) -> &str {
         &self.key
     }
@@ -84,7 +84,7 @@ impl MockModel {
         format!("http://{}", self.address)
     }
 
-    /// The tables of `masque.toml` that make this server the plugin `name`, with more settings, one a line.
+    /// Returns the configuration of a plugin `name` that uses this server, with further settings, one on each line.
     pub fn plugin(&self, name: &str, settings: &str) -> String {
         let (origin, key) = (self.origin(), &self.key);
         format!(
@@ -106,13 +106,13 @@ value = "Bearer {key}"
         )
     }
 
-    /// All requests so far.
-    pub fn seen(&self) -> Vec<Seen> {
+    /// Returns all requests so far.
+    pub fn seen(&self) -> Vec<RecordedRequest> {
         self.shared().seen.borrow().clone()
     }
 
-    /// The request with this number, from 0, as soon as it is there.
-    pub async fn request(&self, number: usize) -> Seen {
+    /// Waits for the request with this number, counted from 0.
+    pub async fn request(&self, number: usize) -> RecordedRequest {
         let mut seen = self.shared().seen.subscribe();
         let what = format!("request {number} to reach the model");
         let seen = within(&what, seen.wait_for(|seen| seen.len() > number)).await.unwrap();
@@ -138,15 +138,15 @@ impl Drop for MockModel {
     }
 }
 
-impl Seen {
-    /// The texts of the messages, oldest first, each with its role.
+impl RecordedRequest {
+    /// Returns role and text of each message, oldest first.
     pub fn messages(&self) -> Vec<(String, String)> {
         let messages = self.body["messages"].as_array().unwrap();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         messages.iter().map(|message| (text(&message["role"]), text(&message["content"]))).collect()
     }
 
-    /// What the user said last.
+    /// Returns the text of the user's last message.
     pub fn last_message(&self) -> String {
         let messages = self.messages();
         messages.into_iter().rfind(|(role, _)| role == "user").map(|(_, text)| text).unwrap_or_default()
@@ -155,12 +155,12 @@ impl Seen {
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     while let Ok((connection, _)) = listener.accept().await {
-        // Without it every small frame would wait for the other side's delayed acknowledgement.
+        // Otherwise each small frame waits for the delayed acknowledgement of the frame before.
         connection.set_nodelay(true).unwrap();
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             let service = service_fn(move |request| answer(Arc::clone(&shared), request));
-            // It ends with an error whenever an answer is meant to break.
+            // An error is expected when a scripted answer breaks the connection.
             let _ = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(connection), service)
                 .await;
@@ -173,7 +173,7 @@ type Body = UnsyncBoxBody<Bytes, io::Error>;
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let seen = Seen {
+    let seen = RecordedRequest {
         path: head.uri.path().to_owned(),
         headers: head.headers,
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
@@ -196,14 +196,14 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     for (name, value) in &answer.headers {
         response = response.header(*name, value);
     }
-    // One frame ahead at most, so that what the host has left unread holds the model back.
+    // Buffer only one frame, so that the model waits while the host does not read.
     let (frames, body) = mpsc::channel(1);
     tokio::spawn(play(shared, answer.steps, model, streamed, frames));
     let body = futures::stream::unfold(body, |mut body| async { Some((body.recv().await?, body)) });
     Ok(response.body(StreamBody::new(body).boxed_unsync()).unwrap())
 }
 
-fn choose(shared: &Shared, seen: &Seen) -> Answer {
+fn choose(shared: &Shared, seen: &RecordedRequest) -> Answer {
     let given = seen.headers.get("authorization").and_then(|value| value.to_str().ok());
     if given != Some(&format!("Bearer {}", shared.key)) {
         return Answer::error(401, "invalid_api_key", "Incorrect API key provided.");
@@ -220,7 +220,7 @@ async fn play(shared: Arc<Shared>, steps: Vec<Step>, model: String, streamed: bo
     }
 }
 
-/// `None` where the reader left first.
+/// Sends the steps. Returns `None` if the reader left before the end.
 async fn perform(steps: &[Step], model: &str, streamed: bool, frames: &Frames) -> Option<()> {
     let scripted = steps.iter().any(|step| matches!(step, Step::Bytes(_)));
     if streamed && !scripted {
@@ -240,7 +240,7 @@ async fn perform(steps: &[Step], model: &str, streamed: bool, frames: &Frames) -
                 if !streamed {
                     send(frames, whole(model, steps).split_at(20).0.to_owned()).await?;
                 }
-                // An error in the body makes the server close the connection without the end that the client awaits.
+                // An error in the body makes the server close the connection before the end of the body.
                 return frames.send(Err(io::Error::other("cut"))).await.ok();
             }
             Step::Bytes(bytes) => send(frames, (*bytes).to_owned()).await?,

@@ -1,4 +1,4 @@
-//! The model itself, asked by a client that is not the host.
+//! Tests of the model server with a client that is not the host.
 
 use serde_json::{Value, json};
 

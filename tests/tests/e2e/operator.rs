@@ -1,6 +1,6 @@
 //! Mistakes of the operator: all of them at once, each with its line and what to do, before anything is touched.
 
-use masque_tests::{Outcome, Setup};
+use masque_tests::{CommandOutput, Setup};
 
 /// `check` and `serve` both refuse, in the same words; those words.
 async fn refused(setup: &Setup) -> String {
@@ -23,7 +23,7 @@ fn about(report: &str, line: usize) -> &str {
 #[tokio::test]
 async fn defaults_and_a_good_file_pass_the_check_and_leave_nothing_behind() {
     for setup in [Setup::defaults(), Setup::file("[turn]\ntimeout = \"30s\"")] {
-        let Outcome { status, text } = setup.check().await;
+        let CommandOutput { status, text } = setup.check().await;
         assert!(status.success(), "{text}");
         assert!(!setup.folder().join("masque-data").exists(), "a check makes no data folder");
     }
@@ -139,7 +139,7 @@ async fn an_environment_that_is_none_of_the_four_is_refused() {
 #[tokio::test]
 async fn a_configuration_file_that_is_not_there_is_refused() {
     let setup = Setup::defaults();
-    let Outcome { status, text } = setup.run(&["check", "--config", "nowhere.toml"]).await;
+    let CommandOutput { status, text } = setup.run(&["check", "--config", "nowhere.toml"]).await;
     assert!(!status.success());
     assert!(text.contains("nowhere.toml"), "{text}");
 }
@@ -149,7 +149,7 @@ async fn a_data_folder_in_use_is_refused_and_the_host_in_it_goes_on() {
     let host = Setup::defaults().start().await;
     let second = Setup::defaults().on_data(host.data());
 
-    let Outcome { status, text } = second.serve_to_end().await;
+    let CommandOutput { status, text } = second.serve_to_end().await;
 
     assert!(!status.success());
     assert!(text.contains("data"), "it names the folder: {text}");
@@ -160,7 +160,7 @@ async fn a_data_folder_in_use_is_refused_and_the_host_in_it_goes_on() {
 #[tokio::test]
 async fn a_data_folder_that_is_a_file_is_refused() {
     let setup = Setup::defaults().beside("data", b"not a folder");
-    let Outcome { status, text } = setup.serve_to_end().await;
+    let CommandOutput { status, text } = setup.serve_to_end().await;
     assert!(!status.success());
     assert!(text.contains("data"), "{text}");
 }
@@ -169,7 +169,7 @@ async fn a_data_folder_that_is_a_file_is_refused() {
 async fn an_address_in_use_is_refused_with_the_address() {
     let host = Setup::defaults().start().await;
     let second = Setup::defaults();
-    let Outcome { status, text } =
+    let CommandOutput { status, text } =
         second.run(&["serve", "--listen", host.address(), "--data", "elsewhere"]).await;
     assert!(!status.success());
     assert!(text.contains(host.address()), "{text}");
@@ -194,7 +194,7 @@ async fn mistakes_that_only_a_component_knows_are_told_with_all_the_others() {
                 settings = { sed = 7 }\n\n[plugins.window]\nsource = \"builtin:window\"\nlimits = { wal = \"1s\" }\n\n\
                 [companions.elara]\npersona = \"window\"\nmodels = [\"offline\"]\n";
     for command in ["check", "serve"] {
-        let Outcome { status, text } = Setup::file(file).run(&[command]).await;
+        let CommandOutput { status, text } = Setup::file(file).run(&[command]).await;
         assert!(!status.success());
         for line in ["masque.toml:2:", "masque.toml:6:", "masque.toml:10:"] {
             assert!(text.contains(line), "{line} is not in:\n{text}");

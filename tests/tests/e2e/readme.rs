@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use masque_tests::{Outcome, Setup};
+use masque_tests::{CommandOutput, Setup};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -43,7 +43,7 @@ async fn every_configuration_in_the_readme_passes_the_check() {
         let setup = Setup::file(&toml).environment("OPENAI_API_KEY", "sk-example");
         std::fs::create_dir_all(setup.folder().join("target/plugins")).unwrap();
         let setup = setup.beside("target/plugins/hello-persona.wasm", &hello);
-        let Outcome { status, text } = setup.check().await;
+        let CommandOutput { status, text } = setup.check().await;
         assert!(status.success(), "{toml}\n{text}");
     }
 }

@@ -18,7 +18,7 @@ use super::schema::ServerSentEvent;
 use super::state::{App, Caller};
 use super::{idempotency, sse};
 use crate::problem::{Kind, Problem};
-use crate::turn::{ChatRequest, EventKind, IdempotencyKey, Reader};
+use crate::turn::{ChatRequest, EventKind, EventReader, IdempotencyKey};
 
 /// A JSON Schema pattern: at least one character that is not white space.
 const SAYS_SOMETHING: &str = r"\S";
@@ -169,7 +169,7 @@ pub(crate) async fn chat(
         }
     }
     let accounts = app.limits.accounts(&principal);
-    let only = principal.key.as_ref().and_then(|key| key.companions.clone());
+    let allowed_companions = principal.key.as_ref().and_then(|key| key.companions.clone());
     let reader = app
         .turns
         .chat(ChatRequest {
@@ -181,7 +181,7 @@ pub(crate) async fn chat(
             metadata,
             idempotency,
             request_id: request.as_str().to_owned(),
-            only,
+            allowed_companions,
             accounts,
         })
         .await?;
@@ -193,7 +193,7 @@ pub(crate) async fn chat(
 }
 
 /// Waits for the end of the turn and returns its reply as JSON.
-async fn whole(mut reader: Reader) -> Result<Response, Problem> {
+async fn whole(mut reader: EventReader) -> Result<Response, Problem> {
     while let Some(events) = reader.next().await {
         for event in events {
             match &event.kind {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::state::App;
-use crate::active::{self, ActiveSet, Now};
+use crate::active::{ActiveSet, ActiveState, ReloadOutcome, ReloadReport};
 use crate::problem::{Kind, Problem};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -81,13 +81,13 @@ pub(crate) enum Outcome {
     Refused,
 }
 
-impl From<active::Reload> for Reload {
-    fn from(reload: active::Reload) -> Self {
+impl From<ReloadReport> for Reload {
+    fn from(reload: ReloadReport) -> Self {
         Self {
             at: humantime::format_rfc3339_millis(reload.at).to_string(),
             outcome: match reload.outcome {
-                active::Outcome::Applied => Outcome::Applied,
-                active::Outcome::Refused => Outcome::Refused,
+                ReloadOutcome::Applied => Outcome::Applied,
+                ReloadOutcome::Refused => Outcome::Refused,
             },
             generation: reload.generation,
             problems: reload.problems,
@@ -172,7 +172,7 @@ pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Alive>, Proble
 /// Status: what is loaded, by digest, and what is running.
 #[utoipa::path(get, path = "/status", tag = "host", responses((status = 200, description = "The status.", body = Status)))]
 pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
-    let Now { set, reload } = app.active.now();
+    let ActiveState { set, reload } = app.active.state();
     let jobs = match app.store.counts().await {
         Ok(counts) => {
             Some(JobCounts { queued: counts.queued, running: counts.running, parked: counts.parked })

@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use crate::turn::{Event, EventKind, Reader};
+use crate::turn::{Event, EventKind, EventReader};
 
 pub(crate) const MEDIA_TYPE: &str = "text/event-stream";
 
@@ -27,7 +27,7 @@ pub(crate) const MEDIA_TYPE: &str = "text/event-stream";
 const KEEPALIVE: &[u8] = b": keep-alive\n\n";
 
 /// Returns the response that streams the events of `reader`, with a comment line after each `keepalive` without events.
-pub(crate) fn response(reader: Reader, keepalive: Duration, request: &RequestId) -> Response {
+pub(crate) fn response(reader: EventReader, keepalive: Duration, request: &RequestId) -> Response {
     let mut response = Body::new(EventStream::new(reader, keepalive, request.clone())).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
@@ -47,19 +47,19 @@ struct EventStream {
 
 enum State {
     /// The read in progress owns the reader and returns it with the events.
-    Reading(Pin<Box<dyn Future<Output = (Reader, Batch)> + Send>>),
+    Reading(Pin<Box<dyn Future<Output = (EventReader, Batch)> + Send>>),
     Ended,
 }
 
 impl EventStream {
-    fn new(reader: Reader, period: Duration, request: RequestId) -> Self {
+    fn new(reader: EventReader, period: Duration, request: RequestId) -> Self {
         let mut keepalive = tokio::time::interval_at(Instant::now() + period, period);
         keepalive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { state: State::Reading(read(reader)), keepalive, request }
     }
 }
 
-fn read(mut reader: Reader) -> Pin<Box<dyn Future<Output = (Reader, Batch)> + Send>> {
+fn read(mut reader: EventReader) -> Pin<Box<dyn Future<Output = (EventReader, Batch)> + Send>> {
     Box::pin(async move {
         let batch = reader.next().await;
         (reader, batch)
@@ -219,8 +219,8 @@ mod tests {
         assert_eq!(data["problem"]["request_id"], "r-1");
     }
 
-    fn log() -> Arc<crate::turn::log::Log> {
-        crate::turn::log::Log::new(TurnId::new(), ConversationId::new(), "elara".into(), 1024)
+    fn log() -> Arc<crate::turn::EventLog> {
+        crate::turn::EventLog::new(TurnId::new(), ConversationId::new(), "elara".into(), 1024)
     }
 
     #[tokio::test]
@@ -229,7 +229,7 @@ mod tests {
         log.open();
         let mut body = EventStream::new(log.reader(None), Duration::from_secs(15), request());
         log.write("Hello").unwrap();
-        log.end(crate::turn::log::End::Completed(Arc::new(json!({}))));
+        log.end(crate::turn::TurnEnd::Completed(Arc::new(json!({}))));
         let chunk = body.frame().await.unwrap().unwrap().into_data().unwrap();
         let chunk = String::from_utf8(chunk.to_vec()).unwrap();
         assert_eq!(chunk.matches("event: ").count(), 3, "{chunk}");
@@ -253,6 +253,6 @@ mod tests {
         let log = log();
         let body = EventStream::new(log.reader(None), Duration::from_secs(15), request());
         drop(body);
-        log.deserted(Duration::ZERO).await;
+        log.abandoned(Duration::ZERO).await;
     }
 }

@@ -22,11 +22,12 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 use super::{App, Services, loading, router};
-use crate::active::{Active, ActiveSet};
+use crate::active::{self, Active, ActiveSet};
 use crate::auth::Local;
 use crate::auth::{Authenticator, Principal};
 use crate::config::Config;
 use crate::config::{self, Environment, Flags};
+use crate::convert::turn_options;
 use crate::limits::Limits;
 use crate::problem::{Kind, Problem};
 use crate::turn::Turns;
@@ -101,8 +102,8 @@ impl Api {
         let active = Arc::new(active);
         let lifecycle = Lifecycle::new();
         let services = Services {
-            sandbox: Sandbox::new(&config.sandbox.to_runtime()).unwrap(),
-            turns: Turns::new(store.clone(), Arc::clone(&active), Arc::clone(&config), Uuid::now_v7()),
+            sandbox: Sandbox::new(&active::sandbox_config(&config.sandbox)).unwrap(),
+            turns: Turns::new(store.clone(), Arc::clone(&active), turn_options(&config), Uuid::now_v7()),
             limits: Limits::new(config.limits, Arc::new(InProcessRateLimits::default())),
             config,
             store,

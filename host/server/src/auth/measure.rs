@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use masque_store::{ApiKeys as _, AuditEntry, AuditOutcome, InProcessRateLimits, Quota};
+use masque_store::{ApiKeys as _, AuditEntry, AuditOutcome, InProcessRateLimits};
 use masque_store_sqlite::SqliteStore;
 
 use super::token::{Tokens, Wish};
@@ -47,7 +47,7 @@ async fn admission() {
     let tokens = Tokens::new(&config.auth).unwrap();
     let identity = Identity::open(Arc::clone(&tokens), store).await.unwrap();
     let plenty = NonZeroU32::new(1_000_000_000).unwrap();
-    let quota = Some(Quota { per_minute: plenty, burst: plenty });
+    let quota = Some(config::Quota { per_minute: plenty, burst: plenty });
     let allowance = Allowance { user: quota, address: quota, turns: None, tokens_per_day: None };
     let limits = Limits::new(allowance, Arc::new(InProcessRateLimits::default()));
 

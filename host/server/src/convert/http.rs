@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use masque_http::{BodyLimits, ConnectionOptions, Lifecycle, RequestContext, cors, tls};
 
-use crate::config::{Config, Cors, Problem, Server, Tls};
+use crate::config::{Config, Cors, Diagnostic, Server, Tls};
 
 pub(crate) fn connections(server: &Server) -> ConnectionOptions {
     ConnectionOptions { header_timeout: server.header_timeout, write_timeout: server.write_timeout }
@@ -31,13 +31,13 @@ pub(crate) fn tls(tls: &Tls) -> tls::Options {
 }
 
 /// Checks the files of `[tls]`, and places an error at the setting that names the file.
-pub(crate) fn verify_tls(config: &Config) -> Vec<Problem> {
+pub(crate) fn verify_tls(config: &Config) -> Vec<Diagnostic> {
     let Some(files) = &config.tls else { return Vec::new() };
     match tls::verify(&tls(files)) {
         Ok(()) => Vec::new(),
         Err(error) => {
             let file = if error.is_in_key_file() { &files.key } else { &files.certificate };
-            vec![Problem::error(file.place.clone(), error.to_string(), error.remedy())]
+            vec![Diagnostic::error(file.location.clone(), error.to_string(), error.remedy())]
         }
     }
 }

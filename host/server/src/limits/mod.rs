@@ -11,6 +11,7 @@ use masque_store::{Owner, Quota, RateLimits, Spending, Taken};
 
 use crate::auth::{Principal, store_problem};
 use crate::config::Allowance;
+use crate::convert;
 use crate::problem::{Kind, Problem};
 
 pub(crate) mod headers;
@@ -54,13 +55,13 @@ impl Limits {
 
     /// Before anything is known but where the request came from.
     pub(crate) async fn address(&self, address: IpAddr) -> Option<Limited> {
-        let quota = self.config.address?;
+        let quota = convert::store::quota(self.config.address?);
         Some(self.take(Policy::Address, &network(address).to_string(), quota).await)
     }
 
     /// Whose turn it is: the user's, whoever speaks for them.
     pub(crate) async fn user(&self, owner: &Owner) -> Option<Limited> {
-        let quota = self.config.user?;
+        let quota = convert::store::quota(self.config.user?);
         Some(self.take(Policy::User, &account(owner), quota).await)
     }
 

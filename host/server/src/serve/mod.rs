@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, App};
-use crate::config::{Config, Origin, Problems};
+use crate::config::{Config, ConfigSource, Diagnostics};
 use crate::convert;
 
 mod host;
@@ -41,14 +41,14 @@ const FLUSH_CUT: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// Whatever keeps the host from starting, in a sentence for the operator.
-pub(crate) async fn run(config: Config, origin: Origin) -> anyhow::Result<()> {
+pub(crate) async fn run(config: Config, origin: ConfigSource) -> anyhow::Result<()> {
     let started = Instant::now();
     masque_telemetry::start(&convert::telemetry::options(&config.log))?;
     // Before the sandbox looks at what the machine has room for.
     let connections = descriptors::limit_connections(config.server.max_connections);
     let config = Arc::new(config);
     let signals = Signals::listen()?;
-    let mistakes = Problems::new(convert::http::verify_tls(&config));
+    let mistakes = Diagnostics::new(convert::http::verify_tls(&config));
     anyhow::ensure!(!mistakes.are_fatal(), mistakes);
     let certificate = match &config.tls {
         Some(tls) => Some(ServerCertificate::follow(convert::http::tls(tls), signals.stop.clone())?),

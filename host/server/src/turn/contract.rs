@@ -1,14 +1,35 @@
-//! What the store keeps, in the words of the plugins' contract. Pure conversions; nothing here asks anyone.
+//! Converts stored records to the types of the plugin contract. All functions are pure.
 
-use masque_runtime::contract::{Message, Part, Prompt, Property, User};
-use masque_store::{MessageRecord, Owner, TailLimit};
+use masque_runtime::contract::{Message, Part, Prompt, Property, Turn, User};
+use masque_store::{MessageRecord, Owner, Started, TailLimit};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-/// How much of the past comes with every turn; the contract promises it to plugins.
+use crate::turn::clock::now_ms;
+
+/// How much of the history comes with every turn. The contract promises it to plugins.
 pub(crate) const TAIL: TailLimit = TailLimit { messages: 64, bytes: 64 << 10 };
 
-/// A stored message as plugins see it. One that was cut short says so in its metadata.
+/// A turn as plugins see it. The caller sets `deadline_ms` before each call.
+pub(crate) fn turn(started: &Started, owner: &Owner) -> Turn {
+    Turn {
+        id: started.turn.to_string(),
+        attempt: started.attempt,
+        conversation: started.conversation.to_string(),
+        companion: started.companion.clone(),
+        tenant: owner.tenant.clone(),
+        user: user(owner),
+        message: message(&started.message),
+        tail: started.tail.iter().map(message).collect(),
+        has_earlier: has_earlier(&started.tail, started.message.sequence),
+        now: now_ms(),
+        deadline_ms: 0,
+        // The metadata of the request, which is stored with the user's message.
+        metadata: started.message.metadata.as_object().map(properties).unwrap_or_default(),
+    }
+}
+
+/// A stored message as plugins see it. The metadata of an interrupted one says so.
 pub(crate) fn message(record: &MessageRecord) -> Message {
     let mut metadata = record.metadata.as_object().map(properties).unwrap_or_default();
     if record.status == "interrupted" {
@@ -25,17 +46,17 @@ pub(crate) fn message(record: &MessageRecord) -> Message {
     }
 }
 
-/// What a plugin's message says: its texts, in order.
-pub(crate) fn text(message: &Message) -> String {
-    texts(message).collect()
+/// The text parts of a plugin's message, in order.
+pub(crate) fn message_text(message: &Message) -> String {
+    text_parts(message).collect()
 }
 
-/// How much text a model is asked with.
-pub(crate) fn text_bytes(prompt: &Prompt) -> usize {
-    prompt.messages.iter().flat_map(texts).map(str::len).sum()
+/// The bytes of text in a prompt.
+pub(crate) fn prompt_text_bytes(prompt: &Prompt) -> usize {
+    prompt.messages.iter().flat_map(text_parts).map(str::len).sum()
 }
 
-fn texts(message: &Message) -> impl Iterator<Item = &str> {
+fn text_parts(message: &Message) -> impl Iterator<Item = &str> {
     message.parts.iter().filter_map(|part| match part {
         Part::Text(text) => Some(text.as_str()),
         _ => None,
@@ -47,17 +68,18 @@ pub(crate) fn properties(object: &Map<String, Value>) -> Vec<Property> {
     object.iter().map(|(name, value)| Property { name: name.clone(), json: value.to_string() }).collect()
 }
 
-/// `wanted` over what is there already.
+/// Sets the options in `wanted`, replacing those of the same name.
 pub(crate) fn override_options(options: &mut Vec<Property>, wanted: &Map<String, Value>) {
     options.retain(|option| !wanted.contains_key(&option.name));
     options.extend(properties(wanted));
 }
 
-/// The user as plugins know them: the same for every turn, and not the subject itself, which may be an e-mail address.
+/// The user as plugins see them. The id is the same in every turn and is a digest, since the subject may be an e-mail
+/// address.
 pub(crate) fn user(owner: &Owner) -> User {
     let mut digest = Sha256::new_with_prefix("masque user\0");
     for part in [&owner.tenant, &owner.issuer, &owner.subject] {
-        // Lengths first: `ab` + `c` is not `a` + `bc`.
+        // With the length before each part, `ab` + `c` and `a` + `bc` differ.
         digest.update((part.len() as u64).to_le_bytes());
         digest.update(part);
     }
@@ -66,8 +88,8 @@ pub(crate) fn user(owner: &Owner) -> User {
     User { id, name: None, locale: None, timezone: None, metadata: Vec::new() }
 }
 
-/// The newest of `messages` (oldest first) within the tail's limits; whole messages, none left out in between.
-pub(crate) fn newest(mut messages: Vec<MessageRecord>, limit: TailLimit) -> Vec<MessageRecord> {
+/// The newest of `messages` (which are oldest first) within `limit`: whole messages without a gap.
+pub(crate) fn newest_within(mut messages: Vec<MessageRecord>, limit: TailLimit) -> Vec<MessageRecord> {
     let mut room = limit.bytes;
     let kept = messages
         .iter()
@@ -84,15 +106,15 @@ pub(crate) fn newest(mut messages: Vec<MessageRecord>, limit: TailLimit) -> Vec<
     messages.split_off(messages.len() - kept)
 }
 
-/// Whether there may be messages before `tail`, which ends before the sequence `own`. Messages of failed turns are in no
-/// tail, so where a conversation began with one the answer is yes, and asking finds nothing.
-pub(crate) fn has_earlier(tail: &[MessageRecord], own: i64) -> bool {
-    tail.first().map_or(own, |oldest| oldest.sequence) > 1
+/// Whether there may be messages before `tail`, which ends before the sequence `own_sequence`. Messages of failed turns are
+/// in no tail, so in a conversation that began with one the answer is true although a plugin that asks finds nothing.
+pub(crate) fn has_earlier(tail: &[MessageRecord], own_sequence: i64) -> bool {
+    tail.first().map_or(own_sequence, |oldest| oldest.sequence) > 1
 }
 
-/// The finish reasons that clients know; a model's own invention counts as an ordinary end. `None` for what can't be a
-/// reason.
-pub(crate) fn finish(reason: &str) -> Option<&'static str> {
+/// The finish reason that clients are told. An unknown reason of a model counts as `stop`; `None` if it is empty or longer
+/// than 64 bytes.
+pub(crate) fn finish_reason(reason: &str) -> Option<&'static str> {
     match reason {
         "length" => Some("length"),
         "filtered" => Some("filtered"),
@@ -128,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_is_always_the_same_and_no_one_elses_name() {
+    fn a_user_id_is_stable_unique_and_hides_the_subject() {
         let ana = owner("default", "local", "ana@example.com");
         assert_eq!(user(&ana).id, user(&ana).id);
         assert_ne!(user(&ana).id, user(&owner("default", "loca", "lana@example.com")).id);
@@ -137,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_was_cut_short_says_so() {
+    fn an_interrupted_message_is_marked() {
         let mut cut = record("Once upon");
         assert!(message(&cut).metadata.is_empty());
         cut.status = "interrupted".into();
@@ -145,15 +167,15 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_of_the_models_own_ends_a_reply_and_none_does_not() {
-        assert_eq!(finish("length"), Some("length"));
-        assert_eq!(finish("end_of_scene"), Some("stop"));
-        assert_eq!(finish(""), None);
-        assert_eq!(finish(&"x".repeat(65)), None);
+    fn an_unknown_finish_reason_ends_a_reply_and_an_empty_one_does_not() {
+        assert_eq!(finish_reason("length"), Some("length"));
+        assert_eq!(finish_reason("end_of_scene"), Some("stop"));
+        assert_eq!(finish_reason(""), None);
+        assert_eq!(finish_reason(&"x".repeat(65)), None);
     }
 
     #[test]
-    fn the_operators_options_win_over_the_personas() {
+    fn the_operators_options_override_the_personas() {
         let mut options = vec![
             Property { name: "temperature".into(), json: "1".into() },
             Property { name: "stop".into(), json: "[]".into() },
@@ -165,17 +187,17 @@ mod tests {
     }
 
     #[test]
-    fn the_tail_is_the_newest_messages_without_a_gap() {
+    fn the_tail_holds_the_newest_messages_without_a_gap() {
         let messages = vec![record("a"), record(&"b".repeat(20)), record("c"), record("d")];
         let contents =
-            |limit| newest(messages.clone(), limit).into_iter().map(|m| m.content).collect::<Vec<_>>();
+            |limit| newest_within(messages.clone(), limit).into_iter().map(|m| m.content).collect::<Vec<_>>();
         assert_eq!(contents(TailLimit { messages: 1, bytes: 100 }), ["d"]);
         assert_eq!(contents(TailLimit { messages: 9, bytes: 10 }), ["c", "d"]);
         assert_eq!(contents(TailLimit { messages: 9, bytes: 100 }).len(), 4);
     }
 
     #[test]
-    fn a_tail_that_does_not_reach_the_first_message_is_not_the_whole_past() {
+    fn a_tail_that_does_not_reach_the_first_message_is_not_the_whole_history() {
         let at = |sequence| MessageRecord { sequence, ..record("a") };
         assert!(!has_earlier(&[], 1), "a conversation's first turn");
         assert!(!has_earlier(&[at(1), at(2)], 3));

@@ -1,40 +1,41 @@
-//! What a client is told when a plugin's call did not succeed, and whether another model may take over.
+//! Failures in the client's terms: what a failed plugin call or store operation is reported as, and whether another model
+//! may take over.
 //!
-//! A table and nothing else: the codes are the contract's, the words are the host's. What the plugin said itself goes
-//! to the log, through [`super::redact`].
+//! The codes come from the plugin contract, the texts from the host. What the plugin itself said goes to the log only.
 
 use std::time::Duration;
 
 use masque_runtime::{CallError, Cause, Kind as Role};
+use masque_store::StoreError;
 
 use crate::problem::{Kind, Problem};
 
-/// The longest `Retry-After` that is handed on: an upstream that says "tomorrow" should not keep clients away for as
-/// long as the host may be configured anew.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// The longest `Retry-After` of an upstream that is passed on to clients. Longer ones are cut: the operator may have
+/// configured another upstream by then.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// The problem that stands for a failed call of a plugin in the role of `role`.
-pub(crate) fn problem(role: Role, error: &CallError) -> Problem {
-    let problem = Problem::from(kind(role, error));
+/// The problem that a client is given for a failed call of a plugin that was called as `role`.
+pub(crate) fn call_problem(role: Role, error: &CallError) -> Problem {
+    let problem = Problem::from(call_problem_kind(role, error));
     match error.retry_after() {
-        // Only where waiting helps: an upstream's `retry-after` on a refused request would be misread.
-        Some(wait) if problem.retry_after.is_some() => problem.retry_after(wait.min(LONGEST_WAIT)),
+        // Only where waiting helps: for a refused request, clients would repeat it in vain.
+        Some(wait) if problem.retry_after.is_some() => problem.retry_after(wait.min(MAX_RETRY_AFTER)),
         _ => problem,
     }
 }
 
-fn kind(role: Role, error: &CallError) -> Kind {
+fn call_problem_kind(role: Role, error: &CallError) -> Kind {
     match &error.cause {
         Cause::Busy(_) => Kind::Overloaded,
         Cause::WallTime(_) => Kind::TurnTimeout,
         Cause::Truncated => Kind::ModelTruncated,
-        Cause::Failed(failure) if role == Role::Model => code(&failure.code),
+        Cause::Failed(failure) if role == Role::Model => model_failure_kind(&failure.code),
         _ => Kind::PluginFailed,
     }
 }
 
-/// The kind for a model's failure code.
-fn code(code: &str) -> Kind {
+/// The problem kind for a model's failure code.
+fn model_failure_kind(code: &str) -> Kind {
     match code {
         "unavailable" => Kind::ModelUnavailable,
         "unauthorized" => Kind::ModelUnauthorized,
@@ -44,18 +45,33 @@ fn code(code: &str) -> Kind {
         "stalled" => Kind::ModelStalled,
         "truncated" => Kind::ModelTruncated,
         "invalid" | "filtered" | "context-length" | "not-found" => Kind::ModelInvalid,
-        // `denied`, `conflict` and `internal` are between the plugin and the host; an unknown code is no better.
+        // `denied`, `conflict`, `internal` and unknown codes are defects of the plugin.
         _ => Kind::PluginFailed,
     }
 }
 
-/// Whether the next model may be asked instead. Not where it would get the same request that was refused for what it
-/// says, and not where the host itself has no room.
-pub(crate) fn may_fall_over(error: &CallError) -> bool {
+/// Whether the next model may be called instead. It may not if the request was refused for its content, which would be the
+/// same, or if the host itself is busy.
+pub(crate) fn allows_fallback(error: &CallError) -> bool {
     match &error.cause {
         Cause::Busy(_) => false,
         Cause::Failed(failure) => !matches!(failure.code.as_str(), "invalid" | "filtered"),
         _ => true,
+    }
+}
+
+/// The problem that a client is given for a failed operation of the store.
+pub(crate) fn store_problem(error: &StoreError) -> Problem {
+    match error {
+        StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => Problem::from(Kind::StorageUnavailable),
+        StoreError::Corrupt(_)
+        | StoreError::Refused(_)
+        | StoreError::FenceEnded
+        | StoreError::Conflict(_)
+        | StoreError::Internal(_) => {
+            tracing::error!(%error, "the store could not do what it was asked");
+            Problem::from(Kind::Internal)
+        }
     }
 }
 
@@ -80,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_of_the_contract_has_its_kind_and_its_rule_for_the_next_model() {
+    fn every_failure_code_has_a_problem_kind_and_a_fallback_rule() {
         let table = [
             ("denied", Kind::PluginFailed, true),
             ("invalid", Kind::ModelInvalid, false),
@@ -99,13 +115,13 @@ mod tests {
             ("of-a-later-version", Kind::PluginFailed, true),
         ];
         for (code, kind, next) in table {
-            assert_eq!(problem(Role::Model, &failed(code)).kind, kind, "{code}");
-            assert_eq!(may_fall_over(&failed(code)), next, "{code}");
+            assert_eq!(call_problem(Role::Model, &failed(code)).kind, kind, "{code}");
+            assert_eq!(allows_fallback(&failed(code)), next, "{code}");
         }
     }
 
     #[test]
-    fn what_the_sandbox_ended_has_its_kind_too() {
+    fn every_way_that_the_sandbox_ends_a_call_has_a_problem_kind() {
         let table = [
             (Cause::Busy(Duration::from_secs(1)), Kind::Overloaded, false),
             (Cause::WallTime(Duration::from_secs(1)), Kind::TurnTimeout, true),
@@ -116,32 +132,32 @@ mod tests {
         ];
         for (cause, kind, next) in table {
             let error = error(cause);
-            assert_eq!(problem(Role::Model, &error).kind, kind, "{error}");
-            assert_eq!(may_fall_over(&error), next, "{error}");
+            assert_eq!(call_problem(Role::Model, &error).kind, kind, "{error}");
+            assert_eq!(allows_fallback(&error), next, "{error}");
         }
     }
 
     #[test]
-    fn a_persona_can_not_pass_for_a_model_that_is_away() {
-        assert_eq!(problem(Role::Persona, &failed("unavailable")).kind, Kind::PluginFailed);
-        assert_eq!(problem(Role::Memory, &failed("rate-limited")).kind, Kind::PluginFailed);
+    fn a_failure_of_a_persona_or_memory_is_never_reported_as_one_of_the_model() {
+        assert_eq!(call_problem(Role::Persona, &failed("unavailable")).kind, Kind::PluginFailed);
+        assert_eq!(call_problem(Role::Memory, &failed("rate-limited")).kind, Kind::PluginFailed);
     }
 
     #[test]
-    fn what_the_plugin_said_never_reaches_the_client() {
-        let problem = problem(Role::Model, &failed("unavailable"));
+    fn the_message_of_a_plugin_never_reaches_the_client() {
+        let problem = call_problem(Role::Model, &failed("unavailable"));
         assert!(!problem.to_value(None).to_string().contains("upstream said so"));
     }
 
     #[test]
-    fn the_upstreams_wait_is_handed_on_where_waiting_helps() {
+    fn the_retry_after_of_an_upstream_is_passed_on_where_waiting_helps() {
         let wait = |code: &str, ms: u64| {
             let mut failure = Failure::new(code, "");
             failure.retry_after_ms = Some(ms);
-            problem(Role::Model, &error(Cause::Failed(Box::new(failure)))).retry_after
+            call_problem(Role::Model, &error(Cause::Failed(Box::new(failure)))).retry_after
         };
         assert_eq!(wait("rate-limited", 7_000), Some(Duration::from_secs(7)));
-        assert_eq!(wait("rate-limited", u64::MAX), Some(LONGEST_WAIT));
+        assert_eq!(wait("rate-limited", u64::MAX), Some(MAX_RETRY_AFTER));
         assert_eq!(wait("invalid", 7_000), None);
     }
 }

@@ -1,4 +1,5 @@
-//! The turns that this host knows: those that run, by id and by idempotency key, and those whose log can still be read.
+//! The turns that this host knows: running turns, by id and by idempotency key, and ended turns whose log can still be
+//! read.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,132 +8,127 @@ use std::time::Duration;
 use masque_store::{Owner, TurnId};
 use tokio::time::Instant;
 
-use super::log::Log;
-use super::stop::{Reason, Stop};
+use crate::turn::cancellation::{CancelReason, Cancellation};
+use crate::turn::log::EventLog;
+use crate::turn::request::IdempotencyKey;
 
-/// What is kept for those who may come back; past it the logs that ended first go before their time.
-const KEPT_BYTES: usize = 64 << 20;
+/// The memory for the logs of ended turns. Above it, the logs that ended first are dropped before their time.
+const MAX_KEPT_BYTES: usize = 64 << 20;
 
 /// A turn as others reach it.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct LiveTurn {
     pub(crate) owner: Owner,
-    pub(crate) log: Arc<Log>,
+    pub(crate) log: Arc<EventLog>,
     pub(crate) attempt: u32,
-    pub(crate) stop: Stop,
-    /// By which a repeated request finds it.
-    pub(crate) key: Option<Key>,
+    pub(crate) cancellation: Cancellation,
+    /// A repeated request finds the turn by it.
+    pub(crate) key: Option<IdempotencyKey>,
     pub(crate) began: Instant,
 }
 
-/// A client's own name for a request, and what was asked for under it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
-    pub(crate) key: String,
-    pub(crate) digest: Vec<u8>,
-}
-
+/// All turns that this host knows.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    turns: Mutex<Known>,
-    /// How long an ended turn's log is kept.
-    ttl: Duration,
+    state: Mutex<RegistryState>,
+    /// How long the log of an ended turn is kept.
+    log_ttl: Duration,
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    turns: HashMap<TurnId, Arc<Live>>,
-    /// Of running turns only: what became of an ended one is in the store.
+struct RegistryState {
+    turns: HashMap<TurnId, Arc<LiveTurn>>,
+    /// Only running turns: the store knows what became of an ended one.
     keys: HashMap<(Owner, String), TurnId>,
     /// Oldest first.
-    ended: VecDeque<(Instant, Arc<Live>)>,
+    ended: VecDeque<(Instant, Arc<LiveTurn>)>,
     kept_bytes: usize,
-    /// Every turn is to end, one that is only being admitted too.
-    stopping: Option<Reason>,
+    /// Set when every turn is to be cancelled, including those that are still being admitted.
+    cancel_all: Option<CancelReason>,
 }
 
 impl Registry {
-    pub(crate) fn new(ttl: Duration) -> Self {
-        Self { turns: Mutex::default(), ttl }
+    pub(crate) fn new(log_ttl: Duration) -> Self {
+        Self { state: Mutex::default(), log_ttl }
     }
 
-    /// A turn begins; a later attempt takes the place of the one before.
-    pub(crate) fn begin(&self, live: &Arc<Live>) {
-        let mut known = self.known();
+    /// Adds a turn that begins. A later attempt replaces the one before it.
+    pub(crate) fn begin(&self, live: &Arc<LiveTurn>) {
+        let mut state = self.state();
         if let Some(key) = &live.key {
-            known.keys.insert((live.owner.clone(), key.key.clone()), live.log.turn());
+            state.keys.insert((live.owner.clone(), key.key.clone()), live.log.turn());
         }
-        known.turns.insert(live.log.turn(), Arc::clone(live));
-        if let Some(reason) = known.stopping {
-            live.stop.ask(reason);
+        state.turns.insert(live.log.turn(), Arc::clone(live));
+        if let Some(reason) = state.cancel_all {
+            live.cancellation.cancel(reason);
         }
     }
 
-    /// A turn has ended; its log stays for a while.
-    pub(crate) fn end(&self, live: &Arc<Live>) {
-        let mut known = self.known();
+    /// Marks a turn as ended. Its log stays for `log_ttl`.
+    pub(crate) fn end(&self, live: &Arc<LiveTurn>) {
+        let mut state = self.state();
         if let Some(key) = &live.key {
-            known.keys.remove(&(live.owner.clone(), key.key.clone()));
+            state.keys.remove(&(live.owner.clone(), key.key.clone()));
         }
-        known.kept_bytes += live.log.cost();
-        known.ended.push_back((Instant::now(), Arc::clone(live)));
-        known.purge(self.ttl);
+        state.kept_bytes += live.log.memory_bytes();
+        state.ended.push_back((Instant::now(), Arc::clone(live)));
+        state.purge(self.log_ttl);
     }
 
-    /// Lets go of logs that are past their time.
+    /// Drops logs that are past their time.
     pub(crate) fn purge(&self) {
-        self.known().purge(self.ttl);
+        self.state().purge(self.log_ttl);
     }
 
-    /// The owner's turn, running or recently ended.
-    pub(crate) fn find(&self, owner: &Owner, turn: TurnId) -> Option<Arc<Live>> {
-        let mut known = self.known();
-        known.purge(self.ttl);
-        known.turns.get(&turn).filter(|live| live.owner == *owner).cloned()
+    /// The owner's turn with this id, running or recently ended.
+    pub(crate) fn find(&self, owner: &Owner, turn: TurnId) -> Option<Arc<LiveTurn>> {
+        let mut state = self.state();
+        state.purge(self.log_ttl);
+        state.turns.get(&turn).filter(|live| live.owner == *owner).cloned()
     }
 
-    /// The owner's running turn with that idempotency key.
-    pub(crate) fn running(&self, owner: &Owner, key: &str) -> Option<Arc<Live>> {
-        let known = self.known();
-        let turn = known.keys.get(&(owner.clone(), key.to_owned()))?;
-        known.turns.get(turn).filter(|live| live.log.ended().is_none()).cloned()
+    /// The owner's running turn with this idempotency key.
+    pub(crate) fn find_running(&self, owner: &Owner, key: &str) -> Option<Arc<LiveTurn>> {
+        let state = self.state();
+        let turn = state.keys.get(&(owner.clone(), key.to_owned()))?;
+        state.turns.get(turn).filter(|live| !live.log.has_ended()).cloned()
     }
 
-    /// The turns that run.
-    pub(crate) fn running_turns(&self) -> Vec<TurnId> {
-        let known = self.known();
-        let running = known.turns.values().filter(|live| live.log.ended().is_none());
+    /// The ids of all running turns.
+    pub(crate) fn running_ids(&self) -> Vec<TurnId> {
+        let state = self.state();
+        let running = state.turns.values().filter(|live| !live.log.has_ended());
         running.map(|live| live.log.turn()).collect()
     }
 
-    /// Asks every turn to end, those that begin later too.
-    pub(crate) fn stop_all(&self, reason: Reason) {
-        self.known().stopping = Some(reason);
-        self.stop(reason, |_| true);
+    /// Cancels every running turn, and every turn that begins later.
+    pub(crate) fn cancel_all(&self, reason: CancelReason) {
+        self.state().cancel_all = Some(reason);
+        self.cancel_if(reason, |_| true);
     }
 
-    /// Asks every running turn that `which` names to end.
-    pub(crate) fn stop(&self, reason: Reason, which: impl Fn(&Live) -> bool) {
-        for live in self.known().turns.values().filter(|live| live.log.ended().is_none() && which(live)) {
-            live.stop.ask(reason);
+    /// Cancels every running turn for which `condition` holds.
+    pub(crate) fn cancel_if(&self, reason: CancelReason, condition: impl Fn(&LiveTurn) -> bool) {
+        for live in self.state().turns.values().filter(|live| !live.log.has_ended() && condition(live)) {
+            live.cancellation.cancel(reason);
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, RegistryState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
-    fn purge(&mut self, ttl: Duration) {
-        // The cost of a log does not change once it has ended.
+impl RegistryState {
+    fn purge(&mut self, log_ttl: Duration) {
+        // The size of a log does not change once it has ended.
         while let Some((at, live)) = self.ended.front()
-            && (at.elapsed() >= ttl || self.kept_bytes > KEPT_BYTES)
+            && (at.elapsed() >= log_ttl || self.kept_bytes > MAX_KEPT_BYTES)
         {
             let live = Arc::clone(live);
             self.ended.pop_front();
-            self.kept_bytes = self.kept_bytes.saturating_sub(live.log.cost());
-            // A later attempt under the same id is not this one's to remove.
+            self.kept_bytes = self.kept_bytes.saturating_sub(live.log.memory_bytes());
+            // A later attempt with the same id must stay.
             if self.turns.get(&live.log.turn()).is_some_and(|present| Arc::ptr_eq(present, &live)) {
                 self.turns.remove(&live.log.turn());
             }
@@ -148,37 +144,37 @@ mod tests {
 
     use super::*;
     use crate::problem::{Kind, Problem};
-    use crate::turn::log::End;
+    use crate::turn::log::TurnEnd;
 
-    const TTL: Duration = Duration::from_secs(60);
+    const LOG_TTL: Duration = Duration::from_secs(60);
 
     fn owner(subject: &str) -> Owner {
         Owner { tenant: "default".into(), issuer: "local".into(), subject: subject.into() }
     }
 
-    fn live(turn: TurnId, key: Option<&str>) -> Arc<Live> {
-        Arc::new(Live {
+    fn live(turn: TurnId, key: Option<&str>) -> Arc<LiveTurn> {
+        Arc::new(LiveTurn {
             owner: owner("ana"),
-            log: Log::new(turn, ConversationId::new(), "elara".into(), 1024),
+            log: EventLog::new(turn, ConversationId::new(), "elara".into(), 1024),
             attempt: 1,
-            stop: Stop::default(),
-            key: key.map(|key| Key { key: key.into(), digest: vec![1] }),
+            cancellation: Cancellation::default(),
+            key: key.map(|key| IdempotencyKey { key: key.into(), digest: vec![1] }),
             began: Instant::now(),
         })
     }
 
-    fn end(registry: &Registry, live: &Arc<Live>) {
-        live.log.end(End::Failed(Problem::from(Kind::TurnCancelled)));
+    fn end(registry: &Registry, live: &Arc<LiveTurn>) {
+        live.log.end(TurnEnd::Failed(Problem::from(Kind::TurnCancelled)));
         registry.end(live);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_ended_turn_can_be_found_for_its_time_and_no_longer() {
-        let registry = Registry::new(TTL);
+        let registry = Registry::new(LOG_TTL);
         let turn = live(TurnId::new(), None);
         registry.begin(&turn);
         end(&registry, &turn);
-        tokio::time::advance(TTL - Duration::from_millis(1)).await;
+        tokio::time::advance(LOG_TTL - Duration::from_millis(1)).await;
         assert!(registry.find(&owner("ana"), turn.log.turn()).is_some());
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(registry.find(&owner("ana"), turn.log.turn()).is_none());
@@ -186,43 +182,43 @@ mod tests {
 
     #[tokio::test]
     async fn another_users_turn_is_not_found() {
-        let registry = Registry::new(TTL);
+        let registry = Registry::new(LOG_TTL);
         let turn = live(TurnId::new(), Some("key"));
         registry.begin(&turn);
         assert!(registry.find(&owner("bob"), turn.log.turn()).is_none());
-        assert!(registry.running(&owner("bob"), "key").is_none());
-        assert!(registry.running(&owner("ana"), "key").is_some());
+        assert!(registry.find_running(&owner("bob"), "key").is_none());
+        assert!(registry.find_running(&owner("ana"), "key").is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_later_attempt_outlives_the_log_of_the_one_before() {
-        let registry = Registry::new(TTL);
+        let registry = Registry::new(LOG_TTL);
         let first = live(TurnId::new(), Some("key"));
         registry.begin(&first);
         end(&registry, &first);
-        assert!(registry.running(&owner("ana"), "key").is_none());
+        assert!(registry.find_running(&owner("ana"), "key").is_none());
         let second = live(first.log.turn(), Some("key"));
         registry.begin(&second);
-        tokio::time::advance(TTL * 2).await;
+        tokio::time::advance(LOG_TTL * 2).await;
         let found = registry.find(&owner("ana"), first.log.turn()).unwrap();
         assert!(Arc::ptr_eq(&found, &second));
-        assert!(registry.running(&owner("ana"), "key").is_some());
+        assert!(registry.find_running(&owner("ana"), "key").is_some());
     }
 
     #[tokio::test]
-    async fn only_running_turns_are_asked_to_end() {
-        let registry = Registry::new(TTL);
-        let (done, runs) = (live(TurnId::new(), None), live(TurnId::new(), None));
-        registry.begin(&done);
-        registry.begin(&runs);
-        end(&registry, &done);
-        registry.stop_all(Reason::Draining);
-        assert!(futures::poll!(Box::pin(done.stop.asked())).is_pending());
+    async fn only_running_turns_are_cancelled() {
+        let registry = Registry::new(LOG_TTL);
+        let (ended, running) = (live(TurnId::new(), None), live(TurnId::new(), None));
+        registry.begin(&ended);
+        registry.begin(&running);
+        end(&registry, &ended);
+        registry.cancel_all(CancelReason::Draining);
+        assert!(futures::poll!(Box::pin(ended.cancellation.cancelled())).is_pending());
         let late = live(TurnId::new(), None);
         registry.begin(&late);
-        assert_eq!(late.stop.asked().await, Reason::Draining, "one that was being admitted");
-        assert_eq!(runs.stop.asked().await, Reason::Draining);
-        runs.stop.ask(Reason::Cancelled);
-        assert_eq!(runs.stop.asked().await, Reason::Draining, "the first reason counts");
+        assert_eq!(late.cancellation.cancelled().await, CancelReason::Draining, "it was being admitted");
+        assert_eq!(running.cancellation.cancelled().await, CancelReason::Draining);
+        running.cancellation.cancel(CancelReason::ByClient);
+        assert_eq!(running.cancellation.cancelled().await, CancelReason::Draining, "the first reason counts");
     }
 }

@@ -1,65 +1,70 @@
-//! One turn while it runs: the path through the plugins and the admission's way to the disk side by side, watched by
-//! all that may end it: its deadline, those who ask it to stop, and the lack of anyone who reads.
+//! One turn while it runs. The pipeline and the write of the admission run side by side, and everything that may end the
+//! turn is watched: its deadline, its cancellation, and the lack of a reader.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::FutureExt;
-use masque_store::{Durable, Started, StateFence};
+use masque_runtime::Plugin;
+use masque_store::{Durable, Started, StateFence, UsageRecord};
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
-use super::admit::{self, Ticket};
-use super::lend::{Lender, Past};
-use super::log::{End, Log, Reader};
-use super::path::{self, Draft, Path};
-use super::registry::Live;
-use super::reply::{Timing, ms};
-use super::settle::{Outcome, Settled, Settlement};
-use super::stop::{Reason, Stop};
-use super::{Host, settle};
 use crate::active::Companion;
 use crate::problem::{Kind, Problem};
+use crate::turn::admission::{Ticket, find_companion, select_models};
+use crate::turn::cancellation::{CancelReason, Cancellation};
+use crate::turn::capabilities::{Capabilities, ConversationContext, KnownHistory};
+use crate::turn::clock::fractional_ms;
+use crate::turn::contract;
+use crate::turn::draft::ReplyDraft;
+use crate::turn::finalizer::{FinalizedTurn, FinishedTurn, TurnOutcome};
+use crate::turn::host::Host;
+use crate::turn::log::{EventLog, EventReader, TurnEnd};
+use crate::turn::pipeline::Pipeline;
+use crate::turn::registry::LiveTurn;
+use crate::turn::timing::TurnTiming;
 
-/// Ends the log even if the turn's task panics: a stream never just ends.
-struct Ending<'a> {
+/// Ends the log and the registry's entry when it is dropped, also if the turn's task panics: a stream never ends without
+/// a last event.
+struct EndGuard<'a> {
     host: &'a Host,
-    live: Arc<Live>,
+    live: Arc<LiveTurn>,
 }
 
-impl Drop for Ending<'_> {
+impl Drop for EndGuard<'_> {
     fn drop(&mut self) {
-        // Without effect after an orderly end.
-        self.live.log.end(End::Failed(Problem::from(Kind::Internal)));
+        // Has no effect if the turn has ended normally.
+        self.live.log.end(TurnEnd::Failed(Problem::from(Kind::Internal)));
         self.host.registry.end(&self.live);
     }
 }
 
 impl Host {
-    /// Runs an admitted turn to its end. `answer` gets its first reader at once.
-    pub(super) async fn run(
+    /// Runs an admitted turn to its end. `answer` gets the first reader at once.
+    pub(crate) async fn run(
         &self,
         mut ticket: Ticket,
         started: Started,
         durable: Durable,
-        answer: oneshot::Sender<Result<Reader, Problem>>,
+        answer: oneshot::Sender<Result<EventReader, Problem>>,
     ) {
         let request = &ticket.request;
-        let limit = self.config.turn.reply_bytes;
-        let log = Log::new(started.turn, started.conversation, started.companion.clone(), limit);
-        let live = Arc::new(Live {
+        let limit = self.options.max_reply_bytes;
+        let log = EventLog::new(started.turn, started.conversation, started.companion.clone(), limit);
+        let live = Arc::new(LiveTurn {
             owner: request.owner.clone(),
             log: Arc::clone(&log),
             attempt: started.attempt,
-            stop: Stop::default(),
+            cancellation: Cancellation::default(),
             key: request.idempotency.clone(),
             began: tokio::time::Instant::now(),
         });
-        let ending = Ending { host: self, live: Arc::clone(&live) };
+        let guard = EndGuard { host: self, live: Arc::clone(&live) };
         self.registry.begin(&live);
-        ticket.key = None;
-        // A reader that no one takes counts as one that left.
+        ticket.key_slot = None;
+        // If the client is gone, the reader is dropped, which counts as a reader that has left.
         let _ = answer.send(Ok(log.reader(None)));
 
         let span = tracing::info_span!(
@@ -69,169 +74,166 @@ impl Host {
             companion = started.companion,
             request_id = ticket.request.request_id,
         );
-        let settled = self.walk_and_settle(&ticket, &started, durable, &live).instrument(span).await;
-        log.end(settled.end);
-        drop(ending);
+        let finalized = self.run_and_finalize(&ticket, &started, durable, &live).instrument(span).await;
+        log.end(finalized.end);
+        drop(guard);
     }
 
-    async fn walk_and_settle(
+    async fn run_and_finalize(
         &self,
         ticket: &Ticket,
         started: &Started,
         durable: Durable,
-        live: &Live,
-    ) -> Settled {
+        live: &LiveTurn,
+    ) -> FinalizedTurn {
         let owner = &ticket.request.owner;
-        let (companion, models) = match self.cast(ticket, started) {
-            Ok(cast) => cast,
-            Err(problem) => return self.end_unplayed(ticket, started, durable, problem).await,
+        let (companion, models) = match select_plugins(ticket, started) {
+            Ok(plugins) => plugins,
+            Err(problem) => return self.end_without_companion(ticket, started, durable, problem).await,
         };
-        let deadline = Instant::now() + self.config.turn.timeout;
-        let path = Path {
-            lender: Arc::new(Lender {
-                store: Arc::clone(&self.store),
-                owner: owner.clone(),
-                conversation: started.conversation,
-                fence: Some(StateFence::Turn { turn: started.turn, epoch: started.epoch }),
-                past: Arc::new(Past {
-                    own: started.message.id,
-                    own_sequence: started.message.sequence,
-                    stored: started.attempt > 1,
-                    tail: started.tail.clone(),
-                }),
-                model: companion.models.first().cloned(),
-            }),
+        let deadline = Instant::now() + self.options.timeout;
+        let context = ConversationContext {
+            store: Arc::clone(&self.store),
+            owner: owner.clone(),
+            conversation: started.conversation,
+            fence: Some(StateFence::Turn { turn: started.turn, epoch: started.epoch }),
+            history: KnownHistory {
+                own_message: started.message.id,
+                own_sequence: started.message.sequence,
+                is_stored: started.attempt > 1,
+                tail: started.tail.clone(),
+            },
+        };
+        let pipeline = Pipeline {
+            capabilities: Capabilities::new(context, companion.models.first().cloned()),
             companion: Arc::clone(&companion),
             models,
             log: Arc::clone(&live.log),
             redactor: Arc::clone(&ticket.set.redactor),
             deadline,
         };
-        let mut draft = Draft::default();
-        let turn = path::turn(started, owner);
+        let mut draft = ReplyDraft::default();
+        let turn = contract::turn(started, owner);
         let linger = match ticket.request.idempotency {
-            Some(_) => self.config.turn.linger_keyed,
-            None => self.config.turn.linger,
+            Some(_) => self.options.linger_keyed,
+            None => self.options.linger,
         };
         let outcome = {
-            let walk = AssertUnwindSafe(path.walk(turn, &mut draft)).catch_unwind();
-            let work = async { tokio::try_join!(acknowledge(durable, &live.log), unpanicked(walk)) };
+            let run = AssertUnwindSafe(pipeline.run(turn, &mut draft)).catch_unwind();
+            let work = async { tokio::try_join!(open_when_durable(durable, &live.log), without_panic(run)) };
             tokio::select! {
                 biased;
-                reason = live.stop.asked() => Outcome::Stopped(reason),
-                () = live.log.deserted(linger) => Outcome::Stopped(Reason::Deserted),
+                reason = live.cancellation.cancelled() => TurnOutcome::Cancelled(reason),
+                () = live.log.abandoned(linger) => TurnOutcome::Cancelled(CancelReason::NoReader),
                 done = tokio::time::timeout_at(deadline.into(), work) => match done {
-                    Ok(Ok(((), ()))) => Outcome::Whole,
+                    Ok(Ok(((), ()))) => TurnOutcome::Completed,
                     Ok(Err(outcome)) => outcome,
-                    Err(_elapsed) => Outcome::Failed(Problem::from(Kind::TurnTimeout)),
+                    Err(_elapsed) => TurnOutcome::Failed(Problem::from(Kind::TurnTimeout)),
                 },
             }
         };
-        let timing = Timing {
+        let timing = TurnTiming {
             first_content: draft.first_content.map(|at| at.duration_since(ticket.arrived)),
             total: ticket.arrived.elapsed(),
-            shares: std::mem::take(&mut draft.shares),
-            failed_over: draft.failed_over,
+            plugins: std::mem::take(&mut draft.plugins),
+            failed_models: draft.failed_models,
         };
-        let account = Account::of(&draft, &timing, started);
+        let summary = TurnSummary::new(&draft, &timing, started);
         let (request_id, accounts) = (&ticket.request.request_id, &ticket.request.accounts);
-        let settlement =
-            Settlement { owner, companion: Some(&companion), started, draft, timing, request_id, accounts };
-        let settled = self.settler.settle(settlement, outcome).await;
-        account.log(&settled);
-        settled
+        let finished =
+            FinishedTurn { owner, companion: Some(&companion), started, draft, timing, request_id, accounts };
+        let finalized = self.finalizer.finalize(finished, outcome).await;
+        summary.log(&finalized);
+        finalized
     }
 
-    /// Who plays: decided before admission as far as the request told.
-    fn cast(
-        &self,
-        ticket: &Ticket,
-        started: &Started,
-    ) -> Result<(Arc<Companion>, Vec<Arc<masque_runtime::Plugin>>), Problem> {
-        let companion = admit::find(&ticket.set, &started.companion)?;
-        let models = admit::models(companion, ticket.request.model.as_deref())?;
-        Ok((Arc::clone(companion), models))
-    }
-
-    /// The conversation's companion is no longer there: the turn has no one to play it.
-    async fn end_unplayed(
+    /// Ends a turn whose companion is not in the active set any more.
+    async fn end_without_companion(
         &self,
         ticket: &Ticket,
         started: &Started,
         durable: Durable,
         problem: Problem,
-    ) -> Settled {
+    ) -> FinalizedTurn {
         let outcome = match durable.wait().await {
-            Ok(()) => Outcome::Failed(problem),
-            Err(error) => Outcome::NeverAdmitted(error),
+            Ok(()) => TurnOutcome::Failed(problem),
+            Err(error) => TurnOutcome::NotAdmitted(error),
         };
-        let settlement = Settlement {
+        let finished = FinishedTurn {
             owner: &ticket.request.owner,
             companion: None,
             started,
-            draft: Draft::default(),
-            timing: Timing::default(),
+            draft: ReplyDraft::default(),
+            timing: TurnTiming::default(),
             request_id: &ticket.request.request_id,
             accounts: &ticket.request.accounts,
         };
-        self.settler.settle(settlement, outcome).await
+        self.finalizer.finalize(finished, outcome).await
     }
 }
 
-/// The admission is on disk: from here on readers may hear of the turn.
-async fn acknowledge(durable: Durable, log: &Log) -> Result<(), Outcome> {
-    durable.wait().await.map_err(Outcome::NeverAdmitted)?;
+/// The companion and the models that answer. For a new conversation they were checked before admission.
+fn select_plugins(ticket: &Ticket, started: &Started) -> Result<(Arc<Companion>, Vec<Arc<Plugin>>), Problem> {
+    let companion = find_companion(&ticket.set, &started.companion)?;
+    let models = select_models(companion, ticket.request.model.as_deref())?;
+    Ok((Arc::clone(companion), models))
+}
+
+/// Makes the log visible once the admission is on disk.
+async fn open_when_durable(durable: Durable, log: &EventLog) -> Result<(), TurnOutcome> {
+    durable.wait().await.map_err(TurnOutcome::NotAdmitted)?;
     log.open();
     Ok(())
 }
 
-async fn unpanicked(
-    walk: impl Future<Output = std::thread::Result<Result<(), Problem>>>,
-) -> Result<(), Outcome> {
-    match walk.await {
-        Ok(result) => result.map_err(Outcome::Failed),
+/// Turns a panic of the pipeline into a failed turn.
+async fn without_panic(
+    run: impl Future<Output = std::thread::Result<Result<(), Problem>>>,
+) -> Result<(), TurnOutcome> {
+    match run.await {
+        Ok(result) => result.map_err(TurnOutcome::Failed),
         Err(_panic) => {
             tracing::error!("a turn panicked; the panic's own message is on standard error");
-            Err(Outcome::Failed(Problem::from(Kind::Internal)))
+            Err(TurnOutcome::Failed(Problem::from(Kind::Internal)))
         }
     }
 }
 
-/// What the log says of a turn that has ended.
-struct Account {
+/// What the log says about a turn that has ended.
+struct TurnSummary {
     attempt: u32,
     model: Option<String>,
-    total: f64,
-    host: f64,
-    first_content: Option<f64>,
-    usage: masque_store::UsageRecord,
+    total_ms: f64,
+    host_ms: f64,
+    first_content_ms: Option<f64>,
+    usage: UsageRecord,
 }
 
-impl Account {
-    fn of(draft: &Draft, timing: &Timing, started: &Started) -> Self {
+impl TurnSummary {
+    fn new(draft: &ReplyDraft, timing: &TurnTiming, started: &Started) -> Self {
         Self {
             attempt: started.attempt,
             model: draft.model.clone(),
-            total: ms(timing.total),
-            host: ms(timing.host()),
-            first_content: timing.first_content.map(ms),
+            total_ms: fractional_ms(timing.total),
+            host_ms: fractional_ms(timing.host()),
+            first_content_ms: timing.first_content.map(fractional_ms),
             usage: draft.usage,
         }
     }
 
-    fn log(&self, settled: &settle::Settled) {
-        let problem = match &settled.end {
-            End::Failed(problem) => Some(problem.kind.name()),
-            End::Completed(_) => None,
+    fn log(&self, finalized: &FinalizedTurn) {
+        let problem = match &finalized.end {
+            TurnEnd::Failed(problem) => Some(problem.kind.name()),
+            TurnEnd::Completed(_) => None,
         };
         tracing::info!(
-            status = %settled.status,
+            status = %finalized.status,
             problem,
             attempt = self.attempt,
             model = self.model,
-            total_ms = self.total,
-            host_ms = self.host,
-            first_content_ms = self.first_content,
+            total_ms = self.total_ms,
+            host_ms = self.host_ms,
+            first_content_ms = self.first_content_ms,
             input_tokens = self.usage.input_tokens,
             output_tokens = self.usage.output_tokens,
             "turn ended"

@@ -1,9 +1,9 @@
-//! Frames and answers as servers send them, and what becomes of them.
+//! Tests with frames and answers of real servers.
 
 use super::*;
 use serde_json::json;
 
-/// Everything that a stream of frames becomes.
+/// Reads a stream of frames: all deltas and the reason of the end.
 fn all(frames: &[Value]) -> Result<(Vec<Delta>, String)> {
     let mut answer = Answer::default();
     let mut deltas = Vec::new();
@@ -106,7 +106,7 @@ fn tool_calls_are_put_together_from_their_pieces() {
 }
 
 #[test]
-fn only_the_first_choice_is_heard() {
+fn only_the_first_choice_is_read() {
     let other = json!({"choices": [{"index": 1, "delta": {"content": "other"}, "finish_reason": "stop"}]});
     assert_eq!(all(&[says("a"), other]).unwrap_err().code, "truncated");
 }

@@ -3,21 +3,21 @@
 use masque_tests::Upstream;
 use serde_json::json;
 
-use super::Outcome::{Fails, GoesOn};
-use super::{Attack, Outcome, withstands};
+use super::AttackOutcome::{Fails, GoesOn};
+use super::{Attack, AttackOutcome, withstands};
 
 /// A persona of the fixture that does what its setting says, the setting being its name.
-fn does(name: &'static str, more: &str, outcome: Outcome) -> Attack {
+fn does(name: &'static str, more: &str, outcome: AttackOutcome) -> Attack {
     let entry = format!("settings.behaviour = {name:?}\n{more}");
     Attack { name, fixture: "breaks-a-call", entry, function: "compose", outcome }
 }
 
 /// A persona that can do only one thing.
-fn only(name: &'static str, more: &str, outcome: Outcome) -> Attack {
+fn only(name: &'static str, more: &str, outcome: AttackOutcome) -> Attack {
     Attack { name, fixture: name, entry: more.to_owned(), function: "compose", outcome }
 }
 
-const fn fails(words: &'static [&'static str]) -> Outcome {
+const fn fails(words: &'static [&'static str]) -> AttackOutcome {
     Fails(500, "plugin-failed", words)
 }
 

@@ -3,7 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use masque_tests::{Outcome, Setup, core_module, cuts, fixture, full, of_another_version, shipped};
+use masque_tests::{
+    CommandOutput, Setup, core_module, fixture, full, section_offsets, shipped, with_unsupported_contract,
+};
 
 /// A file under the name of a plugin.
 struct Bad {
@@ -28,8 +30,8 @@ fn with(files: &[Bad]) -> Setup {
 }
 
 /// The report has exactly one line about each of them, with what is to be said.
-fn told(outcome: &Outcome, files: &[Bad]) {
-    let Outcome { status, text } = outcome;
+fn told(outcome: &CommandOutput, files: &[Bad]) {
+    let CommandOutput { status, text } = outcome;
     assert!(!status.success(), "{text}");
     for Bad { plugin, words, .. } in files {
         let about: Vec<_> = text.lines().filter(|line| line.contains(&format!("`{plugin}`"))).collect();
@@ -65,7 +67,7 @@ async fn what_is_no_plugin_of_this_host_is_refused_with_what_to_do() {
         bad("wrong-world", built("speaks-another-contract"), &["`masque:companion/about@0.1.0`", "Export"]),
         bad(
             "wrong-version",
-            of_another_version(&card),
+            with_unsupported_contract(&card),
             &["masque:companion/", "0.9.0", "this host's version"],
         ),
         bad(
@@ -85,7 +87,7 @@ async fn a_component_that_breaks_off_at_any_section_is_refused() {
     let names: &[&str] = if full() { &["window", "card", "offline", "openai"] } else { &["window"] };
     for name in names {
         let whole = shipped(name);
-        let mut places = cuts(&whole);
+        let mut places = section_offsets(&whole);
         assert!(places.len() > 50, "only {} sections", places.len());
         if full() {
             places = places.iter().flat_map(|place| [place.saturating_sub(1), *place, place + 1]).collect();
@@ -105,7 +107,7 @@ async fn a_file_larger_than_any_component_is_refused_unread() {
     // Takes no room on the disk, and would take it all in memory.
     file.set_len(100 << 20).unwrap();
     for outcome in [setup.check().await, setup.serve_to_end().await] {
-        let Outcome { status, text } = outcome;
+        let CommandOutput { status, text } = outcome;
         assert!(!status.success());
         let about: Vec<_> = text.lines().filter(|line| line.contains("huge")).collect();
         let [line] = about[..] else { panic!("{} lines: {text}", about.len()) };

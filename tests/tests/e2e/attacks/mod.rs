@@ -27,10 +27,10 @@ struct Attack {
     /// Lines of its table in the file.
     entry: String,
     function: &'static str,
-    outcome: Outcome,
+    outcome: AttackOutcome,
 }
 
-enum Outcome {
+enum AttackOutcome {
     /// The client gets this problem, and the log has one line with the plugin, the function and these words.
     Fails(u16, &'static str, &'static [&'static str]),
     /// The call is let off: what it did is without effect on anyone, or bounded. The log has one line with these words.
@@ -61,14 +61,14 @@ impl Attack {
         let answer = host.client().chat(&body).send().await;
         let plugin = format!("`{name}`");
         match outcome {
-            Outcome::Fails(status, kind, words) => {
+            AttackOutcome::Fails(status, kind, words) => {
                 assert_eq!(answer.status, *status, "{name}: {}", answer.text);
                 let problem = answer.problem(*status, kind).to_string();
                 assert!(!problem.contains(fixture(self.fixture).to_str().unwrap()), "{problem}");
                 let function = format!("{function}: ");
                 host.logged_in_one_line(&[&[plugin.as_str(), &function], *words].concat()).await;
             }
-            Outcome::GoesOn(words) => {
+            AttackOutcome::GoesOn(words) => {
                 answer.expect(200);
                 if !words.is_empty() {
                     host.logged_in_one_line(&[&[*name], *words].concat()).await;

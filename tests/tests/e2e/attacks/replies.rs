@@ -3,18 +3,18 @@
 use masque_tests::Upstream;
 use serde_json::json;
 
-use super::Outcome::{Fails, GoesOn};
-use super::{Attack, Outcome, withstands};
+use super::AttackOutcome::{Fails, GoesOn};
+use super::{Attack, AttackOutcome, withstands};
 
-fn model(name: &'static str, fixture: &'static str, entry: &str, outcome: Outcome) -> Attack {
+fn model(name: &'static str, fixture: &'static str, entry: &str, outcome: AttackOutcome) -> Attack {
     Attack { name, fixture, entry: entry.to_owned(), function: "generate", outcome }
 }
 
-fn alone(name: &'static str, entry: &str, outcome: Outcome) -> Attack {
+fn alone(name: &'static str, entry: &str, outcome: AttackOutcome) -> Attack {
     model(name, name, entry, outcome)
 }
 
-const fn fails(words: &'static [&'static str]) -> Outcome {
+const fn fails(words: &'static [&'static str]) -> AttackOutcome {
     Fails(500, "plugin-failed", words)
 }
 

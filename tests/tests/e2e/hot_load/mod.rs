@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use masque_tests::{Host, Seen, Setup, eventually};
+use masque_tests::{Host, RecordedRequest, Setup, eventually};
 use serde_json::Value;
 
 mod applied;
@@ -46,7 +46,7 @@ fn name_of(number: u32) -> String {
 }
 
 /// Everything that the model was told of how to speak.
-fn told(seen: &Seen) -> String {
+fn told(seen: &RecordedRequest) -> String {
     let told = seen.messages().into_iter().filter(|(role, _)| role == "system");
     told.map(|(_, text)| text).collect::<Vec<_>>().join("\n")
 }

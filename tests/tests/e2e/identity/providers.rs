@@ -82,17 +82,17 @@ async fn a_flood_of_unknown_keys_is_one_fetch() {
 async fn a_provider_that_is_away_takes_no_one_out_who_was_in() {
     let key = SigningKey::rsa("r");
     let provider = IdentityProvider::start(&[&key]).await;
-    provider.is_away(true);
+    provider.set_unavailable(true);
     let host = Setup::file(&provider.section("cooldown = \"50ms\"")).start().await;
     let client = host.client().bearer(&key.token(&provider.claims("ana")));
     // Nobody can say whether the token is good.
     client.get("/conversations").send().await.problem(503, "issuer-unavailable");
-    provider.is_away(false);
+    provider.set_unavailable(false);
     eventually("the keys to be fetched", || async {
         (client.get("/conversations").send().await.status == 200).then_some(())
     })
     .await;
-    provider.is_away(true);
+    provider.set_unavailable(true);
     client.get("/conversations").send().await.expect(200);
     let other = SigningKey::rsa("x");
     let forged = host.client().bearer(&other.token(&provider.claims("ana")));

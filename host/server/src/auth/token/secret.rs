@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
 use serde_json::Value;
 
-use crate::config::{self, NamedSecret, SigningSecret};
+use crate::config::{self, SigningKey, SigningKeys};
 
 /// The type of access tokens (RFC 9068, section 2.1).
 const TYPE: &str = "at+jwt";
@@ -31,15 +31,15 @@ pub(super) struct Key {
     pub(super) verifying: DecodingKey,
 }
 
-impl From<&NamedSecret> for Key {
-    fn from(secret: &NamedSecret) -> Self {
+impl From<&SigningKey> for Key {
+    fn from(secret: &SigningKey) -> Self {
         let bytes = secret.bytes();
         Self { kid: secret.kid.clone(), verifying: DecodingKey::from_secret(&bytes), bytes }
     }
 }
 
 impl Secrets {
-    pub(super) fn new(secret: &SigningSecret) -> Self {
+    pub(super) fn new(secret: &SigningKeys) -> Self {
         Self {
             keys: RwLock::new(secret.keys.iter().map(Key::from).collect()),
             file: secret.file.clone(),
@@ -73,10 +73,10 @@ impl Secrets {
         let Some(file) = self.file.clone() else { return };
         let path = file.clone();
         // A task that panicked has been reported.
-        let Ok(read) = tokio::task::spawn_blocking(move || config::secrets_from_file(&path)).await else {
+        let Ok(read) = tokio::task::spawn_blocking(move || config::read_signing_keys(&path)).await else {
             return;
         };
-        let judged = read.and_then(|secrets| match secrets.iter().find_map(NamedSecret::weakness) {
+        let judged = read.and_then(|secrets| match secrets.iter().find_map(SigningKey::weakness) {
             Some(weakness) if self.strong => Err(format!("{}: {weakness}", file.display())),
             _ => Ok(secrets),
         });

@@ -8,7 +8,7 @@ use super::upstream::Answer;
 use super::*;
 
 /// A turn whose model has said `Half a ` and goes on only if told to.
-async fn half(stage: &mut Stage, request: ChatRequest) -> (Reader, TurnId, Answer) {
+async fn half(stage: &mut Stage, request: ChatRequest) -> (EventReader, TurnId, Answer) {
     let sent = stage.send(request);
     let answer = stage.upstream.next().await.stream();
     answer.say("Half a ").await;

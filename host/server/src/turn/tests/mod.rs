@@ -14,14 +14,16 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::{ChatRequest, Event, EventKind, IdempotencyKey, Reader, Turns};
+use super::{ChatRequest, Event, EventKind, EventReader, IdempotencyKey, Turns};
 use crate::active::{self, Active};
-use crate::config::{self, Config, Environment, Flags};
+use crate::builtin;
+use crate::config::{self, Environment, Flags};
+use crate::convert::turn_options;
 use crate::problem::{Kind, Problem};
 
 mod ending;
 mod idempotency;
-mod path;
+mod pipeline;
 mod upstream;
 mod waiting;
 
@@ -68,17 +70,17 @@ impl Stage {
         std::fs::write(&file, text).unwrap();
         let flags = Flags { config: Some(file), data: Some(folder.path().join("data")), ..Flags::default() };
         let loaded = config::load(&flags, &Environment::default(), Path::new("")).unwrap();
-        let config: Arc<Config> = Arc::new(loaded.config);
+        let config = loaded.config;
         let store = SqliteStore::open(&config.data.folder).await.unwrap();
-        let sandbox = Sandbox::new(&config.sandbox.to_runtime()).unwrap();
-        let set = active::load(&config, &sandbox).await.unwrap();
+        let sandbox = Sandbox::new(&active::sandbox_config(&config.sandbox)).unwrap();
+        let set = active::load(&config, &sandbox, builtin::component).await.unwrap();
         let shared: Arc<dyn Store> = store.clone();
-        let turns = Turns::new(shared, Arc::new(Active::new(set)), config, Uuid::now_v7());
+        let turns = Turns::new(shared, Arc::new(Active::new(set)), turn_options(&config), Uuid::now_v7());
         Self { turns, store, upstream, _folder: folder }
     }
 
     /// Sends in a task of its own: `chat` waits for the model, which is the test's to play.
-    fn send(&self, request: ChatRequest) -> JoinHandle<Result<Reader, Problem>> {
+    fn send(&self, request: ChatRequest) -> JoinHandle<Result<EventReader, Problem>> {
         let turns = self.turns.clone();
         tokio::spawn(async move { turns.chat(request).await })
     }
@@ -114,7 +116,7 @@ fn says(message: &str) -> ChatRequest {
         metadata: Map::new(),
         idempotency: None,
         request_id: "test".into(),
-        only: None,
+        allowed_companions: None,
         accounts: Vec::new(),
     }
 }
@@ -129,7 +131,7 @@ fn keyed(key: &str, message: &str) -> ChatRequest {
 }
 
 /// Everything the reader has to give.
-async fn all(mut reader: Reader) -> Vec<Arc<Event>> {
+async fn all(mut reader: EventReader) -> Vec<Arc<Event>> {
     let mut events = Vec::new();
     while let Some(more) = reader.next().await {
         events.extend(more);

@@ -1,4 +1,4 @@
-//! A memory that uses all that a memory may: reads the past, keeps notes, looks them up again.
+//! A memory that uses everything that a memory can use: it reads the history, and stores notes and recalls them.
 
 use masque_sdk::state::{self, Write};
 use masque_sdk::{

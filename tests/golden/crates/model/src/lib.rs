@@ -1,4 +1,4 @@
-//! A model that uses all that a model may: every kind of item, every way to end, and the way out over HTTP.
+//! A model that uses everything that a model can use: every kind of item, every reason of an end, and HTTP.
 
 use masque_sdk::http::Request;
 use masque_sdk::{Delta, Failure, Finish, Model, Prompt, Property, ReplyWriter, Result, ToolCall, Usage};

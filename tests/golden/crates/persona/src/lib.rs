@@ -1,4 +1,4 @@
-//! A persona that uses all that a persona may: greets and reflects, asks for every import, fills every record.
+//! A persona that uses everything that a persona can use: it greets, reflects, calls every import and fills every record.
 
 use masque_sdk::{
     Exchange, Failure, Greeter, Message, Opening, Part, Persona, Prompt, Property, Recollection, Reflector,

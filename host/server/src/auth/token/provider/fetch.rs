@@ -78,7 +78,7 @@ impl Fetcher {
             return Err(format!("{address} is about another issuer"));
         }
         let url = text("jwks_uri").ok_or_else(|| format!("{address} names no `jwks_uri`"))?;
-        if !config::may_be_fetched(url) {
+        if !config::may_fetch_keys_from(url) {
             return Err(format!("{address} names a `jwks_uri` that is not https"));
         }
         Ok(url.to_owned())

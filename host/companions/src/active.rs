@@ -1,0 +1,117 @@
+//! The holder of the current generation. Swapping it is one atomic step: readers see the old set or the new one.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::report::{ReloadOutcome, ReloadReport};
+use crate::set::ActiveSet;
+
+/// The generation that new turns get, together with the report of the last attempt to replace it.
+#[derive(Debug)]
+pub struct Active(watch::Sender<ActiveState>);
+
+/// The current generation and the last report, read at the same moment.
+#[derive(Clone, Debug)]
+pub struct ActiveState {
+    /// The current generation.
+    pub set: Arc<ActiveSet>,
+    /// The last attempt to replace a generation; `None` while no file has changed since the start.
+    pub reload: Option<ReloadReport>,
+}
+
+/// The set was not published: another generation has replaced the one that it was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("another generation of the active set was published in between")]
+pub struct OutdatedGeneration;
+
+impl Active {
+    /// A holder whose first generation is `set`.
+    pub fn new(set: ActiveSet) -> Self {
+        Self(watch::Sender::new(ActiveState { set: Arc::new(set), reload: None }))
+    }
+
+    /// The current generation. A turn takes it when it is admitted and keeps it until its end.
+    pub fn current(&self) -> Arc<ActiveSet> {
+        Arc::clone(&self.0.borrow().set)
+    }
+
+    /// The current generation and the last report.
+    pub fn state(&self) -> ActiveState {
+        self.0.borrow().clone()
+    }
+
+    /// Makes `next` the generation after `base` and returns it. Turns that hold `base` keep it. `warnings` go into the
+    /// report.
+    ///
+    /// # Errors
+    /// [`OutdatedGeneration`] if `base` is no longer the current generation; then nothing changes.
+    pub fn publish(
+        &self,
+        base: &ActiveSet,
+        mut next: ActiveSet,
+        warnings: Vec<String>,
+    ) -> Result<Arc<ActiveSet>, OutdatedGeneration> {
+        next.generation = base.generation + 1;
+        let next = Arc::new(next);
+        let report = ReloadReport::new(ReloadOutcome::Applied, next.generation, warnings);
+        let is_published = self.0.send_if_modified(|state| {
+            let is_current = state.set.generation == base.generation;
+            if is_current {
+                *state = ActiveState { set: Arc::clone(&next), reload: Some(report) };
+            }
+            is_current
+        });
+        if !is_published {
+            return Err(OutdatedGeneration);
+        }
+        for (name, plugin) in &base.plugins {
+            if next.plugins.get(name).is_none_or(|kept| !Arc::ptr_eq(kept, plugin)) {
+                plugin.retire();
+            }
+        }
+        Ok(next)
+    }
+
+    /// Stores the report of an attempt that made no new generation, and returns the report before it.
+    pub fn record(&self, report: ReloadReport) -> Option<ReloadReport> {
+        let mut previous = None;
+        self.0.send_modify(|state| previous = state.reload.replace(report));
+        previous
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn empty_set() -> ActiveSet {
+        ActiveSet {
+            generation: 1,
+            configuration: String::new(),
+            companions: BTreeMap::new(),
+            names: Arc::default(),
+            plugins: BTreeMap::new(),
+            redactor: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn whoever_holds_a_generation_keeps_it_when_the_next_one_is_published() {
+        let active = Active::new(empty_set());
+        let pinned = active.current();
+        active.publish(&pinned, empty_set(), Vec::new()).unwrap();
+        assert_eq!((pinned.generation, active.current().generation), (1, 2));
+    }
+
+    #[test]
+    fn a_set_made_from_another_than_the_current_generation_is_not_published() {
+        let active = Active::new(empty_set());
+        let base = active.current();
+        active.publish(&base, empty_set(), Vec::new()).unwrap();
+        assert_eq!(active.publish(&base, empty_set(), Vec::new()).err(), Some(OutdatedGeneration));
+        assert_eq!(active.current().generation, 2);
+    }
+}

@@ -1,0 +1,90 @@
+//! Notices that a file behind the active set has changed, and has the next generation made.
+//!
+//! An event of the kernel (inotify) only starts a comparison of the files' metadata; the comparison decides. Network file
+//! systems send no events and event queues overflow, so the files are also compared at intervals.
+
+use std::time::Duration;
+
+use masque_config::FileSnapshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::debounce::{Observable, debounce};
+use crate::reload::{ReloadAttempt, Reloader};
+use crate::watcher::FolderWatcher;
+
+/// The interval of comparisons without an event.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Follows the files until `stop` is cancelled. An attempt that is cut short has published nothing, and its compiler ends
+/// with it.
+pub async fn follow(reloader: Reloader, stop: CancellationToken) {
+    stop.run_until_cancelled(Follower::new(reloader).run()).await;
+}
+
+struct Follower {
+    reloader: Reloader,
+    watcher: FolderWatcher,
+    /// The files as the last attempt found them.
+    files: FileSnapshot,
+    /// Whether the last attempt may have another result although no file changes.
+    needs_retry: bool,
+}
+
+impl Follower {
+    fn new(reloader: Reloader) -> Self {
+        let files = reloader.files();
+        Self { reloader, watcher: FolderWatcher::open(), files, needs_retry: false }
+    }
+
+    async fn run(mut self) {
+        // `is_triggered`: an event or the interval asked for a comparison. `is_debounced`: the files have been waited for.
+        let (mut is_triggered, mut is_debounced) = (false, false);
+        loop {
+            // Set the watches before comparing, so that no change is missed between the two.
+            self.watcher.watch(&self.files).await;
+            let has_changed = self.have_files_changed().await;
+            if has_changed && !is_debounced {
+                debounce(&self.files).await;
+            }
+            if has_changed || is_triggered && (self.needs_retry || self.files.has_recent_changes()) {
+                let ReloadAttempt { files, needs_retry } = self.reloader.reload().await;
+                (self.files, self.needs_retry) = (files, needs_retry);
+                (is_triggered, is_debounced) = (false, false);
+                continue;
+            }
+            is_triggered = true;
+            tokio::select! {
+                () = self.watcher.changed() => {
+                    // Compares only the files of the set: a log that grows in the same folder delays nothing.
+                    debounce(&self.files).await;
+                    is_debounced = true;
+                }
+                () = tokio::time::sleep(POLL_INTERVAL) => is_debounced = false,
+            }
+        }
+    }
+
+    async fn have_files_changed(&self) -> bool {
+        self.files.differs_from(&retake(&self.files).await)
+    }
+}
+
+impl Observable for FileSnapshot {
+    type State = Self;
+
+    async fn observe(&self) -> Self {
+        retake(self).await
+    }
+
+    fn is_same(before: &Self, after: &Self) -> bool {
+        !before.differs_from(after)
+    }
+}
+
+/// Reads the metadata of the same paths again, on a blocking thread: on a network file system that is away even this
+/// takes its time.
+async fn retake(files: &FileSnapshot) -> FileSnapshot {
+    let before = files.clone();
+    // A panic is reported by the panic hook; until the next comparison the files count as unchanged.
+    tokio::task::spawn_blocking(move || before.retake()).await.unwrap_or_else(|_| files.clone())
+}

@@ -1,0 +1,45 @@
+//! The active set: which companions exist, which plugins play them, in which versions and with which grants.
+//!
+//! An [`ActiveSet`] is one numbered generation. [`load`] makes the first one from the configuration, and [`Active`] holds
+//! the one that new turns get. [`follow`] notices that a file behind the set has changed, and [`Reloader`] makes the next
+//! generation from the changed files: as a whole or not at all. A turn keeps the generation that it was admitted with.
+//! [`verify`] reports for `masque check` why a configuration could not be loaded.
+//!
+//! What the configuration may say is the business of `masque-config`; compiling and running components that of
+//! `masque-runtime`. The bytes of built-in components come from the caller ([`BuiltinComponents`]).
+
+#![deny(missing_docs)]
+
+mod active;
+mod builtins;
+mod changes;
+mod companion;
+mod debounce;
+mod follow;
+mod load;
+mod packages;
+mod plugin;
+mod redact;
+mod reload;
+mod report;
+mod sandbox;
+mod schema;
+mod set;
+mod verify;
+mod watcher;
+
+#[cfg(test)]
+mod tests;
+
+pub use active::{Active, ActiveState, OutdatedGeneration};
+pub use builtins::BuiltinComponents;
+pub use companion::Companion;
+pub use follow::follow;
+pub use load::load;
+pub use plugin::LoadedPlugin;
+pub use redact::Redactor;
+pub use reload::Reloader;
+pub use report::{ReloadOutcome, ReloadReport};
+pub use sandbox::sandbox_config;
+pub use set::ActiveSet;
+pub use verify::verify;

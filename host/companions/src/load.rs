@@ -1,0 +1,177 @@
+//! Makes an active set from a configuration. Errors that show only once a component has described itself are collected,
+//! so that the operator sees all of them at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use masque_config::{Companion as CompanionConfig, Config, Diagnostic, Name, Plugin as PluginConfig};
+use masque_runtime::{Kind, Package, Plugin, Sandbox};
+
+use crate::builtins::BuiltinComponents;
+use crate::companion::Companion;
+use crate::packages::{PackageError, PackageLoader};
+use crate::plugin::LoadedPlugin;
+use crate::redact::Redactor;
+use crate::schema;
+use crate::set::ActiveSet;
+
+/// Why a configuration gives no set.
+#[derive(Debug)]
+pub(crate) struct LoadFailure {
+    pub(crate) problems: Vec<Diagnostic>,
+    /// Whether the same files may load at another time.
+    pub(crate) is_temporary: bool,
+}
+
+/// The first generation, made from the configuration.
+///
+/// # Errors
+/// Every problem of the plugins and companions, each with its line in the configuration.
+pub async fn load(
+    config: &Config,
+    sandbox: &Arc<Sandbox>,
+    builtins: BuiltinComponents,
+) -> Result<ActiveSet, Vec<Diagnostic>> {
+    assemble(config, sandbox, builtins, None).await.map_err(|failure| failure.problems)
+}
+
+/// A set that can follow `current`. Packages and plugins that are the same in both are taken from `current`; they are not
+/// compiled or described again.
+pub(crate) async fn assemble(
+    config: &Config,
+    sandbox: &Arc<Sandbox>,
+    builtins: BuiltinComponents,
+    current: Option<&ActiveSet>,
+) -> Result<ActiveSet, LoadFailure> {
+    let mut failure = LoadFailure { problems: Vec::new(), is_temporary: false };
+    let mut packages = PackageLoader::new(sandbox, builtins, current);
+    let mut plugins = BTreeMap::new();
+    for (name, plugin) in &config.plugins {
+        let before = current.and_then(|current| current.plugins.get(name.as_str()));
+        match packages.load(&plugin.source).await {
+            Ok(package) => {
+                failure.problems.extend(schema::check(config, name, plugin, package.description()));
+                failure.problems.extend(
+                    before.and_then(|before| state_downgrade(config, name, before.package(), &package)),
+                );
+                plugins.insert(name.to_string(), make_plugin(name, plugin, package, before));
+            }
+            Err(PackageError { what, remedy, is_temporary }) => {
+                failure.is_temporary |= is_temporary;
+                failure.problems.push(Diagnostic::error(
+                    config.locations.plugin(name, "source"),
+                    format!("plugin `{name}` ({}) can't be loaded: {what}", plugin.source),
+                    remedy,
+                ));
+            }
+        }
+    }
+    let companions: BTreeMap<_, _> = config
+        .companions
+        .iter()
+        .filter_map(|(name, wanted)| {
+            let companion = make_companion(config, name, wanted, &plugins, &mut failure.problems)?;
+            Some((name.to_string(), Arc::new(companion)))
+        })
+        .collect();
+    if !failure.problems.is_empty() {
+        return Err(failure);
+    }
+    Ok(ActiveSet {
+        generation: current.map_or(1, |current| current.generation + 1),
+        configuration: config.digest(),
+        names: Arc::new(companions.keys().cloned().collect()),
+        companions,
+        plugins,
+        redactor: Arc::new(Redactor::new(config)),
+    })
+}
+
+/// The plugin `before` if its component and fingerprint are the same, otherwise a new one.
+fn make_plugin(
+    name: &Name,
+    plugin: &PluginConfig,
+    package: Arc<Package>,
+    before: Option<&Arc<LoadedPlugin>>,
+) -> Arc<LoadedPlugin> {
+    let fingerprint = plugin.fingerprint();
+    if let Some(before) = before
+        && before.package().digest() == package.digest()
+        && *before.fingerprint() == fingerprint
+    {
+        return Arc::clone(before);
+    }
+    let (grants, limits) = (plugin.grants.clone(), plugin.limits.into());
+    let plugin = Plugin::new(package, name.to_string(), plugin.settings_json(), grants, limits);
+    Arc::new(LoadedPlugin::new(plugin, fingerprint))
+}
+
+/// A problem if the new version stores its state in an older format. Stored state belongs to the plugin's name, and an
+/// older version can't be trusted to read what a newer one wrote.
+fn state_downgrade(config: &Config, name: &Name, before: &Package, after: &Package) -> Option<Diagnostic> {
+    let (before, after) = (before.description(), after.description());
+    (after.state_version < before.state_version).then(|| {
+        Diagnostic::error(
+            config.locations.plugin(name, "source"),
+            format!(
+                "version {} of plugin `{name}` keeps its state in version {}, and what version {} has written is in \
+                 version {}",
+                after.version, after.state_version, before.version, before.state_version
+            ),
+            "Keep the later one, or give the earlier one another name, under which it begins without state.",
+        )
+    })
+}
+
+/// A companion from the plugins that it names. `None` if one is missing (which is already reported) or has the wrong
+/// kind (which is added to `problems`).
+fn make_companion(
+    config: &Config,
+    name: &Name,
+    wanted: &CompanionConfig,
+    plugins: &BTreeMap<String, Arc<LoadedPlugin>>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Companion> {
+    let mut find = |key: &str, plugin: &Name, kind: Kind| {
+        let found = plugins.get(plugin.as_str())?;
+        if found.package().kind() == kind {
+            return Some(Arc::clone(found.plugin()));
+        }
+        problems.push(Diagnostic::error(
+            config.locations.companion(name, key),
+            format!(
+                "plugin `{plugin}` is a {}, and companion `{name}` needs a {kind} here",
+                found.package().kind()
+            ),
+            format!("Name a plugin that is a {kind}{}.", examples_of_kind(plugins, kind)),
+        ));
+        None
+    };
+    let persona = find("persona", &wanted.persona, Kind::Persona);
+    let memory = find("memory", &wanted.memory, Kind::Memory);
+    let models: Vec<_> = wanted
+        .models
+        .iter()
+        .enumerate()
+        .map(|(index, model)| find(&format!("models/{index}"), model, Kind::Model))
+        .collect();
+    Some(Companion {
+        name: name.to_string(),
+        persona: persona?,
+        memory: memory?,
+        models: models.into_iter().collect::<Option<_>>()?,
+        fallback: wanted.fallback,
+        memory_budget: wanted.memory_budget,
+        options: wanted.options.clone(),
+    })
+}
+
+/// The loaded plugins of a kind, as the end of a sentence: ``, such as `a` or `b` ``. Empty if there are none.
+fn examples_of_kind(plugins: &BTreeMap<String, Arc<LoadedPlugin>>, kind: Kind) -> String {
+    let fitting: Vec<_> = plugins
+        .values()
+        .filter(|plugin| plugin.package().kind() == kind)
+        .map(|plugin| format!("`{}`", plugin.name()))
+        .collect();
+    if fitting.is_empty() { String::new() } else { format!(", such as {}", fitting.join(" or ")) }
+}

@@ -1,0 +1,103 @@
+//! From a plugin's source to a compiled package. Each component is compiled once, however many plugins use it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use masque_config::PluginSource;
+use masque_runtime::{Cause, LARGEST_COMPONENT, LoadError, Package, Sandbox};
+use sha2::{Digest, Sha256};
+
+use crate::builtins::BuiltinComponents;
+use crate::set::ActiveSet;
+/// Why a source gives no package, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PackageError {
+    pub(crate) what: String,
+    pub(crate) remedy: String,
+    /// Whether the same component may load at another time, since the host was only too busy.
+    pub(crate) is_temporary: bool,
+}
+
+/// Loads packages and keeps each result by the digest of the component.
+pub(crate) struct PackageLoader<'a> {
+    sandbox: &'a Arc<Sandbox>,
+    builtins: BuiltinComponents,
+    by_digest: BTreeMap<String, Result<Arc<Package>, PackageError>>,
+}
+
+impl<'a> PackageLoader<'a> {
+    /// A loader that reuses the packages of `current`.
+    pub(crate) fn new(
+        sandbox: &'a Arc<Sandbox>,
+        builtins: BuiltinComponents,
+        current: Option<&ActiveSet>,
+    ) -> Self {
+        let plugins = current.into_iter().flat_map(|current| current.plugins.values());
+        let by_digest = plugins
+            .map(|plugin| {
+                let package = plugin.package();
+                (package.digest().to_owned(), Ok(Arc::clone(package)))
+            })
+            .collect();
+        Self { sandbox, builtins, by_digest }
+    }
+
+    /// The package of a source: read, compiled and described, or taken from an earlier load of the same bytes.
+    pub(crate) async fn load(&mut self, source: &PluginSource) -> Result<Arc<Package>, PackageError> {
+        let bytes = self.read(source).await?;
+        let digest = format!("sha256:{:x}", Sha256::digest(&bytes));
+        if let Some(loaded) = self.by_digest.get(&digest) {
+            return loaded.clone();
+        }
+        let package = self.sandbox.load(bytes).await.map_err(|error| package_error(source, &error));
+        self.by_digest.insert(digest, package.clone());
+        package
+    }
+
+    async fn read(&self, source: &PluginSource) -> Result<Arc<[u8]>, PackageError> {
+        let path = match source {
+            PluginSource::Builtin(builtin) => return Ok((self.builtins)(*builtin).into()),
+            PluginSource::File(path) => path,
+        };
+        let unreadable = |error: std::io::Error| PackageError {
+            what: format!("the file can't be read: {error}"),
+            remedy: "Name a component file; a relative path starts at the configuration file's folder."
+                .into(),
+            is_temporary: false,
+        };
+        let metadata = tokio::fs::metadata(path).await.map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(PackageError {
+                what: "it is not a file".into(),
+                remedy: "Name the component file itself, which ends in `.wasm`.".into(),
+                is_temporary: false,
+            });
+        }
+        // Check the size before reading: the file may be a disk image.
+        if metadata.len() > LARGEST_COMPONENT as u64 {
+            return Err(PackageError {
+                what: format!("the file has {} bytes", metadata.len()),
+                remedy: format!("Build a smaller component: {LARGEST_COMPONENT} bytes is the most."),
+                is_temporary: false,
+            });
+        }
+        Ok(tokio::fs::read(path).await.map_err(unreadable)?.into())
+    }
+}
+
+fn package_error(source: &PluginSource, error: &LoadError) -> PackageError {
+    let is_temporary = matches!(error, LoadError::Describe(call) if matches!(call.cause, Cause::Busy(_)));
+    let remedy = match (source, error) {
+        _ if is_temporary => "Try again when fewer calls are under way; a host that runs does so by itself.",
+        (PluginSource::Builtin(_), _) => "Build the plugins and the host again from one checkout.",
+        (_, LoadError::NotWasm | LoadError::CoreModule) => {
+            "Build it for the target `wasm32-wasip2`, and name the file from that target's folder."
+        }
+        (_, LoadError::Import(_) | LoadError::Link(_)) => "Build it with the SDK of this host's version.",
+        (_, LoadError::Exports(_) | LoadError::Description { .. }) => {
+            "Export one persona, memory or model with the SDK's macro."
+        }
+        _ => "Build the component again, and look at what its build says.",
+    };
+    PackageError { what: error.to_string(), remedy: remedy.into(), is_temporary }
+}

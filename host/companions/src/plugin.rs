@@ -1,0 +1,60 @@
+//! A plugin as it is shared by the generations in which it stays the same.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use masque_config::PluginFingerprint;
+use masque_runtime::Plugin;
+
+/// A plugin of one or more generations. It logs a line when it is unloaded, which is when the last turn that uses it has
+/// ended.
+#[derive(Debug)]
+pub struct LoadedPlugin {
+    plugin: Arc<Plugin>,
+    fingerprint: PluginFingerprint,
+    /// Set when a generation without this plugin is published. A plugin that goes because the host stops logs nothing.
+    is_retired: AtomicBool,
+}
+
+impl LoadedPlugin {
+    pub(crate) fn new(plugin: Plugin, fingerprint: PluginFingerprint) -> Self {
+        Self { plugin: Arc::new(plugin), fingerprint, is_retired: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn plugin(&self) -> &Arc<Plugin> {
+        &self.plugin
+    }
+
+    /// Digests of the settings, grants and limits, to tell whether they have changed.
+    pub(crate) fn fingerprint(&self) -> &PluginFingerprint {
+        &self.fingerprint
+    }
+
+    /// Marks that no new turn will use the plugin.
+    pub(crate) fn retire(&self) {
+        self.is_retired.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Deref for LoadedPlugin {
+    type Target = Arc<Plugin>;
+
+    fn deref(&self) -> &Arc<Plugin> {
+        &self.plugin
+    }
+}
+
+impl Drop for LoadedPlugin {
+    fn drop(&mut self) {
+        if self.is_retired.load(Ordering::Relaxed) {
+            let package = self.plugin.package();
+            tracing::info!(
+                plugin = self.plugin.name(),
+                version = package.description().version,
+                digest = package.digest(),
+                "unloaded: no turn uses it any more"
+            );
+        }
+    }
+}

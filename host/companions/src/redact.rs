@@ -1,0 +1,27 @@
+//! Removes secrets from what a plugin said about its failure before it is logged. The text goes nowhere else.
+
+use std::fmt;
+
+use masque_config::Config;
+use masque_runtime::{Secret, clean};
+
+/// The secrets of all plugins. Those of one plugin alone are not enough: an upstream may echo what another plugin sent
+/// it.
+#[derive(Debug, Default)]
+pub struct Redactor(Vec<Secret>);
+
+impl Redactor {
+    pub(crate) fn new(config: &Config) -> Self {
+        let credentials = config.plugins.values().flat_map(|plugin| &plugin.grants.credentials);
+        let mut secrets: Vec<Secret> = credentials.map(|credential| credential.secret().clone()).collect();
+        // Longest first, since one secret may be part of another.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.reveal().len()));
+        secrets.dedup();
+        Self(secrets)
+    }
+
+    /// `text` on one line, without secrets and control characters, 4 KiB at most.
+    pub fn clean(&self, text: &impl fmt::Display) -> String {
+        clean(&text.to_string(), &self.0)
+    }
+}

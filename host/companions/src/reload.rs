@@ -1,0 +1,218 @@
+//! Makes the next generation from changed files: read, compile what is new, check everything, publish. [`crate::follow`]
+//! decides when.
+//!
+//! A change is applied as a whole or not at all. If any part has an error, the current generation stays in effect.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use masque_config::{
+    Config, ConfigSource, Diagnostic, Diagnostics, FileSnapshot, LoadedConfig, Location, ReloadedConfig,
+};
+use masque_runtime::Sandbox;
+
+use crate::active::Active;
+use crate::builtins::BuiltinComponents;
+use crate::changes::describe_changes;
+use crate::load::{LoadFailure, assemble};
+use crate::report::{ReloadOutcome, ReloadReport};
+use crate::set::ActiveSet;
+
+/// How many readings in a row may be discarded because a file changed meanwhile. A set made from old and new files is one
+/// that nobody wrote, but with files that never stop changing the newest reading has to be good enough.
+const MAX_DISCARDED_READINGS: u32 = 5;
+
+/// Makes new generations. A host has one, so that generations are made one after another.
+pub struct Reloader {
+    source: ConfigSource,
+    builtins: BuiltinComponents,
+    /// The configuration that the host was started with. Everything except companions, plugins and credentials stays in
+    /// effect until the host ends.
+    started: Arc<Config>,
+    /// The configuration of the current generation.
+    running: Config,
+    sandbox: Arc<Sandbox>,
+    active: Arc<Active>,
+    discarded_readings: u32,
+}
+
+/// A finished attempt.
+pub(crate) struct ReloadAttempt {
+    /// The files that the attempt read.
+    pub(crate) files: FileSnapshot,
+    /// Whether another attempt with the same files may have another result.
+    pub(crate) needs_retry: bool,
+}
+
+/// A set that can be published.
+struct Candidate {
+    set: ActiveSet,
+    config: Config,
+    warnings: Diagnostics,
+}
+
+impl Reloader {
+    /// A reloader for `active`, whose current set was made from `config`. `source` is where the configuration is read
+    /// again.
+    pub fn new(
+        source: ConfigSource,
+        config: Arc<Config>,
+        sandbox: Arc<Sandbox>,
+        active: Arc<Active>,
+        builtins: BuiltinComponents,
+    ) -> Self {
+        let running = Config::clone(&config);
+        Self { source, builtins, started: config, running, sandbox, active, discarded_readings: 0 }
+    }
+
+    /// The files behind the current generation.
+    pub(crate) fn files(&self) -> FileSnapshot {
+        self.running.files.clone()
+    }
+
+    /// Makes one attempt. Dropping the future is safe at any point: nothing is published before the end.
+    pub(crate) async fn reload(&mut self) -> ReloadAttempt {
+        let began = Instant::now();
+        let Some(ReloadedConfig { result, files }) = self.read().await else {
+            return ReloadAttempt { files: self.files(), needs_retry: true };
+        };
+        let current = self.active.current();
+        let candidate = self.prepare(result, &current).await;
+        if self.discarded_readings < MAX_DISCARDED_READINGS && have_changed(&files).await {
+            self.discarded_readings += 1;
+            return ReloadAttempt { files, needs_retry: true };
+        }
+        self.discarded_readings = 0;
+        let needs_retry = match candidate {
+            Ok(candidate) => self.publish(candidate, &current, began),
+            Err(LoadFailure { problems, is_temporary }) => {
+                self.refuse(&Diagnostics::new(problems), current.generation);
+                is_temporary
+            }
+        };
+        ReloadAttempt { files, needs_retry }
+    }
+
+    /// Reads the configuration again. `None` if that panicked; the panic hook has reported it.
+    async fn read(&self) -> Option<ReloadedConfig> {
+        let (source, running) = (self.source.clone(), self.running.clone());
+        tokio::task::spawn_blocking(move || source.reload(&running)).await.ok()
+    }
+
+    async fn prepare(
+        &self,
+        result: Result<LoadedConfig, Diagnostics>,
+        current: &ActiveSet,
+    ) -> Result<Candidate, LoadFailure> {
+        let loaded =
+            result.map_err(|problems| LoadFailure { problems: problems.into_vec(), is_temporary: false })?;
+        let mut warnings = loaded.warnings.into_vec();
+        warnings.extend(self.restart_warning(&loaded.config));
+        let config = self.with_started_sections(loaded.config);
+        let too_large = self.memory_limit_problems(&config);
+        if !too_large.is_empty() {
+            return Err(LoadFailure { problems: too_large, is_temporary: false });
+        }
+        let set = assemble(&config, &self.sandbox, self.builtins, Some(current)).await?;
+        Ok(Candidate { set, config, warnings: Diagnostics::new(warnings) })
+    }
+
+    /// A warning that names the changed sections that take effect only at the next start.
+    fn restart_warning(&self, config: &Config) -> Option<Diagnostic> {
+        let sections = self.started.changed_sections(config);
+        if sections.is_empty() {
+            return None;
+        }
+        let location = config.file.clone().map_or_else(
+            || Location::Builtin("configuration".into()),
+            |path| Location::File { path, position: None },
+        );
+        let what = format!("{} differs from what the host was started with", sections.join(", "));
+        Some(Diagnostic::warning(location, what, "It takes effect at the next start."))
+    }
+
+    /// The new companions and plugins with all other sections as the host was started with them.
+    fn with_started_sections(&self, config: Config) -> Config {
+        let started = Config::clone(&self.started);
+        Config {
+            companions: config.companions,
+            plugins: config.plugins,
+            file: config.file,
+            locations: config.locations,
+            files: config.files,
+            ..started
+        }
+    }
+
+    /// A problem for each plugin with a higher memory limit than the running sandbox has. The file was checked against its
+    /// own `[sandbox]`, which takes effect only at the next start.
+    fn memory_limit_problems(&self, config: &Config) -> Vec<Diagnostic> {
+        let most = self.started.sandbox.memory_bytes;
+        let too_large = config.plugins.iter().filter(|(_, plugin)| plugin.limits.memory_bytes > most);
+        too_large
+            .map(|(name, _)| {
+                Diagnostic::error(
+                    config.locations.plugin(name, "limits/memory"),
+                    format!("plugin `{name}` may have more memory than the sandbox of this host gives ({most} bytes)"),
+                    "Lower it, or start the host again with the new [sandbox].",
+                )
+            })
+            .collect()
+    }
+
+    /// Publishes the candidate unless it changes nothing. Returns whether the attempt has to be repeated.
+    fn publish(&mut self, candidate: Candidate, current: &ActiveSet, began: Instant) -> bool {
+        let Candidate { set, config, warnings } = candidate;
+        let changes = describe_changes(current, &set);
+        let warnings = lines(&warnings);
+        if changes.is_empty() && set.configuration == current.configuration {
+            self.running = config;
+            self.record_unchanged(current.generation, warnings);
+            return false;
+        }
+        let Ok(set) = self.active.publish(current, set, warnings.clone()) else {
+            return true;
+        };
+        self.running = config;
+        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(generation = set.generation, ms, "changes are in effect: {}", changes.join("; "));
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        false
+    }
+
+    /// Records that the files say what is already in effect, for example after a mistake was undone.
+    fn record_unchanged(&self, generation: u64, warnings: Vec<String>) {
+        if warnings.is_empty() && self.active.state().reload.is_none() {
+            return;
+        }
+        let report = ReloadReport::new(ReloadOutcome::Applied, generation, warnings);
+        let previous = self.active.record(report.clone());
+        if previous.as_ref().is_some_and(|previous| previous.outcome == ReloadOutcome::Refused) {
+            tracing::info!(generation, "what the configuration says is in effect again");
+        }
+        if !previous.is_some_and(|previous| previous.equals_apart_from_time(&report)) {
+            report.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+        }
+    }
+
+    fn refuse(&self, problems: &Diagnostics, generation: u64) {
+        let report = ReloadReport::new(ReloadOutcome::Refused, generation, lines(problems));
+        let previous = self.active.record(report.clone());
+        // Repeated attempts with the same mistakes are logged once.
+        if !previous.is_some_and(|previous| previous.equals_apart_from_time(&report)) {
+            tracing::error!(generation, "a change is refused, and the generation in use stays:");
+            report.problems.iter().for_each(|problem| tracing::error!("{problem}"));
+        }
+    }
+}
+
+/// Whether the files changed since they were read. Then the reading may mix old and new content.
+async fn have_changed(files: &FileSnapshot) -> bool {
+    let before = files.clone();
+    // A panic is reported by the panic hook and says nothing about the files.
+    tokio::task::spawn_blocking(move || before.differs_from(&before.retake())).await.unwrap_or(false)
+}
+
+fn lines(problems: &Diagnostics) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,61 @@
+//! The whole configuration of one host: plain, checked values. Whoever holds one need not check it again.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use masque_grants::Name;
+
+use crate::key_locations::KeyLocations;
+use crate::sections::admin::Admin;
+use crate::sections::auth::Auth;
+use crate::sections::companions::Companion;
+use crate::sections::cors::Cors;
+use crate::sections::data::Data;
+use crate::sections::limits::Allowance;
+use crate::sections::log::Log;
+use crate::sections::plugins::Plugin;
+use crate::sections::sandbox::Sandbox;
+use crate::sections::server::Server;
+use crate::sections::tls::Tls;
+use crate::sections::turn::{Drain, Stream, Turn};
+use crate::snapshot::FileSnapshot;
+
+/// The whole configuration of one host.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[tls]`; `None`: the host serves plain HTTP.
+    pub tls: Option<Tls>,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[cors]`
+    pub cors: Cors,
+    /// `[auth]`
+    pub auth: Auth,
+    /// `[stream]`
+    pub stream: Stream,
+    /// `[turn]`
+    pub turn: Turn,
+    /// `[limits]`
+    pub limits: Allowance,
+    /// `[drain]`
+    pub drain: Drain,
+    /// `[data]`
+    pub data: Data,
+    /// `[log]`
+    pub log: Log,
+    /// `[sandbox]`
+    pub sandbox: Sandbox,
+    /// `[companions.NAME]`. Every plugin that one of them names is in `plugins`.
+    pub companions: BTreeMap<Name, Companion>,
+    /// `[plugins.NAME]`, the components of the plugins folder, and the built-in plugins that a companion names.
+    pub plugins: BTreeMap<Name, Plugin>,
+    /// The configuration file, if there is one.
+    pub file: Option<PathBuf>,
+    /// Where every key is in the file, for mistakes that are found later, such as settings that the schema of a plugin
+    /// refuses.
+    pub locations: KeyLocations,
+    /// The files that the configuration was read from.
+    pub files: FileSnapshot,
+}

@@ -1,0 +1,153 @@
+//! The environment variables that the host knows. Some have the names that an earlier service used. A variable that asks
+//! for something that this version can't do is refused: if it were ignored, the operator would believe that it is in
+//! effect.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use crate::diagnostic::{Diagnostic, Location};
+use crate::report::Report;
+use crate::wording::nearest;
+
+pub(crate) const CONFIG: &str = "MASQUE_CONFIG";
+pub(crate) const LISTEN: &str = "MASQUE_LISTEN";
+pub(crate) const DATA: &str = "MASQUE_DATA";
+
+pub(crate) const STAGE: &str = "ENVIRONMENT";
+pub(crate) const CORS_ORIGINS: &str = "CORS_ORIGINS";
+pub(crate) const SECRET: &str = "JWT_SECRET_KEY";
+pub(crate) const SECRET_FILE: &str = "JWT_SECRET_KEY_FILE";
+pub(crate) const REQUIRE_AUTHENTICATION: &str = "REQUIRE_AUTHENTICATION";
+
+/// The stage that `ENVIRONMENT` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Development,
+    Test,
+    Staging,
+    Production,
+}
+
+impl Stage {
+    const NAMES: [(&str, Self); 4] = [
+        ("development", Self::Development),
+        ("test", Self::Test),
+        ("staging", Self::Staging),
+        ("production", Self::Production),
+    ];
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::NAMES.into_iter().find(|(name, _)| *name == text).map(|(_, stage)| stage)
+    }
+
+    /// The stage, or development if the variable is not set. [`check`] reports an unknown word.
+    pub(crate) fn of(environment: &Environment) -> Self {
+        environment.get(STAGE).and_then(Self::parse).unwrap_or(Self::Development)
+    }
+
+    /// Whether unsafe settings are errors. Staging has the rules of production.
+    pub(crate) fn is_strict(self) -> bool {
+        matches!(self, Self::Staging | Self::Production)
+    }
+}
+
+/// Environment variables. An empty variable counts as not set: compose files and Helm charts write `NAME=` for a value that
+/// was not given.
+///
+/// It has no `Debug`: variables hold secrets.
+#[derive(Clone, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// The variables of this process.
+    pub fn of_process() -> Self {
+        Self::from_pairs(std::env::vars_os())
+    }
+
+    /// The variables in `pairs`.
+    pub fn from_pairs(pairs: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        // A value that is not UTF-8 gets replacement characters, with which it is refused where it is used.
+        let text = |text: OsString| text.to_string_lossy().into_owned();
+        let pairs = pairs.into_iter().map(|(name, value)| (text(name), text(value)));
+        Self(pairs.filter(|(_, value)| !value.is_empty()).collect())
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+/// Reports variables that ask for something that this version can't do, and names that look mistyped. Quotes only values of
+/// choices: the URLs of databases hold passwords.
+pub(crate) fn check(environment: &Environment, report: &Report<'_>) {
+    let refuse = |name: &str, what: &str, remedy: &str| {
+        report.error(Location::Variable(name.to_owned()), what, remedy)
+    };
+
+    if let Some(other) = environment.get(STAGE).filter(|text| Stage::parse(text).is_none()) {
+        let remedy = match nearest(other, Stage::NAMES.map(|(name, _)| name)) {
+            Some(meant) => format!("Did you mean `{meant}`?"),
+            None => "It is `development`, `test`, `staging` or `production`.".to_owned(),
+        };
+        refuse(STAGE, &format!("`{}` is not an environment", other.escape_debug()), &remedy);
+    }
+    for name in ["DATABASE_URL", "DATABASE_DIRECT_URL"] {
+        match environment.get(name).map(|url| url.split(':').next().unwrap_or_default()) {
+            None => {}
+            Some("sqlite" | "file") => refuse(
+                name,
+                "the SQLite database is kept in the data folder and can't be elsewhere",
+                "Unset it, and name the folder with --data, MASQUE_DATA or `folder` in [data].",
+            ),
+            Some("postgres" | "postgresql") => refuse(
+                name,
+                "this version can't use Postgres yet; it keeps its state in SQLite, in the data folder",
+                "Unset it.",
+            ),
+            Some(_) => {
+                refuse(name, "this version keeps its state in SQLite, in the data folder", "Unset it.")
+            }
+        }
+    }
+    match (boolean(environment, "REDIS_ENABLED", report), environment.get("REDIS_URL")) {
+        (Some(true), _) => {
+            refuse("REDIS_ENABLED", "this version can't use Redis yet", "Unset it or set it to `false`.");
+        }
+        (None, Some(_)) => {
+            refuse(
+                "REDIS_URL",
+                "this version can't use Redis yet",
+                "Unset it, or set REDIS_ENABLED to `false`.",
+            );
+        }
+        _ => {}
+    }
+    // Only similar names: Kubernetes adds variables such as MASQUE_SERVICE_HOST for a service called masque.
+    let known = [CONFIG, LISTEN, DATA];
+    for name in
+        environment.0.keys().filter(|name| name.starts_with("MASQUE_") && !known.contains(&name.as_str()))
+    {
+        let meant = known.into_iter().find(|known| strsim::damerau_levenshtein(name, known) <= 2);
+        if let Some(meant) = meant {
+            report.add(Diagnostic::warning(
+                Location::Variable(name.clone()),
+                "the host knows no such variable",
+                format!("Did you mean {meant}?"),
+            ));
+        }
+    }
+}
+
+/// The value of a variable that is true or false, if it is set. Another value is reported.
+pub(crate) fn boolean(environment: &Environment, name: &str, report: &Report<'_>) -> Option<bool> {
+    let value = environment.get(name)?;
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => {
+            let what = format!("`{}` is neither true nor false", value.escape_debug());
+            report.error(Location::Variable(name.to_owned()), what, "Set it to `true` or `false`.");
+            None
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `[credentials.NAME]`: a secret header for one origin. The value comes from environment variables or from a file. After
+//! that, only the code that sends and redacts it reads it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use masque_grants::{Credential, Name, Secret};
+
+use super::grants;
+use crate::environment::Environment;
+use crate::file::{ReadError, read_bounded};
+use crate::section::Section;
+use crate::value::{self, Expected, InvalidValue};
+
+const ORIGIN: Expected = Expected { what: "an origin", example: "\"https://api.openai.com\"" };
+const HEADER: Expected = Expected { what: "a header's name", example: "\"authorization\"" };
+const EXAMPLE_HEADER: &str = "Write for example `header = \"authorization\"`.";
+const VALUE: Expected = Expected { what: "a string", example: "\"Bearer ${OPENAI_API_KEY}\"" };
+const VALUE_FILE: Expected = Expected { what: "a path", example: "\"/run/secrets/openai\"" };
+
+/// More than servers accept in a header.
+const MAX_VALUE_BYTES: u64 = 16 * 1024;
+
+/// The credentials by name. `None` stands for a credential with a mistake, which was reported.
+pub(crate) fn read(
+    sections: BTreeMap<Name, Section<'_, '_>>,
+    environment: &Environment,
+    base: &Path,
+) -> BTreeMap<Name, Option<Arc<Credential>>> {
+    sections
+        .into_iter()
+        .map(|(name, section)| {
+            let credential = read_one(&name, section, environment, base);
+            (name, credential.map(Arc::new))
+        })
+        .collect()
+}
+
+/// [`Credential::new`] stops at the first mistake. Each value is therefore checked with two valid ones, so that all
+/// mistakes are reported, each at its own key.
+fn read_one(
+    name: &Name,
+    mut section: Section<'_, '_>,
+    environment: &Environment,
+    base: &Path,
+) -> Option<Credential> {
+    let try_with = |origin: &str, header: &str, value: &str| {
+        Credential::new(name.to_string(), origin, header, &Secret::from(value.to_owned()))
+    };
+    let origin = section.read("origin", ORIGIN, |given| {
+        let text = value::text(given)?;
+        grants::refuse_password(text)?;
+        try_with(text, "authorization", "x").map_err(|error| grants::invalid(&error)).map(|_| text.to_owned())
+    });
+    section.require("origin", ORIGIN);
+    let header = section.read("header", HEADER, |given| {
+        let text = value::text(given)?;
+        // The text is not quoted: an operator who swaps `header` and `value` has written the secret here.
+        let invalid =
+            || InvalidValue::Other("this is no header's name".to_owned(), EXAMPLE_HEADER.to_owned());
+        try_with("https://localhost", text, "x").map_err(|_| invalid()).map(|_| text.to_owned())
+    });
+    section.require("header", HEADER);
+    let checked = |text: String| match try_with("https://localhost", "authorization", &text) {
+        Ok(_) => Ok(text),
+        Err(_) => Err(InvalidValue::Other(
+            "the value is empty or holds a character that a header can't carry".to_owned(),
+            "Check what it is made of; a line break in the middle is the usual cause.".to_owned(),
+        )),
+    };
+    let value =
+        section.read("value", VALUE, |given| expand(value::text(given)?, environment).and_then(checked));
+    let report = section.report;
+    let from_file = section.read("value_file", VALUE_FILE, |given| {
+        let name = value::text(given)?;
+        let path = base.join(name);
+        report.record_file(&path);
+        from_file(name, &path).and_then(checked)
+    });
+    match (section.has("value"), section.has("value_file")) {
+        (false, false) => section.require("value", VALUE),
+        (true, true) => section.refuse_key(
+            "value_file",
+            "the value is given twice, by `value` and by `value_file`",
+            "Keep one of the two.",
+        ),
+        _ => {}
+    }
+    section.finish();
+    try_with(&origin?.value, &header?.value, &value.or(from_file)?.value).ok()
+}
+
+/// Replaces `${NAME}` with the value of the variable and `$$` with a dollar sign. Values of variables are not expanded
+/// again.
+fn expand(text: &str, environment: &Environment) -> Result<String, InvalidValue> {
+    let mut expanded = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        expanded.push_str(before);
+        if let Some(after) = after.strip_prefix('$') {
+            expanded.push('$');
+            rest = after;
+            continue;
+        }
+        let variable = after.strip_prefix('{').and_then(|after| after.split_once('}'));
+        let Some((name, after)) = variable.filter(|(name, _)| !name.is_empty()) else {
+            return Err(InvalidValue::Other(
+                "a `$` begins a variable such as `${OPENAI_API_KEY}`".to_owned(),
+                "Write `$$` for a dollar sign.".to_owned(),
+            ));
+        };
+        let Some(value) = environment.get(name) else {
+            return Err(InvalidValue::Other(
+                format!("the environment variable {} is not set", name.escape_debug()),
+                "Set it where the host is started, or use `value_file`.".to_owned(),
+            ));
+        };
+        expanded.push_str(value);
+        rest = after;
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
+}
+
+fn from_file(name: &str, path: &Path) -> Result<String, InvalidValue> {
+    let refused = |what: String, remedy: &str| Err(InvalidValue::Other(what, remedy.to_owned()));
+    match read_bounded(path, MAX_VALUE_BYTES).map(String::from_utf8) {
+        // Editors and `echo` end a file with a line break, which is not part of the value.
+        Ok(Ok(text)) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
+        Ok(Err(_)) => {
+            refused(format!("{name} is not UTF-8"), "The file holds the header's whole value as text.")
+        }
+        Err(ReadError::Missing) => refused(
+            format!("there is no file {name}"),
+            "Name a file that exists; a relative path starts at the configuration file's folder.",
+        ),
+        Err(ReadError::TooLarge) => refused(format!("{name} is larger than 16 KiB"), "Is this another file?"),
+        Err(ReadError::Other(error)) => {
+            refused(format!("{name} can't be read: {error}"), "Make it a file that the host's user may read.")
+        }
+    }
+}

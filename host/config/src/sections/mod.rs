@@ -1,0 +1,20 @@
+//! One module for each section of the file: the plain values that it becomes, and how it is read.
+
+pub(crate) mod admin;
+pub(crate) mod auth;
+pub(crate) mod companions;
+pub(crate) mod cors;
+pub(crate) mod credentials;
+pub(crate) mod data;
+pub(crate) mod grants;
+pub(crate) mod issuers;
+pub(crate) mod limits;
+pub(crate) mod log;
+pub(crate) mod plugin_limits;
+pub(crate) mod plugins;
+pub(crate) mod sandbox;
+pub(crate) mod server;
+pub(crate) mod settings;
+pub(crate) mod signing_keys;
+pub(crate) mod tls;
+pub(crate) mod turn;

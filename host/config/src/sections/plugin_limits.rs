@@ -1,0 +1,59 @@
+//! `limits` of a plugin: what one call may use.
+
+use std::time::Duration;
+
+use masque_grants::Limits;
+use serde::Serialize;
+
+use crate::section::Section;
+use crate::units::{GIB, HOUR, MIB, MILLISECOND};
+use crate::value::show_size;
+
+/// The limits of one call that an operator may set. The other limits of the sandbox are fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PluginLimits {
+    /// Time from the start of the call to the last item of its reply.
+    pub wall: Duration,
+    /// CPU time.
+    pub cpu: Duration,
+    /// Bytes in all linear memories together.
+    pub memory_bytes: usize,
+}
+
+impl Default for PluginLimits {
+    fn default() -> Self {
+        let Limits { wall, cpu, memory_bytes, .. } = Limits::default();
+        Self { wall, cpu, memory_bytes }
+    }
+}
+
+impl From<PluginLimits> for Limits {
+    fn from(limits: PluginLimits) -> Self {
+        let PluginLimits { wall, cpu, memory_bytes } = limits;
+        Self { wall, cpu, memory_bytes, ..Self::default() }
+    }
+}
+
+/// Reads the table; `max_memory` is what the sandbox can give.
+pub(crate) fn read(mut section: Section<'_, '_>, max_memory: usize) -> PluginLimits {
+    let default = PluginLimits::default();
+    let memory = section.size("memory", default.memory_bytes, MIB..=4 * GIB);
+    if memory.value > max_memory && section.has("memory") {
+        section.report.error_at(
+            &memory.span,
+            format!(
+                "{} is more memory than the sandbox gives ({})",
+                show_size(memory.value),
+                show_size(max_memory)
+            ),
+            "Lower it, or raise `memory` in [sandbox].",
+        );
+    }
+    let limits = PluginLimits {
+        wall: section.duration("wall", default.wall, MILLISECOND..=HOUR),
+        cpu: section.duration("cpu", default.cpu, MILLISECOND..=HOUR),
+        memory_bytes: memory.value.min(max_memory),
+    };
+    section.finish();
+    limits
+}

@@ -1,0 +1,147 @@
+//! The settings of a plugin and the options of a companion: TOML of any shape, converted to JSON. A setting
+//! `{ file = "…" }` becomes the text of that file. Which settings a plugin takes is known only to the plugin.
+
+use std::ops::Range;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::file::{ReadError, read_bounded};
+use crate::report::Report;
+use crate::section::Section;
+use crate::value::{Expected, InvalidValue};
+
+/// A character card with a large lorebook is a few hundred KiB.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+const SETTINGS: Expected =
+    Expected { what: "a table", example: "{ base_url = \"http://127.0.0.1:11434/v1\" }" };
+const OPTIONS: Expected = Expected { what: "a table", example: "{ temperature = 0.8 }" };
+
+/// Reads settings; the files they name are relative to `folder`.
+pub(crate) fn read_settings(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    folder: &Path,
+) -> Map<String, Value> {
+    let report = section.report;
+    table(section, key, SETTINGS, &Converter { report, folder: Some(folder) })
+}
+
+/// Reads options, in which `{ file = "…" }` has no special meaning.
+pub(crate) fn read_options(section: &mut Section<'_, '_>, key: &'static str) -> Map<String, Value> {
+    let report = section.report;
+    table(section, key, OPTIONS, &Converter { report, folder: None })
+}
+
+fn table(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    expected: Expected,
+    converter: &Converter<'_, '_>,
+) -> Map<String, Value> {
+    let table = section.read(key, expected, |value| value.as_table().ok_or(InvalidValue::Type));
+    table.map(|table| converter.table(table.value)).unwrap_or_default()
+}
+
+#[derive(Debug)]
+struct Converter<'r, 'd> {
+    report: &'r Report<'d>,
+    folder: Option<&'r Path>,
+}
+
+impl Converter<'_, '_> {
+    fn table(&self, table: &DeTable<'_>) -> Map<String, Value> {
+        table
+            .iter()
+            .filter_map(|(key, value)| Some((key.get_ref().to_string(), self.value(value)?)))
+            .collect()
+    }
+
+    fn value(&self, value: &Spanned<DeValue<'_>>) -> Option<Value> {
+        match value.get_ref() {
+            DeValue::String(text) => Some(Value::String(text.to_string())),
+            DeValue::Boolean(flag) => Some(Value::Bool(*flag)),
+            DeValue::Datetime(time) => Some(Value::String(time.to_string())),
+            DeValue::Integer(integer) => {
+                let number = i64::from_str_radix(integer.as_str(), integer.radix());
+                self.number(&value.span(), number.ok().map(Into::into))
+            }
+            DeValue::Float(float) => {
+                self.number(&value.span(), float.as_str().parse().ok().and_then(serde_json::Number::from_f64))
+            }
+            DeValue::Array(items) => {
+                Some(Value::Array(items.iter().filter_map(|item| self.value(item)).collect()))
+            }
+            DeValue::Table(table) => match (self.folder, only_file(table)) {
+                (Some(folder), Some(file)) => self.file(folder, file).map(Value::String),
+                _ => Some(Value::Object(self.table(table))),
+            },
+        }
+    }
+
+    fn number(&self, span: &Range<usize>, number: Option<serde_json::Number>) -> Option<Value> {
+        if number.is_none() {
+            let what = "this number can't be handed to a plugin";
+            self.report.error_at(span, what, "Numbers are finite, and whole ones fit into 64 bits.");
+        }
+        number.map(Value::Number)
+    }
+
+    fn file(&self, folder: &Path, file: &Spanned<DeValue<'_>>) -> Option<String> {
+        let refuse = |what: String, remedy: &str| self.report.error_at(&file.span(), what, remedy);
+        let Some(name) = file.get_ref().as_str().filter(|name| !name.is_empty()) else {
+            refuse(
+                "`file` must be a path".to_owned(),
+                "Write for example `{ file = \"cards/elara.json\" }`.",
+            );
+            return None;
+        };
+        let path = folder.join(name);
+        self.report.record_file(&path);
+        match read_bounded(&path, MAX_FILE_BYTES).map(String::from_utf8) {
+            Ok(Ok(text)) => match json_error(&path, &text) {
+                None => return Some(text),
+                Some(error) => refuse(
+                    format!("{name} is not JSON: {error}"),
+                    "Save it again, or give it another ending.",
+                ),
+            },
+            Ok(Err(_)) => refuse(format!("{name} is not UTF-8"), "Save it as UTF-8."),
+            Err(ReadError::Missing) => refuse(
+                format!("there is no file {name}"),
+                "Name a file that exists; a relative path starts at the configuration file's folder.",
+            ),
+            Err(ReadError::TooLarge) => {
+                refuse(
+                    format!("{name} is larger than 4 MiB"),
+                    "Settings are handed over with every call; make it smaller.",
+                );
+            }
+            Err(ReadError::Other(error)) => {
+                refuse(
+                    format!("{name} can't be read: {error}"),
+                    "Make it a file that the host's user may read.",
+                );
+            }
+        }
+        None
+    }
+}
+
+/// The error in a file whose name ends in `.json`. The plugin would find it only in the first turn that needs the setting.
+/// This also refuses a JSON file that is still being written.
+fn json_error(path: &Path, text: &str) -> Option<serde_json::Error> {
+    if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("json")) {
+        return None;
+    }
+    // A byte order mark is not allowed in JSON, but some editors write one, and plugins skip it.
+    serde_json::from_str::<serde::de::IgnoredAny>(text.trim_start_matches('\u{feff}')).err()
+}
+
+/// The value of `file` if the table has no other key.
+fn only_file<'t, 'd>(table: &'t DeTable<'d>) -> Option<&'t Spanned<DeValue<'d>>> {
+    if table.len() == 1 { table.get("file") } else { None }
+}

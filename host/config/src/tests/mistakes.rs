@@ -1,0 +1,69 @@
+//! Each kind of mistake in a file, as a block of `mistakes.txt`, and a file with many mistakes.
+
+use super::{Folder, lines_of};
+use crate::Flags;
+
+fn folder(file: &str) -> Folder {
+    Folder::new()
+        .with("masque.toml", file)
+        .with("folder.wasm/x", "")
+        .with("latin1.json", b"caf\xe9")
+        .with("large.json", vec![b' '; 4 * 1024 * 1024 + 1])
+        .with("secret", "s3cret\n")
+        .with("two-lines", "s3cret\ns3cret\n")
+}
+
+#[test]
+fn every_mistake_is_reported_with_its_line_and_its_remedy() {
+    let blocks: Vec<&str> = include_str!("mistakes.txt").split("\n\n").skip(1).collect();
+    for block in &blocks {
+        let (title, rest) = block.split_once('\n').unwrap();
+        let file: String =
+            rest.lines().filter(|line| !line.starts_with("=> ")).map(|line| format!("{line}\n")).collect();
+        let expected: Vec<_> = rest.lines().filter_map(|line| line.strip_prefix("=> ")).collect();
+        let folder = folder(&file);
+        let loaded = folder.load(&Flags::default(), &[]);
+        assert!(loaded.is_err(), "{title} was taken");
+        let lines: Vec<_> = lines_of(loaded)
+            .iter()
+            .map(|line| line.replace(&folder.path().display().to_string(), "FOLDER"))
+            .collect();
+        assert_eq!(lines, expected, "{title}");
+    }
+    assert!(blocks.len() > 70, "{} blocks were found", blocks.len());
+}
+
+#[test]
+fn all_mistakes_are_reported_in_the_order_of_their_lines() {
+    let loaded = folder(include_str!("many_mistakes.toml")).load(&Flags::default(), &[]);
+    let expected: Vec<_> = include_str!("many_mistakes.txt").lines().collect();
+    assert!(expected.len() >= 10);
+    assert_eq!(lines_of(loaded), expected);
+}
+
+#[test]
+fn a_line_that_is_not_toml_causes_no_further_mistakes() {
+    let file = "[companions.mia]\npersona = elara\nmodels = [\"mine\"]\n[plugins.mine\nsource = \"builtin:offline\"\n[turn]\nwait = 1\n";
+    let locations: Vec<_> = lines_of(folder(file).load(&Flags::default(), &[]))
+        .iter()
+        .map(|line| line.split(": ").next().unwrap().to_owned())
+        .collect();
+    assert_eq!(locations, ["masque.toml:2:11", "masque.toml:4:14", "masque.toml:7:8"]);
+}
+
+#[test]
+fn no_mistake_quotes_a_secret() {
+    let file = "[credentials.one]\norigin = \"https://me:s3cret@a.test\"\nheader = \"Bearer s3cret\"\nvalue = \"s3cret$\"\n\
+                [credentials.two]\norigin = \"https://a.test\"\nheader = \"x-key\"\nvalue = \"${KEY}\"\n";
+    let lines = lines_of(folder(file).load(&Flags::default(), &[("KEY", "s3cret\ns3cret")]));
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    assert!(!lines.concat().contains("s3cret"), "{lines:#?}");
+}
+
+#[test]
+fn a_mistake_stays_on_one_line_whatever_the_file_holds() {
+    let file = "[plugins.mine]\nsource = \"a\\n\\u001b[2Jb.wasm\"\n";
+    let lines = lines_of(folder(file).load(&Flags::default(), &[]));
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(!lines[0].contains(char::is_control), "{lines:?}");
+}

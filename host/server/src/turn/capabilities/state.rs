@@ -1,0 +1,140 @@
+//! A plugin's stored values, written to the store at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use masque_runtime::contract::Failure;
+use masque_runtime::{Scope, State, StateEntry};
+use masque_store::{
+    ConflictReason, StateChange, StateConflict, StateKey, StateResult, StateScope, StateSpace, StateWrite,
+    StoreError,
+};
+
+use super::context::ConversationContext;
+
+/// The most keys in one page, as the contract says.
+pub(crate) const MAX_PAGE_KEYS: u32 = 1000;
+
+/// The values of one plugin, seen from one conversation.
+pub(crate) struct StoredState {
+    context: Arc<ConversationContext>,
+    plugin: String,
+}
+
+impl StoredState {
+    pub(crate) fn new(context: Arc<ConversationContext>, plugin: &str) -> Self {
+        Self { context, plugin: plugin.to_owned() }
+    }
+
+    pub(crate) fn key(&self, scope: Scope, key: &str) -> StateKey {
+        StateKey { space: self.space(scope), key: key.to_owned() }
+    }
+
+    /// Keys as the store has them, with no bound on `limit`. See [`State::list`].
+    pub(crate) async fn list_unbounded(
+        &self,
+        scope: Scope,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, Failure> {
+        let keys = self.context.store.state_list(&self.space(scope), prefix, after, limit).await;
+        keys.map_err(|error| store_failure(&error))
+    }
+
+    fn space(&self, scope: Scope) -> StateSpace {
+        let scope = match scope {
+            Scope::Conversation => StateScope::Conversation(self.context.conversation),
+            Scope::User => StateScope::User(self.context.owner.clone()),
+            Scope::Shared => StateScope::Shared,
+        };
+        StateSpace { tenant: self.context.owner.tenant.clone(), plugin: self.plugin.clone(), scope }
+    }
+
+    async fn write(&self, scope: Scope, key: &str, change: StateChange) -> Result<StateResult, Failure> {
+        let write = StateWrite { key: self.key(scope, key), change };
+        let written = self.context.store.state_write(self.context.fence, vec![write]).await;
+        match written.map_err(|error| store_failure(&error))? {
+            Ok(results) => {
+                results.into_iter().next().ok_or_else(|| unexpected_answer("no result for a write"))
+            }
+            Err(conflict) => Err(conflict_failure(&conflict)),
+        }
+    }
+}
+
+#[async_trait]
+impl State for StoredState {
+    async fn get(&self, scope: Scope, key: &str) -> Result<Option<StateEntry>, Failure> {
+        let found = self.context.store.state_get(&self.key(scope, key)).await;
+        let found = found.map_err(|error| store_failure(&error))?;
+        Ok(found.map(|found| StateEntry { value: found.value, version: found.version }))
+    }
+
+    async fn set(
+        &self,
+        scope: Scope,
+        key: &str,
+        value: Vec<u8>,
+        if_version: Option<u64>,
+        ttl: Option<Duration>,
+    ) -> Result<u64, Failure> {
+        match self.write(scope, key, StateChange::Set { value, if_version, ttl }).await? {
+            StateResult::Version(version) => Ok(version),
+            other => Err(unexpected_answer(&format!("{other:?}"))),
+        }
+    }
+
+    async fn delete(&self, scope: Scope, key: &str, if_version: Option<u64>) -> Result<(), Failure> {
+        self.write(scope, key, StateChange::Delete { if_version }).await.map(|_deleted| ())
+    }
+
+    async fn add(&self, scope: Scope, key: &str, amount: i64) -> Result<i64, Failure> {
+        match self.write(scope, key, StateChange::Add { amount }).await? {
+            StateResult::Sum(sum) => Ok(sum),
+            other => Err(unexpected_answer(&format!("{other:?}"))),
+        }
+    }
+
+    async fn list(
+        &self,
+        scope: Scope,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, Failure> {
+        self.list_unbounded(scope, prefix, after, limit.min(MAX_PAGE_KEYS)).await
+    }
+}
+
+/// An error of the store as the failure that a plugin gets.
+pub(super) fn store_failure(error: &StoreError) -> Failure {
+    match error {
+        StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => {
+            Failure::new("unavailable", "the host's store is not available")
+        }
+        StoreError::FenceEnded => Failure::new("unavailable", "the call's turn or job has ended"),
+        StoreError::Refused(reason) => Failure::new("invalid", reason.clone()),
+        StoreError::Conflict(conflict) => conflict_failure(conflict),
+        StoreError::Corrupt(_) | StoreError::Internal(_) => {
+            tracing::error!(%error, "a plugin's state can't be read");
+            Failure::new("internal", "the host could not read the value")
+        }
+    }
+}
+
+/// The code is `conflict` only where reading and writing again can succeed, since plugins repeat that in a loop.
+fn conflict_failure(conflict: &StateConflict) -> Failure {
+    let code = match conflict.reason {
+        ConflictReason::Version { .. } => "conflict",
+        ConflictReason::NotAnInteger | ConflictReason::Overflow => "invalid",
+        ConflictReason::NoConversation => "not-found",
+    };
+    Failure::new(code, conflict.to_string())
+}
+
+fn unexpected_answer(what: &str) -> Failure {
+    tracing::error!(what, "the store answered a state write with something else");
+    Failure::new("internal", "the host's store gave an unexpected answer")
+}

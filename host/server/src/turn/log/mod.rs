@@ -1,0 +1,12 @@
+//! The events of one turn: written once, read by any number of readers at their own pace.
+
+mod event;
+mod event_log;
+mod reader;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use event::{Event, EventKind, TurnEnd};
+pub(crate) use event_log::{EventLog, ResumePoint};
+pub(crate) use reader::EventReader;

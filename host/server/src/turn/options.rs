@@ -1,0 +1,28 @@
+//! The bounds of turns, as plain values.
+
+use std::time::Duration;
+
+/// What bounds the turns of one host.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The longest time for the plugins of one turn, and for one background job.
+    pub timeout: Duration,
+    /// Turns that run at the same time, over all conversations.
+    pub max_concurrent: usize,
+    /// Turns of one user that run at the same time; `None` for no bound.
+    pub max_concurrent_per_user: Option<usize>,
+    /// Turns that may wait for one conversation.
+    pub max_waiting: usize,
+    /// How long each of them waits.
+    pub max_wait: Duration,
+    /// How long a turn goes on without a reader.
+    pub linger: Duration,
+    /// How long a turn with an idempotency key goes on without a reader.
+    pub linger_keyed: Duration,
+    /// How long the events of a turn can be read after its end.
+    pub log_ttl: Duration,
+    /// The longest reply in bytes. A reply that reaches it ends there.
+    pub max_reply_bytes: usize,
+    /// How long the head of a response waits for the model's first content.
+    pub stream_hold: Duration,
+}

@@ -1,0 +1,40 @@
+//! What a client asks for.
+
+use std::collections::BTreeSet;
+
+use masque_store::{ConversationId, Owner};
+use serde_json::{Map, Value};
+
+/// A request for a turn. The API has checked everything in it that can be checked without the store or the active set.
+#[derive(Clone, Debug)]
+pub struct ChatRequest {
+    /// The user.
+    pub owner: Owner,
+    /// The user's message, neither empty nor too long.
+    pub message: String,
+    /// The companion's name. Can be absent if the conversation exists or only one companion may answer.
+    pub companion: Option<String>,
+    /// The conversation to continue; `None` begins a new one.
+    pub conversation: Option<ConversationId>,
+    /// The name of one of the companion's models; `None` for its usual order.
+    pub model: Option<String>,
+    /// Stored with the message and given to the plugins.
+    pub metadata: Map<String, Value>,
+    /// Identifies a repeated request.
+    pub idempotency: Option<IdempotencyKey>,
+    /// For log lines and problem objects.
+    pub request_id: String,
+    /// The only companions that may answer; `None` for all.
+    pub allowed_companions: Option<BTreeSet<String>>,
+    /// The accounts whose budgets the model's tokens are charged to.
+    pub accounts: Vec<String>,
+}
+
+/// A client's `Idempotency-Key`, and a digest of the request that was sent with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// The key as the client sent it.
+    pub key: String,
+    /// Differs between two requests that ask for different things.
+    pub digest: Vec<u8>,
+}

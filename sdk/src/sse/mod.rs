@@ -1,0 +1,12 @@
+//! Server-sent events as the WHATWG specification reads them (HTML, section 9.2.6, "Interpreting an event stream").
+//!
+//! [`Parser`] is pure: it turns bytes into events, wherever the chunks are cut. [`Events`] reads the events of a
+//! response.
+
+mod events;
+mod parser;
+#[cfg(test)]
+mod tests;
+
+pub use events::Events;
+pub use parser::{Event, Parser, TooLong};
