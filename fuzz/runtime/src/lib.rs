@@ -6,8 +6,8 @@
 mod file;
 use std::time::Duration;
 
-pub use file::{Form, LARGEST_COMPONENT};
-pub use masque_grants::{Credential, GrantError, Grants, HttpGrant, IpNet, Limits, Origin, Reuse, Secret, is_name};
+pub use file::FileFormat;
+pub use masque_grants::{Credential, GrantError, Grants, HttpGrant, IpNet, Limits, MAX_COMPONENT_BYTES, Origin, Reuse, Secret, is_name};
 
 pub mod contract {
     pub struct Description {
