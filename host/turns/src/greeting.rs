@@ -40,6 +40,7 @@ impl Host {
                 store: self.store.clone(),
                 owner: owner.clone(),
                 conversation,
+                fence: None,
                 history: KnownHistory {
                     own_message: MessageId::new(),
                     own_sequence: 0,
