@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use clap::Args;
 use masque_runtime::contract::{Delta, Failure, Message, Part, Prompt, Recollection, Turn, User};
 use masque_runtime::{
-    Call, Grants, Limits, Plugin, Reuse, Sandbox, SandboxConfig, Scope, State, StateEntry, Whose,
+    Call, Grants, Limits, Plugin, Reuse, ReuseKey, Sandbox, SandboxConfig, Scope, State, StateEntry,
 };
 use serde::{Deserialize, Serialize};
 
@@ -135,8 +135,12 @@ async fn median(calls: u32, one: impl AsyncFn() -> anyhow::Result<()>) -> anyhow
 }
 
 fn call() -> Call {
-    let whose = Whose { user: "user".to_owned(), conversation: "conversation".to_owned() };
-    Call { state: Some(Arc::new(EmptyState)), whose: Some(whose), ..Call::until(Instant::now() + TIMEOUT) }
+    let reuse_key = ReuseKey { user: "user".to_owned(), conversation: "conversation".to_owned() };
+    Call {
+        state: Some(Arc::new(EmptyState)),
+        reuse_key: Some(reuse_key),
+        ..Call::until(Instant::now() + TIMEOUT)
+    }
 }
 
 async fn compose(plugin: &Plugin, turn: &Turn) -> anyhow::Result<()> {
@@ -164,8 +168,8 @@ async fn generate(plugin: &Plugin, words: u32) -> anyhow::Result<()> {
 fn message(text: &str) -> Message {
     Message {
         id: None,
-        role: "user".to_owned(),
-        parts: vec![Part::Text(text.to_owned())],
+        role: "user".into(),
+        parts: vec![Part::Text(text.into())],
         at: None,
         source: None,
         cache: false,
@@ -175,12 +179,12 @@ fn message(text: &str) -> Message {
 
 fn turn(text: &str) -> Turn {
     Turn {
-        id: "turn".to_owned(),
+        id: "turn".into(),
         attempt: 1,
-        conversation: "conversation".to_owned(),
-        companion: "companion".to_owned(),
-        tenant: "default".to_owned(),
-        user: User { id: "user".to_owned(), name: None, locale: None, timezone: None, metadata: Vec::new() },
+        conversation: "conversation".into(),
+        companion: "companion".into(),
+        tenant: "default".into(),
+        user: User { id: "user".into(), name: None, locale: None, timezone: None, metadata: Vec::new() },
         message: message(text),
         tail: Vec::new(),
         has_earlier: false,

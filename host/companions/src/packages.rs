@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use masque_config::PluginSource;
-use masque_runtime::{Cause, LARGEST_COMPONENT, LoadError, Package, Sandbox};
+use masque_runtime::{Cause, LoadError, MAX_COMPONENT_BYTES, Package, Sandbox};
 use sha2::{Digest, Sha256};
 
 use crate::builtins::BuiltinComponents;
@@ -74,10 +74,10 @@ impl<'a> PackageLoader<'a> {
             });
         }
         // Check the size before reading: the file may be a disk image.
-        if metadata.len() > LARGEST_COMPONENT as u64 {
+        if metadata.len() > MAX_COMPONENT_BYTES as u64 {
             return Err(PackageError {
                 what: format!("the file has {} bytes", metadata.len()),
-                remedy: format!("Build a smaller component: {LARGEST_COMPONENT} bytes is the most."),
+                remedy: format!("Build a smaller component: {MAX_COMPONENT_BYTES} bytes is the most."),
                 is_temporary: false,
             });
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use masque_config::Config;
-use masque_runtime::{Secret, clean};
+use masque_runtime::{Secret, sanitize};
 
 /// The secrets of all plugins. Those of one plugin alone are not enough: an upstream may echo what another plugin sent
 /// it.
@@ -22,6 +22,6 @@ impl Redactor {
 
     /// `text` on one line, without secrets and control characters, 4 KiB at most.
     pub fn clean(&self, text: &impl fmt::Display) -> String {
-        clean(&text.to_string(), &self.0)
+        sanitize(&text.to_string(), &self.0)
     }
 }

@@ -1,5 +1,7 @@
-//! What the host's upper layers lend to one call. Each value is already bound to an owner, a conversation and a
-//! plugin, so a guest can name none of them; whether a guest may use it at all is decided by its grants, before.
+//! What one call may use: state, history and models, lent by the layers above the runtime.
+//!
+//! Each value is already bound to an owner, a conversation and a plugin, so a guest can name none of them. Whether a guest
+//! may use a capability at all is decided by its grants, in [`HostState`](crate::guest::HostState).
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,8 +11,8 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use crate::contract::{Failure, Message, Prompt, Reply};
-use crate::engine::Slot;
-use crate::meter::Meter;
+use crate::cpu_meter::CpuMeter;
+use crate::pool::PoolSlot;
 
 /// Whose values a state call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,7 +25,7 @@ pub enum Scope {
     Shared,
 }
 
-/// A stored value and its version; versions start at 1 and rise with every write.
+/// A stored value and its version. Versions start at 1 and rise with every write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateEntry {
     /// The bytes as written.
@@ -32,15 +34,15 @@ pub struct StateEntry {
     pub version: u64,
 }
 
-/// The plugin's stored values. Called from within the guest's call, at most one call at a time for a store.
+/// The plugin's stored values. The runtime calls it from within a guest's call, one call at a time for each store.
 ///
-/// An implementation fails with `conflict` where `if_version` does not hold and with `unavailable` where the store is
-/// away. It has 2 s; the sandbox ends the wait after that.
+/// An implementation fails with `conflict` where `if_version` does not hold and with `unavailable` where the store can't be
+/// reached. It has 2 s to answer; then the guest is told `timeout` and the future is dropped.
 #[async_trait]
 pub trait State: Send + Sync {
     /// The value of `key`, or `None` where it is absent or has expired.
     async fn get(&self, scope: Scope, key: &str) -> Result<Option<StateEntry>, Failure>;
-    /// Writes and returns the new version. `if_version` of 0 means only if absent.
+    /// Writes and returns the new version. An `if_version` of 0 means: only if the key is absent.
     async fn set(
         &self,
         scope: Scope,
@@ -49,11 +51,11 @@ pub trait State: Send + Sync {
         if_version: Option<u64>,
         ttl: Option<Duration>,
     ) -> Result<u64, Failure>;
-    /// Deletes; an absent key is no failure unless `if_version` names a version.
+    /// Deletes. An absent key is no failure unless `if_version` names a version.
     async fn delete(&self, scope: Scope, key: &str, if_version: Option<u64>) -> Result<(), Failure>;
     /// Adds to a decimal integer, absent counting as 0, and returns the sum.
     async fn add(&self, scope: Scope, key: &str, amount: i64) -> Result<i64, Failure>;
-    /// Keys with `prefix`, in byte order, after `after`, `limit` at most.
+    /// At most `limit` keys with `prefix`, in byte order, after `after`.
     async fn list(
         &self,
         scope: Scope,
@@ -66,50 +68,51 @@ pub trait State: Send + Sync {
 /// Earlier messages of the turn's conversation.
 #[async_trait]
 pub trait History: Send + Sync {
-    /// Messages before the one with the id `before`, or before the turn's own; oldest first, `limit` at most.
+    /// At most `limit` messages before the one with the id `before`, or before the turn's own; oldest first.
     async fn page(&self, before: Option<&str>, limit: u32) -> Result<Vec<Message>, Failure>;
 }
 
-/// The companion's models, asked on the side.
+/// The companion's models, asked from within a call.
 #[async_trait]
 pub trait Models: Send + Sync {
-    /// The places of the pool that an answer takes ([`Plugin::weight`](crate::Plugin::weight) of the model). They are set
-    /// aside before the asking call begins: were they sought while it holds its own, askers could wait for one another.
+    /// The permits of the instance pool that an answer takes ([`Plugin::weight`](crate::Plugin::weight) of the model). They
+    /// are reserved before the asking call begins: if a call waited for them while it holds its own, calls could wait for
+    /// one another for ever.
     fn weight(&self) -> u32;
 
-    /// A whole reply, from a call with `asked` in it. Called one at a time for a call, and a bounded number of times.
-    async fn ask(&self, prompt: Prompt, asked: Asked) -> Result<Reply, Failure>;
+    /// A whole reply, from a call that carries `nested`. A call asks one question at a time, and a bounded number of them.
+    async fn ask(&self, prompt: Prompt, nested: NestedCall) -> Result<Reply, Failure>;
 }
 
-/// What a question on the side inherits from the call that asks: its deadline, what is left of its CPU budget, and the
-/// places in the pool that were set aside for the answer. A call that has one can't ask on, whatever it is lent.
+/// What a nested call inherits from the call that asks: its deadline, the rest of its CPU budget, and the pool permits that
+/// were reserved for the answer. A nested call can't ask models itself, whatever it is lent.
 #[derive(Clone)]
-pub struct Asked {
+pub struct NestedCall {
     pub(crate) deadline: Instant,
-    pub(crate) meter: Arc<Meter>,
-    /// The asker's places and the answer's.
-    pub(crate) slot: Arc<Slot>,
-    /// One permit: an answer that was given up may hold its instance for a moment longer.
-    pub(crate) turn: Arc<Semaphore>,
+    pub(crate) meter: Arc<CpuMeter>,
+    /// The permits of the asking call and of the answer.
+    pub(crate) slot: Arc<PoolSlot>,
+    /// One permit: an answer that was dropped may hold its instance for a moment longer, and the next one waits for it.
+    pub(crate) one_at_a_time: Arc<Semaphore>,
 }
 
-impl Asked {
+impl NestedCall {
     /// When the asking call ends.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 }
 
-impl fmt::Debug for Asked {
+impl fmt::Debug for NestedCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Asked").field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("NestedCall").field("deadline", &self.deadline).finish_non_exhaustive()
     }
 }
 
-/// For whom a call is made: what decides which calls an instance may be used again for. Opaque to the sandbox; two users
-/// never have the same `user`.
+/// For whom a call is made. It decides which calls an instance may be used again for. The runtime does not interpret it; two
+/// users must never have the same `user`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Whose {
+pub struct ReuseKey {
     /// The user, tenant and issuer included.
     pub user: String,
     /// The conversation.
@@ -119,23 +122,23 @@ pub struct Whose {
 /// What one call may use, and until when.
 #[derive(Clone)]
 pub struct Call {
-    /// The end of the turn; the plugin's own wall limit may end the call before.
+    /// The end of the turn. The plugin's own wall limit may end the call before.
     pub deadline: Instant,
-    /// Answers `unavailable` where absent.
+    /// Without it, `state` answers `unavailable`.
     pub state: Option<Arc<dyn State>>,
-    /// Answers `unavailable` where absent.
+    /// Without it, `history` answers `unavailable`.
     pub history: Option<Arc<dyn History>>,
-    /// Answers `denied` where absent: an inner call can't ask on.
+    /// Without it, `models` answers `denied`.
     pub models: Option<Arc<dyn Models>>,
     /// Without it the call has an instance of its own, unless the plugin's instances may serve anyone.
-    pub whose: Option<Whose>,
-    /// Present where the call is the answer to another plugin's question.
-    pub asked: Option<Asked>,
+    pub reuse_key: Option<ReuseKey>,
+    /// Present where the call answers another plugin's question.
+    pub nested: Option<NestedCall>,
 }
 
 impl Call {
     /// A call that lends nothing.
     pub fn until(deadline: Instant) -> Self {
-        Self { deadline, state: None, history: None, models: None, whose: None, asked: None }
+        Self { deadline, state: None, history: None, models: None, reuse_key: None, nested: None }
     }
 }

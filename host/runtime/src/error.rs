@@ -1,4 +1,5 @@
-//! How a call can fail, in words that name the plugin, its version, the function, and the limit or grant.
+//! How calls, loading and the sandbox's start can fail. A call's error names the plugin, its version, the function, and the
+//! limit or grant.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,35 +19,35 @@ pub struct CallError {
     /// Why.
     #[source]
     pub cause: Cause,
-    /// What was refused during the call for want of a grant or for a limit; often the reason behind `cause`.
+    /// What was refused during the call because of a missing grant or a limit; often the reason behind `cause`.
     pub denied: Vec<String>,
 }
 
 /// Why a call did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
-    /// The plugin answered with a failure of the contract. Its message is the plugin's own text: for the log alone.
+    /// The plugin answered with a failure of the contract. Its message is the plugin's own text, for the log alone.
     #[error("failed with `{}`: {}", .0.code, .0.message)]
     Failed(Box<Failure>),
     /// The wall-clock limit of the plugin, or the deadline of the turn, whichever came first.
     #[error("took longer than {} ms (limit `wall` or the turn's deadline)", .0.as_millis())]
     WallTime(Duration),
-    /// Time on a core.
+    /// The limit on CPU time.
     #[error("used more than {} ms of CPU time (limit `cpu`)", .0.as_millis())]
     CpuTime(Duration),
-    /// All linear memories together.
+    /// The limit on all linear memories together.
     #[error("wanted more than {limit} bytes of memory (limit `memory`)")]
     Memory {
         /// In bytes.
         limit: usize,
     },
-    /// All tables together.
+    /// The limit on all tables together.
     #[error("wanted more than {limit} table elements (limit `table_elements`)")]
     Table {
         /// In elements.
         limit: usize,
     },
-    /// The stack that compiled code runs on; what a guest keeps in its own memory counts as memory.
+    /// The limit on the stack of compiled code. The part of a guest's stack that is in its own memory counts as memory.
     #[error("overflowed its stack of {limit} bytes")]
     Stack {
         /// In bytes.
@@ -64,13 +65,13 @@ pub enum Cause {
     /// The reply ended without `finish` or `failed`.
     #[error("ended its reply without `finish` or `failed`")]
     Truncated,
-    /// No free instance within the bounded wait.
+    /// There was no free instance within the bounded wait.
     #[error("found no free instance within {} ms (setting `sandbox.instances`, of which one plugin has three quarters at most)", .0.as_millis())]
     Busy(Duration),
-    /// The component does not export the interface.
+    /// The component does not export this interface.
     #[error("does not export the interface `{0}`")]
     Unsupported(&'static str),
-    /// The engine itself.
+    /// The engine or the host itself failed.
     #[error("the engine failed: {0}")]
     Engine(String),
 }
@@ -103,7 +104,7 @@ impl CallError {
     }
 }
 
-/// Written behind the cause, since a refusal is often what led to it.
+/// Written after the cause, since a refusal often led to it.
 struct Refusals<'a>(&'a [String]);
 
 impl fmt::Display for Refusals<'_> {
@@ -138,7 +139,7 @@ pub enum SandboxError {
 /// A component that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// Not WebAssembly at all.
+    /// No WebAssembly.
     #[error("this is not a WebAssembly file")]
     NotWasm,
     /// A core module.
@@ -155,16 +156,16 @@ pub enum LoadError {
     /// The compiler refused it.
     #[error("the component does not compile: {0}")]
     Compile(String),
-    /// It imports what the host does not offer.
+    /// It imports an interface that the host does not offer.
     #[error("the component imports `{0}`, which the host does not offer")]
     Import(String),
-    /// It does not link: an interface has another shape or version than the host's.
+    /// It does not link: an interface has another type or version than the host's.
     #[error("the component does not link: {0}")]
     Link(String),
     /// It exports no plugin, or more than one.
     #[error("{0}")]
     Exports(String),
-    /// `describe` failed. The component has no name and version yet: whoever loads it knows it by its file.
+    /// `describe` failed. The component has no name and version yet; whoever loads it knows it by its file.
     #[error("`describe` failed: it {}{}", .0.cause, Refusals(&.0.denied))]
     Describe(#[source] Box<CallError>),
     /// `describe` answered what the contract does not allow.

@@ -1,19 +1,17 @@
-//! What a file is by its first bytes, before anything reads further.
-
-pub use masque_grants::MAX_COMPONENT_BYTES as LARGEST_COMPONENT;
+//! What a file is by its first bytes. Only these are looked at before anything else reads the file.
 
 /// What a file claims to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum FileFormat {
     /// A component.
     Component,
     /// A core module.
     Module,
-    /// Nothing of WebAssembly.
+    /// No WebAssembly.
     Other,
 }
 
-impl Form {
+impl FileFormat {
     /// The first eight bytes tell a component from a core module (component model, binary format).
     pub fn of(bytes: &[u8]) -> Self {
         match bytes {

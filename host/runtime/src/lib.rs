@@ -1,39 +1,47 @@
 //! Runs companion plugins in sandboxes.
 //!
-//! A component becomes a [`Package`] when it is loaded, and a [`Plugin`] when it is given a name, settings, [`Grants`] and
-//! [`Limits`]. Every call of a plugin runs in a fresh instance with two budgets, and reaches the world through what its
-//! [`Call`] lends and through one gate for outgoing requests. This crate knows no HTTP server and no database.
+//! A component becomes a [`Package`] when it is loaded, and a [`Plugin`] when it is given a name, settings, grants and limits.
+//! Every call of a plugin runs in a fresh instance with two budgets (wall time and CPU time). It reaches the host through the
+//! capabilities that its [`Call`] carries, and the network through one gate for outgoing requests. This crate knows no HTTP
+//! server and no database.
 
 #![deny(missing_docs)]
 
+mod call;
 mod capability;
 mod compile;
 pub mod contract;
-mod deltas;
-mod drive;
+mod cpu_meter;
+mod diagnostics;
 mod egress;
 mod engine;
 mod error;
+mod exports;
 mod file;
 mod guest;
-mod limits;
-mod meter;
+mod instance;
+mod load;
 mod package;
 mod plugin;
-mod reuse;
+mod pool;
+mod profile;
+mod reply;
+mod sandbox;
 mod scratch;
+mod text;
+mod warm;
 
-use masque_grants as grants;
-
-pub use capability::{Asked, Call, History, Models, Scope, State, StateEntry, Whose};
+pub use capability::{Call, History, Models, NestedCall, ReuseKey, Scope, State, StateEntry};
 pub use compile::{Compiler, compile_from_stdin};
-pub use deltas::Deltas;
-pub use engine::{Sandbox, SandboxConfig};
+pub use contract::Kind;
 pub use error::{CallError, Cause, LoadError, SandboxError};
-pub use file::{Form, LARGEST_COMPONENT};
-pub use guest::clean;
+pub use file::FileFormat;
 pub use masque_grants::{
-    Credential, GrantError, Grants, HttpGrant, IpNet, Limits, Origin, Reuse, Secret, is_name,
+    Credential, GrantError, Grants, HttpGrant, IpNet, Limits, MAX_COMPONENT_BYTES, Origin, Reuse, Secret,
+    is_name,
 };
-pub use package::{Kind, Package};
+pub use package::Package;
 pub use plugin::Plugin;
+pub use reply::Deltas;
+pub use sandbox::{Sandbox, SandboxConfig};
+pub use text::sanitize;

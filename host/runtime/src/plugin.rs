@@ -1,72 +1,37 @@
 //! A plugin as a companion uses it: a package with a name, settings, grants and limits, and its functions as methods.
 
+use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use masque_grants::{Grants, Limits};
 
+use crate::call;
 use crate::capability::Call;
-use crate::contract::{Description, Exchange, Failure, Message, Opening, Prompt, Recollection, Turn};
-use crate::deltas::{self, Deltas, has_text};
-use crate::drive::{self, Work};
-use crate::egress::Upstream;
-use crate::engine::Share;
+use crate::contract::{Exchange, Message, Opening, Prompt, Recollection, Turn};
 use crate::error::{CallError, Cause};
-use crate::grants::Grants;
-use crate::limits::Limits;
+use crate::exports::BoundCall;
 use crate::package::Package;
-use crate::reuse::{Live, Shelf, comes_to_rest, is_quiet};
-use crate::scratch::Scratch;
+use crate::profile::PluginProfile;
+use crate::reply::{Deltas, OpenedReply, open_reply};
 
-/// Cheap to share; every call runs in a store of its own, or in one that was kept where `reuse` is granted.
+/// A plugin that is ready to be called. Every call runs in a store of its own, or in one that was kept where `reuse` is
+/// granted.
+///
+/// Every function fails with [`Cause::Unsupported`] where the component does not export it, with [`Cause::Failed`] where the
+/// plugin answers with a failure, with [`Cause::Busy`] where the pool has no free instance, and otherwise with the limit or
+/// fault that ended the call. Dropping the returned future ends the call.
 pub struct Plugin {
     package: Arc<Package>,
-    name: String,
-    settings: Arc<str>,
-    grants: Arc<Grants>,
-    limits: Limits,
-    upstream: Upstream,
-    share: Share,
-    /// Present where its instances may outlive a call.
-    shelf: Option<Arc<Shelf>>,
-    /// The folder that was granted, and how much it may hold.
-    scratch: Option<(Arc<Scratch>, u64)>,
+    profile: Arc<PluginProfile>,
 }
 
-impl std::fmt::Debug for Plugin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plugin")
-            .field("name", &self.name)
+            .field("name", &self.name())
             .field("package", &self.package)
             .finish_non_exhaustive()
     }
-}
-
-/// Calls an export of one interface and waits for its answer.
-macro_rules! call_export {
-    ($plugin:expr, $call:expr, $function:literal, $ability:ident, $interface:literal, $guest:ident, $export:ident, ($($argument:expr),*)) => {{
-        let plugin = $plugin;
-        let abilities = plugin.package.abilities();
-        let Some(indices) = abilities.$ability.clone() else {
-            return Err(plugin.error($function, Cause::Unsupported($interface)));
-        };
-        let pre = abilities.pre.clone();
-        drive::run(plugin, $call, $function, move |mut live: Live| -> Work<_> {
-            Box::pin(async move {
-                let instance = live.instance(&pre).await?;
-                let instance = indices.load(&mut live.store, &instance)?;
-                let (answer, quiet) = live
-                    .store
-                    .run_concurrent(async |accessor| {
-                        let answer = instance.$guest().$export(accessor, $($argument),*).await?;
-                        wasmtime::error::Ok((answer, is_quiet(accessor).await))
-                    })
-                    .await??;
-                live.quiet = quiet;
-                Ok((answer, live))
-            })
-        })
-        .await
-    }};
 }
 
 impl Plugin {
@@ -78,244 +43,143 @@ impl Plugin {
         grants: Grants,
         limits: Limits,
     ) -> Self {
-        let sandbox = package.sandbox();
-        let upstream = sandbox.upstreams.client(&grants.networks);
-        let share = sandbox.share(&name);
-        let scratch = grants
-            .scratch
-            .and_then(|limit| Some((sandbox.scratches.folder(&name, package.digest())?, limit)));
-        let shelf = grants.reuse.map(|scope| sandbox.shelves.shelf(scope));
-        Self {
-            package,
-            name,
-            settings: settings.into(),
-            grants: Arc::new(grants),
-            limits,
-            upstream,
-            share,
-            shelf,
-            scratch,
-        }
+        let profile =
+            PluginProfile::new(package.sandbox(), &package.identity(), name, settings, grants, limits);
+        Self { profile: Arc::new(profile), package }
     }
 
     /// The name in the configuration.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.profile.name
     }
 
-    /// The component behind it.
+    /// The component behind the plugin.
     pub fn package(&self) -> &Arc<Package> {
         &self.package
     }
 
-    /// What it may do.
+    /// What the plugin may do.
     pub fn grants(&self) -> &Arc<Grants> {
-        &self.grants
+        &self.profile.grants
     }
 
     /// How much one call may use.
     pub fn limits(&self) -> &Limits {
-        &self.limits
+        &self.profile.limits
     }
 
-    /// Places of the pool that one call takes.
+    /// The permits of the instance pool that one call takes.
     pub fn weight(&self) -> u32 {
         self.package.weight()
     }
 
-    pub(crate) fn settings(&self) -> &Arc<str> {
-        &self.settings
-    }
-
-    pub(crate) fn upstream(&self) -> &Upstream {
-        &self.upstream
-    }
-
-    pub(crate) fn share(&self) -> &Share {
-        &self.share
-    }
-
-    pub(crate) fn shelf(&self) -> Option<&Arc<Shelf>> {
-        self.shelf.as_ref()
-    }
-
-    pub(crate) fn scratch(&self) -> Option<&(Arc<Scratch>, u64)> {
-        self.scratch.as_ref()
-    }
-
-    pub(crate) fn into_package(self) -> Arc<Package> {
-        self.package
-    }
-
-    /// What the component says of itself.
-    pub(crate) async fn describe(&self, call: Call) -> Result<Description, CallError> {
-        let abilities = self.package.abilities();
-        let (pre, indices) = (abilities.pre.clone(), abilities.about.clone());
-        drive::run(self, call, "describe", move |mut live| -> Work<_> {
-            Box::pin(async move {
-                let instance = live.instance(&pre).await?;
-                let instance = indices.load(&mut live.store, &instance)?;
-                let described = instance.masque_companion_about().call_describe(&mut live.store).await?;
-                Ok((Ok(described), live))
-            })
-        })
-        .await
-    }
-
-    /// The prompt for a turn. An answer without a message, or with one that has no role, breaks the contract.
+    /// The prompt for a turn.
+    ///
+    /// # Errors
+    /// As every call, and [`Cause::Contract`] for a prompt without a message or with a message that has no valid role.
     pub async fn compose(
         &self,
         call: Call,
         turn: &Turn,
         recalled: Recollection,
     ) -> Result<Prompt, CallError> {
-        let turn = turn.clone();
-        let prompt: Prompt = call_export!(
-            self,
-            call,
-            "compose",
-            persona,
-            "persona",
-            masque_companion_persona,
-            call_compose,
-            (turn, recalled)
-        )?;
+        let bound = self.package.exports().compose(turn, recalled);
+        let prompt = self.call(call, "compose", "persona", bound).await?;
         if prompt.messages.is_empty() {
-            return Err(self.error("compose", Cause::Contract("the prompt has no message".into())));
+            return Err(self.contract_error("compose", "the prompt has no message"));
         }
-        self.check_messages("compose", &prompt.messages)?;
+        self.check_roles("compose", &prompt.messages)?;
         Ok(prompt)
     }
 
     /// The first messages of a new conversation, one for each alternative; none where the persona has no words.
+    ///
+    /// # Errors
+    /// As every call, and [`Cause::Contract`] for a message that is not one of `assistant` with text.
     pub async fn greet(&self, call: Call, opening: &Opening) -> Result<Vec<Message>, CallError> {
-        let opening = opening.clone();
-        let greetings: Vec<Message> = call_export!(
-            self,
-            call,
-            "greet",
-            greeter,
-            "greeter",
-            masque_companion_greeter,
-            call_greet,
-            (opening)
-        )?;
-        self.check_messages("greet", &greetings)?;
-        match greetings.iter().find(|message| message.role != "assistant" || !has_text(&message.parts)) {
-            Some(_) => Err(self
-                .error("greet", Cause::Contract("a greeting is a message of `assistant` with text".into()))),
+        let bound = self.package.exports().greet(opening);
+        let greetings = self.call(call, "greet", "greeter", bound).await?;
+        self.check_roles("greet", &greetings)?;
+        match greetings.iter().find(|message| &*message.role != "assistant" || !message.has_content()) {
+            Some(_) => Err(self.contract_error("greet", "a greeting is a message of `assistant` with text")),
             None => Ok(greetings),
         }
     }
 
     /// Background work of a persona after a turn.
+    ///
+    /// # Errors
+    /// As every call.
     pub async fn reflect(&self, call: Call, exchange: &Exchange) -> Result<(), CallError> {
-        let exchange = exchange.clone();
-        call_export!(
-            self,
-            call,
-            "reflect",
-            reflector,
-            "reflector",
-            masque_companion_reflector,
-            call_reflect,
-            (exchange)
-        )
+        let bound = self.package.exports().reflect(exchange);
+        self.call(call, "reflect", "reflector", bound).await
     }
 
     /// What of the past bears on the turn, within `budget` tokens.
+    ///
+    /// # Errors
+    /// As every call, and [`Cause::Contract`] for a message that has no valid role.
     pub async fn recall(&self, call: Call, turn: &Turn, budget: u32) -> Result<Recollection, CallError> {
-        let turn = turn.clone();
-        let recalled: Recollection = call_export!(
-            self,
-            call,
-            "recall",
-            memory,
-            "memory",
-            masque_companion_memory,
-            call_recall,
-            (turn, budget)
-        )?;
-        self.check_messages("recall", &recalled.messages)?;
+        let bound = self.package.exports().recall(turn, budget);
+        let recalled = self.call(call, "recall", "memory", bound).await?;
+        self.check_roles("recall", &recalled.messages)?;
         Ok(recalled)
     }
 
     /// Background work of a memory after a turn.
+    ///
+    /// # Errors
+    /// As every call.
     pub async fn observe(&self, call: Call, exchange: &Exchange) -> Result<(), CallError> {
-        let exchange = exchange.clone();
-        call_export!(
-            self,
-            call,
-            "observe",
-            observer,
-            "observer",
-            masque_companion_observer,
-            call_observe,
-            (exchange)
-        )
+        let bound = self.package.exports().observe(exchange);
+        self.call(call, "observe", "observer", bound).await
     }
 
     /// The reply to a prompt, as it is written. Resolves when the plugin has accepted the prompt or refused it.
+    ///
+    /// # Errors
+    /// As every call. After the prompt was accepted, [`Deltas::next`] returns the error.
     pub async fn generate(&self, call: Call, prompt: &Prompt) -> Result<Deltas, CallError> {
-        let abilities = self.package.abilities();
-        let Some(indices) = abilities.model.clone() else {
-            return Err(self.error("generate", Cause::Unsupported("model")));
+        const FUNCTION: &str = "generate";
+        let lingers = self.profile.warm_pool.is_some();
+        let (sink, reply) = open_reply(self.profile.limits.delta_bytes, lingers);
+        let Some(bound) = self.package.exports().generate(prompt, sink) else {
+            return Err(self.error(FUNCTION, Cause::Unsupported("model")));
         };
-        let (pre, prompt, lingers) = (abilities.pre.clone(), prompt.clone(), self.shelf.is_some());
-        let (consumer, finished, batches) = deltas::channel(self.limits.delta_bytes);
-        let (accept, accepted) = oneshot::channel::<()>();
-        let task = drive::start(self, call, "generate", move |mut live| -> Work<()> {
-            Box::pin(async move {
-                let instance = live.instance(&pre).await?;
-                let instance = indices.load(&mut live.store, &instance)?;
-                let (answer, quiet) = live
-                    .store
-                    .run_concurrent(async |accessor| {
-                        let stream =
-                            match instance.masque_companion_model().call_generate(accessor, prompt).await? {
-                                Ok(stream) => stream,
-                                Err(failure) => {
-                                    return Ok((Err::<(), Failure>(failure), is_quiet(accessor).await));
-                                }
-                            };
-                        accessor.with(|access| stream.pipe(access, consumer))?;
-                        // The reader may have gone; then the task is aborted, and this with it.
-                        let _ = accept.send(());
-                        // Resolves with an error when the consumer is dropped, which is the only end there is.
-                        let _ = finished.await;
-                        let quiet = lingers && comes_to_rest(accessor).await;
-                        wasmtime::error::Ok((Ok(()), quiet))
-                    })
-                    .await??;
-                live.quiet = quiet;
-                Ok((answer, live))
-            })
-        });
+        let OpenedReply { batches, accepted } = reply;
+        let task = call::start(&self.profile, call, FUNCTION, bound);
         if accepted.await.is_ok() {
-            return Ok(Deltas::new(batches, task, lingers, self.error("generate", Cause::Truncated)));
+            return Ok(Deltas::new(batches, task, lingers, self.error(FUNCTION, Cause::Truncated)));
         }
-        match drive::finish(self, "generate", task).await {
-            Err(error) => Err(error),
-            Ok(()) => Err(self.error("generate", Cause::Truncated)),
+        call::finish(&self.profile, FUNCTION, task).await?;
+        Err(self.error(FUNCTION, Cause::Truncated))
+    }
+
+    async fn call<R: Send + 'static>(
+        &self,
+        call: Call,
+        function: &'static str,
+        interface: &'static str,
+        bound: Option<BoundCall<R>>,
+    ) -> Result<R, CallError> {
+        match bound {
+            Some(bound) => call::run(&self.profile, call, function, bound).await,
+            None => Err(self.error(function, Cause::Unsupported(interface))),
         }
     }
 
-    fn check_messages(&self, function: &'static str, messages: &[Message]) -> Result<(), CallError> {
-        match messages.iter().find(|message| message.role.is_empty() || message.role.len() > 64) {
-            Some(_) => {
-                Err(self.error(function, Cause::Contract("a message has no role, or an overlong one".into())))
-            }
+    fn check_roles(&self, function: &'static str, messages: &[Message]) -> Result<(), CallError> {
+        match messages.iter().find(|message| !message.has_valid_role()) {
+            Some(_) => Err(self.contract_error(function, "a message has no role, or an overlong one")),
             None => Ok(()),
         }
     }
 
+    fn contract_error(&self, function: &'static str, reason: &str) -> CallError {
+        self.error(function, Cause::Contract(reason.to_owned()))
+    }
+
     fn error(&self, function: &'static str, cause: Cause) -> CallError {
-        CallError {
-            plugin: self.name.clone(),
-            version: self.package.description().version.clone(),
-            function,
-            cause,
-            denied: Vec::new(),
-        }
+        call::call_error(&self.profile, function, cause)
     }
 }

@@ -1,9 +1,9 @@
 //! Folders in which plugins may keep files between calls: one for each plugin version that was granted a size.
 //!
-//! The threat: a plugin that fills the disk. The policy: a count that is raised before anything is written and that falls
-//! only when no instance of the version lives, by looking at what is really there: so neither deleted files that are still
-//! open nor several calls at once hide anything. A folder is emptied when its version is let go and when the host starts. What
-//! is accepted: all users of the plugin share the folder. What a guest may do in it is left to `guest::files`.
+//! The threat: a plugin that fills the disk. The policy: a counter is raised before anything is written. It falls only when no
+//! instance of the version lives, by measuring what is really there, so neither deleted files that are still open nor several
+//! calls at once hide anything. A folder is removed when its version is unloaded and when the host starts. The accepted
+//! consequence: all users of the plugin share the folder. What a guest may do in it is left to `guest::files`.
 
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder};
@@ -12,69 +12,70 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Space is counted in what file systems give out.
+/// Space is counted in blocks of this size, as file systems allocate it.
 const BLOCK: u64 = 4 << 10;
-/// A name in the folder, what it leads to, and a symbolic link's target.
+/// Bytes that are counted for a directory entry: its name, its inode, and a symbolic link's target.
 pub(crate) const ENTRY: u64 = 2 * BLOCK;
 
-/// Whole blocks that hold `bytes`, in bytes.
+/// `bytes` rounded up to whole blocks.
 pub(crate) fn in_blocks(bytes: u64) -> u64 {
     bytes.div_ceil(BLOCK).saturating_mul(BLOCK)
 }
 
-/// All folders.
-pub(crate) struct Scratches {
+/// All scratch folders of a sandbox.
+pub(crate) struct ScratchFolders {
     root: Option<PathBuf>,
-    known: Mutex<Known>,
+    registry: Mutex<Registry>,
 }
 
 #[derive(Default)]
-struct Known {
+struct Registry {
     /// By the plugin's name and the component's digest.
-    folders: HashMap<(String, String), Weak<Scratch>>,
-    /// Folders have a number, so that one that is still being removed is never taken for its successor.
-    made: u64,
+    folders: HashMap<(String, String), Weak<ScratchFolder>>,
+    /// Numbers the folders, so that one that is still being removed is never taken for its successor.
+    created: u64,
 }
 
-impl Scratches {
-    /// Removes what an earlier host left.
+impl ScratchFolders {
+    /// Creates the root folder and removes what an earlier host left in it. Without a root no plugin has a folder.
     pub(crate) fn new(root: Option<&Path>) -> io::Result<Self> {
         if let Some(root) = root {
             remove(root)?;
-            make(root)?;
+            create(root)?;
         }
-        Ok(Self { root: root.map(Path::to_owned), known: Mutex::default() })
+        Ok(Self { root: root.map(Path::to_owned), registry: Mutex::default() })
     }
 
-    pub(crate) fn folder(&self, plugin: &str, digest: &str) -> Option<Arc<Scratch>> {
+    /// The folder of a plugin version, or `None` where there is no root. It is created when it is first opened.
+    pub(crate) fn folder(&self, plugin: &str, digest: &str) -> Option<Arc<ScratchFolder>> {
         let root = self.root.as_ref()?;
         let key = (plugin.to_owned(), digest.to_owned());
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(folder) = known.folders.get(&key).and_then(Weak::upgrade) {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = registry.folders.get(&key).and_then(Weak::upgrade) {
             return Some(folder);
         }
-        known.folders.retain(|_, folder| folder.strong_count() > 0);
-        known.made += 1;
-        let plain = |text: &str, most: usize| -> String {
-            text.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(most).collect()
+        registry.folders.retain(|_, folder| folder.strong_count() > 0);
+        registry.created += 1;
+        let plain = |text: &str, max: usize| -> String {
+            text.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(max).collect()
         };
         let digest = digest.trim_start_matches("sha256:");
-        let name = format!("{}-{}-{}", plain(plugin, 64), plain(digest, 16), known.made);
-        let folder = Arc::new(Scratch {
+        let name = format!("{}-{}-{}", plain(plugin, 64), plain(digest, 16), registry.created);
+        let folder = Arc::new(ScratchFolder {
             path: root.join(name),
-            measuring: tokio::sync::Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
             usage: Mutex::default(),
         });
-        known.folders.insert(key, Arc::downgrade(&folder));
+        registry.folders.insert(key, Arc::downgrade(&folder));
         Some(folder)
     }
 }
 
-/// The folder of one plugin version. Removed with its last owner.
-pub(crate) struct Scratch {
+/// The folder of one plugin version. It is removed with its last owner.
+pub(crate) struct ScratchFolder {
     path: PathBuf,
-    /// Held by whoever finds out what is in the folder; nobody begins meanwhile.
-    measuring: tokio::sync::Mutex<()>,
+    /// Held while the folder is measured, so that no store begins to write meanwhile.
+    opening: tokio::sync::Mutex<()>,
     usage: Mutex<Usage>,
 }
 
@@ -82,23 +83,27 @@ pub(crate) struct Scratch {
 struct Usage {
     leases: usize,
     used: u64,
-    /// Charged for what was given up halfway: it may come about at any later time, so it is never given back.
+    /// Charges of operations that were dropped before they ended. They may still take effect at any later time, so they are
+    /// never given back.
     stray: u64,
 }
 
-impl Scratch {
-    /// Lends the folder to a store, with the size that its plugin was granted.
-    pub(crate) async fn open(self: &Arc<Self>, limit: u64) -> io::Result<Arc<Lease>> {
-        let _measuring = self.measuring.lock().await;
+impl ScratchFolder {
+    /// Leases the folder to a store. `limit` is the size that the plugin was granted, in bytes.
+    ///
+    /// # Errors
+    /// The folder can't be created or measured.
+    pub(crate) async fn open(self: &Arc<Self>, limit: u64) -> io::Result<Arc<ScratchLease>> {
+        let _opening = self.opening.lock().await;
         if self.usage().leases == 0 {
             let path = self.path.clone();
-            let found = tokio::task::spawn_blocking(move || make(&path).and_then(|()| measure(&path)));
+            let found = tokio::task::spawn_blocking(move || create(&path).and_then(|()| measure(&path)));
             let found = found.await.map_err(io::Error::other)??;
             let mut usage = self.usage();
             usage.used = found.saturating_add(usage.stray);
         }
         self.usage().leases += 1;
-        Ok(Arc::new(Lease { scratch: self.clone(), limit }))
+        Ok(Arc::new(ScratchLease { folder: self.clone(), limit }))
     }
 
     fn usage(&self) -> MutexGuard<'_, Usage> {
@@ -106,7 +111,7 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for ScratchFolder {
     fn drop(&mut self) {
         let path = std::mem::take(&mut self.path);
         let empty = move || {
@@ -122,18 +127,18 @@ impl Drop for Scratch {
 }
 
 /// Lives as long as anything that may write to the folder.
-pub(crate) struct Lease {
-    scratch: Arc<Scratch>,
+pub(crate) struct ScratchLease {
+    folder: Arc<ScratchFolder>,
     limit: u64,
 }
 
-/// The folder holds as much as was granted.
+/// The granted size is used up.
 #[derive(Debug)]
-pub(crate) struct Full;
+pub(crate) struct QuotaExceeded;
 
-impl Lease {
+impl ScratchLease {
     pub(crate) fn path(&self) -> &Path {
-        &self.scratch.path
+        &self.folder.path
     }
 
     pub(crate) fn limit(&self) -> u64 {
@@ -141,38 +146,41 @@ impl Lease {
     }
 
     /// Counts `bytes` before they are written.
-    pub(crate) fn charge(self: &Arc<Self>, bytes: u64) -> Result<Charge, Full> {
-        let mut usage = self.scratch.usage();
+    ///
+    /// # Errors
+    /// The granted size would be exceeded; nothing is counted.
+    pub(crate) fn charge(self: &Arc<Self>, bytes: u64) -> Result<Charge, QuotaExceeded> {
+        let mut usage = self.folder.usage();
         let used = usage.used.saturating_add(bytes);
         if used > self.limit {
-            return Err(Full);
+            return Err(QuotaExceeded);
         }
         usage.used = used;
-        Ok(Charge { lease: self.clone(), bytes, settled: false })
+        Ok(Charge { lease: self.clone(), bytes, completed: false })
     }
 }
 
-impl Drop for Lease {
+impl Drop for ScratchLease {
     fn drop(&mut self) {
-        let mut usage = self.scratch.usage();
+        let mut usage = self.folder.usage();
         usage.leases = usage.leases.saturating_sub(1);
     }
 }
 
-/// What was counted for one operation.
+/// What was counted for one operation. A charge that is dropped without [`Charge::complete`] is counted for good.
 #[must_use]
 pub(crate) struct Charge {
-    lease: Arc<Lease>,
+    lease: Arc<ScratchLease>,
     bytes: u64,
-    settled: bool,
+    completed: bool,
 }
 
 impl Charge {
-    /// Gives back what was counted where the operation took no effect.
-    pub(crate) fn settle(mut self, effective: bool) {
-        self.settled = true;
-        if !effective {
-            let mut usage = self.lease.scratch.usage();
+    /// The operation has ended. Gives back what was counted where it took no effect.
+    pub(crate) fn complete(mut self, took_effect: bool) {
+        self.completed = true;
+        if !took_effect {
+            let mut usage = self.lease.folder.usage();
             usage.used = usage.used.saturating_sub(self.bytes);
         }
     }
@@ -180,14 +188,14 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        if !self.settled {
-            let mut usage = self.lease.scratch.usage();
+        if !self.completed {
+            let mut usage = self.lease.folder.usage();
             usage.stray = usage.stray.saturating_add(self.bytes);
         }
     }
 }
 
-fn make(folder: &Path) -> io::Result<()> {
+fn create(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
@@ -198,7 +206,7 @@ fn remove(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// There are no folders within the folder. Holes count as if they were filled.
+/// The bytes that the folder takes on disk. It has no subfolders. Holes in files count as if they were filled.
 fn measure(folder: &Path) -> io::Result<u64> {
     let mut total = 0_u64;
     for entry in fs::read_dir(folder)? {
@@ -214,29 +222,29 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_was_charged_comes_back_only_when_nobody_holds_the_folder() {
+    async fn charges_are_released_only_when_nobody_holds_the_folder() {
         let root = tempfile::tempdir().unwrap();
-        let scratch = Scratches::new(Some(root.path())).unwrap().folder("a", "sha256:b").unwrap();
-        let first = scratch.open(100).await.unwrap();
-        first.charge(80).unwrap().settle(true);
-        let second = scratch.open(100).await.unwrap();
+        let folder = ScratchFolders::new(Some(root.path())).unwrap().folder("a", "sha256:b").unwrap();
+        let first = folder.open(100).await.unwrap();
+        first.charge(80).unwrap().complete(true);
+        let second = folder.open(100).await.unwrap();
         drop(first);
         assert!(second.charge(21).is_err());
-        second.charge(20).unwrap().settle(false);
+        second.charge(20).unwrap().complete(false);
         drop(second.charge(10).unwrap());
         drop(second);
-        let third = scratch.open(100).await.unwrap();
-        assert!(third.charge(91).is_err(), "what was given up halfway may still come about");
-        third.charge(90).unwrap().settle(true);
+        let third = folder.open(100).await.unwrap();
+        assert!(third.charge(91).is_err(), "a dropped operation may still take effect");
+        third.charge(90).unwrap().complete(true);
     }
 
     #[tokio::test]
-    async fn what_is_in_the_folder_counts_and_names_and_digests_are_apart() {
+    async fn existing_files_count_and_each_name_and_digest_has_its_own_folder() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("left"), "by an earlier host").unwrap();
-        let scratches = Scratches::new(Some(root.path())).unwrap();
+        let folders = ScratchFolders::new(Some(root.path())).unwrap();
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
-        let folder = |name, digest| scratches.folder(name, digest).unwrap();
+        let folder = |name, digest| folders.folder(name, digest).unwrap();
         let (scratch, other) = (folder("a", "sha256:b"), folder("a", "sha256:c"));
         assert!(Arc::ptr_eq(&scratch, &folder("a", "sha256:b")));
         assert!(scratch.path != other.path && scratch.path != folder("b", "sha256:b").path);
@@ -244,6 +252,6 @@ mod tests {
         fs::write(scratch.path.join("x"), "one byte more than none").unwrap();
         let lease = scratch.open(ENTRY + BLOCK + 1).await.unwrap();
         assert!(lease.charge(2).is_err());
-        lease.charge(1).unwrap().settle(true);
+        lease.charge(1).unwrap().complete(true);
     }
 }

@@ -23,7 +23,7 @@ use masque_runtime::contract::{
     Usage,
 };
 use masque_runtime::{
-    Asked, Call, Cause, Grants, History, Kind, Limits, Models, Package, Plugin, Scope, State, StateEntry,
+    Call, Cause, Grants, History, Kind, Limits, Models, NestedCall, Package, Plugin, Scope, State, StateEntry,
 };
 use sha2::{Digest, Sha256};
 
@@ -146,7 +146,7 @@ async fn the_persona_of_0_1_0_composes_from_all_that_it_is_given() {
 
     let prompt = persona.compose(world.call(), &turn, recalled).await.unwrap();
 
-    let said: Vec<_> = prompt.messages.iter().map(|message| (message.role.as_str(), text(message))).collect();
+    let said: Vec<_> = prompt.messages.iter().map(|message| (&*message.role, text(message))).collect();
     let system = "I am Ida. Ada is here for the 1. time. 1 messages, 2 before them, the last at Some(5). \
         It is about sailing, 1790000000000 ms after the beginning of time.";
     let wanted = [("system", system), ("system", "Ada sails."), ("user", "Hi."), ("user", "How are you?")];
@@ -159,7 +159,7 @@ async fn the_persona_of_0_1_0_composes_from_all_that_it_is_given() {
     };
     assert_eq!(properties(&prompt.messages[1].metadata), ["score 0.5"]);
     assert_eq!(properties(&prompt.options), ["temperature 0.5"]);
-    assert_eq!(prompt.tools[0].name, "tide");
+    assert_eq!(&*prompt.tools[0].name, "tide");
     assert_eq!(world.asked.lock().unwrap().as_slice(), ["In a word?"]);
 }
 
@@ -203,12 +203,11 @@ async fn the_memory_of_0_1_0_recalls_what_it_observed() {
 
     let ids: Vec<_> = recalled.messages.iter().filter_map(|message| message.id.as_deref()).collect();
     assert_eq!(ids, ["m-3", "m-4", "m-5"]);
-    let memories: Vec<_> =
-        recalled.memories.iter().map(|memory| (memory.id.as_str(), memory.text.as_str())).collect();
+    let memories: Vec<_> = recalled.memories.iter().map(|memory| (&*memory.id, &*memory.text)).collect();
     assert_eq!(memories, [("note-1", "one"), ("note-2", "two"), ("note-3", "three")]);
     assert_eq!(recalled.memories[0].score, Some(0.25));
     assert_eq!(recalled.memories[0].source.as_deref(), Some("version 1"));
-    assert_eq!(recalled.metadata[0].json, "900");
+    assert_eq!(&*recalled.metadata[0].json, "900");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -292,7 +291,7 @@ async fn the_persona_of_0_1_0_names_the_setting_that_it_misses() {
 
 fn text(message: &Message) -> String {
     let texts = message.parts.iter().filter_map(|part| match part {
-        Part::Text(text) => Some(text.as_str()),
+        Part::Text(text) => Some(&**text),
         _ => None,
     });
     texts.collect()
@@ -423,7 +422,7 @@ impl Models for World {
         1
     }
 
-    async fn ask(&self, prompt: Prompt, _: Asked) -> Result<Reply, Failure> {
+    async fn ask(&self, prompt: Prompt, _: NestedCall) -> Result<Reply, Failure> {
         self.asked.lock().unwrap().extend(prompt.messages.iter().map(text));
         let message = message("reply", "assistant", "sailing");
         let finish = Finish { reason: "stop".into(), metadata: Vec::new() };

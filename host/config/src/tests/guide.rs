@@ -66,13 +66,13 @@ fn its_tables_have_every_grant_and_the_defaults_of_the_limits() {
     let kib = |bytes: usize| format!("{} KiB", bytes >> 10);
     for (limit, default) in [
         ("time from the call to the end of its answer", format!("{} min", limits.wall.as_secs() / 60)),
-        ("time on a processor", format!("{} s", limits.cpu.as_secs())),
+        ("CPU time", format!("{} s", limits.cpu.as_secs())),
         ("memory", mib(limits.memory_bytes)),
         ("table elements", "100,000".into()),
-        ("bytes handed to the host at once", mib(limits.hostcall_bytes)),
+        ("bytes passed to the host at once", mib(limits.hostcall_bytes)),
         ("one item of a reply", kib(limits.delta_bytes)),
-        ("requests under way", limits.requests.to_string()),
-        ("questions to `models`", limits.questions.to_string()),
+        ("concurrent HTTP requests", limits.requests.to_string()),
+        ("nested calls of `models`", limits.questions.to_string()),
         ("headers of a request or response", kib(limits.header_bytes)),
         ("log", format!("{} lines, {}", limits.log_lines, kib(limits.log_bytes))),
         ("the component's file", mib(masque_grants::MAX_COMPONENT_BYTES)),

@@ -1,8 +1,8 @@
 //! Compiled components on disk.
 //!
-//! The threat: whoever can write such a file owns the host, since loading it runs it. The policy: the folder and its files
-//! are the host user's alone, and every file carries a MAC (HMAC-SHA256, RFC 2104) by a key that was made with the folder,
-//! over the component's digest, the engine's configuration and the code. Anything that does not match is compiled again.
+//! The threat: loading such a file runs it, so whoever can write one controls the host. The policy: only the host's user may
+//! read or write the folder and its files, and every file carries a MAC (HMAC-SHA256, RFC 2104) over the component's digest,
+//! the engine's configuration and the code. The key is created with the folder. What does not match is compiled again.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{Hash, Hasher};
@@ -15,33 +15,34 @@ use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 
-/// What the folder may hold: some six Python components with their predecessors, or thousands written in Rust.
-const MOST_BYTES: u64 = 2 << 30;
-/// A file that is still being written after this long belongs to a host that is gone.
-const UNFINISHED: Duration = Duration::from_secs(60);
+/// The most that the folder holds: about six Python components with their predecessors, or thousands written in Rust.
+const MAX_BYTES: u64 = 2 << 30;
+/// An unfinished file of this age was left by a host that no longer runs.
+const MAX_UNFINISHED_AGE: Duration = Duration::from_secs(60);
 const KEY_BYTES: usize = 32;
 const MAC_BYTES: usize = 32;
 
-pub(crate) struct Cache {
+/// The cache of compiled components.
+pub(crate) struct CompileCache {
     folder: PathBuf,
     key: [u8; KEY_BYTES],
-    /// Digest of everything in the engine that decides which code it can run.
+    /// The digest of the engine's version and configuration, which decide which code it can run.
     engine: String,
-    most_bytes: u64,
+    max_bytes: u64,
 }
 
-impl Cache {
-    /// Opens the folder, and makes it and its key where they are missing.
+impl CompileCache {
+    /// Opens the folder. Creates it and its key where they are missing.
     pub(crate) fn open(folder: &Path, engine: &Engine) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let mut hasher = Sha256Hasher(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let engine = format!("{:x}", hasher.0.finalize());
         remove_unfinished(folder)?;
-        Ok(Self { folder: folder.to_owned(), key: key(folder)?, engine, most_bytes: MOST_BYTES })
+        Ok(Self { folder: folder.to_owned(), key: load_key(folder)?, engine, max_bytes: MAX_BYTES })
     }
 
-    /// The code that was kept for a component, or `None` where there is none that can be trusted.
+    /// The code of a component, or `None` where there is none that can be trusted.
     pub(crate) fn get(&self, digest: &str) -> Option<Vec<u8>> {
         let path = self.path(digest);
         let read = File::open(&path).and_then(|mut file| {
@@ -62,23 +63,23 @@ impl Cache {
             tracing::warn!(path = %path.display(), "a kept component was altered or is another host's; compiling it again");
             return None;
         }
-        // So that what is used outlives what is not. Where it can't be marked it is merely compiled again some day.
+        // The oldest files are removed first. If this one can't be marked as used, it is merely compiled again one day.
         if let Err(error) = opened.set_modified(SystemTime::now()) {
             tracing::debug!(%error, path = %path.display(), "a kept component can't be marked as used");
         }
         Some(code)
     }
 
-    /// Keeps the code of a component: whole or not at all.
+    /// Stores the code of a component, whole or not at all.
     pub(crate) fn put(&self, digest: &str, code: &[u8]) -> io::Result<()> {
         let mac = self.mac(digest, code).ok_or_else(|| io::Error::other("the key has a wrong length"))?;
         let path = self.path(digest);
-        write_whole(&path, &[&mac.finalize().into_bytes(), code])?;
-        self.make_room(&path)
+        write_atomically(&path, &[&mac.finalize().into_bytes(), code])?;
+        self.remove_oldest(&path)
     }
 
-    /// Removes what was used longest ago until the rest fits; never what was just written.
-    fn make_room(&self, newest: &Path) -> io::Result<()> {
+    /// Removes the least recently used files until the rest fits, but never `newest`.
+    fn remove_oldest(&self, newest: &Path) -> io::Result<()> {
         let mut kept = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
@@ -90,7 +91,7 @@ impl Cache {
         kept.sort();
         let mut bytes: u64 = kept.iter().map(|(_, bytes, _)| bytes).sum();
         for (_, size, path) in kept.iter().filter(|(.., path)| path != newest) {
-            if bytes <= self.most_bytes {
+            if bytes <= self.max_bytes {
                 break;
             }
             fs::remove_file(path)?;
@@ -105,7 +106,7 @@ impl Cache {
 
     fn mac(&self, digest: &str, code: &[u8]) -> Option<Hmac<Sha256>> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).ok()?;
-        // Both are of fixed length, so no two triples run together.
+        // The first two have a fixed length, so no other three values give the same bytes.
         mac.update(digest.as_bytes());
         mac.update(self.engine.as_bytes());
         mac.update(code);
@@ -113,7 +114,7 @@ impl Cache {
     }
 }
 
-/// What a host that was killed while it wrote left behind.
+/// Removes the files of hosts that were killed while they wrote.
 fn remove_unfinished(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -121,14 +122,15 @@ fn remove_unfinished(folder: &Path) -> io::Result<()> {
             continue;
         }
         let age = path.metadata()?.modified()?.elapsed().unwrap_or_default();
-        if age > UNFINISHED {
+        if age > MAX_UNFINISHED_AGE {
             fs::remove_file(&path)?;
         }
     }
     Ok(())
 }
 
-fn key(folder: &Path) -> io::Result<[u8; KEY_BYTES]> {
+/// Reads the folder's key, or creates it.
+fn load_key(folder: &Path) -> io::Result<[u8; KEY_BYTES]> {
     let path = folder.join("key");
     match fs::read(&path) {
         Ok(bytes) => bytes.try_into().map_err(|_| {
@@ -137,15 +139,15 @@ fn key(folder: &Path) -> io::Result<[u8; KEY_BYTES]> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut key = [0; KEY_BYTES];
             rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())?;
-            write_whole(&path, &[&key])?;
+            write_atomically(&path, &[&key])?;
             Ok(key)
         }
         Err(error) => Err(error),
     }
 }
 
-/// Writes beside and renames, so that a reader sees the old file or the new one, and a crash leaves no half.
-fn write_whole(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+/// Writes to another file and renames it, so that a reader sees the old file or the new one, also after a crash.
+fn write_atomically(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     let unfinished = path.with_extension(format!("{}.part", std::process::id()));
     let written = (|| {
         let mut file =
@@ -158,13 +160,13 @@ fn write_whole(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
     })();
     if written.is_err() {
-        // The first error is the one to report; the half file is no use to anyone.
+        // The first error is reported; if the unfinished file can't be removed either, the next start removes it.
         let _ = fs::remove_file(&unfinished);
     }
     written
 }
 
-/// A hasher that is the same in every process, unlike the standard library's.
+/// A hasher that gives the same result in every process, unlike the standard library's.
 struct Sha256Hasher(Sha256);
 
 impl Hasher for Sha256Hasher {
@@ -184,12 +186,12 @@ mod tests {
 
     use super::*;
 
-    fn cache(folder: &Path) -> Cache {
-        Cache::open(folder, &Engine::default()).unwrap()
+    fn cache(folder: &Path) -> CompileCache {
+        CompileCache::open(folder, &Engine::default()).unwrap()
     }
 
     #[test]
-    fn what_was_kept_is_found_again_by_another_host_of_the_folder() {
+    fn stored_code_is_found_by_another_host_of_the_same_folder() {
         let folder = tempfile::tempdir().unwrap();
         cache(folder.path()).put("abc", b"code").unwrap();
         assert_eq!(cache(folder.path()).get("abc").as_deref(), Some(&b"code"[..]));
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn an_altered_truncated_or_foreign_file_is_not_used() {
+    fn an_altered_truncated_or_misplaced_file_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
         let cache = cache(folder.path());
         cache.put("abc", b"code").unwrap();
@@ -218,10 +220,10 @@ mod tests {
     }
 
     #[test]
-    fn a_full_folder_loses_what_was_used_longest_ago() {
+    fn a_full_folder_loses_the_least_recently_used_code() {
         let folder = tempfile::tempdir().unwrap();
         let mut cache = cache(folder.path());
-        cache.most_bytes = 3 * 100;
+        cache.max_bytes = 3 * 100;
         let code = [7; 100 - MAC_BYTES];
         for (digest, age) in [("a", 300), ("b", 200), ("c", 100)] {
             cache.put(digest, &code).unwrap();
@@ -232,24 +234,24 @@ mod tests {
         cache.put("d", &code).unwrap();
         let kept = ["a", "b", "c", "d"].map(|digest| cache.path(digest).exists());
         assert_eq!(kept, [true, false, true, true]);
-        // More than all room: kept alone, since it is in use.
+        // Larger than the limit: kept alone, since it is in use.
         cache.put("e", &[7; 1000]).unwrap();
         assert!(cache.get("e").is_some() && cache.get("d").is_none());
     }
 
     #[test]
-    fn a_half_written_file_is_cleared_away_once_nobody_can_be_writing_it() {
+    fn an_unfinished_file_is_removed_once_no_host_can_be_writing_it() {
         let folder = tempfile::tempdir().unwrap();
         let [stale, fresh] = ["abc.1.part", "abd.2.part"].map(|name| folder.path().join(name));
         let file = File::create(&stale).unwrap();
-        file.set_modified(SystemTime::now() - 2 * UNFINISHED).unwrap();
+        file.set_modified(SystemTime::now() - 2 * MAX_UNFINISHED_AGE).unwrap();
         File::create(&fresh).unwrap();
         cache(folder.path());
         assert!(!stale.exists() && fresh.exists());
     }
 
     #[test]
-    fn folder_and_files_are_the_users_alone() {
+    fn only_the_user_may_read_the_folder_and_its_files() {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("cache");
         let cache = cache(&inner);

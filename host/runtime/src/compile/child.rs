@@ -1,29 +1,35 @@
-//! The child that compiles, and its parent's side.
+//! Compiles in a child process: the parent's side, and the limits that the child sets on itself.
 
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use masque_grants::MAX_COMPONENT_BYTES;
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use wasmtime::Engine;
 
 use crate::engine::engine_config;
 use crate::error::LoadError;
-use crate::file::LARGEST_COMPONENT;
+use crate::text::sanitize;
 
-/// Seconds on a core. A 40 MB Python component takes about 60.
+/// Seconds of CPU time. A Python component of 40 MB takes about 60.
 const CPU_SECONDS: u64 = 300;
-const WALL: Duration = Duration::from_secs(300);
-/// Address space. Compiling the same component took 2 GiB.
-const MEMORY: u64 = 6 << 30;
-/// Machine code is three to four times the size of its component.
-const LARGEST_CODE: u64 = 8 * LARGEST_COMPONENT as u64;
-/// What of the child's complaint is worth passing on.
-const LONGEST_COMPLAINT: usize = 4 << 10;
+/// Wall time of the child.
+const MAX_WALL_TIME: Duration = Duration::from_secs(300);
+/// Bytes of address space. Compiling the same component took 2 GiB.
+const MAX_ADDRESS_SPACE: u64 = 6 << 30;
+/// The most bytes of machine code. It is usually three to four times the size of its component.
+const MAX_CODE_BYTES: u64 = 8 * MAX_COMPONENT_BYTES as u64;
+/// The most bytes of the child's error text that are passed on.
+const MAX_ERROR_BYTES: usize = 4 << 10;
 
-/// Compiles in a child: its standard input is the component, its output the code, its errors the reason.
+/// Runs the child. Its standard input is the component, its standard output the code, its standard error the reason for a
+/// failure. Dropping the future kills the child.
+///
+/// # Errors
+/// The child can't be started, exceeds a limit, or refuses the component.
 pub(crate) async fn compile(
     program: &Path,
     arguments: &[String],
@@ -47,70 +53,71 @@ pub(crate) async fn compile(
     let mut code = Vec::new();
     let work = async {
         let feed = async {
-            // A child that ends early says why on its standard error; the broken pipe adds nothing.
+            // A child that ends early reports the reason on its standard error; the broken pipe adds nothing.
             let _ = stdin.write_all(component).await;
             drop(stdin);
             std::io::Result::Ok(())
         };
         let read_code = async {
-            let mut stdout = stdout.take(LARGEST_CODE);
+            let mut stdout = stdout.take(MAX_CODE_BYTES);
             stdout.read_to_end(&mut code).await?;
-            // The child would wait for room in the pipe, and the others for the child.
+            // Reading must not stop silently here: the child would wait for space in the pipe for ever.
             if stdout.limit() == 0 {
-                return Err(std::io::Error::other(format!("it is larger than {LARGEST_CODE} bytes")));
+                return Err(std::io::Error::other(format!("it is larger than {MAX_CODE_BYTES} bytes")));
             }
             Ok(())
         };
-        let ((), (), complaint) = tokio::try_join!(feed, read_code, read_complaint(stderr))?;
-        Ok::<_, std::io::Error>((child.wait().await?, complaint))
+        let ((), (), error_text) = tokio::try_join!(feed, read_code, read_error_text(stderr))?;
+        Ok::<_, std::io::Error>((child.wait().await?, error_text))
     };
-    match tokio::time::timeout(WALL, work).await {
-        Err(_) => Err(failed(format!("it took longer than {} s", WALL.as_secs()))),
+    match tokio::time::timeout(MAX_WALL_TIME, work).await {
+        Err(_) => Err(failed(format!("it took longer than {} s", MAX_WALL_TIME.as_secs()))),
         Ok(Err(error)) => Err(failed(format!("the compiler's answer could not be read: {error}"))),
         Ok(Ok((status, _))) if status.success() => Ok(code),
-        Ok(Ok((status, complaint))) => {
-            let complaint = crate::guest::clean(String::from_utf8_lossy(&complaint).trim(), &[]);
-            Err(failed(if complaint.is_empty() {
+        Ok(Ok((status, error_text))) => {
+            let error_text = sanitize(String::from_utf8_lossy(&error_text).trim(), &[]);
+            Err(failed(if error_text.is_empty() {
                 format!("the compiler ended with {status}")
             } else {
-                complaint
+                error_text
             }))
         }
     }
 }
 
-/// The beginning of what the child complains of. The rest is read too: a child that waits for room in the pipe never ends.
-async fn read_complaint(mut stderr: impl AsyncRead + Unpin) -> std::io::Result<Vec<u8>> {
-    let mut complaint = Vec::new();
-    (&mut stderr).take(LONGEST_COMPLAINT as u64).read_to_end(&mut complaint).await?;
+/// Returns the beginning of the child's error text. The rest is read and dropped: a child that waits for space in the pipe
+/// never ends.
+async fn read_error_text(mut stderr: impl AsyncRead + Unpin) -> std::io::Result<Vec<u8>> {
+    let mut error_text = Vec::new();
+    (&mut stderr).take(MAX_ERROR_BYTES as u64).read_to_end(&mut error_text).await?;
     tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await?;
-    Ok(complaint)
+    Ok(error_text)
 }
 
-/// The child's side: limits itself, compiles standard input to standard output, and returns what to exit with.
+/// The child's side: limits its own resources, then compiles standard input to standard output.
 ///
 /// # Errors
-/// The reason, in words for the operator, 4 KiB at most.
+/// The reason in words for the operator, 4 KiB at most.
 pub fn compile_from_stdin() -> Result<(), String> {
     compile_limited().map_err(|mut reason| {
-        // Less than a pipe holds, so that writing it never waits for a reader.
-        reason.truncate(reason.floor_char_boundary(LONGEST_COMPLAINT));
+        // A pipe holds more than that, so writing it never waits for a reader.
+        reason.truncate(reason.floor_char_boundary(MAX_ERROR_BYTES));
         reason
     })
 }
 
 fn compile_limited() -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    // The limits come first: nothing of the component has been read yet.
+    // The limits are set before anything of the component is read.
     let cpu = Rlimit { current: Some(CPU_SECONDS), maximum: Some(CPU_SECONDS) };
     setrlimit(Resource::Cpu, cpu).map_err(|error| text(&error))?;
-    setrlimit(Resource::As, Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) })
+    setrlimit(Resource::As, Rlimit { current: Some(MAX_ADDRESS_SPACE), maximum: Some(MAX_ADDRESS_SPACE) })
         .map_err(|error| text(&error))?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(|error| text(&error))?;
     nice(10).map_err(|error| text(&error))?;
     let mut component = Vec::new();
-    let most = LARGEST_COMPONENT as u64 + 1;
-    std::io::stdin().lock().take(most).read_to_end(&mut component).map_err(|error| text(&error))?;
+    let max = MAX_COMPONENT_BYTES as u64 + 1;
+    std::io::stdin().lock().take(max).read_to_end(&mut component).map_err(|error| text(&error))?;
     let engine = Engine::new(&engine_config(None)).map_err(|error| format!("{error:#}"))?;
     let code = engine.precompile_component(&component).map_err(|error| format!("{error:#}"))?;
     std::io::stdout().lock().write_all(&code).map_err(|error| text(&error))
@@ -121,7 +128,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_child_that_complains_at_length_is_read_to_its_end() {
+    async fn a_child_with_a_long_error_text_is_read_to_its_end() {
         // Sixteen times what a pipe holds.
         let script =
             "while :; do echo 'it is no good, it is no good at all'; done | head -c 1048576 >&2; exit 3";
@@ -129,6 +136,6 @@ mod tests {
         let compiling = compile(Path::new("/bin/sh"), &arguments, b"");
         let error = tokio::time::timeout(Duration::from_secs(60), compiling).await.unwrap().unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("it is no good") && text.len() < 2 * LONGEST_COMPLAINT, "{text}");
+        assert!(text.contains("it is no good") && text.len() < 2 * MAX_ERROR_BYTES, "{text}");
     }
 }

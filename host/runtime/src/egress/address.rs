@@ -1,19 +1,19 @@
-//! Which addresses a plugin may reach, asked after resolving.
+//! Which addresses a plugin may reach. The check is made after resolving.
 //!
-//! The threat: a name that resolves to this machine, to the private network or to a cloud's metadata service, in any
-//! spelling, also after the grant was checked. The policy: only addresses of the public internet, plus the networks that
-//! the operator opened, plus loopback where the request's own origin says loopback. What is accepted: a public address
-//! that a router forwards inwards can't be told from here.
+//! The threat: a name that resolves to this machine, to the private network or to a cloud's metadata service, in any spelling,
+//! also after the grant was checked. The policy: addresses of the public internet, the networks that the operator opened, and
+//! loopback where the request's own origin is a literal loopback address. The accepted consequence: a public address that a
+//! router forwards to the private network is not recognised.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// Whether the policy lets a connection go to `address`.
-pub(crate) fn allowed(address: IpAddr, says_loopback: bool, networks: &[IpNet]) -> bool {
+/// Whether the policy allows a connection to `address`. `origin_is_loopback` says that the origin is a literal loopback address.
+pub(crate) fn is_allowed(address: IpAddr, origin_is_loopback: bool, networks: &[IpNet]) -> bool {
     let address = address.to_canonical();
     networks.iter().any(|network| network.contains(&address))
-        || (says_loopback && address.is_loopback())
+        || (origin_is_loopback && address.is_loopback())
         || is_public(address)
 }
 
@@ -34,7 +34,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         (Ipv4Addr::new(10, 0, 0, 0), 8),       // private
         (Ipv4Addr::new(100, 64, 0, 0), 10),    // carrier-grade NAT; Alibaba's metadata service
         (Ipv4Addr::new(127, 0, 0, 0), 8),      // loopback
-        (Ipv4Addr::new(168, 63, 129, 16), 32), // Azure's wire server: a public number that never leaves the host
+        (Ipv4Addr::new(168, 63, 129, 16), 32), // Azure's wire server: looks public, but is never routed
         (Ipv4Addr::new(169, 254, 0, 0), 16),   // link-local; metadata services
         (Ipv4Addr::new(172, 16, 0, 0), 12),    // private
         (Ipv4Addr::new(192, 0, 0, 0), 24),     // protocol assignments; Oracle's metadata service
@@ -59,7 +59,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     GLOBAL.contains(&address) && !CLOSED.iter().any(|network| network.contains(&address))
 }
 
-/// The IPv4 address that a translator would send an IPv6 packet on to: NAT64 (RFC 6052) and 6to4 (RFC 3056).
+/// The IPv4 address that a translator forwards an IPv6 packet to: NAT64 (RFC 6052) and 6to4 (RFC 3056).
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, g, h] = address.segments();
     let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
@@ -113,16 +113,16 @@ mod tests {
             ("2001:db8::1", false),
             ("2001:4860:4860::8888", true),
         ] {
-            assert_eq!(allowed(address.parse().unwrap(), false, &[]), open, "{address}");
+            assert_eq!(is_allowed(address.parse().unwrap(), false, &[]), open, "{address}");
         }
     }
 
     #[test]
-    fn loopback_is_open_to_an_origin_that_says_so() {
+    fn loopback_is_open_to_a_literal_loopback_origin() {
         for address in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
-            assert!(allowed(address.parse().unwrap(), true, &[]), "{address}");
+            assert!(is_allowed(address.parse().unwrap(), true, &[]), "{address}");
         }
-        assert!(!allowed("10.0.0.1".parse().unwrap(), true, &[]));
+        assert!(!is_allowed("10.0.0.1".parse().unwrap(), true, &[]));
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
             ("192.168.0.1", false),
             ("fe80::1", false),
         ] {
-            assert_eq!(allowed(address.parse().unwrap(), false, &networks), open, "{address}");
+            assert_eq!(is_allowed(address.parse().unwrap(), false, &networks), open, "{address}");
         }
     }
 }

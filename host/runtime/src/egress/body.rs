@@ -1,4 +1,4 @@
-//! A response's body on its way to the guest: its pauses bounded, its secrets struck out.
+//! A response's body on its way to the guest: its pauses are bounded, and secrets are redacted.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,15 +14,16 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::Error;
 
-use super::redact::Redactor;
-use super::strike_headers;
+use super::redact::{Redactor, redact_headers};
 
-/// What is read of a body that the guest let go, so that its connection can serve the next request. A chat-completions
-/// stream that was read up to `[DONE]` has a few bytes left; without this, every turn would open a connection.
+/// The most bytes that are read of a body that the guest dropped, so that its connection can serve the next request. A
+/// chat-completions stream that was read up to `[DONE]` has a few bytes left; without draining, every turn would open a
+/// connection.
 const DRAIN_BYTES: usize = 64 << 10;
-/// Short, since a reply that was cancelled goes on costing money for as long as it is read.
-const DRAIN: Duration = Duration::from_millis(100);
+/// The longest time for that. It is short because a cancelled reply costs money for as long as it is read.
+const DRAIN_TIME: Duration = Duration::from_millis(100);
 
+/// The body of one response.
 pub(crate) struct GuardedBody<B = Incoming>
 where
     B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
@@ -30,29 +31,35 @@ where
     /// Taken when the body is dropped before its end.
     inner: Option<B>,
     redactor: Redactor,
-    /// What comes after the bytes that the redactor still held.
+    /// Trailers that are passed on after the bytes that the redactor held back.
     trailers: Option<HeaderMap>,
-    /// How long the upstream may pause, and the alarm for it.
-    between: Duration,
+    /// The longest pause of the upstream.
+    between_bytes: Duration,
+    /// Fires when the upstream pauses for longer.
     alarm: Pin<Box<Sleep>>,
     ended: bool,
-    /// One of the requests that the call may have under way; given back when nothing of the body is read any more.
-    place: Option<OwnedSemaphorePermit>,
+    /// One of the requests that the call may have under way. It is released when the body is no longer read.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl<B> GuardedBody<B>
 where
     B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
 {
-    pub(crate) fn new(inner: B, redactor: Redactor, between: Duration, place: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(
+        inner: B,
+        redactor: Redactor,
+        between_bytes: Duration,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
         Self {
             inner: Some(inner),
             redactor,
             trailers: None,
-            between,
-            alarm: Box::pin(tokio::time::sleep(between)),
+            between_bytes,
+            alarm: Box::pin(tokio::time::sleep(between_bytes)),
             ended: false,
-            place: Some(place),
+            permit: Some(permit),
         }
     }
 }
@@ -81,14 +88,14 @@ where
                 this.ended = true;
                 return Poll::Ready(Some(Err(Error::ConnectionReadTimeout)));
             };
-            this.alarm.as_mut().reset(Instant::now() + this.between);
+            this.alarm.as_mut().reset(Instant::now() + this.between_bytes);
             match frame {
                 Some(Ok(frame)) => {
                     let data = match frame.into_data() {
                         Ok(data) => this.redactor.push(data),
                         Err(other) => {
                             let Ok(mut trailers) = other.into_trailers() else { continue };
-                            strike_headers(&mut trailers, &this.redactor);
+                            redact_headers(&mut trailers, &this.redactor);
                             let held = this.redactor.finish();
                             if held.is_empty() {
                                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
@@ -125,13 +132,13 @@ where
 {
     fn drop(&mut self) {
         let Some(inner) = self.inner.take().filter(|_| !self.ended) else { return };
-        // Outside of a runtime the process is ending, and the connection with it.
+        // Without a runtime the process is ending, and the connection with it.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let place = self.place.take();
+            let permit = self.permit.take();
             runtime.spawn(async move {
-                // A body that is slower than that loses its connection, and nothing else.
-                let _ = tokio::time::timeout(DRAIN, drain(inner)).await;
-                drop(place);
+                // The connection of a slower body is closed, which is the only consequence.
+                let _ = tokio::time::timeout(DRAIN_TIME, drain(inner)).await;
+                drop(permit);
             });
         }
     }
@@ -147,7 +154,7 @@ async fn drain(mut body: impl Body<Data = Bytes, Error = hyper::Error> + Unpin) 
     }
 }
 
-/// A body that breaks off is told apart from one that breaks the protocol, so that a plugin can say which.
+/// Tells a body that ends early from one that breaks the protocol, so that a plugin can report which.
 fn error_in_body(error: &hyper::Error) -> Error {
     if error.is_incomplete_message() || error.is_closed() || error.is_body_write_aborted() {
         Error::HttpResponseIncomplete
@@ -163,19 +170,19 @@ mod tests {
     use futures::stream;
     use http::HeaderValue;
     use http_body_util::StreamBody;
+    use masque_grants::Secret;
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::grants::Secret;
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn place(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
-        places.clone().try_acquire_owned().unwrap()
+    fn permit(permits: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+        permits.clone().try_acquire_owned().unwrap()
     }
 
     #[tokio::test]
-    async fn trailers_come_after_what_was_held_back_and_betray_nothing() {
+    async fn trailers_come_after_what_was_held_back_and_are_redacted() {
         let trailers = HeaderMap::from_iter([
             ("x-echo".parse().unwrap(), HeaderValue::from_static("it was sk-secret-1")),
             ("x-sum".parse().unwrap(), HeaderValue::from_static("42")),
@@ -183,7 +190,7 @@ mod tests {
         let frames = [Frame::data(Bytes::from_static(b"hello sk-sec")), Frame::trailers(trailers)];
         let inner = StreamBody::new(stream::iter(frames.map(Ok)));
         let redactor = Redactor::new([Secret::from("sk-secret-1".to_owned())]);
-        let body = GuardedBody::new(inner, redactor, LONG, place(&Arc::new(Semaphore::new(1))));
+        let body = GuardedBody::new(inner, redactor, LONG, permit(&Arc::new(Semaphore::new(1))));
         let collected = body.collect().await.unwrap();
         let trailers = collected.trailers().unwrap().clone();
         assert_eq!(collected.to_bytes(), "hello sk-sec");
@@ -194,13 +201,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_was_let_go_keeps_its_place_until_nobody_reads_it_any_more() {
-        let places = Arc::new(Semaphore::new(1));
+    async fn a_dropped_body_keeps_its_permit_until_it_is_no_longer_read() {
+        let permits = Arc::new(Semaphore::new(1));
         let endless = StreamBody::new(stream::pending::<Result<Frame<Bytes>, hyper::Error>>());
-        drop(GuardedBody::new(endless, Redactor::default(), LONG, place(&places)));
-        tokio::time::sleep(DRAIN / 2).await;
-        assert_eq!(places.available_permits(), 0);
-        tokio::time::sleep(DRAIN).await;
-        assert_eq!(places.available_permits(), 1);
+        drop(GuardedBody::new(endless, Redactor::default(), LONG, permit(&permits)));
+        tokio::time::sleep(DRAIN_TIME / 2).await;
+        assert_eq!(permits.available_permits(), 0);
+        tokio::time::sleep(DRAIN_TIME).await;
+        assert_eq!(permits.available_permits(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! Pooled clients, one for each distinct network policy.
 //!
-//! hyper's pool is keyed by scheme and authority alone: were it shared, a connection that one plugin's `networks` grant
-//! opened could carry another plugin's request to the same name.
+//! hyper's pool is keyed by scheme and authority alone. If plugins shared one pool, a connection that one plugin's `networks`
+//! grant allowed could carry another plugin's request to the same name.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use ipnet::IpNet;
+use masque_grants::IpNet;
 use tokio::sync::Semaphore;
 use wasmtime_wasi_http::WasiBody;
 
@@ -18,26 +18,26 @@ use super::connector::GatedConnector;
 use crate::error::SandboxError;
 
 /// A client whose connections all obey one policy.
-pub(crate) type Upstream = Client<HttpsConnector<GatedConnector>, WasiBody>;
+pub(crate) type UpstreamClient = Client<HttpsConnector<GatedConnector>, WasiBody>;
 
-/// Idle connections are closed before the usual 60 s of upstream load balancers, so that few requests meet a dying one.
-const IDLE: Duration = Duration::from_secs(50);
+/// Idle connections are closed before the usual 60 s of upstream load balancers, so that few requests use one that is closing.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// Idle connections that are kept to one host: what a burst leaves behind. More would hold descriptors for no one.
-const MOST_IDLE: usize = 64;
-/// Look-ups of names at the same time, over all plugins. One can't be cancelled and holds a thread for as long as the
-/// resolver takes, tens of seconds where it is away; of tokio's 512 such threads the files' and the compiler's share
-/// must stay free.
-const LOOK_UPS: usize = 32;
+/// The most idle connections to one host that are kept after a burst. Each holds a file descriptor.
+const MAX_IDLE_PER_HOST: usize = 64;
+/// The most look-ups of names at the same time, over all plugins. A look-up can't be cancelled and holds a blocking thread for as
+/// long as the resolver takes, tens of seconds where it does not answer. Of tokio's 512 blocking threads, those that files and
+/// the compiler need must stay free.
+const MAX_LOOK_UPS: usize = 32;
 
 /// Makes clients, and hands out the same one for the same policy.
-pub(crate) struct Upstreams {
+pub(crate) struct UpstreamClients {
     tls: Arc<rustls::ClientConfig>,
     look_ups: Arc<Semaphore>,
-    clients: Mutex<HashMap<Vec<IpNet>, Upstream>>,
+    clients: Mutex<HashMap<Vec<IpNet>, UpstreamClient>>,
 }
 
-impl Upstreams {
+impl UpstreamClients {
     /// Trusts the machine's certificate store, or the Mozilla roots where it has none.
     pub(crate) fn new() -> Result<Self, SandboxError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -54,12 +54,12 @@ impl Upstreams {
             }
         };
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let look_ups = Arc::new(Semaphore::new(LOOK_UPS));
+        let look_ups = Arc::new(Semaphore::new(MAX_LOOK_UPS));
         Ok(Self { tls: Arc::new(tls), look_ups, clients: Mutex::default() })
     }
 
     /// The client for a policy. Cheap to clone.
-    pub(crate) fn client(&self, networks: &[IpNet]) -> Upstream {
+    pub(crate) fn client(&self, networks: &[IpNet]) -> UpstreamClient {
         let mut key = networks.to_vec();
         key.sort();
         key.dedup();
@@ -71,8 +71,8 @@ impl Upstreams {
                 let connector = HttpsConnector::from((gated, self.tls.clone()));
                 Client::builder(TokioExecutor::new())
                     .pool_timer(TokioTimer::new())
-                    .pool_idle_timeout(IDLE)
-                    .pool_max_idle_per_host(MOST_IDLE)
+                    .pool_idle_timeout(IDLE_TIMEOUT)
+                    .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
                     .build(connector)
             })
             .clone()

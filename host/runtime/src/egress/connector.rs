@@ -1,7 +1,7 @@
-//! Opens connections to addresses that the policy allows, and to no other.
+//! Opens connections to addresses that the policy allows, and to no others.
 //!
-//! The check stands here, behind the resolver and for every address that is tried, because a name may answer differently
-//! from one look-up to the next, and because hyper-util never asks its resolver about a literal address.
+//! The check is made here, after resolving and for every address that is tried. A name may resolve differently from one look-up
+//! to the next, and hyper-util never asks its resolver about a literal address.
 
 use std::future::Future;
 use std::io;
@@ -13,34 +13,34 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use ipnet::IpNet;
+use masque_grants::{IpNet, Origin};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tower::Service;
 
 use super::address;
-use crate::grants::Origin;
 
 /// How long one address may take to answer before the next is tried.
-const ATTEMPT: Duration = Duration::from_secs(5);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The error kind under which a refused address travels through hyper's boxed errors.
+/// An address that the policy refuses. It is found again inside hyper's boxed errors.
 #[derive(Debug, thiserror::Error)]
 #[error("`{host}` resolves to {address}, which is not public; it needs a `networks` grant")]
-pub(crate) struct Prohibited {
+pub(crate) struct ProhibitedAddress {
     pub(crate) host: String,
     pub(crate) address: std::net::IpAddr,
 }
 
-/// A name that could not be looked up.
+/// A name that could not be resolved.
 #[derive(Debug, thiserror::Error)]
 #[error("the name could not be resolved: {0}")]
-pub(crate) struct Unresolved(pub(crate) io::Error);
+pub(crate) struct ResolveError(pub(crate) io::Error);
 
+/// Connects under one network policy.
 #[derive(Clone, Debug)]
 pub(crate) struct GatedConnector {
     networks: Arc<[IpNet]>,
-    /// One permit for each look-up that may run, shared by all connectors.
+    /// One permit for each look-up that may run. All connectors share them.
     look_ups: Arc<Semaphore>,
 }
 
@@ -53,14 +53,14 @@ impl GatedConnector {
         let origin = Origin::of(&uri).ok_or_else(|| io::Error::other("not an http or https address"))?;
         let mut last = None;
         for address in self.resolve(&origin).await? {
-            if !address::allowed(address.ip(), origin.is_loopback(), &self.networks) {
-                let refused = Prohibited { host: origin.host().to_owned(), address: address.ip() };
+            if !address::is_allowed(address.ip(), origin.is_loopback(), &self.networks) {
+                let refused = ProhibitedAddress { host: origin.host().to_owned(), address: address.ip() };
                 last = Some(io::Error::new(io::ErrorKind::PermissionDenied, refused));
                 continue;
             }
-            match tokio::time::timeout(ATTEMPT, TcpStream::connect(address)).await {
+            match tokio::time::timeout(ATTEMPT_TIMEOUT, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
-                    // Without it a body that follows its headers waits for the peer's delayed acknowledgement: 40 ms.
+                    // Otherwise a body that follows its headers waits 40 ms for the peer's delayed acknowledgement.
                     stream.set_nodelay(true)?;
                     return Ok(TokioIo::new(stream));
                 }
@@ -68,7 +68,7 @@ impl GatedConnector {
                 Err(_) => last = Some(io::ErrorKind::TimedOut.into()),
             }
         }
-        let nowhere = || io::Error::other(Unresolved(io::Error::other("it has no address")));
+        let nowhere = || io::Error::other(ResolveError(io::Error::other("it has no address")));
         Err(last.unwrap_or_else(nowhere))
     }
 
@@ -78,11 +78,11 @@ impl GatedConnector {
         }
         let (host, port) = (origin.host().to_owned(), origin.port());
         let resolver = move || Ok((host.as_str(), port).to_socket_addrs()?.collect());
-        look_up(self.look_ups.clone(), resolver).await.map_err(|error| io::Error::other(Unresolved(error)))
+        look_up(self.look_ups.clone(), resolver).await.map_err(|error| io::Error::other(ResolveError(error)))
     }
 }
 
-/// Runs a look-up on a thread of its own. Whoever asked may stop waiting; the look-up goes on, and so does its permit.
+/// Runs a look-up on a thread for blocking work. Dropping the future does not cancel the look-up, which keeps its permit.
 async fn look_up<T: Send + 'static>(
     permits: Arc<Semaphore>,
     resolver: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -129,23 +129,23 @@ mod tests {
             "http://[::ffff:10.0.0.1]/",
             "http://169.254.169.254/latest/meta-data",
             "http://[fe80::1]/",
-            // Read by the resolver as 127.0.0.1, but not the usual spelling of it.
+            // Unusual spellings that the resolver reads as 127.0.0.1.
             "http://127.1/",
             "http://2130706433/",
             "http://0x7f000001/",
             "http://0/",
         ] {
             let error = refusal(uri, &[]).await;
-            let prohibited = error.get_ref().is_some_and(|inner| inner.is::<Prohibited>());
-            // A resolver without such spellings finds no address, which is as good.
-            let unresolved = error.get_ref().is_some_and(|inner| inner.is::<Unresolved>());
+            let prohibited = error.get_ref().is_some_and(|inner| inner.is::<ProhibitedAddress>());
+            // A resolver that does not know such spellings finds no address, which is just as safe.
+            let unresolved = error.get_ref().is_some_and(|inner| inner.is::<ResolveError>());
             assert!(prohibited || unresolved, "{uri}: {error:?}");
             assert_ne!(error.kind(), io::ErrorKind::ConnectionRefused, "{uri} was tried");
         }
     }
 
     #[tokio::test]
-    async fn a_literal_loopback_origin_is_connected() {
+    async fn a_literal_loopback_origin_can_be_connected() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
         let stream = connector(Vec::new()).connect(uri).await.unwrap();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_look_up_that_nobody_waits_for_still_counts() {
+    async fn an_abandoned_look_up_keeps_its_permit() {
         let permits = Arc::new(Semaphore::new(1));
         let (answer, answered) = std::sync::mpsc::channel::<()>();
         let (begin, begun) = tokio::sync::oneshot::channel();

@@ -1,39 +1,39 @@
-//! What went wrong on the way out, in the words of `wasi:http`.
+//! Translates errors of outgoing requests into error codes of `wasi:http`.
 //!
-//! The libraries beneath wrap one error in another, some of them several times in the same type, so every layer is looked
-//! at. Nothing of an error's text reaches the guest.
+//! The libraries wrap one error in another, some of them several times in the same type, so every layer is inspected. No text
+//! of an error reaches the guest.
 
 use std::error::Error as StdError;
 use std::io;
 
 use wasmtime_wasi_http::Error;
 
-use super::connector::{Prohibited, Unresolved};
+use super::connector::{ProhibitedAddress, ResolveError};
 
-/// hyper's error, by the causes it carries.
+/// The code for hyper's error, by its causes.
 pub(super) fn translate(error: &hyper_util::client::legacy::Error) -> Error {
     let fallback =
         if error.is_connect() { Error::DestinationUnavailable } else { Error::ConnectionTerminated };
     by_cause(error).unwrap_or(fallback)
 }
 
-/// The first cause that has a name of its own.
+/// The code of the first cause that has one.
 fn by_cause(error: &(dyn StdError + 'static)) -> Option<Error> {
     let mut next = Some(error);
     while let Some(cause) = next {
-        if let Some(named) = named(cause) {
-            return Some(named);
+        if let Some(code) = code_of(cause) {
+            return Some(code);
         }
         next = cause.source();
     }
     None
 }
 
-fn named(cause: &(dyn StdError + 'static)) -> Option<Error> {
-    if cause.is::<Prohibited>() {
+fn code_of(cause: &(dyn StdError + 'static)) -> Option<Error> {
+    if cause.is::<ProhibitedAddress>() {
         return Some(Error::DestinationIpProhibited);
     }
-    if cause.is::<Unresolved>() {
+    if cause.is::<ResolveError>() {
         return Some(Error::DnsError { rcode: None, info_code: None });
     }
     if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
@@ -51,7 +51,7 @@ fn named(cause: &(dyn StdError + 'static)) -> Option<Error> {
         }
     }
     let io = cause.downcast_ref::<io::Error>()?;
-    // `io::Error::source` passes over the error that it holds, on to that one's source.
+    // `io::Error::source` skips the error that it holds and returns the source of that one.
     if let Some(inner) = io.get_ref().and_then(|inner| by_cause(inner)) {
         return Some(inner);
     }
@@ -73,16 +73,16 @@ mod tests {
     use wasmtime_wasi_http::WasiBody;
 
     use super::*;
-    use crate::egress::Upstreams;
+    use crate::egress::UpstreamClients;
 
     #[test]
-    fn a_cause_is_found_however_deep_it_is_wrapped() {
+    fn a_cause_is_found_at_any_depth() {
         use rustls::{CertificateError, Error as Tls};
         let tls = |error: Tls| io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error));
         let certificate = tls(Tls::InvalidCertificate(CertificateError::UnknownIssuer));
         assert!(matches!(by_cause(&certificate), Some(Error::TlsCertificateError)));
         assert!(matches!(by_cause(&tls(Tls::DecryptError)), Some(Error::TlsProtocolError)));
-        let unresolved = io::Error::other(io::Error::other(Unresolved(io::Error::other("no such name"))));
+        let unresolved = io::Error::other(io::Error::other(ResolveError(io::Error::other("no such name"))));
         assert!(matches!(by_cause(&unresolved), Some(Error::DnsError { .. })));
         let refused = io::Error::other(io::Error::from(io::ErrorKind::ConnectionRefused));
         assert!(matches!(by_cause(&refused), Some(Error::ConnectionRefused)));
@@ -90,14 +90,14 @@ mod tests {
     }
 
     async fn failure(uri: String) -> Error {
-        let upstream = Upstreams::new().unwrap().client(&[]);
+        let upstream = UpstreamClients::new().unwrap().client(&[]);
         let body: WasiBody = Empty::new().map_err(|never| match never {}).boxed_unsync();
         let request = Request::get(uri).body(body).unwrap();
         translate(&upstream.request(request).await.unwrap_err())
     }
 
     #[tokio::test]
-    async fn each_way_to_fail_has_its_own_name() {
+    async fn each_kind_of_error_has_its_own_code() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let plain = tokio::spawn(async move {
@@ -107,7 +107,7 @@ mod tests {
         });
         assert!(matches!(failure(format!("https://127.0.0.1:{port}/")).await, Error::TlsProtocolError));
         plain.abort();
-        // RFC 6761, 6.4: a name that no resolver may find.
+        // RFC 6761, section 6.4: no resolver may find this name.
         let unknown = failure("http://nowhere.invalid/".to_owned()).await;
         assert!(matches!(unknown, Error::DnsError { .. }), "{unknown:?}");
         assert!(matches!(failure("http://10.0.0.1/".to_owned()).await, Error::DestinationIpProhibited));

@@ -1,34 +1,36 @@
-//! Strikes injected secrets out of what an upstream sends back, also where one is split over two frames.
+//! Redacts injected secrets from what an upstream sends back, also where one is split over two frames.
 //!
-//! The threat: an upstream, or an error page before it, that echoes the request's headers and so hands the guest the key
-//! that was kept from it. What is accepted: an echo in another encoding passes.
+//! The threat: an upstream, or an error page of a proxy before it, echoes the request's headers and so hands the guest the key
+//! that was kept from it. The policy: every occurrence in headers, body and trailers is replaced by `[redacted]`. The accepted
+//! consequence: an echo in another encoding passes.
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue};
+use masque_grants::Secret;
 
-use crate::grants::Secret;
+const MARK: &str = "[redacted]";
+/// Shorter secrets also occur in ordinary text and are not redacted. None that protects anything is shorter.
+const MIN_SECRET_BYTES: usize = 8;
 
-const MARK: &[u8] = b"[redacted]";
-/// Shorter values would be struck out of ordinary text; none that protects anything is shorter.
-const SHORTEST: usize = 8;
-
-/// Works on one body, frame by frame. Holds back only bytes that may be the beginning of a secret.
+/// Redacts one body, frame by frame. It holds back only bytes that may be the beginning of a secret.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Redactor {
-    needles: Arc<[Secret]>,
+    secrets: Arc<[Secret]>,
     held: BytesMut,
 }
 
 impl Redactor {
     pub(crate) fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
-        let needles = secrets.into_iter().filter(|secret| secret.reveal().len() >= SHORTEST).collect();
-        Self { needles, held: BytesMut::new() }
+        let secrets =
+            secrets.into_iter().filter(|secret| secret.reveal().len() >= MIN_SECRET_BYTES).collect();
+        Self { secrets, held: BytesMut::new() }
     }
 
-    /// What of the body so far may go on.
+    /// Takes a frame and returns what of the body may be passed on.
     pub(crate) fn push(&mut self, frame: Bytes) -> Bytes {
-        if self.needles.is_empty() {
+        if self.secrets.is_empty() {
             return frame;
         }
         let joined = if self.held.is_empty() {
@@ -37,31 +39,31 @@ impl Redactor {
             self.held.extend_from_slice(&frame);
             self.held.split().freeze()
         };
-        let mut out = self.strike(joined);
-        let keep = self.longest_beginning_at_the_end(&out);
+        let mut out = self.redact(joined);
+        let keep = self.partial_secret_at_end(&out);
         let rest = out.split_off(out.len() - keep);
         self.held = BytesMut::from(rest.as_ref());
         out
     }
 
-    /// The end of the body.
+    /// Returns what was held back, at the end of the body.
     pub(crate) fn finish(&mut self) -> Bytes {
         self.held.split().freeze()
     }
 
-    /// Whether a header's value holds a secret.
-    pub(crate) fn betrays(&self, value: &[u8]) -> bool {
-        self.needles.iter().any(|needle| find(value, needle.reveal().as_bytes()).is_some())
+    /// Whether a header's value contains a secret.
+    pub(crate) fn contains_secret(&self, value: &[u8]) -> bool {
+        self.secrets.iter().any(|needle| find(value, needle.reveal().as_bytes()).is_some())
     }
 
-    fn strike(&self, bytes: Bytes) -> Bytes {
+    fn redact(&self, bytes: Bytes) -> Bytes {
         let mut bytes = bytes;
-        for needle in self.needles.iter().map(|secret| secret.reveal().as_bytes()) {
+        for needle in self.secrets.iter().map(|secret| secret.reveal().as_bytes()) {
             let Some(mut at) = find(&bytes, needle) else { continue };
             let mut out = BytesMut::with_capacity(bytes.len());
             loop {
                 out.extend_from_slice(&bytes.split_to(at));
-                out.extend_from_slice(MARK);
+                out.extend_from_slice(MARK.as_bytes());
                 drop(bytes.split_to(needle.len()));
                 match find(&bytes, needle) {
                     Some(next) => at = next,
@@ -74,14 +76,24 @@ impl Redactor {
         bytes
     }
 
-    fn longest_beginning_at_the_end(&self, bytes: &[u8]) -> usize {
+    /// The length of the longest end of `bytes` that a secret begins with.
+    fn partial_secret_at_end(&self, bytes: &[u8]) -> usize {
         let longest = |needle: &[u8]| {
-            let most = needle.len().saturating_sub(1).min(bytes.len());
-            (1..=most)
+            let max = needle.len().saturating_sub(1).min(bytes.len());
+            (1..=max)
                 .rev()
                 .find(|length| bytes.iter().rev().take(*length).rev().eq(needle.iter().take(*length)))
         };
-        self.needles.iter().filter_map(|secret| longest(secret.reveal().as_bytes())).max().unwrap_or(0)
+        self.secrets.iter().filter_map(|secret| longest(secret.reveal().as_bytes())).max().unwrap_or(0)
+    }
+}
+
+/// Replaces the value of each header that contains a secret.
+pub(crate) fn redact_headers(headers: &mut HeaderMap, redactor: &Redactor) {
+    for value in headers.values_mut() {
+        if redactor.contains_secret(value.as_bytes()) {
+            *value = HeaderValue::from_static(MARK);
+        }
     }
 }
 
@@ -94,14 +106,14 @@ mod tests {
     use super::*;
 
     const BODY: &str = "key sk-secret-1, again sk-secret-1; sk-secret-2 and sk-secre";
-    const STRUCK: &str = "key [redacted], again [redacted]; sk-secret-2 and sk-secre";
+    const REDACTED: &str = "key [redacted], again [redacted]; sk-secret-2 and sk-secre";
 
     fn redactor() -> Redactor {
         Redactor::new(["sk-secret-1", "short"].map(|text| Secret::from(text.to_owned())))
     }
 
     #[test]
-    fn a_secret_is_struck_out_wherever_the_body_is_split() {
+    fn a_secret_is_redacted_wherever_the_body_is_split() {
         for first in 0..=BODY.len() {
             for second in first..=BODY.len() {
                 let (mut redactor, mut out) = (redactor(), Vec::new());
@@ -109,13 +121,13 @@ mod tests {
                     out.extend_from_slice(&redactor.push(Bytes::from_static(frame.as_bytes())));
                 }
                 out.extend_from_slice(&redactor.finish());
-                assert_eq!(String::from_utf8(out).unwrap(), STRUCK, "split at {first} and {second}");
+                assert_eq!(String::from_utf8(out).unwrap(), REDACTED, "split at {first} and {second}");
             }
         }
     }
 
     #[test]
-    fn nothing_is_held_back_that_can_not_become_a_secret() {
+    fn only_the_beginning_of_a_secret_is_held_back() {
         let mut redactor = redactor();
         assert_eq!(redactor.push(Bytes::from_static(b"data: hello\n\n")), "data: hello\n\n");
         assert_eq!(redactor.push(Bytes::from_static(b"xs")), "x");

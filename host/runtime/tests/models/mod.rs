@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use masque_runtime::contract::{Failure, Finish, Prompt, Recollection, Reply, Usage};
-use masque_runtime::{Asked, Call, CallError, Grants, Limits, Models, Plugin, Sandbox};
+use masque_runtime::{Call, CallError, Grants, Limits, Models, NestedCall, Plugin, Sandbox};
 
 use crate::fixtures;
 
@@ -40,8 +40,8 @@ impl Models for Answering {
         self.0.weight()
     }
 
-    async fn ask(&self, prompt: Prompt, asked: Asked) -> Result<Reply, Failure> {
-        let call = Call { asked: Some(asked), ..fixtures::call() };
+    async fn ask(&self, prompt: Prompt, nested: NestedCall) -> Result<Reply, Failure> {
+        let call = Call { nested: Some(nested), ..fixtures::call() };
         let mut deltas = self.0.generate(call, &prompt).await.map_err(|error| failure(&error))?;
         match deltas.next().await {
             Some(Ok(_)) => Ok(reply("well")),
@@ -61,8 +61,8 @@ impl Models for AskingOn {
         self.0.weight()
     }
 
-    async fn ask(&self, _: Prompt, asked: Asked) -> Result<Reply, Failure> {
-        let call = Call { asked: Some(asked), ..lending(self.clone()) };
+    async fn ask(&self, _: Prompt, nested: NestedCall) -> Result<Reply, Failure> {
+        let call = Call { nested: Some(nested), ..lending(self.clone()) };
         let nothing = Recollection { messages: Vec::new(), memories: Vec::new(), metadata: Vec::new() };
         let composed = self.0.compose(call, &fixtures::turn("ask again"), nothing).await;
         composed.map(|prompt| reply(&fixtures::first_text(&prompt))).map_err(|error| failure(&error))

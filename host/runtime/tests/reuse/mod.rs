@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use crate::fixtures::{self, call, first_text, plugin_in, prompt, sandbox, turn};
 use masque_runtime::contract::{Delta, Recollection};
-use masque_runtime::{Call, CallError, Cause, Grants, Limits, Plugin, Reuse, Sandbox, SandboxConfig, Whose};
+use masque_runtime::{
+    Call, CallError, Cause, Grants, Limits, Plugin, Reuse, ReuseKey, Sandbox, SandboxConfig,
+};
 
-fn whose(user: &str, conversation: &str) -> Call {
-    let whose = Whose { user: user.into(), conversation: conversation.into() };
-    Call { whose: Some(whose), ..call() }
+fn call_of(user: &str, conversation: &str) -> Call {
+    let reuse_key = ReuseKey { user: user.into(), conversation: conversation.into() };
+    Call { reuse_key: Some(reuse_key), ..call() }
 }
 
 async fn counting(sandbox: &Arc<Sandbox>, reuse: Option<Reuse>, limits: Limits) -> Arc<Plugin> {
@@ -28,27 +30,27 @@ const FIRST: &str = "call 1 after None";
 async fn without_the_grant_nothing_is_remembered() {
     let plugin = counting(&sandbox(), None, Limits::default()).await;
     for _ in 0..3 {
-        assert_eq!(said(&plugin, whose("ana", "1"), "a").await.unwrap(), FIRST);
+        assert_eq!(said(&plugin, call_of("ana", "1"), "a").await.unwrap(), FIRST);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_serves_its_own_conversation_and_no_other() {
     let plugin = counting(&sandbox(), Some(Reuse::Conversation), Limits::default()).await;
-    assert_eq!(said(&plugin, whose("ana", "1"), "secret").await.unwrap(), FIRST);
-    assert_eq!(said(&plugin, whose("ana", "2"), "b").await.unwrap(), FIRST);
-    assert_eq!(said(&plugin, whose("bo", "1"), "c").await.unwrap(), FIRST);
+    assert_eq!(said(&plugin, call_of("ana", "1"), "secret").await.unwrap(), FIRST);
+    assert_eq!(said(&plugin, call_of("ana", "2"), "b").await.unwrap(), FIRST);
+    assert_eq!(said(&plugin, call_of("bo", "1"), "c").await.unwrap(), FIRST);
     assert_eq!(said(&plugin, call(), "nobody's").await.unwrap(), FIRST);
-    assert_eq!(said(&plugin, whose("ana", "1"), "d").await.unwrap(), "call 2 after Some(\"secret\")");
-    assert_eq!(said(&plugin, whose("bo", "1"), "e").await.unwrap(), "call 2 after Some(\"c\")");
+    assert_eq!(said(&plugin, call_of("ana", "1"), "d").await.unwrap(), "call 2 after Some(\"secret\")");
+    assert_eq!(said(&plugin, call_of("bo", "1"), "e").await.unwrap(), "call 2 after Some(\"c\")");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_serves_its_own_user_and_no_other() {
     let plugin = counting(&sandbox(), Some(Reuse::User), Limits::default()).await;
-    assert_eq!(said(&plugin, whose("ana", "1"), "a").await.unwrap(), FIRST);
-    assert_eq!(said(&plugin, whose("bo", "1"), "b").await.unwrap(), FIRST);
-    assert_eq!(said(&plugin, whose("ana", "2"), "c").await.unwrap(), "call 2 after Some(\"a\")");
+    assert_eq!(said(&plugin, call_of("ana", "1"), "a").await.unwrap(), FIRST);
+    assert_eq!(said(&plugin, call_of("bo", "1"), "b").await.unwrap(), FIRST);
+    assert_eq!(said(&plugin, call_of("ana", "2"), "c").await.unwrap(), "call 2 after Some(\"a\")");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +67,7 @@ async fn a_trap_a_limit_or_something_left_behind_ends_the_instance() {
     let limits =
         Limits { cpu: Duration::from_millis(100), wall: Duration::from_secs(20), ..Limits::default() };
     let plugin = counting(&sandbox(), Some(Reuse::Conversation), limits).await;
-    let ask = async |text: &str| said(&plugin, whose("ana", "1"), text).await;
+    let ask = async |text: &str| said(&plugin, call_of("ana", "1"), text).await;
     assert_eq!(ask("a").await.unwrap(), FIRST);
     assert!(matches!(ask("panic").await.unwrap_err().cause, Cause::Trap(_)));
     assert_eq!(ask("b").await.unwrap(), FIRST, "after a trap");
@@ -81,7 +83,7 @@ async fn each_call_has_budgets_of_its_own_and_no_instance_serves_for_ever() {
     let plugin = counting(&sandbox(), Some(Reuse::Conversation), limits).await;
     let mut ages = Vec::new();
     for _ in 0..300 {
-        let said = said(&plugin, whose("ana", "1"), "again").await.unwrap();
+        let said = said(&plugin, call_of("ana", "1"), "again").await.unwrap();
         ages.push(said.split(' ').nth(1).unwrap().parse::<u32>().unwrap());
     }
     let oldest = ages.iter().copied().max().unwrap();
@@ -105,12 +107,12 @@ async fn a_model_is_met_again_once_it_has_returned() {
         }
         text
     };
-    assert_eq!(ask(whose("ana", "1")).await, "reply 1");
-    assert_eq!(ask(whose("bo", "1")).await, "reply 1");
+    assert_eq!(ask(call_of("ana", "1")).await, "reply 1");
+    assert_eq!(ask(call_of("bo", "1")).await, "reply 1");
     // The reader does not wait for the guest to return, so the instance may not be there at once.
     let again = tokio::time::timeout(Duration::from_secs(20), async {
         loop {
-            if ask(whose("ana", "1")).await == "reply 2" {
+            if ask(call_of("ana", "1")).await == "reply 2" {
                 return;
             }
         }
@@ -124,7 +126,7 @@ async fn what_is_kept_makes_room_for_calls_and_goes_with_its_plugin() {
     let sandbox = Sandbox::new(&config).unwrap();
     let plugin = counting(&sandbox, Some(Reuse::User), Limits::default()).await;
     for user in ["ana", "bo", "cy", "di", "ed"] {
-        assert_eq!(said(&plugin, whose(user, "1"), "a").await.unwrap(), FIRST);
+        assert_eq!(said(&plugin, call_of(user, "1"), "a").await.unwrap(), FIRST);
         assert_eq!(sandbox.free_instances(), 3, "a quarter of the pool is kept at most");
     }
     let busy = plugin_in(&sandbox, "streams-for-ever", "{}", Grants::default(), Limits::default()).await;
@@ -136,7 +138,7 @@ async fn what_is_kept_makes_room_for_calls_and_goes_with_its_plugin() {
     assert_eq!(said(&other, call(), "a").await.unwrap(), FIRST);
     drop(held);
     fixtures::eventually(|| sandbox.free_instances() == 4).await;
-    said(&plugin, whose("ana", "1"), "b").await.unwrap();
+    said(&plugin, call_of("ana", "1"), "b").await.unwrap();
     drop(plugin);
     fixtures::eventually(|| sandbox.free_instances() == 4).await;
 }

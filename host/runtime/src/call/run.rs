@@ -1,0 +1,176 @@
+//! Makes a call: finds a place in the pool, prepares the store, and drives it until it is answered or a budget runs out.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::FutureExt;
+use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
+use wasmtime::Store;
+
+use super::cpu_budget::{CpuLimitExceeded, MeteredWork, yield_at_every_tick};
+use super::fault::explain;
+use super::identity::{CallIdentity, call_error};
+use super::placement::{PlacementRequest, WarmAccess, place};
+use crate::capability::{Call, NestedCall};
+use crate::cpu_meter::CpuMeter;
+use crate::egress::EgressGate;
+use crate::error::{CallError, Cause};
+use crate::exports::BoundCall;
+use crate::guest::{CallLog, Guest, HostState, LogSource, NestedCallBudget};
+use crate::instance::LiveInstance;
+use crate::profile::PluginProfile;
+
+/// Makes a call and returns its answer. Dropping the future ends the call.
+///
+/// The call runs within the caller's own task, which saves the wake-ups of another one: at 8 clients the p99 of a turn's first
+/// token is a tenth lower; its median and its CPU time are the same. A guest that computes yields to the caller at every tick.
+pub(crate) async fn run<R: Send + 'static>(
+    profile: &Arc<PluginProfile>,
+    call: Call,
+    function: &'static str,
+    bound: BoundCall<R>,
+) -> Result<R, CallError> {
+    // On the heap, so that the caller's future stays small.
+    let made = Box::pin(make(profile.clone(), call, function, bound, Instant::now()));
+    AssertUnwindSafe(made).catch_unwind().await.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+        Err(call_error(profile, function, Cause::Engine(format!("the call panicked: {said}"))))
+    })
+}
+
+/// Starts a call in a task of its own. Dropping the returned handle aborts it.
+pub(crate) fn start<R: Send + 'static>(
+    profile: &Arc<PluginProfile>,
+    call: Call,
+    function: &'static str,
+    bound: BoundCall<R>,
+) -> AbortOnDropHandle<Result<R, CallError>> {
+    let made = make(profile.clone(), call, function, bound, Instant::now());
+    AbortOnDropHandle::new(tokio::spawn(made.in_current_span()))
+}
+
+/// Waits for a call that [`start`] began.
+pub(crate) async fn finish<R>(
+    profile: &PluginProfile,
+    function: &'static str,
+    task: AbortOnDropHandle<Result<R, CallError>>,
+) -> Result<R, CallError> {
+    task.await.unwrap_or_else(|error| Err(call_error(profile, function, Cause::Engine(error.to_string()))))
+}
+
+/// The call itself. `begun` is the moment from which its wall time counts.
+async fn make<R: Send + 'static>(
+    profile: Arc<PluginProfile>,
+    mut call: Call,
+    function: &'static str,
+    bound: BoundCall<R>,
+    begun: Instant,
+) -> Result<R, CallError> {
+    let limits = &profile.limits;
+    let identity = CallIdentity::new(&profile, function);
+    let nested = call.nested.take();
+    let asker_ends = nested.as_ref().map(|nested| nested.deadline);
+    let deadline = call.deadline.min(begun + limits.wall).min(asker_ends.unwrap_or(call.deadline));
+    call.deadline = deadline;
+    if nested.is_some() {
+        // A nested call makes no nested calls, neither to any depth nor in a circle.
+        call.models = None;
+    }
+    let answers = call.models.as_ref().filter(|_| profile.grants.models).map_or(0, |models| models.weight());
+    let parent = nested.as_ref().map(|nested| nested.meter.clone());
+    // The permits of a nested call belong to the asking call, so its instance can't be kept.
+    let warm = if nested.is_none() { WarmAccess::new(&profile, call.reuse_key.as_ref()) } else { None };
+    let request =
+        PlacementRequest { profile: &profile, warm: warm.as_ref(), nested, answers, begun, deadline };
+    // The placement is declared before the store and therefore dropped after it.
+    let (live, placement) = place(request).await.map_err(|cause| identity.error(cause))?;
+
+    let meter = Arc::new(CpuMeter::new(limits.cpu, parent));
+    let inherited = NestedCall {
+        deadline,
+        meter: meter.clone(),
+        slot: placement.slot.clone(),
+        one_at_a_time: Arc::new(Semaphore::new(1)),
+    };
+    let host_state = host_state(&profile, &identity, call, inherited);
+    let gate = EgressGate::new(
+        profile.grants.clone(),
+        profile.upstream.clone(),
+        deadline,
+        limits.requests,
+        identity.diagnostics.clone(),
+    );
+    let mut live = match live {
+        Some(mut live) => {
+            live.store.data_mut().begin_call(host_state, gate);
+            live
+        }
+        None => new_store(&profile, host_state, gate).await.map_err(|cause| identity.error(cause))?,
+    };
+    yield_at_every_tick(&mut live.store, meter.clone(), profile.sandbox.pool.tick());
+
+    let metered = MeteredWork { work: bound(live), meter };
+    match tokio::time::timeout_at(deadline.into(), metered).await {
+        Ok(Ok(Ok((answer, mut live)))) => {
+            // Where every permit is taken, another call waits for this one's.
+            if let Some(warm) = warm.filter(|_| profile.sandbox.free_instances() > 0) {
+                live.store.data_mut().end_call();
+                warm.keep(live, placement, profile.weight);
+            }
+            answer.map_err(|failure| identity.error(Cause::Failed(Box::new(failure))))
+        }
+        Ok(Ok(Err(error))) => {
+            Err(identity.error(explain(error, &identity.diagnostics, limits, begun.elapsed())))
+        }
+        Ok(Err(CpuLimitExceeded(limit))) => Err(identity.error(Cause::CpuTime(limit))),
+        Err(_) => Err(identity.error(Cause::WallTime(begun.elapsed()))),
+    }
+}
+
+fn host_state(
+    profile: &PluginProfile,
+    identity: &CallIdentity,
+    call: Call,
+    inherited: NestedCall,
+) -> HostState {
+    let source = LogSource {
+        plugin: identity.plugin.clone(),
+        version: identity.version.clone(),
+        function: identity.function,
+        secrets: profile.secrets.clone(),
+    };
+    let limit = profile.limits.questions;
+    HostState {
+        grants: profile.grants.clone(),
+        settings: profile.settings.clone(),
+        call,
+        log: CallLog::new(source, &profile.limits),
+        diagnostics: identity.diagnostics.clone(),
+        nested: Some(NestedCallBudget { call: inherited, limit, left: limit }),
+    }
+}
+
+/// A store for one call, held to the plugin's limits.
+async fn new_store(
+    profile: &PluginProfile,
+    host_state: HostState,
+    gate: EgressGate,
+) -> Result<LiveInstance, Cause> {
+    let unusable =
+        |error: &dyn std::fmt::Display| Cause::Engine(format!("the scratch folder can't be used: {error}"));
+    let limits = &profile.limits;
+    let scratch = match &profile.scratch {
+        Some((folder, limit)) => Some(folder.open(*limit).await.map_err(|error| unusable(&error))?),
+        None => None,
+    };
+    let guest = Guest::new(host_state, gate, limits, scratch).map_err(|error| unusable(&error))?;
+    let mut store = Store::new(&profile.sandbox.engine, guest);
+    store.limiter(|guest| guest.limiter());
+    store.set_hostcall_fuel(limits.hostcall_bytes);
+    store.set_max_component_handles(limits.handles);
+    Ok(LiveInstance::new(store))
+}

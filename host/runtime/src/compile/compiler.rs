@@ -1,0 +1,91 @@
+//! Turns bytes into components, and decides where and when compiling happens.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::child;
+use super::code_loader::CodeLoader;
+use crate::error::{LoadError, SandboxError};
+
+/// Where components are compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Compiler {
+    /// In this process: for tests and tools that compile only components of their own.
+    InProcess,
+    /// In a child: the program with these arguments, which calls [`compile_from_stdin`](crate::compile_from_stdin).
+    Child {
+        /// Usually this very binary.
+        program: PathBuf,
+        /// Arguments that make it compile and do nothing else.
+        arguments: Vec<String>,
+    },
+}
+
+/// Turns bytes into components, one compilation at a time.
+pub(crate) struct ComponentCompiler {
+    compiler: Compiler,
+    loader: Arc<CodeLoader>,
+    one_at_a_time: tokio::sync::Mutex<()>,
+}
+
+impl ComponentCompiler {
+    /// `cache` is the folder of the compile cache; with `None` nothing is cached.
+    ///
+    /// # Errors
+    /// The folder can't be used.
+    pub(crate) fn new(
+        engine: &Engine,
+        compiler: Compiler,
+        cache: Option<&Path>,
+    ) -> Result<Self, SandboxError> {
+        let loader = Arc::new(CodeLoader::open(engine, cache).map_err(SandboxError::Cache)?);
+        Ok(Self { compiler, loader, one_at_a_time: tokio::sync::Mutex::default() })
+    }
+
+    /// The compiled component, and the digest of its bytes in hexadecimal.
+    ///
+    /// # Errors
+    /// The component does not compile within the limits.
+    pub(crate) async fn component(&self, bytes: Arc<[u8]>) -> Result<(Component, String), LoadError> {
+        let (digest, cached) = self
+            .spawn_blocking({
+                let bytes = bytes.clone();
+                move |loader| {
+                    let digest = CodeLoader::digest(&bytes);
+                    let cached = loader.find(&digest);
+                    Ok((digest, cached))
+                }
+            })
+            .await?;
+        if let Some(component) = cached {
+            return Ok((component, digest));
+        }
+        let _turn = self.one_at_a_time.lock().await;
+        // Another call may have compiled the same component while this one waited.
+        let name = digest.clone();
+        if let Some(component) = self.spawn_blocking(move |loader| Ok(loader.find(&name))).await? {
+            return Ok((component, digest));
+        }
+        let code = match &self.compiler {
+            Compiler::InProcess => self.spawn_blocking(move |loader| loader.compile(&bytes)).await?,
+            Compiler::Child { program, arguments } => child::compile(program, arguments, &bytes).await?,
+        };
+        let name = digest.clone();
+        let component = self.spawn_blocking(move |loader| loader.load_and_store(&name, &code)).await?;
+        Ok((component, digest))
+    }
+
+    /// Runs `work` on a thread for blocking work.
+    async fn spawn_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&CodeLoader) -> Result<T, LoadError> + Send + 'static,
+    ) -> Result<T, LoadError> {
+        let loader = self.loader.clone();
+        tokio::task::spawn_blocking(move || work(&loader))
+            .await
+            .unwrap_or_else(|error| Err(LoadError::Compile(error.to_string())))
+    }
+}

@@ -1,0 +1,222 @@
+//! The functions that a component exports, found once when it is loaded and called with shared arguments.
+
+use std::marker::PhantomData;
+
+use wasmtime::component::{
+    ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Lower, StreamReader, TypedFunc,
+};
+
+use super::translate::Translate;
+use super::types;
+use crate::contract::{Description, Exchange, Kind, Message, Opening, Prompt, Recollection, Turn};
+use crate::error::LoadError;
+use crate::exports::{BoundCall, PluginExports};
+use crate::guest::Guest;
+use crate::instance::{LiveInstance, Work, is_quiet};
+use crate::reply::ReplySink;
+
+/// The full name of an interface of this version.
+fn interface(name: &str) -> String {
+    format!("masque:companion/{name}@0.1.0")
+}
+
+/// What a function of the contract answers.
+type Answer<T> = (Result<T, types::Failure>,);
+
+/// The exports of one component.
+struct Exports {
+    pre: InstancePre<Guest>,
+    kind: Kind,
+    describe: Function<(), (types::Description,)>,
+    compose: Option<Function<(types::Turn, types::Recollection), Answer<types::Prompt>>>,
+    greet: Option<Function<(types::Opening,), Answer<Vec<types::Message>>>>,
+    reflect: Option<Function<(types::Exchange,), Answer<()>>>,
+    recall: Option<Function<(types::Turn, u32), Answer<types::Recollection>>>,
+    observe: Option<Function<(types::Exchange,), Answer<()>>>,
+    generate: Option<Function<(types::Prompt,), Answer<StreamReader<types::Delta>>>>,
+}
+
+/// Finds what a component exports of version 0.1.0.
+///
+/// # Errors
+/// The component exports no plugin, more than one, or an interface that lacks a function.
+pub(crate) fn find_exports(pre: &InstancePre<Guest>) -> Result<Box<dyn PluginExports>, LoadError> {
+    let Some(describe) = Function::find(pre, "about", "describe")? else {
+        let reason = format!("the component does not export `{}`; is it a plugin?", interface("about"));
+        return Err(LoadError::Exports(reason));
+    };
+    let compose = Function::find(pre, "persona", "compose")?;
+    let recall = Function::find(pre, "memory", "recall")?;
+    let generate = Function::find(pre, "model", "generate")?;
+    let kind = match (&compose, &recall, &generate) {
+        (Some(_), None, None) => Kind::Persona,
+        (None, Some(_), None) => Kind::Memory,
+        (None, None, Some(_)) => Kind::Model,
+        (None, None, None) => {
+            return Err(LoadError::Exports(format!(
+                "the component exports none of `{}`, `{}` and `{}`",
+                interface("persona"),
+                interface("memory"),
+                interface("model")
+            )));
+        }
+        _ => {
+            return Err(LoadError::Exports(
+                "the component exports more than one of persona, memory and model; make one component of each".into(),
+            ));
+        }
+    };
+    Ok(Box::new(Exports {
+        pre: pre.clone(),
+        kind,
+        describe,
+        compose,
+        greet: Function::find(pre, "greeter", "greet")?,
+        reflect: Function::find(pre, "reflector", "reflect")?,
+        recall,
+        observe: Function::find(pre, "observer", "observe")?,
+        generate,
+    }))
+}
+
+/// A function that a component exports, with the types of its arguments and its answer.
+struct Function<P, R> {
+    index: ComponentExportIndex,
+    types: PhantomData<fn(P) -> R>,
+}
+
+impl<P, R> Function<P, R>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift,
+{
+    /// Returns `None` where the component does not export the interface.
+    fn find(
+        pre: &InstancePre<Guest>,
+        interface_name: &str,
+        function: &str,
+    ) -> Result<Option<Self>, LoadError> {
+        let component = pre.component();
+        let interface = interface(interface_name);
+        let Some(instance) = component.get_export_index(None, interface.as_str()) else { return Ok(None) };
+        match component.get_export_index(Some(&instance), function) {
+            Some(index) => Ok(Some(Self { index, types: PhantomData })),
+            None => Err(LoadError::Link(format!("`{interface}` does not export the function `{function}`"))),
+        }
+    }
+
+    /// Instantiates the component where that is still to be done, and checks the function's type.
+    async fn load(
+        index: ComponentExportIndex,
+        pre: &InstancePre<Guest>,
+        live: &mut LiveInstance,
+    ) -> wasmtime::Result<TypedFunc<P, R>> {
+        let instance = live.instance(pre).await?;
+        instance.get_typed_func(&mut live.store, index)
+    }
+}
+
+impl<P, T> Function<P, Answer<T>>
+where
+    P: ComponentNamedList + Lower + Send + Sync + 'static,
+    T: Lift + Send + Sync + 'static,
+    Answer<T>: ComponentNamedList + Lift,
+{
+    /// A call whose answer is translated.
+    fn bind<D>(&self, pre: &InstancePre<Guest>, arguments: P) -> BoundCall<D>
+    where
+        T: Translate<D>,
+        D: Send + 'static,
+    {
+        let (index, pre) = (self.index.clone(), pre.clone());
+        Box::new(move |mut live| -> Work<D> {
+            Box::pin(async move {
+                let function = Self::load(index, &pre, &mut live).await?;
+                let (answer, quiet) = live
+                    .store
+                    .run_concurrent(async |accessor| {
+                        let (answer,) = function.call_concurrent(accessor, arguments).await?;
+                        wasmtime::error::Ok((answer, is_quiet(accessor).await))
+                    })
+                    .await??;
+                live.set_quiet(quiet);
+                Ok((answer.translate(), live))
+            })
+        })
+    }
+}
+
+impl PluginExports for Exports {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn greets(&self) -> bool {
+        self.greet.is_some()
+    }
+
+    fn reflects(&self) -> bool {
+        self.reflect.is_some()
+    }
+
+    fn observes(&self) -> bool {
+        self.observe.is_some()
+    }
+
+    fn describe(&self) -> BoundCall<Description> {
+        let (index, pre) = (self.describe.index.clone(), self.pre.clone());
+        Box::new(move |mut live| -> Work<Description> {
+            Box::pin(async move {
+                let describe = Function::<(), (types::Description,)>::load(index, &pre, &mut live).await?;
+                let (description,) = describe.call_async(&mut live.store, ()).await?;
+                Ok((Ok(description.translate()), live))
+            })
+        })
+    }
+
+    fn compose(&self, turn: &Turn, recalled: Recollection) -> Option<BoundCall<Prompt>> {
+        Some(self.compose.as_ref()?.bind(&self.pre, (turn.translate(), recalled.translate())))
+    }
+
+    fn greet(&self, opening: &Opening) -> Option<BoundCall<Vec<Message>>> {
+        Some(self.greet.as_ref()?.bind(&self.pre, (opening.translate(),)))
+    }
+
+    fn reflect(&self, exchange: &Exchange) -> Option<BoundCall<()>> {
+        Some(self.reflect.as_ref()?.bind(&self.pre, (exchange.translate(),)))
+    }
+
+    fn recall(&self, turn: &Turn, budget: u32) -> Option<BoundCall<Recollection>> {
+        Some(self.recall.as_ref()?.bind(&self.pre, (turn.translate(), budget)))
+    }
+
+    fn observe(&self, exchange: &Exchange) -> Option<BoundCall<()>> {
+        Some(self.observe.as_ref()?.bind(&self.pre, (exchange.translate(),)))
+    }
+
+    fn generate(&self, prompt: &Prompt, sink: ReplySink) -> Option<BoundCall<()>> {
+        let (index, pre) = (self.generate.as_ref()?.index.clone(), self.pre.clone());
+        let prompt: types::Prompt = prompt.translate();
+        Some(Box::new(move |mut live| -> Work<()> {
+            Box::pin(async move {
+                let function =
+                    Function::<_, Answer<StreamReader<types::Delta>>>::load(index, &pre, &mut live).await?;
+                let (answer, quiet) = live
+                    .store
+                    .run_concurrent(async |accessor| {
+                        let (answer,) = function.call_concurrent(accessor, (prompt,)).await?;
+                        wasmtime::error::Ok(match answer {
+                            Ok(stream) => {
+                                let quiet = sink.receive(accessor, stream, Translate::translate).await?;
+                                (Ok(()), quiet)
+                            }
+                            Err(failure) => (Err(failure.translate()), is_quiet(accessor).await),
+                        })
+                    })
+                    .await??;
+                live.set_quiet(quiet);
+                Ok((answer, live))
+            })
+        }))
+    }
+}

@@ -1,0 +1,28 @@
+//! The contract `masque:companion@0.1.0`: its types, and their translation to the host's own.
+//!
+//! Everything that is particular to this version is in this folder. A later version is added as a folder beside it: types
+//! as in `types`, their translation, the functions that a component exports, and shims from its imports to
+//! [`HostState`](crate::guest::HostState), which alone decides on grants. A shim that checks a grant itself would be a hole.
+
+mod exports;
+mod imports;
+mod translate;
+#[allow(unreachable_pub, reason = "the generated bindings export it again")]
+pub mod types;
+
+pub(crate) use self::exports::find_exports;
+pub(crate) use self::imports::add_to_linker;
+
+/// The interfaces that a component may import.
+const IMPORTS: [&str; 5] = [
+    "masque:companion/types@0.1.0",
+    "masque:companion/host@0.1.0",
+    "masque:companion/state@0.1.0",
+    "masque:companion/history@0.1.0",
+    "masque:companion/models@0.1.0",
+];
+
+/// Whether this version of the contract offers the import of that name.
+pub(crate) fn offers(import: &str) -> bool {
+    IMPORTS.contains(&import)
+}

@@ -1,0 +1,48 @@
+//! What the host notices during one call: refusals and exhausted limits. They explain the call's error.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// The most different refusals that are kept for one call. A guest may repeat the same attempt a thousand times.
+const MAX_REFUSALS: usize = 8;
+
+/// A limit of the store that refused growth to a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExhaustedLimit {
+    /// The limit on all linear memories together.
+    Memory,
+    /// The limit on all tables together.
+    Table,
+}
+
+/// The diagnostics of one call. Clones share them, so they outlive a store that was dropped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallDiagnostics(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    refusals: Mutex<Vec<String>>,
+    exhausted: OnceLock<ExhaustedLimit>,
+}
+
+impl CallDiagnostics {
+    /// Records that something was refused because a grant is missing, or because of a limit that the guest may survive.
+    pub(crate) fn record_refusal(&self, refusal: String) {
+        let mut refusals = self.0.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if refusals.len() < MAX_REFUSALS && !refusals.contains(&refusal) {
+            refusals.push(refusal);
+        }
+    }
+
+    /// Records that growth was refused. Only the first limit is kept: it is the one that the guest failed on.
+    pub(crate) fn record_exhaustion(&self, limit: ExhaustedLimit) {
+        self.0.exhausted.get_or_init(|| limit);
+    }
+
+    pub(crate) fn refusals(&self) -> Vec<String> {
+        self.0.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn exhausted(&self) -> Option<ExhaustedLimit> {
+        self.0.exhausted.get().copied()
+    }
+}

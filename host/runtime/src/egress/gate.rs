@@ -1,0 +1,199 @@
+//! The gate that every outgoing request passes, for `wasi:http` 0.2 and 0.3 alike.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Method, Request, Response, Uri};
+use http_body_util::BodyExt;
+use hyper_util::client::legacy::connect::capture_connection;
+use masque_grants::{Credential, Grants, Origin};
+use tokio::sync::Semaphore;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+use super::body::GuardedBody;
+use super::client::UpstreamClient;
+use super::fault::translate;
+use super::redact::{Redactor, redact_headers};
+use crate::diagnostics::CallDiagnostics;
+
+/// The connect timeout where the guest sets none. A timeout of its own counts if it ends before the call's deadline.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Resolves when the request's body has been sent.
+type RequestSent = Box<dyn Future<Output = Result<(), Error>> + Send>;
+type ResponseResult = Result<(Response<WasiBody>, RequestSent), Error>;
+
+/// The gate of one call.
+pub(crate) struct EgressGate {
+    grants: Arc<Grants>,
+    upstream: UpstreamClient,
+    deadline: Instant,
+    /// The most requests that may be under way at once.
+    max_requests: usize,
+    /// One permit for each request that may be under way.
+    permits: Arc<Semaphore>,
+    diagnostics: CallDiagnostics,
+}
+
+impl EgressGate {
+    /// `upstream` must be the client for the networks of `grants`.
+    pub(crate) fn new(
+        grants: Arc<Grants>,
+        upstream: UpstreamClient,
+        deadline: Instant,
+        max_requests: usize,
+        diagnostics: CallDiagnostics,
+    ) -> Self {
+        let permits = Arc::new(Semaphore::new(max_requests));
+        Self { grants, upstream, deadline, max_requests, permits, diagnostics }
+    }
+
+    /// Returns the request's origin if a grant allows the request. Credentials are chosen by the origin.
+    fn check(&self, method: &Method, uri: &Uri) -> Result<Origin, Error> {
+        // A user name is never sent, but each spelling would have a connection pool of its own.
+        if uri.authority().is_none_or(|authority| authority.as_str().contains('@')) {
+            return Err(Error::HttpRequestUriInvalid);
+        }
+        let origin = Origin::of(uri).ok_or(Error::HttpRequestUriInvalid)?;
+        if self.grants.http.iter().any(|grant| grant.allows(method, &origin, uri.path())) {
+            return Ok(origin);
+        }
+        self.diagnostics.record_refusal(format!("{method} {origin}{} needs an `http` grant", uri.path()));
+        Err(Error::HttpRequestDenied)
+    }
+
+    fn credentials(&self, origin: &Origin) -> Vec<Arc<Credential>> {
+        self.grants.credentials.iter().filter(|credential| credential.origin() == origin).cloned().collect()
+    }
+}
+
+impl WasiHttpHooks for EgressGate {
+    /// hyper sets the header from the address. A second one would contradict it on HTTP/2.
+    fn set_host_header(&mut self) -> bool {
+        false
+    }
+
+    fn send_request(
+        &mut self,
+        mut request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _response_done: RequestSent,
+    ) -> Box<dyn Future<Output = ResponseResult> + Send> {
+        let origin = match self.check(request.method(), request.uri()) {
+            Ok(origin) => origin,
+            Err(error) => return Box::new(std::future::ready(Err(error))),
+        };
+        let Some(uri) = normalize_uri(&origin, request.uri()) else {
+            return Box::new(std::future::ready(Err(Error::HttpRequestUriInvalid)));
+        };
+        *request.uri_mut() = uri;
+        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+            self.diagnostics.record_refusal(format!(
+                "more than {} requests at once (limit `requests`)",
+                self.max_requests
+            ));
+            return Box::new(std::future::ready(Err(Error::ConnectionLimitReached)));
+        };
+        let credentials = self.credentials(&origin);
+        for credential in &credentials {
+            request.headers_mut().insert(credential.header().clone(), credential.value().clone());
+        }
+        let redactor = Redactor::new(credentials.iter().map(|credential| credential.secret().clone()));
+        let timeouts = Timeouts::new(options, self.deadline);
+        let (upstream, diagnostics) = (self.upstream.clone(), self.diagnostics.clone());
+        Box::new(async move {
+            let response = exchange(upstream, request, &timeouts).await.inspect_err(|error| {
+                if let Error::DestinationIpProhibited = error {
+                    diagnostics
+                        .record_refusal(format!("the address behind {origin} needs a `networks` grant"));
+                }
+            })?;
+            let (mut parts, body) = response.into_parts();
+            redact_headers(&mut parts.headers, &redactor);
+            let body = GuardedBody::new(body, redactor, timeouts.between_bytes, permit).boxed_unsync();
+            Ok((Response::from_parts(parts, body), Box::new(async { Ok(()) }) as RequestSent))
+        })
+    }
+}
+
+/// Writes the address with the origin's canonical spelling. hyper's pool is keyed by the authority's text, so `host.`,
+/// `host:443` and `host:0443` would each keep connections of their own.
+fn normalize_uri(origin: &Origin, uri: &Uri) -> Option<Uri> {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    format!("{origin}{}{path}", if path.starts_with('/') { "" } else { "/" }).parse().ok()
+}
+
+/// The timeouts that the guest asked for, capped by what is left of the call.
+struct Timeouts {
+    connect: Duration,
+    first_byte: Duration,
+    between_bytes: Duration,
+}
+
+impl Timeouts {
+    fn new(options: Option<RequestOptions>, deadline: Instant) -> Self {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let options = options.unwrap_or_default();
+        Self {
+            connect: options.connect_timeout.unwrap_or(CONNECT_TIMEOUT).min(left),
+            first_byte: options.first_byte_timeout.unwrap_or(left).min(left),
+            between_bytes: options.between_bytes_timeout.unwrap_or(left).min(left),
+        }
+    }
+}
+
+/// Sends the request and waits for the head of the response. Connecting and answering have a timeout each.
+async fn exchange(
+    upstream: UpstreamClient,
+    mut request: Request<WasiBody>,
+    timeouts: &Timeouts,
+) -> Result<Response<hyper::body::Incoming>, Error> {
+    let mut connection = capture_connection(&mut request);
+    let response = upstream.request(request);
+    tokio::pin!(response);
+    let connected = async { drop(connection.wait_for_connection_metadata().await) };
+    tokio::select! {
+        biased;
+        done = &mut response => return done.map_err(|error| translate(&error)),
+        () = connected => {}
+        () = tokio::time::sleep(timeouts.connect) => return Err(Error::ConnectionTimeout),
+    }
+    match tokio::time::timeout(timeouts.first_byte, response).await {
+        Ok(done) => done.map_err(|error| translate(&error)),
+        Err(_) => Err(Error::HttpResponseTimeout),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::egress::UpstreamClients;
+
+    #[test]
+    fn every_spelling_of_an_origin_shares_one_pool() {
+        for (asked, sent) in [
+            ("https://API.Example.com./v1?q=1", "https://api.example.com/v1?q=1"),
+            ("https://api.example.com:443", "https://api.example.com/"),
+            ("https://api.example.com:00443/", "https://api.example.com/"),
+            ("http://[::1]:0080/", "http://[::1]/"),
+            ("http://127.0.0.1:11434/api", "http://127.0.0.1:11434/api"),
+        ] {
+            let uri: Uri = asked.parse().unwrap();
+            let origin = Origin::of(&uri).unwrap();
+            assert_eq!(normalize_uri(&origin, &uri).unwrap().to_string(), sent, "{asked}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_user_name_in_the_address_is_refused_though_its_origin_is_granted() {
+        let grants = Grants { http: vec!["http://127.0.0.1:9".parse().unwrap()], ..Grants::default() };
+        let upstream = UpstreamClients::new().unwrap().client(&[]);
+        let gate = EgressGate::new(Arc::new(grants), upstream, Instant::now(), 1, CallDiagnostics::default());
+        let check = |uri: &str| gate.check(&Method::GET, &uri.parse().unwrap());
+        assert!(check("http://127.0.0.1:9/").is_ok());
+        for uri in ["http://1@127.0.0.1:9/", "http://a:b@127.0.0.1:9/", "http://@127.0.0.1:9/"] {
+            assert!(matches!(check(uri), Err(Error::HttpRequestUriInvalid)), "{uri}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The log lines of one call.
+//!
+//! The threat: a plugin that fills the disk, forges lines of the host's, or writes terminal escapes. The policy: each call has a
+//! budget of lines and bytes; each line is cut, its control characters are escaped, and known secrets are redacted.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use masque_grants::{Limits, Secret};
+use tracing::Level;
+
+use crate::text::{ELLIPSIS, MAX_LINE_BYTES, sanitize};
+
+/// Whose lines they are.
+#[derive(Debug)]
+pub(crate) struct LogSource {
+    pub(crate) plugin: Arc<str>,
+    pub(crate) version: Arc<str>,
+    pub(crate) function: &'static str,
+    /// Redacted from the lines.
+    pub(crate) secrets: Arc<[Secret]>,
+}
+
+/// The log of one call. Clones share its budget.
+#[derive(Clone)]
+pub(crate) struct CallLog(Arc<Inner>);
+
+struct Inner {
+    source: LogSource,
+    budget: Mutex<Budget>,
+}
+
+struct Budget {
+    lines: usize,
+    bytes: usize,
+    dropped: usize,
+    /// The limit that the first dropped line exceeded.
+    limit: Option<&'static str>,
+}
+
+impl Budget {
+    fn drop_line(&mut self, limit: &'static str) {
+        self.dropped += 1;
+        self.limit.get_or_insert(limit);
+    }
+}
+
+impl CallLog {
+    pub(crate) fn new(source: LogSource, limits: &Limits) -> Self {
+        let budget = Budget { lines: limits.log_lines, bytes: limits.log_bytes, dropped: 0, limit: None };
+        Self(Arc::new(Inner { source, budget: Mutex::new(budget) }))
+    }
+
+    /// Writes one line, or counts it as dropped where the budget is used up.
+    pub(crate) fn write(&self, level: Level, message: &str, fields: &[(String, String)]) {
+        let budget = || self.0.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut budget = budget();
+            if budget.lines == 0 {
+                budget.drop_line("log_lines");
+                return;
+            }
+        }
+        let line = self.format_line(message, fields);
+        {
+            let mut budget = budget();
+            if budget.bytes < line.len() {
+                budget.drop_line("log_bytes");
+                return;
+            }
+            budget.lines = budget.lines.saturating_sub(1);
+            budget.bytes -= line.len();
+        }
+        let LogSource { plugin, version, function, .. } = &self.0.source;
+        let (plugin, version) = (&**plugin, &**version);
+        match level {
+            Level::ERROR => tracing::error!(target: "plugin", plugin, version, function, "{line}"),
+            Level::WARN => tracing::warn!(target: "plugin", plugin, version, function, "{line}"),
+            Level::INFO => tracing::info!(target: "plugin", plugin, version, function, "{line}"),
+            Level::DEBUG => tracing::debug!(target: "plugin", plugin, version, function, "{line}"),
+            Level::TRACE => tracing::trace!(target: "plugin", plugin, version, function, "{line}"),
+        }
+    }
+
+    /// Message and fields, together no longer than a line may be.
+    fn format_line(&self, message: &str, fields: &[(String, String)]) -> String {
+        let secrets = &self.0.source.secrets;
+        let mut line = sanitize(message, secrets);
+        for (name, value) in fields {
+            if line.len() >= MAX_LINE_BYTES {
+                break;
+            }
+            line.push(' ');
+            line.push_str(&sanitize(name, &[]));
+            line.push('=');
+            line.push_str(&sanitize(value, secrets));
+        }
+        if line.len() > MAX_LINE_BYTES {
+            line.truncate(line.floor_char_boundary(MAX_LINE_BYTES - ELLIPSIS.len_utf8()));
+            line.push(ELLIPSIS);
+        }
+        line
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let Budget { dropped, limit, .. } = *self.budget.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(limit) = limit {
+            let LogSource { plugin, version, function, .. } = &self.source;
+            let (plugin, version) = (&**plugin, &**version);
+            tracing::warn!(target: "plugin", plugin, version, function, dropped, limit, "the call logged more than its limit");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call_log(limits: &Limits) -> CallLog {
+        let source = LogSource {
+            plugin: "noisy".into(),
+            version: "1.0.0".into(),
+            function: "compose",
+            secrets: [Secret::from("sk-secret-1".to_owned())].into(),
+        };
+        CallLog::new(source, limits)
+    }
+
+    #[test]
+    fn message_and_fields_are_one_line_within_one_bound() {
+        let field = |size: usize| ("field".to_owned(), "é".repeat(size));
+        let log = call_log(&Limits::default());
+        for (message, fields) in [
+            ("x".repeat(1 << 20), vec![]),
+            ("x".repeat(MAX_LINE_BYTES - 1), vec![field(1 << 20)]),
+            (String::new(), vec![field(1000), field(1000), field(1000)]),
+        ] {
+            let line = log.format_line(&message, &fields);
+            assert!(line.len() <= MAX_LINE_BYTES && line.ends_with(ELLIPSIS), "{} bytes", line.len());
+        }
+        let short = log.format_line("said", &[("key".to_owned(), "sk-secret-1".to_owned())]);
+        assert_eq!(short, "said key=[redacted]");
+    }
+
+    #[test]
+    fn a_call_is_charged_for_what_is_written_and_the_exceeded_limit_is_named() {
+        let spent = |limits: &Limits, lines: &[&str]| {
+            let log = call_log(limits);
+            lines.iter().for_each(|line| log.write(Level::INFO, line, &[]));
+            let budget = log.0.budget.lock().unwrap();
+            (budget.lines, budget.bytes, budget.dropped, budget.limit)
+        };
+        let few = Limits { log_lines: 2, log_bytes: 1000, ..Limits::default() };
+        assert_eq!(spent(&few, &["a", "b", "c", "d"]), (0, 998, 2, Some("log_lines")));
+        let little = Limits { log_lines: 10, log_bytes: 10, ..Limits::default() };
+        // The first line has five bytes once it is escaped.
+        assert_eq!(spent(&little, &["\u{1}", "abcdef", "abcde"]), (8, 0, 1, Some("log_bytes")));
+    }
+}

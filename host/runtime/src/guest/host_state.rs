@@ -1,0 +1,183 @@
+//! What the contract's imports do, for every version of the contract.
+//!
+//! Every import is linked for every component. Grants are checked here and nowhere else; the shims of the contract's versions
+//! only translate.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use masque_grants::Grants;
+use tracing::Level;
+
+use super::call_log::CallLog;
+use crate::capability::{Call, Models, NestedCall, Scope, State, StateEntry};
+use crate::contract::{Failure, Message, Prompt, Reply};
+use crate::diagnostics::CallDiagnostics;
+
+/// The longest wait for a store. A call of `state` or `history` suspends the guest's whole store meanwhile.
+const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+const MAX_KEY_BYTES: usize = 512;
+const MAX_VALUE_BYTES: usize = 1 << 20;
+/// The most messages or keys in one answer.
+const MAX_PAGE: u32 = 1000;
+
+/// What the contract's imports are given for one call.
+pub(crate) struct HostState {
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) settings: Arc<str>,
+    pub(crate) call: Call,
+    pub(crate) log: CallLog,
+    pub(crate) diagnostics: CallDiagnostics,
+    /// Absent between calls.
+    pub(crate) nested: Option<NestedCallBudget>,
+}
+
+/// What each nested call inherits, and how many there may be.
+pub(crate) struct NestedCallBudget {
+    pub(crate) call: NestedCall,
+    pub(crate) limit: usize,
+    pub(crate) left: usize,
+}
+
+impl HostState {
+    /// The plugin's settings as a JSON object.
+    pub(crate) fn settings(&self) -> Arc<str> {
+        self.settings.clone()
+    }
+
+    /// Writes one line to the host's log. An unknown level counts as `info`.
+    pub(crate) fn log(&self, level: &str, message: &str, fields: &[(String, String)]) {
+        let level = match level {
+            "error" => Level::ERROR,
+            "warn" => Level::WARN,
+            "debug" => Level::DEBUG,
+            "trace" => Level::TRACE,
+            _ => Level::INFO,
+        };
+        self.log.write(level, message, fields);
+    }
+
+    pub(crate) async fn state_get(&self, scope: Scope, key: &str) -> Result<Option<StateEntry>, Failure> {
+        check_key(key)?;
+        with_timeout(self.state(scope)?.get(scope, key)).await
+    }
+
+    pub(crate) async fn state_set(
+        &self,
+        scope: Scope,
+        key: &str,
+        value: Vec<u8>,
+        if_version: Option<u64>,
+        ttl: Option<Duration>,
+    ) -> Result<u64, Failure> {
+        check_key(key)?;
+        if value.len() > MAX_VALUE_BYTES {
+            let reason = format!("a value has at most {MAX_VALUE_BYTES} bytes, not {}", value.len());
+            return Err(Failure::new("invalid", reason));
+        }
+        with_timeout(self.state(scope)?.set(scope, key, value, if_version, ttl)).await
+    }
+
+    pub(crate) async fn state_delete(
+        &self,
+        scope: Scope,
+        key: &str,
+        if_version: Option<u64>,
+    ) -> Result<(), Failure> {
+        check_key(key)?;
+        with_timeout(self.state(scope)?.delete(scope, key, if_version)).await
+    }
+
+    pub(crate) async fn state_add(&self, scope: Scope, key: &str, amount: i64) -> Result<i64, Failure> {
+        check_key(key)?;
+        with_timeout(self.state(scope)?.add(scope, key, amount)).await
+    }
+
+    pub(crate) async fn state_list(
+        &self,
+        scope: Scope,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, Failure> {
+        with_timeout(self.state(scope)?.list(scope, prefix, after, limit.min(MAX_PAGE))).await
+    }
+
+    pub(crate) async fn history_page(
+        &self,
+        before: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Message>, Failure> {
+        if !self.grants.history {
+            return Err(self.deny("history"));
+        }
+        let Some(history) = &self.call.history else {
+            return Err(Failure::new("unavailable", "no history in this call"));
+        };
+        with_timeout(history.page(before, limit.min(MAX_PAGE))).await
+    }
+
+    /// Asks the companion's model. The answer is bounded by the call's own deadline.
+    pub(crate) async fn ask(&mut self, prompt: Prompt) -> Result<Reply, Failure> {
+        let (models, nested) = self.begin_nested_call()?;
+        let deadline = nested.deadline();
+        tokio::time::timeout_at(deadline.into(), models.ask(prompt, nested))
+            .await
+            .unwrap_or_else(|_| Err(Failure::new("timeout", "the call's deadline passed")))
+    }
+
+    /// Takes one of the nested calls that this call may make.
+    fn begin_nested_call(&mut self) -> Result<(Arc<dyn Models>, NestedCall), Failure> {
+        if !self.grants.models {
+            return Err(self.deny("models"));
+        }
+        let Some(models) = self.call.models.clone() else {
+            return Err(Failure::new("denied", "a call that was itself asked can't ask on"));
+        };
+        let Some(NestedCallBudget { call, limit, left }) = &mut self.nested else {
+            return Err(Failure::new("unavailable", "no question outside of a call"));
+        };
+        let Some(rest) = left.checked_sub(1) else {
+            let reason = format!("more than {limit} questions in one call (limit `questions`)");
+            self.diagnostics.record_refusal(reason.clone());
+            return Err(Failure::new("denied", reason));
+        };
+        *left = rest;
+        Ok((models, call.clone()))
+    }
+
+    /// The state of the call, if the plugin was granted the scope.
+    fn state(&self, scope: Scope) -> Result<&dyn State, Failure> {
+        if !self.grants.state {
+            return Err(self.deny("state"));
+        }
+        if scope == Scope::Shared && !self.grants.state_shared {
+            return Err(self.deny("state_shared"));
+        }
+        self.call.state.as_deref().ok_or_else(|| Failure::new("unavailable", "no state in this call"))
+    }
+
+    fn deny(&self, grant: &str) -> Failure {
+        self.diagnostics.record_refusal(format!("the grant `{grant}` is missing"));
+        Failure::new("denied", format!("needs the grant `{grant}`"))
+    }
+}
+
+/// Ends the wait for a store that is slow or can't be reached.
+async fn with_timeout<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    match tokio::time::timeout(STORE_TIMEOUT, work).await {
+        Ok(done) => done,
+        Err(_) => Err(Failure::new("timeout", "the store did not answer within 2 s")),
+    }
+}
+
+fn check_key(key: &str) -> Result<(), Failure> {
+    if key.is_empty() || key.len() > MAX_KEY_BYTES {
+        return Err(Failure::new(
+            "invalid",
+            format!("a key has 1 to {MAX_KEY_BYTES} bytes, not {}", key.len()),
+        ));
+    }
+    Ok(())
+}

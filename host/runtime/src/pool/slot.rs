@@ -1,0 +1,29 @@
+//! What a call holds of the instance pool.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::ticker::RunningGuest;
+
+/// Permits of the pool, held for as long as a call's store exists. The engine's epoch rises meanwhile.
+pub(crate) struct PoolSlot {
+    pub(super) permits: OwnedSemaphorePermit,
+    pub(super) _share: OwnedSemaphorePermit,
+    pub(super) _running: RunningGuest,
+}
+
+impl PoolSlot {
+    /// Keeps the first `weight` permits and releases the others.
+    pub(crate) fn into_permits(mut self, weight: u32) -> Option<OwnedSemaphorePermit> {
+        self.permits.split(self.permits.num_permits().min(weight as usize))
+    }
+}
+
+/// The permits that one plugin may hold at once, all of its versions together: three quarters of the pool. A plugin that hangs
+/// or spins leaves a quarter to the others.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolShare {
+    pub(super) free: Arc<Semaphore>,
+    pub(super) size: u32,
+}

@@ -1,0 +1,62 @@
+//! Raises the engine's epoch from an OS thread, so that every running guest yields at every tick.
+//!
+//! A task would not do: a spinning guest may hold the worker that drives the timers, and then no timeout in the process
+//! fires. While no guest runs the thread is parked, so an idle host does not wake up.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Thread;
+use std::time::Duration;
+
+use wasmtime::Engine;
+
+/// The thread that raises the epoch.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticker {
+    running: Arc<AtomicUsize>,
+    thread: Thread,
+}
+
+impl Ticker {
+    /// Starts the thread. It holds a weak engine and ends with it.
+    pub(crate) fn start(engine: &Engine, tick: Duration) -> io::Result<Self> {
+        let running = Arc::new(AtomicUsize::new(0));
+        let (weak, count) = (engine.weak(), running.clone());
+        let handle = std::thread::Builder::new().name("epoch".into()).spawn(move || {
+            loop {
+                if count.load(Ordering::Acquire) == 0 {
+                    // The timeout notices the end of the engine, which unparks nobody.
+                    std::thread::park_timeout(Duration::from_secs(1));
+                } else {
+                    std::thread::sleep(tick);
+                }
+                match weak.upgrade() {
+                    Some(engine) => engine.increment_epoch(),
+                    None => return,
+                }
+            }
+        })?;
+        Ok(Self { running, thread: handle.thread().clone() })
+    }
+
+    /// Keeps the epoch rising for as long as the returned value lives.
+    pub(crate) fn keep_running(&self) -> RunningGuest {
+        if self.running.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.thread.unpark();
+        }
+        RunningGuest { running: self.running.clone() }
+    }
+}
+
+/// Counts one guest that may run.
+#[derive(Debug)]
+pub(crate) struct RunningGuest {
+    running: Arc<AtomicUsize>,
+}
+
+impl Drop for RunningGuest {
+    fn drop(&mut self) {
+        self.running.fetch_sub(1, Ordering::AcqRel);
+    }
+}

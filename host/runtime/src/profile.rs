@@ -1,0 +1,70 @@
+//! What all calls of one plugin have in common.
+
+use std::sync::Arc;
+
+use masque_grants::{Grants, Limits, Secret};
+
+use crate::egress::UpstreamClient;
+use crate::pool::PoolShare;
+use crate::sandbox::Sandbox;
+use crate::scratch::ScratchFolder;
+use crate::warm::WarmPool;
+
+/// A plugin's name, settings, grants and limits, and its parts of what the sandbox shares.
+pub(crate) struct PluginProfile {
+    /// The name in the configuration.
+    pub(crate) name: Arc<str>,
+    /// The version that the component gave of itself.
+    pub(crate) version: Arc<str>,
+    /// A JSON object.
+    pub(crate) settings: Arc<str>,
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) limits: Limits,
+    /// The permits of the pool that one instance takes.
+    pub(crate) weight: u32,
+    /// The values of its credentials, which are redacted from its log lines.
+    pub(crate) secrets: Arc<[Secret]>,
+    pub(crate) upstream: UpstreamClient,
+    pub(crate) share: PoolShare,
+    /// Present where its instances may outlive a call.
+    pub(crate) warm_pool: Option<Arc<WarmPool>>,
+    /// The scratch folder, and the most bytes that it may hold.
+    pub(crate) scratch: Option<(Arc<ScratchFolder>, u64)>,
+    pub(crate) sandbox: Arc<Sandbox>,
+}
+
+/// A component, as far as the profile of a plugin depends on it.
+pub(crate) struct ComponentIdentity<'a> {
+    pub(crate) digest: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) weight: u32,
+}
+
+impl PluginProfile {
+    pub(crate) fn new(
+        sandbox: &Arc<Sandbox>,
+        component: &ComponentIdentity<'_>,
+        name: String,
+        settings: String,
+        grants: Grants,
+        limits: Limits,
+    ) -> Self {
+        let scratch = grants
+            .scratch
+            .and_then(|limit| Some((sandbox.scratch_folders.folder(&name, component.digest)?, limit)));
+        Self {
+            version: component.version.into(),
+            settings: settings.into(),
+            weight: component.weight,
+            secrets: grants.credentials.iter().map(|credential| credential.secret().clone()).collect(),
+            upstream: sandbox.upstreams.client(&grants.networks),
+            share: sandbox.pool.share(&name),
+            warm_pool: grants.reuse.map(|scope| sandbox.warm_pools.create(scope)),
+            scratch,
+            sandbox: sandbox.clone(),
+            grants: Arc::new(grants),
+            limits,
+            name: name.into(),
+        }
+    }
+}

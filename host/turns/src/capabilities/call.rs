@@ -1,0 +1,103 @@
+//! The capabilities of one call, and nested calls of the companion's model.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use masque_runtime::contract::{Failure, Prompt, Reply};
+use masque_runtime::{Call, CallError, Cause, Models, NestedCall, Plugin, ReuseKey};
+use masque_store::Owner;
+
+use super::collected_reply::CollectedReply;
+use super::context::ConversationContext;
+use super::history::ConversationHistory;
+use super::state::StoredState;
+
+/// What the plugins of one turn, or of one background job, may use.
+pub(crate) struct Capabilities {
+    context: Arc<ConversationContext>,
+    /// The companion's first model, which plugins may ask. `None` if the companion no longer exists.
+    model: Option<Arc<Plugin>>,
+}
+
+impl Capabilities {
+    pub(crate) fn new(context: ConversationContext, model: Option<Arc<Plugin>>) -> Self {
+        Self { context: Arc::new(context), model }
+    }
+
+    /// What `plugin` may use in a call that ends at `deadline`.
+    pub(crate) fn call(&self, plugin: &Plugin, deadline: Instant) -> Call {
+        let access = self
+            .model
+            .as_ref()
+            .map(|model| ModelAccess { context: Arc::clone(&self.context), model: Arc::clone(model) });
+        Call {
+            models: access.map(|access| Arc::new(access) as _),
+            ..call_without_models(&self.context, plugin, deadline)
+        }
+    }
+
+    /// The stored values of the plugin with this name.
+    pub(crate) fn state(&self, plugin: &str) -> StoredState {
+        StoredState::new(Arc::clone(&self.context), plugin)
+    }
+}
+
+/// Everything but models: a nested call can't make another nested call.
+fn call_without_models(context: &Arc<ConversationContext>, plugin: &Plugin, deadline: Instant) -> Call {
+    Call {
+        deadline,
+        state: Some(Arc::new(StoredState::new(Arc::clone(context), plugin.name()))),
+        history: Some(Arc::new(ConversationHistory(Arc::clone(context)))),
+        models: None,
+        reuse_key: Some(reuse_key(context)),
+        nested: None,
+    }
+}
+
+/// For whom the call is made: an instance may be reused only for the same user or conversation.
+fn reuse_key(context: &ConversationContext) -> ReuseKey {
+    let Owner { tenant, issuer, subject } = &context.owner;
+    // Quoted, so that `ab` + `c` and `a` + `bc` differ.
+    ReuseKey {
+        user: format!("{tenant:?} {issuer:?} {subject:?}"),
+        conversation: context.conversation.to_string(),
+    }
+}
+
+/// The companion's first model, for the plugin of an outer call.
+struct ModelAccess {
+    context: Arc<ConversationContext>,
+    model: Arc<Plugin>,
+}
+
+#[async_trait]
+impl Models for ModelAccess {
+    fn weight(&self) -> u32 {
+        self.model.weight()
+    }
+
+    async fn ask(&self, prompt: Prompt, nested: NestedCall) -> Result<Reply, Failure> {
+        let call = call_without_models(&self.context, &self.model, nested.deadline());
+        let call = Call { nested: Some(nested), ..call };
+        let mut deltas = self.model.generate(call, &prompt).await.map_err(nested_failure)?;
+        let mut reply = CollectedReply::default();
+        while let Some(batch) = deltas.next().await {
+            for delta in batch.map_err(nested_failure)? {
+                if let Some(finish) = reply.add(delta)? {
+                    return Ok(reply.into_reply(finish));
+                }
+            }
+        }
+        Err(Failure::new("truncated", "the model's reply has no end"))
+    }
+}
+
+/// A failed nested call as the outer plugin learns of it: the model's own failure, or the host's code without the details
+/// that name another plugin.
+fn nested_failure(error: CallError) -> Failure {
+    match error.cause {
+        Cause::Failed(failure) => *failure,
+        _ => Failure::new(error.code(), "the companion's model could not answer"),
+    }
+}
