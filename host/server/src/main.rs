@@ -8,10 +8,10 @@ mod convert;
 mod limits;
 mod parked_jobs;
 mod serve;
-mod turn;
 
 use masque_companions as active;
 use masque_problem as problem;
+use masque_turns as turn;
 
 /// The name by which authentication still knows strict JSON.
 mod strict {
