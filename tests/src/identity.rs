@@ -44,25 +44,25 @@ pub fn claims_with(subject: &str, changes: Value) -> Map<String, Value> {
 
 /// Makes a token of the host, signed with [`SECRET`].
 pub fn token(claims: &Map<String, Value>) -> String {
-    signed(&json!({ "alg": "HS256", "typ": "JWT" }), claims, SECRET)
+    signed_token(&json!({ "alg": "HS256", "typ": "JWT" }), claims, SECRET)
 }
 
 /// Makes a token with this header, signed with HMAC-SHA256 whatever the header says.
-pub fn signed(header: &Value, claims: &Map<String, Value>, secret: &str) -> String {
-    let message = message(&header.to_string(), &Value::Object(claims.clone()).to_string());
+pub fn signed_token(header: &Value, claims: &Map<String, Value>, secret: &str) -> String {
+    let message = signing_input(&header.to_string(), &Value::Object(claims.clone()).to_string());
     let key = EncodingKey::from_secret(secret.as_bytes());
     let signature = crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
     format!("{message}.{signature}")
 }
 
 /// Makes the part of a token that is signed. Header and payload need not be valid JSON.
-pub fn message(header: &str, payload: &str) -> String {
+pub fn signing_input(header: &str, payload: &str) -> String {
     format!("{}.{}", base64url(header), base64url(payload))
 }
 
 /// Signs with HMAC-SHA256.
-pub fn hmac(message: &str, secret: &[u8]) -> String {
-    crypto::sign(message.as_bytes(), &EncodingKey::from_secret(secret), Algorithm::HS256).unwrap()
+pub fn hmac(signing_input: &str, secret: &[u8]) -> String {
+    crypto::sign(signing_input.as_bytes(), &EncodingKey::from_secret(secret), Algorithm::HS256).unwrap()
 }
 
 pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
@@ -86,13 +86,13 @@ pub fn now() -> i64 {
 
 impl Setup {
     /// A host with users: authentication with a shared secret, and rate limits that no test reaches.
-    pub fn with_users(self) -> Self {
+    pub fn with_authentication(self) -> Self {
         self.environment("JWT_SECRET_KEY", SECRET)
             .and("[limits.user]\nper_minute = 1000000\nburst = 1000000\n[limits.address]\nper_minute = 1000000\nburst = 1000000\n")
     }
 
     /// Runs `masque keys create` and returns the new key.
-    pub async fn make_key(&self, words: &[&str]) -> String {
+    pub async fn create_key(&self, words: &[&str]) -> String {
         let data = self.data().to_str().unwrap().to_owned();
         let command = [&["keys", "create", "test", "--data", &data], words].concat();
         let output = self.run(&command).await;
@@ -153,7 +153,7 @@ impl SigningKey {
     }
 
     pub fn token_with(&self, header: Value, claims: &Map<String, Value>) -> String {
-        let message = message(&header.to_string(), &Value::Object(claims.clone()).to_string());
+        let message = signing_input(&header.to_string(), &Value::Object(claims.clone()).to_string());
         let signature = crypto::sign(message.as_bytes(), &self.encoding, self.algorithm).unwrap();
         format!("{message}.{signature}")
     }
@@ -169,7 +169,7 @@ pub struct IdentityProvider {
 #[derive(Default)]
 struct Published {
     keys: Vec<Value>,
-    fetched: usize,
+    fetch_count: usize,
     unavailable: bool,
 }
 
@@ -198,9 +198,9 @@ impl IdentityProvider {
         self.state.lock().unwrap().unavailable = unavailable;
     }
 
-    /// Returns how often the keys were fetched.
-    pub fn fetched(&self) -> usize {
-        self.state.lock().unwrap().fetched
+    /// Returns how often the keys were fetch_count.
+    pub fn fetch_count(&self) -> usize {
+        self.state.lock().unwrap().fetch_count
     }
 
     /// Returns the claims of a valid token of this provider.
@@ -242,7 +242,7 @@ fn answer(path: &str, issuer: &str, state: &Mutex<Published>) -> Response<Full<B
             (200, json!({ "issuer": issuer, "jwks_uri": format!("{issuer}/keys") }))
         }
         "/keys" => {
-            state.fetched += 1;
+            state.fetch_count += 1;
             (200, json!({ "keys": state.keys }))
         }
         _ => (404, Value::Null),

@@ -39,7 +39,8 @@ pub use component::{
 pub use events::{Event, Events, Transcript};
 pub use host::Host;
 pub use identity::{
-    IdentityProvider, SECRET, SigningKey, base64url, claims, claims_with, hmac, message, now, signed, token,
+    IdentityProvider, SECRET, SigningKey, base64url, claims, claims_with, hmac, now, signed_token,
+    signing_input, token,
 };
 pub use machine::{descriptors, full, skipped};
 pub use model::{Answer, Gate, MockModel, RecordedRequest, Step};

@@ -7,7 +7,7 @@ use anyhow::ensure;
 use crate::workspace::{Workspace, run as run_command};
 use crate::{build, needs};
 
-/// The cost of admitting a request (authentication and rate limits), which is measured within a test binary.
+/// The cost of admitting a request (authentication and rate limits), measured within a process of its own.
 const ADMISSION: &str = "admission";
 /// Benchmarks of single functions.
 const PIECES: &str = "pieces";
@@ -31,29 +31,25 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
         let packages = ["--package", "masque-counts", "--package", "masque-store"];
         run_command(workspace.cargo(["bench"]).args(packages).arg("--benches"))?;
     }
-    if named.iter().all(|name| *name == PIECES) && !named.is_empty() {
+    if wants(ADMISSION) {
+        run_command(workspace.cargo(["bench"]).args(["--package", "masque-auth", "--bench", "admission"]))?;
+    }
+    if scenarios.is_empty() && !named.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     build::components(workspace)?;
     build::fixtures(workspace)?;
     // One command for all packages: cargo chooses the features of shared crates for the selected packages, so that several
     // commands could compile the engine several times.
-    run_command(workspace.cargo(["build", "--release"]).args(PACKAGES).args(["--bins", "--tests"]))?;
-    if wants(ADMISSION) {
-        let mut measure = workspace.cargo(["test", "--release"]);
-        measure.args(PACKAGES).args(["--bins", "--", "--ignored", "--nocapture", "auth::measure"]);
-        run_command(&mut measure)?;
+    run_command(workspace.cargo(["build", "--release"]).args(PACKAGES).arg("--bins"))?;
+    let binary = workspace.binary(true);
+    let mut measure = Command::new(binary.with_file_name("masque-bench"));
+    measure.current_dir(workspace.root()).arg("run").arg("--bin").arg(binary);
+    // Only a full run writes the document.
+    if arguments.is_empty() {
+        measure.args(["--docs", "docs/performance.md"]);
     }
-    if named.is_empty() || !scenarios.is_empty() {
-        let binary = workspace.binary(true);
-        let mut measure = Command::new(binary.with_file_name("masque-bench"));
-        measure.current_dir(workspace.root()).arg("run").arg("--bin").arg(binary);
-        // Only a full run writes the document.
-        if arguments.is_empty() {
-            measure.args(["--docs", "docs/performance.md"]);
-        }
-        run_command(measure.args(flags).args(scenarios))?;
-    }
+    run_command(measure.args(flags).args(scenarios))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -47,7 +47,7 @@ pub use sections::auth::Auth;
 pub use sections::companions::Companion;
 pub use sections::cors::Cors;
 pub use sections::data::Data;
-pub use sections::issuers::{Issuer, JwkSource, may_fetch_keys_from};
+pub use sections::issuers::{Issuer, JwkSource};
 pub use sections::limits::{Allowance, Quota};
 pub use sections::log::{Log, LogFormat};
 pub use sections::plugin_limits::PluginLimits;

@@ -214,11 +214,6 @@ fn jwks_file(path: PathBuf) -> Result<PathBuf, InvalidValue> {
     Err(InvalidValue::Other(what, "It holds the provider's keys as JSON: {\"keys\": [...]}.".to_owned()))
 }
 
-/// Whether keys may be fetched from the URL: it is https, or http to a loopback address.
-pub fn may_fetch_keys_from(url: &str) -> bool {
-    key_url(url).is_ok()
-}
-
 fn key_url(text: &str) -> Result<String, InvalidValue> {
     let scheme_and_rest = text.split_once("://");
     let Some((scheme, rest)) = scheme_and_rest else { return Err(InvalidValue::Form) };

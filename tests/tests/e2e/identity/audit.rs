@@ -1,4 +1,4 @@
-//! Who did what, and nothing of any secret, in whatever the host writes.
+//! The audit log, and secrets that must not appear in anything that the host writes.
 
 use masque_tests::{MockModel, SECRET, Setup};
 use serde_json::{Value, json};
@@ -8,21 +8,21 @@ fn text<'v>(value: &'v Value, name: &str) -> &'v str {
 }
 
 #[tokio::test]
-async fn every_change_is_on_the_record_with_its_author() {
-    let setup = Setup::defaults().with_users();
-    let words =
+async fn every_administrative_change_is_in_the_audit_log_with_its_actor() {
+    let setup = Setup::defaults().with_authentication();
+    let options =
         ["--scope", "admin:read", "--scope", "admin:write", "--scope", "tokens:mint", "--scope", "chat"];
-    let key = setup.make_key(&words).await;
+    let key = setup.create_key(&options).await;
     let id = key.split('_').nth(1).unwrap();
     let host = setup.start().await;
     let admin = host.client().bearer(&key);
-    let made = admin
+    let created = admin
         .post("/admin/keys", &json!({ "name": "x", "scopes": ["chat"] }))
         .header("x-request-id", "the-request")
         .send()
         .await
         .expect(201);
-    let path = format!("/admin/keys/{}", text(&made, "id"));
+    let path = format!("/admin/keys/{}", text(&created, "id"));
     admin.post(&format!("{path}/rotate"), &json!({})).send().await.expect(200);
     admin.delete(&path).send().await.expect(200);
     admin.post("/auth/token", &json!({ "user_id": "ana" })).send().await.expect(200);
@@ -49,25 +49,27 @@ async fn every_change_is_on_the_record_with_its_author() {
     admin.get("/admin/audit?after=nonsense").send().await.problem(422, "invalid-request");
 }
 
-/// One of each kind, used rightly and wrongly, and then everything read that the host ever wrote.
+/// Uses a credential of each kind, correctly and incorrectly, and then searches the log, all answers and the data
+/// folder.
 #[tokio::test]
 async fn no_secret_is_in_anything_that_the_host_writes() {
     let model = MockModel::start().await;
-    let setup = Setup::model(&model).with_users().and("[log]\nlevel = \"trace\"");
-    let words =
+    let setup = Setup::model(&model).with_authentication().and("[log]\nlevel = \"trace\"");
+    let options =
         ["--scope", "admin:read", "--scope", "admin:write", "--scope", "tokens:mint", "--scope", "chat"];
-    let key = setup.make_key(&words).await;
+    let key = setup.create_key(&options).await;
     let host = setup.start().await;
     let client = host.client();
     let admin = client.bearer(&key);
-    let made =
+    let created =
         admin.post("/admin/keys", &json!({ "name": "x", "scopes": ["chat"] })).send().await.expect(201);
     let minted = admin.post("/auth/token", &json!({ "user_id": "ana" })).send().await.expect(200);
     let token = text(&minted, "access_token").to_owned();
     client.bearer(&token).say("Hello.").await;
     let mut answers = Vec::new();
-    for credential in [&key, &token, &text(&made, "secret").to_owned()] {
-        // Right, in the wrong place, cut short, and with something behind it.
+    for credential in [&key, &token, &text(&created, "secret").to_owned()] {
+        // Correct; over HTTP/2; cut short; with a character added; with another scheme; in a body; in a field that does
+        // not exist.
         answers.push(client.bearer(credential).get("/conversations").send().await.text);
         answers.push(client.http2().bearer(credential).get("/conversations").send().await.text);
         answers
@@ -97,7 +99,7 @@ async fn no_secret_is_in_anything_that_the_host_writes() {
     let secrets = [
         ("the signing secret", SECRET.to_owned()),
         ("the admin key", key.rsplit('_').next().unwrap().to_owned()),
-        ("the new key", text(&made, "secret").rsplit('_').next().unwrap().to_owned()),
+        ("the new key", text(&created, "secret").rsplit('_').next().unwrap().to_owned()),
         ("the token's signature", token.rsplit('.').next().unwrap().to_owned()),
         ("the model's key", model.key().to_owned()),
     ];

@@ -1,28 +1,31 @@
-//! Tokens that were not made for this host, or not by whoever they name: each is refused with its reason, whatever route
-//! it is sent to.
+//! Forged tokens, and tokens that are not for this host: each is refused with a reason, on a route and by
+//! `/auth/validate`.
 
 use masque_tests::{
-    IdentityProvider, SECRET, Setup, SigningKey, base64url, claims, claims_with, hmac, message, now, signed,
-    token,
+    IdentityProvider, SECRET, Setup, SigningKey, base64url, claims, claims_with, hmac, now, signed_token,
+    signing_input, token,
 };
 use serde_json::{Value, json};
 
-/// Sends a token where it would count, and gives the reason for which it is refused.
-async fn reason(client: &masque_tests::Client, token: &str) -> String {
+/// Sends a token to a route and to `/auth/validate`; returns the reason of the refusal, which is the same on both.
+async fn refusal_reason(client: &masque_tests::Client, token: &str) -> String {
     let answer = client.bearer(token).get("/conversations").send().await;
     let problem = answer.problem(401, "invalid-token");
     let challenge = answer.header("www-authenticate").unwrap();
     assert!(challenge.starts_with("Bearer ") && challenge.contains("error=\"invalid_token\""), "{challenge}");
-    // The same is said to whoever asks what it is worth.
-    let judged = client.post("/auth/validate", &json!({ "token": token })).send().await.expect(200);
-    assert_eq!((&judged["valid"], &judged["reason"]), (&json!(false), &problem["reason"]), "{judged}");
-    assert!(judged.get("claims").is_none(), "{judged}");
+    let validated = client.post("/auth/validate", &json!({ "token": token })).send().await.expect(200);
+    assert_eq!(
+        (&validated["valid"], &validated["reason"]),
+        (&json!(false), &problem["reason"]),
+        "{validated}"
+    );
+    assert!(validated.get("claims").is_none(), "{validated}");
     problem["reason"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
-async fn a_token_is_only_what_its_signature_says() {
-    let host = Setup::defaults().with_users().start().await;
+async fn a_token_without_a_right_signature_and_header_is_refused() {
+    let host = Setup::defaults().with_authentication().start().await;
     let client = host.client();
     client.bearer(&token(&claims("ana"))).get("/conversations").send().await.expect(200);
 
@@ -30,16 +33,19 @@ async fn a_token_is_only_what_its_signature_says() {
     let payload = Value::Object(ana.clone()).to_string();
     let good = token(&ana);
     let (unsigned, signature) = good.rsplit_once('.').unwrap();
-    let head = |header: Value| signed(&header, &ana, SECRET);
+    let with_header = |header: Value| signed_token(&header, &ana, SECRET);
     let deep = format!("{}1{}", "{\"a\":".repeat(200), "}".repeat(200));
     let mut cases: Vec<(String, String)> = Vec::new();
     let mut add = |name: &str, token: String| cases.push((name.to_owned(), token));
 
     for none in ["none", "None", "NONE", "nOnE", "", "null", "none "] {
         let header = format!("{{\"alg\":\"{none}\",\"typ\":\"JWT\"}}");
-        let unsigned = message(&header, &payload);
+        let unsigned = signing_input(&header, &payload);
         add(&format!("alg {none:?} without a signature"), format!("{unsigned}."));
-        add(&format!("alg {none:?} with one"), format!("{unsigned}.{}", hmac(&unsigned, SECRET.as_bytes())));
+        add(
+            &format!("alg {none:?} with a signature"),
+            format!("{unsigned}.{}", hmac(&unsigned, SECRET.as_bytes())),
+        );
     }
     for header in [
         "{}",
@@ -52,14 +58,14 @@ async fn a_token_is_only_what_its_signature_says() {
         "null",
         "",
     ] {
-        let unsigned = message(header, &payload);
+        let unsigned = signing_input(header, &payload);
         add(&format!("header {header:?}"), format!("{unsigned}.{}", hmac(&unsigned, SECRET.as_bytes())));
     }
     for algorithm in ["HS384", "HS512", "RS256", "ES256", "EdDSA", "PS256", "hs256", "HS256 "] {
-        add(&format!("alg {algorithm}"), head(json!({ "alg": algorithm })));
+        add(&format!("alg {algorithm}"), with_header(json!({ "alg": algorithm })));
     }
     add("a header that names alg twice", {
-        let unsigned = message("{\"alg\":\"none\",\"alg\":\"HS256\"}", &payload);
+        let unsigned = signing_input("{\"alg\":\"none\",\"alg\":\"HS256\"}", &payload);
         format!("{unsigned}.{}", hmac(&unsigned, SECRET.as_bytes()))
     });
     for (member, value) in [
@@ -73,7 +79,7 @@ async fn a_token_is_only_what_its_signature_says() {
         ("enc", json!("A256GCM")),
         ("cty", json!("JWT")),
     ] {
-        add(member, head(json!({ "alg": "HS256", member: value })));
+        add(member, with_header(json!({ "alg": "HS256", member: value })));
     }
     for kid in [
         "../../../../dev/null",
@@ -83,14 +89,17 @@ async fn a_token_is_only_what_its_signature_says() {
         "\u{0}",
         "x".repeat(3000).as_str(),
     ] {
-        add(&format!("kid {:?}", kid.get(..12).unwrap_or(kid)), head(json!({ "alg": "HS256", "kid": kid })));
+        add(
+            &format!("kid {:?}", kid.get(..12).unwrap_or(kid)),
+            with_header(json!({ "alg": "HS256", "kid": kid })),
+        );
     }
     for typ in ["dpop+jwt", "logout+jwt", "id_token+jwt", "secevent+jwt", "JWE", ""] {
-        add(&format!("typ {typ:?}"), head(json!({ "alg": "HS256", "typ": typ })));
+        add(&format!("typ {typ:?}"), with_header(json!({ "alg": "HS256", "typ": typ })));
     }
     for secret in ["", "secret", "change-me", &SECRET.to_lowercase(), &SECRET[..SECRET.len() - 1]] {
         if !secret.is_empty() {
-            add(&format!("secret {secret:?}"), signed(&json!({ "alg": "HS256" }), &ana, secret));
+            add(&format!("secret {secret:?}"), signed_token(&json!({ "alg": "HS256" }), &ana, secret));
         }
     }
     add("no signature", format!("{unsigned}."));
@@ -98,51 +107,52 @@ async fn a_token_is_only_what_its_signature_says() {
     add("a fourth part", format!("{good}.x"));
     add("five parts, as of an encrypted token", format!("{good}.x.y"));
     add("another payload under its signature", {
-        let other = message("{\"alg\":\"HS256\",\"typ\":\"JWT\"}", &Value::Object(claims("ben")).to_string());
+        let other =
+            signing_input("{\"alg\":\"HS256\",\"typ\":\"JWT\"}", &Value::Object(claims("ben")).to_string());
         format!("{other}.{signature}")
     });
     add("padding", format!("{unsigned}.{signature}="));
     add("the alphabet of plain base64", good.replace('-', "+").replace('_', "/") + "+");
-    add("a character that is none", format!("{unsigned}.{signature}*"));
+    add("a character outside of the alphabet", format!("{unsigned}.{signature}*"));
     add("a signature one digit short", good[..good.len() - 1].to_owned());
     add("a payload that is no JSON", {
-        let unsigned = message("{\"alg\":\"HS256\"}", "not json");
+        let unsigned = signing_input("{\"alg\":\"HS256\"}", "not json");
         format!("{unsigned}.{}", hmac(&unsigned, SECRET.as_bytes()))
     });
     for (name, payload) in [
         ("a payload that is no object", "[1]".to_owned()),
         ("duplicate claims", payload.replacen('{', "{\"sub\":\"root\",", 1)),
-        ("a duplicate claim further in", payload.replacen('{', "{\"x\":{\"y\":1,\"y\":2},", 1)),
+        ("a duplicate claim at a lower level", payload.replacen('{', "{\"x\":{\"y\":1,\"y\":2},", 1)),
         ("a nested payload", payload.replacen('{', &format!("{{\"x\":{deep},"), 1)),
         ("an oversized payload", payload.replacen('{', &format!("{{\"x\":\"{}\",", "y".repeat(9000)), 1)),
-        ("a payload with a tail", format!("{payload}{{}}")),
+        ("a payload with text after it", format!("{payload}{{}}")),
     ] {
-        let unsigned = message("{\"alg\":\"HS256\",\"typ\":\"JWT\"}", &payload);
+        let unsigned = signing_input("{\"alg\":\"HS256\",\"typ\":\"JWT\"}", &payload);
         add(name, format!("{unsigned}.{}", hmac(&unsigned, SECRET.as_bytes())));
     }
     add("nothing but dots", "..".to_owned());
-    add("a word", "token".to_owned());
-    add("a key that was never made", format!("msq_{}_{}", "0".repeat(16), "0".repeat(64)));
-    add("a key's prefix", "msq_".to_owned());
+    add("a plain word", "token".to_owned());
+    add("an API key that was never made", format!("msq_{}_{}", "0".repeat(16), "0".repeat(64)));
+    add("the prefix of API keys alone", "msq_".to_owned());
 
     for (name, token) in cases {
         let answer = client.bearer(&token).get("/conversations").send().await;
         assert_eq!(answer.status, 401, "{name}: {}", answer.text);
-        reason(&client, &token).await;
+        refusal_reason(&client, &token).await;
     }
 }
 
 #[tokio::test]
-async fn a_token_is_for_one_host_and_a_time() {
-    let host = Setup::defaults().with_users().start().await;
+async fn a_token_for_another_host_or_time_is_refused() {
+    let host = Setup::defaults().with_authentication().start().await;
     let client = host.client();
     // The leeway is 30 s.
     let good = [
-        ("within the leeway of its end", json!({ "exp": now() - 25 })),
+        ("expired within the leeway", json!({ "exp": now() - 25 })),
         ("issued within the leeway", json!({ "iat": now() + 25 })),
         ("valid within the leeway", json!({ "nbf": now() + 25 })),
         ("several audiences", json!({ "aud": ["other", "masque"] })),
-        ("without the time of its issue", json!({ "iat": null })),
+        ("without the time of issue", json!({ "iat": null })),
     ];
     for (name, changes) in good {
         let answer = client.bearer(&token(&claims_with("ana", changes))).get("/conversations").send().await;
@@ -153,40 +163,44 @@ async fn a_token_is_for_one_host_and_a_time() {
         ("expired long ago", json!({ "exp": 0 }), "expired"),
         ("not yet valid", json!({ "nbf": now() + 60 }), "not-yet-valid"),
         ("issued in the future", json!({ "iat": now() + 60 }), "not-yet-valid"),
-        ("of another issuer", json!({ "iss": "https://evil.example" }), "unknown-issuer"),
-        ("of an issuer that only begins alike", json!({ "iss": "masque.example" }), "unknown-issuer"),
+        ("of an issuer that is not trusted", json!({ "iss": "https://evil.example" }), "unknown-issuer"),
+        (
+            "of an issuer with a trusted one as its prefix",
+            json!({ "iss": "masque.example" }),
+            "unknown-issuer",
+        ),
         ("of no issuer", json!({ "iss": null }), "unknown-issuer"),
         ("for another audience", json!({ "aud": "other" }), "wrong-audience"),
         ("for no audience", json!({ "aud": null }), "wrong-audience"),
         ("for an empty list", json!({ "aud": [] }), "wrong-audience"),
     ];
     for (name, changes, expected) in wrong {
-        assert_eq!(reason(&client, &token(&claims_with("ana", changes))).await, expected, "{name}");
+        assert_eq!(refusal_reason(&client, &token(&claims_with("ana", changes))).await, expected, "{name}");
     }
     for (name, changes) in [
-        ("without an end", json!({ "exp": null })),
-        ("with a text for an end", json!({ "exp": "tomorrow" })),
-        ("with a negative end", json!({ "exp": -1 })),
-        ("with an endless end", json!({ "exp": 1e300 })),
-        ("of nobody", json!({ "sub": null })),
-        ("of an empty name", json!({ "sub": "" })),
-        ("of a number", json!({ "sub": 7 })),
-        ("of a name with a line break", json!({ "sub": "ana\nroot" })),
-        ("of a name that is too long", json!({ "sub": "a".repeat(256) })),
+        ("without expiry", json!({ "exp": null })),
+        ("with a text as expiry", json!({ "exp": "tomorrow" })),
+        ("with a negative expiry", json!({ "exp": -1 })),
+        ("with an expiry out of range", json!({ "exp": 1e300 })),
+        ("without subject", json!({ "sub": null })),
+        ("with an empty subject", json!({ "sub": "" })),
+        ("with a number as subject", json!({ "sub": 7 })),
+        ("with a line break in the subject", json!({ "sub": "ana\nroot" })),
+        ("with a subject that is too long", json!({ "sub": "a".repeat(256) })),
         ("with two issuers", json!({ "iss": ["masque", "other"] })),
     ] {
         let forged = token(&claims_with("ana", changes));
         let answer = client.bearer(&forged).get("/conversations").send().await;
         assert_eq!(answer.status, 401, "{name}: {}", answer.text);
-        reason(&client, &forged).await;
+        refusal_reason(&client, &forged).await;
     }
 }
 
 #[tokio::test]
-async fn a_public_key_is_no_secret_and_no_token_brings_its_own_key() {
+async fn a_public_key_can_not_sign_and_a_key_inside_the_token_does_not_count() {
     let (rsa, other) = (SigningKey::rsa("rsa-1"), SigningKey::rsa("rsa-1"));
     let provider = IdentityProvider::start(&[&rsa]).await;
-    let host = Setup::defaults().with_users().and(&provider.section("")).start().await;
+    let host = Setup::defaults().with_authentication().and(&provider.section("")).start().await;
     let client = host.client();
     let ana = provider.claims("ana");
     client.bearer(&rsa.token(&ana)).get("/conversations").send().await.expect(200);
@@ -194,25 +208,34 @@ async fn a_public_key_is_no_secret_and_no_token_brings_its_own_key() {
     let jwk = rsa.jwk();
     let forged = [
         (
-            "HS256 with the modulus",
-            signed(&json!({ "alg": "HS256", "kid": "rsa-1" }), &ana, jwk["n"].as_str().unwrap()),
+            "HS256 with the public modulus as secret",
+            signed_token(&json!({ "alg": "HS256", "kid": "rsa-1" }), &ana, jwk["n"].as_str().unwrap()),
         ),
-        ("HS256 with the JWK", signed(&json!({ "alg": "HS256", "kid": "rsa-1" }), &ana, &jwk.to_string())),
-        ("the host's own secret in the provider's name", signed(&json!({ "alg": "HS256" }), &ana, SECRET)),
-        ("a key of the same id", other.token(&ana)),
         (
-            "its own key within",
+            "HS256 with the public JWK as secret",
+            signed_token(&json!({ "alg": "HS256", "kid": "rsa-1" }), &ana, &jwk.to_string()),
+        ),
+        (
+            "the host's secret for the provider's issuer",
+            signed_token(&json!({ "alg": "HS256" }), &ana, SECRET),
+        ),
+        ("another key with the same kid", other.token(&ana)),
+        (
+            "a key in the header",
             other.token_with(json!({ "alg": "RS256", "kid": "rsa-1", "jwk": other.jwk() }), &ana),
         ),
         (
-            "a key elsewhere",
+            "a URL of a key in the header",
             other.token_with(
                 json!({ "alg": "RS256", "kid": "rsa-1", "jku": "http://127.0.0.1:1/keys" }),
                 &ana,
             ),
         ),
-        ("another algorithm of the family", rsa.token_with(json!({ "alg": "RS512", "kid": "rsa-1" }), &ana)),
-        ("the provider's key in the host's name", rsa.token(&claims("ana"))),
+        (
+            "another algorithm of the key's family",
+            rsa.token_with(json!({ "alg": "RS512", "kid": "rsa-1" }), &ana),
+        ),
+        ("the provider's key for the host's issuer", rsa.token(&claims("ana"))),
         (
             "another audience",
             rsa.token(&claims_with("ana", json!({ "iss": provider.issuer, "aud": "shop" }))),
@@ -225,8 +248,8 @@ async fn a_public_key_is_no_secret_and_no_token_brings_its_own_key() {
 }
 
 #[tokio::test]
-async fn a_credential_is_one_header_of_one_form() {
-    let host = Setup::defaults().with_users().start().await;
+async fn a_credential_in_another_form_or_place_is_refused() {
+    let host = Setup::defaults().with_authentication().start().await;
     let client = host.client();
     let token = token(&claims("ana"));
     for value in [
@@ -250,7 +273,7 @@ async fn a_credential_is_one_header_of_one_form() {
     for value in [format!("bearer {token}"), format!("BEARER {token}"), format!("Bearer  {token}")] {
         client.get("/conversations").header("authorization", &value).send().await.expect(200);
     }
-    // Neither a query nor a body is a place for a token (RFC 9700, section 4.3.2).
-    let asked = client.get(&format!("/conversations?access_token={token}")).send().await;
-    asked.problem(401, "unauthenticated");
+    // A token in the query does not count (RFC 9700, section 4.3.2).
+    let answer = client.get(&format!("/conversations?access_token={token}")).send().await;
+    answer.problem(401, "unauthenticated");
 }

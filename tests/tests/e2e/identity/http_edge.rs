@@ -6,7 +6,7 @@ use serde_json::json;
 #[tokio::test]
 async fn only_pages_of_listed_origins_may_call() {
     let setup = Setup::defaults()
-        .with_users()
+        .with_authentication()
         .environment("CORS_ORIGINS", "https://app.example, http://localhost:3000");
     let host = setup.start().await;
     let client = host.client();
@@ -44,7 +44,7 @@ async fn only_pages_of_listed_origins_may_call() {
 
 #[tokio::test]
 async fn every_response_has_security_headers_and_none_that_names_the_server() {
-    let host = Setup::defaults().with_users().start().await;
+    let host = Setup::defaults().with_authentication().start().await;
     let client = host.client();
     for path in ["/livez", "/conversations", "/nowhere", "/openapi.json", "/docs"] {
         let answer = client.get(path).send().await;
@@ -83,7 +83,7 @@ async fn clients_are_rate_limited_by_address_only_behind_a_trusted_proxy() {
 
 #[tokio::test]
 async fn forged_ids_get_into_neither_the_log_nor_the_trace() {
-    let host = Setup::defaults().with_users().start().await;
+    let host = Setup::defaults().with_authentication().start().await;
     let long = "a".repeat(129);
     for id in ["evil id", "a\"b", "${jndi:ldap://x}", "<script>", long.as_str()] {
         let answer = host.client().get("/livez").header("x-request-id", id).send().await;
@@ -110,8 +110,8 @@ async fn forged_ids_get_into_neither_the_log_nor_the_trace() {
 
 #[tokio::test]
 async fn the_admin_listener_needs_a_key_and_the_socket_does_not() {
-    let setup = Setup::file("[admin]\nlisten = \"127.0.0.1:0\"\n").with_users();
-    let key = setup.make_key(&["--scope", "admin:read", "--scope", "admin:write"]).await;
+    let setup = Setup::file("[admin]\nlisten = \"127.0.0.1:0\"\n").with_authentication();
+    let key = setup.create_key(&["--scope", "admin:read", "--scope", "admin:write"]).await;
     let host = setup.start().await;
     // The public listener does not serve these routes, even with the key.
     for path in ["/admin/keys", "/status", "/docs", "/openapi.json"] {
@@ -134,8 +134,8 @@ async fn the_admin_listener_needs_a_key_and_the_socket_does_not() {
 
 #[tokio::test]
 async fn a_refused_credential_is_in_the_log_and_not_in_the_audit() {
-    let setup = Setup::defaults().with_users();
-    let key = setup.make_key(&["--scope", "admin:read"]).await;
+    let setup = Setup::defaults().with_authentication();
+    let key = setup.create_key(&["--scope", "admin:read"]).await;
     let host = setup.start().await;
     let client = host.client();
     client.bearer("guess").get("/conversations").send().await.problem(401, "invalid-token");

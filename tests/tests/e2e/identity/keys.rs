@@ -1,19 +1,20 @@
-//! API keys: made on the machine and over HTTP, shown once, rotated, revoked, and what tokens they can make.
+//! API keys: created on the command line and over HTTP, shown once, rotated, revoked; and the tokens that they can
+//! mint.
 
 use masque_tests::{Client, Setup};
 use serde_json::{Value, json};
 
 async fn admin() -> (masque_tests::Host, Client) {
-    let setup = Setup::defaults().with_users();
+    let setup = Setup::defaults().with_authentication();
     let scopes =
         ["--scope", "admin:read", "--scope", "admin:write", "--scope", "tokens:mint", "--scope", "chat"];
-    let key = setup.make_key(&scopes).await;
+    let key = setup.create_key(&scopes).await;
     let host = setup.start().await;
     let client = host.client().bearer(&key);
     (host, client)
 }
 
-async fn make(admin: &Client, body: Value) -> Value {
+async fn create(admin: &Client, body: Value) -> Value {
     admin.post("/admin/keys", &body).send().await.expect(201)
 }
 
@@ -24,9 +25,10 @@ fn text<'v>(value: &'v Value, name: &str) -> &'v str {
 #[tokio::test]
 async fn a_key_is_shown_once_and_listed_without_its_secret() {
     let (_host, admin) = admin().await;
-    let made = make(&admin, json!({ "name": "web shop", "scopes": ["chat"], "expires_in_days": 1 })).await;
-    let (secret, id) = (text(&made, "secret"), text(&made, "id"));
-    assert!(secret.starts_with(&format!("msq_{id}_")), "{made}");
+    let created =
+        create(&admin, json!({ "name": "web shop", "scopes": ["chat"], "expires_in_days": 1 })).await;
+    let (secret, id) = (text(&created, "secret"), text(&created, "id"));
+    assert!(secret.starts_with(&format!("msq_{id}_")), "{created}");
     admin.bearer(secret).get("/conversations").send().await.expect(200);
 
     let shown = admin.get(&format!("/admin/keys/{id}")).send().await;
@@ -43,7 +45,7 @@ async fn a_key_is_shown_once_and_listed_without_its_secret() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_is_refused_by_its_field() {
+async fn an_invalid_key_request_names_the_field() {
     let (_host, admin) = admin().await;
     for (field, body) in [
         ("scopes", json!({ "name": "x", "scopes": [] })),
@@ -64,16 +66,16 @@ async fn a_wrong_key_is_refused_by_its_field() {
 }
 
 #[tokio::test]
-async fn a_rotated_key_has_two_secrets_for_a_while_and_then_one() {
+async fn the_old_secret_of_a_rotated_key_is_valid_until_the_overlap_ends() {
     let (_host, admin) = admin().await;
-    let made = make(&admin, json!({ "name": "x", "scopes": ["chat"] })).await;
-    let rotate = format!("/admin/keys/{}/rotate", text(&made, "id"));
+    let created = create(&admin, json!({ "name": "x", "scopes": ["chat"] })).await;
+    let rotate = format!("/admin/keys/{}/rotate", text(&created, "id"));
     let rotated = admin.post(&rotate, &json!({})).send().await.expect(200);
-    for secret in [text(&made, "secret"), text(&rotated, "secret")] {
+    for secret in [text(&created, "secret"), text(&rotated, "secret")] {
         admin.bearer(secret).get("/conversations").send().await.expect(200);
     }
     let again = admin.post(&rotate, &json!({ "overlap_hours": 0 })).send().await.expect(200);
-    for secret in [text(&made, "secret"), text(&rotated, "secret")] {
+    for secret in [text(&created, "secret"), text(&rotated, "secret")] {
         let problem = admin.bearer(secret).get("/conversations").send().await.problem(401, "invalid-token");
         assert_eq!(problem["reason"], "unknown-api-key");
     }
@@ -82,16 +84,16 @@ async fn a_rotated_key_has_two_secrets_for_a_while_and_then_one() {
 }
 
 #[tokio::test]
-async fn the_command_line_works_beside_a_running_host() {
-    let setup = Setup::defaults().with_users();
-    let before = setup.make_key(&["--scope", "chat"]).await;
+async fn keys_can_be_managed_on_the_command_line_while_the_host_runs() {
+    let setup = Setup::defaults().with_authentication();
+    let early = setup.create_key(&["--scope", "chat"]).await;
     let host = setup.start().await;
     let client = host.client();
-    client.bearer(&before).get("/conversations").send().await.expect(200);
+    client.bearer(&early).get("/conversations").send().await.expect(200);
 
     let data = host.data().to_str().unwrap();
-    let made = host.run(&["keys", "create", "later", "--scope", "chat", "--data", data]).await;
-    let later = made.text.split_whitespace().find(|word| word.starts_with("msq_")).unwrap().to_owned();
+    let created = host.run(&["keys", "create", "later", "--scope", "chat", "--data", data]).await;
+    let later = created.text.split_whitespace().find(|word| word.starts_with("msq_")).unwrap().to_owned();
     client.bearer(&later).get("/conversations").send().await.expect(200);
 
     let listed = host.run(&["keys", "list", "--data", data]).await;
@@ -117,35 +119,39 @@ async fn the_command_line_works_beside_a_running_host() {
     })
     .await;
 
-    for (words, expected) in [
+    for (options, expected) in [
         (vec!["keys", "create", "x"], "scope"),
         (vec!["keys", "create", "x", "--scope", "root"], "root"),
         (vec!["keys", "revoke", "0000000000000000"], "0000000000000000"),
         (vec!["keys", "rotate", "nothing"], "nothing"),
     ] {
-        let refused = host.run(&[&words[..], &["--data", data]].concat()).await;
-        assert!(!refused.status.success() && refused.text.contains(expected), "{words:?}: {}", refused.text);
+        let refused = host.run(&[&options[..], &["--data", data]].concat()).await;
+        assert!(
+            !refused.status.success() && refused.text.contains(expected),
+            "{options:?}: {}",
+            refused.text
+        );
     }
 }
 
 #[tokio::test]
-async fn a_token_is_made_with_a_key_and_has_no_more_than_it() {
+async fn a_minted_token_has_no_more_than_its_key() {
     let (_host, admin) = admin().await;
     let minter =
-        make(&admin, json!({ "name": "m", "scopes": ["tokens:mint", "chat"], "tenant": "acme" })).await;
+        create(&admin, json!({ "name": "m", "scopes": ["tokens:mint", "chat"], "tenant": "acme" })).await;
     let minter = admin.bearer(text(&minter, "secret"));
-    let made = minter
+    let created = minter
         .post("/auth/token", &json!({ "user_id": "ana", "expires_in_hours": 2 }))
         .send()
         .await
         .expect(200);
-    assert_eq!((text(&made, "token_type"), &made["expires_in"]), ("bearer", &json!(7200)));
-    let ana = minter.bearer(text(&made, "access_token"));
+    assert_eq!((text(&created, "token_type"), &created["expires_in"]), ("bearer", &json!(7200)));
+    let ana = minter.bearer(text(&created, "access_token"));
     ana.say("Hello.").await;
 
-    let judged = ana.request("POST".parse().unwrap(), "/auth/validate").send().await.expect(200);
-    assert_eq!(judged["valid"], json!(true));
-    let claims = &judged["claims"];
+    let validated = ana.request("POST".parse().unwrap(), "/auth/validate").send().await.expect(200);
+    assert_eq!(validated["valid"], json!(true));
+    let claims = &validated["claims"];
     assert_eq!(
         (&claims["sub"], &claims["scope"], &claims["tenant"]),
         (&json!("ana"), &json!("chat"), &json!("acme"))
@@ -154,7 +160,7 @@ async fn a_token_is_made_with_a_key_and_has_no_more_than_it() {
         assert!(!claims[name].is_null(), "no {name} in {claims}");
     }
 
-    // A token makes no tokens, whatever it says.
+    // A token can't mint tokens.
     ana.post("/auth/token", &json!({ "user_id": "ana" })).send().await.problem(403, "insufficient-scope");
     for (status, kind, body) in [
         (422, "invalid-request", json!({ "user_id": "" })),
@@ -172,9 +178,9 @@ async fn a_token_is_made_with_a_key_and_has_no_more_than_it() {
     ] {
         minter.post("/auth/token", &body).send().await.problem(status, kind);
     }
-    // A token does not outlive the key that answers for it.
+    // A token does not outlive the key that it is minted with.
     let short =
-        make(&admin, json!({ "name": "m", "scopes": ["tokens:mint", "chat"], "expires_in_days": 1 })).await;
+        create(&admin, json!({ "name": "m", "scopes": ["tokens:mint", "chat"], "expires_in_days": 1 })).await;
     let short = admin.bearer(text(&short, "secret"));
     short
         .post("/auth/token", &json!({ "user_id": "ana", "expires_in_hours": 23.9 }))
@@ -186,21 +192,25 @@ async fn a_token_is_made_with_a_key_and_has_no_more_than_it() {
         .send()
         .await
         .problem(422, "invalid-request");
-    let poor = make(&admin, json!({ "name": "m", "scopes": ["tokens:mint"] })).await;
-    let poor = admin.bearer(text(&poor, "secret"));
-    poor.post("/auth/token", &json!({ "user_id": "ana" })).send().await.problem(403, "insufficient-scope");
+    let without_chat = create(&admin, json!({ "name": "m", "scopes": ["tokens:mint"] })).await;
+    let without_chat = admin.bearer(text(&without_chat, "secret"));
+    without_chat
+        .post("/auth/token", &json!({ "user_id": "ana" }))
+        .send()
+        .await
+        .problem(403, "insufficient-scope");
 }
 
-/// Not only once the host has heard of it.
+/// The limits of a key hold before the host has read it with its next refresh.
 #[tokio::test]
-async fn a_key_that_was_made_beside_the_host_binds_its_tokens_from_the_first_moment() {
-    let host = Setup::defaults().with_users().start().await;
+async fn the_limits_of_a_key_made_on_the_command_line_hold_for_its_first_token() {
+    let host = Setup::defaults().with_authentication().start().await;
     let data = host.data().to_str().unwrap();
     for _ in 0..3 {
-        let words =
+        let options =
             ["keys", "create", "x", "--scope", "chat", "--scope", "tokens:mint", "--companion", "nobody"];
-        let made = host.run(&[&words[..], &["--data", data]].concat()).await;
-        let key = made.text.split_whitespace().find(|word| word.starts_with("msq_")).unwrap().to_owned();
+        let created = host.run(&[&options[..], &["--data", data]].concat()).await;
+        let key = created.text.split_whitespace().find(|word| word.starts_with("msq_")).unwrap().to_owned();
         let client = host.client().bearer(&key);
         let minted = client.post("/auth/token", &json!({ "user_id": "ana" })).send().await.expect(200);
         let ana = client.bearer(text(&minted, "access_token"));
@@ -212,29 +222,31 @@ async fn a_key_that_was_made_beside_the_host_binds_its_tokens_from_the_first_mom
 }
 
 #[tokio::test]
-async fn what_a_key_may_not_its_tokens_may_not() {
+async fn the_companions_of_a_key_restrict_its_tokens() {
     let toml = "[companions.elara]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"offline\"]\n\
-        [companions.twin]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"offline\"]\n";
-    let setup = Setup::file(toml).with_users();
-    let free = setup.make_key(&["--scope", "chat", "--scope", "tokens:mint"]).await;
-    let bound = setup.make_key(&["--scope", "chat", "--scope", "tokens:mint", "--companion", "twin"]).await;
+        [companions.other]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"offline\"]\n";
+    let setup = Setup::file(toml).with_authentication();
+    let unrestricted_key = setup.create_key(&["--scope", "chat", "--scope", "tokens:mint"]).await;
+    let restricted_key =
+        setup.create_key(&["--scope", "chat", "--scope", "tokens:mint", "--companion", "other"]).await;
     let host = setup.start().await;
     let client = host.client();
     let mint = |key: String| {
         let client = client.clone();
         async move {
-            let made = client
+            let created = client
                 .bearer(&key)
                 .post("/auth/token", &json!({ "user_id": "ana" }))
                 .send()
                 .await
                 .expect(200);
-            client.bearer(text(&made, "access_token"))
+            client.bearer(text(&created, "access_token"))
         }
     };
-    let (anyone, only_twin) = (mint(free).await, mint(bound.clone()).await);
-    let with_elara = anyone.chat(&json!({ "message": "Hi.", "companion": "elara" })).send().await.expect(200);
-    for client in [client.bearer(&bound), only_twin.clone()] {
+    let (unrestricted, restricted) = (mint(unrestricted_key).await, mint(restricted_key.clone()).await);
+    let with_elara =
+        unrestricted.chat(&json!({ "message": "Hi.", "companion": "elara" })).send().await.expect(200);
+    for client in [client.bearer(&restricted_key), restricted.clone()] {
         let known = client.get("/companions").send().await.expect(200);
         assert_eq!(known["items"].as_array().unwrap().len(), 1, "{known}");
         client
@@ -247,10 +259,10 @@ async fn what_a_key_may_not_its_tokens_may_not() {
             .send()
             .await
             .problem(403, "companion-not-allowed");
-        // The one that is left is meant.
+        // With one companion left, it need not be named.
         let reply = client.chat(&json!({ "message": "Hi." })).send().await.expect(200);
-        assert_eq!(reply["companion"], "twin");
+        assert_eq!(reply["companion"], "other");
     }
     let body = json!({ "message": "Hi.", "conversation_id": with_elara["conversation_id"] });
-    only_twin.chat(&body).send().await.problem(403, "companion-not-allowed");
+    restricted.chat(&body).send().await.problem(403, "companion-not-allowed");
 }

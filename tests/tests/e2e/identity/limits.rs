@@ -1,4 +1,4 @@
-//! How often and how much: by address, user and key, in requests, turns and tokens.
+//! Limits by address, user and API key: requests, concurrent turns and tokens of the model.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
@@ -6,14 +6,14 @@ use std::time::Instant;
 use masque_tests::{Answer, Gate, MockModel, SECRET, Setup, Step, claims, token};
 use serde_json::json;
 
-/// A host with users and these limits.
-fn limited(limits: &str) -> Setup {
+/// A host with authentication and these limits.
+fn with_limits(limits: &str) -> Setup {
     Setup::file(limits).environment("JWT_SECRET_KEY", SECRET)
 }
 
 #[tokio::test]
-async fn a_user_gets_the_burst_and_is_told_when_to_come_again() {
-    let host = limited("[limits.user]\nper_minute = 1\nburst = 3").start().await;
+async fn a_user_gets_the_burst_and_is_told_when_to_retry() {
+    let host = with_limits("[limits.user]\nper_minute = 1\nburst = 3").start().await;
     let client = host.client();
     let ana = client.bearer(&token(&claims("ana")));
     for left in [2, 1, 0] {
@@ -30,17 +30,17 @@ async fn a_user_gets_the_burst_and_is_told_when_to_come_again() {
     let refused = ana.get("/conversations").send().await;
     refused.problem(429, "rate-limited");
     assert!(refused.header("ratelimit").unwrap().contains("\"user\";r=0"), "{:?}", refused.headers);
-    // Another one is not concerned, whoever asks on the same address.
+    // Another user at the same address is not with_limits.
     client.bearer(&token(&claims("ben"))).get("/conversations").send().await.expect(200);
-    // Probes are not counted, and neither is what a stranger sends.
+    // Probes are not counted.
     for _ in 0..10 {
         client.get("/readyz").send().await.expect(200);
     }
 }
 
 #[tokio::test]
-async fn strangers_are_counted_by_their_address() {
-    let host = limited("[limits.address]\nper_minute = 1\nburst = 5").start().await;
+async fn unauthenticated_requests_are_counted_by_address() {
+    let host = with_limits("[limits.address]\nper_minute = 1\nburst = 5").start().await;
     let client = host.client();
     for _ in 0..5 {
         client.bearer("guess").get("/conversations").send().await.problem(401, "invalid-token");
@@ -52,31 +52,31 @@ async fn strangers_are_counted_by_their_address() {
 }
 
 #[tokio::test]
-async fn a_key_has_its_own_limit_and_its_tokens_share_it() {
-    let setup = Setup::defaults().with_users();
-    let words = ["--scope", "chat", "--scope", "tokens:mint", "--requests-per-minute", "4"];
-    let key = setup.make_key(&words).await;
+async fn the_tokens_of_a_key_share_its_limit() {
+    let setup = Setup::defaults().with_authentication();
+    let options = ["--scope", "chat", "--scope", "tokens:mint", "--requests-per-minute", "4"];
+    let key = setup.create_key(&options).await;
     let host = setup.start().await;
     let client = host.client().bearer(&key);
-    // 4 a minute, one at once.
-    let made = client.post("/auth/token", &json!({ "user_id": "ana" })).send().await.expect(200);
+    // 4 requests a minute make a burst of 1.
+    let minted = client.post("/auth/token", &json!({ "user_id": "ana" })).send().await.expect(200);
     client.get("/conversations").send().await.problem(429, "rate-limited");
-    let ana = client.bearer(made["access_token"].as_str().unwrap());
+    let ana = client.bearer(minted["access_token"].as_str().unwrap());
     ana.get("/conversations").send().await.problem(429, "rate-limited");
 }
 
 #[tokio::test]
-async fn no_crowd_gets_more_out_of_a_bucket_than_it_gives() {
+async fn concurrent_requests_take_no_more_than_the_bucket_holds() {
     const CLIENTS: usize = 64;
-    let host = limited(
+    let host = with_limits(
         "[limits.user]\nper_minute = 3000\nburst = 30\n[limits.address]\nper_minute = 1000000\nburst = 1000000",
     )
     .start()
     .await;
     let client = host.client().bearer(&token(&claims("ana")));
     let (passed, refused) = (AtomicU32::new(0), AtomicU32::new(0));
-    let begun = Instant::now();
-    let crowd = (0..CLIENTS).map(|_| async {
+    let started = Instant::now();
+    let clients = (0..CLIENTS).map(|_| async {
         for _ in 0..10 {
             match client.get("/companions").send().await.status {
                 200 => passed.fetch_add(1, Ordering::Relaxed),
@@ -85,15 +85,15 @@ async fn no_crowd_gets_more_out_of_a_bucket_than_it_gives() {
             };
         }
     });
-    futures::future::join_all(crowd).await;
-    let most = 30.0 + 50.0 * begun.elapsed().as_secs_f64();
+    futures::future::join_all(clients).await;
+    let most = 30.0 + 50.0 * started.elapsed().as_secs_f64();
     let passed = passed.into_inner();
     assert!(passed >= 30 && f64::from(passed) <= most, "{passed} passed where {most:.0} may");
     assert_eq!(passed + refused.into_inner(), 640);
 }
 
 #[tokio::test]
-async fn one_user_does_not_take_the_turns_of_all() {
+async fn one_user_can_not_use_up_the_turns_of_others() {
     let model = MockModel::start().await;
     let setup = Setup::model(&model).environment("JWT_SECRET_KEY", SECRET);
     let host = setup.and("[limits.user]\nturns = 1").start().await;
@@ -104,29 +104,29 @@ async fn one_user_does_not_take_the_turns_of_all() {
     }
     let first = ana.stream("One.").await;
     gates[0].reached().await;
-    // A second waits for a moment and is turned away; so is a third, at once, while it waits.
+    // The second turn waits for a slot and is refused; the third is refused at once, because the second waits.
     let body = json!({ "message": "Two." });
     let (second, third) = tokio::join!(ana.chat(&body).send(), ana.chat(&body).send());
     second.problem(503, "overloaded");
     third.problem(503, "overloaded");
-    // Others have theirs.
+    // Another user has slots of their own.
     let ben = host.client().bearer(&token(&claims("ben")));
-    let theirs = ben.stream("And I?").await;
+    let other = ben.stream("And I?").await;
     gates[1].reached().await;
     for gate in &gates {
         gate.open();
     }
     first.transcript().await.completed();
-    theirs.transcript().await.completed();
+    other.transcript().await.completed();
     ana.say("Now?").await;
 }
 
-/// A model tells what it used with its last words.
+/// A model reports its usage at the end of its reply, which this client does not wait for.
 #[tokio::test]
-async fn who_leaves_before_the_end_does_not_talk_for_nothing() {
+async fn a_turn_that_is_interrupted_is_charged_too() {
     let model = MockModel::start().await;
-    let setup = Setup::model(&model).with_users().and("[turn]\nlinger = \"50ms\"");
-    let key = setup.make_key(&["--scope", "chat", "--tokens-per-day", "20"]).await;
+    let setup = Setup::model(&model).with_authentication().and("[turn]\nlinger = \"50ms\"");
+    let key = setup.create_key(&["--scope", "chat", "--tokens-per-day", "20"]).await;
     let host = setup.start().await;
     let client = host.client().bearer(&key);
     model.next(Answer::steps(vec![Step::Text("A long story. ".repeat(20)), Step::Stall]));
@@ -143,11 +143,11 @@ async fn who_leaves_before_the_end_does_not_talk_for_nothing() {
 }
 
 #[tokio::test]
-async fn the_tokens_of_a_day_are_counted_from_usage_and_then_refused() {
+async fn a_turn_is_refused_when_the_tokens_of_the_day_are_used() {
     let model = MockModel::start().await;
-    let setup = Setup::model(&model).with_users();
-    let key = setup.make_key(&["--scope", "chat", "--tokens-per-day", "1"]).await;
-    let other = setup.make_key(&["--scope", "chat", "--tokens-per-day", "1000000"]).await;
+    let setup = Setup::model(&model).with_authentication();
+    let key = setup.create_key(&["--scope", "chat", "--tokens-per-day", "1"]).await;
+    let other = setup.create_key(&["--scope", "chat", "--tokens-per-day", "1000000"]).await;
     let mut host = setup.start().await;
     let client = host.client().bearer(&key);
     let hello = json!({ "message": "Hello." });
@@ -156,7 +156,7 @@ async fn the_tokens_of_a_day_are_counted_from_usage_and_then_refused() {
     let conversation = reply["conversation_id"].as_str().unwrap();
     let body = json!({ "message": "More.", "conversation_id": conversation });
     client.chat(&body).send().await.problem(429, "budget-spent");
-    // What was paid for can be fetched again, and what was said stays to be read.
+    // A completed turn can still be replayed, and the conversation can still be read.
     let again = client.chat(&hello).key("one").send().await.expect(200);
     assert_eq!(again["turn_id"], reply["turn_id"]);
     client.chat(&hello).key("two").send().await.problem(429, "budget-spent");

@@ -1,4 +1,4 @@
-//! Who may speak: tokens and keys that are right, and everything that only looks like one.
+//! Authentication and authorisation: valid and forged credentials, API keys, scopes, tenants, limits, the audit log.
 
 mod audit;
 mod described;

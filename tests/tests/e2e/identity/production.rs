@@ -1,15 +1,15 @@
-//! A production host that is not safe does not start, and says all that is wrong at once.
+//! Production mode: a host that is not safe does not start, and names everything that is wrong at once.
 
 use masque_tests::{SECRET, Setup};
 
-/// What is said of it, one after the other and in one go.
-async fn refuses(setup: Setup, expected: &[&str]) {
+/// Asserts that `serve` and `check` both fail and print each of these texts.
+async fn assert_refused(setup: Setup, expected: &[&str]) {
     let served = setup.serve_to_end().await;
     let checked = setup.check().await;
     for outcome in [&served, &checked] {
         assert!(!outcome.status.success(), "{}", outcome.text);
-        for words in expected {
-            assert!(outcome.text.contains(words), "{words:?} is not in:\n{}", outcome.text);
+        for text in expected {
+            assert!(outcome.text.contains(text), "{text:?} is not in:\n{}", outcome.text);
         }
         assert!(!outcome.text.contains(SECRET), "{}", outcome.text);
     }
@@ -19,13 +19,14 @@ fn production() -> Setup {
     Setup::defaults().environment("ENVIRONMENT", "production")
 }
 
+/// What a production host needs besides a secret.
 const SAFE: &str = "[server]\ntrusted_proxies = [\"127.0.0.1/32\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n";
 
 #[tokio::test]
-async fn everything_unsafe_is_named_at_once() {
+async fn everything_unsafe_is_reported_at_once() {
     let setup = production().environment("REQUIRE_AUTHENTICATION", "false").environment("CORS_ORIGINS", "*");
     let setup = setup.environment("JWT_SECRET_KEY", "change-me");
-    refuses(
+    assert_refused(
         setup,
         &["REQUIRE_AUTHENTICATION", "JWT_SECRET_KEY", "CORS_ORIGINS", "[tls]", "trusted_proxies", "[admin]"],
     )
@@ -33,7 +34,7 @@ async fn everything_unsafe_is_named_at_once() {
 }
 
 #[tokio::test]
-async fn each_of_them_alone_is_enough() {
+async fn each_unsafe_setting_alone_prevents_the_start() {
     let safe = || production().environment("JWT_SECRET_KEY", SECRET).and(SAFE);
     for secret in [
         "secret",
@@ -43,18 +44,18 @@ async fn each_of_them_alone_is_enough() {
         "your-secret-key-here-change-in-production",
     ] {
         let setup = production().environment("JWT_SECRET_KEY", secret).and(SAFE);
-        refuses(setup, &["JWT_SECRET_KEY"]).await;
+        assert_refused(setup, &["JWT_SECRET_KEY"]).await;
     }
-    refuses(safe().environment("REQUIRE_AUTHENTICATION", "false"), &["REQUIRE_AUTHENTICATION"]).await;
-    refuses(safe().environment("CORS_ORIGINS", "*"), &["CORS_ORIGINS"]).await;
+    assert_refused(safe().environment("REQUIRE_AUTHENTICATION", "false"), &["REQUIRE_AUTHENTICATION"]).await;
+    assert_refused(safe().environment("CORS_ORIGINS", "*"), &["CORS_ORIGINS"]).await;
     let open = "[admin]\nlisten = \"127.0.0.1:0\"\n";
-    refuses(production().environment("JWT_SECRET_KEY", SECRET).and(open), &["trusted_proxies"]).await;
+    assert_refused(production().environment("JWT_SECRET_KEY", SECRET).and(open), &["trusted_proxies"]).await;
     let shared = "[server]\ntrusted_proxies = [\"127.0.0.1/32\"]\n";
-    refuses(production().environment("JWT_SECRET_KEY", SECRET).and(shared), &["[admin]"]).await;
+    assert_refused(production().environment("JWT_SECRET_KEY", SECRET).and(shared), &["[admin]"]).await;
 }
 
 #[tokio::test]
-async fn a_safe_one_starts_and_so_does_staging_by_the_same_rules() {
+async fn a_safe_host_starts_in_production_and_in_staging() {
     for environment in ["production", "staging"] {
         let setup =
             Setup::file(SAFE).environment("ENVIRONMENT", environment).environment("JWT_SECRET_KEY", SECRET);
@@ -63,20 +64,20 @@ async fn a_safe_one_starts_and_so_does_staging_by_the_same_rules() {
         setup.start().await;
     }
     let staging = Setup::defaults().environment("ENVIRONMENT", "staging");
-    refuses(staging, &["[tls]", "[admin]"]).await;
-    // Said aloud, the admin API may share the listener.
+    assert_refused(staging, &["[tls]", "[admin]"]).await;
+    // The admin API may share the listener if the configuration says so.
     let shared = "[server]\ntrusted_proxies = [\"127.0.0.1/32\"]\n[admin]\nshared = true\n";
     production().environment("JWT_SECRET_KEY", SECRET).and(shared).start().await;
 }
 
 #[tokio::test]
-async fn a_check_for_production_says_the_same_without_starting() {
+async fn check_production_applies_the_rules_of_production() {
     let setup = Setup::defaults();
     assert!(setup.check().await.status.success());
     let outcome = setup.run(&["check", "--production"]).await;
     assert!(!outcome.status.success());
-    for words in ["authentication", "[tls]", "[admin]"] {
-        assert!(outcome.text.contains(words), "{words:?} is not in:\n{}", outcome.text);
+    for text in ["authentication", "[tls]", "[admin]"] {
+        assert!(outcome.text.contains(text), "{text:?} is not in:\n{}", outcome.text);
     }
     let setup = Setup::file(SAFE).environment("JWT_SECRET_KEY", SECRET);
     let outcome = setup.run(&["check", "--production"]).await;
@@ -84,7 +85,7 @@ async fn a_check_for_production_says_the_same_without_starting() {
 }
 
 #[tokio::test]
-async fn an_environment_that_is_none_refuses_to_start() {
+async fn an_unknown_environment_prevents_the_start() {
     let setup = Setup::defaults().environment("ENVIRONMENT", "prodution");
-    refuses(setup, &["ENVIRONMENT", "production"]).await;
+    assert_refused(setup, &["ENVIRONMENT", "production"]).await;
 }

@@ -1,10 +1,10 @@
-//! Identity providers: their keys, found, fetched, rotated, and away.
+//! Identity providers: how their keys are found, fetched and replaced, and what happens while they are away.
 
 use masque_tests::{IdentityProvider, Setup, SigningKey, claims_with, eventually};
 use serde_json::json;
 
 #[tokio::test]
-async fn keys_of_every_kind_are_found_by_discovery() {
+async fn keys_of_every_type_are_found_by_discovery() {
     let keys = [SigningKey::rsa("r"), SigningKey::p256("e"), SigningKey::ed25519("o")];
     let provider = IdentityProvider::start(&keys.each_ref()).await;
     let section = provider.section("algorithms = [\"RS256\", \"ES256\", \"EdDSA\"]");
@@ -13,17 +13,17 @@ async fn keys_of_every_kind_are_found_by_discovery() {
         let client = host.client().bearer(&key.token(&provider.claims("ana")));
         client.say("Hello.").await;
     }
-    // All are the same user.
+    // All three tokens are of the same user.
     let page =
         host.client().bearer(&keys[0].token(&provider.claims("ana"))).get("/conversations").send().await;
     assert_eq!(page.expect(200)["items"].as_array().unwrap().len(), 3);
-    // What this host does not make, it says so of.
+    // This host mints no tokens of its own.
     let outcome = host.client().post("/auth/token", &json!({ "user_id": "ana" })).send().await;
     outcome.problem(401, "unauthenticated");
 }
 
 #[tokio::test]
-async fn an_algorithm_that_was_not_configured_counts_for_nothing() {
+async fn a_token_with_an_algorithm_that_is_not_configured_is_refused() {
     let (rsa, ec) = (SigningKey::rsa("r"), SigningKey::p256("e"));
     let provider = IdentityProvider::start(&[&rsa, &ec]).await;
     let host = Setup::file(&provider.section("")).start().await;
@@ -33,41 +33,41 @@ async fn an_algorithm_that_was_not_configured_counts_for_nothing() {
 }
 
 #[tokio::test]
-async fn a_provider_rotates_its_keys_in_mid_run_and_nobody_is_turned_away() {
+async fn a_provider_can_rotate_its_keys_while_the_host_runs() {
     let (old, new) = (SigningKey::rsa("2026-10"), SigningKey::rsa("2026-11"));
     let provider = IdentityProvider::start(&[&old]).await;
     let host = Setup::file(&provider.section("cooldown = \"100ms\"")).start().await;
     let client = host.client();
-    let with = |key: &SigningKey| client.bearer(&key.token(&provider.claims("ana")));
-    with(&old).say("Before.").await;
+    let client_with = |key: &SigningKey| client.bearer(&key.token(&provider.claims("ana")));
+    client_with(&old).say("Before.").await;
 
     provider.publish(&[&new, &old]);
-    // The first token of the new key is taken: its key is fetched while it waits.
-    eventually("the new key to count", || async {
-        (with(&new).get("/conversations").send().await.status == 200).then_some(())
+    // A token with an unknown key has the keys fetched while it waits.
+    eventually("the new key to be accepted", || async {
+        (client_with(&new).get("/conversations").send().await.status == 200).then_some(())
     })
     .await;
-    with(&old).say("During.").await;
+    client_with(&old).say("During.").await;
 
     provider.publish(&[&new]);
     let unknown = SigningKey::rsa("2026-12");
     eventually("the old key to be gone", || async {
-        // A key that nobody knows has the keys fetched again.
-        with(&unknown).get("/conversations").send().await.problem(401, "invalid-token");
-        (with(&old).get("/conversations").send().await.status == 401).then_some(())
+        // A token with an unknown key has the keys fetched again.
+        client_with(&unknown).get("/conversations").send().await.problem(401, "invalid-token");
+        (client_with(&old).get("/conversations").send().await.status == 401).then_some(())
     })
     .await;
-    with(&new).say("After.").await;
+    client_with(&new).say("After.").await;
 }
 
 #[tokio::test]
-async fn a_flood_of_unknown_keys_is_one_fetch() {
+async fn a_flood_of_unknown_keys_causes_one_fetch() {
     let key = SigningKey::rsa("r");
     let provider = IdentityProvider::start(&[&key]).await;
     let host = Setup::file(&provider.section("cooldown = \"1h\"")).start().await;
     let client = host.client();
     client.bearer(&key.token(&provider.claims("ana"))).get("/conversations").send().await.expect(200);
-    let before = provider.fetched();
+    let before = provider.fetch_count();
     let flood = (0..100).map(|number| {
         let forged =
             key.token_with(json!({ "alg": "RS256", "kid": format!("k{number}") }), &provider.claims("ana"));
@@ -75,17 +75,17 @@ async fn a_flood_of_unknown_keys_is_one_fetch() {
         async move { client.get("/conversations").send().await.problem(401, "invalid-token") }
     });
     futures::future::join_all(flood).await;
-    assert!(provider.fetched() <= before + 1, "{} fetches", provider.fetched() - before);
+    assert!(provider.fetch_count() <= before + 1, "{} fetches", provider.fetch_count() - before);
 }
 
 #[tokio::test]
-async fn a_provider_that_is_away_takes_no_one_out_who_was_in() {
+async fn keys_that_were_fetched_stay_valid_while_the_provider_is_away() {
     let key = SigningKey::rsa("r");
     let provider = IdentityProvider::start(&[&key]).await;
     provider.set_unavailable(true);
     let host = Setup::file(&provider.section("cooldown = \"50ms\"")).start().await;
     let client = host.client().bearer(&key.token(&provider.claims("ana")));
-    // Nobody can say whether the token is good.
+    // The keys were never fetched, so the token can't be judged.
     client.get("/conversations").send().await.problem(503, "issuer-unavailable");
     provider.set_unavailable(false);
     eventually("the keys to be fetched", || async {
@@ -101,29 +101,29 @@ async fn a_provider_that_is_away_takes_no_one_out_who_was_in() {
 }
 
 #[tokio::test]
-async fn keys_come_from_a_file_and_are_read_again() {
+async fn a_file_of_keys_is_read_again_when_it_changes() {
     let (old, new) = (SigningKey::p256("a"), SigningKey::p256("b"));
     let file = |key: &SigningKey| json!({ "keys": [key.jwk()] }).to_string();
     let section = "[auth.issuers.file]\nissuer = \"https://id.example\"\naudience = \"masque\"\nalgorithms = [\"ES256\"]\njwks_file = \"keys.json\"\n";
     let host = Setup::file(section).beside("keys.json", file(&old).as_bytes()).start().await;
     let claims = claims_with("ana", json!({ "iss": "https://id.example" }));
-    let with = |key: &SigningKey| host.client().bearer(&key.token(&claims));
-    with(&old).get("/conversations").send().await.expect(200);
-    with(&new).get("/conversations").send().await.problem(401, "invalid-token");
+    let client_with = |key: &SigningKey| host.client().bearer(&key.token(&claims));
+    client_with(&old).get("/conversations").send().await.expect(200);
+    client_with(&new).get("/conversations").send().await.problem(401, "invalid-token");
     std::fs::write(host.folder().join("keys.json"), file(&new)).unwrap();
     eventually("the file to be read again", || async {
-        (with(&new).get("/conversations").send().await.status == 200).then_some(())
+        (client_with(&new).get("/conversations").send().await.status == 200).then_some(())
     })
     .await;
-    with(&old).get("/conversations").send().await.problem(401, "invalid-token");
-    // A file that can't be read takes nothing away.
+    client_with(&old).get("/conversations").send().await.problem(401, "invalid-token");
+    // A file that can't be read changes nothing.
     std::fs::write(host.folder().join("keys.json"), "{").unwrap();
     host.logged("keys.json").await;
-    with(&new).get("/conversations").send().await.expect(200);
+    client_with(&new).get("/conversations").send().await.expect(200);
 }
 
 #[tokio::test]
-async fn a_provider_says_what_a_token_may_do_and_of_which_tenant_it_is() {
+async fn scopes_tenant_and_type_are_read_as_configured() {
     let key = SigningKey::rsa("r");
     let provider = IdentityProvider::start(&[&key]).await;
     let section = provider.section("scope_claim = \"permissions\"\ntenant_claim = \"org\"\ntyp = \"at+jwt\"");
@@ -134,22 +134,25 @@ async fn a_provider_says_what_a_token_may_do_and_of_which_tenant_it_is() {
         let header = json!({ "alg": "RS256", "kid": "r", "typ": typ });
         host.client().bearer(&key.token_with(header, &claims)).get(path)
     };
-    let mine = "/conversations";
-    get("at+jwt", json!({ "permissions": ["chat"], "org": "acme" }), mine).send().await.expect(200);
-    get("at+jwt", json!({ "permissions": "chat openid", "org": "acme" }), mine).send().await.expect(200);
-    get("JWT", json!({ "permissions": ["chat"], "org": "acme" }), mine)
+    let user_route = "/conversations";
+    get("at+jwt", json!({ "permissions": ["chat"], "org": "acme" }), user_route).send().await.expect(200);
+    get("at+jwt", json!({ "permissions": "chat openid", "org": "acme" }), user_route)
+        .send()
+        .await
+        .expect(200);
+    get("JWT", json!({ "permissions": ["chat"], "org": "acme" }), user_route)
         .send()
         .await
         .problem(401, "invalid-token");
-    get("at+jwt", json!({ "org": "acme" }), mine).send().await.problem(403, "insufficient-scope");
-    get("at+jwt", json!({ "permissions": ["chat"] }), mine).send().await.problem(401, "invalid-token");
-    get("at+jwt", json!({ "permissions": ["chat"], "org": "A b" }), mine)
+    get("at+jwt", json!({ "org": "acme" }), user_route).send().await.problem(403, "insufficient-scope");
+    get("at+jwt", json!({ "permissions": ["chat"] }), user_route).send().await.problem(401, "invalid-token");
+    get("at+jwt", json!({ "permissions": ["chat"], "org": "A b" }), user_route)
         .send()
         .await
         .problem(401, "invalid-token");
-    // Who rules the host belongs to it.
-    let rules = json!({ "permissions": ["admin:read"], "org": "acme" });
-    get("at+jwt", rules, "/admin/keys").send().await.problem(403, "insufficient-scope");
-    let rules = json!({ "permissions": ["admin:read"], "org": "default" });
-    get("at+jwt", rules, "/admin/keys").send().await.expect(200);
+    // Scopes of operators count only in the default tenant.
+    let operator = json!({ "permissions": ["admin:read"], "org": "acme" });
+    get("at+jwt", operator, "/admin/keys").send().await.problem(403, "insufficient-scope");
+    let operator = json!({ "permissions": ["admin:read"], "org": "default" });
+    get("at+jwt", operator, "/admin/keys").send().await.expect(200);
 }

@@ -1,4 +1,4 @@
-//! Every route of the description, against every scope and none.
+//! Every route of the OpenAPI description, with every scope and without any.
 
 use masque_tests::{Client, Setup};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ fn routes(document: &Value) -> Vec<(String, String, Option<String>)> {
     routes
 }
 
-/// Those that nobody has to prove anything for. A route that is not in this list and names no scope fails the test.
+/// The routes without authentication. A route that is not in this list and names no scope fails the test.
 const OPEN: [(&str, &str); 4] =
     [("GET", "/health"), ("GET", "/livez"), ("GET", "/readyz"), ("POST", "/auth/validate")];
 
@@ -34,17 +34,17 @@ async fn send(client: &Client, method: &str, path: &str) -> masque_tests::Reply 
 }
 
 #[tokio::test]
-async fn every_route_asks_for_its_scope_and_takes_no_other() {
-    let setup = Setup::defaults().with_users();
+async fn every_route_requires_its_scope_and_accepts_no_other() {
+    let setup = Setup::defaults().with_authentication();
     let mut keys = Vec::new();
     for scope in ["chat", "admin:read", "admin:write", "tokens:mint", "users:act"] {
-        keys.push((scope, setup.make_key(&["--scope", scope]).await));
+        keys.push((scope, setup.create_key(&["--scope", scope]).await));
     }
     let host = setup.start().await;
     let client = host.client();
     let document = client.get("/openapi.json").send().await.expect(200);
     let routes = routes(&document);
-    assert!(routes.len() > 20, "the description has lost its routes: {routes:?}");
+    assert!(routes.len() > 20, "the description has too few routes: {routes:?}");
     for (method, path, scope) in &routes {
         let Some(scope) = scope else {
             assert!(OPEN.contains(&(method.as_str(), path.as_str())), "{method} {path} has no rule");
@@ -57,7 +57,7 @@ async fn every_route_asks_for_its_scope_and_takes_no_other() {
             let answer = send(&client.bearer(key), method, path).await;
             if held == scope {
                 assert!(![401, 403].contains(&answer.status), "{method} {path} with {held}: {}", answer.text);
-                // Nothing happens on a guess: the request itself is wrong.
+                // The body is invalid, so that the request changes nothing.
                 assert!(answer.status < 500, "{method} {path} with {held}: {}", answer.text);
             } else {
                 let problem = answer.problem(403, "insufficient-scope");
@@ -68,11 +68,11 @@ async fn every_route_asks_for_its_scope_and_takes_no_other() {
 }
 
 #[tokio::test]
-async fn no_other_method_reaches_a_route() {
-    let setup = Setup::defaults().with_users();
+async fn a_method_that_a_route_does_not_have_is_refused() {
+    let setup = Setup::defaults().with_authentication();
     let scopes =
         ["--scope", "chat", "--scope", "admin:read", "--scope", "admin:write", "--scope", "tokens:mint"];
-    let key = setup.make_key(&scopes).await;
+    let key = setup.create_key(&scopes).await;
     let host = setup.start().await;
     let client = host.client().bearer(&key);
     let document = client.get("/openapi.json").send().await.expect(200);

@@ -1,9 +1,10 @@
-//! Two users, and two tenants, against each other: what is one's is unknown to the other, on every route that takes an id.
+//! Isolation of users and tenants: on every route that takes an id, the data of one is unknown to the other.
 
 use masque_tests::{Client, Setup, claims, claims_with, token};
 use serde_json::{Value, json};
 
-async fn cannot_reach(other: &Client, conversation: &str, turn: &str) {
+/// Asserts that `other` can neither read nor change the conversation and the turn.
+async fn assert_unreachable(other: &Client, conversation: &str, turn: &str) {
     let conversation_routes = [
         other.get(&format!("/conversations/{conversation}")),
         other.patch(&format!("/conversations/{conversation}"), &json!({ "title": "mine now" })),
@@ -26,18 +27,19 @@ async fn cannot_reach(other: &Client, conversation: &str, turn: &str) {
     assert_eq!(other.get("/conversations").send().await.expect(200)["items"], json!([]));
 }
 
-/// A conversation with one turn and a key: its id and the turn's.
-async fn speak(client: &Client, key: &str) -> (String, String) {
+/// Starts a conversation with an idempotency key; returns the ids of the conversation and of its turn.
+async fn start_conversation(client: &Client, key: &str) -> (String, String) {
     let reply = client.chat(&json!({ "message": "My secret is 42." })).key(key).send().await.expect(200);
     let text = |name: &str| reply[name].as_str().unwrap().to_owned();
     (text("conversation_id"), text("turn_id"))
 }
 
-async fn are_strangers(one: &Client, other: &Client) {
-    let (conversation, turn) = speak(one, "the-same-key").await;
-    cannot_reach(other, &conversation, &turn).await;
-    // The same idempotency key is another one with another user.
-    let (theirs, _) = speak(other, "the-same-key").await;
+/// Asserts that two users have nothing in common, not even with the same idempotency key.
+async fn assert_isolated(one: &Client, other: &Client) {
+    let (conversation, turn) = start_conversation(one, "the-same-key").await;
+    assert_unreachable(other, &conversation, &turn).await;
+    // Idempotency keys are separate for each user.
+    let (theirs, _) = start_conversation(other, "the-same-key").await;
     assert_ne!(theirs, conversation);
     let messages = one.messages(&conversation).await;
     assert_eq!(messages.len(), 2, "{messages:?}");
@@ -47,39 +49,39 @@ async fn are_strangers(one: &Client, other: &Client) {
 }
 
 #[tokio::test]
-async fn one_users_conversation_is_unknown_to_every_other() {
-    let setup = Setup::defaults().with_users();
-    let key = setup.make_key(&["--scope", "chat"]).await;
-    let acme = setup.make_key(&["--scope", "chat", "--tenant", "acme"]).await;
+async fn the_conversation_of_a_user_is_unknown_to_every_other() {
+    let setup = Setup::defaults().with_authentication();
+    let key = setup.create_key(&["--scope", "chat"]).await;
+    let acme = setup.create_key(&["--scope", "chat", "--tenant", "acme"]).await;
     let host = setup.start().await;
     let client = host.client();
-    let of = |claims: Value| client.bearer(&token(&claims_with("ana", claims)));
-    let ana = of(json!({}));
+    let ana_with = |claims: Value| client.bearer(&token(&claims_with("ana", claims)));
+    let ana = ana_with(json!({}));
     for other in [
         client.bearer(&token(&claims("ben"))),
         client.bearer(&token(&claims("Ana"))),
         client.bearer(&token(&claims("ana "))),
-        of(json!({ "tenant": "acme" })),
+        ana_with(json!({ "tenant": "acme" })),
         client.bearer(&key),
         client.bearer(&acme),
     ] {
-        are_strangers(&ana, &other).await;
-        are_strangers(&other, &ana).await;
+        assert_isolated(&ana, &other).await;
+        assert_isolated(&other, &ana).await;
     }
-    are_strangers(&client.bearer(&key), &client.bearer(&acme)).await;
+    assert_isolated(&client.bearer(&key), &client.bearer(&acme)).await;
 }
 
 #[tokio::test]
-async fn a_key_speaks_for_users_of_its_own_tenant_only() {
-    let setup = Setup::defaults().with_users();
-    let words = ["--scope", "chat", "--scope", "users:act"];
-    let agent = setup.make_key(&words).await;
-    let foreign = setup.make_key(&[&words[..], &["--tenant", "acme"]].concat()).await;
-    let plain = setup.make_key(&["--scope", "chat"]).await;
+async fn a_key_acts_only_for_users_of_its_own_tenant() {
+    let setup = Setup::defaults().with_authentication();
+    let options = ["--scope", "chat", "--scope", "users:act"];
+    let agent = setup.create_key(&options).await;
+    let foreign = setup.create_key(&[&options[..], &["--tenant", "acme"]].concat()).await;
+    let plain = setup.create_key(&["--scope", "chat"]).await;
     let host = setup.start().await;
     let client = host.client();
     let ana = client.bearer(&token(&claims("ana")));
-    let (conversation, _) = speak(&ana, "one").await;
+    let (conversation, _) = start_conversation(&ana, "one").await;
     let path = format!("/conversations/{conversation}");
 
     let for_ana = |key: &str| client.bearer(key).get(&path).header("on-behalf-of", "ana");
@@ -87,7 +89,7 @@ async fn a_key_speaks_for_users_of_its_own_tenant_only() {
     for_ana(&foreign).send().await.problem(404, "conversation-not-found");
     for_ana(&plain).send().await.problem(403, "insufficient-scope");
     client.bearer(&agent).get(&path).send().await.problem(404, "conversation-not-found");
-    // A token speaks for its own user.
+    // A token can't act for another user, whatever scopes it lists.
     let other = token(&claims_with("ben", json!({ "scope": "chat users:act" })));
     client
         .bearer(&other)
@@ -99,26 +101,28 @@ async fn a_key_speaks_for_users_of_its_own_tenant_only() {
     for (name, value) in [("on-behalf-of", ""), ("on-behalf-of-issuer", "masque")] {
         client.bearer(&agent).get(&path).header(name, value).send().await.problem(422, "invalid-request");
     }
-    let of_nobody = client.bearer(&agent).get(&path).header("on-behalf-of", "ana");
-    let of_nobody = of_nobody.header("on-behalf-of-issuer", "https://evil.example");
-    of_nobody.send().await.problem(422, "invalid-request");
+    let untrusted = client.bearer(&agent).get(&path).header("on-behalf-of", "ana");
+    let untrusted = untrusted.header("on-behalf-of-issuer", "https://evil.example");
+    untrusted.send().await.problem(422, "invalid-request");
 }
 
-/// A route that is new and takes an id is held to the same without anyone thinking of it.
+/// Takes the routes from the description, so that a new route with an id is tested too.
 #[tokio::test]
-async fn every_described_route_with_an_id_knows_only_the_callers_own() {
-    let setup = Setup::defaults().with_users();
-    let acme = setup.make_key(&["--scope", "chat", "--tenant", "acme"]).await;
+async fn every_route_with_an_id_finds_only_the_callers_own_data() {
+    let setup = Setup::defaults().with_authentication();
+    let acme = setup.create_key(&["--scope", "chat", "--tenant", "acme"]).await;
     let host = setup.start().await;
     let ana = host.client().bearer(&token(&claims("ana")));
-    let (conversation, turn) = speak(&ana, "one").await;
+    let (conversation, turn) = start_conversation(&ana, "one").await;
     let document = host.client().get("/openapi.json").send().await.expect(200);
     let mut tried = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
         let id = match path.split('/').nth(1) {
             Some("conversations") => &conversation,
             Some("turns") => &turn,
-            _ if path.contains('{') && !path.starts_with("/admin/") => panic!("{path}: whose ids are these?"),
+            _ if path.contains('{') && !path.starts_with("/admin/") => {
+                panic!("{path}: add the ids that this route takes to the test")
+            }
             _ => continue,
         };
         if !path.contains("{id}") {
@@ -141,6 +145,6 @@ async fn every_described_route_with_an_id_knows_only_the_callers_own() {
             }
         }
     }
-    assert!(tried >= 14, "the description has lost its routes: {tried} were tried");
+    assert!(tried >= 14, "the description has too few routes: {tried} requests were sent");
     ana.get(&format!("/conversations/{conversation}")).send().await.expect(200);
 }

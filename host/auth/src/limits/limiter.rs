@@ -1,0 +1,212 @@
+//! Applies the limits: takes from the rate limiter's buckets, and compares used tokens with budgets.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use masque_problem::{Kind, Problem};
+use masque_store::{Owner, Quota, RateLimits, Spending, Taken};
+
+use crate::principal::Principal;
+use crate::store_problem::store_problem;
+
+/// What each address and each user may ask of the host. `None` allows any number.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LimitOptions {
+    /// Requests of one address.
+    pub address: Option<Quota>,
+    /// Requests of one user.
+    pub user: Option<Quota>,
+    /// The model's tokens, of input and output, that one user may use in a day (UTC).
+    pub tokens_per_day: Option<u64>,
+}
+
+/// The limits of a host.
+pub struct Limits {
+    options: LimitOptions,
+    rates: Arc<dyn RateLimits>,
+}
+
+/// What one limit decided about one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitDecision {
+    /// Which limit it was.
+    pub policy: LimitPolicy,
+    /// The rate that it allows.
+    pub quota: Quota,
+    /// Whether the request is allowed, and what is left.
+    pub taken: Taken,
+}
+
+/// Whose requests a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitPolicy {
+    /// Those of one client address.
+    Address,
+    /// Those of one user.
+    User,
+    /// Those of one API key, and of the tokens that were minted with it.
+    Key,
+}
+
+impl LimitPolicy {
+    /// Its name in the `RateLimit` headers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::User => "user",
+            Self::Key => "key",
+        }
+    }
+}
+
+impl Limits {
+    /// Limits with these numbers, counted by `rates`.
+    pub fn new(options: LimitOptions, rates: Arc<dyn RateLimits>) -> Self {
+        Self { options, rates }
+    }
+
+    /// Takes one request from the bucket of an address; `None` if addresses have no limit. Called before a request is
+    /// authenticated.
+    pub async fn take_for_address(&self, address: IpAddr) -> Option<LimitDecision> {
+        let quota = self.options.address?;
+        Some(self.take(LimitPolicy::Address, &network(address).to_string(), quota).await)
+    }
+
+    /// Takes one request from the bucket of a user, also if an API key speaks for them; `None` if users have no limit.
+    pub async fn take_for_user(&self, owner: &Owner) -> Option<LimitDecision> {
+        let quota = self.options.user?;
+        Some(self.take(LimitPolicy::User, &account(owner), quota).await)
+    }
+
+    /// Takes one request from the bucket of the API key that was sent, or that the sent token was minted with; `None`
+    /// if there is no key or it has no limit.
+    pub async fn take_for_key(&self, principal: &Principal) -> Option<LimitDecision> {
+        let key = principal.key.as_ref()?;
+        let quota = key.requests?;
+        Some(self.take(LimitPolicy::Key, key.id.as_str(), quota).await)
+    }
+
+    async fn take(&self, policy: LimitPolicy, name: &str, quota: Quota) -> LimitDecision {
+        let bucket = format!("{}:{name}", policy.name());
+        LimitDecision { policy, quota, taken: self.rates.take(&bucket, quota).await }
+    }
+
+    /// The accounts that the tokens of a turn of this principal are charged to.
+    pub fn budget_accounts(&self, principal: &Principal) -> Vec<String> {
+        self.budgets(principal).into_iter().map(|(account, _)| account).collect()
+    }
+
+    /// Checks that every budget of the principal has tokens left for a turn. What running turns are going to use is not
+    /// known yet, so a budget can be overdrawn by as many turns as may run at once.
+    ///
+    /// # Errors
+    /// [`Kind::BudgetSpent`] until the day ends, [`Kind::StorageUnavailable`] if the store can't be read.
+    pub async fn check_budgets<S: Spending + ?Sized>(
+        &self,
+        store: &S,
+        principal: &Principal,
+    ) -> Result<(), Problem> {
+        for (account, budget) in self.budgets(principal) {
+            let Some(budget) = budget else { continue };
+            let spent = store.spent(&account).await.map_err(store_problem)?;
+            let used = spent.input_tokens.saturating_add(spent.output_tokens);
+            if used >= budget {
+                let detail =
+                    format!("{used} tokens of {budget} are used today; wait for the next day (UTC).");
+                return Err(Problem::new(Kind::BudgetSpent, detail).retry_after(spent.day_ends_in));
+            }
+        }
+        Ok(())
+    }
+
+    /// The accounts of a principal with their budgets. The tokens of a key are counted even if it has no budget, so
+    /// that one can be set during the day.
+    fn budgets(&self, principal: &Principal) -> Vec<(String, Option<u64>)> {
+        let key = principal.key.as_ref().map(|key| (format!("key:{}", key.id), key.tokens_per_day));
+        let user = self
+            .options
+            .tokens_per_day
+            .map(|budget| (format!("user:{}", account(&principal.owner)), Some(budget)));
+        key.into_iter().chain(user).collect()
+    }
+}
+
+/// A text that no two owners share. The length tells issuer `a|b` with subject `c` from issuer `a` with subject `b|c`.
+fn account(owner: &Owner) -> String {
+    let Owner { tenant, issuer, subject } = owner;
+    format!("{tenant}|{}|{issuer}|{subject}", issuer.len())
+}
+
+/// The part of an address that counts as one client. A site has at least a whole IPv6 /64 (RFC 6177), and would
+/// otherwise have as many buckets as addresses.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+    }
+}
+
+impl LimitDecision {
+    /// The problem to answer with, if the request is refused.
+    pub fn problem(&self) -> Option<Problem> {
+        if self.taken.allowed {
+            return None;
+        }
+        let who = match self.policy {
+            LimitPolicy::Address => "This address",
+            LimitPolicy::User => "This user",
+            LimitPolicy::Key => "This API key",
+        };
+        let detail = format!(
+            "{who} may ask {} times a minute, {} at once; wait for `retry_after` seconds.",
+            self.quota.per_minute, self.quota.burst
+        );
+        Some(Problem::new(Kind::RateLimited, detail).retry_after(self.taken.wait))
+    }
+
+    /// The time until the bucket is full.
+    pub(super) fn full_after(&self) -> Duration {
+        let missing = self.quota.burst.get().saturating_sub(self.taken.remaining);
+        Duration::from_secs(60) * missing / self.quota.per_minute.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(tenant: &str, issuer: &str, subject: &str) -> Owner {
+        Owner { tenant: tenant.into(), issuer: issuer.into(), subject: subject.into() }
+    }
+
+    #[test]
+    fn no_two_users_share_an_account() {
+        let owners = [
+            owner("a", "b", "c|d"),
+            owner("a", "b|c", "d"),
+            owner("a", "b", "c"),
+            owner("b", "b", "c|d"),
+            owner("a", "1|b", "c|d"),
+        ];
+        for (index, one) in owners.iter().enumerate() {
+            for other in owners.iter().skip(index + 1) {
+                assert_ne!(account(one), account(other), "{one:?} and {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_share_a_bucket() {
+        let cases = [
+            ("2001:db8::1", "2001:db8::"),
+            ("2001:db8::ffff:1:2:3", "2001:db8::"),
+            ("2001:db8:0:1::1", "2001:db8:0:1::"),
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+        ];
+        for (address, expected) in cases {
+            assert_eq!(network(address.parse().unwrap()).to_string(), expected, "{address}");
+        }
+    }
+}

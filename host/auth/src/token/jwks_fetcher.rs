@@ -1,0 +1,149 @@
+//! Fetches an identity provider's keys: over TLS, or over plain HTTP from this machine; without following redirects;
+//! bounded in time and size.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+/// The limit for discovery and keys together.
+const TIMEOUT: Duration = Duration::from_secs(4);
+const MAX_BODY_BYTES: usize = 256 * 1024;
+/// The path of the metadata, after the issuer (OpenID Connect Discovery 1.0, section 4.1).
+const METADATA_PATH: &str = "/.well-known/openid-configuration";
+
+/// Fetches the keys of one issuer.
+pub(super) struct JwksFetcher {
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    issuer: String,
+    /// The URL of the keys; `None` to look it up in the issuer's metadata at every fetch.
+    url: Option<String>,
+}
+
+impl JwksFetcher {
+    /// Fails if the machine has no certificates that TLS could trust.
+    pub(super) fn new(issuer: String, url: Option<String>) -> Result<Self, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = || {
+            rustls::ClientConfig::builder_with_provider(provider.clone())
+                .with_safe_default_protocol_versions()
+        };
+        let tls = match builder()?.with_native_roots() {
+            Ok(roots) => roots.with_no_client_auth(),
+            Err(_) => builder()?.with_webpki_roots().with_no_client_auth(),
+        };
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        // Between two fetches lie minutes, so no connection is kept open.
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        Ok(Self { client, issuer, url })
+    }
+
+    /// The JWK Set as it was received, or a sentence about what went wrong.
+    pub(super) async fn fetch(&self) -> Result<Bytes, String> {
+        match tokio::time::timeout(TIMEOUT, self.fetch_without_timeout()).await {
+            Ok(fetched) => fetched,
+            Err(_) => Err(format!("no answer within {} s", TIMEOUT.as_secs())),
+        }
+    }
+
+    async fn fetch_without_timeout(&self) -> Result<Bytes, String> {
+        match &self.url {
+            Some(url) => self.get(url).await,
+            None => {
+                let url = self.discover().await?;
+                self.get(&url).await
+            }
+        }
+    }
+
+    /// The URL of the keys that the issuer's metadata names.
+    async fn discover(&self) -> Result<String, String> {
+        let address = format!("{}{METADATA_PATH}", self.issuer.trim_end_matches('/'));
+        let body = self.get(&address).await?;
+        let metadata: Value = serde_json::from_slice(&body).map_err(|_| format!("{address} is no JSON"))?;
+        let text = |member: &str| metadata.get(member).and_then(Value::as_str);
+        // OpenID Connect Discovery 1.0, section 4.3: otherwise one issuer could publish keys for another.
+        if text("issuer") != Some(&self.issuer) {
+            return Err(format!("{address} is about another issuer"));
+        }
+        let url = text("jwks_uri").ok_or_else(|| format!("{address} names no `jwks_uri`"))?;
+        if !is_safe_to_fetch(url) {
+            return Err(format!("{address} names a `jwks_uri` that is not https"));
+        }
+        Ok(url.to_owned())
+    }
+
+    async fn get(&self, address: &str) -> Result<Bytes, String> {
+        let uri: Uri = address.parse().map_err(|_| format!("{address} is no URL"))?;
+        let request = Request::get(uri).header("accept", "application/json").body(Empty::new());
+        let request = request.map_err(|error| format!("{address}: {error}"))?;
+        let response = self.client.request(request).await.map_err(|error| {
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            format!("{address} can't be reached: {error}: {cause}")
+        })?;
+        if response.status() != StatusCode::OK {
+            return Err(format!("{address} answers with {}", response.status()));
+        }
+        let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
+        Ok(body.map_err(|error| format!("{address}: {error}"))?.to_bytes())
+    }
+}
+
+/// Whether keys may be fetched from the URL: over https, or over http from a loopback address. Whoever can change the
+/// keys on the way can make tokens. The configuration holds the URLs that it reads to the same rule.
+fn is_safe_to_fetch(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.is_empty() || authority.contains('@') || url.contains(char::is_whitespace) {
+        return false;
+    }
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match scheme {
+        "https" => true,
+        "http" => host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_fetched_over_https_or_from_this_machine() {
+        let safe = [
+            "https://id.example.com/keys",
+            "https://id.example.com:8443",
+            "http://127.0.0.1:8080/keys",
+            "http://[::1]:8080/keys",
+        ];
+        for url in safe {
+            assert!(is_safe_to_fetch(url), "{url}");
+        }
+        let unsafe_urls = [
+            "http://id.example.com/keys",
+            "http://localhost/keys",
+            "http://10.0.0.1/keys",
+            "https://user@id.example.com/keys",
+            "https://",
+            "https://id.example.com/a key",
+            "ftp://127.0.0.1/keys",
+            "file:///etc/passwd",
+            "//id.example.com",
+            "",
+        ];
+        for url in unsafe_urls {
+            assert!(!is_safe_to_fetch(url), "{url}");
+        }
+    }
+}

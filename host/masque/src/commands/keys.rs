@@ -1,0 +1,171 @@
+//! `masque keys` and `masque tokens`: changes API keys and revokes tokens in a data folder. A running host takes the
+//! changes over within 5 seconds.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, anyhow, ensure};
+use masque_auth::{
+    DEFAULT_TENANT, KeyText, NewKeyRequest, TokenOptions, audit_detail, is_subject, revocation_target,
+    rotation_overlap,
+};
+use masque_store::{ApiKeyRecord, AuditEntry, AuditOutcome, KeyId, KeyRing, NewRevocation, Page, Revoked};
+use serde_json::{Value, json};
+
+/// Who made a change, for the audit log.
+const ACTOR: &str = "cli";
+/// How many keys are read at a time.
+const PAGE_SIZE: u32 = 1000;
+
+/// A change, or a list, as the command line asks for it.
+#[derive(Debug)]
+pub(crate) enum KeyTask {
+    CreateKey(NewKeyRequest),
+    ListKeys,
+    RotateKey { id: String, overlap_hours: Option<u32> },
+    RevokeKey { id: String },
+    RevokeTokens { jti: Option<String>, user: Option<String>, issuer: Option<String>, tenant: Option<String> },
+}
+
+/// Performs the task on a data folder, which is made if it does not exist. Returns the text for the terminal. `options`
+/// tell which issuers there are.
+///
+/// # Errors
+/// An argument is wrong, in which case nothing was touched; or the data folder can't be read or written.
+pub(crate) async fn perform(folder: &Path, options: &TokenOptions, task: KeyTask) -> anyhow::Result<String> {
+    let operation = Operation::check(options, task)?;
+    let mut ring = KeyRing::open(folder).await?;
+    let report = operation.perform(&mut ring).await;
+    ring.close().await;
+    report
+}
+
+/// A task whose arguments are right.
+enum Operation {
+    CreateKey(NewKeyRequest),
+    ListKeys,
+    RotateKey(KeyId, Duration),
+    RevokeKey(KeyId),
+    RevokeTokens(NewRevocation),
+}
+
+impl Operation {
+    fn check(options: &TokenOptions, task: KeyTask) -> anyhow::Result<Self> {
+        let id = |text: &str| {
+            text.parse::<KeyId>()
+                .map_err(|error| anyhow!("`{}`: {error}; `masque keys list` has them", text.escape_debug()))
+        };
+        Ok(match task {
+            KeyTask::CreateKey(request) => {
+                // A wrong field is told before a data folder is made.
+                request.clone().issue(ACTOR.into(), SystemTime::now())?;
+                Self::CreateKey(request)
+            }
+            KeyTask::ListKeys => Self::ListKeys,
+            KeyTask::RotateKey { id: text, overlap_hours } => {
+                Self::RotateKey(id(&text)?, rotation_overlap(overlap_hours)?)
+            }
+            KeyTask::RevokeKey { id: text } => Self::RevokeKey(id(&text)?),
+            KeyTask::RevokeTokens { jti, user, issuer, tenant } => {
+                let issuer = issuer.unwrap_or_else(|| options.issuer.clone());
+                let is_trusted = options.trusts(&issuer);
+                ensure!(is_trusted, "`{}` is no issuer that the configuration names", issuer.escape_debug());
+                let name = jti.as_ref().or(user.as_ref()).map(String::as_str).unwrap_or_default();
+                ensure!(is_subject(name), "name a token with --jti, or a user with --user");
+                let what = match (jti, user) {
+                    (Some(jti), _) => Revoked::Token { jti },
+                    (None, user) => Revoked::User { subject: user.unwrap_or_default(), tenant },
+                };
+                Self::RevokeTokens(NewRevocation { issuer, what })
+            }
+        })
+    }
+
+    async fn perform(self, ring: &mut KeyRing) -> anyhow::Result<String> {
+        match self {
+            Self::CreateKey(request) => {
+                let (text, new) = request.issue(ACTOR.into(), SystemTime::now())?;
+                let entry = audit_entry("key.create", format!("key:{}", new.id), audit_detail(&new));
+                let entry = AuditEntry { tenant: new.tenant.clone(), ..entry };
+                ring.create(new, entry).await?;
+                Ok(show_secret(&text))
+            }
+            Self::ListKeys => list_keys(ring).await,
+            Self::RotateKey(id, overlap) => {
+                let text = KeyText::generate_for(id.clone()).context("the machine has no random numbers")?;
+                let detail = json!({ "overlap_seconds": overlap.as_secs() });
+                let entry = audit_entry("key.rotate", format!("key:{id}"), detail);
+                let rotated = ring.rotate(&id, text.hash(), overlap, entry).await?;
+                ensure!(
+                    rotated.is_some(),
+                    "there is no key {id}, or it is revoked; `masque keys list` has them"
+                );
+                Ok(show_secret(&text))
+            }
+            Self::RevokeKey(id) => {
+                let entry = audit_entry("key.revoke", format!("key:{id}"), json!({}));
+                let revoked = ring.revoke(&id, entry).await?;
+                ensure!(revoked.is_some(), "there is no key {id}; `masque keys list` has them");
+                Ok(format!("The key {id} is revoked, and so is every token that was made with it."))
+            }
+            Self::RevokeTokens(revocation) => {
+                let detail = json!({ "issuer": revocation.issuer });
+                let entry = audit_entry("token.revoke", revocation_target(&revocation), detail);
+                ring.revoke_tokens(revocation, entry).await?;
+                Ok("Revoked. A running host follows within 5 seconds.".to_owned())
+            }
+        }
+    }
+}
+
+fn audit_entry(action: &str, target: String, detail: Value) -> AuditEntry {
+    AuditEntry {
+        tenant: DEFAULT_TENANT.into(),
+        actor: ACTOR.into(),
+        action: action.into(),
+        target: Some(target),
+        outcome: AuditOutcome::Ok,
+        request_id: None,
+        address: None,
+        detail,
+    }
+}
+
+fn show_secret(text: &KeyText) -> String {
+    format!("{}\n\nIt is shown this once. Send it as `Authorization: Bearer`.", text.reveal())
+}
+
+/// A line for each key, the newest first.
+async fn list_keys(ring: &mut KeyRing) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let mut after = None;
+    loop {
+        let page = ring.list(&Page { limit: PAGE_SIZE, after }).await?;
+        page.items.iter().for_each(|key| write_line(&mut text, key));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(if text.is_empty() { "There is no key.".to_owned() } else { text })
+}
+
+fn write_line(text: &mut String, key: &ApiKeyRecord) {
+    let state = match (key.revoked_at, key.expires_at) {
+        (Some(at), _) => format!("revoked {}", date(at)),
+        (None, Some(at)) => format!("until {}", date(at)),
+        (None, None) => "without end".to_owned(),
+    };
+    let separator = if text.is_empty() { "" } else { "\n" };
+    let (tenant, name, scopes) = (&key.tenant, &key.name, key.scopes.join(" "));
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{separator}{}  {tenant}  {scopes}  {state}  {name}", key.id);
+}
+
+/// The date of a time in milliseconds since the Unix epoch, in UTC.
+fn date(milliseconds: i64) -> String {
+    let time = UNIX_EPOCH + Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
+    let text = humantime::format_rfc3339_seconds(time).to_string();
+    text.split('T').next().unwrap_or_default().to_owned()
+}
