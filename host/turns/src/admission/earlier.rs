@@ -1,0 +1,62 @@
+//! Finds the turn that the same request began before.
+
+use std::sync::Arc;
+
+use masque_problem::{Kind, Problem};
+use masque_store::{ConversationId, Owner, TurnRecord, TurnStatus};
+
+use crate::failure::store_problem;
+use crate::host::Host;
+use crate::log::{EventLog, EventReader};
+use crate::registry::LiveTurn;
+use crate::request::IdempotencyKey;
+
+/// The route of `Idempotency-Key`s. A key belongs to one owner and one route.
+pub(crate) const CHAT_ROUTE: &str = "POST /chat";
+
+/// A turn that the same request began before, and that does not run.
+pub(super) enum EarlierTurn {
+    /// It is complete and can be replayed.
+    Completed(EventReader),
+    /// It is to be run again, in this conversation.
+    Unfinished(ConversationId),
+}
+
+impl Host {
+    /// The earlier turn with the same idempotency key, if there is one. A complete one is replayed at once, however busy
+    /// its conversation is.
+    pub(super) async fn find_earlier(
+        &self,
+        owner: &Owner,
+        key: &IdempotencyKey,
+    ) -> Result<Option<EarlierTurn>, Problem> {
+        let found =
+            self.store.keyed(owner, CHAT_ROUTE, &key.key).await.map_err(|error| store_problem(&error))?;
+        let Some(found) = found else { return Ok(None) };
+        if found.digest != key.digest {
+            return Err(Problem::from(Kind::IdempotencyMismatch));
+        }
+        if found.status == TurnStatus::Completed {
+            let record = self.store.turn(owner, found.turn).await.map_err(|error| store_problem(&error))?;
+            // There is none if the conversation was deleted in between, and the turn with it.
+            return record.map(|record| replay(record).map(EarlierTurn::Completed)).transpose();
+        }
+        Ok(Some(EarlierTurn::Unfinished(found.conversation)))
+    }
+}
+
+/// A reader of a running turn, for a request with the same idempotency key.
+pub(super) fn join(live: &LiveTurn, digest: &[u8]) -> Result<EventReader, Problem> {
+    match &live.key {
+        Some(key) if key.digest == digest => Ok(live.log.reader(None)),
+        _ => Err(Problem::from(Kind::IdempotencyMismatch)),
+    }
+}
+
+/// A reader of a turn that was completed before.
+pub(super) fn replay(record: TurnRecord) -> Result<EventReader, Problem> {
+    let Some(response) = record.response else { return Err(Problem::from(Kind::Internal)) };
+    let text = record.reply.map(|reply| reply.content).unwrap_or_default();
+    let log = EventLog::replay(record.id, record.conversation, record.companion, &text, Arc::new(response));
+    Ok(log.reader(None))
+}

@@ -1,0 +1,106 @@
+//! Which companion, models and conversation a request means. Unknown names are refused here, before anything is stored.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use masque_companions::{ActiveSet, Companion};
+use masque_problem::{Kind, Problem};
+use masque_runtime::Plugin;
+use masque_store::{ConversationId, Target, title_of};
+
+use crate::failure::store_problem;
+use crate::host::Host;
+use crate::request::ChatRequest;
+
+impl Host {
+    /// The conversation that the turn belongs to: an existing one, or a new one with its companion and title.
+    pub(super) async fn select_target(
+        &self,
+        request: &ChatRequest,
+        set: &ActiveSet,
+    ) -> Result<Target, Problem> {
+        let named = request.companion.as_deref().map(|name| find_companion(set, name)).transpose()?;
+        if named.is_some_and(|companion| !is_allowed(request, &companion.name)) {
+            return Err(Problem::from(Kind::CompanionNotAllowed));
+        }
+        let Some(id) = request.conversation else {
+            let companion = match named {
+                Some(companion) => companion,
+                None => only_companion(set, request)?,
+            };
+            select_models(companion, request.model.as_deref())?;
+            let (companion, title) = (companion.name.clone(), title_of(&request.message));
+            return Ok(Target::New { id: ConversationId::new(), companion, title });
+        };
+        if let Some(model) = &request.model {
+            let companion = match named {
+                Some(companion) => Arc::clone(companion),
+                None => {
+                    let found = self.store.conversation(&request.owner, id).await;
+                    let found = found.map_err(|error| store_problem(&error))?;
+                    let conversation = found.ok_or_else(|| Problem::from(Kind::ConversationNotFound))?;
+                    Arc::clone(find_companion(set, &conversation.companion)?)
+                }
+            };
+            select_models(&companion, Some(model))?;
+        }
+        Ok(Target::Existing(id))
+    }
+}
+
+/// The companion with this name.
+pub(crate) fn find_companion<'a>(set: &'a ActiveSet, name: &str) -> Result<&'a Arc<Companion>, Problem> {
+    set.companions.get(name).ok_or_else(|| Problem::from(Kind::CompanionNotFound))
+}
+
+/// Whether the companion may answer the request.
+pub(super) fn is_allowed(request: &ChatRequest, companion: &str) -> bool {
+    request.allowed_companions.as_ref().is_none_or(|allowed| allowed.contains(companion))
+}
+
+/// The names of all companions that may answer the request.
+pub(super) fn allowed_names(set: &ActiveSet, request: &ChatRequest) -> Arc<BTreeSet<String>> {
+    match &request.allowed_companions {
+        None => Arc::clone(&set.names),
+        Some(allowed) => Arc::new(set.names.intersection(allowed).cloned().collect()),
+    }
+}
+
+/// The companion that a request without a name means: the only one that may answer it.
+fn only_companion<'a>(set: &'a ActiveSet, request: &ChatRequest) -> Result<&'a Arc<Companion>, Problem> {
+    let mut companions = set.companions.values().filter(|companion| is_allowed(request, &companion.name));
+    match (companions.next(), companions.next()) {
+        (Some(companion), None) => Ok(companion),
+        (None, _) if set.companions.is_empty() => Err(Problem::from(Kind::CompanionNotFound)),
+        (None, _) => Err(Problem::from(Kind::CompanionNotAllowed)),
+        (Some(_), Some(_)) => {
+            let names = allowed_names(set, request);
+            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+            Err(Problem::new(
+                Kind::CompanionNotNamed,
+                format!("Name one in `companion`: {}.", names.join(", ")),
+            ))
+        }
+    }
+}
+
+/// The models to try, in this order: the chosen one alone, or the companion's first, followed by the others if fallback is
+/// on.
+pub(crate) fn select_models(
+    companion: &Companion,
+    chosen: Option<&str>,
+) -> Result<Vec<Arc<Plugin>>, Problem> {
+    match chosen {
+        Some(name) => match companion.models.iter().find(|model| model.name() == name) {
+            Some(model) => Ok(vec![Arc::clone(model)]),
+            None => {
+                let names: Vec<_> =
+                    companion.models.iter().map(|model| format!("`{}`", model.name())).collect();
+                let detail = format!("Leave `model` out, or choose of {}.", names.join(", "));
+                Err(Problem::new(Kind::ModelNotOffered, detail))
+            }
+        },
+        None if companion.fallback => Ok(companion.models.clone()),
+        None => Ok(companion.models.iter().take(1).cloned().collect()),
+    }
+}

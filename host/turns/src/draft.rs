@@ -1,0 +1,27 @@
+//! A reply while it is being written.
+
+use std::time::{Duration, Instant};
+
+use masque_store::UsageRecord;
+
+use crate::timing::PluginTiming;
+
+/// What is known of a reply so far. It outlives the pipeline, which is cancelled by dropping it.
+#[derive(Debug, Default)]
+pub(crate) struct ReplyDraft {
+    /// The text that readers can see.
+    pub(crate) text: String,
+    /// As the model reports it.
+    pub(crate) usage: UsageRecord,
+    /// The bytes of text in the prompt.
+    pub(crate) prompt_bytes: usize,
+    /// Why the model stopped, once it has.
+    pub(crate) finish: Option<&'static str>,
+    /// The plugins that made the reply so far.
+    pub(crate) plugins: Vec<PluginTiming>,
+    /// Spent in models that failed before their first content.
+    pub(crate) failed_models: Duration,
+    pub(crate) first_content: Option<Instant>,
+    /// The model that writes, or wrote last.
+    pub(crate) model: Option<String>,
+}

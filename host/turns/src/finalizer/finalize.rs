@@ -1,0 +1,167 @@
+//! Writes the end of a turn to the store, and tries again in the background if the store is away.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use masque_problem::Problem;
+use masque_store::{Ending, Owner, Started, Store, StoreError, TurnId, TurnRecord, TurnStatus};
+use serde_json::Value;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::outcome::{FinalizedTurn, FinishedTurn, TurnOutcome};
+use super::records::{IncompleteTurn, commit_record, incomplete_record};
+use crate::cancellation::CancelReason;
+use crate::failure::store_problem;
+use crate::log::TurnEnd;
+
+/// The time between two attempts to write an end. The conversation stays busy meanwhile.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Ends turns in the store. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Finalizer {
+    store: Arc<dyn Store>,
+    /// Notified when a turn has left background jobs.
+    new_jobs: Arc<Notify>,
+    /// Turns that have ended for their readers but not yet in the store. Their leases are renewed.
+    pending: Arc<Mutex<HashSet<TurnId>>>,
+    /// Cancelled when the host stops. An end that is not written by then is left to the recovery of the next start.
+    closing: CancellationToken,
+}
+
+impl Finalizer {
+    pub(crate) fn new(store: Arc<dyn Store>, closing: CancellationToken) -> Self {
+        Self { store, new_jobs: Arc::default(), pending: Arc::default(), closing }
+    }
+
+    /// Notified when a turn has left background jobs.
+    pub(crate) fn new_jobs(&self) -> Arc<Notify> {
+        Arc::clone(&self.new_jobs)
+    }
+
+    /// Turns that have ended for their readers but not yet in the store.
+    pub(crate) fn pending_turns(&self) -> Vec<TurnId> {
+        self.pending().iter().copied().collect()
+    }
+
+    fn pending(&self) -> MutexGuard<'_, HashSet<TurnId>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends a turn in the store. Its readers may be told after that.
+    pub(crate) async fn finalize(&self, finished: FinishedTurn<'_>, outcome: TurnOutcome) -> FinalizedTurn {
+        match outcome {
+            TurnOutcome::Completed => self.commit(finished).await,
+            TurnOutcome::Failed(problem) => {
+                let status =
+                    if finished.draft.text.is_empty() { TurnStatus::Failed } else { TurnStatus::Interrupted };
+                self.end_incomplete(finished, problem, status).await
+            }
+            TurnOutcome::Cancelled(reason) => {
+                self.end_incomplete(finished, reason.problem(), TurnStatus::Interrupted).await
+            }
+            TurnOutcome::NotAdmitted(error) => {
+                FinalizedTurn::failed(store_problem(&error), TurnStatus::Failed)
+            }
+        }
+    }
+
+    /// Stores a complete exchange.
+    async fn commit(&self, finished: FinishedTurn<'_>) -> FinalizedTurn {
+        let commit = commit_record(&finished);
+        let response = commit.response.clone();
+        let has_jobs = !commit.jobs.is_empty();
+        let error = match self.store.commit(commit).await {
+            Ok(Ending::Done { .. }) => {
+                self.notify_of_jobs(has_jobs);
+                return completed(response);
+            }
+            Ok(Ending::LeaseLost) => return lease_lost(),
+            Err(error) => error,
+        };
+        tracing::error!(%error, "a reply could not be committed");
+        // The commit may have reached the disk although the answer did not reach this host.
+        if let Some(response) = self.committed_response(finished.owner, finished.started).await {
+            self.notify_of_jobs(has_jobs);
+            return completed(response);
+        }
+        let problem = store_problem(&error);
+        self.write_later(incomplete_record(&finished, &problem, TurnStatus::Interrupted));
+        FinalizedTurn::failed(problem, TurnStatus::Interrupted)
+    }
+
+    /// The response of this attempt, if the store has it.
+    async fn committed_response(&self, owner: &Owner, started: &Started) -> Option<Value> {
+        let record = self.store.turn(owner, started.turn).await.ok()??;
+        let TurnRecord { status: TurnStatus::Completed, attempt, response: Some(response), .. } = record
+        else {
+            return None;
+        };
+        (attempt == started.attempt).then_some(response)
+    }
+
+    /// Stores what there is of the exchange.
+    async fn end_incomplete(
+        &self,
+        finished: FinishedTurn<'_>,
+        problem: Problem,
+        status: TurnStatus,
+    ) -> FinalizedTurn {
+        let record = incomplete_record(&finished, &problem, status);
+        match self.write(&record).await {
+            Ok(Ending::Done { .. }) => FinalizedTurn::failed(problem, status),
+            Ok(Ending::LeaseLost) => lease_lost(),
+            Err(error) => {
+                tracing::error!(%error, "the end of a turn could not be stored; trying again");
+                self.write_later(record);
+                FinalizedTurn::failed(problem, status)
+            }
+        }
+    }
+
+    /// Tries in the background until the end is on disk. Meanwhile the lease is renewed and the conversation stays busy.
+    fn write_later(&self, record: IncompleteTurn) {
+        let finalizer = self.clone();
+        finalizer.pending().insert(record.turn());
+        tokio::spawn(async move {
+            let work = async {
+                while let Err(error) = finalizer.write(&record).await {
+                    if !matches!(error, StoreError::Unavailable(_)) {
+                        tracing::error!(%error, "the end of a turn can't be stored");
+                        return;
+                    }
+                    tokio::time::sleep(RETRY_INTERVAL).await;
+                }
+            };
+            finalizer.closing.run_until_cancelled(work).await;
+            finalizer.pending().remove(&record.turn());
+        });
+    }
+
+    async fn write(&self, record: &IncompleteTurn) -> Result<Ending, StoreError> {
+        match record {
+            IncompleteTurn::Interrupted(interruption) => {
+                let ending = self.store.interrupt(interruption.clone()).await?;
+                self.notify_of_jobs(!interruption.jobs.is_empty());
+                Ok(ending)
+            }
+            IncompleteTurn::Failed(failed) => self.store.fail(failed.clone()).await,
+        }
+    }
+
+    fn notify_of_jobs(&self, has_jobs: bool) {
+        if has_jobs {
+            self.new_jobs.notify_one();
+        }
+    }
+}
+
+fn completed(response: Value) -> FinalizedTurn {
+    FinalizedTurn { end: TurnEnd::Completed(Arc::new(response)), status: TurnStatus::Completed }
+}
+
+fn lease_lost() -> FinalizedTurn {
+    FinalizedTurn::failed(CancelReason::LeaseLost.problem(), TurnStatus::Failed)
+}

@@ -1,0 +1,51 @@
+//! How the pipeline of a turn ended, and how the turn ended.
+
+use masque_companions::Companion;
+use masque_problem::Problem;
+use masque_store::{Owner, Started, StoreError, TurnStatus};
+
+use crate::cancellation::CancelReason;
+use crate::draft::ReplyDraft;
+use crate::log::TurnEnd;
+use crate::timing::TurnTiming;
+
+/// How the pipeline of a turn ended.
+#[derive(Debug)]
+pub(crate) enum TurnOutcome {
+    /// The reply is complete.
+    Completed,
+    /// A plugin or the host failed.
+    Failed(Problem),
+    /// The turn was cancelled.
+    Cancelled(CancelReason),
+    /// The admission did not reach the disk, so there is nothing to end.
+    NotAdmitted(StoreError),
+}
+
+/// A turn whose pipeline has ended, with everything that is needed to store it.
+pub(crate) struct FinishedTurn<'a> {
+    pub(crate) owner: &'a Owner,
+    /// Its plugins get background jobs. `None` if the companion no longer exists.
+    pub(crate) companion: Option<&'a Companion>,
+    pub(crate) started: &'a Started,
+    pub(crate) draft: ReplyDraft,
+    pub(crate) timing: TurnTiming,
+    pub(crate) request_id: &'a str,
+    /// The accounts whose budgets the turn is charged to.
+    pub(crate) accounts: &'a [String],
+}
+
+/// How a turn has ended.
+#[derive(Debug)]
+pub(crate) struct FinalizedTurn {
+    /// For its readers.
+    pub(crate) end: TurnEnd,
+    /// For the log.
+    pub(crate) status: TurnStatus,
+}
+
+impl FinalizedTurn {
+    pub(super) fn failed(problem: Problem, status: TurnStatus) -> Self {
+        Self { end: TurnEnd::Failed(problem), status }
+    }
+}

@@ -1,0 +1,82 @@
+//! The greeting of a companion: the first message of a new conversation, before the user has said anything.
+
+use std::time::Instant;
+
+use masque_problem::{Kind, Problem};
+use masque_runtime::Kind as Role;
+use masque_runtime::contract::Opening;
+use masque_store::{ConversationId, MessageId, Owner};
+
+use crate::admission::find_companion;
+use crate::capabilities::{Capabilities, ConversationContext, KnownHistory};
+use crate::clock::now_ms;
+use crate::contract;
+use crate::failure::call_problem;
+use crate::host::Host;
+
+impl Host {
+    /// The text of the greeting `index`, or of the first one. `None` if the companion has no greetings and no index was
+    /// given.
+    pub(crate) async fn greeting(
+        &self,
+        owner: &Owner,
+        companion: &str,
+        conversation: ConversationId,
+        index: Option<usize>,
+    ) -> Result<Option<String>, Problem> {
+        let set = self.active.current();
+        let companion = find_companion(&set, companion)?;
+        let persona = &companion.persona;
+        let greetings = if persona.package().greets() {
+            let opening = Opening {
+                conversation: conversation.to_string().into(),
+                companion: companion.name.as_str().into(),
+                tenant: owner.tenant.as_str().into(),
+                user: contract::user(owner),
+                now: now_ms(),
+                metadata: Vec::new(),
+            };
+            let context = ConversationContext {
+                store: self.store.clone(),
+                owner: owner.clone(),
+                conversation,
+                history: KnownHistory {
+                    own_message: MessageId::new(),
+                    own_sequence: 0,
+                    is_stored: false,
+                    tail: Vec::new(),
+                },
+            };
+            let capabilities = Capabilities::new(context, companion.models.first().cloned());
+            let call = capabilities.call(persona, Instant::now() + self.options.timeout);
+            persona.greet(call, &opening).await.map_err(|error| {
+                let cause = set.redactor.clean(&error);
+                tracing::warn!(
+                    plugin = error.plugin,
+                    function = error.function,
+                    code = error.code(),
+                    cause,
+                    "a call failed"
+                );
+                call_problem(Role::Persona, &error)
+            })?
+        } else {
+            Vec::new()
+        };
+        match (greetings.get(index.unwrap_or(0)), index) {
+            (Some(greeting), _) => Ok(Some(contract::message_text(greeting))),
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(Problem::new(Kind::InvalidRequest, offered_greetings(greetings.len()))
+                .with("field", "greeting")),
+        }
+    }
+}
+
+/// Which values of `greeting` are allowed, as a sentence.
+fn offered_greetings(count: usize) -> String {
+    match count {
+        0 => "The companion has no greetings; leave `greeting` out.".into(),
+        1 => "The companion has one greeting: `greeting` is 0.".into(),
+        _ => format!("The companion has {count} greetings: `greeting` is 0 to {}.", count - 1),
+    }
+}

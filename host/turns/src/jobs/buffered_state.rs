@@ -1,0 +1,194 @@
+//! Holds the state writes of a job back until the job is complete. The job reads what it wrote, and nobody else sees it
+//! before the end, so a job that is run again writes nothing twice.
+//!
+//! A condition on a version is checked twice: at once against what the job sees, and in the store when the job completes.
+//! If somebody else wrote in between, the completion fails, and the job is run again over the new values.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use masque_runtime::contract::Failure;
+use masque_runtime::{Scope, State, StateEntry};
+use masque_store::{StateChange, StateWrite};
+use tokio::sync::Mutex;
+
+use crate::capabilities::{MAX_PAGE_KEYS, StoredState};
+
+/// The most writes of one job. They are one transaction, which takes about 100 µs for each write and delays the commits of
+/// all turns.
+const MAX_WRITES: usize = 500;
+/// The most bytes in the writes of one job, for the same reason.
+const MAX_WRITE_BYTES: usize = 16 << 20;
+
+/// A plugin's values as one job sees them.
+pub(crate) struct BufferedState {
+    stored: StoredState,
+    written: Mutex<BufferedWrites>,
+}
+
+#[derive(Default)]
+struct BufferedWrites {
+    /// What the job sees under the keys that it wrote. `None` if it deleted the key.
+    visible: BTreeMap<(u8, String), Option<StateEntry>>,
+    /// In the order in which they were made.
+    writes: Vec<StateWrite>,
+    bytes: usize,
+}
+
+impl BufferedState {
+    pub(crate) fn new(stored: StoredState) -> Self {
+        Self { stored, written: Mutex::default() }
+    }
+
+    /// The writes to be stored with the job's completion. The buffer is empty of writes afterwards.
+    pub(crate) async fn take_writes(&self) -> Vec<StateWrite> {
+        std::mem::take(&mut self.written.lock().await.writes)
+    }
+
+    async fn current(
+        &self,
+        written: &BufferedWrites,
+        scope: Scope,
+        key: &str,
+    ) -> Result<Option<StateEntry>, Failure> {
+        match written.visible.get(&buffer_key(scope, key)) {
+            Some(entry) => Ok(entry.clone()),
+            None => self.stored.get(scope, key).await,
+        }
+    }
+}
+
+impl BufferedWrites {
+    /// Whether the job has written the key. Then the versions that the job sees are not those of the store.
+    fn contains(&self, scope: Scope, key: &str) -> bool {
+        self.visible.contains_key(&buffer_key(scope, key))
+    }
+
+    fn record(
+        &mut self,
+        write: StateWrite,
+        visible: Option<StateEntry>,
+        scope: Scope,
+    ) -> Result<(), Failure> {
+        let value = visible.as_ref().map_or(0, |entry| entry.value.len());
+        let bytes = self.bytes + write.key.key.len() + value;
+        if self.writes.len() >= MAX_WRITES || bytes > MAX_WRITE_BYTES {
+            return Err(Failure::new(
+                "invalid",
+                format!("a job writes {MAX_WRITES} values and {MAX_WRITE_BYTES} bytes at most"),
+            ));
+        }
+        self.bytes = bytes;
+        self.visible.insert(buffer_key(scope, &write.key.key), visible);
+        self.writes.push(write);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl State for BufferedState {
+    async fn get(&self, scope: Scope, key: &str) -> Result<Option<StateEntry>, Failure> {
+        let written = self.written.lock().await;
+        self.current(&written, scope, key).await
+    }
+
+    async fn set(
+        &self,
+        scope: Scope,
+        key: &str,
+        value: Vec<u8>,
+        if_version: Option<u64>,
+        ttl: Option<Duration>,
+    ) -> Result<u64, Failure> {
+        let mut written = self.written.lock().await;
+        let version = version(&self.current(&written, scope, key).await?);
+        expect_version(if_version, version)?;
+        let if_version = if_version.filter(|_| !written.contains(scope, key));
+        let change = StateChange::Set { value: value.clone(), if_version, ttl };
+        let visible = StateEntry { value, version: version + 1 };
+        written.record(StateWrite { key: self.stored.key(scope, key), change }, Some(visible), scope)?;
+        Ok(version + 1)
+    }
+
+    async fn delete(&self, scope: Scope, key: &str, if_version: Option<u64>) -> Result<(), Failure> {
+        let mut written = self.written.lock().await;
+        expect_version(if_version, version(&self.current(&written, scope, key).await?))?;
+        let if_version = if_version.filter(|_| !written.contains(scope, key));
+        let change = StateChange::Delete { if_version };
+        written.record(StateWrite { key: self.stored.key(scope, key), change }, None, scope)
+    }
+
+    async fn add(&self, scope: Scope, key: &str, amount: i64) -> Result<i64, Failure> {
+        let mut written = self.written.lock().await;
+        let current = self.current(&written, scope, key).await?;
+        let sum = integer(&current)?.checked_add(amount);
+        let sum = sum.ok_or_else(|| Failure::new("invalid", "the sum does not fit 64 bits"))?;
+        let visible = StateEntry { value: sum.to_string().into_bytes(), version: version(&current) + 1 };
+        // Store the addition, not the sum, so that what others add meanwhile is kept.
+        let change = StateChange::Add { amount };
+        written.record(StateWrite { key: self.stored.key(scope, key), change }, Some(visible), scope)?;
+        Ok(sum)
+    }
+
+    async fn list(
+        &self,
+        scope: Scope,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, Failure> {
+        let written = self.written.lock().await;
+        let own = written
+            .visible
+            .range(buffer_key(scope, prefix)..)
+            .take_while(|((of, key), _)| *of == scope_number(scope) && key.starts_with(prefix));
+        let own: Vec<_> = own.map(|((_, key), entry)| (key, entry.is_some())).collect();
+        let deleted = own.iter().filter(|(_, is_present)| !is_present).count();
+        let limit = limit.min(MAX_PAGE_KEYS);
+        // Ask for as many more keys as the job may have deleted, so that the page is full if there are enough keys.
+        let wanted = limit.saturating_add(u32::try_from(deleted).unwrap_or(u32::MAX));
+        let stored = self.stored.list_unbounded(scope, prefix, after, wanted).await?;
+        let mut keys: BTreeSet<String> = stored.into_iter().collect();
+        for (key, is_present) in own {
+            if !is_present {
+                keys.remove(key);
+            } else if after.is_none_or(|after| key.as_str() > after) {
+                keys.insert(key.clone());
+            }
+        }
+        Ok(keys.into_iter().take(limit as usize).collect())
+    }
+}
+
+fn buffer_key(scope: Scope, key: &str) -> (u8, String) {
+    (scope_number(scope), key.to_owned())
+}
+
+fn scope_number(scope: Scope) -> u8 {
+    match scope {
+        Scope::Conversation => 0,
+        Scope::User => 1,
+        Scope::Shared => 2,
+    }
+}
+
+/// The version of an entry, 0 if it is absent.
+fn version(entry: &Option<StateEntry>) -> u64 {
+    entry.as_ref().map_or(0, |entry| entry.version)
+}
+
+fn expect_version(wanted: Option<u64>, found: u64) -> Result<(), Failure> {
+    match wanted {
+        Some(wanted) if wanted != found => {
+            Err(Failure::new("conflict", format!("the key has version {found}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn integer(entry: &Option<StateEntry>) -> Result<i64, Failure> {
+    let Some(entry) = entry else { return Ok(0) };
+    let parsed = std::str::from_utf8(&entry.value).ok().and_then(|text| text.parse().ok());
+    parsed.ok_or_else(|| Failure::new("invalid", "the value is no decimal integer of 64 bits"))
+}

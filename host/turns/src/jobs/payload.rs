@@ -1,0 +1,123 @@
+//! The stored form of a job's exchange. The messages before it are not part of it: they are read from the conversation when
+//! the job runs.
+
+use masque_runtime::contract::{Exchange, Message, Part, Turn, Usage};
+use masque_store::{JobRecord, MessageId, MessageRecord, NewMessage, Started, UsageRecord};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::clock::now_ms;
+use crate::contract;
+
+/// What is stored with a job. Later versions of the host must still read it, so fields may only be added.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Payload {
+    pub(super) companion: String,
+    /// The attempt of the turn.
+    attempt: u32,
+    /// The user's message.
+    message: StoredMessage,
+    /// The place of the user's message in the conversation.
+    pub(super) sequence: i64,
+    reply: StoredMessage,
+    input_tokens: u64,
+    output_tokens: u64,
+    cached_tokens: u64,
+    interrupted: bool,
+    /// When the turn ended, in milliseconds since the Unix epoch.
+    at: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct StoredMessage {
+    id: MessageId,
+    content: String,
+    metadata: Value,
+    /// When it was sent, in milliseconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<u64>,
+}
+
+impl Payload {
+    pub(super) fn new(started: &Started, reply: &NewMessage, usage: UsageRecord, interrupted: bool) -> Self {
+        let (user, now) = (&started.message, now_ms());
+        Self {
+            companion: started.companion.clone(),
+            attempt: started.attempt,
+            message: StoredMessage {
+                id: user.id,
+                content: user.content.clone(),
+                metadata: user.metadata.clone(),
+                at: u64::try_from(user.created_at).ok(),
+            },
+            sequence: user.sequence,
+            reply: StoredMessage {
+                id: reply.id,
+                content: reply.content.clone(),
+                metadata: reply.metadata.clone(),
+                at: Some(now),
+            },
+            input_tokens: usage.input_tokens,
+            output_tokens: usage.output_tokens,
+            cached_tokens: usage.cached_tokens,
+            interrupted,
+            at: now,
+        }
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        // Can't fail: every map has string keys.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    pub(super) fn from_text(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// The id of the user's message.
+    pub(super) fn user_message(&self) -> MessageId {
+        self.message.id
+    }
+
+    /// The exchange as the plugin gets it. `tail` holds the messages before it, `deadline_ms` is the time for this call.
+    pub(super) fn exchange(&self, job: &JobRecord, tail: &[MessageRecord], deadline_ms: u64) -> Exchange {
+        let properties = |message: &StoredMessage| {
+            message.metadata.as_object().map(contract::properties).unwrap_or_default()
+        };
+        let message = |message: &StoredMessage, role: &str| Message {
+            id: Some(message.id.to_string().into()),
+            role: role.into(),
+            parts: vec![Part::Text(message.content.as_str().into())],
+            at: message.at,
+            source: None,
+            cache: false,
+            metadata: properties(message),
+        };
+        Exchange {
+            turn: Turn {
+                id: job.turn.to_string().into(),
+                attempt: self.attempt,
+                conversation: job.conversation.to_string().into(),
+                companion: self.companion.as_str().into(),
+                tenant: job.owner.tenant.as_str().into(),
+                user: contract::user(&job.owner),
+                message: message(&self.message, "user"),
+                tail: tail.iter().map(contract::message).collect(),
+                has_earlier: contract::has_earlier(tail, self.sequence),
+                now: self.at,
+                deadline_ms,
+                metadata: properties(&self.message),
+            },
+            reply: message(&self.reply, "assistant"),
+            usage: Usage {
+                input_tokens: self.input_tokens,
+                output_tokens: self.output_tokens,
+                cached_tokens: self.cached_tokens,
+                metadata: Vec::new(),
+            },
+            interrupted: self.interrupted,
+            attempt: job.attempt,
+            metadata: Vec::new(),
+        }
+    }
+}

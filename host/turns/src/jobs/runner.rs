@@ -1,0 +1,135 @@
+//! Runs one job: calls the plugin that it names with its state writes held back, and stores the result.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use masque_companions::{Active, ActiveSet};
+use masque_runtime::CallError;
+use masque_store::{Ability, JobRecord, StateWrite, Store};
+
+use super::buffered_state::BufferedState;
+use super::payload::Payload;
+use super::retry::{RetryDecision, after_failure, before_attempt};
+use crate::capabilities::{Capabilities, ConversationContext, KnownHistory};
+use crate::clock::whole_ms;
+use crate::contract;
+
+/// How a job's call ended.
+pub(super) enum JobOutcome {
+    /// It succeeded. These state writes are to be stored with its completion.
+    Done(Vec<StateWrite>),
+    /// It failed, and another attempt may succeed.
+    Failed(String),
+    /// It can't succeed without an operator.
+    Hopeless(String),
+}
+
+/// What the jobs of one host share.
+pub(super) struct JobRunner {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) active: Arc<Active>,
+    /// The longest time for one call.
+    pub(super) timeout: Duration,
+}
+
+impl JobRunner {
+    /// Runs a job that was taken, from its call to its completion, retry or parking in the store.
+    pub(super) async fn run(self: Arc<Self>, job: JobRecord) {
+        if let Some(decision) = before_attempt(job.attempt) {
+            return self.retry_or_park(&job, decision).await;
+        }
+        // The job keeps this generation, whatever is published while it runs.
+        let set = self.active.current();
+        let decision = match self.call(&job, &set).await {
+            JobOutcome::Done(writes) => match self.store.complete(job.id, job.epoch, writes).await {
+                Ok(true) => return,
+                Ok(false) => {
+                    tracing::warn!(job = %job.id, plugin = job.plugin, "a job's lease was lost; its writes are dropped");
+                    return;
+                }
+                Err(error) => after_failure(job.attempt, retry_seed(&job), error.to_string()),
+            },
+            JobOutcome::Failed(error) => {
+                after_failure(job.attempt, retry_seed(&job), set.redactor.clean(&error))
+            }
+            JobOutcome::Hopeless(error) => RetryDecision::Park { error: set.redactor.clean(&error) },
+        };
+        self.retry_or_park(&job, decision).await;
+    }
+
+    /// Calls the job's plugin in `set`.
+    pub(super) async fn call(&self, job: &JobRecord, set: &ActiveSet) -> JobOutcome {
+        let Some(plugin) = set.plugins.get(&job.plugin) else {
+            return JobOutcome::Hopeless(format!("no plugin is named `{}` any more", job.plugin));
+        };
+        let is_wanted = match job.ability {
+            Ability::Observe => plugin.package().observes(),
+            Ability::Reflect => plugin.package().reflects(),
+        };
+        if !is_wanted {
+            // A later version of the plugin has dropped the function.
+            return JobOutcome::Done(Vec::new());
+        }
+        let payload = match Payload::from_text(&job.payload) {
+            Ok(payload) => payload,
+            Err(error) => {
+                return JobOutcome::Hopeless(format!("the job's payload can't be read: {error}"));
+            }
+        };
+        let before = Some(payload.user_message());
+        let tail = self.store.messages_before(&job.owner, job.conversation, before, contract::TAIL).await;
+        let tail = match tail {
+            Ok(tail) => contract::newest_within(tail, contract::TAIL),
+            Err(error) => return JobOutcome::Failed(error.to_string()),
+        };
+        let deadline = Instant::now() + self.timeout;
+        let exchange = payload.exchange(job, &tail, whole_ms(self.timeout));
+        let context = ConversationContext {
+            store: Arc::clone(&self.store),
+            owner: job.owner.clone(),
+            conversation: job.conversation,
+            history: KnownHistory {
+                own_message: payload.user_message(),
+                own_sequence: payload.sequence,
+                is_stored: true,
+                tail,
+            },
+        };
+        let companion = set.companions.get(&payload.companion);
+        let capabilities =
+            Capabilities::new(context, companion.and_then(|companion| companion.models.first().cloned()));
+        let state = Arc::new(BufferedState::new(capabilities.state(plugin.name())));
+        let mut call = capabilities.call(plugin, deadline);
+        call.state = Some(Arc::clone(&state) as _);
+        let called: Result<(), CallError> = match job.ability {
+            Ability::Observe => plugin.observe(call, &exchange).await,
+            Ability::Reflect => plugin.reflect(call, &exchange).await,
+        };
+        match called {
+            Ok(()) => JobOutcome::Done(state.take_writes().await),
+            Err(error) => JobOutcome::Failed(error.to_string()),
+        }
+    }
+
+    async fn retry_or_park(&self, job: &JobRecord, decision: RetryDecision) {
+        let stored = match &decision {
+            RetryDecision::Retry { after, error } => {
+                tracing::warn!(job = %job.id, plugin = job.plugin, attempt = job.attempt, error, "a job failed");
+                self.store.retry(job.id, job.epoch, *after, error).await
+            }
+            RetryDecision::Park { error } => {
+                tracing::error!(job = %job.id, plugin = job.plugin, attempt = job.attempt, error, "a job is given up");
+                self.store.park(job.id, job.epoch, error).await
+            }
+        };
+        if let Err(error) = stored {
+            // The lease runs out, and the job is taken again.
+            tracing::warn!(job = %job.id, %error, "the end of a job could not be stored");
+        }
+    }
+}
+
+/// The random half of the job's id, which spreads the retries of jobs that failed together.
+fn retry_seed(job: &JobRecord) -> u64 {
+    job.id.as_uuid().as_u64_pair().1
+}

@@ -1,0 +1,259 @@
+//! Background jobs over the real store, with a memory that counts the exchanges that it observes.
+
+use std::sync::Arc;
+
+use masque_companions::Active;
+use masque_runtime::{Scope, State};
+use masque_store::{
+    Admission, Commit, ConversationId, JobRecord, Jobs as _, MessageId, NewMessage, Outcome, Owner,
+    PluginState as _, SqliteStore, StoreError, Target, TurnId, Turns as _, UsageRecord,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::buffered_state::BufferedState;
+use super::runner::JobOutcome;
+use super::worker::LEASE;
+use super::*;
+use crate::capabilities::{Capabilities, ConversationContext, KnownHistory};
+use crate::contract;
+use crate::test_support::{fixture, load_set, options};
+
+/// A worker that is not started, and the store behind it.
+struct TestWorker {
+    store: Arc<SqliteStore>,
+    worker: Arc<JobWorker>,
+    _folder: TempDir,
+}
+
+fn owner() -> Owner {
+    Owner { tenant: "default".into(), issuer: "local".into(), subject: "local".into() }
+}
+
+fn message(content: &str) -> NewMessage {
+    NewMessage { id: MessageId::new(), content: content.into(), metadata: json!({}) }
+}
+
+impl TestWorker {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = format!(
+            "[companions.elara]\npersona = \"elara\"\nmemory = \"counting\"\nmodels = [\"offline\"]\n\
+             [plugins.counting]\nsource = \"{}\"\ngrants = {{ state = true }}\n",
+            fixture("counts-exchanges").display()
+        );
+        let store = SqliteStore::open(&folder.path().join("data")).await.unwrap();
+        let active = Arc::new(Active::new(load_set(folder.path(), &config).await));
+        let worker = JobWorker::new(store.clone(), active, options().timeout, Uuid::now_v7());
+        Self { store, worker: Arc::new(worker), _folder: folder }
+    }
+
+    /// Stores an exchange with the job that its memory asks for, or with the same job for another `plugin`.
+    async fn exchange(
+        &self,
+        conversation: Option<ConversationId>,
+        text: &str,
+        plugin: Option<&str>,
+    ) -> ConversationId {
+        let target = match conversation {
+            Some(id) => Target::Existing(id),
+            None => {
+                Target::New { id: ConversationId::new(), companion: "elara".into(), title: String::new() }
+            }
+        };
+        let admission = Admission {
+            owner: owner(),
+            host: self.worker.host,
+            lease: LEASE,
+            turn: TurnId::new(),
+            target,
+            companion: None,
+            companions: Arc::new(["elara".to_owned()].into()),
+            message: message(text),
+            idempotency: None,
+            resume: false,
+            tail: contract::TAIL,
+        };
+        let Outcome::Started(started) = self.store.admit(admission).await.unwrap().outcome else {
+            panic!("not started")
+        };
+        let reply = message(&format!("You said: {text}"));
+        let companion = self.worker.runner.active.current().companions["elara"].clone();
+        let mut jobs = jobs_after(&companion, &started, &reply, UsageRecord::default(), false);
+        assert_eq!(jobs.len(), 1, "the memory observes, the persona does not reflect");
+        if let Some(plugin) = plugin {
+            jobs[0].plugin = plugin.into();
+        }
+        let commit = Commit {
+            owner: owner(),
+            conversation: started.conversation,
+            turn: started.turn,
+            epoch: started.epoch,
+            reply,
+            finish: "stop".into(),
+            usage: UsageRecord::default(),
+            response: json!({}),
+            jobs,
+            charge: masque_store::Charge::default(),
+        };
+        self.store.commit(commit).await.unwrap();
+        started.conversation
+    }
+
+    fn state(&self, plugin: &str, conversation: ConversationId) -> BufferedState {
+        let context = ConversationContext {
+            store: self.store.clone(),
+            owner: owner(),
+            conversation,
+            history: KnownHistory {
+                own_message: MessageId::new(),
+                own_sequence: 0,
+                is_stored: true,
+                tail: Vec::new(),
+            },
+        };
+        BufferedState::new(Capabilities::new(context, None).state(plugin))
+    }
+
+    async fn value(&self, scope: Scope, key: &str, conversation: ConversationId) -> Option<String> {
+        let entry = self.state("counting", conversation).get(scope, key).await.unwrap()?;
+        Some(String::from_utf8(entry.value).unwrap())
+    }
+
+    async fn take(&self) -> JobRecord {
+        self.store.take(self.worker.host, LEASE).await.unwrap().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_memory_observes_every_exchange_in_order_with_the_messages_before_it() {
+    let test = TestWorker::new().await;
+    let conversation = test.exchange(None, "one", None).await;
+    test.exchange(Some(conversation), "two", None).await;
+    for _ in 0..2 {
+        let job = test.take().await;
+        assert!(test.store.take(test.worker.host, LEASE).await.unwrap().is_none(), "one at a time");
+        Arc::clone(&test.worker.runner).run(job).await;
+    }
+    assert_eq!(test.value(Scope::User, "told", conversation).await.unwrap(), "2");
+    assert_eq!(test.value(Scope::User, "said-1", conversation).await.unwrap(), "\"You said: one\"");
+    assert_eq!(test.value(Scope::User, "said-2", conversation).await.unwrap(), "\"You said: two\"");
+    assert_eq!(test.value(Scope::Conversation, "before", conversation).await.unwrap(), "2");
+    assert_eq!(test.store.counts().await.unwrap(), Default::default());
+}
+
+#[tokio::test]
+async fn an_attempt_that_fails_leaves_no_trace_and_the_next_one_counts_once() {
+    let test = TestWorker::new().await;
+    let conversation = test.exchange(None, "fail", None).await;
+    let job = test.take().await;
+    Arc::clone(&test.worker.runner).run(job.clone()).await;
+    assert_eq!(test.value(Scope::User, "told", conversation).await, None);
+    let counts = test.store.counts().await.unwrap();
+    assert_eq!((counts.queued, counts.parked), (1, 0), "it will be tried again");
+
+    let again = JobRecord { attempt: 2, ..job };
+    let JobOutcome::Done(writes) =
+        test.worker.runner.call(&again, &test.worker.runner.active.current()).await
+    else {
+        panic!("the second delivery fails too")
+    };
+    assert_eq!(test.store.state_write(writes).await.unwrap().unwrap().len(), 3);
+    assert_eq!(test.value(Scope::User, "told", conversation).await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn a_job_of_a_missing_plugin_is_parked_and_one_that_its_plugin_does_not_want_is_done() {
+    let test = TestWorker::new().await;
+    test.exchange(None, "one", Some("gone")).await;
+    test.exchange(None, "two", Some("offline")).await;
+    for _ in 0..2 {
+        let job = test.take().await;
+        Arc::clone(&test.worker.runner).run(job).await;
+    }
+    let counts = test.store.counts().await.unwrap();
+    assert_eq!((counts.queued, counts.running, counts.parked), (0, 0, 1));
+}
+
+#[tokio::test]
+async fn the_worker_wakes_for_new_jobs_and_stops_when_it_is_told_to() {
+    let test = TestWorker::new().await;
+    let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+    let worker = {
+        let (worker, wake, stop) = (Arc::clone(&test.worker), Arc::clone(&wake), stop.clone());
+        tokio::spawn(async move { worker.work(&wake, &stop).await })
+    };
+    let conversation = test.exchange(None, "one", None).await;
+    wake.notify_one();
+    while test.value(Scope::User, "told", conversation).await.is_none() {
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    worker.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_job_reads_what_it_wrote_and_nobody_else_does() {
+    let test = TestWorker::new().await;
+    let conversation = test.exchange(None, "one", None).await;
+    let (mine, other) = (test.state("counting", conversation), test.state("counting", conversation));
+    assert_eq!(mine.set(Scope::User, "a", b"1".to_vec(), Some(0), None).await.unwrap(), 1);
+    assert_eq!(mine.add(Scope::User, "a", 4).await.unwrap(), 5);
+    mine.set(Scope::User, "b", b"x".to_vec(), None, None).await.unwrap();
+    mine.delete(Scope::User, "b", Some(1)).await.unwrap();
+    assert_eq!(mine.get(Scope::User, "a").await.unwrap().unwrap().value, b"5");
+    assert_eq!(mine.list(Scope::User, "", None, 10).await.unwrap(), ["a"]);
+    assert_eq!(other.get(Scope::User, "a").await.unwrap(), None);
+    test.store.state_write(mine.take_writes().await).await.unwrap().unwrap();
+    assert_eq!(other.get(Scope::User, "a").await.unwrap().unwrap().value, b"5");
+    assert_eq!(other.get(Scope::User, "b").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_condition_is_checked_when_it_is_made_and_again_when_the_job_completes() {
+    let test = TestWorker::new().await;
+    let conversation = test.exchange(None, "one", None).await;
+    let (mine, other) = (test.state("counting", conversation), test.state("counting", conversation));
+    let refused = mine.set(Scope::User, "a", Vec::new(), Some(3), None).await.unwrap_err();
+    assert_eq!(refused.code, "conflict");
+    mine.set(Scope::User, "a", b"mine".to_vec(), Some(0), None).await.unwrap();
+    other.set(Scope::User, "a", b"other".to_vec(), None, None).await.unwrap();
+    test.store.state_write(other.take_writes().await).await.unwrap().unwrap();
+    let job = test.take().await;
+    let error = test.store.complete(job.id, job.epoch, mine.take_writes().await).await.unwrap_err();
+    assert!(matches!(error, StoreError::Conflict(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_page_of_keys_is_full_although_the_job_deleted_some() {
+    let test = TestWorker::new().await;
+    let conversation = test.exchange(None, "one", None).await;
+    let first = test.state("counting", conversation);
+    for key in ["k1", "k2", "k3", "k5"] {
+        first.set(Scope::User, key, Vec::new(), None, None).await.unwrap();
+    }
+    test.store.state_write(first.take_writes().await).await.unwrap().unwrap();
+    let mine = test.state("counting", conversation);
+    mine.delete(Scope::User, "k2", None).await.unwrap();
+    mine.set(Scope::User, "k4", Vec::new(), None, None).await.unwrap();
+    assert_eq!(mine.list(Scope::User, "k", None, 3).await.unwrap(), ["k1", "k3", "k4"]);
+    assert_eq!(mine.list(Scope::User, "k", Some("k3"), 3).await.unwrap(), ["k4", "k5"]);
+}
+
+#[test]
+fn a_stored_payload_can_be_read_again() {
+    let payload: Value = json!({
+        "companion": "elara", "attempt": 1,
+        "message": { "id": MessageId::new(), "content": "Hi.", "metadata": {}, "at": 4 },
+        "sequence": 1, "reply": { "id": MessageId::new(), "content": "Hello.", "metadata": {} },
+        "input_tokens": 1, "output_tokens": 2, "cached_tokens": 0, "interrupted": true, "at": 5,
+        "of_a_later_version": true,
+    });
+    let read = super::payload::Payload::from_text(&payload.to_string()).unwrap();
+    let mut expected = payload;
+    expected.as_object_mut().unwrap().remove("of_a_later_version");
+    assert_eq!(serde_json::from_str::<Value>(&read.to_text()).unwrap(), expected);
+}

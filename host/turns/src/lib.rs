@@ -1,0 +1,46 @@
+//! A turn, from the request to the stored exchange, and the background jobs that it leaves behind.
+//!
+//! [`Turns`] is what the API uses. A request becomes a turn in `admission`, is answered by the plugins in `pipeline`
+//! while `run` watches over it, and is stored by `finalizer`. Its readers follow its [`EventLog`]. A turn is a task of
+//! its own: it goes on when its request is gone, for as long as someone reads it, and it is ended through `cancellation`.
+//! [`JobWorker`] tells memories and personas about exchanges once they are stored. `capabilities` is what the plugins may
+//! use during a call: state, history and models.
+//!
+//! Left to others: who the user is, how requests and replies look on the wire (the API), what is stored and who holds a
+//! conversation (the store), what a plugin may do (the sandbox).
+
+#![deny(missing_docs)]
+
+mod admission;
+mod cancellation;
+mod capabilities;
+mod clock;
+mod contract;
+mod draft;
+mod failure;
+mod finalizer;
+mod greeting;
+mod host;
+mod jobs;
+mod keyed_queue;
+mod leases;
+mod log;
+mod options;
+mod pipeline;
+mod registry;
+mod reply;
+mod request;
+mod run;
+mod timing;
+mod turns;
+
+#[cfg(test)]
+mod test_support;
+#[cfg(test)]
+mod tests;
+
+pub use jobs::JobWorker;
+pub use log::{Event, EventKind, EventLog, EventReader, LogFull, TurnEnd};
+pub use options::Options;
+pub use request::{ChatRequest, IdempotencyKey};
+pub use turns::Turns;

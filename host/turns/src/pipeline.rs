@@ -1,0 +1,196 @@
+//! Runs a turn through the plugins: recall, compose, generate. The text goes into the turn's log as it arrives. What is
+//! known of the reply is in a [`ReplyDraft`], which outlives the pipeline when the pipeline is cancelled by dropping it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use masque_companions::{Companion, Redactor};
+use masque_problem::{Kind, Problem};
+use masque_runtime::contract::{Delta, Prompt, Turn};
+use masque_runtime::{Call, CallError, Cause, Kind as Role, Plugin};
+use masque_store::UsageRecord;
+
+use crate::capabilities::Capabilities;
+use crate::clock::whole_ms;
+use crate::contract;
+use crate::draft::ReplyDraft;
+use crate::failure::{allows_fallback, call_problem};
+use crate::log::EventLog;
+use crate::timing::PluginTiming;
+
+/// What one turn needs on its way through the plugins.
+pub(crate) struct Pipeline {
+    pub(crate) companion: Arc<Companion>,
+    /// The models to try in this order, never empty.
+    pub(crate) models: Vec<Arc<Plugin>>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) log: Arc<EventLog>,
+    pub(crate) redactor: Arc<Redactor>,
+    /// The end of the turn.
+    pub(crate) deadline: Instant,
+}
+
+/// A model's stream that failed.
+struct StreamFailure {
+    error: CallError,
+    /// Whether readers may have seen a part of it.
+    is_after_content: bool,
+}
+
+impl Pipeline {
+    /// Runs to the end. Then the reply is complete in `draft`.
+    ///
+    /// # Errors
+    /// What the client is told. What the plugin said is in the log only.
+    pub(crate) async fn run(&self, mut turn: Turn, draft: &mut ReplyDraft) -> Result<(), Problem> {
+        let Companion { memory, persona, options, memory_budget, .. } = &*self.companion;
+
+        let began = self.begin_call(&mut turn);
+        let recalled = memory.recall(self.call(memory), &turn, *memory_budget).await;
+        let recalled = recalled.map_err(|error| self.report_failure(Role::Memory, &error))?;
+        draft.plugins.push(PluginTiming::new(memory, began.elapsed()));
+
+        let began = self.begin_call(&mut turn);
+        let prompt = persona.compose(self.call(persona), &turn, recalled).await;
+        let mut prompt = prompt.map_err(|error| self.report_failure(Role::Persona, &error))?;
+        draft.plugins.push(PluginTiming::new(persona, began.elapsed()));
+
+        contract::override_options(&mut prompt.options, options);
+        draft.prompt_bytes = contract::prompt_text_bytes(&prompt);
+        self.generate(&prompt, draft).await
+    }
+
+    /// Tries the models in order until one gives content.
+    async fn generate(&self, prompt: &Prompt, draft: &mut ReplyDraft) -> Result<(), Problem> {
+        let mut models = self.models.iter().peekable();
+        loop {
+            let Some(model) = models.next() else { return Err(Problem::from(Kind::Internal)) };
+            draft.model = Some(model.name().to_owned());
+            draft.usage = UsageRecord::default();
+            let began = Instant::now();
+            let Err(failure) = self.stream(model, prompt, draft).await else {
+                draft.plugins.push(PluginTiming::new(model, began.elapsed()));
+                return Ok(());
+            };
+            let problem = self.report_failure(Role::Model, &failure.error);
+            let is_late = Instant::now() >= self.deadline;
+            if failure.is_after_content
+                || is_late
+                || models.peek().is_none()
+                || !allows_fallback(&failure.error)
+            {
+                return Err(problem);
+            }
+            draft.failed_models += began.elapsed();
+            tracing::warn!(model = model.name(), code = failure.error.code(), "the next model takes over");
+        }
+    }
+
+    /// Streams one model's reply into the log until it is complete or has reached the reply limit.
+    async fn stream(
+        &self,
+        model: &Arc<Plugin>,
+        prompt: &Prompt,
+        draft: &mut ReplyDraft,
+    ) -> Result<(), StreamFailure> {
+        let failure = |error, draft: &ReplyDraft| StreamFailure {
+            error,
+            is_after_content: draft.first_content.is_some(),
+        };
+        let mut deltas =
+            model.generate(self.call(model), prompt).await.map_err(|error| failure(error, draft))?;
+        while let Some(batch) = deltas.next().await {
+            let batch = batch.map_err(|error| failure(error, draft))?;
+            // A failure that comes first can still become an HTTP error, or another model can take over.
+            if batch.iter().any(|delta| !matches!(delta, Delta::Failed(_))) {
+                self.log.begin();
+            }
+            let mut text = String::new();
+            let mut end = None;
+            for delta in batch {
+                match delta {
+                    Delta::Text(more) => text.push_str(&more),
+                    Delta::Usage(usage) => {
+                        draft.usage = UsageRecord {
+                            input_tokens: usage.input_tokens,
+                            output_tokens: usage.output_tokens,
+                            cached_tokens: usage.cached_tokens,
+                        };
+                    }
+                    Delta::ToolCall(_) => {
+                        draft.first_content = draft.first_content.or_else(|| Some(Instant::now()))
+                    }
+                    Delta::Finish(finish) => {
+                        end = Some(contract::finish_reason(&finish.reason).ok_or_else(|| {
+                            Cause::Contract("the end of the reply has no reason, or an overlong one".into())
+                        }));
+                    }
+                    Delta::Failed(failed) => end = Some(Err(Cause::Failed(Box::new(failed)))),
+                    Delta::Thinking(_) | Delta::Other(_) => {}
+                }
+                if end.is_some() {
+                    break;
+                }
+            }
+            if !self.write(&text, draft) {
+                // Returning drops the stream, which stops the model.
+                draft.finish = Some("length");
+                return Ok(());
+            }
+            match end {
+                Some(Ok(finish)) => {
+                    draft.finish = Some(finish);
+                    return Ok(());
+                }
+                Some(Err(cause)) => return Err(failure(model_error(model, cause), draft)),
+                None => {}
+            }
+        }
+        Err(failure(model_error(model, Cause::Truncated), draft))
+    }
+
+    /// Writes to the log and the draft. False if the reply limit was reached.
+    fn write(&self, text: &str, draft: &mut ReplyDraft) -> bool {
+        if text.is_empty() {
+            return true;
+        }
+        draft.first_content.get_or_insert_with(Instant::now);
+        let written = self.log.write(text);
+        draft.text.push_str(text.get(..written.unwrap_or_else(|full| full.written)).unwrap_or_default());
+        written.is_ok()
+    }
+
+    /// Logs a failed call with everything the plugin said, and returns what the client is told.
+    fn report_failure(&self, role: Role, error: &CallError) -> Problem {
+        let cause = self.redactor.clean(error);
+        tracing::warn!(
+            plugin = error.plugin,
+            function = error.function,
+            code = error.code(),
+            cause,
+            "a call failed"
+        );
+        call_problem(role, error)
+    }
+
+    fn call(&self, plugin: &Plugin) -> Call {
+        self.capabilities.call(plugin, self.deadline)
+    }
+
+    /// Sets `turn.deadline_ms` to the time left for the whole turn, and returns the time now.
+    fn begin_call(&self, turn: &mut Turn) -> Instant {
+        let now = Instant::now();
+        turn.deadline_ms = whole_ms(self.deadline.saturating_duration_since(now));
+        now
+    }
+}
+
+fn model_error(model: &Plugin, cause: Cause) -> CallError {
+    CallError {
+        plugin: model.name().to_owned(),
+        version: model.package().description().version.clone(),
+        function: "generate",
+        cause,
+        denied: Vec::new(),
+    }
+}

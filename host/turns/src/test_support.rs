@@ -1,0 +1,64 @@
+//! What the tests of this crate share: options, built components, and an active set made from a configuration.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use masque_companions::{ActiveSet, sandbox_config};
+use masque_config::{ConfigSource, Environment, Flags};
+use masque_grants::Builtin;
+use masque_runtime::Sandbox;
+
+use crate::options::Options;
+
+/// The defaults of a host.
+pub(crate) fn options() -> Options {
+    Options {
+        timeout: Duration::from_secs(120),
+        max_concurrent: 256,
+        max_concurrent_per_user: None,
+        max_waiting: 4,
+        max_wait: Duration::from_secs(30),
+        linger: Duration::from_secs(1),
+        linger_keyed: Duration::from_secs(15),
+        log_ttl: Duration::from_secs(60),
+        max_reply_bytes: 1 << 20,
+        stream_hold: Duration::from_secs(10),
+    }
+}
+
+/// The active set of a configuration, which is written to `folder`.
+pub(crate) async fn load_set(folder: &Path, config: &str) -> ActiveSet {
+    let file = folder.join("masque.toml");
+    std::fs::write(&file, config).unwrap();
+    let source = ConfigSource {
+        flags: Flags { config: Some(file), data: Some(folder.join("data")), ..Flags::default() },
+        environment: Environment::default(),
+        folder: PathBuf::new(),
+        default_card: include_str!("../../../plugins/card/cards/elara.json").into(),
+    };
+    let config = source.load().unwrap().config;
+    // Compiles in this process: the binary that runs the tests has no command that compiles.
+    let sandbox = Sandbox::new(&sandbox_config(&config.sandbox)).unwrap();
+    masque_companions::load(&config, &sandbox, component).await.unwrap()
+}
+
+/// The path of a component that was built for the tests.
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    built("MASQUE_FIXTURES", "fixtures", name)
+}
+
+/// The bytes of a built-in component.
+fn component(builtin: Builtin) -> &'static [u8] {
+    let file = built("MASQUE_PLUGINS", "plugins", builtin.name());
+    std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).leak()
+}
+
+/// A component that `cargo xtask build` has built: in the folder that `variable` names, or in the target folder.
+fn built(variable: &str, folder: &str, name: &str) -> PathBuf {
+    let folder = std::env::var_os(variable).map(PathBuf::from).unwrap_or_else(|| {
+        let target = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
+        target.join(folder)
+    });
+    folder.join(format!("{name}.wasm"))
+}

@@ -1,0 +1,164 @@
+//! Whole turns over the real store, the real sandbox and the built-in components. Only the model's server is scripted.
+
+use std::sync::Arc;
+
+use masque_companions::Active;
+use masque_problem::{Kind, Problem};
+use masque_store::{
+    ConversationId, Conversations, MessageRecord, Owner, Page, SqliteStore, Store, TurnId, TurnRecord,
+    TurnStatus, Turns as _,
+};
+use serde_json::{Map, Value};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use super::{ChatRequest, Event, EventKind, EventReader, IdempotencyKey, Options, Turns};
+use crate::test_support::{load_set, options};
+
+mod ending;
+mod idempotency;
+mod pipeline;
+mod upstream;
+mod waiting;
+
+use upstream::Upstream;
+
+/// A host without a listener, whose only model is behind [`Upstream`] unless a test says otherwise.
+struct TestHost {
+    turns: Turns,
+    store: Arc<SqliteStore>,
+    upstream: Upstream,
+    _folder: TempDir,
+}
+
+impl TestHost {
+    async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A host whose options are changed from the defaults.
+    async fn with(change: impl FnOnce(&mut Options)) -> Self {
+        Self::start("[\"openai\"]", change).await
+    }
+
+    /// A host whose companion has these models, as a list in TOML.
+    async fn with_models(models: &str) -> Self {
+        Self::start(models, |_| {}).await
+    }
+
+    async fn start(models: &str, change: impl FnOnce(&mut Options)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let upstream = Upstream::start().await;
+        let config = format!(
+            r#"
+            [companions.elara]
+            persona = "elara"
+            memory = "window"
+            models = {models}
+            fallback = true
+
+            [plugins.openai]
+            source = "builtin:openai"
+            settings = {{ base_url = "{origin}/v1", model = "scripted" }}
+            grants = {{ http = ["{origin}"] }}
+            "#,
+            origin = upstream.origin(),
+        );
+        let store = SqliteStore::open(&folder.path().join("data")).await.unwrap();
+        let active = Arc::new(Active::new(load_set(folder.path(), &config).await));
+        let mut options = options();
+        change(&mut options);
+        let shared: Arc<dyn Store> = store.clone();
+        let turns = Turns::new(shared, active, options, Uuid::now_v7());
+        Self { turns, store, upstream, _folder: folder }
+    }
+
+    /// Sends a request in a task of its own, since `chat` waits for the model, which the test plays.
+    fn send(&self, request: ChatRequest) -> JoinHandle<Result<EventReader, Problem>> {
+        let turns = self.turns.clone();
+        tokio::spawn(async move { turns.chat(request).await })
+    }
+
+    /// Runs a turn that the model answers with `reply`.
+    async fn exchange(&mut self, request: ChatRequest, reply: &str) -> Vec<Arc<Event>> {
+        let sent = self.send(request);
+        self.upstream.next().await.reply(reply).await;
+        all(sent.await.unwrap().unwrap()).await
+    }
+
+    async fn record(&self, turn: TurnId) -> TurnRecord {
+        self.store.turn(&owner(), turn).await.unwrap().unwrap()
+    }
+
+    async fn messages(&self, conversation: ConversationId) -> Vec<MessageRecord> {
+        let page = Page { limit: 100, after: None };
+        self.store.messages(&owner(), conversation, page).await.unwrap().unwrap().items
+    }
+}
+
+fn owner() -> Owner {
+    Owner { tenant: "default".into(), issuer: "local".into(), subject: "local".into() }
+}
+
+fn says(message: &str) -> ChatRequest {
+    ChatRequest {
+        owner: owner(),
+        message: message.into(),
+        companion: None,
+        conversation: None,
+        model: None,
+        metadata: Map::new(),
+        idempotency: None,
+        request_id: "test".into(),
+        allowed_companions: None,
+        accounts: Vec::new(),
+    }
+}
+
+fn says_in(conversation: ConversationId, message: &str) -> ChatRequest {
+    ChatRequest { conversation: Some(conversation), ..says(message) }
+}
+
+fn keyed(key: &str, message: &str) -> ChatRequest {
+    let idempotency = Some(IdempotencyKey { key: key.into(), digest: message.as_bytes().to_vec() });
+    ChatRequest { idempotency, ..says(message) }
+}
+
+/// All events that are left to read.
+async fn all(mut reader: EventReader) -> Vec<Arc<Event>> {
+    let mut events = Vec::new();
+    while let Some(more) = reader.next().await {
+        events.extend(more);
+    }
+    events
+}
+
+fn created(events: &[Arc<Event>]) -> (TurnId, ConversationId) {
+    match &events[0].kind {
+        EventKind::Created { turn_id, conversation_id, .. } => (*turn_id, *conversation_id),
+        other => panic!("the first event is {other:?}"),
+    }
+}
+
+fn text(events: &[Arc<Event>]) -> String {
+    let texts = events.iter().map(|event| match &event.kind {
+        EventKind::Delta { text } => text.as_str(),
+        _ => "",
+    });
+    texts.collect()
+}
+
+fn completed(events: &[Arc<Event>]) -> &Value {
+    match &events.last().unwrap().kind {
+        EventKind::Completed(response) => response,
+        other => panic!("the last event is {other:?}"),
+    }
+}
+
+fn failed(events: &[Arc<Event>]) -> &Problem {
+    match &events.last().unwrap().kind {
+        EventKind::Failed(problem) => problem,
+        other => panic!("the last event is {other:?}"),
+    }
+}

@@ -1,0 +1,50 @@
+//! More turns at once than a conversation or the host allows.
+
+use std::time::Duration;
+
+use super::*;
+
+#[tokio::test]
+async fn the_turns_of_a_conversation_run_one_after_the_other() {
+    let mut host = TestHost::new().await;
+    let (_, conversation) = created(&host.exchange(says("Hello."), "Hello.").await);
+    let first = host.send(says_in(conversation, "First."));
+    let asked = host.upstream.next().await;
+    let second = host.send(says_in(conversation, "Second."));
+    assert!(host.upstream.is_idle());
+    asked.reply("One.").await;
+    completed(&all(first.await.unwrap().unwrap()).await);
+    let asked = host.upstream.next().await;
+    assert!(asked.prompt().join("\n").contains("One."), "the second knows the first");
+    asked.reply("Two.").await;
+    completed(&all(second.await.unwrap().unwrap()).await);
+}
+
+#[tokio::test]
+async fn a_turn_that_finds_the_queue_full_or_waits_too_long_is_told_when_to_retry() {
+    let changes: [fn(&mut Options); 2] =
+        [|options| options.max_waiting = 0, |options| options.max_wait = Duration::ZERO];
+    for change in changes {
+        let mut host = TestHost::with(change).await;
+        let (_, conversation) = created(&host.exchange(says("Hello."), "Hello.").await);
+        let first = host.send(says_in(conversation, "First."));
+        let asked = host.upstream.next().await;
+        let busy = host.turns.chat(says_in(conversation, "Second.")).await.unwrap_err();
+        assert_eq!(busy.kind, Kind::ConversationBusy);
+        assert!(busy.retry_after.is_some());
+        asked.reply("One.").await;
+        completed(&all(first.await.unwrap().unwrap()).await);
+    }
+}
+
+#[tokio::test]
+async fn a_host_at_its_bound_is_overloaded() {
+    let mut host = TestHost::with(|options| options.max_concurrent = 1).await;
+    let first = host.send(says("First."));
+    let asked = host.upstream.next().await;
+    let refused = host.turns.chat(says("Second.")).await.unwrap_err();
+    assert_eq!(refused.kind, Kind::Overloaded);
+    assert!(refused.retry_after.is_some());
+    asked.reply("One.").await;
+    completed(&all(first.await.unwrap().unwrap()).await);
+}
