@@ -7,7 +7,7 @@ use masque_runtime::FileFormat;
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
 fuzz_target!(|bytes: &[u8]| {
-    let form = FileFormat::of(bytes);
+    let format = FileFormat::of(bytes);
     if Validator::new_with_features(WasmFeatures::all()).validate_all(bytes).is_err() {
         return;
     }
@@ -16,8 +16,8 @@ fuzz_target!(|bytes: &[u8]| {
         _ => None,
     });
     match encoding {
-        Some(Encoding::Component) => assert_eq!(form, FileFormat::Component),
-        Some(Encoding::Module) => assert_eq!(form, FileFormat::Module),
+        Some(Encoding::Component) => assert_eq!(format, FileFormat::Component),
+        Some(Encoding::Module) => assert_eq!(format, FileFormat::Module),
         None => panic!("valid, but neither a component nor a module"),
     }
 });

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::media_type::is_json;
+use crate::nearest_name::nearest_name;
 use crate::strict_json::StrictJson;
 
 /// The limits on request bodies. The state of a router that has [`JsonBody`] handlers must provide them through
@@ -150,7 +151,7 @@ fn describe_mismatch(path: &str, message: &str) -> Problem {
         } else {
             format!("{at}.{field}")
         };
-        let guess = find_nearest(field, known.iter().copied());
+        let guess = nearest_name(field, known.iter().copied());
         let detail = match guess {
             Some(guess) => format!("`{field_path}` is not known; did you mean `{guess}`?"),
             None => format!("`{field_path}` is not known; the fields are {}.", quote(&known)),
@@ -175,18 +176,6 @@ fn parse_unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
         rest.rsplit_once("`, expected ").or_else(|| rest.rsplit_once("`, there are no fields"))?;
     // Split at the backticks, every second part is a name.
     Some((field, expected.split('`').skip(1).step_by(2).collect()))
-}
-
-/// The known name that the client most likely meant, by Jaro-Winkler similarity, which tolerates swapped and missing
-/// letters. Below the threshold the guesses are wrong more often than right.
-fn find_nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    const THRESHOLD: f64 = 0.75;
-    known
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
-        .filter(|(similarity, _)| *similarity >= THRESHOLD)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
 }
 
 /// The names in backticks, separated by commas.

@@ -1,0 +1,118 @@
+//! What each route requires of its caller: one table for the whole API. Admission refuses a route that is not in it.
+
+use http::Method;
+
+use masque_auth::Scope;
+
+/// What a route requires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Nothing, and no rate limit applies: a probe reports the state of the host, not that of a limit.
+    Probe,
+    /// No principal. The rate limit of the client's address applies.
+    Open,
+    /// A principal that has the scope.
+    Needs(Scope),
+    /// A principal that has the scope and was authenticated: never the anonymous one of a host without authentication.
+    Admin(Scope),
+}
+
+/// Every route with its documented method. `HEAD` follows from `GET`.
+const RULES: &[(Method, &str, Rule)] = &[
+    (Method::POST, "/chat", Rule::Needs(Scope::Chat)),
+    (Method::GET, "/turns/{id}", Rule::Needs(Scope::Chat)),
+    (Method::GET, "/turns/{id}/events", Rule::Needs(Scope::Chat)),
+    (Method::POST, "/turns/{id}/cancel", Rule::Needs(Scope::Chat)),
+    (Method::POST, "/conversations", Rule::Needs(Scope::Chat)),
+    (Method::GET, "/conversations", Rule::Needs(Scope::Chat)),
+    (Method::GET, "/conversations/{id}", Rule::Needs(Scope::Chat)),
+    (Method::PATCH, "/conversations/{id}", Rule::Needs(Scope::Chat)),
+    (Method::DELETE, "/conversations/{id}", Rule::Needs(Scope::Chat)),
+    (Method::GET, "/conversations/{id}/messages", Rule::Needs(Scope::Chat)),
+    (Method::GET, "/companions", Rule::Needs(Scope::Chat)),
+    (Method::POST, "/auth/token", Rule::Needs(Scope::TokensMint)),
+    // Whoever holds a token may ask whether it is valid.
+    (Method::POST, "/auth/validate", Rule::Open),
+    (Method::GET, "/admin/keys", Rule::Admin(Scope::AdminRead)),
+    (Method::POST, "/admin/keys", Rule::Admin(Scope::AdminWrite)),
+    (Method::GET, "/admin/keys/{id}", Rule::Admin(Scope::AdminRead)),
+    (Method::DELETE, "/admin/keys/{id}", Rule::Admin(Scope::AdminWrite)),
+    (Method::POST, "/admin/keys/{id}/rotate", Rule::Admin(Scope::AdminWrite)),
+    (Method::POST, "/admin/revocations", Rule::Admin(Scope::AdminWrite)),
+    (Method::GET, "/admin/audit", Rule::Admin(Scope::AdminRead)),
+    (Method::GET, "/health", Rule::Probe),
+    (Method::GET, "/livez", Rule::Probe),
+    (Method::GET, "/readyz", Rule::Probe),
+    (Method::GET, "/status", Rule::Needs(Scope::AdminRead)),
+    (Method::GET, "/openapi.json", Rule::Open),
+    (Method::GET, "/docs", Rule::Open),
+    (Method::GET, "/docs/errors", Rule::Open),
+    (Method::GET, "/docs/{file}", Rule::Open),
+];
+
+/// Returns the rule of a route, or `None` where the path has no such method. `HEAD` has the rule of `GET` (RFC 9110,
+/// section 9.3.2).
+pub(super) fn rule(method: &Method, path: &str) -> Option<Rule> {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    RULES.iter().find(|(known, route, _)| known == method && *route == path).map(|(_, _, rule)| *rule)
+}
+
+/// Returns the methods of a path as the value of an `Allow` header.
+pub(super) fn allowed(path: &str) -> String {
+    let mut names = Vec::new();
+    for (method, _, _) in RULES.iter().filter(|(_, route, _)| *route == path) {
+        names.push(method.as_str());
+        if method == Method::GET {
+            names.push("HEAD");
+        }
+    }
+    names.join(",")
+}
+
+impl Rule {
+    /// Returns the scope that the route requires, or `None` where it requires no principal.
+    pub(super) fn scope(self) -> Option<Scope> {
+        match self {
+            Self::Probe | Self::Open => None,
+            Self::Needs(scope) | Self::Admin(scope) => Some(scope),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_asks_what_its_get_asks() {
+        assert_eq!(rule(&Method::HEAD, "/companions"), Some(Rule::Needs(Scope::Chat)));
+        assert_eq!(rule(&Method::HEAD, "/chat"), None);
+        assert_eq!(rule(&Method::PUT, "/companions"), None);
+        assert_eq!(rule(&Method::GET, "/companions/"), None);
+    }
+
+    #[test]
+    fn every_admin_route_refuses_those_whom_nothing_proves() {
+        for (method, path, rule) in RULES {
+            let is_admin = matches!(rule, Rule::Admin(_));
+            assert_eq!(path.starts_with("/admin"), is_admin, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_changes_something_is_never_open_to_readers() {
+        for (method, path, rule) in RULES {
+            if *method != Method::GET {
+                assert_ne!(*rule, Rule::Admin(Scope::AdminRead), "{method} {path}");
+                assert_ne!(*rule, Rule::Needs(Scope::AdminRead), "{method} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn allowed_methods_are_listed_once_each() {
+        assert_eq!(allowed("/conversations"), "POST,GET,HEAD");
+        assert_eq!(allowed("/chat"), "POST");
+        assert_eq!(allowed("/nowhere"), "");
+    }
+}

@@ -1,0 +1,116 @@
+//! Admission: the checks that every request passes before its body is read.
+//!
+//! In this order: the rate limit of the client's address, authentication, the scope of the route, the rate limits of the
+//! user and of the API key.
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{HeaderValue, header};
+use masque_http::ClientAddress;
+use masque_telemetry::AUDIT;
+use serde_json::Value;
+
+use super::access::{self, Rule};
+use super::state::App;
+use masque_auth::limits::{LimitDecision, headers};
+use masque_auth::{Actor, Principal, Scope};
+use masque_problem::{Kind, Problem};
+
+/// The middleware around every route, unknown ones included.
+pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let mut limits = Vec::new();
+    let admitted = judge(&app, &parts, &mut limits).await;
+    let mut response = match admitted {
+        Ok(principal) => {
+            if let Some(principal) = principal {
+                parts.extensions.insert(principal);
+            }
+            next.run(Request::from_parts(parts, body)).await
+        }
+        Err(problem) => refusal(&parts, problem),
+    };
+    headers::write(response.headers_mut(), &limits);
+    response
+}
+
+/// Returns the principal of a route that requires one, `None` for other routes, or why the request is refused. The state of
+/// every limit that was checked is added to `limits` in each case, for the response headers.
+async fn judge(
+    app: &App,
+    parts: &Parts,
+    limits: &mut Vec<LimitDecision>,
+) -> Result<Option<Principal>, Problem> {
+    let path = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
+    let rule = path.map(|path| access::rule(&parts.method, path));
+    if rule == Some(Some(Rule::Probe)) {
+        return Ok(None);
+    }
+    if let Some(ClientAddress(address)) = parts.extensions.get() {
+        meet(app.limits.take_for_address(*address).await, limits)?;
+    }
+    let (scope, proven) = match rule {
+        // An unknown path: the fallback answers it.
+        None => return Ok(None),
+        Some(None) => return Err(Kind::MethodNotAllowed.into()),
+        Some(Some(Rule::Probe | Rule::Open)) => return Ok(None),
+        Some(Some(Rule::Needs(scope))) => (scope, false),
+        Some(Some(Rule::Admin(scope))) => (scope, true),
+    };
+    let principal = match app.authenticator.authenticate(parts).await {
+        Ok(principal) => principal,
+        Err(problem) => return Err(refused(parts, None, problem)),
+    };
+    if proven && principal.actor == Actor::Anyone {
+        return Err(Kind::AdminElsewhere.into());
+    }
+    if !principal.scopes.has(scope) {
+        return Err(refused(parts, Some(&principal), lacks(scope)));
+    }
+    // The owner of the machine can't be locked out by rate limits.
+    if principal.actor != Actor::Machine {
+        // The user's limit comes first: a request refused there takes nothing from a key that many users share.
+        meet(app.limits.take_for_user(&principal.owner).await, limits)?;
+        meet(app.limits.take_for_key(&principal).await, limits)?;
+    }
+    Ok(Some(principal))
+}
+
+fn meet(decision: Option<LimitDecision>, limits: &mut Vec<LimitDecision>) -> Result<(), Problem> {
+    let Some(decision) = decision else { return Ok(()) };
+    limits.push(decision);
+    decision.problem().map_or(Ok(()), Err)
+}
+
+/// Logs a refusal. Refusals are not stored in the audit table, because strangers could fill it.
+fn refused(parts: &Parts, principal: Option<&Principal>, problem: Problem) -> Problem {
+    // A request without credentials is no attempt to authenticate.
+    if problem.kind != Kind::Unauthenticated || parts.headers.contains_key(header::AUTHORIZATION) {
+        let actor = principal.map(ToString::to_string);
+        let reason = problem.members.get("reason").or_else(|| problem.members.get("scope"));
+        let reason = reason.and_then(Value::as_str);
+        tracing::warn!(target: AUDIT, actor, problem = problem.kind.name(), reason, "refused");
+    }
+    problem
+}
+
+fn lacks(scope: Scope) -> Problem {
+    Problem::new(Kind::InsufficientScope, format!("Use a token or key with the scope `{scope}`."))
+        .with("scope", scope.as_str())
+}
+
+/// Returns the response of a refused request. For a method that the path does not have, `Allow` lists those it has (RFC
+/// 9110, section 15.5.6).
+fn refusal(parts: &Parts, problem: Problem) -> Response {
+    let kind = problem.kind;
+    let mut response = problem.into_response();
+    let path = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
+    if let (Kind::MethodNotAllowed, Some(path)) = (kind, path)
+        && let Ok(methods) = HeaderValue::try_from(access::allowed(path))
+    {
+        response.headers_mut().insert(header::ALLOW, methods);
+    }
+    response
+}

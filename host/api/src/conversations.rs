@@ -1,0 +1,204 @@
+//! `/conversations`: the caller's own. A conversation of another user is answered like an unknown one.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use masque_http::JsonBody;
+use masque_store::{ConversationId, NewConversation, Page};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::id::Id;
+use super::query::{PageQuery, cursor};
+use super::state::{App, Caller};
+use super::view::{Conversation, Items, Message};
+use masque_auth::store_problem;
+use masque_problem::{Kind, Problem};
+
+/// The maximum number of characters in a title.
+const TITLE: usize = 200;
+
+/// A conversation to begin.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewBody {
+    /// The companion to talk to.
+    #[schema(example = "elara")]
+    companion: String,
+    /// The number of the companion's greeting, from 0. By default the first.
+    greeting: Option<usize>,
+}
+
+/// A change of a conversation.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PatchBody {
+    /// 1 to 200 characters.
+    #[schema(min_length = 1, max_length = 200)]
+    title: String,
+}
+
+/// A new conversation.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct NewConversationView {
+    #[serde(flatten)]
+    conversation: Conversation,
+    /// The companion's greeting. Empty where it has none.
+    messages: Vec<Message>,
+}
+
+/// Begins a conversation, with the companion's greeting as first message if it has one.
+#[utoipa::path(
+    post, path = "/conversations", tag = "conversations",
+    request_body = NewBody,
+    responses(
+        (status = 201, description = "The conversation.", body = NewConversationView,
+            headers(("Location" = String, description = "Its path."))),
+        (status = 404, description = "No such companion."),
+        (status = 422, description = "A field is unknown, missing or has a value that is not allowed."),
+    ),
+)]
+pub(crate) async fn create(
+    State(app): State<App>,
+    Caller(principal): Caller,
+    body: JsonBody<NewBody>,
+) -> Result<Response, Problem> {
+    let owner = &principal.owner;
+    let NewBody { companion, greeting } = body.into_data();
+    if !principal.may_talk_to(&companion) {
+        return Err(Kind::CompanionNotAllowed.into());
+    }
+    let id = ConversationId::new();
+    let greeting = app.turns.greet(owner, &companion, id, greeting).await?;
+    let greeted = greeting.is_some();
+    let record = app
+        .store
+        .create(owner, NewConversation { id, companion, title: None, greeting })
+        .await
+        .map_err(store_problem)?;
+    let messages = if greeted {
+        let first =
+            app.store.messages(owner, id, Page { limit: 1, after: None }).await.map_err(store_problem)?;
+        first.map(|page| Items::from(page).items).unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    let view = NewConversationView { conversation: record.into(), messages };
+    let mut response = (StatusCode::CREATED, Json(view)).into_response();
+    if let Ok(location) = HeaderValue::try_from(format!("/conversations/{id}")) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// Lists the caller's conversations, newest first.
+#[utoipa::path(
+    get, path = "/conversations", tag = "conversations",
+    params(
+        ("limit" = Option<u32>, Query, description = "1 to 200; 50 by default.", minimum = 1, maximum = 200),
+        ("after" = Option<String>, Query, description = "The `next` of the previous page."),
+    ),
+    responses(
+        (status = 200, description = "One page of the list.", body = Items<Conversation>),
+        (status = 422, description = "A query parameter is unknown or not valid."),
+    ),
+)]
+pub(crate) async fn list(
+    State(app): State<App>,
+    Caller(principal): Caller,
+    PageQuery(page): PageQuery,
+) -> Result<Json<Items<Conversation>>, Problem> {
+    let page = app.store.conversations(&principal.owner, page).await.map_err(cursor)?;
+    Ok(Json(page.into()))
+}
+
+/// Returns one conversation.
+#[utoipa::path(
+    get, path = "/conversations/{id}", tag = "conversations",
+    params(("id" = Uuid, Path, description = "Its id.")),
+    responses(
+        (status = 200, description = "The conversation.", body = Conversation),
+        (status = 404, description = "No such conversation."),
+    ),
+)]
+pub(crate) async fn show(
+    State(app): State<App>,
+    Caller(principal): Caller,
+    Id(id): Id<ConversationId>,
+) -> Result<Json<Conversation>, Problem> {
+    let record = app.store.conversation(&principal.owner, id).await.map_err(store_problem)?;
+    Ok(Json(record.ok_or(Kind::ConversationNotFound)?.into()))
+}
+
+/// Changes the title of a conversation.
+#[utoipa::path(
+    patch, path = "/conversations/{id}", tag = "conversations",
+    params(("id" = Uuid, Path, description = "Its id.")),
+    request_body = PatchBody,
+    responses(
+        (status = 200, description = "The conversation.", body = Conversation),
+        (status = 404, description = "No such conversation."),
+        (status = 422, description = "The title is empty or too long."),
+    ),
+)]
+pub(crate) async fn rename(
+    State(app): State<App>,
+    Caller(principal): Caller,
+    Id(id): Id<ConversationId>,
+    body: JsonBody<PatchBody>,
+) -> Result<Json<Conversation>, Problem> {
+    let PatchBody { title } = body.into_data();
+    let title = title.trim();
+    if !(1..=TITLE).contains(&title.chars().count()) {
+        let detail = format!("`title` has 1 to {TITLE} characters.");
+        return Err(Problem::new(Kind::InvalidRequest, detail).with("field", "title"));
+    }
+    let record = app.store.rename(&principal.owner, id, title.to_owned()).await.map_err(store_problem)?;
+    Ok(Json(record.ok_or(Kind::ConversationNotFound)?.into()))
+}
+
+/// Deletes a conversation with its messages and turns.
+#[utoipa::path(
+    delete, path = "/conversations/{id}", tag = "conversations",
+    params(("id" = Uuid, Path, description = "Its id.")),
+    responses(
+        (status = 204, description = "It is deleted."),
+        (status = 404, description = "No such conversation."),
+    ),
+)]
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Caller(principal): Caller,
+    Id(id): Id<ConversationId>,
+) -> Result<StatusCode, Problem> {
+    if app.store.delete(&principal.owner, id).await.map_err(store_problem)? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Kind::ConversationNotFound.into())
+    }
+}
+
+/// Lists the messages of a conversation, oldest first.
+#[utoipa::path(
+    get, path = "/conversations/{id}/messages", tag = "conversations",
+    params(
+        ("id" = Uuid, Path, description = "Its id."),
+        ("limit" = Option<u32>, Query, description = "1 to 200; 50 by default.", minimum = 1, maximum = 200),
+        ("after" = Option<String>, Query, description = "The `next` of the previous page."),
+    ),
+    responses(
+        (status = 200, description = "One page of the messages.", body = Items<Message>),
+        (status = 404, description = "No such conversation."),
+        (status = 422, description = "A query parameter is unknown or not valid."),
+    ),
+)]
+pub(crate) async fn messages(
+    State(app): State<App>,
+    Caller(principal): Caller,
+    Id(id): Id<ConversationId>,
+    PageQuery(page): PageQuery,
+) -> Result<Json<Items<Message>>, Problem> {
+    let page = app.store.messages(&principal.owner, id, page).await.map_err(cursor)?;
+    Ok(Json(page.ok_or(Kind::ConversationNotFound)?.into()))
+}

@@ -1,0 +1,213 @@
+//! Health and status of the host, for probes, dashboards and operators. No answer contains data of a user.
+
+use axum::Json;
+use axum::extract::State;
+use masque_http::Phase;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::state::App;
+use masque_companions::{ActiveSet, ActiveState, ReloadOutcome, ReloadReport};
+use masque_problem::{Kind, Problem};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// A summary of the host's health.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok`, or `degraded` if a check failed.
+    #[schema(example = "ok")]
+    status: &'static str,
+    version: &'static str,
+    uptime_s: u64,
+    checks: Checks,
+}
+
+/// The state of each dependency: `ok` or what is wrong.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Checks {
+    /// `ok` or `unavailable`.
+    #[schema(example = "ok")]
+    store: &'static str,
+    /// `ok`, or `busy` if no sandbox is free.
+    #[schema(example = "ok")]
+    sandbox: &'static str,
+}
+
+/// The answer of a probe that succeeded.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Alive {
+    #[schema(example = "ok")]
+    status: &'static str,
+}
+
+/// What is loaded and what is running.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Status {
+    version: &'static str,
+    /// The digest of the active configuration without its secrets, as `sha256:…`.
+    configuration: String,
+    /// The generation of the active set.
+    generation: u64,
+    companions: Vec<String>,
+    plugins: Vec<LoadedPlugin>,
+    sandbox: InstanceSlots,
+    turns: TurnCounts,
+    /// `null` while the store is unavailable.
+    jobs: Option<JobCounts>,
+    /// The result of the last reload. `null` if there was none.
+    reload: Option<Reload>,
+}
+
+/// A reload of the active set after a change of the configuration file, of a file that it names, or of the plugins folder.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Reload {
+    /// When it was last tried (RFC 3339).
+    #[schema(example = "2026-01-31T12:00:00.000Z")]
+    at: String,
+    outcome: Outcome,
+    /// The generation that has been active since.
+    generation: u64,
+    /// One line each, as `masque check` prints them: the errors of a refused reload, the warnings of an applied one.
+    problems: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// The new generation is active.
+    Applied,
+    /// The previous generation stays active.
+    Refused,
+}
+
+impl From<ReloadReport> for Reload {
+    fn from(reload: ReloadReport) -> Self {
+        Self {
+            at: humantime::format_rfc3339_millis(reload.at).to_string(),
+            outcome: match reload.outcome {
+                ReloadOutcome::Applied => Outcome::Applied,
+                ReloadOutcome::Refused => Outcome::Refused,
+            },
+            generation: reload.generation,
+            problems: reload.problems,
+        }
+    }
+}
+
+/// One loaded plugin.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct LoadedPlugin {
+    /// Its name in the configuration.
+    name: String,
+    /// `persona`, `memory` or `model`.
+    kind: String,
+    /// The name in the component's description.
+    component: String,
+    version: String,
+    /// The digest of the component, as `sha256:…`.
+    digest: String,
+}
+
+/// The slots for instances of plugins.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct InstanceSlots {
+    /// Slots that are free at this moment.
+    free: usize,
+    /// All slots.
+    size: u32,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TurnCounts {
+    running: usize,
+}
+
+/// Counts of background jobs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct JobCounts {
+    queued: u64,
+    running: u64,
+    /// Given up after the last retry.
+    parked: u64,
+}
+
+/// Summarises the host's health.
+#[utoipa::path(get, path = "/health", tag = "host", responses((status = 200, description = "The summary.", body = Health)))]
+pub(crate) async fn health(State(app): State<App>) -> Json<Health> {
+    let store = match app.store.counts().await {
+        Ok(_) => "ok",
+        Err(error) => {
+            tracing::warn!(%error, "the store does not answer");
+            "unavailable"
+        }
+    };
+    let sandbox = if app.sandbox.free() > 0 { "ok" } else { "busy" };
+    let status = if store == "ok" && sandbox == "ok" { "ok" } else { "degraded" };
+    let uptime_s = app.started.elapsed().as_secs();
+    Json(Health { status, version: VERSION, uptime_s, checks: Checks { store, sandbox } })
+}
+
+/// Liveness: whether the process answers. Depends on nothing else.
+#[utoipa::path(get, path = "/livez", tag = "host", responses((status = 200, description = "Yes.", body = Alive)))]
+pub(crate) async fn livez() -> Json<Alive> {
+    Json(Alive { status: "ok" })
+}
+
+/// Readiness: whether the host accepts new requests. It does not while it loads or drains.
+///
+/// An unavailable store does not count, because it would take all hosts out of service at once.
+#[utoipa::path(
+    get, path = "/readyz", tag = "host",
+    responses((status = 200, description = "Yes.", body = Alive), (status = 503, description = "The host loads or drains.")),
+)]
+pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Alive>, Problem> {
+    match app.lifecycle.now() {
+        Phase::Loading => Err(Kind::Loading.into()),
+        Phase::Draining => Err(Kind::Draining.into()),
+        Phase::Ready => Ok(Json(Alive { status: "ok" })),
+    }
+}
+
+/// Status: what is loaded, by digest, and what is running.
+#[utoipa::path(get, path = "/status", tag = "host", responses((status = 200, description = "The status.", body = Status)))]
+pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
+    let ActiveState { set, reload } = app.active.state();
+    let jobs = match app.store.counts().await {
+        Ok(counts) => {
+            Some(JobCounts { queued: counts.queued, running: counts.running, parked: counts.parked })
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the store does not answer");
+            None
+        }
+    };
+    Json(Status {
+        version: VERSION,
+        configuration: set.configuration.clone(),
+        generation: set.generation,
+        companions: set.companions.keys().cloned().collect(),
+        plugins: plugins(&set),
+        sandbox: InstanceSlots { free: app.sandbox.free(), size: app.sandbox.size() },
+        turns: TurnCounts { running: app.turns.running() },
+        jobs,
+        reload: reload.map(Reload::from),
+    })
+}
+
+fn plugins(set: &ActiveSet) -> Vec<LoadedPlugin> {
+    set.plugins
+        .values()
+        .map(|plugin| {
+            let package = plugin.package();
+            let description = package.description();
+            LoadedPlugin {
+                name: plugin.name().to_owned(),
+                kind: package.kind().to_string(),
+                component: description.name.clone(),
+                version: description.version.clone(),
+                digest: package.digest().to_owned(),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,38 @@
+//! The HTTP API: routes, the shape of requests, and how answers are written.
+//!
+//! [`router`] serves the whole API over [`Services`]; [`loading`] answers while the host loads. Every request passes
+//! admission, which alone decides who is asking and whether the route may be used.
+//!
+//! Left to others: turns, storage and identity to their crates; sockets, TLS and request ids to `masque-http`.
+#![deny(missing_docs)]
+
+mod access;
+mod admin;
+mod admission;
+mod auth;
+mod author;
+mod chat;
+mod companions;
+mod conversations;
+mod docs;
+mod health;
+mod id;
+mod idempotency;
+mod listeners;
+mod openapi;
+mod options;
+mod query;
+mod reply;
+mod request;
+mod router;
+mod schema;
+mod sse;
+mod state;
+#[cfg(test)]
+mod tests;
+mod turns;
+mod view;
+
+pub use options::Options;
+pub use router::{loading, router};
+pub use state::{App, SandboxSlots, Services};

@@ -1,0 +1,94 @@
+//! The router: every route, and the layers around all of them.
+
+use std::future::ready;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http_body::Body as _;
+use masque_http::{Lifecycle, ListenerKind, cors, track_request};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::options::Options;
+use super::request::{self, RequestPolicy};
+use super::state::App;
+use super::{admin, admission, auth, chat, companions, conversations, docs, health, openapi, turns};
+use masque_auth::guard;
+use masque_problem::{Kind, Problem};
+
+/// Returns the router of the whole API.
+pub fn router(app: App) -> Router {
+    let (options, lifecycle) = (app.options.clone(), app.lifecycle.clone());
+    let is_local_only = app.authenticator.lets_everyone_in();
+    let (router, mut document) = OpenApiRouter::with_openapi(openapi::document())
+        .routes(routes!(chat::chat))
+        .routes(routes!(turns::show))
+        .routes(routes!(turns::events))
+        .routes(routes!(turns::cancel))
+        .routes(routes!(conversations::create, conversations::list))
+        .routes(routes!(conversations::show, conversations::rename, conversations::delete))
+        .routes(routes!(conversations::messages))
+        .routes(routes!(companions::list))
+        .routes(routes!(auth::mint))
+        .routes(routes!(auth::validate))
+        .routes(routes!(admin::keys::list, admin::keys::create))
+        .routes(routes!(admin::keys::show, admin::keys::revoke))
+        .routes(routes!(admin::keys::rotate))
+        .routes(routes!(admin::revocations::revoke))
+        .routes(routes!(admin::audit::list))
+        .routes(routes!(health::health))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::status))
+        .split_for_parts();
+    openapi::complete(&mut document);
+    let router = router
+        .route("/openapi.json", get(openapi::serve(&document)))
+        .route("/docs", get(docs::page))
+        .route("/docs/errors", get(docs::errors))
+        .route("/docs/{file}", get(docs::file))
+        .fallback(|| ready(Problem::from(Kind::RouteNotFound)))
+        .layer(from_fn_with_state(app.clone(), admission::admit))
+        .with_state(app);
+    with_outer_layers(router, &options, is_local_only, lifecycle)
+}
+
+/// Returns the router of a host that loads: it answers `/livez`, and every other path with a problem that says so.
+///
+/// `is_local_only` says whether authentication is off.
+pub fn loading(options: &Options, is_local_only: bool, lifecycle: Lifecycle) -> Router {
+    let router =
+        Router::new().route("/livez", get(health::livez)).fallback(|| ready(Problem::from(Kind::Loading)));
+    with_outer_layers(router, options, is_local_only, lifecycle)
+}
+
+/// Adds the layers that surround every path, unknown ones included.
+fn with_outer_layers(router: Router, options: &Options, is_local_only: bool, lifecycle: Lifecycle) -> Router {
+    let policy = RequestPolicy {
+        max_url_bytes: options.max_url_bytes,
+        has_admin_listener: options.has_admin_listener,
+    };
+    let router = router.layer(from_fn_with_state(policy, request::admit));
+    let router = if is_local_only { router.layer(from_fn(refuse_foreign_pages)) } else { router };
+    let router = match cors::layer(&options.cors) {
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    router.layer(from_fn_with_state(options.request_context(lifecycle), track_request))
+}
+
+/// Without authentication, keeps web pages of other origins from using the host (see [`guard`]).
+async fn refuse_foreign_pages(request: Request, next: Next) -> Response {
+    // A web page can't reach a Unix socket.
+    if request.extensions().get() == Some(&ListenerKind::Socket) {
+        return next.run(request).await;
+    }
+    let has_body = !request.body().is_end_stream();
+    match guard::check(request.uri(), request.headers(), has_body) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}

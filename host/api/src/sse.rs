@@ -1,0 +1,258 @@
+//! Server-sent events: the format of one event, and the response body that reads a turn's event log.
+//!
+//! Only its own connection polls the body, so a slow client delays nobody else. Dropping the body drops the reader. Events
+//! that are ready at the same time are sent in one chunk; a ready event never waits for the next.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, header};
+use http_body::{Frame, SizeHint};
+use masque_http::RequestId;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use masque_turns::{Event, EventKind, EventReader};
+
+pub(crate) const MEDIA_TYPE: &str = "text/event-stream";
+
+/// A comment line. Clients ignore it; it keeps proxies from closing an idle connection.
+const KEEPALIVE: &[u8] = b": keep-alive\n\n";
+
+/// Returns the response that streams the events of `reader`, with a comment line after each `keepalive` without events.
+pub(crate) fn response(reader: EventReader, keepalive: Duration, request: &RequestId) -> Response {
+    let mut response = Body::new(EventStream::new(reader, keepalive, request.clone())).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Without this header, nginx buffers events.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    response
+}
+
+type Batch = Option<Vec<Arc<Event>>>;
+
+struct EventStream {
+    state: State,
+    keepalive: Interval,
+    request: RequestId,
+}
+
+enum State {
+    /// The read in progress owns the reader and returns it with the events.
+    Reading(Pin<Box<dyn Future<Output = (EventReader, Batch)> + Send>>),
+    Ended,
+}
+
+impl EventStream {
+    fn new(reader: EventReader, period: Duration, request: RequestId) -> Self {
+        let mut keepalive = tokio::time::interval_at(Instant::now() + period, period);
+        keepalive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { state: State::Reading(read(reader)), keepalive, request }
+    }
+}
+
+fn read(mut reader: EventReader) -> Pin<Box<dyn Future<Output = (EventReader, Batch)> + Send>> {
+    Box::pin(async move {
+        let batch = reader.next().await;
+        (reader, batch)
+    })
+}
+
+impl http_body::Body for EventStream {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let State::Reading(reading) = &mut self.state else { return Poll::Ready(None) };
+        match reading.as_mut().poll(context) {
+            Poll::Ready((reader, Some(events))) => {
+                self.state = State::Reading(read(reader));
+                let mut text = String::new();
+                for event in &events {
+                    write(&mut text, event, self.request.as_str());
+                }
+                Poll::Ready(Some(Ok(Frame::data(text.into()))))
+            }
+            Poll::Ready((_, None)) => {
+                self.state = State::Ended;
+                Poll::Ready(None)
+            }
+            Poll::Pending => match self.keepalive.poll_tick(context) {
+                Poll::Ready(_) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(KEEPALIVE))))),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+/// Appends one event (HTML standard, section 9.2). The data is one line, because JSON escapes line breaks.
+fn write(text: &mut String, event: &Event, request_id: &str) {
+    let sequence = event.sequence;
+    let (name, data) = match &event.kind {
+        EventKind::Created { turn_id, conversation_id, companion } => {
+            let data = Created {
+                turn_id: turn_id.to_string(),
+                conversation_id: conversation_id.to_string(),
+                companion,
+            };
+            ("turn.created", tagged("turn.created", sequence, &data))
+        }
+        EventKind::Delta { text } => ("reply.delta", tagged("reply.delta", sequence, &Delta { text })),
+        EventKind::Completed(reply) => ("turn.completed", tagged("turn.completed", sequence, &**reply)),
+        EventKind::Failed(problem) => {
+            let problem = problem.to_value(Some(request_id));
+            ("turn.failed", tagged("turn.failed", sequence, &Failed { problem }))
+        }
+    };
+    text.push_str("event: ");
+    text.push_str(name);
+    text.push_str("\nid: ");
+    text.push_str(&sequence.to_string());
+    text.push_str("\ndata: ");
+    text.push_str(&data);
+    text.push_str("\n\n");
+}
+
+#[derive(Serialize)]
+struct Tagged<'a, T> {
+    #[serde(rename = "type")]
+    name: &'a str,
+    sequence: u64,
+    #[serde(flatten)]
+    data: &'a T,
+}
+
+#[derive(Serialize)]
+struct Created<'a> {
+    turn_id: String,
+    conversation_id: String,
+    companion: &'a str,
+}
+
+#[derive(Serialize)]
+struct Delta<'a> {
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct Failed {
+    problem: Value,
+}
+
+fn tagged<T: Serialize>(name: &str, sequence: u64, data: &T) -> String {
+    serde_json::to_string(&Tagged { name, sequence, data }).unwrap_or_else(|error| {
+        // Serialization fails only for maps with non-string keys, and no event has one.
+        tracing::error!(%error, "an event could not be written");
+        String::from("{}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use masque_store::{ConversationId, TurnId};
+    use serde_json::json;
+
+    use super::*;
+    use masque_problem::{Kind, Problem};
+
+    fn request() -> RequestId {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("x-request-id", HeaderValue::from_static("r-1"));
+        RequestId::from_headers(&headers)
+    }
+
+    fn written(sequence: u64, kind: EventKind) -> (Vec<String>, Value) {
+        let mut text = String::new();
+        write(&mut text, &Event { sequence, kind }, "r-1");
+        assert!(text.ends_with("\n\n"), "{text}");
+        let lines: Vec<String> = text.trim_end().lines().map(str::to_owned).collect();
+        let data = serde_json::from_str(lines[2].strip_prefix("data: ").unwrap()).unwrap();
+        (lines, data)
+    }
+
+    #[test]
+    fn an_event_is_three_lines_whatever_its_text_holds() {
+        let text = "first\nsecond\r\n\ndata: forged";
+        let (lines, data) = written(1, EventKind::Delta { text: text.into() });
+        assert_eq!(lines.len(), 3);
+        assert_eq!((lines[0].as_str(), lines[1].as_str()), ("event: reply.delta", "id: 1"));
+        assert_eq!(data, json!({ "type": "reply.delta", "sequence": 1, "text": text }));
+    }
+
+    #[test]
+    fn each_kind_of_event_carries_its_own_data() {
+        let (turn_id, conversation_id) = (TurnId::new(), ConversationId::new());
+        let (_, data) =
+            written(0, EventKind::Created { turn_id, conversation_id, companion: "elara".into() });
+        assert_eq!(
+            data,
+            json!({
+                "type": "turn.created", "sequence": 0, "companion": "elara",
+                "turn_id": turn_id.to_string(), "conversation_id": conversation_id.to_string(),
+            })
+        );
+        let (_, data) = written(2, EventKind::Completed(Arc::new(json!({ "finish": "stop" }))));
+        assert_eq!(data, json!({ "type": "turn.completed", "sequence": 2, "finish": "stop" }));
+        let (_, data) = written(2, EventKind::Failed(Box::new(Problem::from(Kind::ModelStalled))));
+        assert_eq!(data["type"], "turn.failed");
+        assert_eq!(data["problem"]["type"], "/docs/errors#model-stalled");
+        assert_eq!(data["problem"]["request_id"], "r-1");
+    }
+
+    fn log() -> Arc<masque_turns::EventLog> {
+        masque_turns::EventLog::new(TurnId::new(), ConversationId::new(), "elara".into(), 1024)
+    }
+
+    #[tokio::test]
+    async fn what_is_ready_together_leaves_in_one_chunk() {
+        let log = log();
+        log.open();
+        let mut body = EventStream::new(log.reader(None), Duration::from_secs(15), request());
+        log.write("Hello").unwrap();
+        log.end(masque_turns::TurnEnd::Completed(Arc::new(json!({}))));
+        let chunk = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        let chunk = String::from_utf8(chunk.to_vec()).unwrap();
+        assert_eq!(chunk.matches("event: ").count(), 3, "{chunk}");
+        assert!(body.frame().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_broken_by_comments() {
+        let log = log();
+        let mut body = EventStream::new(log.reader(None), Duration::from_secs(15), request());
+        let begun = Instant::now();
+        for seconds in [15, 30] {
+            let chunk = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert_eq!(&chunk[..], KEEPALIVE);
+            assert_eq!(begun.elapsed().as_secs(), seconds);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_dropped_leaves_the_turn() {
+        let log = log();
+        let body = EventStream::new(log.reader(None), Duration::from_secs(15), request());
+        drop(body);
+        log.abandoned(Duration::ZERO).await;
+    }
+}

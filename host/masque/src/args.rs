@@ -1,0 +1,183 @@
+//! The command line's commands and flags, as clap reads them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use masque_auth::NewKeyRequest;
+
+use crate::commands::keys::KeyTask;
+use crate::compiler::COMPILE_COMMAND;
+
+/// A host for AI companions whose persona, memory and model are sandboxed components.
+#[derive(Debug, Parser)]
+#[command(name = "masque", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the host.
+    Serve(Options),
+    /// Validate the configuration without starting: every error with its line, or a summary.
+    Check(CheckOptions),
+    /// List background jobs that were given up, or retry them with --retry. Works beside a running host.
+    Jobs(JobsOptions),
+    /// Create, list, rotate and revoke API keys. Works before a host's first start, and beside a running one.
+    Keys {
+        #[command(flatten)]
+        options: Options,
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+    /// Revoke tokens before they expire. Works beside a running host.
+    Tokens {
+        #[command(flatten)]
+        options: Options,
+        #[command(subcommand)]
+        command: TokensCommand,
+    },
+    /// Compile the component on standard input. A host starts this command for each new component.
+    #[command(name = COMPILE_COMMAND, hide = true)]
+    Compile,
+}
+
+/// Where the configuration, the listener and the data are. Flags take precedence over environment variables, and those
+/// over the file.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// The configuration file [variable: MASQUE_CONFIG] [default: ./masque.toml where there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The address to listen on [variable: MASQUE_LISTEN] [default: 127.0.0.1:8000]
+    #[arg(long, global = true, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+    /// The folder that holds all state [variable: MASQUE_DATA] [default: ./masque-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckOptions {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// Validate as if ENVIRONMENT were `production`: everything unsafe is an error
+    #[arg(long)]
+    pub(crate) production: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct JobsOptions {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// Retry the job with this id, or `all`; a running host runs it within a minute
+    #[arg(long, value_name = "ID")]
+    pub(crate) retry: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Create a key and show its secret, once.
+    Create {
+        /// What it is for
+        name: String,
+        /// What it may do: chat, admin:read, admin:write, tokens:mint or users:act; repeat for several
+        #[arg(long = "scope", value_name = "SCOPE", required = true)]
+        scopes: Vec<String>,
+        /// Its tenant [default: default]
+        #[arg(long)]
+        tenant: Option<String>,
+        /// A companion it may talk to; repeat for several [default: all]
+        #[arg(long = "companion", value_name = "NAME")]
+        companions: Vec<String>,
+        /// Requests in a minute [default: unlimited]
+        #[arg(long, value_name = "N")]
+        requests_per_minute: Option<u32>,
+        /// Model tokens, input and output together, per day (UTC) [default: unlimited]
+        #[arg(long, value_name = "N")]
+        tokens_per_day: Option<u64>,
+        /// Days until the key expires [default: never]
+        #[arg(long, value_name = "DAYS")]
+        expires_in_days: Option<u32>,
+    },
+    /// List all keys, without their secrets.
+    List,
+    /// Give a key a new secret and show it, once.
+    Rotate {
+        /// The 16 digits after `msq_`
+        id: String,
+        /// How long the previous secret stays valid [default: 24]
+        #[arg(long, value_name = "HOURS")]
+        overlap_hours: Option<u32>,
+    },
+    /// Revoke a key, and every token that was minted with it.
+    Revoke {
+        /// The 16 digits after `msq_`
+        id: String,
+    },
+}
+
+impl From<KeysCommand> for KeyTask {
+    fn from(command: KeysCommand) -> Self {
+        match command {
+            KeysCommand::Create {
+                name,
+                scopes,
+                tenant,
+                companions,
+                requests_per_minute,
+                tokens_per_day,
+                expires_in_days,
+            } => Self::CreateKey(NewKeyRequest {
+                name,
+                scopes,
+                tenant,
+                companions: Some(companions).filter(|names| !names.is_empty()),
+                requests_per_minute,
+                tokens_per_day,
+                expires_in_days,
+            }),
+            KeysCommand::List => Self::ListKeys,
+            KeysCommand::Rotate { id, overlap_hours } => Self::RotateKey { id, overlap_hours },
+            KeysCommand::Revoke { id } => Self::RevokeKey { id },
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokensCommand {
+    /// Revoke one token, or all tokens of a user up to now.
+    Revoke {
+        /// The id of a token: its `jti`
+        #[arg(long, required_unless_present = "user", conflicts_with = "user")]
+        jti: Option<String>,
+        /// A user: all their tokens are revoked
+        #[arg(long)]
+        user: Option<String>,
+        /// The issuer of the token or user [default: the host's own]
+        #[arg(long)]
+        issuer: Option<String>,
+        /// The user's tenant [default: any]
+        #[arg(long, requires = "user")]
+        tenant: Option<String>,
+    },
+}
+
+impl From<TokensCommand> for KeyTask {
+    fn from(command: TokensCommand) -> Self {
+        let TokensCommand::Revoke { jti, user, issuer, tenant } = command;
+        Self::RevokeTokens { jti, user, issuer, tenant }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

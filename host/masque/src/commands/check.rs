@@ -1,0 +1,93 @@
+//! The command `masque check`: validates a configuration, plugins and TLS files included, without starting a host.
+
+use masque_config::{Config, Diagnostic, Diagnostics};
+
+use crate::builtins;
+use crate::compiler::compiler;
+use crate::convert::http::verify_tls;
+
+/// Validates a configuration and returns a summary of it.
+///
+/// # Errors
+/// Every error in the plugins, their settings, and the TLS files.
+pub(crate) async fn check(config: &Config) -> Result<String, Diagnostics> {
+    let diagnostics = Diagnostics::new(verify_contents(config).await);
+    if diagnostics.are_fatal() { Err(diagnostics) } else { Ok(summary(config)) }
+}
+
+/// Returns what is wrong with the files that a configuration names: plugins with their settings, and TLS files.
+pub(crate) async fn verify_contents(config: &Config) -> Vec<Diagnostic> {
+    let mut diagnostics = masque_companions::verify(config, compiler(), builtins::component).await;
+    diagnostics.extend(verify_tls(config));
+    diagnostics
+}
+
+/// Describes the host that this configuration would start.
+fn summary(config: &Config) -> String {
+    let file =
+        config.file.as_ref().map_or("none, only defaults".to_owned(), |file| file.display().to_string());
+    let mut lines = vec![
+        "The configuration is valid.".to_owned(),
+        format!("file        {file}"),
+        format!("listen      {}", config.server.listen),
+        format!("data        {}", config.data.folder.display()),
+        format!("callers     {}", authentication(config)),
+    ];
+    if let Some(tls) = &config.tls {
+        lines.push(format!("tls         {}", tls.certificate.path.display()));
+    }
+    if let Some(address) = config.admin.listen {
+        lines.push(format!("admin       {address}"));
+    }
+    for (name, companion) in &config.companions {
+        let models: Vec<&str> = companion.models.iter().map(|model| model.as_str()).collect();
+        let (persona, memory, models) = (&companion.persona, &companion.memory, models.join(", "));
+        lines.push(format!("companion   {name}: persona {persona}, memory {memory}, models {models}"));
+    }
+    for (name, plugin) in &config.plugins {
+        lines.push(format!("plugin      {name}: {}", plugin.source));
+    }
+    lines.push(format!("digest      {}", config.digest()));
+    lines.join("\n")
+}
+
+/// Describes how callers authenticate.
+fn authentication(config: &Config) -> String {
+    let auth = &config.auth;
+    if !auth.required {
+        return "prove nothing: authentication is off, for this machine alone".to_owned();
+    }
+    let own = auth.secret.as_ref().map(|_| "tokens of this host".to_owned());
+    let issuers = auth.issuers.keys().map(|name| format!("tokens of {name}"));
+    let ways: Vec<_> = ["API keys".to_owned()].into_iter().chain(own).chain(issuers).collect();
+    ways.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use masque_config::{ConfigSource, Environment, Flags};
+
+    use super::*;
+    use crate::builtins::ELARA_CARD;
+
+    #[test]
+    fn a_summary_names_everything_an_operator_asks_for() {
+        let source = ConfigSource {
+            flags: Flags::default(),
+            environment: Environment::default(),
+            folder: std::env::temp_dir().join("nowhere"),
+            default_card: ELARA_CARD.into(),
+        };
+        let summary = summary(&source.load().unwrap().config);
+        for part in [
+            "listen      127.0.0.1:8000",
+            "masque-data",
+            "companion   elara: persona elara, memory window, models offline",
+            "callers     prove nothing",
+            "plugin      window: builtin:window",
+            "digest      sha256:",
+        ] {
+            assert!(summary.contains(part), "{part} is not in:\n{summary}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Commands that need no running host.
+
+pub(crate) mod check;
+pub(crate) mod jobs;
+pub(crate) mod keys;

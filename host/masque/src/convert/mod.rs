@@ -1,0 +1,8 @@
+//! Converts the checked configuration into the options of the crates that it configures.
+
+pub(crate) mod api;
+pub(crate) mod auth;
+pub(crate) mod http;
+mod store;
+pub(crate) mod telemetry;
+pub(crate) mod turns;

@@ -1,0 +1,20 @@
+//! The options of turns.
+
+use masque_config::Config;
+use masque_turns::Options;
+
+/// The limits of turns.
+pub(crate) fn options(config: &Config) -> Options {
+    Options {
+        timeout: config.turn.timeout,
+        max_concurrent: config.turn.max_concurrent,
+        max_concurrent_per_user: config.limits.turns.map(|turns| turns as usize),
+        max_waiting: config.turn.waiting,
+        max_wait: config.turn.wait,
+        linger: config.turn.linger,
+        linger_keyed: config.turn.linger_keyed,
+        log_ttl: config.turn.log_ttl,
+        max_reply_bytes: config.turn.reply_bytes,
+        stream_hold: config.stream.hold,
+    }
+}

@@ -1,0 +1,184 @@
+//! The services behind the listeners: loaded in order, closed in reverse order.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use masque_auth::limits::Limits;
+use masque_auth::{Authenticator, Identity, LocalAuthenticator, Tokens};
+use masque_http::Lifecycle;
+use masque_runtime::{Sandbox, SandboxConfig};
+use masque_store::{InProcess, RateLimits, SqliteStore, Store, Turns as _};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::retention::remove_expired;
+use super::sandbox_slots::Slots;
+use crate::builtins;
+use crate::compiler::compiler;
+use crate::convert;
+use masque_api::Services;
+use masque_companions::{self as active, Active, Reloader};
+use masque_config::{Config, ConfigSource, Diagnostic};
+use masque_turns::{JobWorker, Turns};
+
+/// How long a running background job may take to end when the host stops.
+const JOBS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A loaded host.
+pub(super) struct Host {
+    config: Arc<Config>,
+    store: Arc<SqliteStore>,
+    sandbox: Arc<Sandbox>,
+    active: Arc<Active>,
+    /// `None` where authentication is off.
+    identity: Option<Arc<Identity>>,
+    rates: Arc<dyn RateLimits>,
+    pub(super) turns: Turns,
+    worker: JoinHandle<()>,
+    worker_stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+    tasks_stop: CancellationToken,
+}
+
+impl Host {
+    /// Opens the store, marks turns that an earlier host left running as interrupted, loads the plugins, and starts the
+    /// background tasks. The files of `source` are followed from here on.
+    ///
+    /// # Errors
+    /// What keeps the host from starting, in a sentence for the operator.
+    pub(super) async fn load(config: Arc<Config>, source: ConfigSource) -> anyhow::Result<Self> {
+        let id = Uuid::now_v7();
+        let store = SqliteStore::open(&config.data.folder).await?;
+        let interrupted = store.recover(id).await.context("can't recover the turns of an earlier run")?;
+        if interrupted > 0 {
+            tracing::warn!(interrupted, "turns that an earlier run did not end are marked interrupted");
+        }
+        make_plugins_folder(&config.data.plugins)?;
+        let sandbox = SandboxConfig {
+            compiler: compiler(),
+            cache: Some(config.data.compiled.clone()),
+            scratch: Some(config.data.folder.join("scratch")),
+            ..active::sandbox_config(&config.sandbox)
+        };
+        let sandbox = Sandbox::new(&sandbox).context("can't set up the sandbox")?;
+        let set = active::load(&config, &sandbox, builtins::component)
+            .await
+            .map_err(|problems| join_errors(&problems))?;
+        let active = Arc::new(Active::new(set));
+        let shared: Arc<dyn Store> = store.clone();
+        let identity = match config.auth.required {
+            true => {
+                let tokens = Tokens::open(convert::auth::token_options(&config.auth))?;
+                Some(Arc::new(Identity::open(tokens, Arc::clone(&shared)).await?))
+            }
+            false => None,
+        };
+        let turns =
+            Turns::new(Arc::clone(&shared), Arc::clone(&active), convert::turns::options(&config), id);
+
+        let worker_stop = CancellationToken::new();
+        let worker = JobWorker::new(Arc::clone(&shared), Arc::clone(&active), config.turn.timeout, id)
+            .start(turns.new_jobs(), worker_stop.clone());
+        let tasks_stop = CancellationToken::new();
+        let leases = {
+            let (turns, stop) = (turns.clone(), tasks_stop.clone());
+            tokio::spawn(async move { turns.keep_leases(stop).await })
+        };
+        let reloader = Reloader::new(
+            source,
+            Arc::clone(&config),
+            Arc::clone(&sandbox),
+            Arc::clone(&active),
+            builtins::component,
+        );
+        // A draining host loads no new plugins.
+        let follow = tokio::spawn(active::follow(reloader, worker_stop.clone()));
+        let rates: Arc<dyn RateLimits> = Arc::new(InProcess::default());
+        let sweep = tokio::spawn(remove_expired(shared, Arc::clone(&rates), tasks_stop.clone()));
+        let mut tasks = vec![leases, follow, sweep];
+        if let Some(identity) = &identity {
+            let (identity, stop) = (Arc::clone(identity), tasks_stop.clone());
+            tasks.push(tokio::spawn(async move { identity.follow(stop).await }));
+        }
+        Ok(Self {
+            config,
+            store,
+            sandbox,
+            active,
+            identity,
+            rates,
+            turns,
+            worker,
+            worker_stop,
+            tasks,
+            tasks_stop,
+        })
+    }
+
+    /// Returns what the API works with. `started` is when the process started.
+    pub(super) fn services(&self, lifecycle: Lifecycle, started: Instant) -> Services {
+        let authenticator: Arc<dyn Authenticator> = match &self.identity {
+            Some(identity) => Arc::clone(identity) as Arc<dyn Authenticator>,
+            None => Arc::new(LocalAuthenticator),
+        };
+        Services {
+            options: convert::api::options(&self.config),
+            store: self.store.clone(),
+            sandbox: Arc::new(Slots(Arc::clone(&self.sandbox))),
+            active: Arc::clone(&self.active),
+            turns: self.turns.clone(),
+            authenticator,
+            identity: self.identity.clone(),
+            limits: Limits::new(convert::auth::limit_options(&self.config.limits), Arc::clone(&self.rates)),
+            lifecycle,
+            started,
+        }
+    }
+
+    /// Refuses new turns and waits up to `timeout` for running ones. The rest are interrupted; after `cut`, at once.
+    pub(super) async fn drain(&self, timeout: Duration, cut: CancellationToken) {
+        self.worker_stop.cancel();
+        self.turns.drain(std::time::Instant::now() + timeout, cut).await;
+    }
+
+    /// Stops the background tasks and closes the store. Call it when no request runs any more.
+    pub(super) async fn close(self) {
+        let Self { worker, tasks, tasks_stop, store, .. } = self;
+        let mut worker = worker;
+        if tokio::time::timeout(JOBS_TIMEOUT, &mut worker).await.is_err() {
+            // The job's lease expires, and the job runs again after the next start.
+            worker.abort();
+        }
+        tasks_stop.cancel();
+        for task in tasks {
+            // A panic in a task has been logged already.
+            let _ = task.await;
+        }
+        store.close().await;
+    }
+}
+
+/// Creates the plugins folder, so that an operator finds where to put a plugin.
+fn make_plugins_folder(folder: &Path) -> anyhow::Result<()> {
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("can't make the plugins folder {}", folder.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Joins the errors found while loading plugins, one line each.
+fn join_errors(problems: &[Diagnostic]) -> anyhow::Error {
+    let mut text = String::from("the configuration can't be used:");
+    for problem in problems {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  {problem}");
+    }
+    anyhow!(text)
+}

@@ -1,0 +1,9 @@
+//! The command `masque serve`: the life of a host from the open socket to the closed store.
+
+mod host;
+mod retention;
+mod run;
+mod sandbox_slots;
+mod signals;
+
+pub(crate) use run::run;

@@ -1,0 +1,48 @@
+//! Removes expired rows and forgotten rate limits, once a minute.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use masque_store::{RateLimits, Store, StoreError};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+/// How often expired rows are removed.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// How long audit entries are kept: a yearly review finds all entries since the last one.
+const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 24 * 3600);
+
+/// Runs until `stop`. Errors of the store are logged, and the next round tries again.
+pub(super) async fn remove_expired(
+    store: Arc<dyn Store>,
+    rates: Arc<dyn RateLimits>,
+    stop: CancellationToken,
+) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        rates.forget().await;
+        loop {
+            match remove_batch(&*store).await {
+                Ok(0) => break,
+                Ok(removed) => tracing::debug!(removed, "rows past their time were removed"),
+                Err(error) => {
+                    tracing::warn!(%error, "rows past their time could not be removed");
+                    break;
+                }
+            }
+            if stop.is_cancelled() {
+                return;
+            }
+        }
+    }
+}
+
+/// Removes one batch of expired rows and returns their number.
+async fn remove_batch(store: &dyn Store) -> Result<u64, StoreError> {
+    Ok(store.sweep().await? + store.forget_audit(AUDIT_RETENTION).await?)
+}

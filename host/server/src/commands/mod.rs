@@ -1,3 +1,0 @@
-//! Commands that work on a data folder without a running host, or beside one.
-
-pub(crate) mod keys;
