@@ -1,4 +1,5 @@
-//! `cargo xtask counts`: counts the instructions of pure code and compares them with stored figures.
+//! `cargo xtask counts`: counts the instructions of pure code and compares them with stored figures. It also stores the
+//! allocations of a call, which a test of the runtime counts and compares.
 //!
 //! Callgrind counts instructions, not time, so the figure is the same on a busy machine. It changes with the compiler and
 //! slightly with the features of the processor, hence the tolerance.
@@ -35,7 +36,18 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
         fs::write(workspace.root().join(STORED), lines).context(STORED)?;
     }
     check(&counted, &stored(workspace)?)?;
+    count_allocations(workspace, store)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the test that counts the allocations of a call. It compares them with `bench/counts/allocations.txt`, or stores them
+/// there. The whole workspace is selected, because another selection would compile the engine with other features again.
+fn count_allocations(workspace: &Workspace, store: bool) -> anyhow::Result<()> {
+    let mut test = workspace.cargo(["test", "--workspace", "--test", "allocations", "--", "--nocapture"]);
+    if store {
+        test.env("MASQUE_STORE_ALLOCATIONS", "1");
+    }
+    run_command(&mut test)
 }
 
 /// Counts and compares as a part of the tests. Does nothing without valgrind; [`needs::ensure`] has printed that.

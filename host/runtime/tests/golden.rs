@@ -1,33 +1,27 @@
-//! A released version of the contract stays what it was: its text does not change, and components that were built for
-//! it long ago load, link and answer as on their first day. How they were built is in `tests/golden/README.md`.
+//! A released version of the contract does not change: its files stay the same, and components that were built for it load,
+//! link and answer as they did when it was released. `tests/golden/README.md` says how they were built.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that can't go on should say so"
+    reason = "a failed precondition fails the test"
 )]
 
-#[allow(dead_code, reason = "the rest is for the other tests")]
+mod capabilities;
 mod fixtures;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use fixtures::{Upstream, call, prompt, sandbox, turn};
-use masque_runtime::contract::{
-    Delta, Exchange, Failure, Finish, Message, Opening, Part, Prompt, Recollection, Remembered, Reply, Turn,
-    Usage,
-};
-use masque_runtime::{
-    Call, Cause, Grants, History, Kind, Limits, Models, NestedCall, Package, Plugin, Scope, State, StateEntry,
-};
+use capabilities::{InMemoryCapabilities, message_with_id, text_of, usage};
+use fixtures::{Upstream, call, no_recollection, prompt, sandbox, turn};
+use masque_runtime::contract::{Delta, Exchange, Finish, Opening, Part, Recollection, Remembered, Turn};
+use masque_runtime::{Cause, Grants, Kind, Limits, Package, Plugin, Scope};
 use sha2::{Digest, Sha256};
 
-/// Every file of every released version, with the digest that it had on the day of its release.
+/// Every file of every released version, with its digest at the release.
 const RELEASED: &[(&str, &[(&str, &str)])] = &[(
     "0.1.0",
     &[
@@ -111,7 +105,7 @@ async fn the_components_of_0_1_0_say_what_they_are() {
     }
 }
 
-/// Loading links every import, so what follows from this is that all that 0.1.0 offers is still offered.
+/// Loading links every import, so the host still offers everything that 0.1.0 offered.
 #[test]
 fn the_components_of_0_1_0_import_all_that_it_offers() {
     let all = ["persona", "memory", "model"].map(|name| component("0.1.0", name)).concat();
@@ -119,17 +113,17 @@ fn the_components_of_0_1_0_import_all_that_it_offers() {
     for interface in ["host", "state", "history", "models"] {
         assert!(has(&format!("masque:companion/{interface}@0.1.0")), "{interface}");
     }
-    // Of the toolchain that built them, and no older than the contract's own.
+    // The version depends on the toolchain that built them; it is not older than the contract's own.
     assert!(has("wasi:http/client@0.3."));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_persona_of_0_1_0_composes_from_all_that_it_is_given() {
-    let world = World::with_history(2);
+    let capabilities = InMemoryCapabilities::with_history(2);
     let persona = plugin("persona", r#"{"name": "Ida"}"#, all()).await;
     let mut turn = turn("How are you?");
     turn.user.name = Some("Ada".into());
-    turn.tail = vec![message("m-2", "user", "Hi.")];
+    turn.tail = vec![message_with_id("m-2", "user", "Hi.")];
     turn.has_earlier = true;
     (turn.now, turn.message.at) = (1_790_000_000_000, Some(5));
     let recalled = Recollection {
@@ -144,9 +138,9 @@ async fn the_persona_of_0_1_0_composes_from_all_that_it_is_given() {
         metadata: Vec::new(),
     };
 
-    let prompt = persona.compose(world.call(), &turn, recalled).await.unwrap();
+    let prompt = persona.compose(capabilities.call(), &turn, recalled).await.unwrap();
 
-    let said: Vec<_> = prompt.messages.iter().map(|message| (&*message.role, text(message))).collect();
+    let said: Vec<_> = prompt.messages.iter().map(|message| (&*message.role, text_of(message))).collect();
     let system = "I am Ida. Ada is here for the 1. time. 1 messages, 2 before them, the last at Some(5). \
         It is about sailing, 1790000000000 ms after the beginning of time.";
     let wanted = [("system", system), ("system", "Ada sails."), ("user", "Hi."), ("user", "How are you?")];
@@ -160,12 +154,12 @@ async fn the_persona_of_0_1_0_composes_from_all_that_it_is_given() {
     assert_eq!(properties(&prompt.messages[1].metadata), ["score 0.5"]);
     assert_eq!(properties(&prompt.options), ["temperature 0.5"]);
     assert_eq!(&*prompt.tools[0].name, "tide");
-    assert_eq!(world.asked.lock().unwrap().as_slice(), ["In a word?"]);
+    assert_eq!(capabilities.asked.lock().unwrap().as_slice(), ["In a word?"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_persona_of_0_1_0_greets_and_reflects() {
-    let world = World::with_history(0);
+    let capabilities = InMemoryCapabilities::with_history(0);
     let persona = plugin("persona", r#"{"name": "Ida"}"#, all()).await;
     let opening = Opening {
         conversation: "conversation".into(),
@@ -175,31 +169,34 @@ async fn the_persona_of_0_1_0_greets_and_reflects() {
         now: 0,
         metadata: Vec::new(),
     };
-    let greetings = persona.greet(world.call(), &opening).await.unwrap();
-    assert_eq!(greetings.iter().map(text).collect::<Vec<_>>(), ["ida greets someone.", "I am Ida."]);
+    let greetings = persona.greet(capabilities.call(), &opening).await.unwrap();
+    assert_eq!(greetings.iter().map(text_of).collect::<Vec<_>>(), ["ida greets someone.", "I am Ida."]);
 
     let mut exchange = exchange(turn("Hello"), "Good day.");
-    persona.reflect(world.call(), &exchange).await.unwrap();
-    assert_eq!(world.value(Scope::Conversation, "last"), "\"Good day. (1 thoughts, 5 tokens, try 2)\"");
-    assert_eq!(world.value(Scope::Shared, "exchanges"), "1");
+    persona.reflect(capabilities.call(), &exchange).await.unwrap();
+    assert_eq!(
+        capabilities.value(Scope::Conversation, "last"),
+        "\"Good day. (1 thoughts, 5 tokens, try 2)\""
+    );
+    assert_eq!(capabilities.value(Scope::Shared, "exchanges"), "1");
 
     exchange.interrupted = true;
-    let error = persona.reflect(world.call(), &exchange).await.unwrap_err();
+    let error = persona.reflect(capabilities.call(), &exchange).await.unwrap_err();
     assert_eq!((error.code(), error.retry_after()), ("unavailable", Some(Duration::from_secs(7))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_memory_of_0_1_0_recalls_what_it_observed() {
-    let world = World::with_history(5);
+    let capabilities = InMemoryCapabilities::with_history(5);
     let memory = plugin("memory", "{}", all()).await;
     for said in ["one", "two", "three", "four"] {
-        memory.observe(world.call(), &exchange(turn(said), "Yes.")).await.unwrap();
+        memory.observe(capabilities.call(), &exchange(turn(said), "Yes.")).await.unwrap();
     }
     let mut turn = turn("Hello");
-    turn.tail = vec![message("m-5", "user", "Hi.")];
+    turn.tail = vec![message_with_id("m-5", "user", "Hi.")];
     turn.has_earlier = true;
 
-    let recalled = memory.recall(world.call(), &turn, 900).await.unwrap();
+    let recalled = memory.recall(capabilities.call(), &turn, 900).await.unwrap();
 
     let ids: Vec<_> = recalled.messages.iter().filter_map(|message| message.id.as_deref()).collect();
     assert_eq!(ids, ["m-3", "m-4", "m-5"]);
@@ -268,49 +265,29 @@ async fn the_model_of_0_1_0_reaches_what_it_was_granted_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_grants_the_components_of_0_1_0_load_and_are_denied() {
-    let world = World::with_history(0);
+    let capabilities = InMemoryCapabilities::with_history(0);
     let persona = plugin("persona", r#"{"name": "Ida"}"#, Grants::default()).await;
-    let nothing = Recollection { messages: Vec::new(), memories: Vec::new(), metadata: Vec::new() };
-    let error = persona.compose(world.call(), &turn("Hello"), nothing).await.unwrap_err();
+    let error = persona.compose(capabilities.call(), &turn("Hello"), no_recollection()).await.unwrap_err();
     assert_eq!(error.code(), "denied");
     let memory = plugin("memory", "{}", Grants::default()).await;
-    let error = memory.recall(world.call(), &turn("Hello"), 100).await.unwrap_err();
+    let error = memory.recall(capabilities.call(), &turn("Hello"), 100).await.unwrap_err();
     assert_eq!(error.code(), "denied");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_persona_of_0_1_0_names_the_setting_that_it_misses() {
     let persona = plugin("persona", "{}", all()).await;
-    let nothing = Recollection { messages: Vec::new(), memories: Vec::new(), metadata: Vec::new() };
-    let error = persona.compose(call(), &turn("Hello"), nothing).await.unwrap_err();
+    let error = persona.compose(call(), &turn("Hello"), no_recollection()).await.unwrap_err();
     assert!(
         matches!(&error.cause, Cause::Failed(failure) if failure.code == "invalid" && failure.message.contains("`name`")),
         "{error}"
     );
 }
 
-fn text(message: &Message) -> String {
-    let texts = message.parts.iter().filter_map(|part| match part {
-        Part::Text(text) => Some(&**text),
-        _ => None,
-    });
-    texts.collect()
-}
-
-fn message(id: &str, role: &str, text: &str) -> Message {
-    let mut message = prompt(text).messages.remove(0);
-    (message.id, message.role) = (Some(id.into()), role.into());
-    message
-}
-
 fn exchange(turn: Turn, reply: &str) -> Exchange {
-    let mut reply = message("reply", "assistant", reply);
+    let mut reply = message_with_id("reply", "assistant", reply);
     reply.parts.push(Part::Thinking("Hm.".into()));
     Exchange { turn, reply, usage: usage(3, 2), interrupted: false, attempt: 2, metadata: Vec::new() }
-}
-
-fn usage(input_tokens: u64, output_tokens: u64) -> Usage {
-    Usage { input_tokens, output_tokens, cached_tokens: 0, metadata: Vec::new() }
 }
 
 /// A model's whole reply to `text`.
@@ -321,111 +298,4 @@ async fn reply(model: &Plugin, text: &str) -> Result<Vec<Delta>, masque_runtime:
         all.extend(batch?);
     }
     Ok(all)
-}
-
-/// What a host would lend, in memory.
-#[derive(Default)]
-struct World {
-    values: Mutex<BTreeMap<(String, String), StateEntry>>,
-    earlier: Vec<Message>,
-    asked: Mutex<Vec<String>>,
-}
-
-impl World {
-    /// With messages `m-0`, `m-1`, … before the turn.
-    fn with_history(messages: usize) -> Arc<Self> {
-        let earlier = (0..messages).map(|index| message(&format!("m-{index}"), "user", "Earlier.")).collect();
-        Arc::new(Self { earlier, ..Self::default() })
-    }
-
-    fn call(self: &Arc<Self>) -> Call {
-        let lent = self.clone();
-        Call { state: Some(lent.clone()), history: Some(lent.clone()), models: Some(lent), ..call() }
-    }
-
-    fn value(&self, scope: Scope, key: &str) -> String {
-        let entry = self.values.lock().unwrap()[&place(scope, key)].clone();
-        String::from_utf8(entry.value).unwrap()
-    }
-}
-
-fn place(scope: Scope, key: &str) -> (String, String) {
-    (format!("{scope:?}"), key.to_owned())
-}
-
-#[async_trait]
-impl State for World {
-    async fn get(&self, scope: Scope, key: &str) -> Result<Option<StateEntry>, Failure> {
-        Ok(self.values.lock().unwrap().get(&place(scope, key)).cloned())
-    }
-
-    async fn set(
-        &self,
-        scope: Scope,
-        key: &str,
-        value: Vec<u8>,
-        if_version: Option<u64>,
-        _: Option<Duration>,
-    ) -> Result<u64, Failure> {
-        let mut values = self.values.lock().unwrap();
-        let version = values.get(&place(scope, key)).map_or(0, |entry| entry.version);
-        if if_version.is_some_and(|wanted| wanted != version) {
-            return Err(Failure::new("conflict", "another version"));
-        }
-        values.insert(place(scope, key), StateEntry { value, version: version + 1 });
-        Ok(version + 1)
-    }
-
-    async fn delete(&self, scope: Scope, key: &str, _: Option<u64>) -> Result<(), Failure> {
-        self.values.lock().unwrap().remove(&place(scope, key));
-        Ok(())
-    }
-
-    async fn add(&self, scope: Scope, key: &str, amount: i64) -> Result<i64, Failure> {
-        let held = self
-            .get(scope, key)
-            .await?
-            .map_or(0, |entry| std::str::from_utf8(&entry.value).unwrap().parse::<i64>().unwrap());
-        self.set(scope, key, (held + amount).to_string().into_bytes(), None, None).await?;
-        Ok(held + amount)
-    }
-
-    async fn list(
-        &self,
-        scope: Scope,
-        prefix: &str,
-        after: Option<&str>,
-        limit: u32,
-    ) -> Result<Vec<String>, Failure> {
-        let values = self.values.lock().unwrap();
-        let (scope, _) = place(scope, "");
-        let keys = values.keys().filter(|(of, _)| *of == scope).map(|(_, key)| key.clone());
-        let wanted =
-            keys.filter(|key| key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after));
-        Ok(wanted.take(limit as usize).collect())
-    }
-}
-
-#[async_trait]
-impl History for World {
-    async fn page(&self, before: Option<&str>, limit: u32) -> Result<Vec<Message>, Failure> {
-        let earlier = self.earlier.iter().take_while(|message| message.id.as_deref() != before);
-        let earlier: Vec<_> = earlier.cloned().collect();
-        let skipped = earlier.len().saturating_sub(limit as usize);
-        Ok(earlier.into_iter().skip(skipped).collect())
-    }
-}
-
-#[async_trait]
-impl Models for World {
-    fn weight(&self) -> u32 {
-        1
-    }
-
-    async fn ask(&self, prompt: Prompt, _: NestedCall) -> Result<Reply, Failure> {
-        self.asked.lock().unwrap().extend(prompt.messages.iter().map(text));
-        let message = message("reply", "assistant", "sailing");
-        let finish = Finish { reason: "stop".into(), metadata: Vec::new() };
-        Ok(Reply { message, usage: usage(1, 1), finish, metadata: Vec::new() })
-    }
 }

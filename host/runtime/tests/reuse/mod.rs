@@ -1,13 +1,14 @@
-//! Instances that outlive a call: who meets one again, and what ends it.
+//! Instances that outlive a call: which calls may use one again, and what ends it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fixtures::{self, call, first_text, plugin_in, prompt, sandbox, turn};
-use masque_runtime::contract::{Delta, Recollection};
+use masque_runtime::contract::Delta;
 use masque_runtime::{
     Call, CallError, Cause, Grants, Limits, Plugin, Reuse, ReuseKey, Sandbox, SandboxConfig,
 };
+
+use crate::fixtures::{call, eventually, first_text, no_recollection, plugin_in, prompt, sandbox, turn};
 
 fn call_of(user: &str, conversation: &str) -> Call {
     let reuse_key = ReuseKey { user: user.into(), conversation: conversation.into() };
@@ -20,8 +21,7 @@ async fn counting(sandbox: &Arc<Sandbox>, reuse: Option<Reuse>, limits: Limits) 
 }
 
 async fn said(plugin: &Plugin, call: Call, text: &str) -> Result<String, CallError> {
-    let nothing = Recollection { messages: Vec::new(), memories: Vec::new(), metadata: Vec::new() };
-    Ok(first_text(&plugin.compose(call, &turn(text), nothing).await?))
+    Ok(first_text(&plugin.compose(call, &turn(text), no_recollection()).await?))
 }
 
 const FIRST: &str = "call 1 after None";
@@ -92,7 +92,7 @@ async fn each_call_has_budgets_of_its_own_and_no_instance_serves_for_ever() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_is_met_again_once_it_has_returned() {
+async fn the_instance_of_a_model_is_reused_once_the_model_has_returned() {
     let grants = Grants { reuse: Some(Reuse::Conversation), ..Grants::default() };
     let plugin = plugin_in(&sandbox(), "counts-its-replies", "{}", grants, Limits::default()).await;
     let ask = async |call| {
@@ -121,7 +121,7 @@ async fn a_model_is_met_again_once_it_has_returned() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_kept_makes_room_for_calls_and_goes_with_its_plugin() {
+async fn kept_instances_give_way_to_calls_and_are_dropped_with_their_plugin() {
     let config = SandboxConfig { instances: 4, slot_wait: Duration::ZERO, ..SandboxConfig::default() };
     let sandbox = Sandbox::new(&config).unwrap();
     let plugin = counting(&sandbox, Some(Reuse::User), Limits::default()).await;
@@ -137,8 +137,8 @@ async fn what_is_kept_makes_room_for_calls_and_goes_with_its_plugin() {
     let other = counting(&sandbox, None, Limits::default()).await;
     assert_eq!(said(&other, call(), "a").await.unwrap(), FIRST);
     drop(held);
-    fixtures::eventually(|| sandbox.free_instances() == 4).await;
+    eventually(|| sandbox.free_instances() == 4).await;
     said(&plugin, call_of("ana", "1"), "b").await.unwrap();
     drop(plugin);
-    fixtures::eventually(|| sandbox.free_instances() == 4).await;
+    eventually(|| sandbox.free_instances() == 4).await;
 }

@@ -1,11 +1,4 @@
 //! Scratch folders: who sees them, how much they hold, when they are emptied.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test panics when it fails"
-)]
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -15,24 +8,24 @@ use std::time::Duration;
 
 use masque_runtime::{Grants, Limits, Plugin, Sandbox, SandboxConfig};
 
-use crate::fixtures::{self, call, composed, turn};
+use crate::fixtures::{call, component, composed, eventually, no_recollection, turn};
 
 const QUOTA: u64 = 256 << 10;
 
-struct Ground {
-    root: tempfile::TempDir,
+struct ScratchRoot {
+    folder: tempfile::TempDir,
     sandbox: Arc<Sandbox>,
 }
 
-impl Ground {
+impl ScratchRoot {
     fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let sandbox = start(root.path());
-        Self { root, sandbox }
+        let folder = tempfile::tempdir().unwrap();
+        let sandbox = start(folder.path());
+        Self { folder, sandbox }
     }
 
     async fn plugin(&self, name: &str, scratch: Option<u64>) -> Plugin {
-        let package = self.sandbox.load(fixtures::component("uses-what-it-can").into()).await.unwrap();
+        let package = self.sandbox.load(component("uses-what-it-can").into()).await.unwrap();
         let limits = Limits { cpu: Duration::from_secs(30), ..Limits::default() };
         Plugin::new(
             package,
@@ -44,10 +37,10 @@ impl Ground {
     }
 
     fn folders(&self) -> Vec<PathBuf> {
-        fs::read_dir(self.root.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
+        fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
-    /// Bytes on the disk.
+    /// Bytes that the scratch folders take on disk.
     fn taken(&self) -> u64 {
         let files = self.folders().into_iter().flat_map(|folder| fs::read_dir(folder).unwrap());
         files.map(|file| file.unwrap().metadata().unwrap().blocks() * 512).sum()
@@ -61,23 +54,23 @@ fn start(root: &Path) -> Arc<Sandbox> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_is_seen_with_the_grant_alone_and_by_one_plugin_alone() {
-    let ground = Ground::new();
-    let without = ground.plugin("without", None).await;
+    let root = ScratchRoot::new();
+    let without = root.plugin("without", None).await;
     assert!(composed(&without, "write /scratch/a 10").await.starts_with("0 "));
     assert!(composed(&without, "sizes /").await.starts_with("internal"));
-    assert!(ground.folders().is_empty());
+    assert!(root.folders().is_empty());
 
-    let (one, other) = (ground.plugin("one", Some(QUOTA)).await, ground.plugin("other", Some(QUOTA)).await);
+    let (one, other) = (root.plugin("one", Some(QUOTA)).await, root.plugin("other", Some(QUOTA)).await);
     assert_eq!(composed(&one, "write /scratch/a 10").await, "10");
     assert_eq!(composed(&one, "sizes /scratch").await, "a 10");
     assert_eq!(composed(&other, "sizes /scratch").await, "");
-    let later = ground.plugin("one", Some(QUOTA)).await;
+    let later = root.plugin("one", Some(QUOTA)).await;
     assert_eq!(composed(&later, "file /scratch/a").await, "xxxxxxxxxx");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_outgrows_the_folder() {
-    let ground = Ground::new();
+    let root = ScratchRoot::new();
     for (how, each) in [
         ("unlinked", 12 << 10),
         ("truncated", 4 << 10),
@@ -88,33 +81,33 @@ async fn nothing_outgrows_the_folder() {
         ("renamed", 16 << 10),
         ("linked", 8 << 10),
     ] {
-        // So small that it ends before the number of open files does.
-        let plugin = ground.plugin(how, Some(64 << 10)).await;
+        // So small that it is reached before the limit on open files.
+        let plugin = root.plugin(how, Some(64 << 10)).await;
         let said = composed(&plugin, &format!("flood {how}")).await;
         let rounds: u64 = said.split(' ').next().unwrap().parse().unwrap_or(u64::MAX);
         assert!(rounds > 0 && rounds <= (64 << 10) / each, "{how}: {said}");
         // ENOSPC, which the standard library reports as EIO where a stream was refused.
         assert!(said.contains("os error 51") || said.contains("os error 29"), "{how}: {said}");
-        assert!(ground.taken() <= 64 << 10, "{how}: {}", ground.taken());
+        assert!(root.taken() <= 64 << 10, "{how}: {}", root.taken());
         drop(plugin);
-        fixtures::eventually(|| ground.folders().is_empty()).await;
+        eventually(|| root.folders().is_empty()).await;
     }
-    let plugin = ground.plugin("folders", Some(QUOTA)).await;
+    let plugin = root.plugin("folders", Some(QUOTA)).await;
     let said = composed(&plugin, "flood folders").await;
     assert!(said.starts_with("0 "), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_file_ends_at_the_quota_and_what_is_deleted_or_replaced_is_free_for_the_next_call() {
-    let ground = Ground::new();
-    let plugin = ground.plugin("large", Some(QUOTA)).await;
+    let root = ScratchRoot::new();
+    let plugin = root.plugin("large", Some(QUOTA)).await;
     for _ in 0..3 {
         let said = composed(&plugin, "write /scratch/a 1000000").await;
         let written: u64 = said.split(' ').next().unwrap().parse().unwrap();
         assert!(said.contains(' ') && written <= QUOTA, "{said}");
-        assert!(ground.taken() <= QUOTA);
-        fixtures::eventually(|| ground.sandbox.free_instances() == 8).await;
-        let [folder] = ground.folders().try_into().unwrap();
+        assert!(root.taken() <= QUOTA);
+        eventually(|| root.sandbox.free_instances() == 8).await;
+        let [folder] = root.folders().try_into().unwrap();
         fs::remove_file(folder.join("a")).unwrap();
         assert!(written >= QUOTA / 2, "{said}");
     }
@@ -122,8 +115,8 @@ async fn a_large_file_ends_at_the_quota_and_what_is_deleted_or_replaced_is_free_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_at_the_same_time_share_one_quota() {
-    let ground = Ground::new();
-    let plugin = Arc::new(ground.plugin("shared", Some(QUOTA)).await);
+    let root = ScratchRoot::new();
+    let plugin = Arc::new(root.plugin("shared", Some(QUOTA)).await);
     let calls: Vec<_> = (0..4)
         .map(|n| {
             let plugin = plugin.clone();
@@ -133,50 +126,50 @@ async fn calls_at_the_same_time_share_one_quota() {
     for call in calls {
         call.await.unwrap();
     }
-    assert!(ground.taken() <= QUOTA, "{}", ground.taken());
+    assert!(root.taken() <= QUOTA, "{}", root.taken());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_fails_over_its_quota_names_it() {
-    let ground = Ground::new();
-    let plugin = ground.plugin("named", Some(QUOTA)).await;
-    let error = plugin.compose(call(), &turn("flood-and-fail empty"), crate::nothing()).await.unwrap_err();
+    let root = ScratchRoot::new();
+    let plugin = root.plugin("named", Some(QUOTA)).await;
+    let error = plugin.compose(call(), &turn("flood-and-fail empty"), no_recollection()).await.unwrap_err();
     assert!(error.denied.iter().any(|refused| refused.contains("limit `scratch`")), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_path_leads_out() {
-    let ground = Ground::new();
-    let plugin = ground.plugin("out", Some(QUOTA)).await;
+    let root = ScratchRoot::new();
+    let plugin = root.plugin("out", Some(QUOTA)).await;
     assert_eq!(composed(&plugin, "write /scratch/a 10").await, "10");
-    fs::write(ground.root.path().join("secret"), "secret").unwrap();
+    fs::write(root.folder.path().join("secret"), "secret").unwrap();
     let [folder] =
-        ground.folders().into_iter().filter(|path| path.is_dir()).collect::<Vec<_>>().try_into().unwrap();
+        root.folders().into_iter().filter(|path| path.is_dir()).collect::<Vec<_>>().try_into().unwrap();
     std::os::unix::fs::symlink("../secret", folder.join("relative")).unwrap();
-    std::os::unix::fs::symlink(ground.root.path(), folder.join("absolute")).unwrap();
+    std::os::unix::fs::symlink(root.folder.path(), folder.join("absolute")).unwrap();
     for path in ["/scratch/../secret", "/scratch/relative", "/scratch/absolute/secret", "/secret"] {
         let said = composed(&plugin, &format!("file {path}")).await;
         assert!(said.starts_with("internal"), "{path}: {said}");
         let said = composed(&plugin, &format!("write {path} 3")).await;
         assert!(said.starts_with("0 "), "{path}: {said}");
     }
-    assert_eq!(fs::read_to_string(ground.root.path().join("secret")).unwrap(), "secret");
+    assert_eq!(fs::read_to_string(root.folder.path().join("secret")).unwrap(), "secret");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_is_emptied_with_its_version_and_at_start() {
-    let ground = Ground::new();
-    let plugin = ground.plugin("emptied", Some(QUOTA)).await;
+    let root = ScratchRoot::new();
+    let plugin = root.plugin("emptied", Some(QUOTA)).await;
     assert_eq!(composed(&plugin, "write /scratch/a 10").await, "10");
-    assert_eq!(ground.folders().len(), 1);
+    assert_eq!(root.folders().len(), 1);
     drop(plugin);
-    fixtures::eventually(|| ground.folders().is_empty()).await;
-    let plugin = ground.plugin("emptied", Some(QUOTA)).await;
+    eventually(|| root.folders().is_empty()).await;
+    let plugin = root.plugin("emptied", Some(QUOTA)).await;
     assert_eq!(composed(&plugin, "sizes /scratch").await, "");
 
-    let left = ground.root.path().join("left-by-an-earlier-host");
+    let left = root.folder.path().join("left-by-an-earlier-host");
     fs::create_dir(&left).unwrap();
     fs::write(left.join("a"), "a").unwrap();
-    drop(start(ground.root.path()));
+    drop(start(root.folder.path()));
     assert!(!left.exists());
 }

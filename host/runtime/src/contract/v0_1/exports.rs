@@ -128,7 +128,7 @@ where
         T: Translate<D>,
         D: Send + 'static,
     {
-        let (index, pre) = (self.index.clone(), pre.clone());
+        let (index, pre) = (self.index, pre.clone());
         Box::new(move |mut live| -> Work<D> {
             Box::pin(async move {
                 let function = Self::load(index, &pre, &mut live).await?;
@@ -164,7 +164,7 @@ impl PluginExports for Exports {
     }
 
     fn describe(&self) -> BoundCall<Description> {
-        let (index, pre) = (self.describe.index.clone(), self.pre.clone());
+        let (index, pre) = (self.describe.index, self.pre.clone());
         Box::new(move |mut live| -> Work<Description> {
             Box::pin(async move {
                 let describe = Function::<(), (types::Description,)>::load(index, &pre, &mut live).await?;
@@ -195,7 +195,7 @@ impl PluginExports for Exports {
     }
 
     fn generate(&self, prompt: &Prompt, sink: ReplySink) -> Option<BoundCall<()>> {
-        let (index, pre) = (self.generate.as_ref()?.index.clone(), self.pre.clone());
+        let (index, pre) = (self.generate.as_ref()?.index, self.pre.clone());
         let prompt: types::Prompt = prompt.translate();
         Some(Box::new(move |mut live| -> Work<()> {
             Box::pin(async move {

@@ -7,7 +7,10 @@
 mod exports;
 mod imports;
 mod translate;
-#[allow(unreachable_pub, reason = "the generated bindings export it again")]
+#[allow(
+    unreachable_pub,
+    reason = "the generated bindings re-export it, and they are public in a private module"
+)]
 pub mod types;
 
 pub(crate) use self::exports::find_exports;

@@ -3,8 +3,6 @@
 //! They are written out instead of generated, because `bindgen!` knows `String` alone: with `Arc<str>` a value is handed to
 //! a guest without copying its text first. Wasmtime checks names, order and types against each component that it links.
 
-#![allow(unreachable_pub, reason = "named by the generated bindings, which are public in a private module")]
-
 use std::sync::Arc;
 
 use wasmtime::component::{ComponentType, HasData, Lift, Linker, Lower};

@@ -1,9 +1,10 @@
-//! Mistakes of the operator: all of them at once, each with its line and what to do, before anything is touched.
+//! `masque check` and the start of a host with an invalid configuration: all mistakes are reported at once, each with its
+//! line and a remedy, and nothing is changed on the machine.
 
 use masque_tests::{CommandOutput, Setup};
 
-/// `check` and `serve` both refuse, in the same words; those words.
-async fn refused(setup: &Setup) -> String {
+/// Asserts that `check` and `serve` both refuse with the same lines, and returns the report of `check`.
+async fn report_of(setup: &Setup) -> String {
     let checked = setup.check().await;
     assert!(!checked.status.success(), "`masque check` accepted it: {}", checked.text);
     let served = setup.serve_to_end().await;
@@ -14,14 +15,14 @@ async fn refused(setup: &Setup) -> String {
     checked.text
 }
 
-/// The line of the report about `masque.toml:LINE:`.
-fn about(report: &str, line: usize) -> &str {
+/// The diagnostic at this line of `masque.toml`.
+fn diagnostic_at(report: &str, line: usize) -> &str {
     let start = format!("masque.toml:{line}:");
     report.lines().find(|text| text.starts_with(&start)).unwrap_or_else(|| panic!("no {start} in:\n{report}"))
 }
 
 #[tokio::test]
-async fn defaults_and_a_good_file_pass_the_check_and_leave_nothing_behind() {
+async fn defaults_and_a_valid_file_pass_the_check_without_a_trace_on_disk() {
     for setup in [Setup::defaults(), Setup::file("[turn]\ntimeout = \"30s\"")] {
         let CommandOutput { status, text } = setup.check().await;
         assert!(status.success(), "{text}");
@@ -61,45 +62,45 @@ value = "Bearer ${NO_SUCH_VARIABLE}"
 level = "loud"
 "#,
     );
-    let report = refused(&setup).await;
+    let report = report_of(&setup).await;
 
-    assert!(about(&report, 2).contains("listen"));
-    let unknown = about(&report, 3);
+    assert!(diagnostic_at(&report, 2).contains("listen"));
+    let unknown = diagnostic_at(&report, 3);
     assert!(
         unknown.contains("boddy_timeout") && unknown.contains("body_timeout"),
         "the nearest key: {unknown}"
     );
-    assert!(about(&report, 4).contains("max_message_bytes"));
-    assert!(about(&report, 7).contains("hold"));
-    let persona = about(&report, 10);
+    assert!(diagnostic_at(&report, 4).contains("max_message_bytes"));
+    assert!(diagnostic_at(&report, 7).contains("hold"));
+    let persona = diagnostic_at(&report, 10);
     assert!(persona.contains("elera") && persona.contains("elara"), "the nearest plugin: {persona}");
-    about(&report, 12);
-    assert!(about(&report, 14).contains("Not a name"));
-    let source = about(&report, 18);
+    diagnostic_at(&report, 12);
+    assert!(diagnostic_at(&report, 14).contains("Not a name"));
+    let source = diagnostic_at(&report, 18);
     assert!(source.contains("openai"), "the nearest source: {source}");
-    assert!(about(&report, 19).contains("http"));
-    about(&report, 22);
-    assert!(about(&report, 24).contains("NO_SUCH_VARIABLE"));
-    about(&report, 27);
+    assert!(diagnostic_at(&report, 19).contains("http"));
+    diagnostic_at(&report, 22);
+    assert!(diagnostic_at(&report, 24).contains("NO_SUCH_VARIABLE"));
+    diagnostic_at(&report, 27);
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_toml_is_refused_with_the_place_where_reading_stopped() {
-    let report = refused(&Setup::file("[server]\nlisten = \"127.0.0.1:8000\n")).await;
-    about(&report, 2);
+async fn a_file_that_is_not_toml_is_refused_with_the_line_of_the_syntax_error() {
+    let report = report_of(&Setup::file("[server]\nlisten = \"127.0.0.1:8000\n")).await;
+    diagnostic_at(&report, 2);
 }
 
 #[tokio::test]
-async fn a_plugin_in_the_wrong_place_is_refused() {
+async fn a_plugin_of_the_wrong_kind_is_refused() {
     let toml = "[companions.elara]\npersona = \"window\"\nmemory = \"elara\"\nmodels = [\"elara\"]\n";
-    let report = refused(&Setup::file(toml)).await;
-    assert!(about(&report, 2).contains("memory"), "it says what the plugin is");
-    assert!(about(&report, 3).contains("persona"));
-    about(&report, 4);
+    let report = report_of(&Setup::file(toml)).await;
+    assert!(diagnostic_at(&report, 2).contains("memory"), "it says what the plugin is");
+    assert!(diagnostic_at(&report, 3).contains("persona"));
+    diagnostic_at(&report, 4);
 }
 
 #[tokio::test]
-async fn settings_that_the_plugin_does_not_take_are_refused_by_its_own_schema() {
+async fn settings_that_the_schema_of_the_plugin_forbids_are_refused() {
     let toml = r#"[companions.elara]
 persona = "elara"
 models = ["mock"]
@@ -111,33 +112,33 @@ source = "builtin:openai"
 base_url = "http://127.0.0.1:9/v1"
 model = 7
 "#;
-    let report = refused(&Setup::file(toml)).await;
-    assert!(about(&report, 10).contains("model"));
+    let report = report_of(&Setup::file(toml)).await;
+    assert!(diagnostic_at(&report, 10).contains("model"));
 }
 
 #[tokio::test]
-async fn a_setting_whose_file_is_missing_or_wrong_is_refused() {
+async fn a_setting_that_names_a_missing_file_is_refused() {
     let toml = "[plugins.elara]\nsource = \"builtin:card\"\nsettings = { card = { file = \"cards/nobody.json\" } }\n";
-    let report = refused(&Setup::file(toml)).await;
-    assert!(about(&report, 3).contains("cards/nobody.json"));
+    let report = report_of(&Setup::file(toml)).await;
+    assert!(diagnostic_at(&report, 3).contains("cards/nobody.json"));
 }
 
 #[tokio::test]
-async fn a_component_that_is_none_is_refused() {
+async fn a_file_that_is_not_a_component_is_refused() {
     let toml = "[companions.elara]\npersona = \"elara\"\nmodels = [\"mine\"]\n\n[plugins.mine]\nsource = \"mine.wasm\"\n";
-    let report = refused(&Setup::file(toml).beside("mine.wasm", b"not a component")).await;
-    assert!(about(&report, 6).contains("mine.wasm"));
+    let report = report_of(&Setup::file(toml).beside("mine.wasm", b"not a component")).await;
+    assert!(diagnostic_at(&report, 6).contains("mine.wasm"));
 }
 
 #[tokio::test]
-async fn an_environment_that_is_none_of_the_four_is_refused() {
+async fn an_unknown_environment_is_refused() {
     let setup = Setup::defaults().environment("ENVIRONMENT", "prod");
-    let report = refused(&setup).await;
+    let report = report_of(&setup).await;
     assert!(report.contains("ENVIRONMENT") && report.contains("production"), "{report}");
 }
 
 #[tokio::test]
-async fn a_configuration_file_that_is_not_there_is_refused() {
+async fn a_missing_configuration_file_is_refused() {
     let setup = Setup::defaults();
     let CommandOutput { status, text } = setup.run(&["check", "--config", "nowhere.toml"]).await;
     assert!(!status.success());
@@ -145,7 +146,7 @@ async fn a_configuration_file_that_is_not_there_is_refused() {
 }
 
 #[tokio::test]
-async fn a_data_folder_in_use_is_refused_and_the_host_in_it_goes_on() {
+async fn a_data_folder_in_use_is_refused_and_the_first_host_keeps_running() {
     let host = Setup::defaults().start().await;
     let second = Setup::defaults().on_data(host.data());
 
@@ -166,7 +167,7 @@ async fn a_data_folder_that_is_a_file_is_refused() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_refused_with_the_address() {
+async fn an_address_in_use_is_refused_and_named() {
     let host = Setup::defaults().start().await;
     let second = Setup::defaults();
     let CommandOutput { status, text } =
@@ -176,8 +177,8 @@ async fn an_address_in_use_is_refused_with_the_address() {
 }
 
 #[tokio::test]
-async fn variables_overrule_the_file_and_flags_overrule_both() {
-    // None of these can be listened on, and the refusal names the one that was tried.
+async fn variables_take_precedence_over_the_file_and_flags_over_both() {
+    // `check` prints the address that is in effect.
     let file = "[server]\nlisten = \"127.255.255.255:1\"\n";
     let plain = Setup::file(file).run(&["check"]).await.text;
     assert!(plain.contains("127.255.255.255:1"), "{plain}");
@@ -189,7 +190,7 @@ async fn variables_overrule_the_file_and_flags_overrule_both() {
 }
 
 #[tokio::test]
-async fn mistakes_that_only_a_component_knows_are_told_with_all_the_others() {
+async fn mistakes_that_only_the_component_finds_are_reported_with_the_others() {
     let file = "[server]\nlisen = \"127.0.0.1:1\"\n\n[plugins.offline]\nsource = \"builtin:offline\"\n\
                 settings = { sed = 7 }\n\n[plugins.window]\nsource = \"builtin:window\"\nlimits = { wal = \"1s\" }\n\n\
                 [companions.elara]\npersona = \"window\"\nmodels = [\"offline\"]\n";
@@ -199,14 +200,14 @@ async fn mistakes_that_only_a_component_knows_are_told_with_all_the_others() {
         for line in ["masque.toml:2:", "masque.toml:6:", "masque.toml:10:"] {
             assert!(text.contains(line), "{line} is not in:\n{text}");
         }
-        // What is wrong already is not also said to be of the wrong kind.
+        // A plugin with a mistake is not loaded, so its kind is not reported as a second mistake.
         assert!(!text.contains("masque.toml:13:"), "{text}");
     }
 }
 
 #[tokio::test]
-async fn a_host_that_logs_nothing_says_where_it_listens_all_the_same() {
-    // Coming up is what is shown: the address is read from what the host writes.
+async fn a_host_without_a_log_prints_its_address() {
+    // `start` reads the address from the output of the host.
     let host = Setup::file("[log]\nlevel = \"off\"").start().await;
     assert_eq!(host.log(), format!("listening on http://{}\n", host.address()));
 }

@@ -1,0 +1,49 @@
+//! What is loaded, what is refused, and the cache of compiled components.
+
+use masque_runtime::{LoadError, Sandbox, SandboxConfig};
+
+use crate::fixtures::{component, sandbox};
+
+#[tokio::test]
+async fn what_is_no_plugin_is_refused_with_the_reason() {
+    let sandbox = sandbox();
+    let load = async |bytes: &[u8]| sandbox.load(bytes.into()).await.unwrap_err();
+    assert!(matches!(load(b"hello").await, LoadError::NotWasm));
+    assert!(matches!(load(b"\0asm\x01\0\0\0").await, LoadError::CoreModule));
+    assert!(matches!(load(b"\0asm\x0d\0\x01\0").await, LoadError::Exports(_)));
+    let whole = component("panics");
+    assert!(matches!(load(&whole[..whole.len() / 2]).await, LoadError::Compile(_)));
+}
+
+#[tokio::test]
+async fn a_component_is_compiled_once_and_again_if_its_code_was_altered() {
+    let folder = tempfile::tempdir().unwrap();
+    let config =
+        SandboxConfig { instances: 4, cache: Some(folder.path().to_owned()), ..SandboxConfig::default() };
+    let load = async || {
+        let sandbox = Sandbox::new(&config).unwrap();
+        sandbox.load(component("panics").into()).await.unwrap().digest().to_owned()
+    };
+    let digest = load().await;
+    let kept = || {
+        use std::os::unix::fs::MetadataExt;
+        let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap());
+        // What is written again is another file, under the same name.
+        let mut kept: Vec<_> = files.map(|file| (file.file_name(), file.metadata().unwrap().ino())).collect();
+        kept.sort();
+        kept
+    };
+    let first = kept();
+    assert_eq!(first.len(), 2, "the key and one component: {first:?}");
+    assert_eq!(load().await, digest);
+    assert_eq!(kept(), first);
+    // Altered code is never run: it is compiled again and replaced.
+    let (file, _) = first.iter().find(|(name, _)| name.to_string_lossy().ends_with(".aot")).unwrap();
+    let path = folder.path().join(file);
+    let mut code = std::fs::read(&path).unwrap();
+    let middle = code.len() / 2;
+    code[middle] ^= 1;
+    std::fs::write(&path, &code).unwrap();
+    assert_eq!(load().await, digest);
+    assert_ne!(std::fs::read(&path).unwrap(), code);
+}
