@@ -10,7 +10,7 @@ use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota as GovernorQuota, RateLimiter};
 
-use super::{Quota, RateLimits, Taken};
+use super::limits::{Quota, RateLimits, Taken};
 
 /// With more buckets of one quota than this, the full ones are forgotten without waiting for the next
 /// [`RateLimits::forget`]: a flood from many addresses must not fill the memory (some 100 bytes each).

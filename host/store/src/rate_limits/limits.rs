@@ -1,17 +1,10 @@
-//! How often something may happen: token buckets, one for each name and quota.
-//!
-//! [`RateLimits`] is a trait because several hosts can share their buckets; [`InProcessRateLimits`] keeps those of one
-//! host. The caller decides who is limited, and to what.
+//! The contract of rate limits: token buckets by name and quota.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
-
-mod in_process;
-
-pub use in_process::InProcessRateLimits;
 
 /// What a bucket holds and how fast it fills: of any stretch of time, at most `burst` + `per_minute` × its minutes pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
