@@ -85,6 +85,5 @@ pub(crate) const FOLDERS: &[(&str, Allowed)] = &[
     ("tests", Allowed::All),
     ("bench", Allowed::All),
     // Removed together with the folder, once the last module has moved.
-    ("pins", Allowed::Only(&[])),
     ("xtask", Allowed::Only(&[])),
 ];
