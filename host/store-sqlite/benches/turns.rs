@@ -1,7 +1,7 @@
-//! A turn in the store: admitted, read, committed, one after the other and many at once. `cargo xtask bench pieces`.
+//! Measures turns in the store, one after another and several at the same time. Run by `cargo xtask bench pieces`.
 //!
-//! The data is in the target folder, so that it is on the disk that a host would use.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark that can't go on is to end")]
+//! The data is in the target folder, because the folder for temporary files may be in memory.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark ends when it can't continue")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ impl Bench {
         }
     }
 
-    /// From admission to commit, both on disk.
+    /// Runs one turn from its admission to its commit, and waits until both are durable.
     async fn turn(&self) {
         let admitted = self.store.admit(self.admission()).await.unwrap();
         let AdmissionOutcome::Started(started) = admitted.outcome else {
@@ -95,16 +95,17 @@ fn message(content: &str) -> NewMessage {
     NewMessage { id: MessageId::new(), content: content.into(), metadata: json!({}) }
 }
 
-/// Turns under way together, per item: what is ready together shares a transaction and its way to the disk.
+/// Measures the time per turn with `concurrent` turns at the same time. Operations that are ready together share a
+/// transaction and its `fdatasync`.
 #[divan::bench(args = [1, 8, 64])]
-fn turns(bencher: Bencher<'_, '_>, at_once: usize) {
+fn turns(bencher: Bencher<'_, '_>, concurrent: usize) {
     let bench = Bench::new();
     bencher
-        .counter(ItemsCount::new(at_once))
-        .bench_local(|| bench.runtime.block_on(join_all((0..at_once).map(|_| bench.turn()))));
+        .counter(ItemsCount::new(concurrent))
+        .bench_local(|| bench.runtime.block_on(join_all((0..concurrent).map(|_| bench.turn()))));
 }
 
-/// The question behind an idempotency key that was not seen before.
+/// Measures the lookup of an idempotency key that does not exist.
 #[divan::bench]
 fn unseen_key(bencher: Bencher<'_, '_>) {
     let bench = Bench::new();
