@@ -50,7 +50,12 @@ async fn no_attack_in_a_reply_costs_more_than_the_reply() {
             "settings.reason = \"\"",
             plugin_fails(&["contract", "reason"]),
         ),
-        model("ends-for-a-long-reason", "finishes-wrongly", &overlong, plugin_fails(&["contract", "reason"])),
+        attack(
+            "ends-for-a-long-reason",
+            "finishes-wrongly",
+            &overlong,
+            plugin_fails(&["contract", "reason"]),
+        ),
         attack(
             "says-nothing-for-ever",
             "never-answers",
