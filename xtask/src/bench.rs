@@ -28,7 +28,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
     check(&flags, &named)?;
     needs::ensure(&[&needs::VENV])?;
     if wants(PIECES) {
-        let packages = ["--package", "masque-counts", "--package", "masque-store"];
+        let packages = ["--package", "masque-counts", "--package", "masque-store-sqlite"];
         run_command(workspace.cargo(["bench"]).args(packages).arg("--benches"))?;
     }
     if wants(ADMISSION) {

@@ -19,7 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use masque_sdk::testing;
-use masque_store::SqliteStore;
+use masque_store_sqlite::SqliteStore;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::LocalSet;
 

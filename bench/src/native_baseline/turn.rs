@@ -21,9 +21,10 @@ use masque_plugin_openai::OpenAi;
 use masque_plugin_window::Newest;
 use masque_sdk::{Delta, Memory, Message, Persona, Property, Turn, User, testing};
 use masque_store::{
-    Admission, Charge, Commit, ConversationId, Ending, MessageId, MessageRecord, NewMessage, Outcome, Owner,
-    SqliteStore, Started, TailLimit, Target, TurnId, Turns, UsageRecord, title_of,
+    Admission, AdmissionOutcome, Charge, Commit, ConversationId, Ending, MessageId, MessageRecord,
+    NewMessage, Owner, Started, TailLimit, Target, TurnId, Turns, UsageRecord, title_of,
 };
+use masque_store_sqlite::SqliteStore;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -100,7 +101,7 @@ impl Companion {
             subject: Uuid::from_u128(1).to_string(),
         };
         let admitted = self.store.admit(self.admission(&owner, &chat.message)).await?;
-        let Outcome::Started(started) = admitted.outcome else { bail!("the turn was not admitted") };
+        let AdmissionOutcome::Started(started) = admitted.outcome else { bail!("the turn was not admitted") };
         let turn = AdmittedTurn { owner, started, arrived };
 
         let (events, reader) = unbounded();

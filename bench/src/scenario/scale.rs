@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use masque_store::{
-    Admission, Charge, Commit, ConversationId, MessageId, NewMessage, Outcome, Owner, SqliteStore, TailLimit,
+    Admission, AdmissionOutcome, Charge, Commit, ConversationId, MessageId, NewMessage, Owner, TailLimit,
     Target, TurnId, Turns, UsageRecord,
 };
+use masque_store_sqlite::SqliteStore;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -193,7 +194,9 @@ async fn populate(folder: &Path, users: u64) -> anyhow::Result<()> {
                 tail: TailLimit { messages: 64, bytes: 64 << 10 },
             };
             let admitted = store.admit(admission).await?;
-            let Outcome::Started(started) = admitted.outcome else { bail!("a turn was not admitted") };
+            let AdmissionOutcome::Started(started) = admitted.outcome else {
+                bail!("a turn was not admitted")
+            };
             let commit = Commit {
                 owner,
                 conversation: id,

@@ -17,7 +17,8 @@ use masque_auth::{Authenticator, LocalAuthenticator, Principal};
 use masque_companions::{Active, ActiveSet};
 use masque_http::{BodyLimits, ConnectionInfo, Lifecycle, ListenerKind, Phase, cors};
 use masque_problem::{Kind, Problem};
-use masque_store::{InProcess, SqliteStore};
+use masque_store::InProcessRateLimits;
+use masque_store_sqlite::SqliteStore;
 use masque_turns::Turns;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -134,7 +135,7 @@ impl Api {
         let services = Services {
             sandbox: Arc::new(IdleSandbox),
             turns: Turns::new(store.clone(), Arc::clone(&active), turn_options(), Uuid::now_v7()),
-            limits: Limits::new(LimitOptions::default(), Arc::new(InProcess::default())),
+            limits: Limits::new(LimitOptions::default(), Arc::new(InProcessRateLimits::default())),
             options,
             store,
             active,

@@ -15,7 +15,8 @@ use masque_auth::{
     Authenticator as _, DEFAULT_TENANT, Identity, NewKeyRequest, SigningOptions, SigningSecret, TokenOptions,
     TokenRequest, Tokens,
 };
-use masque_store::{ApiKeys as _, AuditEntry, AuditOutcome, InProcess, Quota, SqliteStore};
+use masque_store::{ApiKeys as _, AuditEntry, AuditOutcome, InProcessRateLimits, Quota};
+use masque_store_sqlite::SqliteStore;
 
 const SECRET: &str = "pS0bXq7s0pGJx5m1cVYwN2v8dLr4TzKeHfUaQ3oW6Rg=";
 /// The median round is reported, with the fastest and the slowest.
@@ -48,7 +49,7 @@ async fn main() {
     let plenty = NonZeroU32::new(1_000_000_000).unwrap();
     let quota = Some(Quota { per_minute: plenty, burst: plenty });
     let options = LimitOptions { user: quota, address: quota, tokens_per_day: None };
-    let limits = Limits::new(options, Arc::new(InProcess::default()));
+    let limits = Limits::new(options, Arc::new(InProcessRateLimits::default()));
 
     let request = TokenRequest {
         subject: "ana".into(),

@@ -64,12 +64,13 @@ impl SecurityCache {
         }
     }
 
-    /// Reads a new snapshot if the store's version has changed.
+    /// Reads the keys and revocations that changed since the snapshot, if the store's version is another.
     pub(crate) async fn refresh(&self) -> Result<(), StoreError> {
-        if self.snapshot().version == self.store.security_version().await? {
+        let before = self.snapshot();
+        if before.version == self.store.security_version().await? {
             return Ok(());
         }
-        let read = Arc::new(SecuritySnapshot::from(self.store.security().await?));
+        let read = Arc::new(before.updated(self.store.security_since(before.version).await?));
         let mut current = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
         // Of two refreshes at the same time, the one that read the older version may finish last.
         if current.version <= read.version {

@@ -10,7 +10,7 @@ use crate::key::ApiKey;
 use crate::token::VerifiedToken;
 
 /// All keys and revocations of one version of the store.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct SecuritySnapshot {
     /// The store's `security_version` that it was read at.
     pub(crate) version: i64,
@@ -22,7 +22,7 @@ pub(crate) struct SecuritySnapshot {
 }
 
 /// Which tokens of a user are revoked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct UserRevocation {
     /// Those of this tenant; `None` for those of any.
     tenant: Option<String>,
@@ -31,6 +31,26 @@ struct UserRevocation {
 }
 
 impl SecuritySnapshot {
+    /// Returns the snapshot after these changes. A key or revocation in `changes` replaces the one of the same identity.
+    pub(crate) fn updated(&self, changes: Security) -> Self {
+        let Security { version, keys, revocations } = changes;
+        let mut snapshot = Self { version, ..self.clone() };
+        snapshot.keys.extend(keys.into_iter().map(|key| (key.id.clone(), Arc::new(key.into()))));
+        for Revocation { issuer, what, revoked_at, .. } in revocations {
+            match what {
+                Revoked::Token { jti } => {
+                    snapshot.revoked_tokens.insert((issuer, jti));
+                }
+                Revoked::User { subject, tenant } => {
+                    let of_user = snapshot.revoked_users.entry((issuer, subject)).or_default();
+                    of_user.retain(|revocation| revocation.tenant != tenant);
+                    of_user.push(UserRevocation { tenant, until: revoked_at });
+                }
+            }
+        }
+        snapshot
+    }
+
     pub(crate) fn key(&self, id: &KeyId) -> Option<&Arc<ApiKey>> {
         self.keys.get(id)
     }
@@ -60,20 +80,6 @@ impl UserRevocation {
 
 impl From<Security> for SecuritySnapshot {
     fn from(security: Security) -> Self {
-        let Security { version, keys, revocations } = security;
-        let mut snapshot = Self { version, ..Self::default() };
-        snapshot.keys = keys.into_iter().map(|key| (key.id.clone(), Arc::new(key.into()))).collect();
-        for Revocation { issuer, what, revoked_at, .. } in revocations {
-            match what {
-                Revoked::Token { jti } => {
-                    snapshot.revoked_tokens.insert((issuer, jti));
-                }
-                Revoked::User { subject, tenant } => {
-                    let revocation = UserRevocation { tenant, until: revoked_at };
-                    snapshot.revoked_users.entry((issuer, subject)).or_default().push(revocation);
-                }
-            }
-        }
-        snapshot
+        Self::default().updated(security)
     }
 }

@@ -22,7 +22,7 @@ impl Redactor {
     }
 
     /// `text` on one line, without secrets and control characters, 4 KiB at most.
-    pub fn clean(&self, text: &impl fmt::Display) -> String {
+    pub fn redact(&self, text: &impl fmt::Display) -> String {
         sanitize(&text.to_string(), &self.0)
     }
 }

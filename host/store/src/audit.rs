@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{Page, Paged, StoreError};
+use crate::error::StoreError;
+use crate::page::{Page, Paged};
 
 /// The record of what was done.
 #[async_trait]

@@ -2,9 +2,12 @@
 //! only a greeting comes with the conversation itself.
 
 use async_trait::async_trait;
-use serde_json::Value;
 
-use crate::{ConversationId, MessageId, Owner, StoreError, TailLimit, TurnId};
+use crate::error::StoreError;
+use crate::ids::{ConversationId, MessageId};
+use crate::message::{MessageRecord, NewMessage, TailLimit};
+use crate::owner::Owner;
+use crate::page::{Page, Paged};
 
 /// What a user can do with conversations. Another user's id answers as an unknown one.
 #[async_trait]
@@ -12,7 +15,8 @@ pub trait Conversations: Send + Sync {
     /// Makes a conversation, with its greeting as the first message.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] if the id is taken.
+    /// [`StoreError::Refused`] if the id is taken, also by a long conversation that was deleted and is still being
+    /// removed.
     async fn create(&self, owner: &Owner, new: NewConversation) -> Result<ConversationRecord, StoreError>;
 
     /// One conversation.
@@ -37,8 +41,9 @@ pub trait Conversations: Send + Sync {
         title: String,
     ) -> Result<Option<ConversationRecord>, StoreError>;
 
-    /// Removes a conversation with its messages, turns, jobs, idempotency records and the state that plugins keep for
-    /// it; false if there is none. A turn that runs in it answers [`crate::Ending::LeaseLost`] from then on.
+    /// Deletes a conversation with its messages, turns, jobs, idempotency records and the state that plugins keep for it;
+    /// false if there is none. They are gone to every call at once; [`crate::Turns::sweep`] removes their rows in
+    /// batches. A turn that runs in it answers [`crate::Ending::LeaseLost`] from then on.
     async fn delete(&self, owner: &Owner, id: ConversationId) -> Result<bool, StoreError>;
 
     /// The messages of a conversation, oldest first, those of failed turns included. A cursor stays good however many
@@ -72,21 +77,10 @@ pub struct NewConversation {
     pub id: ConversationId,
     /// With whom.
     pub companion: String,
-    /// Its title; without one the first message gives it (see [`title_of`]).
+    /// Its title; without one the first message gives it (see [`crate::title_of`]).
     pub title: Option<String>,
     /// The companion's first message.
     pub greeting: Option<NewMessage>,
-}
-
-/// A message to be stored; role and place follow from the operation that carries it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewMessage {
-    /// Its id.
-    pub id: MessageId,
-    /// Its text.
-    pub content: String,
-    /// A JSON object.
-    pub metadata: Value,
 }
 
 /// A conversation as stored.
@@ -104,78 +98,4 @@ pub struct ConversationRecord {
     pub updated_at: i64,
     /// How many messages it has.
     pub messages: i64,
-}
-
-/// A message as stored.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MessageRecord {
-    /// Its id.
-    pub id: MessageId,
-    /// The turn it belongs to; a greeting has none.
-    pub turn: Option<TurnId>,
-    /// The message it answers or follows.
-    pub parent: Option<MessageId>,
-    /// Its place in the conversation, from 1, without gaps.
-    pub sequence: i64,
-    /// `user` or `assistant`.
-    pub role: String,
-    /// Its text.
-    pub content: String,
-    /// `complete`, `running` (its turn still is), `interrupted` or `failed`.
-    pub status: String,
-    /// When it was written, in milliseconds.
-    pub created_at: i64,
-    /// A JSON object.
-    pub metadata: Value,
-}
-
-/// Which part of a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// How many items; taken as 1 to 1000.
-    pub limit: u32,
-    /// [`Paged::next`] of the part before.
-    pub after: Option<String>,
-}
-
-/// A part of a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Paged<T> {
-    /// The items.
-    pub items: Vec<T>,
-    /// The cursor of the next part, if there are more items.
-    pub next: Option<String>,
-}
-
-/// The title a conversation gets from its first message: the first line that says something, cut after 80 characters.
-pub fn title_of(message: &str) -> String {
-    const LONGEST: usize = 80;
-    let line = message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-    match line.char_indices().nth(LONGEST) {
-        None => line.to_owned(),
-        Some((end, _)) => {
-            let cut = line.get(..end).unwrap_or(line);
-            // A title that ends within a word reads like damage; one long word is cut where it must be.
-            let whole = cut.rfind(char::is_whitespace).and_then(|space| cut.get(..space)).unwrap_or(cut);
-            format!("{}…", whole.trim_end())
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::title_of;
-
-    #[test]
-    fn a_title_is_the_first_line_that_says_something() {
-        assert_eq!(title_of("\n  \n Hello there. \nMore"), "Hello there.");
-        assert_eq!(title_of(" \n"), "");
-    }
-
-    #[test]
-    fn a_long_title_ends_after_a_whole_word_and_a_long_word_is_cut() {
-        let words = "word ".repeat(40);
-        assert_eq!(title_of(&words), format!("{}…", "word ".repeat(16).trim_end()));
-        assert_eq!(title_of(&"é".repeat(200)), format!("{}…", "é".repeat(80)));
-    }
 }

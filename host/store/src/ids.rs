@@ -1,4 +1,5 @@
-//! Ids: UUIDv7 made by the host, a type for each kind, so that a turn's id can't be asked for a conversation.
+//! Ids: UUIDv7 made by the host. Each kind has a type of its own, so that the id of a turn can't stand for a
+//! conversation.
 
 use std::fmt;
 use std::str::FromStr;

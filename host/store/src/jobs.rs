@@ -1,50 +1,54 @@
 //! Background work that outlives its turn: what a plugin is told after the reply. At least once, in order per owner and
-//! plugin. When to try again and when to give up is the caller's policy.
+//! plugin. The caller decides when to try again and when to give up.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::{ConversationId, JobId, Owner, StateWrite, StoreError, TurnId};
+use crate::error::StoreError;
+use crate::ids::{ConversationId, JobId, TurnId};
+use crate::owner::Owner;
+use crate::state_values::StateWrite;
 
-/// A queue of jobs, filled by [`crate::Turns::commit`] and [`crate::Turns::interrupt`].
+/// Queues of jobs, filled by [`crate::Turns::commit`] and [`crate::Turns::interrupt`].
 ///
-/// Jobs of one owner and plugin form a line: only the first that is neither done nor parked can be taken. A job that is
-/// taken is leased; whoever lets the lease run out loses it to the next taker, and every later call with the old epoch
-/// changes nothing.
+/// Jobs of one owner and plugin form a queue. Only its head can be taken: the first job that is neither done nor parked. A
+/// job that is taken is leased. When its lease has run out, another taker gets it, and every later call with the old
+/// epoch changes nothing.
 #[async_trait]
 pub trait Jobs: Send + Sync {
-    /// The due job that has waited longest among the first of all lines, leased to `host`.
-    async fn take(&self, host: Uuid, lease: Duration) -> Result<Option<JobRecord>, StoreError>;
+    /// Takes up to `limit` due jobs, at most one of each queue, those that have waited longest first, and leases them to
+    /// `host`. More can be due although fewer than `limit` come back; [`Jobs::next_due`] tells.
+    async fn take(&self, host: Uuid, lease: Duration, limit: u32) -> Result<Vec<JobRecord>, StoreError>;
 
     /// How long until [`Jobs::take`] can have something to give, a lease that runs out included; `None` if there is no
     /// job at all, zero if one is due.
     async fn next_due(&self) -> Result<Option<Duration>, StoreError>;
 
-    /// The job is done: its state writes are applied and it is gone, in one transaction. False, with nothing written,
-    /// if the lease was lost.
+    /// The job is done: what it leaves is written and the job is removed, in one transaction. False, with nothing
+    /// written, if the lease was lost.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if a state write met another version than it asked for: nothing is written and the job
     /// is still leased, to be [retried](Jobs::retry).
-    async fn complete(&self, job: JobId, epoch: i64, writes: Vec<StateWrite>) -> Result<bool, StoreError>;
+    async fn complete(&self, job: JobId, epoch: i64, completion: JobCompletion) -> Result<bool, StoreError>;
 
-    /// The job failed and is due again `after` from now, still first in its line. Changes nothing if the lease was lost.
+    /// The job failed and is due again `after` from now, still first in its queue. Changes nothing if the lease was lost.
     async fn retry(&self, job: JobId, epoch: i64, after: Duration, error: &str) -> Result<(), StoreError>;
 
-    /// The job is given up: it keeps its error and no longer holds up its line. Changes nothing if the lease was lost.
+    /// The job is given up: it keeps its error and no longer holds up its queue. Changes nothing if the lease was lost.
     async fn park(&self, job: JobId, epoch: i64, error: &str) -> Result<(), StoreError>;
 
-    /// The job was not tried after all: it is due at once, and this time does not count. Changes nothing if the lease was
-    /// lost.
+    /// The job was not tried after all: it is due at once, and this attempt does not count. Changes nothing if the lease
+    /// was lost.
     async fn release(&self, job: JobId, epoch: i64) -> Result<(), StoreError>;
 
     /// How many jobs there are.
     async fn counts(&self) -> Result<JobCounts, StoreError>;
 
-    /// Makes the leases of these jobs end `lease` from now, as far as `host` still holds them. One that is held and not
-    /// named runs out, so a job whose end could not be stored comes back.
+    /// Makes the leases of these jobs end `lease` from now, as far as `host` still holds them. The lease of a job that is
+    /// not named runs out, so that a job whose end could not be stored is taken again.
     async fn renew_jobs(&self, host: Uuid, jobs: &[JobId], lease: Duration) -> Result<(), StoreError>;
 }
 
@@ -93,10 +97,25 @@ pub struct JobRecord {
     pub epoch: i64,
 }
 
+/// What a job leaves when it is done.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct JobCompletion {
+    /// Values of its plugin, applied in their order.
+    pub writes: Vec<StateWrite>,
+}
+
+impl JobCompletion {
+    /// Nothing but these writes.
+    pub fn writing(writes: Vec<StateWrite>) -> Self {
+        Self { writes }
+    }
+}
+
 /// How many jobs there are, over all owners.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JobCounts {
-    /// Waiting, for their time or for their line.
+    /// Waiting, for their time or for their queue.
     pub queued: u64,
     /// Taken and not ended.
     pub running: u64,

@@ -1,4 +1,4 @@
-//! API keys, as far as they are kept: never the key itself. What its scopes mean is the caller's business.
+//! API keys. The store keeps a hash and never the key itself; the caller gives the scopes their meaning.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{AuditEntry, Page, Paged, StoreError};
+use crate::audit::AuditEntry;
+use crate::error::StoreError;
+use crate::page::{Page, Paged};
 
 /// Keys, by their ids. Each change is written together with its entry in the audit, or not at all, and raises
 /// [`crate::Revocations::security_version`].

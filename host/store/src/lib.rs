@@ -1,58 +1,68 @@
-//! What a Masque host must not lose: conversations, turns, background jobs, the state of plugins; and who may speak: API
-//! keys, revocations, what was done with them and what was spent.
+//! What a Masque host must not lose: conversations, turns, background jobs and the state of plugins; API keys,
+//! revocations, the audit log and what was spent.
 //!
-//! The rooms [`Turns`], [`Conversations`], [`Jobs`], [`PluginState`], [`ApiKeys`], [`Revocations`], [`AuditLog`] and
-//! [`Spending`] say what a database has to do, as traits without a word of SQL; [`Store`] is all of them. [`RateLimits`]
-//! stands apart: what it counts may be lost. [`SqliteStore`] keeps them in one file. The tests in `tests/` run over
-//! the traits alone, so that another database is held to the same sentences.
+//! The traits [`Turns`], [`Conversations`], [`Jobs`], [`ParkedJobs`], [`PluginState`], [`ApiKeys`], [`Revocations`],
+//! [`AuditLog`] and [`Spending`] say what a database has to do, without a word of SQL. [`Store`] is all of them, and a
+//! host holds nothing but an `Arc<dyn Store>`. [`KeyRing`] is the part that the command line uses beside a running host.
+//! [`RateLimits`] stands apart: what it counts may be lost.
 //!
-//! Left to the caller: who the user is, what a reply looks like, how long a turn may wait, what is sent to whom. Times
-//! are milliseconds since the Unix epoch by the database's clock, never by the host's.
+//! The feature `conformance` adds the module `conformance`: the tests that every implementation has to pass.
+//!
+//! The caller decides who the user is, what a reply looks like, how long a turn may wait and what is sent to whom. All
+//! times are milliseconds since the Unix epoch by the database's clock, never by the host's.
 #![deny(missing_docs)]
 
+mod admission;
 mod audit;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod connection;
 mod conversations;
+mod ending;
 mod error;
 mod ids;
 mod jobs;
 mod keys;
+mod message;
+mod open_error;
 mod owner;
-mod rates;
+mod page;
+mod parked_jobs;
+mod rate_limits;
+mod response;
 mod revocations;
 mod spending;
-mod sqlite;
 mod state;
+mod state_values;
+mod store;
+mod title;
+mod turn;
 mod turns;
 
+pub use admission::{Admission, AdmissionOutcome, Admitted, Durable, Idempotency, Started, Target};
 pub use audit::{AuditEntry, AuditLog, AuditOutcome, AuditRecord};
-pub use conversations::{
-    ConversationRecord, Conversations, MessageRecord, NewConversation, NewMessage, Page, Paged, title_of,
-};
-pub use error::{OpenError, StoreError};
+pub use connection::StoreConnection;
+pub use conversations::{ConversationRecord, Conversations, NewConversation};
+pub use ending::{Charge, Commit, Ending, Failed, Interruption};
+pub use error::StoreError;
 pub use ids::{ConversationId, JobId, MessageId, TurnId};
-pub use jobs::{Ability, JobCounts, JobRecord, Jobs, NewJob};
+pub use jobs::{Ability, JobCompletion, JobCounts, JobRecord, Jobs, NewJob};
 pub use keys::{ApiKeyRecord, ApiKeys, KeyHash, KeyId, NewApiKey, NoKeyId};
+pub use message::{MessageRecord, NewMessage, TailLimit};
+pub use open_error::OpenError;
 pub use owner::Owner;
-pub use rates::{InProcess, Quota, RateLimits, Taken};
+pub use page::{Page, Paged};
+pub use parked_jobs::{ParkedJob, ParkedJobs};
+pub use rate_limits::{InProcessRateLimits, Quota, RateLimits, Taken};
+pub use response::StoredResponse;
 pub use revocations::{NewRevocation, Revocation, Revocations, Revoked, Security};
 pub use spending::{Spending, Spent};
-pub use sqlite::{KeyRing, ParkedJob, ParkedJobs, SqliteStore};
-pub use state::{
-    ConflictReason, PluginState, StateChange, StateConflict, StateKey, StateResult, StateScope, StateSpace,
+pub use state::PluginState;
+pub use state_values::{
+    ConflictReason, StateChange, StateConflict, StateFence, StateKey, StateResult, StateScope, StateSpace,
     StateValue, StateWrite,
 };
-pub use turns::{
-    Admission, Admitted, Charge, Commit, Durable, Ending, Failed, Idempotency, Interruption, KeyedTurn,
-    Outcome, Started, TailLimit, Target, TurnRecord, TurnStatus, Turns, UsageRecord,
-};
-
-/// Everything a host keeps, behind one handle: `Arc<dyn Store>`.
-pub trait Store:
-    Turns + Conversations + Jobs + PluginState + ApiKeys + Revocations + AuditLog + Spending
-{
-}
-
-impl<S> Store for S where
-    S: Turns + Conversations + Jobs + PluginState + ApiKeys + Revocations + AuditLog + Spending
-{
-}
+pub use store::{KeyRing, Store};
+pub use title::title_of;
+pub use turn::{KeyedTurn, TurnRecord, TurnStatus, UsageRecord};
+pub use turns::Turns;

@@ -1,5 +1,5 @@
-//! Whose rows they are. Every query about a user's things takes an [`Owner`], so that one that forgets to ask does not
-//! compile.
+//! Who owns what is kept. Every operation on a user's things takes an [`Owner`], so that a query that forgets to check
+//! does not compile.
 
 /// A tenant and a user in it; a user is an issuer and a subject.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,20 +1,27 @@
-//! What was taken back before its time, and all that a host has to know of keys and tokens at one moment.
+//! Revocations of tokens, and all that a host has to know to judge keys and tokens.
 
 use async_trait::async_trait;
 
-use crate::{ApiKeyRecord, AuditEntry, StoreError};
+use crate::audit::AuditEntry;
+use crate::error::StoreError;
+use crate::keys::ApiKeyRecord;
 
 /// Revocations of tokens, and the version by which hosts follow them and the keys.
 #[async_trait]
 pub trait Revocations: Send + Sync {
-    /// Makes tokens void, together with its entry in the audit. A second revocation of the same user moves the first on, and never back, whatever the clock says.
+    /// Makes tokens void, together with its entry in the audit. A revocation never ends. A second revocation of the same
+    /// user moves the first forward in time, and never back, whatever the clock says.
     async fn revoke(&self, revocation: NewRevocation, entry: AuditEntry) -> Result<Revocation, StoreError>;
 
     /// Goes up with every change of keys and revocations, whoever makes it.
     async fn security_version(&self) -> Result<i64, StoreError>;
 
-    /// Everything at one moment.
+    /// All keys and revocations that count, in one snapshot.
     async fn security(&self) -> Result<Security, StoreError>;
+
+    /// The keys and revocations that changed after the version `since`, in one snapshot. They replace those of the same
+    /// identity in what [`Revocations::security`] gave for that version. Empty if nothing changed.
+    async fn security_since(&self, since: i64) -> Result<Security, StoreError>;
 }
 
 /// What is to be void.
@@ -54,13 +61,13 @@ pub struct Revocation {
     pub revoked_at: i64,
 }
 
-/// What a host has to know to judge keys and tokens.
+/// Keys and revocations of one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Security {
-    /// Of this knowledge.
+    /// The version of this snapshot.
     pub version: i64,
-    /// All keys; of those that are revoked or expired, the ones that a token may still have been made with.
+    /// Keys; of those that are revoked or expired, the ones that a token may still have been made with.
     pub keys: Vec<ApiKeyRecord>,
-    /// All that are not past their time.
+    /// Revocations.
     pub revocations: Vec<Revocation>,
 }

@@ -1,13 +1,13 @@
-//! What was spent of the model's tokens, by account and day. Counted with the exchange that spent it: see
+//! Tokens of models, by account and day. They are counted in the transaction of the exchange that spent them: see
 //! [`crate::Commit::charge`].
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::StoreError;
+use crate::error::StoreError;
 
-/// Budgets' other side. Whose account a name is, the caller decides.
+/// What accounts have spent, to be compared with budgets. The caller decides what an account is.
 #[async_trait]
 pub trait Spending: Send + Sync {
     /// What the account has spent today. Days are those of UTC, by the database's clock.

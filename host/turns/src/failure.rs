@@ -62,8 +62,12 @@ pub(crate) fn allows_fallback(error: &CallError) -> bool {
 /// The problem that a client is given for a failed operation of the store.
 pub(crate) fn store_problem(error: &StoreError) -> Problem {
     match error {
-        StoreError::Unavailable(_) => Problem::from(Kind::StorageUnavailable),
-        StoreError::Corrupt(_) | StoreError::Refused(_) | StoreError::Conflict(_) => {
+        StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => Problem::from(Kind::StorageUnavailable),
+        StoreError::Corrupt(_)
+        | StoreError::Refused(_)
+        | StoreError::FenceEnded
+        | StoreError::Conflict(_)
+        | StoreError::Internal(_) => {
             tracing::error!(%error, "the store could not do what it was asked");
             Problem::from(Kind::Internal)
         }

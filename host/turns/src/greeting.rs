@@ -40,6 +40,7 @@ impl Host {
                 store: self.store.clone(),
                 owner: owner.clone(),
                 conversation,
+                fence: None,
                 history: KnownHistory {
                     own_message: MessageId::new(),
                     own_sequence: 0,
@@ -50,7 +51,7 @@ impl Host {
             let capabilities = Capabilities::new(context, companion.models.first().cloned());
             let call = capabilities.call(persona, Instant::now() + self.options.timeout);
             persona.greet(call, &opening).await.map_err(|error| {
-                let cause = set.redactor.clean(&error);
+                let cause = set.redactor.redact(&error);
                 tracing::warn!(
                     plugin = error.plugin,
                     function = error.function,

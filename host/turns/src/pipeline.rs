@@ -162,7 +162,7 @@ impl Pipeline {
 
     /// Logs a failed call with everything the plugin said, and returns what the client is told.
     fn report_failure(&self, plugin_kind: PluginKind, error: &CallError) -> Problem {
-        let cause = self.redactor.clean(error);
+        let cause = self.redactor.redact(error);
         tracing::warn!(
             plugin = error.plugin,
             function = error.function,

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use masque_companions::Companion;
 use masque_problem::{Kind, Problem};
 use masque_runtime::Plugin;
-use masque_store::{Durable, Started, UsageRecord};
+use masque_store::{Durable, Started, StateFence, UsageRecord};
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
@@ -96,6 +96,7 @@ impl Host {
             store: Arc::clone(&self.store),
             owner: owner.clone(),
             conversation: started.conversation,
+            fence: Some(StateFence::Turn { turn: started.turn, epoch: started.epoch }),
             history: KnownHistory {
                 own_message: started.message.id,
                 own_sequence: started.message.sequence,

@@ -1,4 +1,4 @@
-//! A key reaches its own origin and nothing else: no log, no answer, no other server, no file.
+//! The key of a credential reaches only its own origin: no log, no response, no other server, no file.
 
 use std::path::Path;
 
@@ -22,18 +22,18 @@ async fn the_key_is_injected_and_appears_nowhere_else() {
     let authorization = model.request(0).await.headers["authorization"].to_str().unwrap().to_owned();
     assert_eq!(authorization, format!("Bearer {}", model.key()));
     let status = client.get("/status").send().await;
-    for (place, text) in [
+    for (location, text) in [
         ("the reply", reply.to_string()),
         ("the refusal", refused.text),
         ("/status", status.text),
         ("the log", host.log()),
     ] {
-        assert!(!text.contains(model.key()), "the key is in {place}: {text}");
+        assert!(!text.contains(model.key()), "the key is in {location}: {text}");
     }
     assert!(!contains(host.data(), model.key().as_bytes()), "the key is in the data folder");
 }
 
-/// Whether any file below `folder` has these bytes in it.
+/// Whether a file below `folder` contains the bytes.
 fn contains(folder: &Path, bytes: &[u8]) -> bool {
     std::fs::read_dir(folder).unwrap().any(|entry| {
         let entry = entry.unwrap();
@@ -49,7 +49,7 @@ fn contains(folder: &Path, bytes: &[u8]) -> bool {
 }
 
 #[tokio::test]
-async fn a_key_that_the_server_repeats_does_not_reach_the_client() {
+async fn a_key_that_the_server_echoes_does_not_reach_the_client() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).start().await;
     for (number, stream) in [false, true].into_iter().enumerate() {
@@ -62,9 +62,9 @@ async fn a_key_that_the_server_repeats_does_not_reach_the_client() {
 }
 
 #[tokio::test]
-async fn a_plugin_gets_no_key_for_another_origin_than_the_keys_own() {
+async fn a_key_is_not_sent_to_another_origin() {
     let (keyed, other) = (MockModel::start().await, MockModel::start().await);
-    // The other server's address, with the first one's credential.
+    // The plugin calls the other server, with the credential of the first one.
     let plugin = keyed
         .plugin("mock", "")
         .replace(&format!("base_url = \"{}", keyed.origin()), &format!("base_url = \"{}", other.origin()));
@@ -83,7 +83,7 @@ async fn a_plugin_gets_no_key_for_another_origin_than_the_keys_own() {
 }
 
 #[tokio::test]
-async fn a_plugin_reaches_no_server_that_it_was_not_granted() {
+async fn a_plugin_reaches_no_server_without_a_grant() {
     let (granted, other) = (MockModel::start().await, MockModel::start().await);
     let plugin = granted
         .plugin("mock", "")

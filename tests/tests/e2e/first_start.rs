@@ -1,10 +1,10 @@
-//! The first command of a newcomer: no file, no key, no network.
+//! A host without a configuration: no file, no key, no network.
 
 use masque_tests::Setup;
 use serde_json::json;
 
 #[tokio::test]
-async fn a_host_without_any_file_answers_and_says_how_to_connect_a_model() {
+async fn a_host_without_a_file_replies_and_explains_how_to_connect_a_model() {
     let host = Setup::defaults().start().await;
     let reply = host.client().say("Hello! I feel curious today.").await;
 
@@ -12,11 +12,11 @@ async fn a_host_without_any_file_answers_and_says_how_to_connect_a_model() {
     assert_eq!(reply["reply"]["role"], "assistant");
     assert_eq!(reply["finish"], "stop");
     let text = reply["reply"]["content"].as_str().unwrap();
-    assert!(text.contains("Connecting a model"), "the first reply says how to go on: {text}");
+    assert!(text.contains("Connecting a model"), "the first reply explains how to go on: {text}");
 }
 
 #[tokio::test]
-async fn the_offline_model_says_the_same_to_the_same_words_and_explains_itself_once() {
+async fn the_offline_model_is_deterministic_and_explains_itself_once() {
     let host = Setup::defaults().start().await;
     let client = host.client();
 
@@ -31,11 +31,11 @@ async fn the_offline_model_says_the_same_to_the_same_words_and_explains_itself_o
     assert_eq!(replies[0], replies[1]);
     let second = replies[0].1.as_str().unwrap();
     assert!(!second.contains("Connecting a model"), "{second}");
-    assert!(second.to_lowercase().contains("holiday"), "it takes up the user's own words: {second}");
+    assert!(second.to_lowercase().contains("holiday"), "the reply repeats words of the user: {second}");
 }
 
 #[tokio::test]
-async fn what_was_said_is_still_there_after_a_restart() {
+async fn messages_survive_a_restart() {
     let mut host = Setup::defaults().start().await;
     let reply = host.client().say("Remember me.").await;
     let conversation = reply["conversation_id"].as_str().unwrap().to_owned();
@@ -49,7 +49,7 @@ async fn what_was_said_is_still_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn the_data_folder_is_for_the_hosts_own_user_alone() {
+async fn only_the_user_of_the_host_can_access_the_data_folder() {
     use std::os::unix::fs::PermissionsExt;
 
     let host = Setup::defaults().start().await;
@@ -60,7 +60,7 @@ async fn the_data_folder_is_for_the_hosts_own_user_alone() {
 }
 
 #[tokio::test]
-async fn metadata_of_a_message_comes_back_with_it() {
+async fn metadata_of_a_message_is_returned_with_it() {
     let host = Setup::defaults().start().await;
     let body = json!({ "message": "Hello.", "metadata": { "channel": "kitchen" } });
     let reply = host.client().chat(&body).send().await.expect(200);

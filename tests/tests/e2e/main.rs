@@ -1,5 +1,5 @@
-//! The real binary, its real components, over real sockets. One file for each thing that someone relies on; every test
-//! has a host of its own, on a port that the system chose, in a folder that goes with it.
+//! End-to-end tests of the real binary with its real components over real sockets. Each file tests one feature. Each test
+//! starts its own host, on a port that the system chooses, in a temporary folder.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,6 +9,7 @@
 )]
 
 mod attacks;
+mod configuration;
 mod connection_limits;
 mod conversations;
 mod crash;
@@ -18,12 +19,11 @@ mod fallback;
 mod first_start;
 mod foreign_model;
 mod full_disk;
-mod hot_load;
+mod hot_reload;
 mod http2_floods;
 mod idempotency;
 mod identity;
 mod listeners;
-mod operator;
 mod queue;
 mod readme;
 mod service;

@@ -1,4 +1,4 @@
-//! What the README tells a newcomer is true.
+//! The README: its code, its configurations and its links are valid.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ fn readme() -> String {
     std::fs::read_to_string(root().join("README.md")).unwrap()
 }
 
-/// The fenced blocks of this language.
+/// The fenced code blocks of a language.
 fn blocks(language: &str) -> Vec<String> {
     let readme = readme();
     let fence = format!("```{language}\n");
@@ -39,7 +39,7 @@ async fn every_configuration_in_the_readme_passes_the_check() {
     assert!(configurations.len() >= 3, "OpenAI, Ollama, a persona of one's own");
     for toml in configurations {
         let hello = std::fs::read(plugins.join("hello-persona.wasm")).expect("run `cargo xtask build`");
-        // Where the README says that the component is.
+        // The README expects the component at this path.
         let setup = Setup::file(&toml).environment("OPENAI_API_KEY", "sk-example");
         std::fs::create_dir_all(setup.folder().join("target/plugins")).unwrap();
         let setup = setup.beside("target/plugins/hello-persona.wasm", &hello);
@@ -49,7 +49,7 @@ async fn every_configuration_in_the_readme_passes_the_check() {
 }
 
 #[tokio::test]
-async fn the_persona_of_the_readme_is_played_next_to_the_one_that_ships() {
+async fn the_persona_of_the_readme_works_next_to_the_default_one() {
     let toml = blocks("toml").into_iter().find(|toml| toml.contains("hello-persona.wasm")).unwrap();
     let plugins = match std::env::var_os("MASQUE_PLUGINS") {
         Some(folder) => PathBuf::from(folder),
@@ -72,7 +72,7 @@ async fn the_persona_of_the_readme_is_played_next_to_the_one_that_ships() {
 }
 
 #[test]
-fn what_the_offline_model_points_to_is_there() {
+fn the_section_that_the_offline_model_names_exists() {
     assert!(readme().lines().any(|line| line.trim_start_matches('#').trim() == "Connecting a model"));
 }
 

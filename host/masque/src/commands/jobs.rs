@@ -14,20 +14,20 @@ pub(crate) async fn list_or_retry(folder: &Path, retry: &[String]) -> anyhow::Re
     if !folder.is_dir() {
         bail!("there is no data folder {}; name that of your host with --data or --config", folder.display());
     }
-    let mut store = ParkedJobs::open(folder).await?;
-    let report = list_or_retry_in(&mut store, retry).await;
+    let store = masque_store_sqlite::open_parked_jobs(folder).await?;
+    let report = list_or_retry_in(&*store, retry).await;
     store.close().await;
     report
 }
 
-async fn list_or_retry_in(store: &mut ParkedJobs, retry: &[String]) -> anyhow::Result<String> {
-    let parked = store.list().await?;
+async fn list_or_retry_in(store: &dyn ParkedJobs, retry: &[String]) -> anyhow::Result<String> {
+    let parked = store.parked_jobs().await?;
     if retry.is_empty() {
         return Ok(list_text(&parked));
     }
     let chosen = chosen_jobs(&parked, retry)?;
     for job in &chosen {
-        store.retry(*job).await.with_context(|| format!("could not put {job} back"))?;
+        store.retry_parked(*job).await.with_context(|| format!("could not put {job} back"))?;
     }
     Ok(format!("Put back: {}. A running host tries them within a minute.", chosen.len()))
 }

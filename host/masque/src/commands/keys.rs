@@ -35,8 +35,8 @@ pub(crate) enum KeyTask {
 /// An argument is wrong, in which case nothing was touched; or the data folder can't be read or written.
 pub(crate) async fn perform(folder: &Path, options: &TokenOptions, task: KeyTask) -> anyhow::Result<String> {
     let operation = Operation::check(options, task)?;
-    let mut ring = KeyRing::open(folder).await?;
-    let report = operation.perform(&mut ring).await;
+    let ring = masque_store_sqlite::open_key_ring(folder).await?;
+    let report = operation.perform(&*ring).await;
     ring.close().await;
     report
 }
@@ -82,13 +82,13 @@ impl Operation {
         })
     }
 
-    async fn perform(self, ring: &mut KeyRing) -> anyhow::Result<String> {
+    async fn perform(self, ring: &dyn KeyRing) -> anyhow::Result<String> {
         match self {
             Self::CreateKey(request) => {
                 let (text, new) = request.issue(ACTOR.into(), SystemTime::now())?;
                 let entry = audit_entry("key.create", format!("key:{}", new.id), audit_detail(&new));
                 let entry = AuditEntry { tenant: new.tenant.clone(), ..entry };
-                ring.create(new, entry).await?;
+                ring.create_key(new, entry).await?;
                 Ok(show_secret(&text))
             }
             Self::ListKeys => list_keys(ring).await,
@@ -96,7 +96,7 @@ impl Operation {
                 let text = KeyText::generate_for(id.clone()).context("the machine has no random numbers")?;
                 let detail = json!({ "overlap_seconds": overlap.as_secs() });
                 let entry = audit_entry("key.rotate", format!("key:{id}"), detail);
-                let rotated = ring.rotate(&id, text.hash(), overlap, entry).await?;
+                let rotated = ring.rotate_key(&id, text.hash(), overlap, entry).await?;
                 ensure!(
                     rotated.is_some(),
                     "there is no key {id}, or it is revoked; `masque keys list` has them"
@@ -105,14 +105,14 @@ impl Operation {
             }
             Self::RevokeKey(id) => {
                 let entry = audit_entry("key.revoke", format!("key:{id}"), json!({}));
-                let revoked = ring.revoke(&id, entry).await?;
+                let revoked = ring.revoke_key(&id, entry).await?;
                 ensure!(revoked.is_some(), "there is no key {id}; `masque keys list` has them");
                 Ok(format!("The key {id} is revoked, and so is every token that was made with it."))
             }
             Self::RevokeTokens(revocation) => {
                 let detail = json!({ "issuer": revocation.issuer });
                 let entry = audit_entry("token.revoke", revocation_target(&revocation), detail);
-                ring.revoke_tokens(revocation, entry).await?;
+                ring.revoke(revocation, entry).await?;
                 Ok("Revoked. A running host follows within 5 seconds.".to_owned())
             }
         }
@@ -137,11 +137,11 @@ fn show_secret(text: &KeyText) -> String {
 }
 
 /// A line for each key, the newest first.
-async fn list_keys(ring: &mut KeyRing) -> anyhow::Result<String> {
+async fn list_keys(ring: &dyn KeyRing) -> anyhow::Result<String> {
     let mut text = String::new();
     let mut after = None;
     loop {
-        let page = ring.list(&Page { limit: PAGE_SIZE, after }).await?;
+        let page = ring.keys(Page { limit: PAGE_SIZE, after }).await?;
         page.items.iter().for_each(|key| write_line(&mut text, key));
         after = page.next;
         if after.is_none() {

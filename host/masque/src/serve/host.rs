@@ -10,7 +10,8 @@ use masque_auth::limits::Limits;
 use masque_auth::{Authenticator, Identity, LocalAuthenticator, Tokens};
 use masque_http::Lifecycle;
 use masque_runtime::{Sandbox, SandboxConfig};
-use masque_store::{InProcess, RateLimits, SqliteStore, Store, Turns as _};
+use masque_store::{InProcessRateLimits, RateLimits, Store};
+use masque_store_sqlite::SqliteStore;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +33,7 @@ const JOBS_TIMEOUT: Duration = Duration::from_secs(5);
 /// A loaded host.
 pub(super) struct Host {
     config: Arc<Config>,
-    store: Arc<SqliteStore>,
+    store: Arc<dyn Store>,
     sandbox: Arc<Sandbox>,
     active: Arc<Active>,
     /// `None` where authentication is off.
@@ -53,7 +54,7 @@ impl Host {
     /// What keeps the host from starting, in a sentence for the operator.
     pub(super) async fn load(config: Arc<Config>, source: ConfigSource) -> anyhow::Result<Self> {
         let id = Uuid::now_v7();
-        let store = SqliteStore::open(&config.data.folder).await?;
+        let store: Arc<dyn Store> = SqliteStore::open(&config.data.folder).await?;
         let interrupted = store.recover(id).await.context("can't recover the turns of an earlier run")?;
         if interrupted > 0 {
             tracing::warn!(interrupted, "turns that an earlier run did not end are marked interrupted");
@@ -70,19 +71,17 @@ impl Host {
             .await
             .map_err(|problems| join_errors(&problems))?;
         let active = Arc::new(Active::new(set));
-        let shared: Arc<dyn Store> = store.clone();
         let identity = match config.auth.required {
             true => {
                 let tokens = Tokens::open(convert::auth::token_options(&config.auth))?;
-                Some(Arc::new(Identity::open(tokens, Arc::clone(&shared)).await?))
+                Some(Arc::new(Identity::open(tokens, Arc::clone(&store)).await?))
             }
             false => None,
         };
-        let turns =
-            Turns::new(Arc::clone(&shared), Arc::clone(&active), convert::turns::options(&config), id);
+        let turns = Turns::new(Arc::clone(&store), Arc::clone(&active), convert::turns::options(&config), id);
 
         let worker_stop = CancellationToken::new();
-        let worker = JobWorker::new(Arc::clone(&shared), Arc::clone(&active), config.turn.timeout, id)
+        let worker = JobWorker::new(Arc::clone(&store), Arc::clone(&active), config.turn.timeout, id)
             .start(turns.new_jobs(), worker_stop.clone());
         let tasks_stop = CancellationToken::new();
         let leases = {
@@ -98,8 +97,8 @@ impl Host {
         );
         // A draining host loads no new plugins.
         let follow = tokio::spawn(active::follow(reloader, worker_stop.clone()));
-        let rates: Arc<dyn RateLimits> = Arc::new(InProcess::default());
-        let sweep = tokio::spawn(remove_expired(shared, Arc::clone(&rates), tasks_stop.clone()));
+        let rates: Arc<dyn RateLimits> = Arc::new(InProcessRateLimits::default());
+        let sweep = tokio::spawn(remove_expired(Arc::clone(&store), Arc::clone(&rates), tasks_stop.clone()));
         let mut tasks = vec![leases, follow, sweep];
         if let Some(identity) = &identity {
             let (identity, stop) = (Arc::clone(identity), tasks_stop.clone());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use masque_problem::{Kind, Problem};
-use masque_store::{Admission, Admitted, Idempotency, MessageId, NewMessage, Outcome, TurnId};
+use masque_store::{Admission, AdmissionOutcome, Admitted, Idempotency, MessageId, NewMessage, TurnId};
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tracing::Instrument;
@@ -50,7 +50,7 @@ impl Host {
         let admitted = loop {
             let admitted = self.store.admit(self.admission(&ticket)).await;
             let waited = match admitted.map_err(|error| store_problem(&error)) {
-                Ok(Admitted { outcome: Outcome::Seen, .. }) => tokio::select! {
+                Ok(Admitted { outcome: AdmissionOutcome::Seen, .. }) => tokio::select! {
                     waited = self.wait_again(ticket) => waited,
                     // Nothing has begun, so a client that leaves now leaves the queue.
                     () = answer.closed() => return,
@@ -65,7 +65,7 @@ impl Host {
             }
         };
         match admitted.outcome {
-            Outcome::Started(started) => self.run(ticket, started, admitted.durable, answer).await,
+            AdmissionOutcome::Started(started) => self.run(ticket, started, admitted.durable, answer).await,
             outcome => drop(answer.send(self.refuse_or_join(&ticket.request, outcome))),
         }
     }
@@ -105,32 +105,36 @@ impl Host {
     }
 
     /// The answer to a request for which the store started no turn.
-    fn refuse_or_join(&self, request: &ChatRequest, outcome: Outcome) -> Result<EventReader, Problem> {
+    fn refuse_or_join(
+        &self,
+        request: &ChatRequest,
+        outcome: AdmissionOutcome,
+    ) -> Result<EventReader, Problem> {
         match outcome {
-            Outcome::Completed(record) => replay(record),
-            Outcome::Running { turn, host } => match self.registry.find(&request.owner, turn) {
+            AdmissionOutcome::Completed(record) => replay(record),
+            AdmissionOutcome::Running { turn, host } => match self.registry.find(&request.owner, turn) {
                 Some(live) if host == self.id && !live.log.has_ended() => Ok(live.log.reader(None)),
                 // It is just ending, or it runs on another host. A later request finds it completed.
                 _ => Err(Problem::from(Kind::ConversationBusy)),
             },
-            Outcome::Busy { retry_after } => {
+            AdmissionOutcome::Busy { retry_after } => {
                 Err(Problem::from(Kind::ConversationBusy).retry_after(retry_after))
             }
-            Outcome::OtherBody => Err(Problem::from(Kind::IdempotencyMismatch)),
-            Outcome::UnknownConversation => Err(Problem::from(Kind::ConversationNotFound)),
-            Outcome::CompanionGone { companion } if !is_allowed(request, &companion) => {
+            AdmissionOutcome::OtherBody => Err(Problem::from(Kind::IdempotencyMismatch)),
+            AdmissionOutcome::UnknownConversation => Err(Problem::from(Kind::ConversationNotFound)),
+            AdmissionOutcome::CompanionGone { companion } if !is_allowed(request, &companion) => {
                 Err(Problem::from(Kind::CompanionNotAllowed))
             }
-            Outcome::CompanionGone { companion } => Err(Problem::new(
+            AdmissionOutcome::CompanionGone { companion } => Err(Problem::new(
                 Kind::CompanionNotFound,
                 format!("The conversation is with `{companion}`, who is not here any more; begin a new one."),
             )),
-            Outcome::OtherCompanion { companion } => Err(Problem::new(
+            AdmissionOutcome::OtherCompanion { companion } => Err(Problem::new(
                 Kind::OtherCompanion,
                 format!("The conversation is with `{companion}`; leave `companion` out, or begin a new one."),
             )),
             // `start` handles both before.
-            Outcome::Started(_) | Outcome::Seen => Err(Problem::from(Kind::Internal)),
+            AdmissionOutcome::Started(_) | AdmissionOutcome::Seen => Err(Problem::from(Kind::Internal)),
         }
     }
 }

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use masque_store::{ConversationId, MessageId, MessageRecord, Owner, Store};
+use masque_store::{ConversationId, MessageId, MessageRecord, Owner, StateFence, Store};
 
 /// Where the calls of one turn, or of one background job, read and write.
 pub(crate) struct ConversationContext {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) owner: Owner,
     pub(crate) conversation: ConversationId,
+    /// The turn or job that writes state, which it may as long as it holds its lease. `None` where there is neither.
+    pub(crate) fence: Option<StateFence>,
     pub(crate) history: KnownHistory,
 }
 

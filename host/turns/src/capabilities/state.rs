@@ -54,7 +54,7 @@ impl StoredState {
 
     async fn write(&self, scope: Scope, key: &str, change: StateChange) -> Result<StateResult, Failure> {
         let write = StateWrite { key: self.key(scope, key), change };
-        let written = self.context.store.state_write(vec![write]).await;
+        let written = self.context.store.state_write(self.context.fence, vec![write]).await;
         match written.map_err(|error| store_failure(&error))? {
             Ok(results) => {
                 results.into_iter().next().ok_or_else(|| unexpected_answer("no result for a write"))
@@ -111,10 +111,13 @@ impl State for StoredState {
 /// An error of the store as the failure that a plugin gets.
 pub(super) fn store_failure(error: &StoreError) -> Failure {
     match error {
-        StoreError::Unavailable(_) => Failure::new("unavailable", "the host's store is not available"),
+        StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => {
+            Failure::new("unavailable", "the host's store is not available")
+        }
+        StoreError::FenceEnded => Failure::new("unavailable", "the call's turn or job has ended"),
         StoreError::Refused(reason) => Failure::new("invalid", reason.clone()),
         StoreError::Conflict(conflict) => conflict_failure(conflict),
-        StoreError::Corrupt(_) => {
+        StoreError::Corrupt(_) | StoreError::Internal(_) => {
             tracing::error!(%error, "a plugin's state can't be read");
             Failure::new("internal", "the host could not read the value")
         }

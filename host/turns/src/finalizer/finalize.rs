@@ -128,7 +128,7 @@ impl Finalizer {
         tokio::spawn(async move {
             let work = async {
                 while let Err(error) = finalizer.write(&record).await {
-                    if !matches!(error, StoreError::Unavailable(_)) {
+                    if !matches!(error, StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)) {
                         tracing::error!(%error, "the end of a turn can't be stored");
                         return;
                     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use masque_companions::{Active, ActiveSet};
 use masque_runtime::CallError;
-use masque_store::{Ability, JobRecord, StateWrite, Store};
+use masque_store::{Ability, JobCompletion, JobRecord, StateFence, StateWrite, Store};
 
 use super::buffered_state::BufferedState;
 use super::payload::Payload;
@@ -41,18 +41,20 @@ impl JobRunner {
         // The job keeps this generation, whatever is published while it runs.
         let set = self.active.current();
         let decision = match self.call(&job, &set).await {
-            JobOutcome::Done(writes) => match self.store.complete(job.id, job.epoch, writes).await {
-                Ok(true) => return,
-                Ok(false) => {
-                    tracing::warn!(job = %job.id, plugin = job.plugin, "a job's lease was lost; its writes are dropped");
-                    return;
+            JobOutcome::Done(writes) => {
+                match self.store.complete(job.id, job.epoch, JobCompletion::writing(writes)).await {
+                    Ok(true) => return,
+                    Ok(false) => {
+                        tracing::warn!(job = %job.id, plugin = job.plugin, "a job's lease was lost; its writes are dropped");
+                        return;
+                    }
+                    Err(error) => after_failure(job.attempt, retry_seed(&job), error.to_string()),
                 }
-                Err(error) => after_failure(job.attempt, retry_seed(&job), error.to_string()),
-            },
-            JobOutcome::Failed(error) => {
-                after_failure(job.attempt, retry_seed(&job), set.redactor.clean(&error))
             }
-            JobOutcome::Hopeless(error) => RetryDecision::Park { error: set.redactor.clean(&error) },
+            JobOutcome::Failed(error) => {
+                after_failure(job.attempt, retry_seed(&job), set.redactor.redact(&error))
+            }
+            JobOutcome::Hopeless(error) => RetryDecision::Park { error: set.redactor.redact(&error) },
         };
         self.retry_or_park(&job, decision).await;
     }
@@ -88,6 +90,7 @@ impl JobRunner {
             store: Arc::clone(&self.store),
             owner: job.owner.clone(),
             conversation: job.conversation,
+            fence: Some(StateFence::Job { job: job.id, epoch: job.epoch }),
             history: KnownHistory {
                 own_message: payload.user_message(),
                 own_sequence: payload.sequence,

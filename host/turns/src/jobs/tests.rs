@@ -5,9 +5,10 @@ use std::sync::Arc;
 use masque_companions::Active;
 use masque_runtime::{Scope, State};
 use masque_store::{
-    Admission, Commit, ConversationId, JobRecord, Jobs as _, MessageId, NewMessage, Outcome, Owner,
-    PluginState as _, SqliteStore, StoreError, Target, TurnId, Turns as _, UsageRecord,
+    Admission, AdmissionOutcome, Commit, ConversationId, JobCompletion, JobRecord, Jobs as _, MessageId,
+    NewMessage, Owner, PluginState as _, StoreError, Target, TurnId, Turns as _, UsageRecord,
 };
+use masque_store_sqlite::SqliteStore;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -77,7 +78,7 @@ impl TestWorker {
             resume: false,
             tail: contract::TAIL,
         };
-        let Outcome::Started(started) = self.store.admit(admission).await.unwrap().outcome else {
+        let AdmissionOutcome::Started(started) = self.store.admit(admission).await.unwrap().outcome else {
             panic!("not started")
         };
         let reply = message(&format!("You said: {text}"));
@@ -108,6 +109,7 @@ impl TestWorker {
             store: self.store.clone(),
             owner: owner(),
             conversation,
+            fence: None,
             history: KnownHistory {
                 own_message: MessageId::new(),
                 own_sequence: 0,
@@ -124,7 +126,7 @@ impl TestWorker {
     }
 
     async fn take(&self) -> JobRecord {
-        self.store.take(self.worker.host, LEASE).await.unwrap().unwrap()
+        self.store.take(self.worker.host, LEASE, 1).await.unwrap().remove(0)
     }
 }
 
@@ -135,7 +137,7 @@ async fn a_memory_observes_every_exchange_in_order_with_the_messages_before_it()
     test.exchange(Some(conversation), "two", None).await;
     for _ in 0..2 {
         let job = test.take().await;
-        assert!(test.store.take(test.worker.host, LEASE).await.unwrap().is_none(), "one at a time");
+        assert!(test.store.take(test.worker.host, LEASE, 1).await.unwrap().is_empty(), "one at a time");
         Arc::clone(&test.worker.runner).run(job).await;
     }
     assert_eq!(test.value(Scope::User, "told", conversation).await.unwrap(), "2");
@@ -161,7 +163,7 @@ async fn an_attempt_that_fails_leaves_no_trace_and_the_next_one_counts_once() {
     else {
         panic!("the second delivery fails too")
     };
-    assert_eq!(test.store.state_write(writes).await.unwrap().unwrap().len(), 3);
+    assert_eq!(test.store.state_write(None, writes).await.unwrap().unwrap().len(), 3);
     assert_eq!(test.value(Scope::User, "told", conversation).await.unwrap(), "1");
 }
 
@@ -207,7 +209,7 @@ async fn a_job_reads_what_it_wrote_and_nobody_else_does() {
     assert_eq!(mine.get(Scope::User, "a").await.unwrap().unwrap().value, b"5");
     assert_eq!(mine.list(Scope::User, "", None, 10).await.unwrap(), ["a"]);
     assert_eq!(other.get(Scope::User, "a").await.unwrap(), None);
-    test.store.state_write(mine.take_writes().await).await.unwrap().unwrap();
+    test.store.state_write(None, mine.take_writes().await).await.unwrap().unwrap();
     assert_eq!(other.get(Scope::User, "a").await.unwrap().unwrap().value, b"5");
     assert_eq!(other.get(Scope::User, "b").await.unwrap(), None);
 }
@@ -221,9 +223,13 @@ async fn a_condition_is_checked_when_it_is_made_and_again_when_the_job_completes
     assert_eq!(refused.code, "conflict");
     mine.set(Scope::User, "a", b"mine".to_vec(), Some(0), None).await.unwrap();
     other.set(Scope::User, "a", b"other".to_vec(), None, None).await.unwrap();
-    test.store.state_write(other.take_writes().await).await.unwrap().unwrap();
+    test.store.state_write(None, other.take_writes().await).await.unwrap().unwrap();
     let job = test.take().await;
-    let error = test.store.complete(job.id, job.epoch, mine.take_writes().await).await.unwrap_err();
+    let error = test
+        .store
+        .complete(job.id, job.epoch, JobCompletion::writing(mine.take_writes().await))
+        .await
+        .unwrap_err();
     assert!(matches!(error, StoreError::Conflict(_)), "{error}");
 }
 
@@ -235,7 +241,7 @@ async fn a_page_of_keys_is_full_although_the_job_deleted_some() {
     for key in ["k1", "k2", "k3", "k5"] {
         first.set(Scope::User, key, Vec::new(), None, None).await.unwrap();
     }
-    test.store.state_write(first.take_writes().await).await.unwrap().unwrap();
+    test.store.state_write(None, first.take_writes().await).await.unwrap().unwrap();
     let mine = test.state("counting", conversation);
     mine.delete(Scope::User, "k2", None).await.unwrap();
     mine.set(Scope::User, "k4", Vec::new(), None, None).await.unwrap();

@@ -76,11 +76,15 @@ impl JobWorker {
 
     /// Takes due jobs while there is room. Returns the time until the next one is due, if there is room for it.
     async fn take_due(&self, running: &mut RunningJobs) -> Result<Option<Duration>, StoreError> {
-        while running.len() < MAX_RUNNING {
-            let Some(job) = self.store.take(self.host, LEASE).await? else {
+        while let Some(free) = MAX_RUNNING.checked_sub(running.len()).filter(|free| *free > 0) {
+            let limit = u32::try_from(free).unwrap_or(u32::MAX);
+            let taken = self.store.take(self.host, LEASE, limit).await?;
+            if taken.is_empty() {
                 return self.store.next_due().await;
-            };
-            running.start(job.id, job.epoch, Arc::clone(&self.runner).run(job));
+            }
+            for job in taken {
+                running.start(job.id, job.epoch, Arc::clone(&self.runner).run(job));
+            }
         }
         Ok(None)
     }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use masque_companions::Active;
 use masque_problem::{Kind, Problem};
 use masque_store::{
-    ConversationId, Conversations, MessageRecord, Owner, Page, SqliteStore, Store, TurnId, TurnRecord,
-    TurnStatus, Turns as _,
+    ConversationId, Conversations, MessageRecord, Owner, Page, Store, TurnId, TurnRecord, TurnStatus,
+    Turns as _,
 };
+use masque_store_sqlite::SqliteStore;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;

@@ -1,0 +1,114 @@
+//! A turn in the store: admitted, read, committed, one after the other and many at once. `cargo xtask bench pieces`.
+//!
+//! The data is in the target folder, so that it is on the disk that a host would use.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark that can't go on is to end")]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use futures::future::join_all;
+use masque_store::{
+    Admission, AdmissionOutcome, Charge, Commit, ConversationId, Idempotency, MessageId, NewMessage, Owner,
+    TailLimit, Target, TurnId, Turns, UsageRecord,
+};
+use masque_store_sqlite::SqliteStore;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+fn main() {
+    divan::main();
+}
+
+struct Bench {
+    runtime: Runtime,
+    store: Arc<SqliteStore>,
+    host: Uuid,
+    _folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let store = runtime.block_on(SqliteStore::open(folder.path())).unwrap();
+        Self { runtime, store, host: Uuid::now_v7(), _folder: folder }
+    }
+
+    fn owner() -> Owner {
+        Owner { tenant: "default".into(), issuer: "bench".into(), subject: "user".into() }
+    }
+
+    fn admission(&self) -> Admission {
+        Admission {
+            owner: Self::owner(),
+            host: self.host,
+            lease: Duration::from_secs(10),
+            turn: TurnId::new(),
+            target: Target::New {
+                id: ConversationId::new(),
+                companion: "elara".into(),
+                title: "Tell me.".into(),
+            },
+            companion: None,
+            companions: Arc::new(BTreeSet::from(["elara".to_owned()])),
+            message: message("Tell me."),
+            idempotency: Some(Idempotency {
+                route: "POST /chat".into(),
+                key: Uuid::now_v7().to_string(),
+                digest: vec![0; 32],
+                ttl: Duration::from_secs(60),
+            }),
+            resume: false,
+            tail: TailLimit { messages: 64, bytes: 64 << 10 },
+        }
+    }
+
+    /// From admission to commit, both on disk.
+    async fn turn(&self) {
+        let admitted = self.store.admit(self.admission()).await.unwrap();
+        let AdmissionOutcome::Started(started) = admitted.outcome else {
+            panic!("the turn was not admitted")
+        };
+        admitted.durable.wait().await.unwrap();
+        let commit = Commit {
+            owner: Self::owner(),
+            conversation: started.conversation,
+            turn: started.turn,
+            epoch: started.epoch,
+            reply: message(&"word ".repeat(40)),
+            finish: "stop".into(),
+            usage: UsageRecord::default(),
+            response: json!({ "reply": { "role": "assistant", "content": "word ".repeat(40) } }),
+            jobs: Vec::new(),
+            charge: Charge::default(),
+        };
+        black_box(self.store.commit(commit).await.unwrap());
+    }
+}
+
+fn message(content: &str) -> NewMessage {
+    NewMessage { id: MessageId::new(), content: content.into(), metadata: json!({}) }
+}
+
+/// Turns under way together, per item: what is ready together shares a transaction and its way to the disk.
+#[divan::bench(args = [1, 8, 64])]
+fn turns(bencher: Bencher<'_, '_>, at_once: usize) {
+    let bench = Bench::new();
+    bencher
+        .counter(ItemsCount::new(at_once))
+        .bench_local(|| bench.runtime.block_on(join_all((0..at_once).map(|_| bench.turn()))));
+}
+
+/// The question behind an idempotency key that was not seen before.
+#[divan::bench]
+fn unseen_key(bencher: Bencher<'_, '_>) {
+    let bench = Bench::new();
+    let owner = Bench::owner();
+    bencher
+        .bench_local(|| bench.runtime.block_on(bench.store.keyed(&owner, "POST /chat", "unseen")).unwrap());
+}

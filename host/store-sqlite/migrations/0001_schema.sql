@@ -1,0 +1,244 @@
+-- The whole schema. Until the first release it is edited in place: a database remembers the digest of this text and is
+-- refused by a build with another one.
+--
+-- Times are milliseconds since the Unix epoch by the database's clock. Ids are UUIDv7 of 16 bytes.
+--
+-- A CHECK over words uses OR: for `IN (...)` SQLite builds a temporary table at every write. Partial indexes repeat the
+-- condition of the queries that use them word for word, since SQLite looks for nothing else.
+
+CREATE TABLE schema_digest (
+    digest TEXT NOT NULL
+) STRICT;
+
+-- One row for each tenant, issuer and subject. Other tables name users by the id, so that the same person can return
+-- under a new id after an erasure.
+CREATE TABLE users (
+    id      BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    tenant  TEXT NOT NULL,
+    issuer  TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    UNIQUE (subject, issuer, tenant)
+) STRICT, WITHOUT ROWID;
+
+-- What changes rarely. A deleted conversation stays, marked, until its rows are removed in batches.
+CREATE TABLE conversations (
+    id         BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    user       BLOB    NOT NULL REFERENCES users (id),
+    companion  TEXT    NOT NULL,
+    title      TEXT,
+    created_at INTEGER NOT NULL,
+    deleted_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX conversations_of_user ON conversations (user, id);
+CREATE INDEX conversations_deleted ON conversations (deleted_at) WHERE deleted_at IS NOT NULL;
+
+-- What every turn changes, in a narrow row: the lease and the newest sequence. A deleted conversation has no lease row.
+CREATE TABLE leases (
+    conversation  BLOB    NOT NULL PRIMARY KEY REFERENCES conversations (id),
+    -- Goes up whenever the lease is taken and never down.
+    epoch         INTEGER NOT NULL,
+    -- The turn that holds the lease.
+    turn          BLOB             CHECK (length(turn) = 16),
+    host          BLOB             CHECK (length(host) = 16),
+    ends_at       INTEGER,
+    -- Sequences have no gaps, so this is also the number of messages.
+    last_sequence INTEGER NOT NULL CHECK (last_sequence >= 0),
+    updated_at    INTEGER NOT NULL,
+    CHECK ((turn IS NULL) = (host IS NULL) AND (turn IS NULL) = (ends_at IS NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX leases_held ON leases (turn) WHERE turn IS NOT NULL;
+
+-- What the messages of a turn don't have. Turns are removed with their messages, which name them; an index by
+-- conversation would only serve that.
+CREATE TABLE turns (
+    id             BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    conversation   BLOB    NOT NULL CHECK (length(conversation) = 16),
+    status         TEXT    NOT NULL
+                   CHECK (status = 'running' OR status = 'completed' OR status = 'interrupted' OR status = 'failed'),
+    attempt        INTEGER NOT NULL CHECK (attempt >= 1),
+    -- The epoch it was last started with. NULL once another turn took the lease: nobody can end this one any more.
+    epoch          INTEGER,
+    host           BLOB    NOT NULL CHECK (length(host) = 16),
+    -- The user's message, and what is kept of the companion's.
+    message        BLOB    NOT NULL CHECK (length(message) = 16),
+    reply          BLOB             CHECK (length(reply) = 16),
+    finish         TEXT,
+    input_tokens   INTEGER,
+    output_tokens  INTEGER,
+    cached_tokens  INTEGER,
+    -- The reply as the client got it, without its text, and the JSON pointer where the text belongs.
+    response       TEXT,
+    response_text  TEXT,
+    problem        TEXT,
+    -- When the idempotency key ends, if the turn has one: with the id the primary key of its row.
+    key_expires_at INTEGER,
+    created_at     INTEGER NOT NULL,
+    ended_at       INTEGER,
+    CHECK ((status = 'running') = (ended_at IS NULL))
+) STRICT, WITHOUT ROWID;
+
+-- The status that clients see follows from the turn.
+CREATE TABLE messages (
+    id           BLOB    NOT NULL UNIQUE CHECK (length(id) = 16),
+    conversation BLOB    NOT NULL REFERENCES conversations (id),
+    sequence     INTEGER NOT NULL CHECK (sequence >= 1),
+    -- NULL for a greeting.
+    turn         BLOB             CHECK (length(turn) = 16),
+    parent       BLOB             CHECK (length(parent) = 16),
+    role         TEXT    NOT NULL CHECK (role = 'user' OR role = 'assistant'),
+    -- Whether it is part of what later turns are told of the past. False for the messages of failed turns.
+    in_tail      INTEGER NOT NULL CHECK (in_tail = 0 OR in_tail = 1),
+    -- JSON parts. NULL stands for one part, the text beside it.
+    content      TEXT,
+    -- The text of all parts.
+    text         TEXT    NOT NULL,
+    metadata     TEXT    NOT NULL,
+    created_at   INTEGER NOT NULL,
+    PRIMARY KEY (conversation, sequence)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX messages_in_tail ON messages (conversation, sequence) WHERE in_tail = 1;
+
+-- Ordered by their end, so that a sweep finds what has expired first.
+CREATE TABLE idempotency_keys (
+    expires_at INTEGER NOT NULL,
+    turn       BLOB    NOT NULL CHECK (length(turn) = 16),
+    user       BLOB    NOT NULL CHECK (length(user) = 16),
+    route      TEXT    NOT NULL,
+    key        TEXT    NOT NULL,
+    digest     BLOB    NOT NULL,
+    PRIMARY KEY (expires_at, turn),
+    UNIQUE (user, route, key)
+) STRICT, WITHOUT ROWID;
+
+-- A job that is done is removed. The number is the order.
+CREATE TABLE jobs (
+    number       INTEGER NOT NULL PRIMARY KEY,
+    id           BLOB    NOT NULL UNIQUE CHECK (length(id) = 16),
+    -- Jobs with the same key run one after the other.
+    queue        TEXT    NOT NULL,
+    user         BLOB    NOT NULL CHECK (length(user) = 16),
+    conversation BLOB             CHECK (length(conversation) = 16),
+    turn         BLOB             CHECK (length(turn) = 16),
+    plugin       TEXT    NOT NULL,
+    -- An open set: `observe`, `reflect`, …
+    kind         TEXT    NOT NULL,
+    payload      TEXT    NOT NULL,
+    status       TEXT    NOT NULL CHECK (status = 'queued' OR status = 'running' OR status = 'parked'),
+    -- Only the head of a queue has a time: when it can be taken if it is queued, when its lease ends if it is running.
+    due_at       INTEGER,
+    attempt      INTEGER NOT NULL DEFAULT 0,
+    epoch        INTEGER NOT NULL DEFAULT 0,
+    host         BLOB             CHECK (length(host) = 16),
+    error        TEXT,
+    created_at   INTEGER NOT NULL,
+    CHECK ((status = 'running') = (host IS NOT NULL)),
+    CHECK (status <> 'parked' OR due_at IS NULL),
+    CHECK (status <> 'running' OR due_at IS NOT NULL)
+) STRICT;
+
+CREATE UNIQUE INDEX jobs_heads ON jobs (queue) WHERE due_at IS NOT NULL;
+CREATE INDEX jobs_due ON jobs (due_at, number) WHERE due_at IS NOT NULL;
+CREATE INDEX jobs_waiting ON jobs (queue, number) WHERE status <> 'parked';
+CREATE INDEX jobs_running ON jobs (host) WHERE status = 'running';
+CREATE INDEX jobs_parked ON jobs (number) WHERE status = 'parked';
+-- NULL sorts before every number, so that the heads of a conversation are one range.
+CREATE INDEX jobs_of_conversation ON jobs (conversation, due_at);
+
+-- What plugins keep. A deleted key stays for a while without a value, so that its version goes on rising.
+CREATE TABLE state (
+    tenant     TEXT    NOT NULL,
+    plugin     TEXT    NOT NULL,
+    scope      TEXT    NOT NULL CHECK (scope = 'conversation' OR scope = 'user' OR scope = 'shared'),
+    -- The id of the conversation or user; empty in the scope `shared`, since NULLs would not be unique.
+    owner      BLOB    NOT NULL CHECK (length(owner) = iif(scope = 'shared', 0, 16)),
+    key        TEXT    NOT NULL CHECK (octet_length(key) <= 512),
+    value      BLOB             CHECK (octet_length(value) <= 1048576),
+    absent     INTEGER NOT NULL GENERATED ALWAYS AS (value IS NULL) VIRTUAL,
+    version    INTEGER NOT NULL CHECK (version >= 1),
+    expires_at INTEGER,
+    UNIQUE (owner, tenant, plugin, scope, key),
+    CHECK (value IS NOT NULL OR expires_at IS NOT NULL)
+) STRICT;
+
+CREATE INDEX state_expiry ON state (absent, expires_at) WHERE expires_at IS NOT NULL;
+
+-- Goes up with every change of keys and revocations. Each of them carries the version that it was changed with, so that
+-- hosts can read what changed since a version.
+CREATE TABLE security (
+    one     INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    version INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO security (one, version) VALUES (1, 1);
+
+-- The number is the order of making.
+CREATE TABLE api_keys (
+    number              INTEGER NOT NULL PRIMARY KEY,
+    id                  TEXT    NOT NULL UNIQUE CHECK (length(id) = 16),
+    version             INTEGER NOT NULL,
+    tenant              TEXT    NOT NULL,
+    name                TEXT    NOT NULL,
+    -- SHA-256 of the whole key, and that of the key before while it is valid too.
+    hash                BLOB    NOT NULL CHECK (length(hash) = 32),
+    previous            BLOB             CHECK (length(previous) = 32),
+    previous_ends       INTEGER,
+    -- JSON arrays; NULL companions are all companions.
+    scopes              TEXT    NOT NULL,
+    companions          TEXT,
+    requests_per_minute INTEGER,
+    tokens_per_day      INTEGER,
+    created_at          INTEGER NOT NULL,
+    created_by          TEXT    NOT NULL,
+    expires_at          INTEGER,
+    revoked_at          INTEGER,
+    CHECK ((previous IS NULL) = (previous_ends IS NULL))
+) STRICT;
+
+CREATE INDEX api_keys_changed ON api_keys (version);
+
+-- One token by its `jti`, or all tokens of a user that were issued until then. A revocation never ends: a token that
+-- someone else signed may be valid for as long as dates go.
+CREATE TABLE revocations (
+    issuer     TEXT    NOT NULL,
+    kind       TEXT    NOT NULL CHECK (kind = 'token' OR kind = 'user'),
+    -- The `jti` or the subject.
+    name       TEXT    NOT NULL,
+    -- Empty for any.
+    tenant     TEXT    NOT NULL,
+    revoked_at INTEGER NOT NULL,
+    version    INTEGER NOT NULL,
+    PRIMARY KEY (issuer, kind, name, tenant)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX revocations_changed ON revocations (version);
+
+-- The number is the order of writing, whichever process wrote and whatever its clock said.
+CREATE TABLE audit (
+    number     INTEGER NOT NULL PRIMARY KEY,
+    id         BLOB    NOT NULL UNIQUE CHECK (length(id) = 16),
+    at         INTEGER NOT NULL,
+    tenant     TEXT    NOT NULL,
+    actor      TEXT    NOT NULL,
+    action     TEXT    NOT NULL,
+    target     TEXT,
+    outcome    TEXT    NOT NULL CHECK (outcome = 'ok' OR outcome = 'refused'),
+    request_id TEXT,
+    address    TEXT,
+    detail     TEXT    NOT NULL
+) STRICT;
+
+CREATE INDEX audit_time ON audit (at);
+
+-- The model's tokens by account and day (UTC), as days since the Unix epoch.
+CREATE TABLE spending (
+    account       TEXT    NOT NULL,
+    day           INTEGER NOT NULL,
+    input_tokens  INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    PRIMARY KEY (account, day)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX spending_day ON spending (day);

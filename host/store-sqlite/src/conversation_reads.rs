@@ -1,0 +1,165 @@
+//! Reading conversations and their messages.
+
+use masque_store::{
+    ConversationId, ConversationRecord, MessageId, MessageRecord, Owner, Page, Paged, StoreError, TailLimit,
+};
+use rusqlite::{Connection, Row, params};
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::messages::{message, message_columns};
+use crate::paging::{invalid_cursor, limit, number_after, paged};
+use crate::query::{all_rows, first_row};
+use crate::users;
+
+/// From the columns id, companion, title, created_at, updated_at, last_sequence.
+fn record(row: &Row<'_>) -> Result<ConversationRecord> {
+    Ok(ConversationRecord {
+        id: ConversationId::from(row.get::<_, Uuid>(0)?),
+        companion: row.get(1)?,
+        title: row.get(2)?,
+        created_at: row.get(3)?,
+        updated_at: row.get(4)?,
+        messages: row.get(5)?,
+    })
+}
+
+/// One conversation of a user.
+pub(crate) fn load(
+    connection: &Connection,
+    owner: &Owner,
+    id: ConversationId,
+) -> Result<Option<ConversationRecord>> {
+    let Some(user) = users::find(connection, owner)? else { return Ok(None) };
+    first_row(
+        connection,
+        "SELECT c.id, c.companion, c.title, c.created_at, l.updated_at, l.last_sequence
+           FROM conversations c JOIN leases l ON l.conversation = c.id
+          WHERE c.id = ?1 AND c.user = ?2 AND c.deleted_at IS NULL",
+        (id.as_uuid(), user),
+        record,
+    )
+}
+
+/// By id, which is by the time of making: a list by last use would move under its cursor.
+pub(crate) fn list(connection: &Connection, owner: &Owner, page: &Page) -> Result<Paged<ConversationRecord>> {
+    let after = match &page.after {
+        Some(cursor) => cursor.parse::<ConversationId>().map_err(|_| invalid_cursor(cursor))?.as_uuid(),
+        None => Uuid::max(),
+    };
+    let limit = limit(page);
+    let Some(user) = users::find(connection, owner)? else {
+        return Ok(Paged { items: Vec::new(), next: None });
+    };
+    let items = all_rows(
+        connection,
+        "SELECT c.id, c.companion, c.title, c.created_at, l.updated_at, l.last_sequence
+           FROM conversations c JOIN leases l ON l.conversation = c.id
+          WHERE c.user = ?1 AND c.id < ?2 AND c.deleted_at IS NULL ORDER BY c.id DESC LIMIT ?3",
+        (user, after, limit as i64 + 1),
+        record,
+    )?;
+    Ok(paged(items, limit, |last: &ConversationRecord| last.id.to_string()))
+}
+
+/// The messages of a conversation, oldest first.
+pub(crate) fn list_messages(
+    connection: &Connection,
+    owner: &Owner,
+    id: ConversationId,
+    page: &Page,
+) -> Result<Option<Paged<MessageRecord>>> {
+    let after = number_after(page, 0)?;
+    if load(connection, owner, id)?.is_none() {
+        return Ok(None);
+    }
+    let limit = limit(page);
+    let items = all_rows(
+        connection,
+        concat!(
+            "SELECT ",
+            message_columns!(),
+            "  FROM messages m LEFT JOIN turns t ON t.id = m.turn
+              WHERE m.conversation = ?1 AND m.sequence > ?2 ORDER BY m.sequence LIMIT ?3"
+        ),
+        (id.as_uuid(), after, limit as i64 + 1),
+        message,
+    )?;
+    Ok(Some(paged(items, limit, |last: &MessageRecord| last.sequence.to_string())))
+}
+
+/// The newest messages before another within a limit, oldest first. The newest of them is given however long it is.
+pub(crate) fn history(
+    connection: &Connection,
+    owner: &Owner,
+    id: ConversationId,
+    before: Option<MessageId>,
+    limit: TailLimit,
+) -> Result<Vec<MessageRecord>> {
+    if load(connection, owner, id)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let before = match before {
+        None => Some(i64::MAX),
+        Some(before) => first_row(
+            connection,
+            "SELECT sequence FROM messages WHERE id = ?1 AND conversation = ?2",
+            (before.as_uuid(), id.as_uuid()),
+            |row| Ok(row.get::<_, i64>(0)?),
+        )?,
+    };
+    let Some(before) = before else { return Ok(Vec::new()) };
+    // The sizes first, which are read off the rows' headers: the texts may be long, and there may be many.
+    let sizes = all_rows(
+        connection,
+        "SELECT m.sequence, octet_length(m.text) FROM messages m INDEXED BY messages_in_tail
+          WHERE m.conversation = ?1 AND m.sequence < ?2 AND m.in_tail = 1 ORDER BY m.sequence DESC LIMIT ?3",
+        (id.as_uuid(), before, limit.messages),
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+    )?;
+    let Some(oldest) = oldest_within(&sizes, limit.bytes)? else { return Ok(Vec::new()) };
+    all_rows(
+        connection,
+        concat!(
+            "SELECT ",
+            message_columns!(),
+            "  FROM messages m INDEXED BY messages_in_tail LEFT JOIN turns t ON t.id = m.turn
+              WHERE m.conversation = ?1 AND m.sequence < ?2 AND m.sequence >= ?3 AND m.in_tail = 1
+              ORDER BY m.sequence"
+        ),
+        params![id.as_uuid(), before, oldest],
+        message,
+    )
+}
+
+/// The sequence of the oldest message that fits, from sequences and sizes, newest first. The newest fits always.
+fn oldest_within(sizes: &[(i64, i64)], bytes: usize) -> Result<Option<i64>> {
+    let mut left = bytes;
+    let mut oldest = None;
+    for (sequence, size) in sizes {
+        let size =
+            usize::try_from(*size).map_err(|_| StoreError::Corrupt(format!("a text of {size} bytes")))?;
+        match (left.checked_sub(size), oldest) {
+            (None, Some(_)) => break,
+            (rest, _) => left = rest.unwrap_or(0),
+        }
+        oldest = Some(*sequence);
+    }
+    Ok(oldest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::oldest_within;
+
+    #[test]
+    fn messages_fit_whole_and_without_gaps_and_the_newest_always_does() {
+        let sizes = [(6, 17), (5, 2), (4, 2), (3, 4), (2, 1)];
+        let cases =
+            [(100, Some(2)), (21, Some(4)), (24, Some(4)), (25, Some(3)), (17, Some(6)), (1, Some(6))];
+        for (bytes, expected) in cases {
+            assert_eq!(oldest_within(&sizes, bytes).unwrap(), expected, "{bytes} bytes");
+        }
+        assert_eq!(oldest_within(&[], 5).unwrap(), None);
+    }
+}

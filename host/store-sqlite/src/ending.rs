@@ -1,0 +1,257 @@
+//! Ending a turn: whole, cut short, or with nothing. One path for the three, since the rules are the same: the epoch
+//! must be the turn's own, the lease is freed, a repetition is answered and not done again.
+
+use masque_store::{
+    Charge, Commit, ConversationId, Ending, Failed, Interruption, MessageId, MessageRecord, NewJob,
+    NewMessage, Owner, StoreError, StoredResponse, TurnId, TurnStatus, UsageRecord,
+};
+use rusqlite::{Connection, params};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::columns::{now, signed};
+use crate::error::Result;
+use crate::job_rows::{JobOrigin, enqueue};
+use crate::messages;
+use crate::operation::Operation;
+use crate::query::{execute, first_row};
+use crate::spending_rows::charge;
+use crate::users;
+
+impl Operation for Commit {
+    type Answer = Ending;
+
+    fn run(self, connection: &Connection) -> Result<Ending> {
+        let response = StoredResponse::without_text(self.response, &self.reply.content);
+        End {
+            owner: &self.owner,
+            conversation: self.conversation,
+            turn: self.turn,
+            epoch: self.epoch,
+            status: TurnStatus::Completed,
+            reply: Some(self.reply),
+            finish: Some(&self.finish),
+            usage: Some(self.usage),
+            response: Some(response),
+            problem: None,
+            jobs: &self.jobs,
+            charge: Some(&self.charge),
+        }
+        .write(connection)
+    }
+}
+
+impl Operation for Interruption {
+    type Answer = Ending;
+
+    fn run(self, connection: &Connection) -> Result<Ending> {
+        End {
+            owner: &self.owner,
+            conversation: self.conversation,
+            turn: self.turn,
+            epoch: self.epoch,
+            status: TurnStatus::Interrupted,
+            reply: self.reply.filter(|reply| !reply.content.is_empty()),
+            finish: Some("interrupted"),
+            usage: Some(self.usage),
+            response: None,
+            problem: None,
+            jobs: &self.jobs,
+            charge: Some(&self.charge),
+        }
+        .write(connection)
+    }
+}
+
+impl Operation for Failed {
+    type Answer = Ending;
+
+    fn run(self, connection: &Connection) -> Result<Ending> {
+        End {
+            owner: &self.owner,
+            conversation: self.conversation,
+            turn: self.turn,
+            epoch: self.epoch,
+            status: TurnStatus::Failed,
+            reply: None,
+            finish: None,
+            usage: None,
+            response: None,
+            problem: Some(&self.problem),
+            jobs: &[],
+            charge: None,
+        }
+        .write(connection)
+    }
+}
+
+/// The end of a turn, of any kind.
+struct End<'a> {
+    owner: &'a Owner,
+    conversation: ConversationId,
+    turn: TurnId,
+    epoch: i64,
+    status: TurnStatus,
+    reply: Option<NewMessage>,
+    finish: Option<&'a str>,
+    usage: Option<UsageRecord>,
+    response: Option<StoredResponse>,
+    problem: Option<&'a Value>,
+    jobs: &'a [NewJob],
+    charge: Option<&'a Charge>,
+}
+
+/// The turn as it is found under the epoch of its end.
+struct FoundTurn {
+    user: Uuid,
+    status: TurnStatus,
+    message: MessageId,
+    /// What is kept of an earlier attempt's reply.
+    reply: Option<MessageId>,
+    last_sequence: i64,
+}
+
+impl End<'_> {
+    /// A turn that runs under its own epoch holds the conversation's lease, since whoever takes that ends it first. So
+    /// nothing is written by one whose lease was lost, and a repetition finds what the first end wrote.
+    fn write(mut self, connection: &Connection) -> Result<Ending> {
+        let Some(found) = self.find(connection)? else { return Ok(Ending::LeaseLost) };
+        if found.status == self.status {
+            let reply = found.reply.map(|reply| messages::load(connection, reply)).transpose()?;
+            return Ok(Ending::Done { reply: reply.flatten() });
+        }
+        if found.status != TurnStatus::Running {
+            return Ok(Ending::LeaseLost);
+        }
+        let now = now();
+        let reply = self.write_reply(connection, &found, now)?;
+        let last_sequence = match &reply {
+            Some(reply) => reply.sequence.max(found.last_sequence),
+            None => found.last_sequence,
+        };
+        execute(
+            connection,
+            "UPDATE leases SET turn = NULL, host = NULL, ends_at = NULL, last_sequence = ?2, updated_at = ?3
+              WHERE conversation = ?1",
+            (self.conversation.as_uuid(), last_sequence, now),
+        )?;
+        let origin = JobOrigin { user: found.user, conversation: self.conversation, turn: self.turn };
+        enqueue(connection, &origin, self.jobs, now)?;
+        if let Some(charged) = self.charge {
+            charge(connection, charged, now)?;
+        }
+        self.write_turn(connection, reply.as_ref().map(|reply| reply.id), now)?;
+        Ok(Ending::Done { reply })
+    }
+
+    fn find(&self, connection: &Connection) -> Result<Option<FoundTurn>> {
+        let Some(user) = users::find(connection, self.owner)? else { return Ok(None) };
+        first_row(
+            connection,
+            "SELECT t.status, t.message, t.reply, l.last_sequence
+               FROM turns t JOIN conversations c ON c.id = t.conversation JOIN leases l ON l.conversation = c.id
+              WHERE t.id = ?1 AND t.conversation = ?2 AND t.epoch = ?3 AND c.user = ?4 AND c.deleted_at IS NULL",
+            (self.turn.as_uuid(), self.conversation.as_uuid(), self.epoch, user),
+            |row| {
+                Ok(FoundTurn {
+                    user,
+                    status: row.get_ref(0)?.as_str()?.parse::<TurnStatus>()?,
+                    message: MessageId::from(row.get::<_, Uuid>(1)?),
+                    reply: row.get::<_, Option<Uuid>>(2)?.map(MessageId::from),
+                    last_sequence: row.get(3)?,
+                })
+            },
+        )
+    }
+
+    /// Writes what is kept of the reply and returns it.
+    ///
+    /// What an earlier attempt left of a reply is replaced where it stands: beside its question, also when the
+    /// conversation has gone on since. It keeps its id, which later messages may name as their parent. A failed turn goes
+    /// out of the tail with its question and that fragment.
+    fn write_reply(
+        &mut self,
+        connection: &Connection,
+        found: &FoundTurn,
+        now: i64,
+    ) -> Result<Option<MessageRecord>> {
+        let is_told = self.status != TurnStatus::Failed;
+        if !is_told {
+            messages::set_in_tail(connection, found.message, false)?;
+        }
+        match (self.reply.take(), found.reply) {
+            (None, None) => Ok(None),
+            (Some(new), None) => self.insert_reply(connection, new, found, now).map(Some),
+            (new, Some(kept)) => {
+                if let Some(new) = new {
+                    execute(
+                        connection,
+                        "UPDATE messages SET text = ?2, content = NULL, metadata = ?3, created_at = ?4 WHERE id = ?1",
+                        (kept.as_uuid(), &new.content, new.metadata.to_string(), now),
+                    )?;
+                }
+                messages::set_in_tail(connection, kept, is_told)?;
+                let kept = messages::load(connection, kept)?;
+                let mut kept = kept.ok_or_else(|| StoreError::Corrupt("a kept reply is gone".into()))?;
+                // The turn still runs.
+                kept.status = self.message_status().to_owned();
+                Ok(Some(kept))
+            }
+        }
+    }
+
+    fn insert_reply(
+        &self,
+        connection: &Connection,
+        new: NewMessage,
+        found: &FoundTurn,
+        now: i64,
+    ) -> Result<MessageRecord> {
+        let reply = MessageRecord {
+            id: new.id,
+            turn: Some(self.turn),
+            parent: Some(found.message),
+            sequence: found.last_sequence.saturating_add(1),
+            role: "assistant".into(),
+            content: new.content,
+            status: self.message_status().to_owned(),
+            created_at: now,
+            metadata: new.metadata,
+        };
+        messages::insert(connection, self.conversation.as_uuid(), &reply)?;
+        Ok(reply)
+    }
+
+    /// The status of the turn's messages from now on.
+    fn message_status(&self) -> &'static str {
+        match self.status {
+            TurnStatus::Completed => "complete",
+            other => other.as_str(),
+        }
+    }
+
+    fn write_turn(&self, connection: &Connection, reply: Option<MessageId>, now: i64) -> Result<()> {
+        let response = self.response.as_ref();
+        execute(
+            connection,
+            "UPDATE turns
+                SET status = ?2, reply = ?3, finish = ?4, input_tokens = ?5, output_tokens = ?6, cached_tokens = ?7,
+                    response = ?8, response_text = ?9, problem = ?10, ended_at = ?11
+              WHERE id = ?1",
+            params![
+                self.turn.as_uuid(),
+                self.status.as_str(),
+                reply.map(Uuid::from),
+                self.finish,
+                self.usage.map(|usage| signed(usage.input_tokens)),
+                self.usage.map(|usage| signed(usage.output_tokens)),
+                self.usage.map(|usage| signed(usage.cached_tokens)),
+                response.map(|stored| stored.response.to_string()),
+                response.and_then(|stored| stored.text_at.as_deref()),
+                self.problem.map(Value::to_string),
+                now,
+            ],
+        )?;
+        Ok(())
+    }
+}

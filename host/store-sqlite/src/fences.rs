@@ -1,0 +1,28 @@
+//! Whether a turn or job still holds its lease.
+
+use masque_store::{StateFence, StoreError};
+use rusqlite::Connection;
+
+use crate::error::Result;
+use crate::query::first_row;
+
+/// Refuses what is done on behalf of a turn or job that has ended or was taken over. Whoever takes a lease ends the turn
+/// that held it, so a turn that runs under its own epoch holds it. A deleted conversation has no lease.
+pub(crate) fn ensure_holds(connection: &Connection, fence: StateFence) -> Result<()> {
+    let held = match fence {
+        StateFence::Turn { turn, epoch } => first_row(
+            connection,
+            "SELECT 1 FROM turns t JOIN leases l ON l.conversation = t.conversation
+              WHERE t.id = ?1 AND t.epoch = ?2 AND t.status = 'running'",
+            (turn.as_uuid(), epoch),
+            |_row| Ok(()),
+        )?,
+        StateFence::Job { job, epoch } => first_row(
+            connection,
+            "SELECT 1 FROM jobs WHERE id = ?1 AND epoch = ?2 AND status = 'running'",
+            (job.as_uuid(), epoch),
+            |_row| Ok(()),
+        )?,
+    };
+    held.ok_or_else(|| StoreError::FenceEnded.into())
+}

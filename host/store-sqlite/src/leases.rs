@@ -1,0 +1,88 @@
+//! Leases over time: renewing them, and ending turns that lost theirs.
+
+use std::time::Duration;
+
+use masque_store::TurnId;
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use crate::columns::{millis, now};
+use crate::error::Result;
+use crate::job_rows::release_jobs_of_others;
+use crate::operation::Operation;
+use crate::query::{all_rows, execute};
+
+/// Marks a running turn interrupted whose lease was lost. Without its epoch nobody can end it any more.
+pub(crate) fn interrupt(connection: &Connection, turn: TurnId, now: i64) -> Result<()> {
+    execute(
+        connection,
+        "UPDATE turns SET status = 'interrupted', epoch = NULL, finish = 'interrupted', ended_at = ?2
+          WHERE id = ?1 AND status = 'running'",
+        (turn.as_uuid(), now),
+    )?;
+    Ok(())
+}
+
+/// Makes the leases of turns last longer.
+pub(crate) struct RenewTurns {
+    pub(crate) host: Uuid,
+    pub(crate) turns: Vec<TurnId>,
+    pub(crate) lease: Duration,
+}
+
+impl Operation for RenewTurns {
+    type Answer = Vec<TurnId>;
+
+    fn run(self, connection: &Connection) -> Result<Vec<TurnId>> {
+        let ends_at = now().saturating_add(millis(self.lease));
+        let mut renewed = Vec::with_capacity(self.turns.len());
+        for turn in self.turns {
+            let found = execute(
+                connection,
+                "UPDATE leases SET ends_at = ?3 WHERE turn = ?1 AND host = ?2 AND turn IS NOT NULL",
+                (turn.as_uuid(), self.host, ends_at),
+            )?;
+            if found > 0 {
+                renewed.push(turn);
+            }
+        }
+        Ok(renewed)
+    }
+}
+
+/// Ends what nobody can end any more.
+pub(crate) struct Recover {
+    pub(crate) host: Uuid,
+}
+
+impl Operation for Recover {
+    type Answer = u64;
+
+    fn run(self, connection: &Connection) -> Result<u64> {
+        recover(connection, self.host)
+    }
+}
+
+/// Interrupts turns whose lease has run out or belongs to another host than `host`, and gives back the jobs of other
+/// hosts. How many turns.
+pub(crate) fn recover(connection: &Connection, host: Uuid) -> Result<u64> {
+    let now = now();
+    // Among the held leases, of which there are as many as running turns.
+    let lost = all_rows(
+        connection,
+        "SELECT conversation, turn FROM leases INDEXED BY leases_held
+          WHERE turn IS NOT NULL AND (host <> ?1 OR ends_at <= ?2)",
+        (host, now),
+        |row| Ok((row.get::<_, Uuid>(0)?, TurnId::from(row.get::<_, Uuid>(1)?))),
+    )?;
+    for (conversation, turn) in &lost {
+        interrupt(connection, *turn, now)?;
+        execute(
+            connection,
+            "UPDATE leases SET turn = NULL, host = NULL, ends_at = NULL WHERE conversation = ?1",
+            [conversation],
+        )?;
+    }
+    release_jobs_of_others(connection, host, now)?;
+    Ok(lost.len() as u64)
+}

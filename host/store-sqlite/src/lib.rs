@@ -1,0 +1,53 @@
+//! What a Masque host keeps, in one SQLite file: `masque.db` of its data folder.
+//!
+//! One thread owns the only connection that writes (`writer`), and a few threads read beside it (`readers`). A write is
+//! plain: read, decide in Rust, write, over statements that are kept prepared. A folder belongs to one host at a time
+//! (`folder`), which is why opening it may call every turn of the past interrupted. The command line works beside a running
+//! host, through [`open_key_ring`] and [`open_parked_jobs`].
+//!
+//! What the operations mean is said by the traits of `masque-store`.
+#![deny(missing_docs)]
+
+mod admission;
+mod admission_state;
+mod audit;
+mod audit_rows;
+mod columns;
+mod command_line;
+mod connection;
+mod conversation_reads;
+mod conversation_rows;
+mod conversations;
+mod deletion;
+mod ending;
+mod error;
+mod fences;
+mod folder;
+mod job_operations;
+mod job_rows;
+mod jobs;
+mod key_rows;
+mod keys;
+mod leases;
+mod messages;
+mod operation;
+mod paging;
+mod query;
+mod readers;
+mod resume;
+mod revocations;
+mod schema;
+mod security_version;
+mod spending;
+mod spending_rows;
+mod state;
+mod state_rows;
+mod store;
+mod sweep;
+mod turn_rows;
+mod turns;
+mod users;
+mod writer;
+
+pub use command_line::{open_key_ring, open_parked_jobs};
+pub use store::SqliteStore;

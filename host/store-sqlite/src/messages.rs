@@ -1,0 +1,175 @@
+//! Rows of messages, written and read. The one place that knows in which order their columns are read, and how the
+//! status that clients see follows from the turn.
+
+use masque_store::{MessageId, MessageRecord, StoreError, TailLimit, TurnId};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row, params};
+use uuid::Uuid;
+
+use crate::columns::json;
+use crate::error::Result;
+use crate::query::{execute, first_row};
+
+/// The columns that [`message`] reads, of a message `m` and its turn `t`, which may be absent.
+macro_rules! message_columns {
+    () => {
+        message_columns!("m.text")
+    };
+    ($text:literal) => {
+        concat!(
+            "m.id, m.turn, m.parent, m.sequence, m.role, ",
+            $text,
+            ", m.in_tail, t.status, m.created_at, m.metadata"
+        )
+    };
+}
+pub(crate) use message_columns;
+
+/// How many columns [`message`] reads.
+pub(crate) const MESSAGE_COLUMNS: usize = 10;
+
+/// A message from the first columns of a row.
+pub(crate) fn message(row: &Row<'_>) -> Result<MessageRecord> {
+    let role: String = row.get(4)?;
+    let turn_status = row.get_ref(7)?.as_str_or_null()?;
+    let status = message_status(row.get(6)?, turn_status, role == "user")?;
+    Ok(MessageRecord {
+        id: MessageId::from(row.get::<_, Uuid>(0)?),
+        turn: row.get::<_, Option<Uuid>>(1)?.map(TurnId::from),
+        parent: row.get::<_, Option<Uuid>>(2)?.map(MessageId::from),
+        sequence: row.get(3)?,
+        role,
+        content: row.get(5)?,
+        status: status.to_owned(),
+        created_at: row.get(8)?,
+        metadata: json(row, 9)?,
+    })
+}
+
+/// A message, if the row has one: what a left join found.
+pub(crate) fn optional_message(row: &Row<'_>) -> Result<Option<MessageRecord>> {
+    match row.get_ref(0)? {
+        ValueRef::Null => Ok(None),
+        _ => message(row).map(Some),
+    }
+}
+
+/// The status of a message. One that is out of the tail belongs to a failed turn. While a turn runs again, what an earlier
+/// attempt left of a reply is still that: interrupted.
+fn message_status(in_tail: bool, turn: Option<&str>, is_users: bool) -> Result<&'static str> {
+    Ok(match turn {
+        _ if !in_tail => "failed",
+        None | Some("completed") => "complete",
+        Some("running") if is_users => "running",
+        Some("running" | "interrupted") => "interrupted",
+        Some("failed") => "failed",
+        Some(other) => return Err(StoreError::Corrupt(format!("`{other}` is no status of a turn")).into()),
+    })
+}
+
+/// Stores a new message of a conversation, in its tail.
+pub(crate) fn insert(connection: &Connection, conversation: Uuid, message: &MessageRecord) -> Result<()> {
+    execute(
+        connection,
+        "INSERT INTO messages (conversation, sequence, id, turn, parent, role, in_tail, text, metadata, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9)",
+        params![
+            conversation,
+            message.sequence,
+            message.id.as_uuid(),
+            message.turn.map(Uuid::from),
+            message.parent.map(Uuid::from),
+            message.role,
+            message.content,
+            message.metadata.to_string(),
+            message.created_at,
+        ],
+    )?;
+    Ok(())
+}
+
+/// One message by its id.
+pub(crate) fn load(connection: &Connection, id: MessageId) -> Result<Option<MessageRecord>> {
+    first_row(
+        connection,
+        concat!(
+            "SELECT ",
+            message_columns!(),
+            " FROM messages m LEFT JOIN turns t ON t.id = m.turn WHERE m.id = ?1"
+        ),
+        [id.as_uuid()],
+        message,
+    )
+}
+
+/// Takes a message into the tail of its conversation, or out of it.
+pub(crate) fn set_in_tail(connection: &Connection, id: MessageId, in_tail: bool) -> Result<()> {
+    execute(
+        connection,
+        "UPDATE messages SET in_tail = ?2 WHERE id = ?1 AND in_tail <> ?2",
+        (id.as_uuid(), in_tail),
+    )?;
+    Ok(())
+}
+
+/// The newest messages of a conversation before a sequence.
+pub(crate) struct Tail {
+    /// The newest of all, which a next message follows, whatever the limit lets through.
+    pub(crate) newest: Option<MessageId>,
+    /// Those within the limit, oldest first.
+    pub(crate) messages: Vec<MessageRecord>,
+}
+
+/// Reads the tail before a sequence. A text that is too large by itself is not read, so the limit bounds what is read.
+pub(crate) fn tail(
+    connection: &Connection,
+    conversation: Uuid,
+    before: i64,
+    limit: TailLimit,
+) -> Result<Tail> {
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        message_columns!("iif(octet_length(m.text) <= ?4, m.text, NULL)"),
+        "  FROM messages m INDEXED BY messages_in_tail LEFT JOIN turns t ON t.id = m.turn
+          WHERE m.conversation = ?1 AND m.sequence < ?2 AND m.in_tail = 1
+          ORDER BY m.sequence DESC LIMIT ?3"
+    ))?;
+    let bytes = i64::try_from(limit.bytes).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![conversation, before, limit.messages.max(1), bytes])?;
+    let mut tail = Tail { newest: None, messages: Vec::new() };
+    let mut left = limit.bytes;
+    while let Some(row) = rows.next()? {
+        if tail.newest.is_none() {
+            tail.newest = Some(MessageId::from(row.get::<_, Uuid>(0)?));
+        }
+        let size = row.get_ref(5)?.as_str_or_null()?.and_then(|text| left.checked_sub(text.len()));
+        let Some(rest) = size.filter(|_| limit.messages > 0) else { break };
+        left = rest;
+        tail.messages.push(message(row)?);
+    }
+    tail.messages.reverse();
+    Ok(tail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::message_status;
+
+    #[test]
+    fn the_status_of_a_message_follows_from_its_turn() {
+        let cases = [
+            (true, None, false, "complete"),
+            (true, Some("running"), true, "running"),
+            (true, Some("running"), false, "interrupted"),
+            (true, Some("completed"), true, "complete"),
+            (true, Some("interrupted"), false, "interrupted"),
+            (false, Some("failed"), true, "failed"),
+            (false, Some("running"), false, "failed"),
+        ];
+        for (in_tail, turn, is_users, expected) in cases {
+            let status = message_status(in_tail, turn, is_users).unwrap();
+            assert_eq!(status, expected, "{in_tail} {turn:?} {is_users}");
+        }
+        assert!(message_status(true, Some("odd"), true).is_err());
+    }
+}

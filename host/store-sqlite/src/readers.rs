@@ -1,0 +1,120 @@
+//! The threads that read, each with a read-only connection of its own. SQLite's readers block nobody and see the last
+//! commit. More threads than cores would only wait for each other.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use masque_store::StoreError;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::error::Result;
+
+/// Queries that can wait for one thread. Callers after that wait to be let in.
+const QUEUE: usize = 256;
+
+/// Hands queries to the reading threads.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    threads: Vec<Reader>,
+}
+
+#[derive(Debug)]
+struct Reader {
+    queue: mpsc::Sender<Request>,
+    /// Queries that were handed to the thread and are not done.
+    pending: Arc<AtomicUsize>,
+    ended: watch::Receiver<()>,
+}
+
+/// What a thread is asked for.
+enum Request {
+    Run(Query, Pending),
+    /// Finish what is queued and end.
+    Close,
+}
+
+type Query = Box<dyn FnOnce(&Connection) + Send>;
+
+/// Counts one query from its caller to its end, also if the caller goes away in between.
+struct Pending(Arc<AtomicUsize>);
+
+impl Pending {
+    fn count(pending: &Arc<AtomicUsize>) -> Self {
+        pending.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(pending))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Readers {
+    /// Starts one thread for each connection.
+    ///
+    /// # Errors
+    /// A thread can't be started.
+    pub(crate) fn start(connections: Vec<Connection>) -> std::io::Result<Self> {
+        let threads = connections.into_iter().map(|connection| {
+            let (queue, requests) = mpsc::channel(QUEUE);
+            let (end, ended) = watch::channel(());
+            std::thread::Builder::new().name("store-reader".into()).spawn(move || {
+                run(connection, requests);
+                drop(end);
+            })?;
+            Ok(Reader { queue, pending: Arc::default(), ended })
+        });
+        Ok(Self { threads: threads.collect::<std::io::Result<_>>()? })
+    }
+
+    /// Runs a query on the thread with the fewest queries. Of idle ones that is the first, whose caches are warm.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> std::result::Result<T, StoreError> {
+        let least = self.threads.iter().min_by_key(|reader| reader.pending.load(Ordering::Relaxed));
+        let reader = least.ok_or_else(closed)?;
+        let pending = Pending::count(&reader.pending);
+        let (answer, answered) = oneshot::channel();
+        let query: Query = Box::new(move |connection| {
+            // A caller that went away needs no answer.
+            if !answer.is_closed() {
+                let _caller_left = answer.send(query(connection).map_err(StoreError::from));
+            }
+        });
+        reader.queue.send(Request::Run(query, pending)).await.map_err(|_closed| closed())?;
+        answered.await.map_err(|_panicked| StoreError::Internal("a query panicked".into()))?
+    }
+
+    /// Refuses new queries, and returns when the connections are closed.
+    pub(crate) async fn close(&self) {
+        for reader in &self.threads {
+            // Fails if the thread has ended, or is about to.
+            let _ = reader.queue.send(Request::Close).await;
+        }
+        for reader in &self.threads {
+            // Nothing is ever sent: the channel closes when the thread ends.
+            while reader.ended.clone().changed().await.is_ok() {}
+        }
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".into())
+}
+
+fn run(connection: Connection, mut requests: mpsc::Receiver<Request>) {
+    while let Some(request) = requests.blocking_recv() {
+        match request {
+            Request::Run(query, _pending) => {
+                // The caller learns of a panic by the answer that does not come.
+                let _panicked = catch_unwind(AssertUnwindSafe(|| query(&connection)));
+            }
+            Request::Close => requests.close(),
+        }
+    }
+}

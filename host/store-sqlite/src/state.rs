@@ -1,0 +1,67 @@
+//! [`PluginState`].
+
+use async_trait::async_trait;
+use masque_store::{
+    PluginState, StateConflict, StateFence, StateKey, StateResult, StateSpace, StateValue, StateWrite,
+    StoreError,
+};
+use rusqlite::Connection;
+
+use crate::error::Result as DatabaseResult;
+use crate::fences::ensure_holds;
+use crate::operation::Operation;
+use crate::state_rows::{apply, find, find_space, list};
+use crate::store::SqliteStore;
+
+#[async_trait]
+impl PluginState for SqliteStore {
+    async fn state_get(&self, key: &StateKey) -> Result<Option<StateValue>, StoreError> {
+        let key = key.clone();
+        self.read(move |connection| {
+            let Some(space) = find_space(connection, &key.space)? else { return Ok(None) };
+            let found = find(connection, &space, &key.key)?;
+            Ok(found.value.map(|value| StateValue { value, version: found.version }))
+        })
+        .await
+    }
+
+    async fn state_write(
+        &self,
+        fence: Option<StateFence>,
+        writes: Vec<StateWrite>,
+    ) -> Result<Result<Vec<StateResult>, StateConflict>, StoreError> {
+        match self.write(WriteState { fence, writes }).await {
+            Ok(results) => Ok(Ok(results)),
+            Err(StoreError::Conflict(conflict)) => Ok(Err(conflict)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn state_list(
+        &self,
+        space: &StateSpace,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, StoreError> {
+        let (space, prefix, after) = (space.clone(), prefix.to_owned(), after.map(str::to_owned));
+        self.read(move |connection| list(connection, &space, &prefix, after.as_deref(), limit)).await
+    }
+}
+
+/// Writes of one plugin. A conflict is an error, so that all of them are undone.
+struct WriteState {
+    fence: Option<StateFence>,
+    writes: Vec<StateWrite>,
+}
+
+impl Operation for WriteState {
+    type Answer = Vec<StateResult>;
+
+    fn run(self, connection: &Connection) -> DatabaseResult<Vec<StateResult>> {
+        if let Some(fence) = self.fence {
+            ensure_holds(connection, fence)?;
+        }
+        apply(connection, &self.writes)
+    }
+}

@@ -1,0 +1,275 @@
+//! Rows of plugins' state. A key's row outlives its value for a day (see the sweep), so that versions go on rising.
+
+use masque_store::{
+    ConflictReason, StateChange, StateConflict, StateResult, StateScope, StateSpace, StateWrite, StoreError,
+};
+use rusqlite::{Connection, params};
+use uuid::Uuid;
+
+use crate::columns::{millis, now, unsigned};
+use crate::error::{DatabaseError, Result};
+use crate::query::{all_rows, execute, first_row, one_row};
+use crate::users;
+
+/// A space as columns.
+pub(crate) struct SpaceColumns<'a> {
+    tenant: &'a str,
+    plugin: &'a str,
+    scope: &'static str,
+    /// The user or conversation; empty if the scope is shared.
+    owner: Vec<u8>,
+}
+
+/// A key as it stands: its version is 0 and its value absent if the key is.
+pub(crate) struct FoundValue {
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) version: u64,
+}
+
+/// The columns of a space. `None` for a conversation that is not there, whose state went with it and must not come back,
+/// and for a user of whom nothing was ever kept.
+pub(crate) fn find_space<'a>(
+    connection: &Connection,
+    space: &'a StateSpace,
+) -> Result<Option<SpaceColumns<'a>>> {
+    let (scope, owner) = match &space.scope {
+        StateScope::Shared => ("shared", Some(Vec::new())),
+        StateScope::User(owner) if owner.tenant == space.tenant => {
+            ("user", users::find(connection, owner)?.map(|user| user.as_bytes().to_vec()))
+        }
+        StateScope::User(owner) => {
+            let text = format!("a user of the tenant {} has no state in {}", owner.tenant, space.tenant);
+            return Err(StoreError::Refused(text).into());
+        }
+        StateScope::Conversation(id) => {
+            let found = first_row(
+                connection,
+                "SELECT c.id FROM conversations c JOIN users u ON u.id = c.user
+                  WHERE c.id = ?1 AND u.tenant = ?2 AND c.deleted_at IS NULL",
+                (id.as_uuid(), &space.tenant),
+                |row| Ok(row.get::<_, Uuid>(0)?),
+            )?;
+            ("conversation", found.map(|id| id.as_bytes().to_vec()))
+        }
+    };
+    Ok(owner.map(|owner| SpaceColumns { tenant: &space.tenant, plugin: &space.plugin, scope, owner }))
+}
+
+/// Reads a key. An expired value is absent.
+pub(crate) fn find(connection: &Connection, space: &SpaceColumns<'_>, key: &str) -> Result<FoundValue> {
+    let found = first_row(
+        connection,
+        "SELECT value, version FROM state
+          WHERE owner = ?1 AND tenant = ?2 AND plugin = ?3 AND scope = ?4 AND key = ?5
+            AND value IS NOT NULL AND (expires_at IS NULL OR expires_at > ?6)",
+        params![space.owner, space.tenant, space.plugin, space.scope, key, now()],
+        |row| Ok(FoundValue { value: Some(row.get(0)?), version: unsigned(row.get(1)?)? }),
+    )?;
+    Ok(found.unwrap_or(FoundValue { value: None, version: 0 }))
+}
+
+/// Keys that start with `prefix`, after `after`, in byte order.
+pub(crate) fn list(
+    connection: &Connection,
+    space: &StateSpace,
+    prefix: &str,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<String>> {
+    let Some(space) = find_space(connection, space)? else { return Ok(Vec::new()) };
+    all_rows(
+        connection,
+        "SELECT key FROM state
+          WHERE owner = ?1 AND tenant = ?2 AND plugin = ?3 AND scope = ?4
+            AND key >= ?5 AND (?6 IS NULL OR key < ?6) AND (?7 IS NULL OR key > ?7)
+            AND value IS NOT NULL AND (expires_at IS NULL OR expires_at > ?8)
+          ORDER BY key LIMIT ?9",
+        params![
+            space.owner,
+            space.tenant,
+            space.plugin,
+            space.scope,
+            prefix.max(after.unwrap_or_default()),
+            end_of_prefix(prefix),
+            after,
+            now(),
+            limit,
+        ],
+        |row| Ok(row.get(0)?),
+    )
+}
+
+/// Applies writes in their order. The first that does not fit is a [`StoreError::Conflict`]; undoing those before it is
+/// the caller's part.
+pub(crate) fn apply(connection: &Connection, writes: &[StateWrite]) -> Result<Vec<StateResult>> {
+    let mut results = Vec::with_capacity(writes.len());
+    for (index, write) in writes.iter().enumerate() {
+        match change(connection, write)? {
+            Ok(result) => results.push(result),
+            Err(reason) => {
+                let conflict = StateConflict { index, key: write.key.key.clone(), reason };
+                return Err(DatabaseError::Store(StoreError::Conflict(conflict)));
+            }
+        }
+    }
+    Ok(results)
+}
+
+fn change(
+    connection: &Connection,
+    write: &StateWrite,
+) -> Result<std::result::Result<StateResult, ConflictReason>> {
+    if let StateScope::User(owner) = &write.key.space.scope {
+        users::find_or_create(connection, owner)?;
+    }
+    let Some(space) = find_space(connection, &write.key.space)? else {
+        return Ok(Err(ConflictReason::NoConversation));
+    };
+    let key = &write.key.key;
+    match &write.change {
+        StateChange::Set { value, if_version, ttl } => {
+            if let Some(found) = other_version(connection, &space, key, *if_version)? {
+                return Ok(Err(ConflictReason::Version { found }));
+            }
+            let version = put(connection, &space, key, value, Expiry::In(ttl.map(millis)))?;
+            Ok(Ok(StateResult::Version(version)))
+        }
+        StateChange::Delete { if_version } => {
+            if let Some(found) = other_version(connection, &space, key, *if_version)? {
+                return Ok(Err(ConflictReason::Version { found }));
+            }
+            remove(connection, &space, key)?;
+            Ok(Ok(StateResult::Deleted))
+        }
+        StateChange::Add { amount } => {
+            let found = find(connection, &space, key)?;
+            let sum = match sum(found.value.as_deref(), *amount) {
+                Ok(sum) => sum,
+                Err(reason) => return Ok(Err(reason)),
+            };
+            put(connection, &space, key, sum.to_string().as_bytes(), Expiry::Unchanged)?;
+            Ok(Ok(StateResult::Sum(sum)))
+        }
+    }
+}
+
+/// The version that a key has, if it is not the wanted one.
+fn other_version(
+    connection: &Connection,
+    space: &SpaceColumns<'_>,
+    key: &str,
+    wanted: Option<u64>,
+) -> Result<Option<u64>> {
+    let Some(wanted) = wanted else { return Ok(None) };
+    let found = find(connection, space, key)?.version;
+    Ok((found != wanted).then_some(found))
+}
+
+/// When a key expires after a write.
+enum Expiry {
+    /// In so many milliseconds, or never.
+    In(Option<i64>),
+    /// As before, unless that has passed.
+    Unchanged,
+}
+
+fn put(
+    connection: &Connection,
+    space: &SpaceColumns<'_>,
+    key: &str,
+    value: &[u8],
+    expiry: Expiry,
+) -> Result<u64> {
+    let now = now();
+    let (is_unchanged, expires_at) = match expiry {
+        Expiry::In(ttl) => (false, ttl.map(|ttl| now.saturating_add(ttl))),
+        Expiry::Unchanged => (true, None),
+    };
+    let version = one_row(
+        connection,
+        "INSERT INTO state (owner, tenant, plugin, scope, key, value, version, expires_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7)
+         ON CONFLICT (owner, tenant, plugin, scope, key) DO UPDATE
+            SET value = excluded.value, version = version + 1,
+                expires_at = iif(?8 AND value IS NOT NULL AND expires_at > ?9, expires_at, excluded.expires_at)
+         RETURNING version",
+        params![
+            space.owner,
+            space.tenant,
+            space.plugin,
+            space.scope,
+            key,
+            value,
+            expires_at,
+            is_unchanged,
+            now
+        ],
+        |row| Ok(row.get::<_, i64>(0)?),
+    )?;
+    unsigned(version)
+}
+
+fn remove(connection: &Connection, space: &SpaceColumns<'_>, key: &str) -> Result<()> {
+    execute(
+        connection,
+        "UPDATE state SET value = NULL, version = version + 1, expires_at = ?6
+          WHERE owner = ?1 AND tenant = ?2 AND plugin = ?3 AND scope = ?4 AND key = ?5 AND value IS NOT NULL",
+        params![space.owner, space.tenant, space.plugin, space.scope, key, now()],
+    )?;
+    Ok(())
+}
+
+/// Adds to a decimal integer, absent counting as 0.
+fn sum(held: Option<&[u8]>, amount: i64) -> std::result::Result<i64, ConflictReason> {
+    let held = match held {
+        None => 0,
+        Some(bytes) => str::from_utf8(bytes)
+            .ok()
+            .and_then(|text| text.parse::<i64>().ok())
+            .ok_or(ConflictReason::NotAnInteger)?,
+    };
+    held.checked_add(amount).ok_or(ConflictReason::Overflow)
+}
+
+/// The least text greater than all that start with `prefix`; `None` if there is none. UTF-8 sorts as its characters do.
+fn end_of_prefix(prefix: &str) -> Option<String> {
+    let mut characters: Vec<char> = prefix.chars().collect();
+    while let Some(last) = characters.pop() {
+        if let Some(next) = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32) {
+            characters.push(next);
+            return Some(characters.into_iter().collect());
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use masque_store::ConflictReason;
+
+    use super::{end_of_prefix, sum};
+
+    #[test]
+    fn the_end_of_a_prefix_is_past_every_text_that_starts_with_it() {
+        let cases = [
+            ("", None),
+            ("a", Some("b")),
+            ("ab\u{10ffff}", Some("ac")),
+            ("\u{10ffff}", None),
+            ("\u{d7ff}", Some("\u{e000}")),
+        ];
+        for (prefix, expected) in cases {
+            assert_eq!(end_of_prefix(prefix).as_deref(), expected, "{prefix:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_decimal_integer_of_64_bits_can_be_added_to() {
+        assert_eq!(sum(None, -3), Ok(-3));
+        assert_eq!(sum(Some(b"41"), 1), Ok(42));
+        for held in [b" 41".as_slice(), b"4.1", b"", b"\xff", b"9223372036854775808"] {
+            assert_eq!(sum(Some(held), 1), Err(ConflictReason::NotAnInteger), "{held:?}");
+        }
+        assert_eq!(sum(Some(b"9223372036854775807"), 1), Err(ConflictReason::Overflow));
+    }
+}

@@ -1,0 +1,312 @@
+//! The one thread that writes.
+//!
+//! It owns the only connection that writes and takes operations from a bounded queue. It begins a transaction for the
+//! first, runs that and whatever else is in the queue by then, each in a savepoint, and commits them together. While
+//! one `COMMIT` waits for the disk the next batch gathers, so the number of transactions follows the disk's pace and
+//! not the number of writes.
+//!
+//! An operation that fails or panics is undone alone. When the transaction is lost (a full disk at `COMMIT`), every
+//! operation in it is answered with the reason and none has happened, unless the error says that this is unknown.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use masque_store::{Durable, StoreError};
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::connection::open_writer;
+use crate::error::{DatabaseError, Result};
+use crate::folder::Folder;
+use crate::operation::Operation;
+use crate::query::execute;
+
+/// Operations that can wait. Callers after that wait to be let in.
+const QUEUE: usize = 1024;
+
+/// Operations in one transaction: bounds how much is undone at once and how long the first waits for the last.
+const BATCH: usize = 128;
+
+/// Hands operations to the writing thread.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    queue: mpsc::Sender<Request>,
+    ended: watch::Receiver<()>,
+}
+
+/// What the thread is asked for.
+enum Request {
+    Run(Box<dyn Queued>),
+    /// Finish what is queued and end.
+    Close,
+}
+
+impl Writer {
+    /// Starts the thread with an open connection to the database at `path`. It holds `folder` until its last operation
+    /// is done and the connection is closed.
+    ///
+    /// # Errors
+    /// The thread can't be started.
+    pub(crate) fn start(
+        path: PathBuf,
+        connection: Connection,
+        folder: Option<Folder>,
+    ) -> std::io::Result<Self> {
+        let (queue, requests) = mpsc::channel(QUEUE);
+        let (end, ended) = watch::channel(());
+        let thread = WriterThread { path, connection: Some(connection), requests };
+        std::thread::Builder::new().name("store-writer".into()).spawn(move || {
+            thread.run();
+            drop(folder);
+            drop(end);
+        })?;
+        Ok(Self { queue, ended })
+    }
+
+    /// Queues an operation. Its answer comes as soon as it ran, and its durability after `COMMIT`.
+    pub(crate) async fn submit<O: Operation>(
+        &self,
+        operation: O,
+    ) -> std::result::Result<(O::Answer, Durable), StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let (durable, committed) = oneshot::channel();
+        self.queue(operation, answer, Some(durable)).await?;
+        let answer = answered.await.map_err(|_ended| writer_ended())??;
+        Ok((answer, Durable::pending(committed)))
+    }
+
+    /// Queues an operation and answers when it is on disk.
+    pub(crate) async fn perform<O: Operation>(
+        &self,
+        operation: O,
+    ) -> std::result::Result<O::Answer, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue(operation, answer, None).await?;
+        answered.await.map_err(|_ended| writer_ended())?
+    }
+
+    async fn queue<O: Operation>(
+        &self,
+        operation: O,
+        answer: oneshot::Sender<Answer<O>>,
+        durable: Option<oneshot::Sender<std::result::Result<(), StoreError>>>,
+    ) -> std::result::Result<(), StoreError> {
+        let queued =
+            QueuedOperation { operation: Some(operation), held: None, answer: Some(answer), durable };
+        self.queue.send(Request::Run(Box::new(queued))).await.map_err(|_closed| closed())
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    /// Refuses new operations, and returns when the last one is done, the connection is closed and the folder is free.
+    pub(crate) async fn close(&self) {
+        // Fails if the thread has ended, or is about to.
+        let _ = self.queue.send(Request::Close).await;
+        // Nothing is ever sent: the channel closes when the thread ends.
+        while self.ended.clone().changed().await.is_ok() {}
+    }
+}
+
+pub(crate) fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".into())
+}
+
+/// The thread dropped an operation without an answer, which only a panic outside of operations explains.
+fn writer_ended() -> StoreError {
+    StoreError::OutcomeUnknown("the writing thread ended".into())
+}
+
+/// The thread's side: the connection, opened again when it was lost.
+struct WriterThread {
+    path: PathBuf,
+    connection: Option<Connection>,
+    requests: mpsc::Receiver<Request>,
+}
+
+impl WriterThread {
+    fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            match self.requests.blocking_recv() {
+                Some(Request::Run(first)) => self.write(first, &mut batch),
+                Some(Request::Close) => self.requests.close(),
+                None => break,
+            }
+        }
+        if let Some(Err((_, error))) = self.connection.take().map(Connection::close) {
+            // Everything acknowledged is in the log on disk; only tidying up failed.
+            tracing::warn!(%error, "the database was not closed cleanly");
+        }
+    }
+
+    /// Runs one batch and tells its operations how the transaction ended.
+    fn write(&mut self, first: Box<dyn Queued>, batch: &mut Vec<Box<dyn Queued>>) {
+        let result = self.transact(first, batch);
+        if let Err(error) = &result {
+            tracing::error!(%error, operations = batch.len(), "a transaction was lost");
+            self.abandon();
+        }
+        for operation in batch.drain(..) {
+            operation.finish(&result);
+        }
+    }
+
+    fn transact(
+        &mut self,
+        first: Box<dyn Queued>,
+        batch: &mut Vec<Box<dyn Queued>>,
+    ) -> std::result::Result<(), StoreError> {
+        batch.push(first);
+        let begun =
+            self.connected().and_then(|connection| execute(connection, "BEGIN IMMEDIATE", []).map(drop));
+        if let Err(error) = begun {
+            if error.is_busy() {
+                // Each of the others would wait for the same lock, one after the other.
+                while let Some(next) = self.next() {
+                    batch.push(next);
+                }
+            }
+            return Err(lost(error.into()));
+        }
+        let mut number = 0;
+        while let Some(operation) = batch.get_mut(number) {
+            let connection = self.connected()?;
+            run_in_savepoint(operation.as_mut(), connection).map_err(lost)?;
+            number += 1;
+            if number < BATCH
+                && let Some(next) = self.next()
+            {
+                batch.push(next);
+            }
+        }
+        let connection = self.connected()?;
+        execute(connection, "COMMIT", []).map(drop).map_err(|error| lost(error.of_commit()))
+    }
+
+    /// The next operation that waits, if one does.
+    fn next(&mut self) -> Option<Box<dyn Queued>> {
+        loop {
+            match self.requests.try_recv().ok()? {
+                Request::Run(operation) => return Some(operation),
+                Request::Close => self.requests.close(),
+            }
+        }
+    }
+
+    fn connected(&mut self) -> Result<&Connection> {
+        if self.connection.is_none() {
+            self.connection = Some(open_writer(&self.path)?);
+        }
+        self.connection.as_ref().ok_or_else(|| closed().into())
+    }
+
+    /// Leaves a transaction that was lost. SQLite may have ended it by itself.
+    fn abandon(&mut self) {
+        if let Some(connection) = &self.connection {
+            let _already_over = execute(connection, "ROLLBACK", []);
+            if !connection.is_autocommit() {
+                self.connection = None;
+            }
+        }
+    }
+}
+
+/// To the operations of a lost transaction the store was away, whatever lost it.
+fn lost(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Refused(_) | StoreError::Conflict(_) | StoreError::FenceEnded => {
+            StoreError::Unavailable(error.to_string())
+        }
+        StoreError::Unavailable(_)
+        | StoreError::OutcomeUnknown(_)
+        | StoreError::Corrupt(_)
+        | StoreError::Internal(_) => error,
+    }
+}
+
+/// An error means that the whole transaction is lost.
+fn run_in_savepoint(
+    operation: &mut dyn Queued,
+    connection: &Connection,
+) -> std::result::Result<(), StoreError> {
+    execute(connection, "SAVEPOINT operation", [])?;
+    if let Err(error) = operation.run(connection) {
+        // On a full disk SQLite may have rolled back everything, this savepoint included. The reason is then what the
+        // operation met, and not that its savepoint is gone.
+        if connection.is_autocommit() || execute(connection, "ROLLBACK TO operation", []).is_err() {
+            return Err(error);
+        }
+        operation.refuse(error);
+    }
+    execute(connection, "RELEASE operation", [])?;
+    Ok(())
+}
+
+/// An operation in the queue, whatever it answers.
+trait Queued: Send {
+    /// Runs the operation, and answers at once if that is wanted. An error is answered by `refuse` or `finish`.
+    fn run(&mut self, connection: &Connection) -> std::result::Result<(), StoreError>;
+
+    /// Answers an operation that was undone alone.
+    fn refuse(&mut self, error: StoreError);
+
+    /// Tells how the transaction ended.
+    fn finish(self: Box<Self>, result: &std::result::Result<(), StoreError>);
+}
+
+type Answer<O> = std::result::Result<<O as Operation>::Answer, StoreError>;
+
+struct QueuedOperation<O: Operation> {
+    operation: Option<O>,
+    /// The answer, if it waits for `COMMIT`.
+    held: Option<O::Answer>,
+    /// `None` once it was answered.
+    answer: Option<oneshot::Sender<Answer<O>>>,
+    /// Present if the answer goes out before `COMMIT`.
+    durable: Option<oneshot::Sender<std::result::Result<(), StoreError>>>,
+}
+
+impl<O: Operation> QueuedOperation<O> {
+    /// A caller that went away has lost its answer, not its write.
+    fn tell(&mut self, answer: Answer<O>) {
+        if let Some(caller) = self.answer.take() {
+            let _caller_left = caller.send(answer);
+        }
+    }
+}
+
+impl<O: Operation> Queued for QueuedOperation<O> {
+    fn run(&mut self, connection: &Connection) -> std::result::Result<(), StoreError> {
+        let Some(operation) = self.operation.take() else { return Ok(()) };
+        let answer =
+            catch_unwind(AssertUnwindSafe(|| operation.run(connection))).unwrap_or_else(|_panic| {
+                Err(DatabaseError::Store(StoreError::Internal("an operation panicked".into())))
+            })?;
+        if self.durable.is_some() {
+            self.tell(Ok(answer));
+        } else {
+            self.held = Some(answer);
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, error: StoreError) {
+        self.tell(Err(error));
+    }
+
+    fn finish(mut self: Box<Self>, result: &std::result::Result<(), StoreError>) {
+        match (self.held.take(), result) {
+            (Some(answer), Ok(())) => self.tell(Ok(answer)),
+            (_, Err(error)) => self.tell(Err(error.clone())),
+            (None, Ok(())) => {}
+        }
+        if let Some(durable) = self.durable.take() {
+            let _caller_left = durable.send(result.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! The data folder over the store's life: who may open it, what closing and opening again do to it.
+
+use masque_store::conformance::fixtures::*;
+use masque_store_sqlite::{SqliteStore, open_key_ring, open_parked_jobs};
+
+use super::raw;
+
+#[tokio::test]
+async fn a_folder_in_use_is_refused_and_free_after_closing() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = SqliteStore::open(folder.path()).await.unwrap();
+    match SqliteStore::open(folder.path()).await {
+        Err(error @ OpenError::Locked { .. }) => {
+            let text = error.to_string();
+            assert!(text.contains(&std::process::id().to_string()), "{text}");
+            assert!(text.contains(folder.path().to_str().unwrap()), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+    first.close().await;
+    SqliteStore::open(folder.path()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_done_before_closing_returns_and_nothing_is_accepted_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path()).await.unwrap();
+    let starts: Vec<_> = (0..200)
+        .map(|_| {
+            let admission = admission(new_conversation(), "Hello");
+            let (turn, store) = (admission.turn, Arc::clone(&store));
+            (turn, tokio::spawn(async move { store.admit(admission).await?.durable.wait().await }))
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    store.close().await;
+    store.close().await;
+    assert!(matches!(
+        store.admit(admission(new_conversation(), "Late")).await,
+        Err(StoreError::Unavailable(_))
+    ));
+    assert!(matches!(store.turn(&ada(), starts[0].0).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.check().await, Err(StoreError::Unavailable(_))));
+
+    let store = SqliteStore::open(folder.path()).await.unwrap();
+    store.check().await.unwrap();
+    let mut done = 0;
+    for (turn, start) in starts {
+        let acknowledged = start.await.unwrap();
+        assert_eq!(
+            store.turn(&ada(), turn).await.unwrap().is_some(),
+            acknowledged.is_ok(),
+            "{acknowledged:?}"
+        );
+        done += usize::from(acknowledged.is_ok());
+    }
+    assert!(done > 0, "none of them had been accepted");
+}
+
+#[tokio::test]
+async fn a_turn_that_ran_when_the_host_ended_is_interrupted_when_the_next_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path()).await.unwrap();
+    let shared: Arc<dyn Store> = store.clone();
+    let done = start(&shared, admission(new_conversation(), "One")).await;
+    let mut commit = reply(&done, "First");
+    commit.jobs.push(job("window"));
+    kept(store.commit(commit).await);
+    assert_eq!(store.take(host(), LONG, 1).await.unwrap().len(), 1);
+    let running =
+        start(&shared, Admission { idempotency: key("k"), ..admission(new_conversation(), "Two") }).await;
+    store.close().await;
+
+    let store = SqliteStore::open(folder.path()).await.unwrap();
+    let turn = store.turn(&ada(), running.turn).await.unwrap().unwrap();
+    assert_eq!(turn.status, TurnStatus::Interrupted);
+    assert_eq!(store.commit(reply(&running, "Late")).await.unwrap(), Ending::LeaseLost);
+    let again = Admission { idempotency: key("k"), ..admission(new_conversation(), "Two") };
+    match store.admit(again).await.unwrap().outcome {
+        AdmissionOutcome::Started(started) => assert_eq!((started.turn, started.attempt), (running.turn, 2)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(
+        store.take(host(), LONG, 1).await.unwrap().pop().map(|job| job.attempt),
+        Some(2),
+        "its jobs are free, too"
+    );
+}
+
+/// Opens in each of the three ways; what was refused leaves the bytes of the database as they are.
+async fn refused(folder: &std::path::Path) -> String {
+    let path = folder.join("masque.db");
+    let before = std::fs::read(&path).unwrap();
+    let mut texts = Vec::new();
+    for error in [
+        SqliteStore::open(folder).await.err(),
+        open_key_ring(folder).await.err(),
+        open_parked_jobs(folder).await.err(),
+    ] {
+        match error {
+            Some(error @ OpenError::OtherSchema { .. }) => texts.push(error.to_string()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    assert!(texts.iter().all(|text| *text == texts[0]));
+    texts.remove(0)
+}
+
+#[tokio::test]
+async fn a_database_of_another_version_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    SqliteStore::open(folder.path()).await.unwrap().close().await;
+    let database = raw::open(folder.path());
+    database.execute("UPDATE schema_digest SET digest = 'later'", []).unwrap();
+    database.close().unwrap();
+    let text = refused(folder.path()).await;
+    assert!(text.contains("newer version") && text.contains("name another data folder"), "{text}");
+    assert!(text.contains(folder.path().to_str().unwrap()), "{text}");
+}
+
+#[tokio::test]
+async fn a_data_folder_from_before_this_schema_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = raw::open(folder.path());
+    let old = "PRAGMA journal_mode = WAL;
+        CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, success BOOLEAN NOT NULL);
+        INSERT INTO _sqlx_migrations VALUES (1, 'first conversation', TRUE);
+        CREATE TABLE conversations (id BLOB PRIMARY KEY, lease_turn BLOB);";
+    database.execute_batch(old).unwrap();
+    database.close().unwrap();
+    let text = refused(folder.path()).await;
+    assert!(text.contains("older") && text.contains("name another data folder"), "{text}");
+}
+
+#[tokio::test]
+async fn a_database_of_something_else_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = raw::open(folder.path());
+    database.execute_batch("CREATE TABLE recipes (name TEXT);").unwrap();
+    database.close().unwrap();
+    refused(folder.path()).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("masque.db"), "this is a diary, ".repeat(500)).unwrap();
+    match SqliteStore::open(folder.path()).await {
+        Err(OpenError::Database { source: StoreError::Corrupt(_), .. }) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_can_not_be_made_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    assert!(matches!(SqliteStore::open(&file.join("data")).await, Err(OpenError::Io { .. })));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn neither_the_database_nor_its_log_can_be_read_by_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("data");
+    let store = SqliteStore::open(&folder).await.unwrap();
+    store.conversations(&ada(), Page { limit: 1, after: None }).await.unwrap();
+    start(&(store.clone() as _), admission(new_conversation(), "A secret")).await;
+    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 4, "{files:?}");
+    files.push(folder);
+    for file in files {
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", file.display());
+    }
+}

@@ -1,0 +1,67 @@
+//! Parked jobs, listed and put back beside the store that holds them.
+
+use masque_store::conformance::fixtures::*;
+use masque_store_sqlite::{SqliteStore, open_parked_jobs};
+
+async fn enqueue(store: &Arc<dyn Store>) -> JobId {
+    let started = start(store, admission(new_conversation(), "Hello")).await;
+    let mut commit = reply(&started, "Hi");
+    let job = job("window");
+    let id = job.id;
+    commit.jobs = vec![job];
+    kept(store.commit(commit).await);
+    id
+}
+
+async fn take(store: &Arc<dyn Store>) -> Option<JobRecord> {
+    store.take(host(), LONG, 1).await.unwrap().pop()
+}
+
+#[tokio::test]
+async fn a_parked_job_is_listed_and_comes_back_before_all_that_came_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
+    let parked = open_parked_jobs(folder.path()).await.unwrap();
+    assert_eq!(parked.parked_jobs().await.unwrap(), []);
+    let (first, second) = (enqueue(&store).await, enqueue(&store).await);
+    let job = take(&store).await.unwrap();
+    store.park(job.id, job.epoch, "no such plugin").await.unwrap();
+
+    let listed = parked.parked_jobs().await.unwrap();
+    assert_eq!((listed.len(), listed[0].id, listed[0].error.as_str()), (1, first, "no such plugin"));
+    assert_eq!((listed[0].plugin.as_str(), listed[0].attempt, &listed[0].owner), ("window", 1, &ada()));
+    assert!(!parked.retry_parked(second).await.unwrap(), "only a parked one can be put back");
+    assert!(parked.retry_parked(first).await.unwrap());
+    assert_eq!(parked.parked_jobs().await.unwrap(), []);
+
+    let again = take(&store).await.unwrap();
+    assert_eq!((again.id, again.attempt), (first, 1));
+    assert_eq!(take(&store).await, None, "one of a queue runs at a time");
+    assert!(store.complete(again.id, again.epoch, JobCompletion::default()).await.unwrap());
+    assert_eq!(take(&store).await.map(|job| job.id), Some(second));
+}
+
+#[tokio::test]
+async fn a_job_that_is_put_back_waits_for_the_one_that_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
+    let parked = open_parked_jobs(folder.path()).await.unwrap();
+    let (first, second) = (enqueue(&store).await, enqueue(&store).await);
+    let job = take(&store).await.unwrap();
+    store.park(job.id, job.epoch, "broken").await.unwrap();
+    let running = take(&store).await.unwrap();
+    assert_eq!(running.id, second);
+
+    assert!(parked.retry_parked(first).await.unwrap());
+    assert_eq!(take(&store).await, None);
+    assert!(store.complete(running.id, running.epoch, JobCompletion::default()).await.unwrap());
+    assert_eq!(take(&store).await.map(|job| job.id), Some(first));
+}
+
+#[tokio::test]
+async fn a_folder_without_a_store_is_no_place_to_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = open_parked_jobs(folder.path()).await.err().unwrap();
+    assert!(error.to_string().contains(folder.path().to_str().unwrap()), "{error}");
+    assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "and none is made");
+}

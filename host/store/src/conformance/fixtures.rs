@@ -1,0 +1,190 @@
+//! What the tests of the suite are made of: owners, admissions, ends of turns. Times that must have passed are set in the
+//! past (a lease of zero), so that nothing waits for a clock.
+
+pub use std::sync::Arc;
+pub use std::time::Duration;
+
+use serde_json::json;
+pub use uuid::Uuid;
+
+pub use crate::*;
+
+/// A lease that does not end during a test.
+pub const LONG: Duration = Duration::from_secs(3600);
+
+/// A lease or a time to live that is over when it begins.
+pub const OVER: Duration = Duration::ZERO;
+
+pub fn owner(subject: &str) -> Owner {
+    Owner { tenant: "default".into(), issuer: "local".into(), subject: subject.into() }
+}
+
+pub fn ada() -> Owner {
+    owner("ada")
+}
+
+pub fn host() -> Uuid {
+    Uuid::from_u128(1)
+}
+
+pub fn said(content: &str) -> NewMessage {
+    NewMessage { id: MessageId::new(), content: content.into(), metadata: json!({ "of": content }) }
+}
+
+/// An admission of Ada's with no key and a long lease.
+pub fn admission(target: Target, content: &str) -> Admission {
+    Admission {
+        owner: ada(),
+        host: host(),
+        lease: LONG,
+        turn: TurnId::new(),
+        target,
+        companion: None,
+        companions: Arc::new(["elara".to_owned()].into()),
+        message: said(content),
+        idempotency: None,
+        resume: true,
+        tail: TailLimit { messages: 64, bytes: 65536 },
+    }
+}
+
+pub fn new_conversation() -> Target {
+    Target::New { id: ConversationId::new(), companion: "elara".into(), title: "A title".into() }
+}
+
+pub fn key(key: &str) -> Option<Idempotency> {
+    Some(Idempotency { route: "/chat".into(), key: key.into(), digest: vec![7], ttl: LONG })
+}
+
+/// Admits and waits for the disk.
+pub async fn admit(store: &Arc<dyn Store>, admission: Admission) -> AdmissionOutcome {
+    let admitted = store.admit(admission).await.unwrap();
+    admitted.durable.wait().await.unwrap();
+    admitted.outcome
+}
+
+/// Admits what must start.
+pub async fn start(store: &Arc<dyn Store>, admission: Admission) -> Started {
+    match admit(store, admission).await {
+        AdmissionOutcome::Started(started) => started,
+        other => panic!("did not start: {other:?}"),
+    }
+}
+
+/// What [`Commit`] needs to end a turn of Ada's.
+pub fn reply(started: &Started, content: &str) -> Commit {
+    Commit {
+        owner: ada(),
+        conversation: started.conversation,
+        turn: started.turn,
+        epoch: started.epoch,
+        reply: said(content),
+        finish: "stop".into(),
+        usage: UsageRecord { input_tokens: 11, output_tokens: 5, cached_tokens: 3 },
+        response: json!({ "reply": content }),
+        jobs: Vec::new(),
+        charge: Charge::default(),
+    }
+}
+
+pub fn interruption(started: &Started, content: Option<&str>) -> Interruption {
+    Interruption {
+        owner: ada(),
+        conversation: started.conversation,
+        turn: started.turn,
+        epoch: started.epoch,
+        reply: content.map(said),
+        usage: UsageRecord::default(),
+        jobs: Vec::new(),
+        charge: Charge::default(),
+    }
+}
+
+pub fn failure(started: &Started) -> Failed {
+    Failed {
+        owner: ada(),
+        conversation: started.conversation,
+        turn: started.turn,
+        epoch: started.epoch,
+        problem: json!({ "type": "upstream" }),
+    }
+}
+
+/// Ends a turn that must be there to end.
+pub fn kept(ending: Result<Ending, StoreError>) -> Option<MessageRecord> {
+    match ending.unwrap() {
+        Ending::Done { reply } => reply,
+        Ending::LeaseLost => panic!("the lease was lost"),
+    }
+}
+
+/// A whole exchange; the turn as it started.
+pub async fn exchange(store: &Arc<dyn Store>, target: Target, question: &str, answer: &str) -> Started {
+    let started = start(store, admission(target, question)).await;
+    kept(store.commit(reply(&started, answer)).await);
+    started
+}
+
+/// An empty conversation of Ada's.
+pub async fn empty(store: &Arc<dyn Store>) -> ConversationId {
+    let new =
+        NewConversation { id: ConversationId::new(), companion: "elara".into(), title: None, greeting: None };
+    store.create(&ada(), new).await.unwrap().id
+}
+
+pub fn job(plugin: &str) -> NewJob {
+    NewJob {
+        id: JobId::new(),
+        plugin: plugin.into(),
+        ability: Ability::Observe,
+        payload: format!("for {plugin}"),
+    }
+}
+
+/// All messages of a conversation of Ada's.
+pub async fn transcript(store: &Arc<dyn Store>, id: ConversationId) -> Vec<MessageRecord> {
+    let page = Page { limit: 1000, after: None };
+    store.messages(&ada(), id, page).await.unwrap().expect("the conversation is there").items
+}
+
+/// Sequence, role, status and content of each: what a reader of the conversation sees.
+pub fn seen(messages: &[MessageRecord]) -> Vec<(i64, &str, &str, &str)> {
+    messages
+        .iter()
+        .map(|message| {
+            (message.sequence, message.role.as_str(), message.status.as_str(), message.content.as_str())
+        })
+        .collect()
+}
+
+pub fn contents(messages: &[MessageRecord]) -> Vec<&str> {
+    messages.iter().map(|message| message.content.as_str()).collect()
+}
+
+pub fn entry(action: &str) -> AuditEntry {
+    AuditEntry {
+        tenant: "default".into(),
+        actor: "cli".into(),
+        action: action.into(),
+        target: Some("key:x".into()),
+        outcome: AuditOutcome::Ok,
+        request_id: Some("r-1".into()),
+        address: Some("127.0.0.1".into()),
+        detail: json!({ "scopes": ["chat"] }),
+    }
+}
+
+pub fn new_key(number: u8) -> NewApiKey {
+    NewApiKey {
+        id: KeyId::from_bytes([number; 8]),
+        tenant: "default".into(),
+        name: format!("key {number}"),
+        hash: KeyHash([number; 32]),
+        scopes: vec!["chat".into(), "tokens:mint".into()],
+        companions: Some(vec!["elara".into()]),
+        requests_per_minute: Some(60),
+        tokens_per_day: Some(1_000_000),
+        created_by: "cli".into(),
+        expires_at: None,
+    }
+}

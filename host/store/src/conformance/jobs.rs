@@ -1,0 +1,236 @@
+//! Background work: in order, at least once, given up in the end.
+
+use super::fixtures::*;
+
+/// Enqueues jobs with an exchange in a conversation of its own.
+async fn enqueue(store: &Arc<dyn Store>, owner: Owner, jobs: &[NewJob]) -> Started {
+    let started =
+        start(store, Admission { owner: owner.clone(), ..admission(new_conversation(), "Hello") }).await;
+    let mut commit = reply(&started, "Hi");
+    commit.owner = owner;
+    commit.jobs = jobs.to_vec();
+    kept(store.commit(commit).await);
+    started
+}
+
+async fn take(store: &Arc<dyn Store>) -> Option<JobRecord> {
+    take_as(store, host(), LONG).await
+}
+
+/// Takes one job at most.
+async fn take_as(store: &Arc<dyn Store>, host: Uuid, lease: Duration) -> Option<JobRecord> {
+    let mut taken = store.take(host, lease, 1).await.unwrap();
+    assert!(taken.len() <= 1);
+    taken.pop()
+}
+
+fn note(value: &str, if_version: Option<u64>) -> StateWrite {
+    let space =
+        StateSpace { tenant: "default".into(), plugin: "window".into(), scope: StateScope::User(ada()) };
+    let change = StateChange::Set { value: value.into(), if_version, ttl: None };
+    StateWrite { key: StateKey { space, key: "note".into() }, change }
+}
+
+async fn noted(store: &Arc<dyn Store>) -> Option<Vec<u8>> {
+    store.state_get(&note("", None).key).await.unwrap().map(|found| found.value)
+}
+
+pub async fn a_job_is_taken_with_all_that_was_said_of_it(store: &Arc<dyn Store>) {
+    let new = NewJob { ability: Ability::Reflect, ..job("card") };
+    let started = enqueue(store, ada(), std::slice::from_ref(&new)).await;
+    let taken = take(store).await.unwrap();
+    assert_eq!(
+        (taken.id, taken.plugin, taken.ability, taken.payload),
+        (new.id, new.plugin, new.ability, new.payload)
+    );
+    assert_eq!((taken.owner, taken.conversation, taken.turn), (ada(), started.conversation, started.turn));
+    assert_eq!(taken.attempt, 1);
+    assert_eq!(take(store).await, None, "it is leased");
+}
+
+pub async fn jobs_of_an_owner_and_plugin_run_one_after_the_other_in_order(store: &Arc<dyn Store>) {
+    let jobs = [job("window"), job("window"), job("window")];
+    enqueue(store, ada(), &jobs[..2]).await;
+    enqueue(store, ada(), &jobs[2..]).await;
+    for expected in &jobs {
+        let taken = take(store).await.unwrap();
+        assert_eq!(taken.id, expected.id);
+        assert_eq!(take(store).await, None, "the next waits for this one");
+        assert!(store.complete(taken.id, taken.epoch, JobCompletion::default()).await.unwrap());
+    }
+    assert_eq!(take(store).await, None);
+}
+
+pub async fn lines_of_other_owners_and_plugins_do_not_wait(store: &Arc<dyn Store>) {
+    enqueue(store, ada(), &[job("window"), job("card")]).await;
+    enqueue(store, owner("eve"), &[job("window")]).await;
+    let mut taken = Vec::new();
+    while let Some(job) = take(store).await {
+        taken.push((job.owner.subject, job.plugin));
+    }
+    taken.sort();
+    assert_eq!(
+        taken,
+        [("ada".into(), "card".into()), ("ada".into(), "window".into()), ("eve".into(), "window".into())]
+    );
+}
+
+pub async fn a_job_to_be_retried_stays_first_and_counts_its_attempts(store: &Arc<dyn Store>) {
+    enqueue(store, ada(), &[job("window"), job("window")]).await;
+    let first = take(store).await.unwrap();
+    store.retry(first.id, first.epoch, LONG, "away").await.unwrap();
+    assert_eq!(take(store).await, None, "it is not due, and the next waits for it");
+    let due = store.next_due().await.unwrap().unwrap();
+    assert!(due <= LONG && due > LONG / 2, "{due:?}");
+
+    store.retry(first.id, first.epoch, OVER, "away").await.unwrap();
+    assert_eq!(take(store).await, None, "a retry with a lease that is given back changes nothing");
+}
+
+pub async fn a_retried_job_comes_again_with_another_epoch(store: &Arc<dyn Store>) {
+    enqueue(store, ada(), &[job("window"), job("window")]).await;
+    let first = take(store).await.unwrap();
+    store.retry(first.id, first.epoch, OVER, "away").await.unwrap();
+    assert_eq!(store.next_due().await.unwrap(), Some(Duration::ZERO));
+    let again = take(store).await.unwrap();
+    assert_eq!((again.id, again.attempt), (first.id, 2));
+    assert!(again.epoch > first.epoch);
+    assert!(
+        !store
+            .complete(first.id, first.epoch, JobCompletion::writing(vec![note("stale", None)]))
+            .await
+            .unwrap()
+    );
+    assert_eq!(noted(store).await, None);
+}
+
+pub async fn a_parked_job_holds_up_no_one_and_is_counted(store: &Arc<dyn Store>) {
+    let jobs = [job("window"), job("window")];
+    enqueue(store, ada(), &jobs).await;
+    let first = take(store).await.unwrap();
+    store.park(first.id, first.epoch, "it never works").await.unwrap();
+    let second = take(store).await.unwrap();
+    assert_eq!(second.id, jobs[1].id);
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.queued, counts.running, counts.parked), (0, 1, 1));
+    store.complete(second.id, second.epoch, JobCompletion::default()).await.unwrap();
+    assert_eq!(store.next_due().await.unwrap(), None, "a parked job is never due");
+    // A line with a parked job takes new ones as an empty line does.
+    enqueue(store, ada(), &[job("window")]).await;
+    assert!(take(store).await.is_some());
+}
+
+pub async fn completing_applies_the_jobs_state_with_it_or_not_at_all(store: &Arc<dyn Store>) {
+    enqueue(store, ada(), &[job("window")]).await;
+    let taken = take(store).await.unwrap();
+    let misfit = vec![note("first", None), note("second", Some(99))];
+    match store.complete(taken.id, taken.epoch, JobCompletion::writing(misfit)).await {
+        Err(StoreError::Conflict(conflict)) => assert_eq!(conflict.index, 1),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(noted(store).await, None);
+    assert_eq!(store.counts().await.unwrap().running, 1, "the job is still leased");
+    assert!(
+        store
+            .complete(taken.id, taken.epoch, JobCompletion::writing(vec![note("done", Some(0))]))
+            .await
+            .unwrap()
+    );
+    assert_eq!(noted(store).await.as_deref(), Some(b"done".as_slice()));
+    assert!(
+        !store
+            .complete(taken.id, taken.epoch, JobCompletion::writing(vec![note("twice", None)]))
+            .await
+            .unwrap()
+    );
+    assert_eq!(noted(store).await.as_deref(), Some(b"done".as_slice()));
+}
+
+pub async fn a_lease_that_ran_out_goes_to_the_next_taker_and_the_first_changes_nothing(
+    store: &Arc<dyn Store>,
+) {
+    enqueue(store, ada(), &[job("window")]).await;
+    let slow = take_as(store, host(), OVER).await.unwrap();
+    let next = take_as(store, Uuid::from_u128(2), LONG).await.unwrap();
+    assert_eq!((next.id, next.attempt), (slow.id, 2));
+    assert!(
+        !store.complete(slow.id, slow.epoch, JobCompletion::writing(vec![note("late", None)])).await.unwrap()
+    );
+    store.park(slow.id, slow.epoch, "late").await.unwrap();
+    store.retry(slow.id, slow.epoch, OVER, "late").await.unwrap();
+    assert_eq!(noted(store).await, None);
+    assert_eq!(take(store).await, None);
+    assert!(store.complete(next.id, next.epoch, JobCompletion::default()).await.unwrap());
+}
+
+pub async fn renewing_extends_the_leases_of_the_named_jobs_of_one_host(store: &Arc<dyn Store>) {
+    enqueue(store, ada(), &[job("window"), job("card")]).await;
+    let mine = take_as(store, host(), OVER).await.unwrap();
+    store.renew_jobs(host(), &[mine.id], LONG).await.unwrap();
+    let other = take_as(store, Uuid::from_u128(2), OVER).await.unwrap();
+    store.renew_jobs(host(), &[mine.id, other.id], LONG).await.unwrap();
+    let again = take_as(store, host(), OVER).await.unwrap();
+    assert_eq!(again.id, other.id, "the other host's is not renewed");
+    store.renew_jobs(host(), &[mine.id], LONG).await.unwrap();
+    assert_eq!(take(store).await.map(|job| job.id), Some(other.id), "nor is one that is not named");
+}
+
+pub async fn a_job_that_is_released_is_due_at_once_and_was_not_tried(store: &Arc<dyn Store>) {
+    enqueue(store, ada(), &[job("window")]).await;
+    let taken = take(store).await.unwrap();
+    store.release(taken.id, taken.epoch - 1).await.unwrap();
+    assert_eq!(take(store).await, None, "by whoever has its lease alone");
+    store.release(taken.id, taken.epoch).await.unwrap();
+    let again = take(store).await.unwrap();
+    assert_eq!((again.id, again.attempt), (taken.id, 1));
+    assert!(!store.complete(taken.id, taken.epoch, JobCompletion::default()).await.unwrap());
+}
+
+pub async fn recovery_gives_the_jobs_of_lost_hosts_back(store: &Arc<dyn Store>) {
+    enqueue(store, ada(), &[job("window"), job("card")]).await;
+    let mine = take(store).await.unwrap();
+    let lost = take_as(store, Uuid::from_u128(2), LONG).await.unwrap();
+    store.recover(host()).await.unwrap();
+    let again = take(store).await.unwrap();
+    assert_eq!((again.id, again.attempt), (lost.id, 2));
+    assert!(store.complete(mine.id, mine.epoch, JobCompletion::default()).await.unwrap());
+}
+
+pub async fn deleting_a_conversation_frees_the_lines_its_jobs_stood_in(store: &Arc<dyn Store>) {
+    let first = enqueue(store, ada(), &[job("window")]).await;
+    let second = job("window");
+    enqueue(store, ada(), std::slice::from_ref(&second)).await;
+    let running = take(store).await.unwrap();
+    assert!(store.delete(&ada(), first.conversation).await.unwrap());
+    assert!(
+        !store
+            .complete(running.id, running.epoch, JobCompletion::writing(vec![note("late", None)]))
+            .await
+            .unwrap()
+    );
+    assert_eq!(noted(store).await, None);
+    assert_eq!(take(store).await.map(|job| job.id), Some(second.id));
+}
+
+pub async fn nothing_is_due_where_there_are_no_jobs(store: &Arc<dyn Store>) {
+    assert_eq!(store.next_due().await.unwrap(), None);
+    exchange(store, Target::Existing(empty(store).await), "Hello", "Hi").await;
+    assert_eq!(store.next_due().await.unwrap(), None);
+}
+
+pub async fn several_jobs_are_taken_at_once_and_one_of_each_queue(store: &Arc<dyn Store>) {
+    let jobs = [job("window"), job("window"), job("card")];
+    enqueue(store, ada(), &jobs).await;
+    let eve = job("window");
+    enqueue(store, owner("eve"), std::slice::from_ref(&eve)).await;
+    assert_eq!(store.take(host(), LONG, 0).await.unwrap(), []);
+
+    let taken = store.take(host(), LONG, 2).await.unwrap();
+    let ids = |taken: &[JobRecord]| taken.iter().map(|job| job.id).collect::<Vec<_>>();
+    assert_eq!(ids(&taken), [jobs[0].id, jobs[2].id], "those that waited longest come first");
+    assert_eq!(ids(&store.take(host(), LONG, 8).await.unwrap()), [eve.id]);
+    assert_eq!(store.take(host(), LONG, 8).await.unwrap(), []);
+
+    assert!(store.complete(taken[0].id, taken[0].epoch, JobCompletion::default()).await.unwrap());
+    assert_eq!(ids(&store.take(host(), LONG, 8).await.unwrap()), [jobs[1].id]);
+}

@@ -1,0 +1,218 @@
+//! The tests that every implementation of the traits has to pass, over `Arc<dyn Store>` alone.
+//!
+//! A crate with an implementation runs them all by [`conformance_tests!`](crate::conformance_tests) in a test target. Each
+//! test gets an empty store.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "these are tests: their names say what they hold, and they fail by panicking"
+)]
+
+pub mod concurrency;
+pub mod conversations;
+pub mod deletion;
+pub mod fences;
+pub mod fixtures;
+pub mod idempotency;
+pub mod identity;
+pub mod jobs;
+pub mod leases;
+pub mod parked_jobs;
+pub mod security_changes;
+pub mod spending;
+pub mod state;
+pub mod turns;
+
+/// Makes a test of every test of the suite.
+///
+/// `$open` is an async function without arguments that returns an empty store as `Arc<dyn Store>`, and a guard that is
+/// kept until the test has ended. The crate needs tokio with `macros` and `rt-multi-thread`.
+#[macro_export]
+macro_rules! conformance_tests {
+    ($open:path) => {
+        $crate::conformance_tests! { @modules $open;
+            concurrency {
+                sixty_four_turns_at_once_in_one_conversation_leave_no_gap_and_mix_no_exchange,
+                sixty_four_turns_at_once_in_as_many_conversations_all_commit,
+                of_many_requests_with_one_key_one_starts_and_the_rest_join_it,
+                an_operation_that_fails_takes_none_of_its_neighbours_along,
+                a_caller_that_goes_away_takes_nothing_back,
+            }
+            conversations {
+                a_greeting_is_the_first_message_and_the_past_of_the_first_turn,
+                a_conversation_without_a_title_takes_it_from_its_first_message_and_keeps_it,
+                renaming_is_the_owners_alone,
+                another_users_conversation_is_an_unknown_one,
+                the_list_is_newest_first_and_its_cursor_stands_still_while_it_grows,
+                messages_come_oldest_first_in_pages_that_meet,
+                a_cursor_of_something_else_is_refused,
+                history_ends_where_its_bytes_do_and_the_newest_message_always_fits,
+                history_is_what_came_before_without_failed_turns,
+                deleting_takes_everything_and_a_running_turn_can_not_commit,
+            }
+            deletion {
+                a_long_conversation_is_removed_in_batches_and_leaves_nothing,
+                jobs_behind_those_of_a_deleted_conversation_are_taken,
+                a_sweep_frees_the_queues_of_a_deleted_conversations_jobs,
+            }
+            fences {
+                a_running_turn_writes_until_it_ends_whichever_way,
+                a_turn_whose_lease_was_taken_writes_nothing_and_the_next_one_does,
+                an_epoch_that_is_not_the_turns_own_writes_nothing,
+                a_turn_of_a_deleted_conversation_writes_nothing,
+                a_job_writes_while_it_is_leased_and_the_lease_was_not_taken,
+            }
+            idempotency {
+                a_completed_turn_is_replayed_and_not_run,
+                a_key_tells_of_its_turn_without_an_admission,
+                a_request_that_is_not_to_be_resumed_is_told_that_it_was_seen_and_changes_nothing,
+                a_later_attempt_learns_which_reply_it_takes_the_place_of,
+                a_conversation_whose_companion_is_gone_gets_no_turn,
+                a_running_turn_is_joined,
+                another_body_under_the_same_key_is_refused_however_the_turn_stands,
+                a_key_is_its_owners_and_its_routes,
+                an_interrupted_turn_runs_again_under_its_id_and_its_reply_takes_the_fragments_place,
+                a_failed_turn_runs_again_and_its_message_is_not_doubled,
+                a_fragment_goes_out_of_the_tail_when_its_turn_fails_in_the_end,
+                a_running_turn_whose_lease_ran_out_runs_again_and_its_first_runner_can_end_nothing,
+                a_turn_that_would_run_again_waits_for_the_conversations_lease,
+                a_key_past_its_time_is_a_new_one,
+                only_a_turn_that_began_is_remembered,
+                a_key_goes_with_its_conversation,
+                a_sweep_removes_keys_past_their_time_and_no_others,
+            }
+            identity {
+                a_key_is_kept_as_it_was_made,
+                a_change_and_its_entry_happen_together_or_not_at_all,
+                a_rotation_keeps_the_hash_before_for_a_while,
+                a_revoked_key_stays_revoked_and_has_one_secret_at_most,
+                keys_are_listed_the_newest_first_and_in_parts,
+                every_change_raises_the_version_and_nothing_else_does,
+                all_that_counts_is_known_at_one_moment,
+                the_audit_is_read_in_parts_and_forgotten_by_age,
+                no_record_prints_a_hash,
+            }
+            jobs {
+                a_job_is_taken_with_all_that_was_said_of_it,
+                jobs_of_an_owner_and_plugin_run_one_after_the_other_in_order,
+                lines_of_other_owners_and_plugins_do_not_wait,
+                a_job_to_be_retried_stays_first_and_counts_its_attempts,
+                a_retried_job_comes_again_with_another_epoch,
+                a_parked_job_holds_up_no_one_and_is_counted,
+                completing_applies_the_jobs_state_with_it_or_not_at_all,
+                a_lease_that_ran_out_goes_to_the_next_taker_and_the_first_changes_nothing,
+                renewing_extends_the_leases_of_the_named_jobs_of_one_host,
+                a_job_that_is_released_is_due_at_once_and_was_not_tried,
+                recovery_gives_the_jobs_of_lost_hosts_back,
+                deleting_a_conversation_frees_the_lines_its_jobs_stood_in,
+                nothing_is_due_where_there_are_no_jobs,
+                several_jobs_are_taken_at_once_and_one_of_each_queue,
+            }
+            leases {
+                a_conversation_whose_lease_is_held_is_busy_for_as_long_as_the_lease_lasts,
+                every_end_of_a_turn_frees_its_lease,
+                a_turn_whose_lease_was_taken_is_interrupted_and_can_not_be_ended,
+                a_turn_whose_lease_ran_out_still_commits_if_no_one_took_it,
+                an_epoch_that_is_not_the_turns_own_ends_nothing,
+                renewing_extends_the_leases_of_the_named_turns_of_one_host,
+                recovery_interrupts_what_ran_out_and_what_a_lost_host_left_and_nothing_else,
+            }
+            parked_jobs {
+                a_parked_job_is_listed_and_comes_back_before_all_that_came_after_it,
+                a_job_that_is_put_back_waits_for_the_one_that_runs,
+                a_parked_job_goes_with_its_conversation,
+            }
+            security_changes {
+                only_what_changed_since_a_version_is_read,
+                a_rotation_a_revoked_key_and_a_repeated_revocation_are_changes,
+                changes_after_a_snapshot_lead_to_the_next_snapshot,
+            }
+            spending {
+                a_repeated_commit_is_charged_once_to_each_account,
+                what_an_interrupted_turn_used_is_charged_and_what_a_failed_one_did_is_not,
+                a_turn_that_lost_its_lease_is_not_charged,
+                no_claim_of_a_model_breaks_the_count,
+            }
+            state {
+                a_value_is_found_again_with_its_version,
+                no_two_spaces_share_a_key,
+                versions_rise_with_every_write_and_go_on_after_a_delete_and_an_end,
+                a_write_for_a_version_needs_that_version,
+                deleting_what_is_absent_succeeds,
+                a_value_past_its_time_is_absent_to_every_question,
+                adding_keeps_a_time_to_live,
+                a_sweep_removes_values_past_their_time_and_leaves_the_rest,
+                only_decimal_integers_that_fit_are_added_to,
+                several_writes_happen_together_or_not_at_all,
+                a_hundred_additions_at_once_lose_none,
+                keys_are_listed_in_byte_order_by_prefix_and_in_parts,
+                a_conversations_state_goes_with_it_and_can_not_come_back,
+                keys_and_values_past_their_size_are_refused,
+            }
+            turns {
+                an_admission_stores_the_turn_and_the_users_message_as_running,
+                a_commit_keeps_reply_usage_and_response_and_completes_both_messages,
+                usage_past_what_a_column_holds_is_stored_as_the_largest_it_holds,
+                a_second_commit_of_the_same_epoch_answers_as_the_first_and_stores_nothing,
+                a_turn_that_ended_one_way_does_not_end_another,
+                an_interruption_keeps_what_had_been_said,
+                an_interruption_before_the_first_word_keeps_no_empty_message,
+                a_failed_turn_stays_listed_and_out_of_every_later_tail,
+                each_message_names_the_one_before_it_as_its_parent,
+                the_tail_is_the_newest_whole_messages_within_both_limits,
+                an_unknown_conversation_and_another_users_are_the_same,
+                a_conversation_is_with_one_companion,
+                an_admission_repeated_with_its_turn_id_starts_once,
+                an_id_that_is_taken_is_refused_and_changes_nothing,
+                every_character_and_all_metadata_come_back_in_the_tail_as_in_the_list,
+            }
+        }
+    };
+    (@modules $open:path; $($module:ident { $($name:ident),* $(,)? })*) => {
+        $(mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    let (store, _guard) = $open().await;
+                    $crate::conformance::$module::$name(&store).await;
+                }
+            )*
+        })*
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    /// The sources of the modules of the suite, and the list above.
+    const SOURCES: [&str; 13] = [
+        include_str!("concurrency.rs"),
+        include_str!("conversations.rs"),
+        include_str!("deletion.rs"),
+        include_str!("fences.rs"),
+        include_str!("idempotency.rs"),
+        include_str!("identity.rs"),
+        include_str!("jobs.rs"),
+        include_str!("leases.rs"),
+        include_str!("parked_jobs.rs"),
+        include_str!("security_changes.rs"),
+        include_str!("spending.rs"),
+        include_str!("state.rs"),
+        include_str!("turns.rs"),
+    ];
+
+    #[test]
+    fn every_test_of_the_suite_is_listed() {
+        let list = include_str!("mod.rs");
+        for line in SOURCES.iter().flat_map(|source| source.lines()) {
+            if let Some(name) = line.strip_prefix("pub async fn ").and_then(|rest| rest.split('(').next()) {
+                assert!(
+                    list.contains(&format!("                {name},\n")),
+                    "{name} is not listed in `mod.rs`"
+                );
+            }
+        }
+    }
+}

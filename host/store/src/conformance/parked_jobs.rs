@@ -1,0 +1,60 @@
+//! Jobs that were given up: listed, and put back.
+
+use super::fixtures::*;
+
+async fn enqueue(store: &Arc<dyn Store>) -> JobId {
+    let started = start(store, admission(new_conversation(), "Hello")).await;
+    let mut commit = reply(&started, "Hi");
+    let job = job("window");
+    let id = job.id;
+    commit.jobs = vec![job];
+    kept(store.commit(commit).await);
+    id
+}
+
+async fn take(store: &Arc<dyn Store>) -> Option<JobRecord> {
+    store.take(host(), LONG, 1).await.unwrap().pop()
+}
+
+pub async fn a_parked_job_is_listed_and_comes_back_before_all_that_came_after_it(store: &Arc<dyn Store>) {
+    assert_eq!(store.parked_jobs().await.unwrap(), []);
+    let (first, second) = (enqueue(store).await, enqueue(store).await);
+    let job = take(store).await.unwrap();
+    store.park(job.id, job.epoch, "no such plugin").await.unwrap();
+
+    let listed = store.parked_jobs().await.unwrap();
+    assert_eq!((listed.len(), listed[0].id, listed[0].error.as_str()), (1, first, "no such plugin"));
+    assert_eq!((listed[0].plugin.as_str(), listed[0].attempt, &listed[0].owner), ("window", 1, &ada()));
+    assert!(!store.retry_parked(second).await.unwrap(), "only a parked one can be put back");
+    assert!(store.retry_parked(first).await.unwrap());
+    assert_eq!(store.parked_jobs().await.unwrap(), []);
+
+    let again = take(store).await.unwrap();
+    assert_eq!((again.id, again.attempt), (first, 1));
+    assert_eq!(take(store).await, None, "one of a queue runs at a time");
+    assert!(store.complete(again.id, again.epoch, JobCompletion::default()).await.unwrap());
+    assert_eq!(take(store).await.map(|job| job.id), Some(second));
+}
+
+pub async fn a_job_that_is_put_back_waits_for_the_one_that_runs(store: &Arc<dyn Store>) {
+    let (first, second) = (enqueue(store).await, enqueue(store).await);
+    let job = take(store).await.unwrap();
+    store.park(job.id, job.epoch, "broken").await.unwrap();
+    let running = take(store).await.unwrap();
+    assert_eq!(running.id, second);
+
+    assert!(store.retry_parked(first).await.unwrap());
+    assert_eq!(take(store).await, None);
+    assert!(store.complete(running.id, running.epoch, JobCompletion::default()).await.unwrap());
+    assert_eq!(take(store).await.map(|job| job.id), Some(first));
+}
+
+pub async fn a_parked_job_goes_with_its_conversation(store: &Arc<dyn Store>) {
+    let first = enqueue(store).await;
+    let job = take(store).await.unwrap();
+    store.park(job.id, job.epoch, "broken").await.unwrap();
+    assert!(store.delete(&ada(), job.conversation).await.unwrap());
+    assert_eq!(store.parked_jobs().await.unwrap(), []);
+    assert!(!store.retry_parked(first).await.unwrap());
+    assert_eq!(store.counts().await.unwrap(), JobCounts::default());
+}

@@ -1,0 +1,48 @@
+//! One message of a conversation.
+
+use serde_json::Value;
+
+use crate::ids::{MessageId, TurnId};
+
+/// A message to be stored; role and sequence follow from the operation that carries it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// Its text.
+    pub content: String,
+    /// A JSON object.
+    pub metadata: Value,
+}
+
+/// A message as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MessageRecord {
+    /// Its id.
+    pub id: MessageId,
+    /// The turn it belongs to; a greeting has none.
+    pub turn: Option<TurnId>,
+    /// The message it answers or follows.
+    pub parent: Option<MessageId>,
+    /// Its place in the conversation, from 1, without gaps.
+    pub sequence: i64,
+    /// `user` or `assistant`.
+    pub role: String,
+    /// Its text.
+    pub content: String,
+    /// `complete`, `running` (its turn is running), `interrupted` or `failed`; follows from the status of its turn.
+    pub status: String,
+    /// When it was written, in milliseconds.
+    pub created_at: i64,
+    /// A JSON object.
+    pub metadata: Value,
+}
+
+/// How much of the past to read; whichever limit is reached first. Messages come whole or not at all.
+#[derive(Clone, Copy, Debug)]
+pub struct TailLimit {
+    /// How many messages.
+    pub messages: u32,
+    /// How many bytes of content.
+    pub bytes: usize,
+}

@@ -1,0 +1,56 @@
+//! Why a store could not be opened.
+
+use std::path::PathBuf;
+
+use crate::error::StoreError;
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another host uses the data folder.
+    #[error("the data folder {folder} is in use by another host{}; stop it, or choose another folder",
+        holder.as_deref().map(|pid| format!(" (process {pid}, by its own account)")).unwrap_or_default())]
+    Locked {
+        /// The data folder.
+        folder: PathBuf,
+        /// What the holder wrote about itself (its process id). It is shown and decides nothing: a process id may be
+        /// stale or belong to another machine.
+        holder: Option<String>,
+    },
+    /// The folder or a file in it can't be made, opened or written.
+    #[error("the data folder {folder} can't be used")]
+    Io {
+        /// The data folder.
+        folder: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The database has another schema than this build: it was written by an older or a newer version of Masque.
+    /// Nothing was changed.
+    #[error(
+        "the database in {folder} was written by an older or a newer version of Masque, and this version can't read it \
+         ({reason}); run the version that wrote it, or begin anew: name another data folder, or move this one away"
+    )]
+    OtherSchema {
+        /// The data folder.
+        folder: PathBuf,
+        /// How the schema differs.
+        reason: String,
+    },
+    /// The schema could not be made, or the running host is still making it.
+    #[error("the schema of the database in {folder} could not be made: {reason}")]
+    Schema {
+        /// The data folder.
+        folder: PathBuf,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The database file can't be opened or recovered.
+    #[error("the database in {folder} can't be opened")]
+    Database {
+        /// The data folder.
+        folder: PathBuf,
+        /// What the database said.
+        source: StoreError,
+    },
+}

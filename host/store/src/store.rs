@@ -1,0 +1,46 @@
+//! The handles that callers hold: everything a host keeps, and the part for the command line.
+
+use crate::audit::AuditLog;
+use crate::connection::StoreConnection;
+use crate::conversations::Conversations;
+use crate::jobs::Jobs;
+use crate::keys::ApiKeys;
+use crate::parked_jobs::ParkedJobs;
+use crate::revocations::Revocations;
+use crate::spending::Spending;
+use crate::state::PluginState;
+use crate::turns::Turns;
+
+/// Everything a host keeps, behind one handle: `Arc<dyn Store>`.
+pub trait Store:
+    Turns
+    + Conversations
+    + Jobs
+    + ParkedJobs
+    + PluginState
+    + ApiKeys
+    + Revocations
+    + AuditLog
+    + Spending
+    + StoreConnection
+{
+}
+
+impl<S> Store for S where
+    S: Turns
+        + Conversations
+        + Jobs
+        + ParkedJobs
+        + PluginState
+        + ApiKeys
+        + Revocations
+        + AuditLog
+        + Spending
+        + StoreConnection
+{
+}
+
+/// API keys and revocations, for the command line: before the first start of a host, and beside a running one.
+pub trait KeyRing: ApiKeys + Revocations + StoreConnection {}
+
+impl<S> KeyRing for S where S: ApiKeys + Revocations + StoreConnection {}

@@ -1,0 +1,111 @@
+//! A turn as stored.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::ids::{ConversationId, TurnId};
+use crate::message::MessageRecord;
+
+/// A turn as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TurnRecord {
+    /// Its id.
+    pub id: TurnId,
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// With whom.
+    pub companion: String,
+    /// How it stands.
+    pub status: TurnStatus,
+    /// How often it was started.
+    pub attempt: u32,
+    /// The process that started it last.
+    pub host: Uuid,
+    /// What the companion said.
+    pub reply: Option<MessageRecord>,
+    /// Why the model stopped.
+    pub finish: Option<String>,
+    /// What it cost.
+    pub usage: Option<UsageRecord>,
+    /// The reply as the client got it.
+    pub response: Option<Value>,
+    /// What the client was told went wrong.
+    pub problem: Option<Value>,
+    /// When it was first admitted, in milliseconds.
+    pub created_at: i64,
+    /// When it ended, in milliseconds.
+    pub ended_at: Option<i64>,
+}
+
+/// How a turn stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TurnStatus {
+    /// Someone holds its lease, or did and has not been missed yet.
+    Running,
+    /// Its reply is whole.
+    Completed,
+    /// It was cut short.
+    Interrupted,
+    /// It came to nothing.
+    Failed,
+}
+
+impl TurnStatus {
+    /// The word for it, as stored and as told to clients.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for TurnStatus {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl FromStr for TurnStatus {
+    type Err = StoreError;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "running" => Ok(Self::Running),
+            "completed" => Ok(Self::Completed),
+            "interrupted" => Ok(Self::Interrupted),
+            "failed" => Ok(Self::Failed),
+            other => Err(StoreError::Corrupt(format!("`{other}` is no status of a turn"))),
+        }
+    }
+}
+
+/// Tokens, as the model counted them. Past 2^63 − 1 they are stored as that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UsageRecord {
+    /// Read by the model.
+    pub input_tokens: u64,
+    /// Written by the model.
+    pub output_tokens: u64,
+    /// Those of the input that it had seen before.
+    pub cached_tokens: u64,
+}
+
+/// The turn behind an idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyedTurn {
+    /// Its id.
+    pub turn: TurnId,
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// Of the request that began it.
+    pub digest: Vec<u8>,
+    /// How it stands.
+    pub status: TurnStatus,
+}
