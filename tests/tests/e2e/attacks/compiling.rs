@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "the measured duration is shown with `--nocapture`")]
 
-use masque_tests::{Baseline, Bystander, Setup, full, slow_to_compile};
+use masque_tests::{BackgroundClient, Baseline, Setup, full, slow_to_compile};
 
 /// The command `check` compiles the component while a host on the same machine serves. Compilation runs in a child process
 /// of low priority.
@@ -16,11 +16,11 @@ async fn a_component_that_takes_long_to_compile_does_not_delay_turns() {
     let bomb = slow_to_compile(if full() { 100_000 } else { 10_000 });
     let setup = Setup::file("[plugins.bomb]\nsource = \"bomb.wasm\"\n").beside("bomb.wasm", &bomb);
 
-    let bystander = Bystander::of(host.client(), super::BYSTANDER);
+    let background_client = BackgroundClient::start(host.client(), super::HEALTHY_COMPANION);
     let start = std::time::Instant::now();
     let outcome = setup.check().await;
     println!("{} bytes were compiled or refused in {:?}", bomb.len(), start.elapsed());
-    bystander.leave("a component that takes long to compile").await;
+    background_client.finish("a component that takes long to compile").await;
 
     // The smaller component compiles and is refused because it exports no plugin. The larger one exceeds the limits of the
     // compilation.

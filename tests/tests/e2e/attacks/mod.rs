@@ -10,11 +10,11 @@ mod network;
 mod replies;
 
 use futures::future::join_all;
-use masque_tests::{Baseline, Bystander, Host, Setup, fixture};
+use masque_tests::{BackgroundClient, Baseline, Host, Setup, fixture};
 use serde_json::json;
 
-/// The companion of the client that makes turns during the attacks.
-const BYSTANDER: &str = "elara";
+/// The companion of the client that makes turns while plugins attack.
+const HEALTHY_COMPANION: &str = "elara";
 
 /// How often each attack runs.
 const ROUNDS: usize = 3;
@@ -83,15 +83,15 @@ impl Attack {
 /// Runs all attacks at the same time, in several rounds. Asserts that another client's turns succeed meanwhile, and that the
 /// host uses no more resources after the last round than after the first one.
 async fn assert_withstood(host: &Host, description: &str, attacks: &[Attack]) {
-    let bystander = Bystander::of(host.client(), BYSTANDER);
+    let background_client = BackgroundClient::start(host.client(), HEALTHY_COMPANION);
     join_all(attacks.iter().map(|attack| attack.run(host))).await;
-    bystander.leave(description).await;
+    background_client.finish(description).await;
 
     let baseline = Baseline::of(host).await;
-    let bystander = Bystander::of(host.client(), BYSTANDER);
+    let background_client = BackgroundClient::start(host.client(), HEALTHY_COMPANION);
     for _ in 1..ROUNDS {
         join_all(attacks.iter().map(|attack| attack.run(host))).await;
     }
-    bystander.leave(description).await;
+    background_client.finish(description).await;
     baseline.returns(host).await;
 }

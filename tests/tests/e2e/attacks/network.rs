@@ -1,6 +1,6 @@
 //! Attempts to use what was not granted: other origins and addresses, sockets, files, and the host's own interfaces.
 
-use masque_tests::{Baseline, Bystander, Host, Setup, Upstream, fixture};
+use masque_tests::{BackgroundClient, Baseline, Host, Setup, Upstream, fixture};
 use serde_json::json;
 
 const COMPANIONS: &str =
@@ -65,7 +65,7 @@ async fn only_the_granted_origin_method_and_path_is_reached() {
     assert_allowed(&host, "requester", &format!("GET {}/open/door", granted.origin())).await;
     assert_eq!(granted.seen().len(), 1);
     let baseline = Baseline::of(&host).await;
-    let bystander = Bystander::of(host.client(), super::BYSTANDER);
+    let background_client = BackgroundClient::start(host.client(), super::HEALTHY_COMPANION);
 
     for url in [
         // Another port, method, path or scheme.
@@ -110,7 +110,7 @@ async fn only_the_granted_origin_method_and_path_is_reached() {
         .await;
     }
 
-    bystander.leave("requests without a grant").await;
+    background_client.finish("requests without a grant").await;
     assert_eq!((granted.seen().len(), other.seen().len()), (1, 0), "a denied request arrived");
     baseline.returns(&host).await;
 }
