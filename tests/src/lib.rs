@@ -12,8 +12,8 @@
 )]
 
 mod authority;
+mod background_client;
 mod baseline;
-mod bystander;
 mod client;
 mod component;
 mod events;
@@ -30,8 +30,8 @@ mod upstream;
 mod wait;
 
 pub use authority::{Authority, Issued, shown_by};
+pub use background_client::BackgroundClient;
 pub use baseline::Baseline;
-pub use bystander::Bystander;
 pub use client::{Client, Reply, Request};
 pub use component::{
     core_module, fixture, section_offsets, shipped, slow_to_compile, with_unsupported_contract,

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use masque_config::Config;
-use masque_runtime::{Secret, sanitize};
+use masque_grants::Secret;
+use masque_runtime::sanitize;
 
 /// The secrets of all plugins. Those of one plugin alone are not enough: an upstream may echo what another plugin sent
 /// it.
@@ -21,7 +22,7 @@ impl Redactor {
     }
 
     /// `text` on one line, without secrets and control characters, 4 KiB at most.
-    pub fn clean(&self, text: &impl fmt::Display) -> String {
+    pub fn redact(&self, text: &impl fmt::Display) -> String {
         sanitize(&text.to_string(), &self.0)
     }
 }

@@ -20,8 +20,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fixtures::{built, call, message, sandbox, turn};
+use masque_grants::{Grants, Limits};
+use masque_runtime::Plugin;
 use masque_runtime::contract::{Delta, Message, Prompt, Recollection, Turn};
-use masque_runtime::{Grants, Limits, Plugin};
 
 /// Calls of which the one with the fewest allocations counts: the first calls fill caches.
 const CALLS: usize = 20;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use masque_problem::{Kind, Problem};
-use masque_runtime::Kind as Role;
+use masque_runtime::PluginKind;
 use masque_runtime::contract::Opening;
 use masque_store::{ConversationId, MessageId, Owner};
 
@@ -51,7 +51,7 @@ impl Host {
             let capabilities = Capabilities::new(context, companion.models.first().cloned());
             let call = capabilities.call(persona, Instant::now() + self.options.timeout);
             persona.greet(call, &opening).await.map_err(|error| {
-                let cause = set.redactor.clean(&error);
+                let cause = set.redactor.redact(&error);
                 tracing::warn!(
                     plugin = error.plugin,
                     function = error.function,
@@ -59,7 +59,7 @@ impl Host {
                     cause,
                     "a call failed"
                 );
-                call_problem(Role::Persona, &error)
+                call_problem(PluginKind::Persona, &error)
             })?
         } else {
             Vec::new()

@@ -1,7 +1,7 @@
 //! The limit on connections: idle connections are evicted, and clients with a request are served.
 
 use masque_tests::{
-    Answer, Bystander, Gate, MockModel, RawConnection, Setup, descriptors, eventually, skipped,
+    Answer, BackgroundClient, Gate, MockModel, RawConnection, Setup, descriptors, eventually, skipped,
 };
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn ten_thousand_idle_connections_use_little_memory_and_others_are_served()
     client.say("Warm up.").await;
     let (before, open_before) = (host.memory(), host.descriptors());
 
-    let bystander = Bystander::of(client, "elara");
+    let background_client = BackgroundClient::start(client, "elara");
     let mut idle = Vec::with_capacity(count);
     for _ in 0..count {
         idle.push(RawConnection::open(host.address()).await);
@@ -84,7 +84,7 @@ async fn ten_thousand_idle_connections_use_little_memory_and_others_are_served()
     })
     .await;
     host.client().say("And I?").await;
-    bystander.leave("ten thousand idle connections").await;
+    background_client.finish("ten thousand idle connections").await;
 
     let each = host.memory().saturating_sub(before) / count;
     assert!(each < 32 << 10, "an idle connection costs {each} bytes");
@@ -94,11 +94,11 @@ async fn ten_thousand_idle_connections_use_little_memory_and_others_are_served()
 #[tokio::test]
 async fn more_idle_connections_than_the_limit_keep_no_client_out() {
     let host = Setup::defaults().and("[server]\nmax_connections = 50\nheader_timeout = \"1h\"").start().await;
-    let bystander = Bystander::of(host.client(), "elara");
+    let background_client = BackgroundClient::start(host.client(), "elara");
     let mut idle = Vec::new();
     for _ in 0..500 {
         idle.push(RawConnection::open(host.address()).await);
     }
-    bystander.leave("more connections than the limit").await;
+    background_client.finish("more connections than the limit").await;
     host.client().say("And I?").await;
 }

@@ -1,4 +1,4 @@
-//! Conversations as a client keeps them: begun, continued, listed, renamed, read again, deleted.
+//! The routes of conversations: create, continue, list, rename, read, delete.
 
 use masque_tests::{Answer, MockModel, Setup};
 use serde_json::json;
@@ -35,7 +35,7 @@ async fn a_turn_answers_with_the_whole_reply_object() {
 }
 
 #[tokio::test]
-async fn the_model_sees_the_persona_and_what_was_said_before() {
+async fn the_model_sees_the_persona_and_the_earlier_messages() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).start().await;
     let client = host.client();
@@ -59,7 +59,7 @@ async fn the_model_sees_the_persona_and_what_was_said_before() {
 }
 
 #[tokio::test]
-async fn a_message_as_long_as_one_may_be_makes_nobody_forget_what_was_said_before_it() {
+async fn the_longest_message_does_not_hide_the_messages_before_it() {
     let model = MockModel::start().await;
     let host = with_budget(&model, 60_000).start().await;
     let client = host.client();
@@ -90,7 +90,7 @@ async fn a_message_as_long_as_one_may_be_makes_nobody_forget_what_was_said_befor
 }
 
 #[tokio::test]
-async fn a_reply_is_not_recalled_without_what_it_replied_to() {
+async fn a_reply_is_not_recalled_without_the_message_it_answers() {
     let model = MockModel::start().await;
     let host = with_budget(&model, 500).start().await;
     let client = host.client();
@@ -103,7 +103,7 @@ async fn a_reply_is_not_recalled_without_what_it_replied_to() {
     assert!(!messages.iter().any(|(role, _)| role == "assistant"), "{messages:?}");
 }
 
-/// So long that no other message has room beside it in what a turn brings along.
+/// A message that fills the whole tail of a turn.
 fn longest_message() -> String {
     "once upon a time ".repeat(4_000)[..64 << 10].trim_end().to_owned()
 }
@@ -116,7 +116,7 @@ fn with_budget(model: &MockModel, tokens: u32) -> Setup {
 }
 
 #[tokio::test]
-async fn no_conversation_knows_of_another() {
+async fn a_conversation_does_not_see_the_messages_of_another() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).start().await;
 
@@ -261,7 +261,7 @@ async fn a_deleted_conversation_is_gone_with_its_turns_and_messages() {
 }
 
 #[tokio::test]
-async fn the_companions_are_listed_with_what_they_are_made_of() {
+async fn the_companions_are_listed_with_their_plugins() {
     let model = MockModel::start().await;
     let setup = Setup::file(
         "[companions.elara]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"mock\", \"offline\"]\n",
@@ -288,7 +288,7 @@ async fn a_client_chooses_among_the_companions_models_and_no_others() {
     let chosen = client.chat(&json!({ "message": "Hello.", "model": "mock" })).send().await.expect(200);
     assert_eq!(chosen["reply"]["content"], "You said: Hello.");
     client.chat(&json!({ "message": "Hello." })).send().await.expect(200);
-    assert_eq!(model.seen().len(), 1, "the first of the list serves where none is chosen");
+    assert_eq!(model.seen().len(), 1, "the first of the list serves if none is chosen");
     client
         .chat(&json!({ "message": "Hello.", "model": "gpt-9" }))
         .send()

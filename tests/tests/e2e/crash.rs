@@ -1,4 +1,4 @@
-//! `kill -9` at random instants under load: what was acknowledged is there, once.
+//! `kill -9` at random instants under load: every acknowledged turn is stored, exactly once.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,14 +11,14 @@ use tokio::sync::Notify;
 
 const CLIENTS: usize = 8;
 
-/// What one client was told.
+/// What one client sent and received.
 #[derive(Default)]
-struct Told {
-    /// The conversation, and for each acknowledged message the turn and its reply.
+struct ClientHistory {
+    /// Each acknowledged message with its turn and its reply.
     acknowledged: Vec<(String, String, String)>,
     conversation: Option<String>,
-    /// Sent with its key, and never answered: to be sent again.
-    open: Option<String>,
+    /// A message that was sent with its key and never answered. It is sent again.
+    unanswered: Option<String>,
     sent: usize,
 }
 
@@ -27,26 +27,26 @@ async fn every_acknowledged_turn_survives_a_kill_at_any_instant_exactly_once() {
     let kills = if full() { 100 } else { 5 };
     let model = MockModel::start().await;
     let mut host = Setup::model(&model).start().await;
-    let told: Vec<_> = (0..CLIENTS).map(|_| Arc::new(Mutex::new(Told::default()))).collect();
+    let history: Vec<_> = (0..CLIENTS).map(|_| Arc::new(Mutex::new(ClientHistory::default()))).collect();
     let mut total = 0;
 
     for _ in 0..kills {
         let (count, news) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
-        let clients: Vec<_> = told
+        let clients: Vec<_> = history
             .iter()
             .enumerate()
-            .map(|(number, told)| {
-                let (told, count, news) = (Arc::clone(told), Arc::clone(&count), Arc::clone(&news));
-                tokio::spawn(talk(number, host.client(), told, move || {
+            .map(|(number, history)| {
+                let (history, count, news) = (Arc::clone(history), Arc::clone(&count), Arc::clone(&news));
+                tokio::spawn(talk(number, host.client(), history, move || {
                     count.fetch_add(1, Ordering::Relaxed);
                     news.notify_one();
                 }))
             })
             .collect();
 
-        // The instant: after some acknowledgements, and then anywhere within the next turns.
+        // Kill after a random number of acknowledgements, at a random instant within the next turns.
         let enough = 5 + random(40);
-        masque_tests::within("the clients to get on", async {
+        masque_tests::within("the clients to make progress", async {
             while count.load(Ordering::Relaxed) < enough {
                 news.notified().await;
             }
@@ -62,36 +62,36 @@ async fn every_acknowledged_turn_survives_a_kill_at_any_instant_exactly_once() {
         host.restart().await;
     }
 
-    // What was cut off is sent again with its key, and happens once at last.
-    for (number, told) in told.iter().enumerate() {
-        let open = told.lock().unwrap().open.take();
-        if let Some(message) = open {
-            let body = body(told, &message);
+    // Send each unanswered message again with its key. It must have its effect once.
+    for (number, history) in history.iter().enumerate() {
+        let unanswered = history.lock().unwrap().unanswered.take();
+        if let Some(message) = unanswered {
+            let body = body(history, &message);
             let reply = host.client().chat(&body).key(&key(&message)).send().await.expect(200);
-            note(told, &message, &reply);
-            told.lock().unwrap().open = None;
+            record(history, &message, &reply);
+            history.lock().unwrap().unanswered = None;
         }
-        check(&host.client(), number, told).await;
+        check(&host.client(), number, history).await;
     }
     assert!(total >= kills * 5);
 }
 
-/// Sends one message after the other until the host is gone.
-async fn talk(number: usize, client: Client, told: Arc<Mutex<Told>>, acknowledged: impl Fn()) {
+/// Sends one message after another until the host is gone.
+async fn talk(number: usize, client: Client, history: Arc<Mutex<ClientHistory>>, acknowledged: impl Fn()) {
     loop {
         let message = {
-            let mut told = told.lock().unwrap();
-            match told.open.clone() {
+            let mut history = history.lock().unwrap();
+            match history.unanswered.clone() {
                 Some(message) => message,
                 None => {
-                    told.sent += 1;
-                    let message = format!("Client {number}, message {}.", told.sent);
-                    told.open = Some(message.clone());
+                    history.sent += 1;
+                    let message = format!("Client {number}, message {}.", history.sent);
+                    history.unanswered = Some(message.clone());
                     message
                 }
             }
         };
-        let request = client.chat(&body(&told, &message)).key(&key(&message));
+        let request = client.chat(&body(&history, &message)).key(&key(&message));
         let reply = if number.is_multiple_of(2) {
             let Ok(reply) = request.try_send().await else { return };
             reply.expect(200)
@@ -105,35 +105,39 @@ async fn talk(number: usize, client: Client, told: Arc<Mutex<Told>>, acknowledge
                 _ => return,
             }
         };
-        note(&told, &message, &reply);
+        record(&history, &message, &reply);
         acknowledged();
     }
 }
 
-/// A key holds no spaces.
+/// The idempotency key of a message, which must not contain spaces.
 fn key(message: &str) -> String {
     message.replace(' ', "-")
 }
 
-fn body(told: &Mutex<Told>, message: &str) -> Value {
-    match &told.lock().unwrap().conversation {
+fn body(history: &Mutex<ClientHistory>, message: &str) -> Value {
+    match &history.lock().unwrap().conversation {
         Some(id) => json!({ "message": message, "conversation_id": id }),
         None => json!({ "message": message }),
     }
 }
 
-fn note(told: &Mutex<Told>, message: &str, reply: &Value) {
+fn record(history: &Mutex<ClientHistory>, message: &str, reply: &Value) {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let mut told = told.lock().unwrap();
-    told.acknowledged.push((message.to_owned(), text(&reply["turn_id"]), text(&reply["reply"]["content"])));
-    told.conversation = Some(text(&reply["conversation_id"]));
-    told.open = None;
+    let mut history = history.lock().unwrap();
+    history.acknowledged.push((
+        message.to_owned(),
+        text(&reply["turn_id"]),
+        text(&reply["reply"]["content"]),
+    ));
+    history.conversation = Some(text(&reply["conversation_id"]));
+    history.unanswered = None;
 }
 
-async fn check(client: &Client, number: usize, told: &Mutex<Told>) {
+async fn check(client: &Client, number: usize, history: &Mutex<ClientHistory>) {
     let (acknowledged, conversation) = {
-        let told = told.lock().unwrap();
-        (told.acknowledged.clone(), told.conversation.clone())
+        let history = history.lock().unwrap();
+        (history.acknowledged.clone(), history.conversation.clone())
     };
     let Some(conversation) = conversation else { return };
     let messages = all_messages(client, &conversation).await;
@@ -163,7 +167,7 @@ async fn all_messages(client: &Client, conversation: &str) -> Vec<Value> {
     }
 }
 
-/// Below `limit`: another one in every run is the point.
+/// A number below `limit`. It differs in every run on purpose: each run kills at other instants.
 fn random(limit: usize) -> usize {
     let bytes = uuid::Uuid::now_v7().into_bytes();
     usize::from(u16::from_le_bytes([bytes[14], bytes[15]])) % limit

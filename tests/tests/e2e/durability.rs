@@ -1,4 +1,4 @@
-//! Watched from outside: what is acknowledged has been written and flushed before the first byte that says so.
+//! Durability, observed with strace: a reply is written and flushed before the first byte that acknowledges it.
 
 use std::path::Path;
 
@@ -9,14 +9,14 @@ use serde_json::json;
 async fn a_reply_is_flushed_to_disk_before_it_is_acknowledged() {
     let allowed = std::process::Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output();
     if !allowed.is_ok_and(|output| output.status.success()) {
-        skipped("a_reply_is_flushed_to_disk", "strace is not here, or may not trace");
+        skipped("a_reply_is_flushed_to_disk", "strace is missing or not allowed to trace");
         return;
     }
     let model = MockModel::start().await;
     let setup = Setup::model(&model);
     let trace = setup.folder().join("trace");
     let trace = trace.to_str().unwrap();
-    // `-D` makes the host the child and strace its descendant: signals reach the host.
+    // With `-D` the host is the child and strace its descendant, so signals reach the host.
     let words = ["strace", "-D", "-f", "-q", "-y", "-s", "70000", "-e", CALLS, "-o", trace];
     let mut host = setup.launched_by(&words).start().await;
 
@@ -54,7 +54,7 @@ struct Call {
 }
 
 impl Call {
-    /// A complete reply on its way to a client. A delta may carry all of its text too, but never its timing.
+    /// Whether it sends a complete reply to a client. A delta may hold the same text, but never `timing`.
     fn to_client(&self, reply: &str) -> bool {
         let sends = ["write", "writev", "sendto", "sendmsg"].contains(&self.name.as_str());
         sends
@@ -63,13 +63,13 @@ impl Call {
             && self.text.contains("timing")
     }
 
-    /// A page of the write-ahead log that holds this.
+    /// Whether it writes a page with this text to the write-ahead log.
     fn to_log(&self, text: &str) -> bool {
         self.name == "pwrite64" && self.text.contains("-wal>") && self.text.contains(text)
     }
 }
 
-/// The calls in the order of their ends. A call that others overtake comes in two lines, told apart by the thread.
+/// The system calls in the order in which they ended. strace splits a call into two lines if another thread interrupts it.
 fn calls(trace: &str) -> Vec<Call> {
     let mut begun = std::collections::BTreeMap::new();
     let mut calls = Vec::new();

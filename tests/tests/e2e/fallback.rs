@@ -1,4 +1,4 @@
-//! The next model takes over where the first one fails before it has said anything; never after.
+//! The next model takes over if the first one fails before its first content, and never after it.
 
 use masque_tests::{Answer, Host, MockModel, Setup, Step};
 use serde_json::json;
@@ -15,7 +15,7 @@ async fn host(first: &MockModel, second: &MockModel, fallback: bool) -> Host {
         .await
 }
 
-async fn takes_over(answer: Answer) {
+async fn assert_second_model_takes_over(answer: Answer) {
     let (first, second) = (MockModel::start().await, MockModel::start().await);
     let host = host(&first, &second, true).await;
     first.next(answer);
@@ -38,21 +38,21 @@ async fn the_second_model_takes_over_from_one_that_refuses_connections() {
 
 #[tokio::test]
 async fn the_second_model_takes_over_from_one_that_answers_with_an_error() {
-    takes_over(Answer::error(500, "server_error", "The server had an error.")).await;
+    assert_second_model_takes_over(Answer::error(500, "server_error", "The server had an error.")).await;
 }
 
 #[tokio::test]
-async fn the_second_model_takes_over_from_one_that_begins_and_says_nothing() {
-    takes_over(Answer::steps(vec![Step::Stall])).await;
+async fn the_second_model_takes_over_from_one_that_stalls_before_its_first_content() {
+    assert_second_model_takes_over(Answer::steps(vec![Step::Stall])).await;
 }
 
 #[tokio::test]
-async fn the_second_model_takes_over_from_one_that_breaks_before_it_says_anything() {
-    takes_over(Answer::steps(vec![Step::Cut])).await;
+async fn the_second_model_takes_over_from_one_that_closes_before_its_first_content() {
+    assert_second_model_takes_over(Answer::steps(vec![Step::Cut])).await;
 }
 
 #[tokio::test]
-async fn no_model_takes_over_once_the_first_has_said_something() {
+async fn no_model_takes_over_after_the_first_content() {
     let (first, second) = (MockModel::start().await, MockModel::start().await);
     let host = host(&first, &second, true).await;
     first.next(Answer::steps(vec![Step::Text("Half a".to_owned()), Step::Cut]));
@@ -65,7 +65,7 @@ async fn no_model_takes_over_once_the_first_has_said_something() {
 }
 
 #[tokio::test]
-async fn no_model_takes_over_unless_the_operator_wants_it() {
+async fn no_model_takes_over_if_fallback_is_off() {
     let (first, second) = (MockModel::start().await, MockModel::start().await);
     let host = host(&first, &second, false).await;
     first.next(Answer::error(500, "server_error", "The server had an error."));
@@ -76,7 +76,7 @@ async fn no_model_takes_over_unless_the_operator_wants_it() {
 }
 
 #[tokio::test]
-async fn where_all_fail_the_client_hears_of_the_last() {
+async fn if_all_models_fail_the_client_gets_the_failure_of_the_last() {
     let (first, second) = (MockModel::start().await, MockModel::start().await);
     let host = host(&first, &second, true).await;
     first.next(Answer::error(500, "server_error", "The server had an error."));

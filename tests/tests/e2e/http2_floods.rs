@@ -1,7 +1,7 @@
 //! HTTP/2 denial of service: floods of frames that cost the sender little and a careless server much. The host closes
 //! the connection, serves others meanwhile, and uses no more memory afterwards.
 
-use masque_tests::{Bystander, Host, RawConnection, Setup};
+use masque_tests::{BackgroundClient, Host, RawConnection, Setup};
 
 /// The connection preface (RFC 9113, section 3.4) and empty settings.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -37,13 +37,13 @@ async fn flood(host: &Host, what: &str, first: &[u8], bytes: &[u8], times: usize
     let client = host.client();
     client.say("Warm up.").await;
     let before = host.memory();
-    let bystander = Bystander::of(client.clone(), "elara");
+    let background_client = BackgroundClient::start(client.clone(), "elara");
     let mut connection = RawConnection::open(host.address()).await;
     connection.send(PREFACE).await;
     connection.send(first).await;
     let closed = connection.flood(bytes, times).await;
     let grown = host.memory().saturating_sub(before);
-    bystander.leave(what).await;
+    background_client.finish(what).await;
     assert!(grown < MAX_GROWTH, "{what} cost {} MiB", grown >> 20);
     closed
 }
@@ -53,7 +53,7 @@ async fn a_rapid_reset_flood_ends_the_connection() {
     let host = host().await;
     let client = host.client();
     let before = host.memory();
-    let bystander = Bystander::of(client, "elara");
+    let background_client = BackgroundClient::start(client, "elara");
     let mut closed = 0;
     for _ in 0..5 {
         let mut connection = RawConnection::open(host.address()).await;
@@ -73,7 +73,7 @@ async fn a_rapid_reset_flood_ends_the_connection() {
         }
     }
     let grown = host.memory().saturating_sub(before);
-    bystander.leave("rapid reset").await;
+    background_client.finish("rapid reset").await;
     assert!(grown < MAX_GROWTH, "it cost {} MiB", grown >> 20);
     assert_eq!(closed, 5, "connections that were closed");
 }
@@ -126,12 +126,12 @@ async fn a_flood_whose_answers_are_read_ends_as_an_idle_connection() {
         ("pings", &[], &pings),
         ("pings after a request", &frame(HEADERS, END_STREAM | END_HEADERS, 1, LIVEZ), &pings),
     ] {
-        let bystander = Bystander::of(client.clone(), "elara");
+        let background_client = BackgroundClient::start(client.clone(), "elara");
         let mut connection = RawConnection::open(host.address()).await;
         connection.send(PREFACE).await;
         connection.send(first).await;
         connection.flood_and_read(frames).await;
-        bystander.leave(what).await;
+        background_client.finish(what).await;
     }
     let grown = host.memory().saturating_sub(before);
     assert!(grown < MAX_GROWTH, "they cost {} MiB", grown >> 20);

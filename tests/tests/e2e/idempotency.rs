@@ -1,4 +1,4 @@
-//! A request that is sent twice happens once.
+//! `Idempotency-Key`: a request that is sent twice has one effect.
 
 use masque_tests::{Answer, Gate, MockModel, Setup, Step, eventually};
 use serde_json::json;
@@ -20,14 +20,14 @@ async fn a_completed_turn_is_replayed_to_the_same_key() {
 }
 
 #[tokio::test]
-async fn a_replayed_stream_is_one_delta_between_beginning_and_end() {
+async fn a_replayed_stream_has_one_delta_between_its_first_and_its_last_event() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).start().await;
     let client = host.client();
     model.next(Answer::pieces(&["one ", "two ", "three"]));
     let plain = client.chat(&json!({ "message": "Count." })).key("count").send().await.expect(200);
 
-    // The digest of the body is blind to how the reply is wanted.
+    // The digest of the body ignores `stream` and `Accept`.
     let streamed = client.chat(&json!({ "message": "Count.", "stream": true })).key("count").events().await;
     let transcript = streamed.transcript().await;
 
@@ -38,7 +38,7 @@ async fn a_replayed_stream_is_one_delta_between_beginning_and_end() {
 }
 
 #[tokio::test]
-async fn a_running_turn_is_joined_by_the_same_key() {
+async fn a_request_with_the_same_key_joins_the_running_turn() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).start().await;
     let client = host.client();
@@ -70,7 +70,7 @@ async fn the_same_key_with_another_body_is_refused() {
 }
 
 #[tokio::test]
-async fn a_refused_request_does_not_use_its_key_up() {
+async fn a_refused_request_does_not_use_up_its_key() {
     let host = Setup::defaults().start().await;
     let client = host.client();
     let unknown = json!({ "message": "Hello.", "companion": "nobody" });
@@ -102,7 +102,7 @@ async fn a_failed_turn_is_run_again_by_the_same_key_without_doubling_the_message
 }
 
 #[tokio::test]
-async fn a_turn_that_a_crash_interrupted_is_run_again_as_the_second_attempt() {
+async fn a_turn_that_was_interrupted_by_a_crash_is_run_again_as_the_second_attempt() {
     let model = MockModel::start().await;
     let mut host = Setup::model(&model).start().await;
     let body = json!({ "message": "Through fire and water.", "stream": true });
@@ -130,7 +130,7 @@ async fn a_turn_that_a_crash_interrupted_is_run_again_as_the_second_attempt() {
 }
 
 #[tokio::test]
-async fn a_turn_with_a_key_outlives_its_reader_for_a_while() {
+async fn a_turn_with_a_key_goes_on_for_a_while_without_a_reader() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).and("[turn]\nlinger = \"0s\"\nlinger_keyed = \"1m\"").start().await;
     let client = host.client();

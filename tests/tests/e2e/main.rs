@@ -19,7 +19,7 @@ mod fallback;
 mod first_start;
 mod foreign_model;
 mod full_disk;
-mod hot_load;
+mod hot_reload;
 mod http2_floods;
 mod idempotency;
 mod identity;

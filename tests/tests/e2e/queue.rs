@@ -1,11 +1,11 @@
-//! Turns of one conversation: one after another, and only so many.
+//! Turns of one conversation run one after another, and a bounded number of them may wait.
 
 use futures::future::join_all;
 use masque_tests::{Answer, Gate, MockModel, Setup};
 use serde_json::json;
 
 #[tokio::test]
-async fn turns_of_one_conversation_run_one_after_another_and_the_sixth_is_sent_away() {
+async fn turns_of_one_conversation_run_one_after_another_and_the_sixth_is_refused() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).start().await;
     let client = host.client();
@@ -21,10 +21,10 @@ async fn turns_of_one_conversation_run_one_after_another_and_the_sixth_is_sent_a
     let running = async {
         let asked = tokio::spawn(say(1));
         gate.reached().await;
-        // Which of them are the four that wait is the host's affair: one of five is sent away, at once.
+        // The order in which the host receives the five is not known. One of them is refused at once, the others wait.
         let mut waiting: futures::stream::FuturesUnordered<_> = (2..=6).map(say).collect();
         let refused = futures::StreamExt::next(&mut waiting).await.unwrap();
-        assert_eq!(model.seen().len(), 2, "none of those that wait has reached the model");
+        assert_eq!(model.seen().len(), 2, "no waiting turn has reached the model");
         gate.open();
         (asked.await.unwrap(), refused, futures::StreamExt::collect::<Vec<_>>(waiting).await)
     };
@@ -42,13 +42,13 @@ async fn turns_of_one_conversation_run_one_after_another_and_the_sixth_is_sent_a
     let greeted = usize::from(roles[0] == "assistant");
     assert!(
         roles[greeted..].chunks(2).all(|pair| pair == ["user", "assistant"]),
-        "no exchange is torn: {roles:?}"
+        "each exchange is complete: {roles:?}"
     );
     assert_eq!(roles.len() - greeted, 12);
 }
 
 #[tokio::test]
-async fn a_turn_that_waits_too_long_is_sent_away() {
+async fn a_turn_that_waits_too_long_is_refused() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).and("[turn]\nwait = \"100ms\"").start().await;
     let client = host.client();

@@ -1,10 +1,10 @@
-//! A host that is told to stop: it says so, serves on for a while, finishes what runs, and goes.
+//! Graceful shutdown: the host reports that it is not ready, serves for a while, finishes running turns and exits.
 
 use masque_tests::{Answer, Gate, MockModel, RawConnection, Setup, Step, eventually};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_stopping_host_is_unready_and_serves_on_until_it_closes_its_connections() {
+async fn a_stopping_host_is_unready_and_serves_until_it_closes_its_connections() {
     let host = Setup::defaults().and("[drain]\ndelay = \"1h\"").start().await;
     let client = host.client();
 
@@ -74,7 +74,7 @@ async fn a_turn_that_outlasts_the_drain_is_marked_interrupted_and_its_client_is_
 }
 
 #[tokio::test]
-async fn a_second_signal_cuts_the_drain_short() {
+async fn a_second_signal_ends_the_drain() {
     let model = MockModel::start().await;
     let mut host = Setup::model(&model).and("[drain]\ndelay = \"1h\"\ntimeout = \"1h\"").start().await;
     model.next(Answer::steps(vec![Step::Text("Half a".to_owned()), Step::Stall]));
@@ -95,7 +95,7 @@ async fn a_second_signal_cuts_the_drain_short() {
 }
 
 #[tokio::test]
-async fn a_host_without_work_ends_as_soon_as_the_delay_is_over() {
+async fn a_host_without_turns_exits_when_the_delay_is_over() {
     let mut host = Setup::defaults().and("[drain]\ndelay = \"0s\"\ntimeout = \"1h\"").start().await;
     host.client().say("Hello.").await;
     host.terminate();
@@ -104,7 +104,7 @@ async fn a_host_without_work_ends_as_soon_as_the_delay_is_over() {
 
 #[tokio::test]
 async fn an_idle_connection_over_http2_is_told_to_go_away() {
-    /// RFC 9113, section 3.4 and 6.5: the preface and empty settings.
+    /// The connection preface and an empty SETTINGS frame (RFC 9113, sections 3.4 and 6.5).
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     const GOAWAY: u8 = 7;
 
@@ -119,7 +119,7 @@ async fn an_idle_connection_over_http2_is_told_to_go_away() {
         if head[3] == GOAWAY {
             break;
         }
-        // The host's own settings: it has taken the connection up.
+        // The host's own SETTINGS frame: it has accepted the connection.
         if !std::mem::replace(&mut signalled, true) {
             host.terminate();
         }

@@ -1,4 +1,4 @@
-//! A reply while it is written: events in their order, read by one, by several, or again.
+//! Streams of events: their order and format, joining a running turn, and reading a turn again.
 
 use masque_tests::{Answer, Gate, MockModel, Setup, Transcript};
 use serde_json::json;
@@ -47,7 +47,7 @@ async fn what_was_streamed_is_what_is_stored() {
 }
 
 #[tokio::test]
-async fn a_piece_reaches_the_client_while_the_model_still_writes() {
+async fn a_delta_reaches_the_client_while_the_model_still_writes() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).start().await;
     let gate = Gate::new();
@@ -63,7 +63,7 @@ async fn a_piece_reaches_the_client_while_the_model_still_writes() {
 }
 
 #[tokio::test]
-async fn the_accept_header_asks_for_events_as_well_as_the_field_does() {
+async fn the_accept_header_requests_events_like_the_field() {
     let host = Setup::defaults().start().await;
     let request = host.client().chat(&json!({ "message": "Hello." })).header("accept", "text/event-stream");
     let transcript = request.events().await.transcript().await;
@@ -71,7 +71,7 @@ async fn the_accept_header_asks_for_events_as_well_as_the_field_does() {
 }
 
 #[tokio::test]
-async fn the_field_wins_over_the_accept_header() {
+async fn the_field_overrides_the_accept_header() {
     let host = Setup::defaults().start().await;
     let body = json!({ "message": "Hello.", "stream": false });
     let request = host.client().chat(&body).header("accept", "application/json, text/event-stream");
@@ -81,7 +81,7 @@ async fn the_field_wins_over_the_accept_header() {
 }
 
 #[tokio::test]
-async fn the_head_of_a_stream_forbids_proxies_to_hold_it_back() {
+async fn the_head_of_a_stream_forbids_proxies_to_buffer_it() {
     let host = Setup::defaults().start().await;
     let events = host.client().stream("Hello.").await;
     assert_eq!(events.headers["cache-control"], "no-store");
@@ -105,7 +105,7 @@ async fn comments_keep_a_silent_stream_alive() {
 }
 
 #[tokio::test]
-async fn a_turn_can_be_read_again_from_any_event_on() {
+async fn a_turn_can_be_read_again_from_any_event() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).start().await;
     let client = host.client();
@@ -126,7 +126,7 @@ async fn a_turn_can_be_read_again_from_any_event_on() {
 }
 
 #[tokio::test]
-async fn after_the_last_event_there_is_nothing_and_after_one_that_never_was_neither() {
+async fn resuming_after_the_last_event_is_empty_and_after_an_unknown_one_an_error() {
     let host = Setup::defaults().start().await;
     let client = host.client();
     let whole = client.stream("Hello.").await.transcript().await;
@@ -178,14 +178,14 @@ async fn the_events_of_a_turn_are_gone_some_time_after_its_end_and_its_reply_is_
 }
 
 #[tokio::test]
-async fn a_stream_over_http2_is_the_same() {
+async fn a_stream_over_http2_is_complete() {
     let host = Setup::defaults().start().await;
     let transcript = host.client().http2().stream("Hello.").await.transcript().await;
     assert_eq!(transcript.completed()["reply"]["content"], transcript.text);
 }
 
 #[tokio::test]
-async fn a_model_that_does_not_stream_is_streamed_all_the_same() {
+async fn the_reply_of_a_model_that_does_not_stream_is_streamed() {
     let model = MockModel::start().await;
     let host = Setup::model_with(&model, "stream = false").start().await;
     model.next(Answer::says("All at once."));

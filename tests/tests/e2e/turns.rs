@@ -1,4 +1,4 @@
-//! One turn, looked at and cancelled.
+//! `GET /turns/{id}` and `POST /turns/{id}/cancel`.
 
 use masque_tests::{Answer, Gate, MockModel, Setup, Step, eventually};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ async fn a_completed_turn_shows_its_reply() {
 }
 
 #[tokio::test]
-async fn a_running_turn_says_that_it_runs() {
+async fn a_running_turn_has_the_status_running() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).start().await;
     let gate = Gate::new();
@@ -46,7 +46,7 @@ async fn an_unknown_turn_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_cancelled_turn_keeps_what_was_said_and_leaves_the_model() {
+async fn a_cancelled_turn_keeps_its_partial_reply_and_disconnects_from_the_model() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).start().await;
     let client = host.client();
@@ -61,8 +61,8 @@ async fn a_cancelled_turn_keeps_what_was_said_and_leaves_the_model() {
     assert!((200..300).contains(&cancelled.status), "{}", cancelled.text);
     model.abandoned().await;
     let last = events.rest().await.pop().unwrap();
-    assert_eq!(last.name, "turn.failed", "a stream never just ends");
-    interrupted(&client, turn, &created.data["conversation_id"], "I was about to").await;
+    assert_eq!(last.name, "turn.failed", "a stream ends with an event");
+    assert_interrupted(&client, turn, &created.data["conversation_id"], "I was about to").await;
 }
 
 #[tokio::test]
@@ -79,11 +79,11 @@ async fn a_turn_whose_last_reader_leaves_is_cancelled() {
 
     model.abandoned().await;
     let turn = created.data["turn_id"].as_str().unwrap();
-    interrupted(&client, turn, &created.data["conversation_id"], "Half a").await;
+    assert_interrupted(&client, turn, &created.data["conversation_id"], "Half a").await;
 }
 
 #[tokio::test]
-async fn a_turn_goes_on_while_one_of_its_readers_stays() {
+async fn a_turn_goes_on_while_it_has_a_reader() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).and("[turn]\nlinger = \"50ms\"").start().await;
     let client = host.client();
@@ -118,8 +118,8 @@ async fn an_interrupted_turn_does_not_block_the_next_one() {
     assert_eq!(reply["reply"]["content"], "You said: Never mind.");
 }
 
-/// The turn is marked, and the conversation holds the message and what had been said.
-async fn interrupted(client: &masque_tests::Client, turn: &str, conversation: &Value, said: &str) {
+/// Asserts that the turn is marked interrupted, and that the conversation holds the message and the partial reply.
+async fn assert_interrupted(client: &masque_tests::Client, turn: &str, conversation: &Value, said: &str) {
     let turn = eventually("the turn to be marked", || async {
         let found = client.turn(turn).await;
         (found["status"] != "running").then_some(found)

@@ -11,7 +11,7 @@ mod reply;
 mod turn;
 pub(crate) mod v0_1;
 
-pub use self::description::{Description, Kind};
+pub use self::description::{Description, PluginKind};
 pub use self::message::{Blob, Message, Part, Property, ToolCall, ToolResult};
 pub use self::prompt::{Prompt, Recollection, Remembered, Tool};
 pub use self::reply::{Delta, Failure, Finish, Reply, Usage};

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use masque_grants::{Grants, Limits};
 use masque_runtime::contract::{Failure, Finish, Prompt, Reply, Usage};
-use masque_runtime::{
-    Call, CallError, Cause, Grants, Limits, Models, NestedCall, Plugin, Sandbox, SandboxConfig,
-};
+use masque_runtime::{Call, CallError, Cause, Models, NestedCall, Plugin, Sandbox, SandboxConfig};
 
 use crate::fixtures::{
     call, eventually, first_text, message, no_recollection, persona, plugin_in, sandbox, short, turn,

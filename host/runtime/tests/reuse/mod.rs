@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use masque_grants::{Grants, Limits, Reuse};
 use masque_runtime::contract::Delta;
-use masque_runtime::{
-    Call, CallError, Cause, Grants, Limits, Plugin, Reuse, ReuseKey, Sandbox, SandboxConfig,
-};
+use masque_runtime::{Call, CallError, Cause, Plugin, ReuseKey, Sandbox, SandboxConfig};
 
 use crate::fixtures::{call, eventually, first_text, no_recollection, plugin_in, prompt, sandbox, turn};
 

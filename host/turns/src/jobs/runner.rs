@@ -52,9 +52,9 @@ impl JobRunner {
                 }
             }
             JobOutcome::Failed(error) => {
-                after_failure(job.attempt, retry_seed(&job), set.redactor.clean(&error))
+                after_failure(job.attempt, retry_seed(&job), set.redactor.redact(&error))
             }
-            JobOutcome::Hopeless(error) => RetryDecision::Park { error: set.redactor.clean(&error) },
+            JobOutcome::Hopeless(error) => RetryDecision::Park { error: set.redactor.redact(&error) },
         };
         self.retry_or_park(&job, decision).await;
     }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "figures for whoever asks to see them")]
 
-use masque_tests::{Baseline, Bystander, Setup, full, slow_to_compile};
+use masque_tests::{BackgroundClient, Baseline, Setup, full, slow_to_compile};
 
 /// Beside a host that serves: compiling takes place in a child that steps back for everyone else.
 #[tokio::test]
@@ -15,11 +15,11 @@ async fn a_component_that_takes_long_to_compile_keeps_no_one_waiting() {
     let bomb = slow_to_compile(if full() { 100_000 } else { 10_000 });
     let setup = Setup::file("[plugins.bomb]\nsource = \"bomb.wasm\"\n").beside("bomb.wasm", &bomb);
 
-    let bystander = Bystander::of(host.client(), super::BYSTANDER);
+    let background_client = BackgroundClient::start(host.client(), super::HEALTHY_COMPANION);
     let begun = std::time::Instant::now();
     let outcome = setup.check().await;
     println!("{} bytes were compiled, or given up, in {:?}", bomb.len(), begun.elapsed());
-    bystander.leave("a component that takes long to compile").await;
+    background_client.finish("a component that takes long to compile").await;
 
     // Compiled within the limits it is found to be no plugin; past them it does not compile.
     assert!(!outcome.status.success());

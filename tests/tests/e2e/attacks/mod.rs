@@ -10,11 +10,11 @@ mod network;
 mod replies;
 
 use futures::future::join_all;
-use masque_tests::{Baseline, Bystander, Host, Setup, fixture};
+use masque_tests::{BackgroundClient, Baseline, Host, Setup, fixture};
 use serde_json::json;
 
 /// The companion of those who are not attacked.
-const BYSTANDER: &str = "elara";
+const HEALTHY_COMPANION: &str = "elara";
 
 /// How often each attack is made while the host is watched.
 const ROUNDS: usize = 3;
@@ -80,15 +80,15 @@ impl Attack {
 
 /// Makes all of the attacks at once, several times, and holds the host to what it held after the first time.
 async fn withstands(host: &Host, what: &str, attacks: &[Attack]) {
-    let bystander = Bystander::of(host.client(), BYSTANDER);
+    let background_client = BackgroundClient::start(host.client(), HEALTHY_COMPANION);
     join_all(attacks.iter().map(|attack| attack.make(host))).await;
-    bystander.leave(what).await;
+    background_client.finish(what).await;
 
     let baseline = Baseline::of(host).await;
-    let bystander = Bystander::of(host.client(), BYSTANDER);
+    let background_client = BackgroundClient::start(host.client(), HEALTHY_COMPANION);
     for _ in 1..ROUNDS {
         join_all(attacks.iter().map(|attack| attack.make(host))).await;
     }
-    bystander.leave(what).await;
+    background_client.finish(what).await;
     baseline.returns(host).await;
 }

@@ -1,6 +1,6 @@
 //! Every way to an address that was not granted, to the operating system, and to what the host itself offers.
 
-use masque_tests::{Baseline, Bystander, Host, Setup, Upstream, fixture};
+use masque_tests::{BackgroundClient, Baseline, Host, Setup, Upstream, fixture};
 use serde_json::json;
 
 const COMPANIONS: &str =
@@ -62,7 +62,7 @@ async fn no_way_but_the_granted_one_leads_out() {
     arrives(&host, "walker", &format!("GET {}/open/door", granted.origin())).await;
     assert_eq!(granted.seen().len(), 1);
     let baseline = Baseline::of(&host).await;
-    let bystander = Bystander::of(host.client(), super::BYSTANDER);
+    let background_client = BackgroundClient::start(host.client(), super::HEALTHY_COMPANION);
 
     for url in [
         // Another place, method or path.
@@ -101,7 +101,7 @@ async fn no_way_but_the_granted_one_leads_out() {
         is_stopped(&host, "speller", &format!("GET {origin}/"), &[named, "needs a `networks` grant"]).await;
     }
 
-    bystander.leave("attempts to get out").await;
+    background_client.finish("attempts to get out").await;
     assert_eq!((granted.seen().len(), other.seen().len()), (1, 0), "nobody came");
     baseline.returns(&host).await;
 }

@@ -13,33 +13,33 @@ use crate::client::Client;
 const MAX_P99: Duration = Duration::from_secs(2);
 
 /// A client that makes one turn after the other. Panics at the first turn that fails.
-pub struct Bystander {
-    leave: oneshot::Sender<()>,
-    talk: JoinHandle<Vec<Duration>>,
+pub struct BackgroundClient {
+    stop: oneshot::Sender<()>,
+    turns: JoinHandle<Vec<Duration>>,
 }
 
-impl Bystander {
+impl BackgroundClient {
     /// Begins to make turns with `companion`.
-    pub fn of(client: Client, companion: &str) -> Self {
-        let (leave, mut left) = oneshot::channel();
+    pub fn start(client: Client, companion: &str) -> Self {
+        let (stop, mut stopped) = oneshot::channel();
         let body = json!({ "message": "How are you?", "companion": companion });
-        let talk = tokio::spawn(async move {
+        let turns = tokio::spawn(async move {
             let mut durations = Vec::new();
-            while left.try_recv().is_err() {
+            while stopped.try_recv().is_err() {
                 let begun = Instant::now();
                 client.chat(&body).send().await.expect(200);
                 durations.push(begun.elapsed());
             }
             durations
         });
-        Self { leave, talk }
+        Self { stop, turns }
     }
 
     /// Ends after the current turn. Panics if a turn failed, or if turns took too long while `what` happened.
-    pub async fn leave(self, what: &str) {
+    pub async fn finish(self, what: &str) {
         // Fails if the task has panicked, which is reported next.
-        let _ = self.leave.send(());
-        let mut durations = self.talk.await.expect("the others' turns go on");
+        let _ = self.stop.send(());
+        let mut durations = self.turns.await.expect("no turn of the background client fails");
         durations.sort();
         let (turns, p99) = (durations.len(), durations[(durations.len() * 99).div_ceil(100) - 1]);
         eprintln!("beside {what}: {turns} turns, p50 {:?}, p99 {p99:?}", durations[turns / 2]);

@@ -1,4 +1,4 @@
-//! What is wrong changes nothing, and is said with its reason in `/status` and in the log.
+//! Changes with a mistake have no effect. The reason is in `/status` and in the log.
 
 use std::fs;
 
@@ -9,26 +9,26 @@ use super::*;
 
 const NAMED: &str = "[plugins.speaker]\nsettings = { voice = \"calm\" }\n";
 
-/// A host whose persona is build 1 and speaks calmly.
-async fn calm(model: &MockModel) -> Host {
+/// A host whose persona is build 1 with the voice `calm`.
+async fn host_with_calm_voice(model: &MockModel) -> Host {
     let setup = Setup::file(SPEAKER).and(&model.plugin("mock", "")).and(NAMED);
     with_plugin(setup, "speaker", &build(1)).start().await
 }
 
-/// It speaks as it did, in the generation it had.
-async fn unmoved(host: &Host, model: &MockModel) {
+/// Asserts that the host uses the same build, settings and generation as at its start.
+async fn assert_unchanged(host: &Host, model: &MockModel) {
     let number = model.seen().len();
     host.client().say("Hello.").await;
-    let words = told(&model.request(number).await);
-    assert!(words.contains(&name_of(1)) && words.contains("calm"), "{words}");
+    let words = system_prompt(&model.request(number).await);
+    assert!(words.contains(&build_name(1)) && words.contains("calm"), "{words}");
     let status = status(host).await;
     assert_eq!((&status["generation"], &status["reload"]["generation"]), (&json!(1), &json!(1)));
 }
 
 #[tokio::test]
-async fn a_component_that_is_none_or_only_half_is_refused_until_it_is_whole() {
+async fn a_broken_or_incomplete_component_is_refused_until_it_is_complete() {
     let model = MockModel::start().await;
-    let host = calm(&model).await;
+    let host = host_with_calm_voice(&model).await;
     let file = plugin_file(&host, "speaker");
     let whole = build(2);
 
@@ -41,7 +41,7 @@ async fn a_component_that_is_none_or_only_half_is_refused_until_it_is_whole() {
         fs::write(&file, broken).unwrap();
         let problems = refused(&host, reason).await;
         assert!(problems[0].contains("plugin `speaker`"), "{problems:?}");
-        unmoved(&host, &model).await;
+        assert_unchanged(&host, &model).await;
     }
 
     fs::write(&file, &whole).unwrap();
@@ -55,7 +55,7 @@ async fn a_component_that_is_none_or_only_half_is_refused_until_it_is_whole() {
 #[tokio::test]
 async fn settings_that_the_plugin_does_not_take_are_refused_with_their_line() {
     let model = MockModel::start().await;
-    let host = calm(&model).await;
+    let host = host_with_calm_voice(&model).await;
     let file = host.folder().join("masque.toml");
     let right = fs::read_to_string(&file).unwrap();
 
@@ -63,35 +63,35 @@ async fn settings_that_the_plugin_does_not_take_are_refused_with_their_line() {
     let problems = refused(&host, "Did you mean `voice`?").await;
     let line = right.lines().position(|line| line.contains("voice")).unwrap() + 1;
     assert!(problems[0].starts_with(&format!("masque.toml:{line}:")), "{problems:?}");
-    unmoved(&host, &model).await;
+    assert_unchanged(&host, &model).await;
 
     fs::write(&file, right.replace("\"calm\"", "7")).unwrap();
     refused(&host, "voice").await;
-    unmoved(&host, &model).await;
+    assert_unchanged(&host, &model).await;
 
-    // What was in effect all the time is right again.
+    // The file says again what has been in effect all the time.
     fs::write(&file, right).unwrap();
     host.logged("is in effect again").await;
     assert_eq!(status(&host).await["reload"]["outcome"], "applied");
-    unmoved(&host, &model).await;
+    assert_unchanged(&host, &model).await;
 }
 
 #[tokio::test]
 async fn a_configuration_that_is_torn_empty_or_gone_is_refused() {
     let model = MockModel::start().await;
-    let host = calm(&model).await;
+    let host = host_with_calm_voice(&model).await;
     let file = host.folder().join("masque.toml");
     let right = fs::read_to_string(&file).unwrap();
 
     fs::write(&file, &right[..right.len() - 8]).unwrap();
     refused(&host, "this is not TOML").await;
-    unmoved(&host, &model).await;
+    assert_unchanged(&host, &model).await;
     fs::write(&file, "").unwrap();
     refused(&host, "the file is empty").await;
-    unmoved(&host, &model).await;
+    assert_unchanged(&host, &model).await;
     fs::remove_file(&file).unwrap();
     refused(&host, "there is no file masque.toml").await;
-    unmoved(&host, &model).await;
+    assert_unchanged(&host, &model).await;
 
     fs::write(&file, right.replace("calm", "stern")).unwrap();
     generation(&host, 2).await;
@@ -133,30 +133,30 @@ async fn a_card_that_is_half_written_or_missing_is_refused() {
     fs::remove_dir_all(&cards).unwrap();
     refused(&host, "there is no file cards/elara.json").await;
     host.client().say("Hello.").await;
-    assert!(told(&model.request(0).await).contains("lighthouse"));
+    assert!(system_prompt(&model.request(0).await).contains("lighthouse"));
 
-    // Also where the folder has to come back first.
+    // Remove the folder too.
     fs::create_dir(&cards).unwrap();
     fs::write(cards.join("elara.json"), card.replace("lighthouse", "bookshop")).unwrap();
     generation(&host, 2).await;
     host.client().say("Hello.").await;
-    assert!(told(&model.request(1).await).contains("bookshop"));
+    assert!(system_prompt(&model.request(1).await).contains("bookshop"));
 }
 
 #[tokio::test]
-async fn a_component_that_a_companion_needs_is_not_let_go() {
+async fn removing_a_component_that_a_companion_needs_is_refused() {
     let model = MockModel::start().await;
-    let host = calm(&model).await;
+    let host = host_with_calm_voice(&model).await;
 
     fs::remove_file(plugin_file(&host, "speaker")).unwrap();
 
     let problems = refused(&host, "[plugins.speaker] has no `source`").await;
-    assert!(problems[0].contains("plugins/speaker.wasm"), "it says where to put one: {problems:?}");
-    unmoved(&host, &model).await;
+    assert!(problems[0].contains("plugins/speaker.wasm"), "it names the path of the component: {problems:?}");
+    assert_unchanged(&host, &model).await;
 }
 
 #[tokio::test]
-async fn a_plugin_of_another_kind_does_not_take_the_place() {
+async fn a_plugin_of_another_kind_is_refused() {
     let model = MockModel::start().await;
     let setup = Setup::file(SPEAKER).and(&model.plugin("mock", ""));
     let host = with_plugin(setup, "speaker", &build(1)).start().await;
@@ -168,7 +168,7 @@ async fn a_plugin_of_another_kind_does_not_take_the_place() {
 }
 
 #[tokio::test]
-async fn a_version_that_could_not_read_what_the_current_one_has_stored_does_not_follow_it() {
+async fn a_version_with_an_older_state_format_is_refused() {
     let model = MockModel::start().await;
     let setup = Setup::file(SPEAKER).and(&model.plugin("mock", ""));
     let host = with_plugin(setup, "speaker", &fixture("keeps-later-state")).start().await;
@@ -178,13 +178,13 @@ async fn a_version_that_could_not_read_what_the_current_one_has_stored_does_not_
     let problems = refused(&host, "keeps its state in version 0").await;
     assert!(problems[0].contains("version 3") && problems[0].contains("another name"), "{problems:?}");
     host.client().say("Hello.").await;
-    assert!(told(&model.request(0).await).contains("keeps later state"));
+    assert!(system_prompt(&model.request(0).await).contains("keeps later state"));
 }
 
 #[tokio::test]
-async fn every_mistake_is_told_at_once_and_only_once() {
+async fn all_mistakes_are_reported_together_and_logged_once() {
     let model = MockModel::start().await;
-    let host = calm(&model).await;
+    let host = host_with_calm_voice(&model).await;
     let file = host.folder().join("masque.toml");
     let right = fs::read_to_string(&file).unwrap();
 
@@ -194,7 +194,7 @@ async fn every_mistake_is_told_at_once_and_only_once() {
     let problems = refused(&host, "`vioce`").await;
     assert!(problems.iter().any(|problem| problem.contains("plugin `other`")), "{problems:?}");
 
-    // The same mistake, seen again for another reason.
+    // The same mistake is found again because of another change.
     fs::write(&file, right.replace("voice", "vioce") + "# and a comment\n").unwrap();
     let at = status(&host).await["reload"]["at"].clone();
     masque_tests::eventually("another attempt", || async {
@@ -202,5 +202,5 @@ async fn every_mistake_is_told_at_once_and_only_once() {
     })
     .await;
     assert_eq!(host.log().matches("Did you mean `voice`?").count(), 1, "{}", host.log());
-    unmoved(&host, &model).await;
+    assert_unchanged(&host, &model).await;
 }

@@ -1,7 +1,7 @@
-//! Replacements while clients talk: none of them fails, none mixes versions, and nothing is left behind. And how long one
-//! takes, which is printed, not judged (`cargo xtask test how_long -- --nocapture`).
+//! Replacements under load: no request fails, no turn mixes versions, and nothing is leaked. The last test measures the time
+//! of a replacement and prints it without a judgement (`cargo xtask test how_long -- --nocapture`).
 
-#![allow(clippy::print_stdout, reason = "figures for whoever asks to see them")]
+#![allow(clippy::print_stdout, reason = "prints measurements on request")]
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,20 +14,21 @@ use serde_json::Value;
 use super::*;
 
 const CLIENTS: usize = 4;
-/// Replacements before the first measurement: by then the pool's places and the allocator's pages have been used.
+/// Replacements before the first measurement. After them, every slot of the pool and the pages of the allocator have been
+/// used.
 const WARM_UP: u32 = VERSIONS;
-/// One version that is kept by mistake is 2 MB of code and its pages; the rest is what the allocator keeps for later.
+/// Memory that may grow: the allocator keeps freed pages. A version that is leaked takes at least 2 MB.
 const MEMORY_SLACK: usize = 64 << 20;
-/// Connections of the clients and to the store come and go.
+/// Descriptors that may be added: connections of clients and of the store.
 const DESCRIPTOR_SLACK: usize = 2 * CLIENTS + 8;
 
-/// So many versions, over and over: the folder of compiled components need not grow with the number of replacements.
+/// The number of versions, which are used again and again, so that the folder of compiled components does not grow.
 const VERSIONS: u32 = 8;
 
-/// The persona and the memory of one version. Each tells by its digest which one it is of.
+/// The persona and the memory of one version. Their digests identify the version.
 fn pair(number: u32) -> (Vec<u8>, Vec<u8>) {
     let mut memory = fixture("counts-exchanges");
-    // A custom section: its id, its size, the length of its name, its name, its content.
+    // A custom section: id, size, length of the name, name, content.
     memory.extend([0, 9, 4]);
     memory.extend(b"pair");
     memory.extend(number.to_le_bytes());
@@ -35,15 +36,15 @@ fn pair(number: u32) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// Versions by digest.
-type Known = Arc<HashMap<String, u32>>;
+type VersionsByDigest = Arc<HashMap<String, u32>>;
 
-fn assert_not_mixed(reply: &Value, known: &Known) {
-    let (persona, memory) = (played(reply, "persona"), played(reply, "memory"));
+fn assert_not_mixed(reply: &Value, known: &VersionsByDigest) {
+    let (persona, memory) = (digest_in_reply(reply, "persona"), digest_in_reply(reply, "memory"));
     let (persona, memory) = (known.get(&persona), known.get(&memory));
     assert!(persona.is_some() && persona == memory, "{persona:?} and {memory:?} in one turn: {reply}");
 }
 
-async fn talk(client: Client, known: Known, done: Arc<AtomicBool>, turns: Arc<AtomicU64>) {
+async fn talk(client: Client, known: VersionsByDigest, done: Arc<AtomicBool>, turns: Arc<AtomicU64>) {
     while !done.load(Ordering::Relaxed) {
         let first = client.say("Hello.").await;
         let conversation = first["conversation_id"].as_str().unwrap();
@@ -57,7 +58,7 @@ async fn talk(client: Client, known: Known, done: Arc<AtomicBool>, turns: Arc<At
 #[tokio::test(flavor = "multi_thread")]
 async fn replacements_under_load_fail_no_request_mix_no_versions_and_leave_nothing_behind() {
     let replacements = if full() { 500 } else { 20 };
-    // The events of turns that have ended are kept for a minute otherwise, which would look like a leak here.
+    // By default the events of ended turns are kept for a minute, which would look like a leak.
     let toml = "[companions.elara]\npersona = \"speaker\"\nmemory = \"counting\"\nmodels = [\"offline\"]\n\
                 [plugins.counting]\ngrants = { state = true }\n[turn]\nlog_ttl = \"0s\"\n";
     let setup = Setup::file(toml);
@@ -66,7 +67,7 @@ async fn replacements_under_load_fail_no_request_mix_no_versions_and_leave_nothi
         .zip(&pairs)
         .flat_map(|(number, (persona, memory))| [(sha256(persona), number), (sha256(memory), number)])
         .collect();
-    let known = Known::new(known);
+    let known = VersionsByDigest::new(known);
     let files = |number: u32| {
         let (persona, memory) = &pairs[(number % VERSIONS) as usize];
         [("speaker.wasm", persona.as_slice()), ("counting.wasm", memory.as_slice())]
@@ -89,7 +90,7 @@ async fn replacements_under_load_fail_no_request_mix_no_versions_and_leave_nothi
         }
     }
     done.store(true, Ordering::Relaxed);
-    // A panic of a client is a failed request, or a turn of mixed versions.
+    // A client panics if a request fails or a turn mixes versions.
     clients.join_all().await;
 
     let gone = 2 * (WARM_UP + replacements) as usize;
@@ -115,8 +116,8 @@ fn sha256(component: &[u8]) -> String {
     format!("sha256:{:x}", Sha256::digest(component))
 }
 
-/// From the rename to the end of the first turn that a build plays, which is this generation.
-async fn until_it_speaks(host: &Host, client: &Client, number: u32, generation: u32) -> Duration {
+/// The time from the rename of a build to the end of the first turn with it. It makes this generation.
+async fn time_to_first_turn(host: &Host, client: &Client, number: u32, generation: u32) -> Duration {
     let (component, file) = (build(number), plugin_file(host, "speaker"));
     let wanted = sha256(&component);
     let unfinished = file.with_extension("part");
@@ -125,12 +126,12 @@ async fn until_it_speaks(host: &Host, client: &Client, number: u32, generation: 
     std::fs::rename(unfinished, file).unwrap();
     host.logged(&format!("generation={generation} ")).await;
     let reply = client.say("Hello.").await;
-    assert_eq!(played(&reply, "persona"), wanted);
+    assert_eq!(digest_in_reply(&reply, "persona"), wanted);
     start.elapsed()
 }
 
 #[tokio::test]
-async fn how_long_it_takes_from_a_written_file_to_the_first_turn_that_it_plays() {
+async fn how_long_it_takes_from_a_written_file_to_the_first_turn_with_it() {
     let toml = SPEAKER.replace("mock", "offline");
     let host = with_plugin(Setup::file(&toml), "speaker", &build(0)).start().await;
     let client = host.client();
@@ -139,7 +140,7 @@ async fn how_long_it_takes_from_a_written_file_to_the_first_turn_that_it_plays()
         let mut times = Vec::new();
         for number in 1..=7 {
             let generation = generations.next().unwrap();
-            times.push(until_it_speaks(&host, &client, number, generation).await);
+            times.push(time_to_first_turn(&host, &client, number, generation).await);
         }
         times.sort();
         println!("{kind} cache: median {:?}, of which 100 ms are waited for quiet; all {times:?}", times[3]);

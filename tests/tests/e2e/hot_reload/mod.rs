@@ -1,5 +1,5 @@
-//! Plugins and configuration that change while the host runs: what is put in place is in effect a moment later, and what
-//! is wrong changes nothing.
+//! Hot reload: plugins and configuration change while the host runs. A correct change is in effect a moment later, and a
+//! change with a mistake has no effect.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,10 +13,10 @@ mod refused;
 mod running;
 mod under_load;
 
-/// Whom the tests talk to: the persona `speaker` is a component in the plugins folder.
+/// A companion whose persona `speaker` is a component in the plugins folder.
 const SPEAKER: &str = "[companions.elara]\npersona = \"speaker\"\nmemory = \"window\"\nmodels = [\"mock\"]\n";
 
-/// The folder in which `cargo xtask test` lays the components that only tests need.
+/// A component that only tests need, as `cargo xtask test` has built it.
 fn fixture(name: &str) -> Vec<u8> {
     let target = match std::env::var_os("MASQUE_PLUGINS") {
         Some(folder) => PathBuf::from(folder).parent().unwrap().to_owned(),
@@ -26,32 +26,32 @@ fn fixture(name: &str) -> Vec<u8> {
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask test`", path.display()))
 }
 
-/// A build of a persona that says which one it is.
+/// A build of a persona that writes its own number into the prompt.
 fn build(number: u32) -> Vec<u8> {
     let mut component = fixture("names-its-build");
-    let (own, other) = (name_of(0), name_of(number));
-    let places: Vec<_> = (0..component.len() - own.len())
+    let (own, other) = (build_name(0), build_name(number));
+    let positions: Vec<_> = (0..component.len() - own.len())
         .filter(|&start| component[start..start + own.len()] == *own.as_bytes())
         .collect();
-    assert!(!places.is_empty(), "the component does not hold its own name");
-    for start in places {
+    assert!(!positions.is_empty(), "the component does not hold its own name");
+    for start in positions {
         component[start..start + own.len()].copy_from_slice(other.as_bytes());
     }
     component
 }
 
-/// What the model is told by that build.
-fn name_of(number: u32) -> String {
+/// What that build writes into the prompt.
+fn build_name(number: u32) -> String {
     format!("build-{number:08}")
 }
 
-/// Everything that the model was told of how to speak.
-fn told(seen: &RecordedRequest) -> String {
-    let told = seen.messages().into_iter().filter(|(role, _)| role == "system");
-    told.map(|(_, text)| text).collect::<Vec<_>>().join("\n")
+/// The system messages of a request to the model.
+fn system_prompt(request: &RecordedRequest) -> String {
+    let system = request.messages().into_iter().filter(|(role, _)| role == "system");
+    system.map(|(_, text)| text).collect::<Vec<_>>().join("\n")
 }
 
-/// Lays a component into the plugins folder of a host that is not there yet.
+/// Puts a component into the plugins folder before the host starts.
 fn with_plugin(setup: Setup, name: &str, component: &[u8]) -> Setup {
     let folder = setup.data().join("plugins");
     fs::create_dir_all(&folder).unwrap();
@@ -63,14 +63,14 @@ fn plugin_file(host: &Host, name: &str) -> PathBuf {
     host.data().join("plugins").join(format!("{name}.wasm"))
 }
 
-/// As careful operators and package managers do it.
+/// Replaces a file atomically, as package managers do.
 fn replace_by_rename(path: &Path, content: &[u8]) {
     let unfinished = path.with_extension("part");
     fs::write(&unfinished, content).unwrap();
     fs::rename(&unfinished, path).unwrap();
 }
 
-/// A folder as Kubernetes mounts a ConfigMap: every file a link through `..data`, which is swapped as one.
+/// A folder like a ConfigMap mounted by Kubernetes: every file is a link through `..data`, which is swapped atomically.
 struct Mount {
     folder: PathBuf,
     version: u32,
@@ -87,7 +87,7 @@ impl Mount {
         mount
     }
 
-    /// Other contents of the same files.
+    /// Replaces the contents of all files at once.
     fn swap(&mut self, files: &[(&str, &[u8])]) {
         let before = format!("..version-{}", self.version);
         self.version += 1;
@@ -108,7 +108,7 @@ async fn status(host: &Host) -> Value {
     host.client().get("/status").send().await.expect(200)
 }
 
-/// The status as soon as this generation is in use.
+/// Waits until this generation is in use, and returns the status.
 async fn generation(host: &Host, number: u64) -> Value {
     eventually(&format!("generation {number}"), || async {
         let status = status(host).await;
@@ -119,7 +119,8 @@ async fn generation(host: &Host, number: u64) -> Value {
     .await
 }
 
-/// The problems of a change that is refused with `words` among them, in `/status` and in the log alike.
+/// Waits until a change is refused with a problem that contains `words`, and returns all its problems. They are in the log
+/// too.
 async fn refused(host: &Host, words: &str) -> Vec<String> {
     let problems = eventually(&format!("a refusal with {words:?}"), || async {
         let reload = status(host).await["reload"].clone();
@@ -142,8 +143,8 @@ fn digest(status: &Value, plugin: &str) -> String {
     found.unwrap_or_else(|| panic!("no {plugin} in {status}"))["digest"].as_str().unwrap().to_owned()
 }
 
-/// The digest of what played this part in a reply.
-fn played(reply: &Value, kind: &str) -> String {
+/// The digest of the plugin of this kind that made the reply.
+fn digest_in_reply(reply: &Value, kind: &str) -> String {
     let plugins = reply["timing"]["plugins"].as_array().unwrap();
     let found = plugins.iter().find(|found| found["kind"] == kind);
     found.unwrap_or_else(|| panic!("no {kind} in {reply}"))["digest"].as_str().unwrap().to_owned()

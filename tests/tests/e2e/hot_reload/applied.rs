@@ -1,4 +1,4 @@
-//! What is put in place is in effect a moment later, by whatever way it came there.
+//! Correct changes are in effect a moment later, however the files are replaced.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::*;
 
-/// What the model is told in the next turn.
-async fn next_words(host: &Host, model: &MockModel) -> String {
+/// The system prompt of the next turn.
+async fn next_prompt(host: &Host, model: &MockModel) -> String {
     let number = model.seen().len();
     host.client().say("Hello.").await;
-    told(&model.request(number).await)
+    system_prompt(&model.request(number).await)
 }
 
 fn card(description: &str) -> String {
@@ -22,7 +22,7 @@ fn card(description: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_component_dropped_into_the_folder_is_loaded_and_can_be_given_a_companion() {
+async fn a_component_put_into_the_folder_is_loaded_and_can_be_used_by_a_companion() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).start().await;
     let file = host.folder().join("masque.toml");
@@ -32,7 +32,7 @@ async fn a_component_dropped_into_the_folder_is_loaded_and_can_be_given_a_compan
     let status = generation(&host, 2).await;
     assert!(
         digest(&status, "ida").starts_with("sha256:"),
-        "a plugin that no companion uses is there: {status}"
+        "a plugin that no companion uses is loaded: {status}"
     );
     assert_eq!(
         (&status["reload"]["outcome"], &status["reload"]["problems"]),
@@ -46,9 +46,9 @@ async fn a_component_dropped_into_the_folder_is_loaded_and_can_be_given_a_compan
     let companions = host.client().get("/companions").send().await.expect(200);
     assert!(companions.to_string().contains("\"ida\""), "{companions}");
     host.client().chat(&with_ida).send().await.expect(200);
-    assert!(told(&model.request(0).await).contains(&name_of(1)));
+    assert!(system_prompt(&model.request(0).await).contains(&build_name(1)));
 
-    // The companion first, then what it is made of.
+    // Remove the companion first, then its plugin.
     fs::write(&file, fs::read_to_string(&file).unwrap().replace(more, "")).unwrap();
     generation(&host, 4).await;
     fs::remove_file(plugin_file(&host, "ida")).unwrap();
@@ -57,37 +57,37 @@ async fn a_component_dropped_into_the_folder_is_loaded_and_can_be_given_a_compan
 }
 
 #[tokio::test]
-async fn a_component_replaced_in_place_by_rename_or_by_a_link_speaks_from_the_next_turn_on() {
+async fn a_component_replaced_in_place_by_rename_or_by_a_link_serves_from_the_next_turn() {
     let model = MockModel::start().await;
     let setup = Setup::file(SPEAKER).and(&model.plugin("mock", ""));
     let host = with_plugin(setup, "speaker", &build(1)).start().await;
     let file = plugin_file(&host, "speaker");
-    assert!(next_words(&host, &model).await.contains(&name_of(1)));
+    assert!(next_prompt(&host, &model).await.contains(&build_name(1)));
 
     fs::write(&file, build(2)).unwrap();
     let status = generation(&host, 2).await;
-    assert!(next_words(&host, &model).await.contains(&name_of(2)));
+    assert!(next_prompt(&host, &model).await.contains(&build_name(2)));
     host.logged(&digest(&status, "speaker")).await;
 
     replace_by_rename(&file, &build(3));
     generation(&host, 3).await;
-    assert!(next_words(&host, &model).await.contains(&name_of(3)));
+    assert!(next_prompt(&host, &model).await.contains(&build_name(3)));
 
-    // Elsewhere, behind a link that is put in its place.
+    // Replace the file by a link to another file.
     fs::write(host.folder().join("built.wasm"), build(4)).unwrap();
     symlink(host.folder().join("built.wasm"), file.with_extension("part")).unwrap();
     fs::rename(file.with_extension("part"), &file).unwrap();
     generation(&host, 4).await;
-    assert!(next_words(&host, &model).await.contains(&name_of(4)));
+    assert!(next_prompt(&host, &model).await.contains(&build_name(4)));
 
-    // And behind the link.
+    // Replace the file behind the link.
     replace_by_rename(&host.folder().join("built.wasm"), &build(5));
     generation(&host, 5).await;
-    assert!(next_words(&host, &model).await.contains(&name_of(5)));
+    assert!(next_prompt(&host, &model).await.contains(&build_name(5)));
 }
 
 #[tokio::test]
-async fn a_component_that_the_file_names_is_followed_where_it_is() {
+async fn a_component_outside_the_folder_is_followed_too() {
     let model = MockModel::start().await;
     let setup = Setup::file(SPEAKER)
         .and(&model.plugin("mock", ""))
@@ -98,11 +98,11 @@ async fn a_component_that_the_file_names_is_followed_where_it_is() {
     replace_by_rename(&host.folder().join("speaker.wasm"), &build(2));
 
     generation(&host, 2).await;
-    assert!(next_words(&host, &model).await.contains(&name_of(2)));
+    assert!(next_prompt(&host, &model).await.contains(&build_name(2)));
 }
 
 #[tokio::test]
-async fn a_mounted_volume_that_is_swapped_changes_everything_in_it_at_once() {
+async fn a_swapped_volume_changes_all_its_files_at_once() {
     let model = MockModel::start().await;
     let toml = |voice: &str| {
         format!(
@@ -114,8 +114,8 @@ async fn a_mounted_volume_that_is_swapped_changes_everything_in_it_at_once() {
     let mut etc = Mount::new(&setup.folder().join("etc"), &[("masque.toml", toml("calm").as_bytes())]);
     let mut plugins = Mount::new(&setup.data().join("plugins"), &[("speaker.wasm", &build(1))]);
     let host = setup.start().await;
-    let words = next_words(&host, &model).await;
-    assert!(words.contains(&name_of(1)) && words.contains("calm"), "{words}");
+    let words = next_prompt(&host, &model).await;
+    assert!(words.contains(&build_name(1)) && words.contains("calm"), "{words}");
 
     etc.swap(&[("masque.toml", toml("stern").as_bytes())]);
     generation(&host, 2).await;
@@ -124,12 +124,12 @@ async fn a_mounted_volume_that_is_swapped_changes_everything_in_it_at_once() {
     plugins.swap(&[("speaker.wasm", &build(3))]);
     generation(&host, 4).await;
 
-    let words = next_words(&host, &model).await;
-    assert!(words.contains(&name_of(3)) && words.contains("stern"), "{words}");
+    let words = next_prompt(&host, &model).await;
+    assert!(words.contains(&build_name(3)) && words.contains("stern"), "{words}");
 }
 
 #[tokio::test]
-async fn a_changed_card_gives_the_next_words_of_the_same_conversation_their_voice() {
+async fn a_changed_card_is_used_in_the_next_turn_of_the_same_conversation() {
     let model = MockModel::start().await;
     let setup = Setup::model(&model)
         .and("[plugins.elara]\nsource = \"builtin:card\"\nsettings = { card = { file = \"elara.json\" } }\n")
@@ -138,20 +138,23 @@ async fn a_changed_card_gives_the_next_words_of_the_same_conversation_their_voic
     model.next(Answer::says("The lamp is lit."));
     let first = host.client().say("Who are you?").await;
     let before = model.request(0).await;
-    assert!(told(&before).contains("lighthouse"), "{before:?}");
+    assert!(system_prompt(&before).contains("lighthouse"), "{before:?}");
 
     fs::write(host.folder().join("elara.json"), card("She sails a ship.")).unwrap();
     generation(&host, 2).await;
     host.client().say_in(first["conversation_id"].as_str().unwrap(), "And now?").await;
 
     let after = model.request(1).await;
-    assert!(told(&after).contains("ship") && !told(&after).contains("lighthouse"), "{after:?}");
+    assert!(
+        system_prompt(&after).contains("ship") && !system_prompt(&after).contains("lighthouse"),
+        "{after:?}"
+    );
     let earlier = after.messages().into_iter().any(|(_, text)| text.contains("The lamp is lit."));
-    assert!(earlier, "she remembers what she said before: {after:?}");
+    assert!(earlier, "the earlier reply is remembered: {after:?}");
 }
 
 #[tokio::test]
-async fn a_secret_that_is_written_anew_is_used_from_the_next_request_on() {
+async fn a_changed_secret_is_used_from_the_next_request() {
     let model = MockModel::start().await;
     let value = format!("value = \"Bearer {}\"", model.key());
     let plugin = model.plugin("mock", "").replace(&value, "value_file = \"key.txt\"");
@@ -168,7 +171,7 @@ async fn a_secret_that_is_written_anew_is_used_from_the_next_request_on() {
 }
 
 #[tokio::test]
-async fn what_can_only_be_set_at_the_start_is_said_to_wait_for_the_next_one() {
+async fn a_setting_that_needs_a_restart_is_reported_as_a_warning() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).and("[turn]\nwait = \"20s\"\n").start().await;
     let file = host.folder().join("masque.toml");
@@ -182,11 +185,14 @@ async fn what_can_only_be_set_at_the_start_is_said_to_wait_for_the_next_one() {
     let problem = after["reload"]["problems"][0].as_str().unwrap();
     assert!(problem.contains("[turn]") && !problem.contains("[server]"), "{problem}");
     assert_eq!(after["generation"], 1, "nothing else has changed");
-    assert_eq!(after["configuration"], before["configuration"], "the digest is of what is in effect");
+    assert_eq!(
+        after["configuration"], before["configuration"],
+        "the digest is that of the configuration in effect"
+    );
 }
 
 #[tokio::test]
-async fn a_file_that_is_written_again_as_it_was_makes_no_generation() {
+async fn a_file_that_is_rewritten_with_the_same_content_makes_no_generation() {
     let model = MockModel::start().await;
     let setup = Setup::file(SPEAKER).and(&model.plugin("mock", ""));
     let host = with_plugin(setup, "speaker", &build(1)).start().await;
@@ -201,7 +207,7 @@ async fn a_file_that_is_written_again_as_it_was_makes_no_generation() {
 }
 
 #[tokio::test]
-async fn the_check_sees_the_plugins_folder_as_the_host_does() {
+async fn the_check_reads_the_plugins_folder_like_the_host() {
     let model = MockModel::start().await;
     let toml = "[plugins.named]\nsource = \"named.wasm\"\n";
     let setup = Setup::defaults().and(SPEAKER).and(&model.plugin("mock", "")).and(toml);

@@ -1,11 +1,11 @@
-//! Turns that run while a plugin is replaced: each ends on what it began with, and the old version goes with the last.
+//! Turns that run while a plugin is replaced keep their versions. The old version is unloaded with the last of them.
 
 use masque_tests::{Answer, Gate, MockModel, Setup};
 
 use super::*;
 
 #[tokio::test]
-async fn a_turn_that_runs_ends_on_what_it_began_with_while_the_next_one_has_the_new() {
+async fn a_running_turn_keeps_its_versions_while_the_next_turn_gets_the_new_ones() {
     let model = MockModel::start().await;
     let setup = Setup::file(SPEAKER).and(&model.plugin("mock", ""));
     let host = with_plugin(setup, "speaker", &build(1)).start().await;
@@ -20,15 +20,15 @@ async fn a_turn_that_runs_ends_on_what_it_began_with_while_the_next_one_has_the_
     let new = digest(&generation(&host, 2).await, "speaker");
     let next = client.say("Second.").await;
 
-    assert_eq!(played(&next, "persona"), new);
-    assert!(told(&model.request(0).await).contains(&name_of(1)));
-    assert!(told(&model.request(1).await).contains(&name_of(2)));
+    assert_eq!(digest_in_reply(&next, "persona"), new);
+    assert!(system_prompt(&model.request(0).await).contains(&build_name(1)));
+    assert!(system_prompt(&model.request(1).await).contains(&build_name(2)));
     assert!(!host.log().contains("unloaded"), "a turn still uses the old version");
 
     gate.open();
     let ended = running.rest().await.pop().unwrap();
     assert_eq!(ended.name, "turn.completed", "{ended:?}");
-    assert_eq!(played(&ended.data, "persona"), old);
+    assert_eq!(digest_in_reply(&ended.data, "persona"), old);
     host.logged("unloaded").await;
     let log = host.log();
     let line = log.lines().find(|line| line.contains("unloaded")).unwrap();
@@ -36,7 +36,7 @@ async fn a_turn_that_runs_ends_on_what_it_began_with_while_the_next_one_has_the_
 }
 
 #[tokio::test]
-async fn what_has_not_changed_is_not_unloaded_with_the_rest() {
+async fn an_unchanged_plugin_is_not_unloaded() {
     let model = MockModel::start().await;
     let setup = Setup::file(SPEAKER).and(&model.plugin("mock", ""));
     let host = with_plugin(setup, "speaker", &build(1)).start().await;
