@@ -1,6 +1,6 @@
-//! A turn in the store: admitted, read, committed, one after the other and many at once. `cargo xtask bench pieces`.
+//! A turn in the store, from admission to commit: one after the other and many at once. `cargo xtask bench pieces`.
 //!
-//! The data is in the target folder, so that it is on the disk that a host would use.
+//! The data is in the target folder, so that it is on a disk and not in memory.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark that can't go on is to end")]
 
 use std::collections::BTreeSet;
@@ -43,17 +43,17 @@ impl Bench {
         Owner { tenant: "default".into(), issuer: "bench".into(), subject: "user".into() }
     }
 
-    fn admission(&self) -> Admission {
+    fn new_conversation() -> Target {
+        Target::New { id: ConversationId::new(), companion: "elara".into(), title: "Tell me.".into() }
+    }
+
+    fn admission(&self, target: Target) -> Admission {
         Admission {
             owner: Self::owner(),
             host: self.host,
             lease: Duration::from_secs(10),
             turn: TurnId::new(),
-            target: Target::New {
-                id: ConversationId::new(),
-                companion: "elara".into(),
-                title: "Tell me.".into(),
-            },
+            target,
             companion: None,
             companions: Arc::new(BTreeSet::from(["elara".to_owned()])),
             message: message("Tell me."),
@@ -69,8 +69,8 @@ impl Bench {
     }
 
     /// From admission to commit, both on disk.
-    async fn turn(&self) {
-        let admitted = self.store.admit(self.admission()).await.unwrap();
+    async fn turn(&self, target: Target) -> ConversationId {
+        let admitted = self.store.admit(self.admission(target)).await.unwrap();
         let AdmissionOutcome::Started(started) = admitted.outcome else {
             panic!("the turn was not admitted")
         };
@@ -88,6 +88,16 @@ impl Bench {
             charge: Charge::default(),
         };
         black_box(self.store.commit(commit).await.unwrap());
+        started.conversation
+    }
+
+    /// A conversation of ten turns.
+    async fn conversation(&self) -> ConversationId {
+        let id = self.turn(Self::new_conversation()).await;
+        for _ in 1..10 {
+            self.turn(Target::Existing(id)).await;
+        }
+        id
     }
 }
 
@@ -95,16 +105,26 @@ fn message(content: &str) -> NewMessage {
     NewMessage { id: MessageId::new(), content: content.into(), metadata: json!({}) }
 }
 
-/// Turns under way together, per item: what is ready together shares a transaction and its way to the disk.
+/// Turns in new conversations, so many at once, per item: those that are ready together share a transaction and its way to the disk.
 #[divan::bench(args = [1, 8, 64])]
 fn turns(bencher: Bencher<'_, '_>, at_once: usize) {
     let bench = Bench::new();
-    bencher
-        .counter(ItemsCount::new(at_once))
-        .bench_local(|| bench.runtime.block_on(join_all((0..at_once).map(|_| bench.turn()))));
+    bencher.counter(ItemsCount::new(at_once)).bench_local(|| {
+        bench.runtime.block_on(join_all((0..at_once).map(|_| bench.turn(Bench::new_conversation()))))
+    });
 }
 
-/// The question behind an idempotency key that was not seen before.
+/// The same in conversations that exist, with a tail of 20 messages and more.
+#[divan::bench(args = [1, 8, 64])]
+fn follow_ups(bencher: Bencher<'_, '_>, at_once: usize) {
+    let bench = Bench::new();
+    let ids = bench.runtime.block_on(join_all((0..at_once).map(|_| bench.conversation())));
+    bencher.counter(ItemsCount::new(at_once)).bench_local(|| {
+        bench.runtime.block_on(join_all(ids.iter().map(|id| bench.turn(Target::Existing(*id)))))
+    });
+}
+
+/// Looking up an idempotency key that was not seen before.
 #[divan::bench]
 fn unseen_key(bencher: Bencher<'_, '_>) {
     let bench = Bench::new();
