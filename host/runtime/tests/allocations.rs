@@ -1,6 +1,6 @@
 //! The allocations of a call, compared with the stored figures in `bench/counts/allocations.txt`.
 //!
-//! What is counted is the host's side of a call with ten messages in a fresh instance: binding the arguments, the store, lowering,
+//! The test counts the host's side of a call with ten messages in a fresh instance: binding the arguments, the store, lowering,
 //! lifting and translating. The number does not depend on the speed of the machine. It rises, for instance, when an argument is
 //! copied for each call. `cargo xtask counts --store` stores new figures.
 

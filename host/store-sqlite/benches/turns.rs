@@ -1,6 +1,7 @@
-//! Measures turns in the store, one after another and several at the same time. Run by `cargo xtask bench pieces`.
+//! Measures turns in the store, from admission to commit, one after another and several at the same time. Run by
+//! `cargo xtask bench pieces`.
 //!
-//! The data is in the target folder, because the folder for temporary files may be in memory.
+//! The data is in the target folder, so that it is on a disk and not in memory.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark ends when it can't continue")]
 
 use std::collections::BTreeSet;
@@ -43,17 +44,17 @@ impl Bench {
         Owner { tenant: "default".into(), issuer: "bench".into(), subject: "user".into() }
     }
 
-    fn admission(&self) -> Admission {
+    fn new_conversation() -> Target {
+        Target::New { id: ConversationId::new(), companion: "elara".into(), title: "Tell me.".into() }
+    }
+
+    fn admission(&self, target: Target) -> Admission {
         Admission {
             owner: Self::owner(),
             host: self.host,
             lease: Duration::from_secs(10),
             turn: TurnId::new(),
-            target: Target::New {
-                id: ConversationId::new(),
-                companion: "elara".into(),
-                title: "Tell me.".into(),
-            },
+            target,
             companion: None,
             companions: Arc::new(BTreeSet::from(["elara".to_owned()])),
             message: message("Tell me."),
@@ -69,8 +70,8 @@ impl Bench {
     }
 
     /// Runs one turn from its admission to its commit, and waits until both are durable.
-    async fn turn(&self) {
-        let admitted = self.store.admit(self.admission()).await.unwrap();
+    async fn turn(&self, target: Target) -> ConversationId {
+        let admitted = self.store.admit(self.admission(target)).await.unwrap();
         let AdmissionOutcome::Started(started) = admitted.outcome else {
             panic!("the turn was not admitted")
         };
@@ -88,6 +89,16 @@ impl Bench {
             charge: Charge::default(),
         };
         black_box(self.store.commit(commit).await.unwrap());
+        started.conversation
+    }
+
+    /// A conversation of ten turns.
+    async fn conversation(&self) -> ConversationId {
+        let id = self.turn(Self::new_conversation()).await;
+        for _ in 1..10 {
+            self.turn(Target::Existing(id)).await;
+        }
+        id
     }
 }
 
@@ -95,14 +106,24 @@ fn message(content: &str) -> NewMessage {
     NewMessage { id: MessageId::new(), content: content.into(), metadata: json!({}) }
 }
 
-/// Measures the time per turn with `concurrent` turns at the same time. Operations that are ready together share a
-/// transaction and its `fdatasync`.
+/// Measures the time per turn in new conversations, with `concurrent` turns at the same time. Operations that are ready
+/// together share a transaction and its `fdatasync`.
 #[divan::bench(args = [1, 8, 64])]
 fn turns(bencher: Bencher<'_, '_>, concurrent: usize) {
     let bench = Bench::new();
-    bencher
-        .counter(ItemsCount::new(concurrent))
-        .bench_local(|| bench.runtime.block_on(join_all((0..concurrent).map(|_| bench.turn()))));
+    bencher.counter(ItemsCount::new(concurrent)).bench_local(|| {
+        bench.runtime.block_on(join_all((0..concurrent).map(|_| bench.turn(Bench::new_conversation()))))
+    });
+}
+
+/// Measures the time per turn in existing conversations, whose tails have at least 20 messages.
+#[divan::bench(args = [1, 8, 64])]
+fn follow_ups(bencher: Bencher<'_, '_>, concurrent: usize) {
+    let bench = Bench::new();
+    let ids = bench.runtime.block_on(join_all((0..concurrent).map(|_| bench.conversation())));
+    bencher.counter(ItemsCount::new(concurrent)).bench_local(|| {
+        bench.runtime.block_on(join_all(ids.iter().map(|id| bench.turn(Target::Existing(*id)))))
+    });
 }
 
 /// Measures the lookup of an idempotency key that does not exist.

@@ -1,4 +1,4 @@
-//! Instances that outlive a call: which calls may use one again, and what ends it.
+//! Reuse of instances: which calls may use an instance again, and what ends it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -84,7 +84,7 @@ async fn nothing_outgrows_the_folder() {
         ("renamed", 16 << 10),
         ("linked", 8 << 10),
     ] {
-        // So small that it is reached before the limit on open files.
+        // A limit so small that it is reached before the limit on open files.
         let plugin = root.plugin(how, Some(64 << 10)).await;
         let said = composed(&plugin, &format!("flood {how}")).await;
         let rounds: u64 = said.split(' ').next().unwrap().parse().unwrap_or(u64::MAX);
