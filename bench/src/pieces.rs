@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use async_trait::async_trait;
 use clap::Args;
+use masque_grants::{Grants, Limits, Reuse};
 use masque_runtime::contract::{Delta, Failure, Message, Part, Prompt, Recollection, Turn, User};
-use masque_runtime::{
-    Call, Grants, Limits, Plugin, Reuse, ReuseKey, Sandbox, SandboxConfig, Scope, State, StateEntry,
-};
+use masque_runtime::{Call, Plugin, ReuseKey, Sandbox, SandboxConfig, Scope, State, StateEntry};
 use serde::{Deserialize, Serialize};
 
 /// Host calls in a call that measures them. Their time is the difference to a call with none.

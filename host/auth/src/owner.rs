@@ -16,8 +16,8 @@ pub fn is_subject(text: &str) -> bool {
     (1..=MAX_SUBJECT_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 
-/// Whether the text matches `[a-z0-9-]{1,64}`, the form of tenants and companions. `masque-grants` has the same rule for the
-/// names in the configuration; this crate can't depend on it.
+/// Whether the text matches `[a-z0-9-]{1,64}`, the form of tenants and companions. `masque-grants` has the same rule
+/// for the names in the configuration; this crate can't depend on it.
 pub(crate) fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')

@@ -1,7 +1,7 @@
 //! Keeps the security snapshot current.
 //!
 //! The store counts a version up with every change of keys and revocations. The cache asks for that version every
-//! second and reads the rest when it has changed: what another host or the command line changes is in force within 5
+//! second and reads the changes when it is another: what another host or the command line changes is in force within 5
 //! seconds, and what this host changes at once, because it refreshes the cache before it answers. While the store can't
 //! be reached the last snapshot stays in force; a request with a key that was revoked meanwhile finds no data either.
 

@@ -31,7 +31,8 @@ struct UserRevocation {
 }
 
 impl SecuritySnapshot {
-    /// Returns the snapshot after these changes. A key or revocation in `changes` replaces the one of the same identity.
+    /// Returns the snapshot after these changes. A key or revocation in `changes` replaces the one of the same
+    /// identity.
     pub(crate) fn updated(&self, changes: Security) -> Self {
         let Security { version, keys, revocations } = changes;
         let mut snapshot = Self { version, ..self.clone() };
@@ -81,5 +82,77 @@ impl UserRevocation {
 impl From<Security> for SecuritySnapshot {
     fn from(security: Security) -> Self {
         Self::default().updated(security)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Map;
+
+    use super::*;
+
+    fn token(subject: &str, tenant: &str, jti: &str, issued_at: Option<i64>) -> VerifiedToken {
+        VerifiedToken {
+            issuer: "masque".into(),
+            subject: subject.into(),
+            tenant: tenant.into(),
+            scopes: Vec::new(),
+            jti: Some(jti.into()),
+            client_id: None,
+            issued_at,
+            is_own: true,
+            claims: Map::new(),
+        }
+    }
+
+    fn changes(version: i64, what: Revoked, revoked_at: i64) -> Security {
+        let revocation = Revocation { issuer: "masque".into(), what, revoked_at };
+        Security { version, keys: Vec::new(), revocations: vec![revocation] }
+    }
+
+    #[test]
+    fn a_revoked_token_is_found_by_its_issuer_and_id() {
+        let snapshot = SecuritySnapshot::from(changes(1, Revoked::Token { jti: "one".into() }, 5_000));
+        assert!(snapshot.is_revoked(&token("ana", "default", "one", Some(9))));
+        assert!(!snapshot.is_revoked(&token("ana", "default", "two", Some(1))));
+        let other_issuer =
+            VerifiedToken { issuer: "other".into(), ..token("ana", "default", "one", Some(9)) };
+        assert!(!snapshot.is_revoked(&other_issuer));
+    }
+
+    #[test]
+    fn the_revocation_of_a_user_covers_tokens_issued_until_its_second() {
+        let what = Revoked::User { subject: "ana".into(), tenant: Some("acme".into()) };
+        let snapshot = SecuritySnapshot::from(changes(1, what, 5_400));
+        let cases = [
+            ("ana", "acme", Some(4), true),
+            ("ana", "acme", Some(5), true),
+            ("ana", "acme", Some(6), false),
+            ("ana", "acme", None, true),
+            ("ana", "default", Some(4), false),
+            ("ben", "acme", Some(4), false),
+        ];
+        for (subject, tenant, issued_at, expected) in cases {
+            let token = token(subject, tenant, "one", issued_at);
+            assert_eq!(
+                snapshot.is_revoked(&token),
+                expected,
+                "{subject} of {tenant}, issued at {issued_at:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn changes_are_added_to_what_the_snapshot_held() {
+        let of_ana =
+            |tenant: Option<&str>| Revoked::User { subject: "ana".into(), tenant: tenant.map(str::to_owned) };
+        let first = SecuritySnapshot::from(changes(1, of_ana(Some("acme")), 5_000));
+        let second = first.updated(changes(2, of_ana(Some("acme")), 9_000));
+        let third = second.updated(changes(3, of_ana(None), 7_000));
+        assert_eq!((first.version, third.version), (1, 3));
+        let late = token("ana", "acme", "one", Some(8));
+        assert_eq!((first.is_revoked(&late), third.is_revoked(&late)), (false, true));
+        let of_other_tenant = token("ana", "default", "two", Some(7));
+        assert_eq!((second.is_revoked(&of_other_tenant), third.is_revoked(&of_other_tenant)), (false, true));
     }
 }

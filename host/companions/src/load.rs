@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use masque_config::{Companion as CompanionConfig, Config, Diagnostic, Name, Plugin as PluginConfig};
-use masque_runtime::{Kind, Package, Plugin, Sandbox};
+use masque_runtime::{Package, Plugin, PluginKind, Sandbox};
 
 use crate::builtins::BuiltinComponents;
 use crate::companion::Companion;
@@ -132,7 +132,7 @@ fn make_companion(
     plugins: &BTreeMap<String, Arc<LoadedPlugin>>,
     problems: &mut Vec<Diagnostic>,
 ) -> Option<Companion> {
-    let mut find = |key: &str, plugin: &Name, kind: Kind| {
+    let mut find = |key: &str, plugin: &Name, kind: PluginKind| {
         let found = plugins.get(plugin.as_str())?;
         if found.package().kind() == kind {
             return Some(Arc::clone(found.plugin()));
@@ -147,13 +147,13 @@ fn make_companion(
         ));
         None
     };
-    let persona = find("persona", &wanted.persona, Kind::Persona);
-    let memory = find("memory", &wanted.memory, Kind::Memory);
+    let persona = find("persona", &wanted.persona, PluginKind::Persona);
+    let memory = find("memory", &wanted.memory, PluginKind::Memory);
     let models: Vec<_> = wanted
         .models
         .iter()
         .enumerate()
-        .map(|(index, model)| find(&format!("models/{index}"), model, Kind::Model))
+        .map(|(index, model)| find(&format!("models/{index}"), model, PluginKind::Model))
         .collect();
     Some(Companion {
         name: name.to_string(),
@@ -167,7 +167,7 @@ fn make_companion(
 }
 
 /// The loaded plugins of a kind, as the end of a sentence: ``, such as `a` or `b` ``. Empty if there are none.
-fn examples_of_kind(plugins: &BTreeMap<String, Arc<LoadedPlugin>>, kind: Kind) -> String {
+fn examples_of_kind(plugins: &BTreeMap<String, Arc<LoadedPlugin>>, kind: PluginKind) -> String {
     let fitting: Vec<_> = plugins
         .values()
         .filter(|plugin| plugin.package().kind() == kind)

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use masque_config::PluginSource;
-use masque_runtime::{Cause, LoadError, MAX_COMPONENT_BYTES, Package, Sandbox};
+use masque_grants::MAX_COMPONENT_BYTES;
+use masque_runtime::{Cause, LoadError, Package, Sandbox};
 use sha2::{Digest, Sha256};
 
 use crate::builtins::BuiltinComponents;

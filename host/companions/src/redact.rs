@@ -3,7 +3,8 @@
 use std::fmt;
 
 use masque_config::Config;
-use masque_runtime::{Secret, sanitize};
+use masque_grants::Secret;
+use masque_runtime::sanitize;
 
 /// The secrets of all plugins. Those of one plugin alone are not enough: an upstream may echo what another plugin sent
 /// it.

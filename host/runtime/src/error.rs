@@ -19,7 +19,7 @@ pub struct CallError {
     /// Why.
     #[source]
     pub cause: Cause,
-    /// What was refused during the call because of a missing grant or a limit; often the reason behind `cause`.
+    /// What was refused during the call because of a missing grant or a limit; often the reason for `cause`.
     pub denied: Vec<String>,
 }
 
@@ -165,7 +165,7 @@ pub enum LoadError {
     /// It exports no plugin, or more than one.
     #[error("{0}")]
     Exports(String),
-    /// `describe` failed. The component has no name and version yet; whoever loads it knows it by its file.
+    /// `describe` failed. The component has no name and version yet; the loader knows its file.
     #[error("`describe` failed: it {}{}", .0.cause, Refusals(&.0.denied))]
     Describe(#[source] Box<CallError>),
     /// `describe` answered what the contract does not allow.

@@ -1,6 +1,6 @@
 //! What a component exports, whichever version of the contract it was built for.
 
-use crate::contract::{Description, Exchange, Kind, Message, Opening, Prompt, Recollection, Turn};
+use crate::contract::{Description, Exchange, Message, Opening, PluginKind, Prompt, Recollection, Turn};
 use crate::instance::{LiveInstance, Work};
 use crate::reply::ReplySink;
 
@@ -13,7 +13,7 @@ pub(crate) type BoundCall<R> = Box<dyn FnOnce(LiveInstance) -> Work<R> + Send>;
 /// translated when the call is bound, so a borrowed argument need not outlive the bound call.
 pub(crate) trait PluginExports: Send + Sync {
     /// Which of the three interfaces the component exports.
-    fn kind(&self) -> Kind;
+    fn kind(&self) -> PluginKind;
     /// Whether [`Self::greet`] returns a call.
     fn greets(&self) -> bool;
     /// Whether [`Self::reflect`] returns a call.

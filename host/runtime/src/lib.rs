@@ -33,13 +33,9 @@ mod warm;
 
 pub use capability::{Call, History, Models, NestedCall, ReuseKey, Scope, State, StateEntry};
 pub use compile::{Compiler, compile_from_stdin};
-pub use contract::Kind;
+pub use contract::PluginKind;
 pub use error::{CallError, Cause, LoadError, SandboxError};
 pub use file::FileFormat;
-pub use masque_grants::{
-    Credential, GrantError, Grants, HttpGrant, IpNet, Limits, MAX_COMPONENT_BYTES, Origin, Reuse, Secret,
-    is_name,
-};
 pub use package::Package;
 pub use plugin::Plugin;
 pub use reply::Deltas;

@@ -8,7 +8,7 @@ use wasmtime::component::{Component, InstancePre};
 
 use crate::call;
 use crate::capability::Call;
-use crate::contract::{Description, Kind, v0_1};
+use crate::contract::{Description, PluginKind, v0_1};
 use crate::engine::TABLES_PER_MEMORY;
 use crate::error::LoadError;
 use crate::file::FileFormat;
@@ -93,7 +93,7 @@ fn check_preamble(bytes: &[u8]) -> Result<(), LoadError> {
 }
 
 /// Refuses a description that the contract does not allow.
-fn check_description(description: &Description, kind: Kind) -> Result<(), LoadError> {
+fn check_description(description: &Description, kind: PluginKind) -> Result<(), LoadError> {
     let wrong = |field, reason: String| Err(LoadError::Description { field, reason });
     if description.kind != kind.as_str() {
         return wrong("kind", format!("it says `{}` and exports a {kind}", clip(&description.kind)));

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::contract::{Description, Kind};
+use crate::contract::{Description, PluginKind};
 use crate::exports::PluginExports;
 use crate::profile::ComponentIdentity;
 use crate::sandbox::Sandbox;
@@ -39,7 +39,7 @@ impl Package {
     }
 
     /// What the component is for, by its exports.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> PluginKind {
         self.exports.kind()
     }
 

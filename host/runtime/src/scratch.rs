@@ -85,7 +85,7 @@ struct Usage {
     used: u64,
     /// Charges of operations that were dropped before they ended. They may still take effect at any later time, so they are
     /// never given back.
-    stray: u64,
+    abandoned: u64,
 }
 
 impl ScratchFolder {
@@ -100,7 +100,7 @@ impl ScratchFolder {
             let found = tokio::task::spawn_blocking(move || create(&path).and_then(|()| measure(&path)));
             let found = found.await.map_err(io::Error::other)??;
             let mut usage = self.usage();
-            usage.used = found.saturating_add(usage.stray);
+            usage.used = found.saturating_add(usage.abandoned);
         }
         self.usage().leases += 1;
         Ok(Arc::new(ScratchLease { folder: self.clone(), limit }))
@@ -190,7 +190,7 @@ impl Drop for Charge {
     fn drop(&mut self) {
         if !self.completed {
             let mut usage = self.lease.folder.usage();
-            usage.stray = usage.stray.saturating_add(self.bytes);
+            usage.abandoned = usage.abandoned.saturating_add(self.bytes);
         }
     }
 }

@@ -77,15 +77,15 @@ impl WarmPool {
         kept.remove(newest).map(|kept| (kept.live, kept.pool_permits))
     }
 
-    /// Keeps an instance after its call if it may serve another and there is room for it; drops it otherwise.
+    /// Keeps an instance after its call if it may serve another and a permit is free; drops it otherwise.
     pub(crate) fn keep(
         self: &Arc<Self>,
         key: WarmKey,
         mut live: LiveInstance,
         pool_permits: OwnedSemaphorePermit,
     ) {
-        let Some(permit) = live.is_reusable().then(|| self.make_room()).flatten() else {
-            // The store first: whoever gets its permits makes another instance in the same pool.
+        let Some(permit) = live.is_reusable().then(|| self.acquire_permit()).flatten() else {
+            // The store is dropped first: the next holder of its permits makes an instance in the same pool.
             drop(live);
             drop(pool_permits);
             return;
@@ -100,8 +100,8 @@ impl WarmPool {
         }
     }
 
-    /// A permit to keep one more instance. Where none is free, the oldest one of this plugin makes room.
-    fn make_room(&self) -> Option<OwnedSemaphorePermit> {
+    /// A permit to keep one more instance. Where none is free, the oldest instance of this plugin is dropped.
+    fn acquire_permit(&self) -> Option<OwnedSemaphorePermit> {
         let free = || self.permits.clone().try_acquire_owned().ok();
         free().or_else(|| self.drop_oldest().then(free).flatten())
     }

@@ -1,6 +1,6 @@
 //! The allocations of a call, compared with the stored figures in `bench/counts/allocations.txt`.
 //!
-//! What is counted is the host's side of a call with ten messages in a fresh instance: binding the arguments, the store, lowering,
+//! The test counts the host's side of a call with ten messages in a fresh instance: binding the arguments, the store, lowering,
 //! lifting and translating. The number does not depend on the speed of the machine. It rises, for instance, when an argument is
 //! copied for each call. `cargo xtask counts --store` stores new figures.
 
@@ -20,8 +20,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fixtures::{built, call, message, sandbox, turn};
+use masque_grants::{Grants, Limits};
+use masque_runtime::Plugin;
 use masque_runtime::contract::{Delta, Message, Prompt, Recollection, Turn};
-use masque_runtime::{Grants, Limits, Plugin};
 
 /// Calls of which the one with the fewest allocations counts: the first calls fill caches.
 const CALLS: usize = 20;

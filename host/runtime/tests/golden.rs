@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use capabilities::{InMemoryCapabilities, message_with_id, text_of, usage};
 use fixtures::{Upstream, call, no_recollection, prompt, sandbox, turn};
+use masque_grants::{Grants, Limits};
 use masque_runtime::contract::{Delta, Exchange, Finish, Opening, Part, Recollection, Remembered, Turn};
-use masque_runtime::{Cause, Grants, Kind, Limits, Package, Plugin, Scope};
+use masque_runtime::{Cause, Package, Plugin, PluginKind, Scope};
 use sha2::{Digest, Sha256};
 
 /// Every file of every released version, with its digest at the release.
@@ -88,9 +89,11 @@ fn all() -> Grants {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_components_of_0_1_0_say_what_they_are() {
-    for (name, kind, state_version) in
-        [("persona", Kind::Persona, 3), ("memory", Kind::Memory, 0), ("model", Kind::Model, 0)]
-    {
+    for (name, kind, state_version) in [
+        ("persona", PluginKind::Persona, 3),
+        ("memory", PluginKind::Memory, 0),
+        ("model", PluginKind::Model, 0),
+    ] {
         let package = package(name).await;
         let description = package.description();
         assert_eq!((package.kind(), description.kind.as_str()), (kind, name));

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use fixtures::{
     Upstream, call, composed, eventually, model, no_recollection, persona, plugin_in, prompt, short, turn,
 };
+use masque_grants::{Grants, Limits};
 use masque_runtime::contract::Delta;
-use masque_runtime::{Cause, Grants, Limits, Sandbox, SandboxConfig};
+use masque_runtime::{Cause, Sandbox, SandboxConfig};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_only_computes_ends_with_its_cpu_budget_and_says_so() {

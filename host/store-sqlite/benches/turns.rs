@@ -1,7 +1,8 @@
-//! A turn in the store: admitted, read, committed, one after the other and many at once. `cargo xtask bench pieces`.
+//! Measures turns in the store, from admission to commit, one after another and several at the same time. Run by
+//! `cargo xtask bench pieces`.
 //!
-//! The data is in the target folder, so that it is on the disk that a host would use.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark that can't go on is to end")]
+//! The data is in the target folder, so that it is on a disk and not in memory.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark ends when it can't continue")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -43,17 +44,17 @@ impl Bench {
         Owner { tenant: "default".into(), issuer: "bench".into(), subject: "user".into() }
     }
 
-    fn admission(&self) -> Admission {
+    fn new_conversation() -> Target {
+        Target::New { id: ConversationId::new(), companion: "elara".into(), title: "Tell me.".into() }
+    }
+
+    fn admission(&self, target: Target) -> Admission {
         Admission {
             owner: Self::owner(),
             host: self.host,
             lease: Duration::from_secs(10),
             turn: TurnId::new(),
-            target: Target::New {
-                id: ConversationId::new(),
-                companion: "elara".into(),
-                title: "Tell me.".into(),
-            },
+            target,
             companion: None,
             companions: Arc::new(BTreeSet::from(["elara".to_owned()])),
             message: message("Tell me."),
@@ -68,9 +69,9 @@ impl Bench {
         }
     }
 
-    /// From admission to commit, both on disk.
-    async fn turn(&self) {
-        let admitted = self.store.admit(self.admission()).await.unwrap();
+    /// Runs one turn from its admission to its commit, and waits until both are durable.
+    async fn turn(&self, target: Target) -> ConversationId {
+        let admitted = self.store.admit(self.admission(target)).await.unwrap();
         let AdmissionOutcome::Started(started) = admitted.outcome else {
             panic!("the turn was not admitted")
         };
@@ -88,6 +89,16 @@ impl Bench {
             charge: Charge::default(),
         };
         black_box(self.store.commit(commit).await.unwrap());
+        started.conversation
+    }
+
+    /// A conversation of ten turns.
+    async fn conversation(&self) -> ConversationId {
+        let id = self.turn(Self::new_conversation()).await;
+        for _ in 1..10 {
+            self.turn(Target::Existing(id)).await;
+        }
+        id
     }
 }
 
@@ -95,16 +106,27 @@ fn message(content: &str) -> NewMessage {
     NewMessage { id: MessageId::new(), content: content.into(), metadata: json!({}) }
 }
 
-/// Turns under way together, per item: what is ready together shares a transaction and its way to the disk.
+/// Measures the time per turn in new conversations, with `concurrent` turns at the same time. Operations that are ready
+/// together share a transaction and its `fdatasync`.
 #[divan::bench(args = [1, 8, 64])]
-fn turns(bencher: Bencher<'_, '_>, at_once: usize) {
+fn turns(bencher: Bencher<'_, '_>, concurrent: usize) {
     let bench = Bench::new();
-    bencher
-        .counter(ItemsCount::new(at_once))
-        .bench_local(|| bench.runtime.block_on(join_all((0..at_once).map(|_| bench.turn()))));
+    bencher.counter(ItemsCount::new(concurrent)).bench_local(|| {
+        bench.runtime.block_on(join_all((0..concurrent).map(|_| bench.turn(Bench::new_conversation()))))
+    });
 }
 
-/// The question behind an idempotency key that was not seen before.
+/// Measures the time per turn in existing conversations, whose tails have at least 20 messages.
+#[divan::bench(args = [1, 8, 64])]
+fn follow_ups(bencher: Bencher<'_, '_>, concurrent: usize) {
+    let bench = Bench::new();
+    let ids = bench.runtime.block_on(join_all((0..concurrent).map(|_| bench.conversation())));
+    bencher.counter(ItemsCount::new(concurrent)).bench_local(|| {
+        bench.runtime.block_on(join_all(ids.iter().map(|id| bench.turn(Target::Existing(*id)))))
+    });
+}
+
+/// Measures the lookup of an idempotency key that does not exist.
 #[divan::bench]
 fn unseen_key(bencher: Bencher<'_, '_>) {
     let bench = Bench::new();

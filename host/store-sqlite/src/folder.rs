@@ -1,8 +1,9 @@
-//! The data folder: one host at a time, and no eyes but its owner's.
+//! The data folder: used by one host at a time, and readable for its owner alone.
 //!
-//! The lock is the kernel's (`flock`), on a file beside the database: it goes with the process, however that ends. The
-//! process id written into that file is for a person who reads the refusal; it decides nothing, since ids are used again
-//! and mean nothing in another container.
+//! Threats: two hosts that write to one database, each believing that the turns of the other have ended; other users of
+//! the machine who read conversations. Policy: the kernel's lock (`flock`) on a file beside the database, which ends with
+//! the process however that ends; file modes without rights for group and others. The process id in the lock file is
+//! shown to whoever reads the refusal and decides nothing, since ids are used again and mean nothing in another container.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use masque_store::OpenError;
 
-/// A data folder that is this process's until it is dropped.
+/// A data folder that this process has locked. The lock ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
@@ -41,22 +42,22 @@ impl Folder {
         Self::database_in(&self.path)
     }
 
-    /// Of a folder that may be another's.
+    /// The database of a folder that another process may have locked.
     pub(crate) fn database_in(path: &Path) -> PathBuf {
         path.join("masque.db")
     }
 }
 
-/// Gives it free by name: a process that is being started at this moment holds a copy of the descriptor until it has
-/// become its program, and the lock with it.
+/// Unlocks explicitly instead of only closing the file: a child process that is just being started holds a copy of the
+/// descriptor until `exec`, and the lock with it.
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Where that fails, the end of the process does it.
+        // If that fails, the lock ends with the process.
         let _ = self.lock.unlock();
     }
 }
 
-/// Who wrote the lock file, as far as it can be read.
+/// The process id in the lock file, as far as it can be read.
 fn holder(lock: &mut File) -> Option<String> {
     let mut text = String::new();
     lock.take(64).read_to_string(&mut text).ok()?;
@@ -82,7 +83,7 @@ fn make(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(missing)
 }
 
-/// Opens a file for its owner alone, made if missing; one that others could read loses that.
+/// Opens a file that only its owner can read, made if missing. Rights of others are taken away.
 fn private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -100,13 +101,13 @@ fn private(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// A file survives a power cut only if its name in the folder does, and the folder's in its parent.
+/// Makes the names in a folder, and its own name in its parent, survive a power cut.
 fn persist(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
         File::open(path)?.sync_all()?;
         if let Some(parent) = fs::canonicalize(path)?.parent() {
-            // A parent that can't be opened for reading (a mount point of someone else's) existed before us.
+            // A parent that can't be opened for reading was not made by this process, so its names are on disk.
             if let Ok(parent) = File::open(parent) {
                 parent.sync_all()?;
             }

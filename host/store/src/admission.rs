@@ -20,11 +20,11 @@ pub struct Admission {
     pub owner: Owner,
     /// The process that will run it.
     pub host: Uuid,
-    /// How long the lease lasts unless renewed.
+    /// How long the lease lasts unless it is renewed.
     pub lease: Duration,
     /// Its id, unless the idempotency record names an earlier one.
     pub turn: TurnId,
-    /// In which conversation.
+    /// The conversation.
     pub target: Target,
     /// The companion the caller expects, if it named one.
     pub companion: Option<String>,
@@ -50,7 +50,7 @@ pub enum Target {
     New {
         /// Its id.
         id: ConversationId,
-        /// With whom.
+        /// The companion that it is with.
         companion: String,
         /// Its title.
         title: String,
@@ -145,12 +145,12 @@ pub enum AdmissionOutcome {
     UnknownConversation,
     /// The conversation is with someone who is not there any more.
     CompanionGone {
-        /// With whom.
+        /// The companion that it is with.
         companion: String,
     },
     /// The conversation is with someone else.
     OtherCompanion {
-        /// With whom.
+        /// The companion that it is with.
         companion: String,
     },
 }
@@ -166,7 +166,7 @@ pub struct Started {
     pub epoch: i64,
     /// Its conversation.
     pub conversation: ConversationId,
-    /// With whom.
+    /// The companion that it is with.
     pub companion: String,
     /// Whether this admission made the conversation; false for a later attempt.
     pub created: bool,

@@ -9,13 +9,13 @@ use uuid::Uuid;
 use crate::error::StoreError;
 use crate::page::{Page, Paged};
 
-/// The record of what was done.
+/// The audit log.
 #[async_trait]
 pub trait AuditLog: Send + Sync {
     /// Adds an entry; returns when it is on disk.
     async fn record(&self, entry: AuditEntry) -> Result<(), StoreError>;
 
-    /// The newest first.
+    /// The entries, the newest first.
     ///
     /// # Errors
     /// [`StoreError::Refused`] if `after` is no cursor of this list.
@@ -29,30 +29,30 @@ pub trait AuditLog: Send + Sync {
 /// Something that was done.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AuditEntry {
-    /// Whose business it was.
+    /// The tenant that it concerns.
     pub tenant: String,
     /// Who did it.
     pub actor: String,
-    /// What, such as `key.create`.
+    /// The action, such as `key.create`.
     pub action: String,
-    /// To what, such as `key:8f14e45fceea167a`.
+    /// What it was done to, such as `key:8f14e45fceea167a`.
     pub target: Option<String>,
     /// Whether it was done.
     pub outcome: AuditOutcome,
-    /// With which request.
+    /// The id of the request.
     pub request_id: Option<String>,
-    /// From where.
+    /// The address of the client.
     pub address: Option<String>,
-    /// What else matters; no secrets.
+    /// Further details, without secrets.
     pub detail: Value,
 }
 
 /// Whether something was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditOutcome {
-    /// It was.
+    /// It was done.
     Ok,
-    /// It was not allowed.
+    /// It was refused.
     Refused,
 }
 
@@ -61,8 +61,8 @@ pub enum AuditOutcome {
 pub struct AuditRecord {
     /// Its id.
     pub id: Uuid,
-    /// When, in milliseconds.
+    /// When it was written, in milliseconds.
     pub at: i64,
-    /// What.
+    /// The entry.
     pub entry: AuditEntry,
 }

@@ -9,7 +9,7 @@ use crate::message::{MessageRecord, NewMessage, TailLimit};
 use crate::owner::Owner;
 use crate::page::{Page, Paged};
 
-/// What a user can do with conversations. Another user's id answers as an unknown one.
+/// What a user can do with conversations. An id of another user's conversation is answered as an unknown one.
 #[async_trait]
 pub trait Conversations: Send + Sync {
     /// Makes a conversation, with its greeting as the first message.
@@ -33,7 +33,7 @@ pub trait Conversations: Send + Sync {
     async fn conversations(&self, owner: &Owner, page: Page)
     -> Result<Paged<ConversationRecord>, StoreError>;
 
-    /// Gives a conversation another title and returns it as it is then.
+    /// Gives a conversation another title and returns the changed conversation.
     async fn rename(
         &self,
         owner: &Owner,
@@ -58,9 +58,9 @@ pub trait Conversations: Send + Sync {
         page: Page,
     ) -> Result<Option<Paged<MessageRecord>>, StoreError>;
 
-    /// The newest messages before `before` (or of all) within `limit`, oldest first, and the newest of them however long
-    /// it is. This is what a plugin may know of the past, so those of failed turns are left out as in
-    /// [`crate::Started::tail`]. Empty if either id is unknown, or where there is nothing before.
+    /// The newest messages before `before` (or of all) within `limit`, oldest first. The newest of them is given however
+    /// long it is. Messages of failed turns are left out, as in [`crate::Started::tail`], since this is what plugins are
+    /// told of the past. Empty if either id is unknown, or nothing comes before.
     async fn messages_before(
         &self,
         owner: &Owner,
@@ -75,7 +75,7 @@ pub trait Conversations: Send + Sync {
 pub struct NewConversation {
     /// Its id.
     pub id: ConversationId,
-    /// With whom.
+    /// The companion that it is with.
     pub companion: String,
     /// Its title; without one the first message gives it (see [`crate::title_of`]).
     pub title: Option<String>,
@@ -88,7 +88,7 @@ pub struct NewConversation {
 pub struct ConversationRecord {
     /// Its id.
     pub id: ConversationId,
-    /// With whom.
+    /// The companion that it is with.
     pub companion: String,
     /// Its title, once it has one.
     pub title: Option<String>,

@@ -23,11 +23,11 @@ pub struct Commit {
     pub reply: NewMessage,
     /// Why the model stopped.
     pub finish: String,
-    /// What it cost.
+    /// The tokens that it used.
     pub usage: UsageRecord,
-    /// The reply as the client got it, to be given again.
+    /// The reply as the client got it, for replay.
     pub response: Value,
-    /// Work for afterwards.
+    /// Background jobs to be enqueued.
     pub jobs: Vec<NewJob>,
     /// What is charged, and to whom.
     pub charge: Charge,
@@ -46,15 +46,15 @@ pub struct Interruption {
     pub epoch: i64,
     /// What had been said; an empty content counts as nothing.
     pub reply: Option<NewMessage>,
-    /// What it cost so far.
+    /// The tokens that it used so far.
     pub usage: UsageRecord,
-    /// Work for afterwards.
+    /// Background jobs to be enqueued.
     pub jobs: Vec<NewJob>,
     /// What is charged, and to whom.
     pub charge: Charge,
 }
 
-/// A turn that came to nothing.
+/// A turn that failed without a reply.
 #[derive(Clone, Debug)]
 pub struct Failed {
     /// Whose turn.
@@ -65,7 +65,7 @@ pub struct Failed {
     pub turn: TurnId,
     /// [`crate::Started::epoch`].
     pub epoch: i64,
-    /// What the client is told.
+    /// The problem that the client is given.
     pub problem: Value,
 }
 
@@ -78,14 +78,14 @@ pub struct Charge {
     pub usage: UsageRecord,
 }
 
-/// How ending a turn went.
+/// The answer to an end.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ending {
     /// It ended as asked.
     Done {
-        /// The message that is kept of the companion, if any.
+        /// The companion's message, if one is kept.
         reply: Option<MessageRecord>,
     },
-    /// Someone else has the lease, or the conversation is gone: nothing was kept.
+    /// Another turn has the lease, or the conversation is gone: nothing was written.
     LeaseLost,
 }

@@ -20,8 +20,8 @@ pub trait ApiKeys: Send + Sync {
     /// [`StoreError::Refused`] if the id is taken.
     async fn create_key(&self, key: NewApiKey, entry: AuditEntry) -> Result<ApiKeyRecord, StoreError>;
 
-    /// Gives a key another hash and returns it as it is then; the hash before is good for `overlap` more. `None` if there
-    /// is no such key, or it is revoked: nothing is written then, and nothing is on the record.
+    /// Gives a key another hash and returns the changed key. The old hash stays valid for `overlap`. `None`, with nothing
+    /// written to the audit either, if there is no such key or it is revoked.
     async fn rotate_key(
         &self,
         id: &KeyId,
@@ -30,8 +30,8 @@ pub trait ApiKeys: Send + Sync {
         entry: AuditEntry,
     ) -> Result<Option<ApiKeyRecord>, StoreError>;
 
-    /// Revokes a key and returns it as it is then; one that is revoked stays as it is, and the second try is on the record
-    /// as the first is. `None` if there is no such key.
+    /// Revokes a key and returns the changed key. A key that is revoked already stays as it is, and the audit gets the
+    /// entry all the same. `None` if there is no such key.
     async fn revoke_key(&self, id: &KeyId, entry: AuditEntry) -> Result<Option<ApiKeyRecord>, StoreError>;
 
     /// One key.
@@ -54,7 +54,7 @@ pub struct KeyId(String);
 pub struct NoKeyId;
 
 impl KeyId {
-    /// Hexadecimal digits.
+    /// How many hexadecimal digits an id has.
     const DIGITS: usize = 16;
 
     /// The id of these eight bytes, which should be random.
@@ -90,7 +90,7 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// What is kept of a key's secret. Prints nothing.
+/// The hash that is kept of a key. Its `Debug` output shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyHash(pub [u8; 32]);
 
@@ -107,17 +107,17 @@ pub struct NewApiKey {
     pub id: KeyId,
     /// Its tenant.
     pub tenant: String,
-    /// For people.
+    /// A name for people to read.
     pub name: String,
-    /// Of the whole key.
+    /// The hash of the whole key.
     pub hash: KeyHash,
-    /// What it may do.
+    /// Its scopes.
     pub scopes: Vec<String>,
-    /// Whom it may talk to; `None` for all.
+    /// The companions that it may talk to; `None` for all.
     pub companions: Option<Vec<String>>,
-    /// `None` for as many as it likes.
+    /// Requests per minute; `None` for no limit.
     pub requests_per_minute: Option<u32>,
-    /// `None` for as many as it likes.
+    /// Tokens per day; `None` for no limit.
     pub tokens_per_day: Option<u64>,
     /// Who made it.
     pub created_by: String,
@@ -132,19 +132,19 @@ pub struct ApiKeyRecord {
     pub id: KeyId,
     /// Its tenant.
     pub tenant: String,
-    /// For people.
+    /// A name for people to read.
     pub name: String,
-    /// Of the whole key.
+    /// The hash of the whole key.
     pub hash: KeyHash,
-    /// The hash before the last rotation, and until when it is good, in milliseconds.
+    /// The hash before the last rotation, and until when it is valid, in milliseconds.
     pub previous: Option<(KeyHash, i64)>,
-    /// What it may do.
+    /// Its scopes.
     pub scopes: Vec<String>,
-    /// Whom it may talk to; `None` for all.
+    /// The companions that it may talk to; `None` for all.
     pub companions: Option<Vec<String>>,
-    /// `None` for as many as it likes.
+    /// Requests per minute; `None` for no limit.
     pub requests_per_minute: Option<u32>,
-    /// `None` for as many as it likes.
+    /// Tokens per day; `None` for no limit.
     pub tokens_per_day: Option<u64>,
     /// When it was made, in milliseconds.
     pub created_at: i64,

@@ -9,7 +9,7 @@ use crate::keys::ApiKeyRecord;
 /// Revocations of tokens, and the version by which hosts follow them and the keys.
 #[async_trait]
 pub trait Revocations: Send + Sync {
-    /// Makes tokens void, together with its entry in the audit. A revocation never ends. A second revocation of the same
+    /// Revokes tokens, together with its entry in the audit. A revocation never ends. A second revocation of the same
     /// user moves the first forward in time, and never back, whatever the clock says.
     async fn revoke(&self, revocation: NewRevocation, entry: AuditEntry) -> Result<Revocation, StoreError>;
 
@@ -24,12 +24,12 @@ pub trait Revocations: Send + Sync {
     async fn security_since(&self, since: i64) -> Result<Security, StoreError>;
 }
 
-/// What is to be void.
+/// A revocation to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRevocation {
-    /// Whose token, or whose user.
+    /// The issuer of the token or user.
     pub issuer: String,
-    /// Which.
+    /// The token, or the user.
     pub what: Revoked,
 }
 
@@ -45,19 +45,19 @@ pub enum Revoked {
     User {
         /// The user.
         subject: String,
-        /// Of which tenant; `None` for any.
+        /// The tenant; `None` for any.
         tenant: Option<String>,
     },
 }
 
-/// What is void.
+/// A revocation as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    /// Whose token, or whose user.
+    /// The issuer of the token or user.
     pub issuer: String,
-    /// Which.
+    /// The token, or the user.
     pub what: Revoked,
-    /// Since when, in milliseconds.
+    /// When it was made, in milliseconds.
     pub revoked_at: i64,
 }
 

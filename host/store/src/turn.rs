@@ -17,9 +17,9 @@ pub struct TurnRecord {
     pub id: TurnId,
     /// Its conversation.
     pub conversation: ConversationId,
-    /// With whom.
+    /// The companion.
     pub companion: String,
-    /// How it stands.
+    /// Its status.
     pub status: TurnStatus,
     /// How often it was started.
     pub attempt: u32,
@@ -29,11 +29,11 @@ pub struct TurnRecord {
     pub reply: Option<MessageRecord>,
     /// Why the model stopped.
     pub finish: Option<String>,
-    /// What it cost.
+    /// The tokens that it used.
     pub usage: Option<UsageRecord>,
-    /// The reply as the client got it.
+    /// The reply as the client got it, for replay.
     pub response: Option<Value>,
-    /// What the client was told went wrong.
+    /// The problem that the client was given.
     pub problem: Option<Value>,
     /// When it was first admitted, in milliseconds.
     pub created_at: i64,
@@ -41,21 +41,21 @@ pub struct TurnRecord {
     pub ended_at: Option<i64>,
 }
 
-/// How a turn stands.
+/// The status of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TurnStatus {
-    /// Someone holds its lease, or did and has not been missed yet.
+    /// It holds its conversation's lease, or its lease has run out and nobody has taken it yet.
     Running,
     /// Its reply is whole.
     Completed,
     /// It was cut short.
     Interrupted,
-    /// It came to nothing.
+    /// It failed without a reply.
     Failed,
 }
 
 impl TurnStatus {
-    /// The word for it, as stored and as told to clients.
+    /// The word for it, as stored and as clients get it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -104,8 +104,8 @@ pub struct KeyedTurn {
     pub turn: TurnId,
     /// Its conversation.
     pub conversation: ConversationId,
-    /// Of the request that began it.
+    /// The digest of the request that began it.
     pub digest: Vec<u8>,
-    /// How it stands.
+    /// Its status.
     pub status: TurnStatus,
 }

@@ -23,8 +23,9 @@ pub trait Turns: Send + Sync {
     /// the turn as running with the user's message and reads the newest messages, all in one transaction.
     ///
     /// Returns as soon as the outcome is known. [`Admitted::durable`] has to be awaited before anything is acknowledged
-    /// to a client; if it fails, the turn was not admitted, unless the error is [`StoreError::OutcomeUnknown`]. Can be repeated with the same turn id: a turn that this
-    /// host already started answers [`crate::AdmissionOutcome::Started`] again, with its epoch.
+    /// to a client; if it fails, the turn was not admitted, unless the error is [`StoreError::OutcomeUnknown`]. Can be
+    /// repeated with the same turn id: a turn that this host already started answers
+    /// [`crate::AdmissionOutcome::Started`] again, with its epoch.
     ///
     /// A turn whose lease has run out is marked interrupted when another takes the lease.
     ///
@@ -36,7 +37,8 @@ pub trait Turns: Send + Sync {
     /// bytes are on disk. Can be repeated: a second commit of the same epoch answers as the first did. After
     /// [`StoreError::OutcomeUnknown`] it may have happened; [`Turns::turn`] tells.
     ///
-    /// A turn that is run again after an interruption replaces what had been said, in its place in the conversation.
+    /// A turn that is run again after an interruption replaces the reply of the earlier attempt, at the same place in the
+    /// conversation.
     async fn commit(&self, commit: Commit) -> Result<Ending, StoreError>;
 
     /// Ends a turn without its whole reply: what had been said is kept as a message marked interrupted, jobs are
@@ -54,13 +56,13 @@ pub trait Turns: Send + Sync {
     async fn keyed(&self, owner: &Owner, route: &str, key: &str) -> Result<Option<KeyedTurn>, StoreError>;
 
     /// Makes the leases of these turns end `lease` from now and returns the turns that still have theirs from this host.
-    /// The lease of one that is not named runs out: whoever no longer runs a turn must not keep its conversation.
+    /// The lease of a turn that is not named runs out: a host that no longer runs a turn must not keep its conversation.
     async fn renew(&self, host: Uuid, turns: &[TurnId], lease: Duration) -> Result<Vec<TurnId>, StoreError>;
 
     /// Marks turns interrupted that can no longer be ended by whoever started them (their lease has run out, or their
     /// host is gone), and puts jobs of hosts that are gone back in their queue. Returns how many turns.
     ///
-    /// Where one host alone can use the database, every other host is gone.
+    /// In a database that only one host can use, every other host counts as gone.
     async fn recover(&self, host: Uuid) -> Result<u64, StoreError>;
 
     /// Removes a bounded number of rows in one transaction: expired idempotency records and state, old days of spending,

@@ -6,16 +6,16 @@
 use std::time::Duration;
 
 use masque_problem::{Kind, Problem};
-use masque_runtime::{CallError, Cause, Kind as Role};
+use masque_runtime::{CallError, Cause, PluginKind};
 use masque_store::StoreError;
 
 /// The longest `Retry-After` of an upstream that is passed on to clients. Longer ones are cut: the operator may have
 /// configured another upstream by then.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// The problem that a client is given for a failed call of a plugin that was called as `role`.
-pub(crate) fn call_problem(role: Role, error: &CallError) -> Problem {
-    let problem = Problem::from(call_problem_kind(role, error));
+/// The problem that a client is given for a failed call of a plugin of `plugin_kind`.
+pub(crate) fn call_problem(plugin_kind: PluginKind, error: &CallError) -> Problem {
+    let problem = Problem::from(call_problem_kind(plugin_kind, error));
     match error.retry_after() {
         // Only where waiting helps: for a refused request, clients would repeat it in vain.
         Some(wait) if problem.retry_after.is_some() => problem.retry_after(wait.min(MAX_RETRY_AFTER)),
@@ -23,12 +23,12 @@ pub(crate) fn call_problem(role: Role, error: &CallError) -> Problem {
     }
 }
 
-fn call_problem_kind(role: Role, error: &CallError) -> Kind {
+fn call_problem_kind(plugin_kind: PluginKind, error: &CallError) -> Kind {
     match &error.cause {
         Cause::Busy(_) => Kind::Overloaded,
         Cause::WallTime(_) => Kind::TurnTimeout,
         Cause::Truncated => Kind::ModelTruncated,
-        Cause::Failed(failure) if role == Role::Model => model_failure_kind(&failure.code),
+        Cause::Failed(failure) if plugin_kind == PluginKind::Model => model_failure_kind(&failure.code),
         _ => Kind::PluginFailed,
     }
 }
@@ -114,7 +114,7 @@ mod tests {
             ("of-a-later-version", Kind::PluginFailed, true),
         ];
         for (code, kind, next) in table {
-            assert_eq!(call_problem(Role::Model, &failed(code)).kind, kind, "{code}");
+            assert_eq!(call_problem(PluginKind::Model, &failed(code)).kind, kind, "{code}");
             assert_eq!(allows_fallback(&failed(code)), next, "{code}");
         }
     }
@@ -131,20 +131,20 @@ mod tests {
         ];
         for (cause, kind, next) in table {
             let error = error(cause);
-            assert_eq!(call_problem(Role::Model, &error).kind, kind, "{error}");
+            assert_eq!(call_problem(PluginKind::Model, &error).kind, kind, "{error}");
             assert_eq!(allows_fallback(&error), next, "{error}");
         }
     }
 
     #[test]
     fn a_failure_of_a_persona_or_memory_is_never_reported_as_one_of_the_model() {
-        assert_eq!(call_problem(Role::Persona, &failed("unavailable")).kind, Kind::PluginFailed);
-        assert_eq!(call_problem(Role::Memory, &failed("rate-limited")).kind, Kind::PluginFailed);
+        assert_eq!(call_problem(PluginKind::Persona, &failed("unavailable")).kind, Kind::PluginFailed);
+        assert_eq!(call_problem(PluginKind::Memory, &failed("rate-limited")).kind, Kind::PluginFailed);
     }
 
     #[test]
     fn the_message_of_a_plugin_never_reaches_the_client() {
-        let problem = call_problem(Role::Model, &failed("unavailable"));
+        let problem = call_problem(PluginKind::Model, &failed("unavailable"));
         assert!(!problem.to_value(None).to_string().contains("upstream said so"));
     }
 
@@ -153,7 +153,7 @@ mod tests {
         let wait = |code: &str, ms: u64| {
             let mut failure = Failure::new(code, "");
             failure.retry_after_ms = Some(ms);
-            call_problem(Role::Model, &error(Cause::Failed(Box::new(failure)))).retry_after
+            call_problem(PluginKind::Model, &error(Cause::Failed(Box::new(failure)))).retry_after
         };
         assert_eq!(wait("rate-limited", 7_000), Some(Duration::from_secs(7)));
         assert_eq!(wait("rate-limited", u64::MAX), Some(MAX_RETRY_AFTER));

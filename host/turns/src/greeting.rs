@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use masque_problem::{Kind, Problem};
-use masque_runtime::Kind as Role;
+use masque_runtime::PluginKind;
 use masque_runtime::contract::Opening;
 use masque_store::{ConversationId, MessageId, Owner};
 
@@ -59,7 +59,7 @@ impl Host {
                     cause,
                     "a call failed"
                 );
-                call_problem(Role::Persona, &error)
+                call_problem(PluginKind::Persona, &error)
             })?
         } else {
             Vec::new()

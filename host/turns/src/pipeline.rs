@@ -7,7 +7,7 @@ use std::time::Instant;
 use masque_companions::{Companion, Redactor};
 use masque_problem::{Kind, Problem};
 use masque_runtime::contract::{Delta, Prompt, Turn};
-use masque_runtime::{Call, CallError, Cause, Kind as Role, Plugin};
+use masque_runtime::{Call, CallError, Cause, Plugin, PluginKind};
 use masque_store::UsageRecord;
 
 use crate::capabilities::Capabilities;
@@ -47,12 +47,12 @@ impl Pipeline {
 
         let began = self.begin_call(&mut turn);
         let recalled = memory.recall(self.call(memory), &turn, *memory_budget).await;
-        let recalled = recalled.map_err(|error| self.report_failure(Role::Memory, &error))?;
+        let recalled = recalled.map_err(|error| self.report_failure(PluginKind::Memory, &error))?;
         draft.plugins.push(PluginTiming::new(memory, began.elapsed()));
 
         let began = self.begin_call(&mut turn);
         let prompt = persona.compose(self.call(persona), &turn, recalled).await;
-        let mut prompt = prompt.map_err(|error| self.report_failure(Role::Persona, &error))?;
+        let mut prompt = prompt.map_err(|error| self.report_failure(PluginKind::Persona, &error))?;
         draft.plugins.push(PluginTiming::new(persona, began.elapsed()));
 
         contract::override_options(&mut prompt.options, options);
@@ -72,7 +72,7 @@ impl Pipeline {
                 draft.plugins.push(PluginTiming::new(model, began.elapsed()));
                 return Ok(());
             };
-            let problem = self.report_failure(Role::Model, &failure.error);
+            let problem = self.report_failure(PluginKind::Model, &failure.error);
             let is_late = Instant::now() >= self.deadline;
             if failure.is_after_content
                 || is_late
@@ -161,7 +161,7 @@ impl Pipeline {
     }
 
     /// Logs a failed call with everything the plugin said, and returns what the client is told.
-    fn report_failure(&self, role: Role, error: &CallError) -> Problem {
+    fn report_failure(&self, plugin_kind: PluginKind, error: &CallError) -> Problem {
         let cause = self.redactor.redact(error);
         tracing::warn!(
             plugin = error.plugin,
@@ -170,7 +170,7 @@ impl Pipeline {
             cause,
             "a call failed"
         );
-        call_problem(role, error)
+        call_problem(plugin_kind, error)
     }
 
     fn call(&self, plugin: &Plugin) -> Call {

@@ -1,4 +1,4 @@
-//! A conversation through a model server that no one here wrote: the LiteLLM proxy, in an environment of its own.
+//! A conversation through an independent implementation of the OpenAI API: the LiteLLM proxy, in its own Python environment.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 use masque_tests::{Setup, eventually, full, python, skipped};
 use tokio::process::{Child, Command};
 
-/// The release that the test was written against.
+/// The tested release.
 const PACKAGE: &str = "litellm[proxy]==1.106.2";
 const KEY: &str = "sk-masque-end-to-end";
 
@@ -20,7 +20,7 @@ async fn a_conversation_goes_through_the_litellm_proxy_streaming_and_not() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let (_proxy, port) = proxy(folder.path()).await;
+    let (_proxy, port) = start_proxy(folder.path()).await;
 
     for stream in [true, false] {
         let toml = format!(
@@ -61,8 +61,8 @@ value = "Bearer {KEY}"
     }
 }
 
-/// The proxy, answering, and its port.
-async fn proxy(folder: &Path) -> (Child, u16) {
+/// Starts the proxy, waits until it answers, and returns it with its port.
+async fn start_proxy(folder: &Path) -> (Child, u16) {
     let program = python::environment("litellm", PACKAGE).await.join("bin/litellm");
     let configuration = folder.join("litellm.yaml");
     std::fs::write(
@@ -83,7 +83,7 @@ litellm_settings:
         ),
     )
     .unwrap();
-    // It can't be told to choose a port itself.
+    // The proxy can't choose a free port itself.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let log = std::fs::File::create(folder.join("litellm.log")).unwrap();
     let mut proxy = Command::new(program)

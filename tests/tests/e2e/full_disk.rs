@@ -1,15 +1,15 @@
-//! A disk that fills up: nothing is acknowledged that is not kept, and the host recovers when there is room.
+//! A disk that fills up: the host keeps every acknowledged message, refuses others, and recovers when there is space again.
 
 use std::io::Write;
 
 use masque_tests::{Reply, Setup, eventually, skipped};
 use serde_json::json;
 
-/// Mounts a small file system over the data folder, in a namespace of its own, and becomes the host.
+/// Mounts a small file system over the data folder, in a mount namespace of its own, and then executes the host.
 const ON_A_SMALL_DISK: &str = "mkdir -p data && mount -t tmpfs -o size=48m masque data && exec \"$@\"";
 
 #[tokio::test]
-async fn on_a_full_disk_nothing_is_acknowledged_and_room_brings_everything_back() {
+async fn a_full_disk_loses_no_acknowledged_message_and_the_host_recovers_when_there_is_space() {
     let unshare = ["unshare", "--user", "--map-root-user", "--mount"];
     let allowed = std::process::Command::new(unshare[0])
         .args(&unshare[1..])
@@ -17,7 +17,7 @@ async fn on_a_full_disk_nothing_is_acknowledged_and_room_brings_everything_back(
         .output();
     if !allowed.as_ref().is_ok_and(|output| output.status.success()) {
         skipped(
-            "on_a_full_disk",
+            "a_full_disk_loses_no_acknowledged_message",
             "this machine does not let a program mount a file system in a namespace of its own",
         );
         return;
@@ -25,13 +25,13 @@ async fn on_a_full_disk_nothing_is_acknowledged_and_room_brings_everything_back(
     let launcher = [&unshare[..], &["sh", "-c", ON_A_SMALL_DISK, "sh"]].concat();
     let mut host = Setup::defaults().launched_by(&launcher).start().await;
     let client = host.client();
-    let kept = client.say("There is room for this.").await;
-    let conversation = kept["conversation_id"].as_str().unwrap();
+    let first = client.say("There is room for this.").await;
+    let conversation = first["conversation_id"].as_str().unwrap();
     let data = host.seen_by_host(host.data());
 
     fill(&data.join("filler"));
-    // The database may have room left in the pages that it already owns. Plain and streamed in turn, until both are
-    // refused before a word of the answer has left.
+    // Free pages within the database may still hold some messages. Send plain and streamed requests alternately until one of
+    // each is refused with an HTTP error.
     let mut acknowledged = vec!["There is room for this.".to_owned()];
     let (mut plain, mut streamed) = (None, None);
     for number in 0.. {
@@ -40,7 +40,7 @@ async fn on_a_full_disk_nothing_is_acknowledged_and_room_brings_everything_back(
         let message = format!("Message {number} {}", "x".repeat(32_000));
         let body = json!({ "message": message, "conversation_id": conversation, "stream": stream });
         let answer = client.chat(&body).send().await;
-        if acknowledges(&answer, stream) {
+        if is_acknowledgement(&answer, stream) {
             acknowledged.push(message);
         } else if answer.status != 200 {
             *(if stream { &mut streamed } else { &mut plain }) = Some(answer);
@@ -64,11 +64,11 @@ async fn on_a_full_disk_nothing_is_acknowledged_and_room_brings_everything_back(
     .await;
     acknowledged.push("Is there room again?".to_owned());
 
-    let mut said = Vec::new();
+    let mut stored = Vec::new();
     let mut path = format!("/conversations/{conversation}/messages?limit=100");
     loop {
         let page = client.get(&path).send().await.expect(200);
-        said.extend(
+        stored.extend(
             page["items"].as_array().unwrap().iter().filter(|message| message["role"] == "user").cloned(),
         );
         match page["next"].as_str() {
@@ -76,20 +76,22 @@ async fn on_a_full_disk_nothing_is_acknowledged_and_room_brings_everything_back(
             None => break,
         }
     }
-    let kept = said.iter().filter(|message| acknowledged.iter().any(|one| message["content"] == **one));
-    assert_eq!(kept.count(), acknowledged.len(), "every acknowledged message is there, once");
-    // A turn that was refused at its very end is there as one that did not complete.
-    for message in said.iter().filter(|message| acknowledged.iter().all(|one| message["content"] != **one)) {
+    let kept = stored.iter().filter(|message| acknowledged.iter().any(|one| message["content"] == **one));
+    assert_eq!(kept.count(), acknowledged.len(), "every acknowledged message is stored, once");
+    // A message may be stored although its turn failed when it was committed. That turn must not be completed.
+    for message in stored.iter().filter(|message| acknowledged.iter().all(|one| message["content"] != **one))
+    {
         let turn = client.turn(message["turn_id"].as_str().unwrap()).await;
         assert_ne!(turn["status"], "completed", "{turn}");
     }
 }
 
-/// Whether the answer says that the turn is complete.
-fn acknowledges(answer: &Reply, stream: bool) -> bool {
+/// Whether the answer acknowledges that the turn is complete.
+fn is_acknowledgement(answer: &Reply, stream: bool) -> bool {
     answer.status == 200 && (!stream || answer.text.contains("event: turn.completed"))
 }
 
+/// Writes to `path` until the disk is full.
 fn fill(path: &std::path::Path) {
     let mut file = std::fs::File::create(path).unwrap();
     for size in [1 << 20, 4096] {

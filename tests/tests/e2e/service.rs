@@ -1,10 +1,10 @@
-//! What a host says about itself, and how a request is followed through it.
+//! Health, status and the description of the API; request ids, traces and logs.
 
 use masque_tests::{MockModel, Setup};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_host_that_runs_says_so() {
+async fn a_running_host_is_live_ready_and_healthy() {
     let host = Setup::defaults().start().await;
     let client = host.client();
 
@@ -15,7 +15,7 @@ async fn a_host_that_runs_says_so() {
 }
 
 #[tokio::test]
-async fn the_status_names_version_configuration_and_the_digest_of_every_plugin() {
+async fn the_status_has_the_version_and_the_digests_of_the_configuration_and_of_every_plugin() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).start().await;
 
@@ -46,7 +46,7 @@ async fn the_status_is_the_same_after_a_restart() {
 }
 
 #[tokio::test]
-async fn the_description_of_the_api_has_every_route_and_the_page_shows_it() {
+async fn the_openapi_description_has_every_route_and_its_page_needs_no_other_server() {
     let host = Setup::defaults().start().await;
     let api = host.client().get("/openapi.json").send().await.expect(200);
 
@@ -71,7 +71,7 @@ async fn the_description_of_the_api_has_every_route_and_the_page_shows_it() {
             assert!(operation["responses"].is_object(), "{method} {path}");
         }
     }
-    references_resolve(&api, &api);
+    assert_references_resolve(&api, &api);
 
     let page = host.client().get("/docs").send().await;
     assert_eq!(page.status, 200);
@@ -82,44 +82,45 @@ async fn the_description_of_the_api_has_every_route_and_the_page_shows_it() {
     );
 }
 
-/// Every `$ref` points at something that is there.
-fn references_resolve(document: &Value, part: &Value) {
+/// Asserts that every `$ref` in `part` points to an existing part of `document`.
+fn assert_references_resolve(document: &Value, part: &Value) {
     match part {
         Value::Object(fields) => {
             if let Some(reference) = fields.get("$ref").and_then(Value::as_str) {
-                let pointer =
-                    reference.strip_prefix('#').unwrap_or_else(|| panic!("{reference} is elsewhere"));
+                let pointer = reference
+                    .strip_prefix('#')
+                    .unwrap_or_else(|| panic!("{reference} is in another document"));
                 assert!(document.pointer(pointer).is_some(), "{reference} is missing");
             }
-            fields.values().for_each(|value| references_resolve(document, value));
+            fields.values().for_each(|value| assert_references_resolve(document, value));
         }
-        Value::Array(items) => items.iter().for_each(|value| references_resolve(document, value)),
+        Value::Array(items) => items.iter().for_each(|value| assert_references_resolve(document, value)),
         _ => {}
     }
 }
 
 #[tokio::test]
-async fn a_request_id_is_made_or_taken_over_and_given_back() {
+async fn a_request_id_is_generated_or_accepted_and_returned() {
     let host = Setup::defaults().start().await;
     let client = host.client();
 
-    let own = client.get("/livez").send().await;
-    assert!(own.header("x-request-id").is_some_and(|id| !id.is_empty()));
-    let given =
+    let generated = client.get("/livez").send().await;
+    assert!(generated.header("x-request-id").is_some_and(|id| !id.is_empty()));
+    let accepted =
         client.chat(&json!({ "message": "Hello." })).header("x-request-id", "from-outside-7").send().await;
-    assert_eq!(given.header("x-request-id"), Some("from-outside-7"));
+    assert_eq!(accepted.header("x-request-id"), Some("from-outside-7"));
 }
 
 #[tokio::test]
-async fn a_request_id_that_could_forge_a_log_line_is_replaced() {
+async fn a_request_id_that_is_too_long_is_replaced() {
     let host = Setup::defaults().start().await;
-    let forged = "a".repeat(4000);
-    let answer = host.client().get("/livez").header("x-request-id", &forged).send().await;
+    let too_long = "a".repeat(4000);
+    let answer = host.client().get("/livez").header("x-request-id", &too_long).send().await;
     assert!(answer.header("x-request-id").is_some_and(|id| id.len() < 200));
 }
 
 #[tokio::test]
-async fn a_trace_goes_on_through_the_host_under_a_span_of_its_own() {
+async fn the_host_continues_a_trace_with_a_span_of_its_own() {
     let host = Setup::defaults().start().await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let parent = format!("00-{trace}-00f067aa0ba902b7-01");
@@ -127,14 +128,14 @@ async fn a_trace_goes_on_through_the_host_under_a_span_of_its_own() {
     let body = json!({ "message": "Hello." });
     let answer = host.client().chat(&body).header("traceparent", &parent).send().await;
 
-    let traceparent = answer.header("traceparent").expect("traceparent comes back");
+    let traceparent = answer.header("traceparent").expect("a traceparent in the response");
     let fields: Vec<_> = traceparent.split('-').collect();
     assert_eq!((fields[0], fields[1]), ("00", trace));
     assert_ne!(fields[2], "00f067aa0ba902b7");
 }
 
 #[tokio::test]
-async fn every_line_about_a_failed_turn_carries_the_requests_id() {
+async fn the_log_of_a_failed_turn_has_the_request_id_and_every_line_is_json() {
     let model = MockModel::refusing();
     let host = Setup::model(&model).and("[log]\nformat = \"json\"").start().await;
     let body = json!({ "message": "Hello." });
@@ -146,7 +147,7 @@ async fn every_line_about_a_failed_turn_carries_the_requests_id() {
         .problem(502, "model-unavailable");
 
     host.logged("find-me-42").await;
-    // The announcement on standard output is for whoever started the host, and no line of its log.
+    // The line with the listening address goes to standard output and is not part of the log.
     for line in host.log().lines().filter(|line| !line.starts_with("listening on")) {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
         assert!(line.is_object());

@@ -1,12 +1,12 @@
-//! Model servers that fail, in every way in which they do. Before the first content the client gets an error of HTTP,
-//! after it an event; and the conversation goes on with the next message.
+//! Failures of model servers. Before the first content the client receives an HTTP error, afterwards an event. The
+//! conversation continues with the next message.
 
 use std::time::{Duration, SystemTime};
 
 use masque_tests::{Answer, Client, Gate, Host, MockModel, Reply, Setup, Step, Transcript};
 use serde_json::json;
 
-/// Short, because a test waits for it; long enough for a busy machine to deliver what was sent.
+/// Short, because tests wait for it, but long enough for a busy machine to deliver what the server has sent.
 const SHORT_STALL: &str = "stall_timeout_ms = 400";
 
 async fn host(model: &MockModel) -> Host {
@@ -17,21 +17,22 @@ async fn ask(client: &Client) -> Reply {
     client.chat(&json!({ "message": "Hello." })).send().await
 }
 
-/// The next turn works, and the failed one is no part of it.
-async fn goes_on(host: &Host, model: &MockModel) {
-    let asked = model.seen().len();
+/// Asserts that the next turn succeeds and that its prompt does not contain the message of the failed turn.
+async fn assert_next_turn_succeeds(host: &Host, model: &MockModel) {
+    let number = model.seen().len();
     let conversation = {
         let page = host.client().get("/conversations").send().await.expect(200);
         page["items"][0]["id"].as_str().unwrap().to_owned()
     };
     let reply = host.client().say_in(&conversation, "Once more.").await;
     assert_eq!(reply["reply"]["content"], "You said: Once more.");
-    let messages = model.request(asked).await.messages();
+    let messages = model.request(number).await.messages();
     assert!(!messages.contains(&("user".to_owned(), "Hello.".to_owned())), "{messages:?}");
 }
 
-/// What the client gets for this answer before the first content, with a stream and without.
-async fn fails_with(answer: Answer, status: u16, kind: &str) -> Reply {
+/// Asserts that this answer, which has no content, fails the turn with an HTTP error of this status and type, streamed and
+/// not. Returns the error.
+async fn assert_http_error(answer: Answer, status: u16, kind: &str) -> Reply {
     let model = MockModel::start().await;
     let host = host(&model).await;
     model.next(answer.clone());
@@ -40,12 +41,12 @@ async fn fails_with(answer: Answer, status: u16, kind: &str) -> Reply {
     model.next(answer);
     let streamed = host.client().chat(&json!({ "message": "Hello.", "stream": true })).send().await;
     streamed.problem(status, kind);
-    goes_on(&host, &model).await;
+    assert_next_turn_succeeds(&host, &model).await;
     plain
 }
 
-/// How the stream ends after this answer, which has content.
-async fn breaks_with(answer: Answer, kind: &str) -> Transcript {
+/// Asserts that the stream ends with a failure of this type after this answer, which has content. Returns the stream's events.
+async fn assert_failure_event(answer: Answer, kind: &str) -> Transcript {
     let model = MockModel::start().await;
     let host = host(&model).await;
     model.next(answer);
@@ -63,7 +64,7 @@ fn text(text: &str) -> Step {
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_a_model_that_is_unavailable() {
+async fn a_refused_connection_is_reported_as_model_unavailable() {
     let model = MockModel::refusing();
     let host = host(&model).await;
     ask(&host.client()).await.problem(502, "model-unavailable");
@@ -76,60 +77,64 @@ async fn a_refused_connection_is_a_model_that_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_refused_key_is_told_without_the_servers_words() {
+async fn a_refused_key_is_reported_without_the_servers_message() {
     let answer = Answer::error(401, "invalid_api_key", "Incorrect API key provided: sk-abc.");
-    let reply = fails_with(answer, 502, "model-unauthorized").await;
+    let reply = assert_http_error(answer, 502, "model-unauthorized").await;
     assert!(!reply.text.contains("sk-abc"), "{}", reply.text);
 }
 
 #[tokio::test]
-async fn a_rate_limit_is_passed_on_with_its_seconds() {
+async fn a_rate_limit_is_passed_on_with_its_retry_after() {
     let answer = Answer::error(429, "rate_limit_exceeded", "Slow down.").header("retry-after", "7");
-    let reply = fails_with(answer, 503, "model-rate-limited").await;
+    let reply = assert_http_error(answer, 503, "model-rate-limited").await;
     assert_eq!(reply.header("retry-after"), Some("7"));
 }
 
 #[tokio::test]
-async fn a_rate_limit_until_a_date_is_passed_on_in_seconds() {
+async fn a_retry_after_date_is_passed_on_in_seconds() {
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(90));
     let answer = Answer::error(429, "rate_limit_exceeded", "Slow down.").header("retry-after", &date);
-    let reply = fails_with(answer, 503, "model-rate-limited").await;
+    let reply = assert_http_error(answer, 503, "model-rate-limited").await;
     let seconds: u64 = reply.header("retry-after").unwrap().parse().unwrap();
     assert!((30..=90).contains(&seconds), "{seconds}");
 }
 
 #[tokio::test]
-async fn an_error_of_the_server_is_a_model_that_is_unavailable() {
-    fails_with(Answer::error(500, "server_error", "The server had an error."), 502, "model-unavailable")
-        .await;
+async fn a_server_error_is_reported_as_model_unavailable() {
+    assert_http_error(
+        Answer::error(500, "server_error", "The server had an error."),
+        502,
+        "model-unavailable",
+    )
+    .await;
 }
 
 #[tokio::test]
-async fn a_server_without_room_is_overloaded() {
-    fails_with(Answer::error(503, "overloaded", "Try later."), 503, "model-overloaded").await;
+async fn an_overloaded_server_is_reported_as_model_overloaded() {
+    assert_http_error(Answer::error(503, "overloaded", "Try later."), 503, "model-overloaded").await;
 }
 
 #[tokio::test]
-async fn a_refused_request_is_not_the_clients_fault() {
+async fn a_request_that_the_server_refuses_is_reported_as_model_invalid() {
     let answer = Answer::error(400, "context_length_exceeded", "This model's maximum context length is 8.");
-    fails_with(answer, 502, "model-invalid").await;
+    assert_http_error(answer, 502, "model-invalid").await;
 }
 
 #[tokio::test]
-async fn a_page_of_html_is_no_answer() {
+async fn an_html_page_is_not_taken_for_a_reply() {
     let page = "<!doctype html><title>It works!</title>".to_owned();
-    fails_with(Answer::body(200, "text/html", page), 502, "model-unavailable").await;
+    assert_http_error(Answer::body(200, "text/html", page), 502, "model-unavailable").await;
 }
 
 #[tokio::test]
-async fn garbage_is_no_answer() {
-    let garbage = "\u{0}\u{1}data: \u{fffd}}{\n\n\n\ndata: 7\n\n".to_owned();
-    fails_with(Answer::body(200, "text/event-stream", garbage), 502, "model-unavailable").await;
+async fn malformed_bytes_are_not_taken_for_a_reply() {
+    let malformed = "\u{0}\u{1}data: \u{fffd}}{\n\n\n\ndata: 7\n\n".to_owned();
+    assert_http_error(Answer::body(200, "text/event-stream", malformed), 502, "model-unavailable").await;
 }
 
 #[tokio::test]
-async fn json_of_another_shape_is_no_answer() {
-    fails_with(
+async fn json_of_another_structure_is_not_taken_for_a_reply() {
+    assert_http_error(
         Answer::body(200, "application/json", json!({ "ok": true }).to_string()),
         502,
         "model-unavailable",
@@ -138,51 +143,51 @@ async fn json_of_another_shape_is_no_answer() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_closed_unanswered_is_a_model_that_is_unavailable() {
-    fails_with(Answer::hang_up(), 502, "model-unavailable").await;
+async fn a_connection_closed_without_a_response_is_reported_as_model_unavailable() {
+    assert_http_error(Answer::hang_up(), 502, "model-unavailable").await;
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cut_before_the_first_content_is_an_error_of_http() {
-    fails_with(Answer::steps(vec![Step::Cut]), 502, "model-truncated").await;
+async fn a_stream_that_is_cut_before_the_first_content_is_an_http_error() {
+    assert_http_error(Answer::steps(vec![Step::Cut]), 502, "model-truncated").await;
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_before_the_first_content_is_an_error_of_http() {
-    fails_with(Answer::steps(Vec::new()), 502, "model-truncated").await;
+async fn a_stream_that_ends_before_the_first_content_is_an_http_error() {
+    assert_http_error(Answer::steps(Vec::new()), 502, "model-truncated").await;
 }
 
 #[tokio::test]
-async fn silence_before_the_first_content_is_noticed() {
-    fails_with(Answer::steps(vec![Step::Stall]), 504, "model-stalled").await;
+async fn a_stall_before_the_first_content_is_an_http_error() {
+    assert_http_error(Answer::steps(vec![Step::Stall]), 504, "model-stalled").await;
 }
 
 #[tokio::test]
-async fn silence_between_two_frames_is_noticed() {
+async fn a_stall_after_content_ends_the_stream_with_an_event() {
     let answer = Answer::steps(vec![text("Half a"), Step::Stall]);
-    assert_eq!(breaks_with(answer, "model-stalled").await.text, "Half a");
+    assert_eq!(assert_failure_event(answer, "model-stalled").await.text, "Half a");
 }
 
 #[tokio::test]
 async fn a_stream_that_is_cut_after_content_ends_with_an_event() {
     let answer = Answer::steps(vec![text("Half a"), Step::Cut]);
-    assert_eq!(breaks_with(answer, "model-truncated").await.text, "Half a");
+    assert_eq!(assert_failure_event(answer, "model-truncated").await.text, "Half a");
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_without_a_reason_is_not_taken_for_complete() {
+async fn a_stream_that_ends_without_a_finish_reason_is_not_taken_for_complete() {
     let answer = Answer::steps(vec![text("Half a")]);
-    assert_eq!(breaks_with(answer, "model-truncated").await.text, "Half a");
+    assert_eq!(assert_failure_event(answer, "model-truncated").await.text, "Half a");
 }
 
 #[tokio::test]
-async fn an_error_within_the_stream_ends_with_an_event() {
-    let frame = "data: {\"error\":{\"message\":\"Overloaded.\",\"type\":\"server_error\",\"code\":500}}\n\n";
+async fn an_error_within_the_stream_ends_it_with_an_event() {
+    let error = "data: {\"error\":{\"message\":\"Overloaded.\",\"type\":\"server_error\",\"code\":500}}\n\n";
     let model = MockModel::start().await;
     let host = host(&model).await;
-    let opening =
+    let content =
         "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Half a\"},\"finish_reason\":null}]}\n\n";
-    model.next(Answer::steps(vec![Step::Bytes(opening), Step::Bytes(frame)]));
+    model.next(Answer::steps(vec![Step::Bytes(content), Step::Bytes(error)]));
 
     let transcript = host.client().stream("Hello.").await.transcript().await;
 
@@ -191,21 +196,21 @@ async fn an_error_within_the_stream_ends_with_an_event() {
 }
 
 #[tokio::test]
-async fn malformed_frames_are_passed_over() {
+async fn malformed_frames_are_skipped() {
     let model = MockModel::start().await;
     let host = host(&model).await;
-    let good = |text: &str| {
+    let valid = |text: &str| {
         let delta =
             json!({ "choices": [{ "index": 0, "delta": { "content": text }, "finish_reason": null }] });
         Step::Bytes(format!("data: {delta}\n\n").leak())
     };
     model.next(Answer::steps(vec![
         Step::Bytes(": a comment\n\n"),
-        good("Never"),
+        valid("Never"),
         Step::Bytes("data: {\"choices\": [{\"delta\":\n\n"),
         Step::Bytes("event: ping\ndata: {}\n\n"),
         Step::Bytes("nonsense\n\n"),
-        good(" mind."),
+        valid(" mind."),
         Step::Bytes("data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"),
         Step::Bytes("data: [DONE]\n\n"),
     ]));
@@ -217,13 +222,13 @@ async fn malformed_frames_are_passed_over() {
 }
 
 #[tokio::test]
-async fn frames_that_arrive_in_splinters_are_put_together() {
+async fn frames_that_arrive_one_character_at_a_time_are_reassembled() {
     let model = MockModel::start().await;
     let host = host(&model).await;
     let delta = json!({ "choices": [{ "index": 0, "delta": { "content": "Grüße, 世界 🌍" }, "finish_reason": "stop" }] });
     let frames = format!("data: {delta}\r\n\r\ndata: [DONE]\r\n\r\n").replace("\\u", "\\u");
-    let splinters = frames.chars().map(|c| Step::Bytes(String::from(c).leak())).collect();
-    model.next(Answer::steps(splinters));
+    let pieces = frames.chars().map(|c| Step::Bytes(String::from(c).leak())).collect();
+    model.next(Answer::steps(pieces));
 
     let transcript = host.client().stream("Hello.").await.transcript().await;
 
@@ -231,7 +236,7 @@ async fn frames_that_arrive_in_splinters_are_put_together() {
 }
 
 #[tokio::test]
-async fn every_reason_to_stop_has_its_name() {
+async fn every_finish_reason_of_the_server_has_its_own_value() {
     let model = MockModel::start().await;
     let host = host(&model).await;
     for (theirs, ours) in [("stop", "stop"), ("length", "length"), ("content_filter", "filtered")] {
@@ -250,7 +255,7 @@ async fn every_reason_to_stop_has_its_name() {
 }
 
 #[tokio::test]
-async fn a_call_of_a_tool_ends_the_turn_as_one() {
+async fn a_tool_call_ends_the_turn_with_finish_tool_calls() {
     let model = MockModel::start().await;
     let host = host(&model).await;
     let call = Step::ToolCall { name: "weather", arguments: "{\"city\":\"Lyon\"}" };
@@ -262,11 +267,11 @@ async fn a_call_of_a_tool_ends_the_turn_as_one() {
 }
 
 #[tokio::test]
-async fn what_a_model_thinks_is_no_part_of_its_reply() {
+async fn the_reasoning_of_a_model_is_not_part_of_its_reply() {
     let model = MockModel::start().await;
     let host = host(&model).await;
-    let thought = Step::Thought("The user greets me.".to_owned());
-    model.next(Answer::complete(vec![thought, text("Hello yourself.")]));
+    let reasoning = Step::Thought("The user greets me.".to_owned());
+    model.next(Answer::complete(vec![reasoning, text("Hello yourself.")]));
 
     let transcript = host.client().stream("Hello.").await.transcript().await;
 
@@ -275,7 +280,7 @@ async fn what_a_model_thinks_is_no_part_of_its_reply() {
 }
 
 #[tokio::test]
-async fn once_the_head_has_gone_out_a_late_failure_is_an_event() {
+async fn a_failure_after_the_response_headers_were_sent_is_an_event() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).and("[stream]\nhold = \"100ms\"").start().await;
     let gate = Gate::new();

@@ -1,22 +1,23 @@
-//! Requests that a client gets wrong: each has an answer that says what to change, and none begins anything.
+//! Invalid requests. The host refuses each with a problem that says what to change, and stores nothing.
 
 use masque_tests::{Client, RawConnection, Setup};
 use serde_json::{Value, json};
 
-async fn nothing_began(client: &Client) {
+async fn assert_no_conversation(client: &Client) {
     let page = client.get("/conversations").send().await.expect(200);
     assert_eq!(page["items"], json!([]));
 }
 
-async fn refused(body: &Value, status: u16, kind: &str) -> Value {
+/// Asserts that a new host refuses `body` with this problem and stores no conversation. Returns the problem.
+async fn assert_refused(body: &Value, status: u16, kind: &str) -> Value {
     let host = Setup::defaults().start().await;
     let problem = host.client().chat(body).send().await.problem(status, kind);
-    nothing_began(&host.client()).await;
+    assert_no_conversation(&host.client()).await;
     problem
 }
 
 #[tokio::test]
-async fn malformed_json_is_refused_with_its_place() {
+async fn malformed_json_is_refused_with_its_line() {
     let host = Setup::defaults().start().await;
     let request = host.client().request(reqwest::Method::POST, "/chat");
     let answer =
@@ -24,44 +25,45 @@ async fn malformed_json_is_refused_with_its_place() {
 
     let problem = answer.problem(400, "malformed-json");
     assert!(problem["detail"].as_str().unwrap().contains('2'), "the second line: {problem}");
-    nothing_began(&host.client()).await;
+    assert_no_conversation(&host.client()).await;
 }
 
 #[tokio::test]
-async fn an_unknown_field_is_refused_and_the_nearest_one_named() {
-    let problem = refused(&json!({ "mesage": "Hello." }), 422, "unknown-field").await;
+async fn an_unknown_field_is_refused_and_the_nearest_field_is_named() {
+    let problem = assert_refused(&json!({ "mesage": "Hello." }), 422, "unknown-field").await;
     assert_eq!(problem["nearest"], "message");
     assert!(problem["detail"].as_str().unwrap().contains("message"), "{problem}");
 }
 
 #[tokio::test]
 async fn a_request_without_a_message_is_refused() {
-    refused(&json!({}), 422, "invalid-request").await;
+    assert_refused(&json!({}), 422, "invalid-request").await;
 }
 
 #[tokio::test]
 async fn a_field_of_the_wrong_type_is_refused_by_name() {
-    let problem = refused(&json!({ "message": "Hello.", "metadata": "none" }), 422, "invalid-request").await;
+    let problem =
+        assert_refused(&json!({ "message": "Hello.", "metadata": "none" }), 422, "invalid-request").await;
     assert!(problem.to_string().contains("metadata"), "{problem}");
 }
 
 #[tokio::test]
 async fn an_empty_message_is_refused() {
-    refused(&json!({ "message": "" }), 422, "message-empty").await;
+    assert_refused(&json!({ "message": "" }), 422, "message-empty").await;
 }
 
 #[tokio::test]
 async fn a_message_of_white_space_is_refused() {
-    refused(&json!({ "message": " \n\t\u{a0}" }), 422, "message-empty").await;
+    assert_refused(&json!({ "message": " \n\t\u{a0}" }), 422, "message-empty").await;
 }
 
 #[tokio::test]
-async fn a_message_is_refused_from_the_first_byte_over_the_limit_on() {
+async fn a_message_of_the_maximum_size_is_accepted_and_one_byte_more_is_refused() {
     let host = Setup::defaults().start().await;
     let client = host.client();
     let limit = 64 * 1024;
     client.chat(&json!({ "message": "a".repeat(limit + 1) })).send().await.problem(413, "message-too-large");
-    nothing_began(&client).await;
+    assert_no_conversation(&client).await;
     client.chat(&json!({ "message": "a".repeat(limit) })).send().await.expect(200);
 }
 
@@ -71,11 +73,11 @@ async fn a_body_over_the_limit_is_refused() {
     let client = host.client();
     let body = json!({ "message": "Hello.", "metadata": { "note": "a".repeat(9000) } });
     client.chat(&body).send().await.problem(413, "body-too-large");
-    nothing_began(&client).await;
+    assert_no_conversation(&client).await;
 }
 
 #[tokio::test]
-async fn a_message_may_come_in_parts_of_text() {
+async fn a_message_can_be_a_list_of_text_parts() {
     let host = Setup::defaults().start().await;
     let body = json!({ "message": [{ "type": "text", "text": "Hello." }] });
     let reply = host.client().chat(&body).send().await.expect(200);
@@ -86,37 +88,37 @@ async fn a_message_may_come_in_parts_of_text() {
 #[tokio::test]
 async fn a_part_that_is_not_text_is_refused() {
     let image = json!({ "type": "image", "url": "https://example.org/cat.png" });
-    refused(&json!({ "message": [image] }), 422, "invalid-request").await;
+    assert_refused(&json!({ "message": [image] }), 422, "invalid-request").await;
 }
 
 #[tokio::test]
-async fn a_message_in_too_many_parts_is_refused_with_how_many_it_may_have() {
+async fn a_message_of_too_many_parts_is_refused_with_the_limit() {
     let parts = vec![json!({ "type": "text", "text": "Hello." }); 257];
-    let problem = refused(&json!({ "message": parts }), 422, "invalid-request").await;
+    let problem = assert_refused(&json!({ "message": parts }), 422, "invalid-request").await;
     assert_eq!(problem["field"], "message");
     assert!(problem["detail"].as_str().unwrap().contains("256"), "{problem}");
 }
 
 #[tokio::test]
 async fn an_unknown_companion_is_not_found() {
-    refused(&json!({ "message": "Hello.", "companion": "nobody" }), 404, "companion-not-found").await;
+    assert_refused(&json!({ "message": "Hello.", "companion": "nobody" }), 404, "companion-not-found").await;
 }
 
 #[tokio::test]
 async fn an_unknown_conversation_is_not_found() {
     let body = json!({ "message": "Hello.", "conversation_id": uuid::Uuid::now_v7() });
-    refused(&body, 404, "conversation-not-found").await;
+    assert_refused(&body, 404, "conversation-not-found").await;
 }
 
 #[tokio::test]
-async fn what_is_no_id_is_not_found_either() {
+async fn a_malformed_id_is_not_found() {
     let host = Setup::defaults().start().await;
     host.client().get("/conversations/first").send().await.problem(404, "conversation-not-found");
     host.client().get("/turns/first").send().await.problem(404, "turn-not-found");
 }
 
 #[tokio::test]
-async fn a_conversation_stays_with_its_companion() {
+async fn a_conversation_can_not_be_continued_with_another_companion() {
     let toml = "[companions.elara]\npersona = \"elara\"\nmodels = [\"offline\"]\n\
                 [companions.other]\npersona = \"elara\"\nmodels = [\"offline\"]\n";
     let host = Setup::file(toml).start().await;
@@ -143,7 +145,7 @@ async fn a_new_conversation_must_name_one_of_several_companions() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_say_that_it_is_json_is_refused() {
+async fn a_body_without_the_json_content_type_is_refused() {
     let host = Setup::defaults().start().await;
     for media_type in ["text/plain", "application/x-www-form-urlencoded"] {
         let request =
@@ -152,23 +154,23 @@ async fn a_body_that_does_not_say_that_it_is_json_is_refused() {
     }
     let request = host.client().request(reqwest::Method::POST, "/chat");
     request.body("{\"message\":\"Hello.\"}").send().await.problem(415, "unsupported-media-type");
-    nothing_began(&host.client()).await;
+    assert_no_conversation(&host.client()).await;
 }
 
 #[tokio::test]
-async fn a_web_page_of_another_origin_is_refused_and_the_hosts_own_is_not() {
+async fn a_web_page_of_another_origin_is_refused_and_one_of_the_hosts_own_origin_is_not() {
     let host = Setup::defaults().start().await;
     let client = host.client();
     let body = json!({ "message": "Hello." });
     for origin in ["https://evil.example", "http://127.0.0.1.evil.example", "null"] {
         client.chat(&body).header("origin", origin).send().await.problem(403, "origin-not-allowed");
     }
-    nothing_began(&client).await;
+    assert_no_conversation(&client).await;
     client.chat(&body).header("origin", &format!("http://{}", host.address())).send().await.expect(200);
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_this_machines_is_refused() {
+async fn a_host_header_that_names_another_machine_is_refused() {
     let host = Setup::defaults().start().await;
     let client = host.client();
     for name in ["evil.example", "127.0.0.1.evil.example", "10.0.0.1"] {
@@ -180,7 +182,7 @@ async fn a_name_that_is_not_this_machines_is_refused() {
 }
 
 #[tokio::test]
-async fn a_request_without_a_host_is_refused() {
+async fn a_request_without_a_host_header_is_refused() {
     let host = Setup::defaults().start().await;
     let mut connection = RawConnection::open(host.address()).await;
     connection.send("GET /conversations HTTP/1.1\r\nconnection: close\r\n\r\n").await;
@@ -189,7 +191,7 @@ async fn a_request_without_a_host_is_refused() {
 }
 
 #[tokio::test]
-async fn an_unknown_path_and_an_unknown_method_are_problems_too() {
+async fn an_unknown_path_and_an_unsupported_method_are_answered_with_problems() {
     let host = Setup::defaults().start().await;
     let client = host.client();
     client.get("/chats").send().await.problem(404, "route-not-found");
@@ -199,7 +201,7 @@ async fn an_unknown_path_and_an_unknown_method_are_problems_too() {
 }
 
 #[tokio::test]
-async fn a_page_of_no_or_too_many_items_is_refused_and_so_is_an_unknown_parameter() {
+async fn an_invalid_page_size_and_an_unknown_parameter_are_refused() {
     let host = Setup::defaults().start().await;
     let client = host.client();
     for query in ["limit=0", "limit=-1", "limit=many", "limit=100000000"] {
@@ -210,11 +212,11 @@ async fn a_page_of_no_or_too_many_items_is_refused_and_so_is_an_unknown_paramete
 }
 
 #[tokio::test]
-async fn an_idempotency_key_that_is_empty_or_endless_is_refused() {
+async fn an_idempotency_key_that_is_empty_or_too_long_is_refused() {
     let host = Setup::defaults().start().await;
     let client = host.client();
     for key in [String::new(), "k".repeat(5000)] {
         client.chat(&json!({ "message": "Hello." })).key(&key).send().await.problem(422, "invalid-request");
     }
-    nothing_began(&client).await;
+    assert_no_conversation(&client).await;
 }

@@ -60,7 +60,7 @@ impl WarmAccess {
         match profile.sandbox.pool.resume(&profile.share, permits, nested) {
             Ok(slot) => Some((live, Placement::own(slot))),
             Err(permits) => {
-                // The store first: whoever gets its permits makes another instance in the same pool.
+                // The store is dropped first: the next holder of its permits makes an instance in the same pool.
                 drop(live);
                 drop(permits);
                 None
@@ -81,11 +81,13 @@ pub(super) struct PlacementRequest<'a> {
     pub(super) deadline: Instant,
 }
 
-/// Finds a place for a call: a warm instance, the permits of the asking call, or permits of its own after waiting in line.
+/// Takes what a call needs of the pool: a warm instance, the permits of the asking call, or permits of its own after waiting in line.
 ///
 /// # Errors
 /// The wait is over, or the call's deadline has passed.
-pub(super) async fn place(request: PlacementRequest<'_>) -> Result<(Option<LiveInstance>, Placement), Cause> {
+pub(super) async fn acquire_placement(
+    request: PlacementRequest<'_>,
+) -> Result<(Option<LiveInstance>, Placement), Cause> {
     let PlacementRequest { profile, warm, nested, answers, begun, deadline } = request;
     if let Some((live, placement)) = warm.and_then(|warm| warm.resume(profile, answers)) {
         return Ok((Some(live), placement));

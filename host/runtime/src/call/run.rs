@@ -1,4 +1,4 @@
-//! Makes a call: finds a place in the pool, prepares the store, and drives it until it is answered or a budget runs out.
+//! Makes a call: acquires permits of the pool, prepares the store, and drives it until it is answered or a budget runs out.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use wasmtime::Store;
 use super::cpu_budget::{CpuLimitExceeded, MeteredWork, yield_at_every_tick};
 use super::fault::explain;
 use super::identity::{CallIdentity, call_error};
-use super::placement::{PlacementRequest, WarmAccess, place};
+use super::placement::{PlacementRequest, WarmAccess, acquire_placement};
 use crate::capability::{Call, NestedCall};
 use crate::cpu_meter::CpuMeter;
 use crate::egress::EgressGate;
@@ -87,7 +87,7 @@ async fn make<R: Send + 'static>(
     let request =
         PlacementRequest { profile: &profile, warm: warm.as_ref(), nested, answers, begun, deadline };
     // The placement is declared before the store and therefore dropped after it.
-    let (live, placement) = place(request).await.map_err(|cause| identity.error(cause))?;
+    let (live, placement) = acquire_placement(request).await.map_err(|cause| identity.error(cause))?;
 
     let meter = Arc::new(CpuMeter::new(limits.cpu, parent));
     let inherited = NestedCall {

@@ -6,7 +6,7 @@ use super::message::Property;
 
 /// What a component is for. Each component exports exactly one of the three interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum PluginKind {
     /// Composes prompts.
     Persona,
     /// Recalls what bears on a turn.
@@ -15,7 +15,7 @@ pub enum Kind {
     Model,
 }
 
-impl Kind {
+impl PluginKind {
     /// `persona`, `memory` or `model`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -26,7 +26,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for PluginKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -79,7 +79,7 @@ impl Delta {
         matches!(self, Self::Finish(_) | Self::Failed(_))
     }
 
-    /// The bytes that the item holds, roughly and at least 1: an empty item also takes a place in the channel.
+    /// The bytes that the item holds, roughly and at least 1: an empty item takes space in the channel too.
     pub(crate) fn bytes(&self) -> usize {
         let held = match self {
             Self::Text(text) | Self::Thinking(text) => text.len(),

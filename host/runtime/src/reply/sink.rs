@@ -1,4 +1,4 @@
-//! The guest's end of a reply: a stream consumer that waits until the reader has room.
+//! The guest's end of a reply: a stream consumer that waits while the channel is full.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -156,7 +156,7 @@ impl<T: Lift + Send + 'static> StreamConsumer<Guest> for Consumer<T> {
                 result = StreamResult::Dropped;
                 break;
             }
-            // Another item is taken only where the largest one would find room.
+            // Another item is taken only if the channel has room for the largest one.
             let missing = largest as usize - spare.num_permits();
             match self.bytes.clone_inner().try_acquire_many_owned(u32::try_from(missing).unwrap_or(u32::MAX))
             {

@@ -1,4 +1,4 @@
-//! Capabilities in memory, in place of those that the host lends.
+//! Capabilities in memory, which replace the host's own.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

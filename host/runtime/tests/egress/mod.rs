@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use masque_runtime::{Credential, Grants, Limits, Secret};
+use masque_grants::{Credential, Grants, Limits, Secret};
 
 use crate::fixtures::{Upstream, composed, persona};
 

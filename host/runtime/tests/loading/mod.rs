@@ -1,4 +1,4 @@
-//! What is loaded, what is refused, and the cache of compiled components.
+//! Components that load, components that are refused, and the cache of compiled components.
 
 use masque_runtime::{LoadError, Sandbox, SandboxConfig};
 
@@ -25,18 +25,19 @@ async fn a_component_is_compiled_once_and_again_if_its_code_was_altered() {
         sandbox.load(component("panics").into()).await.unwrap().digest().to_owned()
     };
     let digest = load().await;
-    let kept = || {
+    let cached = || {
         use std::os::unix::fs::MetadataExt;
         let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap());
-        // What is written again is another file, under the same name.
-        let mut kept: Vec<_> = files.map(|file| (file.file_name(), file.metadata().unwrap().ino())).collect();
-        kept.sort();
-        kept
+        // The cache replaces a file by a new one of the same name.
+        let mut cached: Vec<_> =
+            files.map(|file| (file.file_name(), file.metadata().unwrap().ino())).collect();
+        cached.sort();
+        cached
     };
-    let first = kept();
+    let first = cached();
     assert_eq!(first.len(), 2, "the key and one component: {first:?}");
     assert_eq!(load().await, digest);
-    assert_eq!(kept(), first);
+    assert_eq!(cached(), first);
     // Altered code is never run: it is compiled again and replaced.
     let (file, _) = first.iter().find(|(name, _)| name.to_string_lossy().ends_with(".aot")).unwrap();
     let path = folder.path().join(file);

@@ -1,26 +1,25 @@
-//! Calls that a plugin makes to the models it is lent: permits, budgets and depth.
+//! Calls of a plugin to models: permits, budgets and depth.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use masque_grants::{Grants, Limits};
 use masque_runtime::contract::{Failure, Finish, Prompt, Reply, Usage};
-use masque_runtime::{
-    Call, CallError, Cause, Grants, Limits, Models, NestedCall, Plugin, Sandbox, SandboxConfig,
-};
+use masque_runtime::{Call, CallError, Cause, Models, NestedCall, Plugin, Sandbox, SandboxConfig};
 
 use crate::fixtures::{
     call, eventually, first_text, message, no_recollection, persona, plugin_in, sandbox, short, turn,
 };
 
 /// A persona that was granted `models`.
-async fn asker_in(sandbox: &Arc<Sandbox>, limits: Limits) -> Arc<Plugin> {
+async fn model_caller_in(sandbox: &Arc<Sandbox>, limits: Limits) -> Arc<Plugin> {
     let grants = Grants { models: true, ..Grants::default() };
     plugin_in(sandbox, "uses-what-it-can", "{}", grants, limits).await
 }
 
-/// A call that lends models.
-fn lending(models: impl Models + 'static) -> Call {
+/// A call with the capability `models`.
+fn with_models(models: impl Models + 'static) -> Call {
     Call { models: Some(Arc::new(models)), ..call() }
 }
 
@@ -68,7 +67,7 @@ impl Models for AskingOn {
     }
 
     async fn ask(&self, _: Prompt, nested: NestedCall) -> Result<Reply, Failure> {
-        let call = Call { nested: Some(nested), ..lending(self.clone()) };
+        let call = Call { nested: Some(nested), ..with_models(self.clone()) };
         let composed = self.0.compose(call, &turn("ask again"), no_recollection()).await;
         composed.map(|prompt| reply(&first_text(&prompt))).map_err(|error| failure(&error))
     }
@@ -79,11 +78,11 @@ async fn asking_calls_on_a_full_pool_are_all_answered() {
     let config =
         SandboxConfig { instances: 8, slot_wait: Duration::from_secs(60), ..SandboxConfig::default() };
     let sandbox = Sandbox::new(&config).unwrap();
-    let asker = asker_in(&sandbox, Limits::default()).await;
+    let asker = model_caller_in(&sandbox, Limits::default()).await;
     let answering = plugin_in(&sandbox, "streams-for-ever", "{}", Grants::default(), Limits::default()).await;
     let askers: Vec<_> = (0..24)
         .map(|_| {
-            let (asker, call) = (asker.clone(), lending(Answering(answering.clone())));
+            let (asker, call) = (asker.clone(), with_models(Answering(answering.clone())));
             tokio::spawn(
                 async move { asker.compose(call, &turn("ask-often anything"), no_recollection()).await },
             )
@@ -99,8 +98,8 @@ async fn asking_calls_on_a_full_pool_are_all_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_nested_call_can_not_ask_models_though_it_is_lent_them() {
-    let asker = asker_in(&sandbox(), Limits::default()).await;
-    let call = lending(AskingOn(asker.clone()));
+    let asker = model_caller_in(&sandbox(), Limits::default()).await;
+    let call = with_models(AskingOn(asker.clone()));
     let prompt = asker.compose(call, &turn("ask yourself"), no_recollection()).await.unwrap();
     assert_eq!(first_text(&prompt), "denied: a call that was itself asked can't ask on");
 }
@@ -108,9 +107,9 @@ async fn a_nested_call_can_not_ask_models_though_it_is_lent_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_nested_call_spends_the_cpu_budget_of_the_asking_call() {
     let limits = Limits { cpu: Duration::from_millis(200), ..Limits::default() };
-    let asker = asker_in(&sandbox(), short(limits)).await;
+    let asker = model_caller_in(&sandbox(), short(limits)).await;
     let spinning = persona("spins-in-a-call", Grants::default(), short(Limits::default())).await;
-    let call = lending(AskingOn(spinning));
+    let call = with_models(AskingOn(spinning));
     let outcome = asker.compose(call, &turn("ask for ever"), no_recollection()).await;
     match outcome {
         Ok(prompt) => {

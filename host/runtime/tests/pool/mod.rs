@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use masque_runtime::{Call, Cause, Grants, Limits, Sandbox, SandboxConfig};
+use masque_grants::{Grants, Limits};
+use masque_runtime::{Call, Cause, Sandbox, SandboxConfig};
 
 use crate::fixtures::{call, composed, eventually, model, plugin_in, prompt, sandbox};
 

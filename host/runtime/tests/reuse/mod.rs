@@ -1,12 +1,11 @@
-//! Instances that outlive a call: which calls may use one again, and what ends it.
+//! Reuse of instances: which calls may use an instance again, and what ends it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use masque_grants::{Grants, Limits, Reuse};
 use masque_runtime::contract::Delta;
-use masque_runtime::{
-    Call, CallError, Cause, Grants, Limits, Plugin, Reuse, ReuseKey, Sandbox, SandboxConfig,
-};
+use masque_runtime::{Call, CallError, Cause, Plugin, ReuseKey, Sandbox, SandboxConfig};
 
 use crate::fixtures::{call, eventually, first_text, no_recollection, plugin_in, prompt, sandbox, turn};
 

@@ -1,12 +1,15 @@
 //! Scratch folders: who sees them, how much they hold, when they are emptied.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed precondition fails the test")]
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use masque_runtime::{Grants, Limits, Plugin, Sandbox, SandboxConfig};
+use masque_grants::{Grants, Limits};
+use masque_runtime::{Plugin, Sandbox, SandboxConfig};
 
 use crate::fixtures::{call, component, composed, eventually, no_recollection, turn};
 
@@ -81,7 +84,7 @@ async fn nothing_outgrows_the_folder() {
         ("renamed", 16 << 10),
         ("linked", 8 << 10),
     ] {
-        // So small that it is reached before the limit on open files.
+        // A limit so small that it is reached before the limit on open files.
         let plugin = root.plugin(how, Some(64 << 10)).await;
         let said = composed(&plugin, &format!("flood {how}")).await;
         let rounds: u64 = said.split(' ').next().unwrap().parse().unwrap_or(u64::MAX);

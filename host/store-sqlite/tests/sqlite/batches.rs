@@ -1,24 +1,24 @@
-//! A transaction of many operations: one that fails is undone alone, and a lost transaction fails all of them.
+//! Operations that share a transaction, and the rows that operations leave behind.
 
 use futures::future::join_all;
 use masque_store::conformance::fixtures::*;
 use masque_store_sqlite::SqliteStore;
 
-use super::raw;
+use super::raw_connection;
 
 #[tokio::test]
-async fn a_locked_database_fails_every_operation_that_waits_and_the_store_goes_on() {
+async fn a_locked_database_fails_all_waiting_operations_together_and_the_store_works_afterwards() {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
-    let other = raw::open(folder.path());
+    let other = raw_connection::open(folder.path());
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let attempts = join_all((0..20).map(|_| {
         let admission = admission(new_conversation(), "Hello");
         async { (admission.turn, store.admit(admission).await) }
     }));
-    let begun = std::time::Instant::now();
+    let start_of_wait = std::time::Instant::now();
     let attempts = attempts.await;
-    assert!(begun.elapsed() < Duration::from_secs(15), "each waited for itself");
+    assert!(start_of_wait.elapsed() < Duration::from_secs(15), "the operations waited one after another");
     other.execute_batch("ROLLBACK").unwrap();
     for (turn, attempt) in attempts {
         assert!(matches!(attempt, Err(StoreError::Unavailable(_))), "{attempt:?}");
@@ -28,7 +28,7 @@ async fn a_locked_database_fails_every_operation_that_waits_and_the_store_goes_o
 }
 
 #[tokio::test]
-async fn no_row_keeps_a_second_copy_of_a_reply() {
+async fn the_text_of_a_reply_is_stored_once() {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
     let started = start(&store, admission(new_conversation(), "Hello")).await;
@@ -36,13 +36,19 @@ async fn no_row_keeps_a_second_copy_of_a_reply() {
     let response = serde_json::json!({ "reply": { "role": "assistant", "content": text }, "finish": "stop" });
     kept(store.commit(Commit { response: response.clone(), ..reply(&started, text) }).await);
     assert_eq!(store.turn(&ada(), started.turn).await.unwrap().unwrap().response, Some(response));
-    let database = raw::open(folder.path());
-    assert_eq!(raw::number(&database, "SELECT count(*) FROM turns WHERE response LIKE '%there once%'"), 0);
-    assert_eq!(raw::number(&database, "SELECT count(*) FROM messages WHERE text LIKE '%there once%'"), 1);
+    let database = raw_connection::open(folder.path());
+    assert_eq!(
+        raw_connection::number(&database, "SELECT count(*) FROM turns WHERE response LIKE '%there once%'"),
+        0
+    );
+    assert_eq!(
+        raw_connection::number(&database, "SELECT count(*) FROM messages WHERE text LIKE '%there once%'"),
+        1
+    );
 }
 
 #[tokio::test]
-async fn a_user_is_one_row_and_a_deleted_conversation_leaves_no_row() {
+async fn a_deleted_conversation_leaves_no_row_but_its_user() {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
     let keyed = || Admission { idempotency: key("k"), ..admission(new_conversation(), "Hello") };
@@ -56,8 +62,8 @@ async fn a_user_is_one_row_and_a_deleted_conversation_leaves_no_row() {
     let change = StateChange::Set { value: b"x".to_vec(), if_version: None, ttl: None };
     let write = StateWrite { key: StateKey { space, key: "k".into() }, change };
     store.state_write(None, vec![write]).await.unwrap().unwrap();
-    let database = raw::open(folder.path());
-    let rows = |table: &str| raw::number(&database, &format!("SELECT count(*) FROM {table}"));
+    let database = raw_connection::open(folder.path());
+    let rows = |table: &str| raw_connection::number(&database, &format!("SELECT count(*) FROM {table}"));
     let tables = ["conversations", "leases", "turns", "messages", "idempotency_keys", "jobs", "state"];
     assert_eq!(tables.map(rows), [1, 1, 1, 2, 1, 2, 1]);
     assert!(store.delete(&ada(), started.conversation).await.unwrap());

@@ -1,7 +1,7 @@
-//! A full disk: nothing is acknowledged that is not kept, and the store goes on when there is room.
+//! A full disk: every acknowledged turn is stored, every refused one is not, and the store works when there is space again.
 //!
-//! Needs a small file system of its own, so a child runs in a mount namespace (`unshare`), as root or with user
-//! namespaces. Where neither may be had the test says so and proves nothing.
+//! The test needs a small file system of its own, so a child process runs in a mount namespace (`unshare`), as root or in a
+//! user namespace. Without permission for both, the test prints that it is skipped.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -11,11 +11,12 @@ use std::process::Command;
 use masque_store::conformance::fixtures::*;
 use masque_store_sqlite::SqliteStore;
 
-use super::crash::{acknowledge, child, childs_folder, this_binary};
+use super::crash::{acknowledge, child, child_folder, this_binary};
 
 const MOUNT: &str =
     "mount -t tmpfs -o size=4m,mode=700 tmpfs \"$MASQUE_STORE_TEST_FOLDER\" && exec \"$0\" \"$@\"";
 
+/// A command that executes its further arguments in a mount namespace with a small file system over the folder.
 fn unshared(arguments: &[&str]) -> Command {
     let mut command = Command::new("unshare");
     command.args(arguments).args(["sh", "-c", MOUNT]);
@@ -23,34 +24,35 @@ fn unshared(arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn a_full_disk_acknowledges_nothing_and_the_store_goes_on_when_there_is_room() {
+fn a_full_disk_loses_no_acknowledged_turn_and_the_store_works_when_there_is_space() {
     let folder = tempfile::tempdir().unwrap();
-    let can = |arguments: &[&str]| {
-        let tried = unshared(arguments).arg("true").env("MASQUE_STORE_TEST_FOLDER", folder.path()).output();
-        tried.is_ok_and(|output| output.status.success())
+    let is_allowed = |arguments: &[&str]| {
+        let probe = unshared(arguments).arg("true").env("MASQUE_STORE_TEST_FOLDER", folder.path()).output();
+        probe.is_ok_and(|output| output.status.success())
     };
-    let Some(arguments) = [["-m"].as_slice(), &["-r", "-m"]].into_iter().find(|arguments| can(arguments))
+    let Some(arguments) =
+        [["-m"].as_slice(), &["-r", "-m"]].into_iter().find(|arguments| is_allowed(arguments))
     else {
         println!(
-            "skipped: no file system of its own to be had (`unshare -m` and `unshare -r -m` are refused)"
+            "skipped: the test may not mount a file system (`unshare -m` and `unshare -r -m` are refused)"
         );
         return;
     };
     let mut command = unshared(arguments);
     command.arg(this_binary());
     let mut child = child(command, "full_disk::fills_its_disk", folder.path());
-    let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(child.wait().unwrap().success(), "{said}");
-    assert!(said.contains("survived"), "{said}");
+    let mut output = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    assert!(child.wait().unwrap().success(), "{output}");
+    assert!(output.contains("survived"), "{output}");
 }
 
 #[test]
-#[ignore = "the child of the test above"]
+#[ignore = "runs in the child process of the previous test"]
 fn fills_its_disk() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let folder = childs_folder();
+        let folder = child_folder();
         let data = folder.join("data");
         let store: Arc<dyn Store> = SqliteStore::open(&data).await.unwrap();
         let mut kept = vec![exchange(&store, new_conversation(), "Before", "Yes").await.turn];
@@ -66,14 +68,14 @@ fn fills_its_disk() {
                     Err(error) => Err(error),
                 };
                 match result {
-                    // What was left of the last page can hold a little.
+                    // Free pages within the database may still hold some turns.
                     Ok(()) => kept.push(turn),
                     Err(StoreError::Unavailable(_)) => refused.push(turn),
                     Err(other) => panic!("round {round}: {other}"),
                 }
             }
             assert!(refused.len() > round, "round {round}: the disk was not full");
-            store.turn(&ada(), kept[0]).await.unwrap().expect("reading needs no room");
+            store.turn(&ada(), kept[0]).await.unwrap().expect("reading needs no space");
             std::fs::remove_file(folder.join("filler")).unwrap();
             kept.push(exchange(&store, new_conversation(), "There is room", "Again").await.turn);
         }
@@ -85,7 +87,7 @@ fn fills_its_disk() {
     });
 }
 
-/// The writing thread releases the folder when it ends, some time after its store was dropped.
+/// Opens the store again. The writer thread releases the folder's lock when it ends, some time after its store was dropped.
 async fn reopen(data: &Path) -> Arc<SqliteStore> {
     loop {
         match SqliteStore::open(data).await {
@@ -105,7 +107,7 @@ async fn check(store: &Arc<dyn Store>, kept: &[TurnId], refused: &[TurnId]) {
     }
 }
 
-/// Writes until nothing fits.
+/// Writes to `path` until the disk is full.
 fn fill(path: &Path) {
     let mut filler = File::create(path).unwrap();
     for size in [65536, 4096, 1] {

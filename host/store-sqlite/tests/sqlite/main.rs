@@ -1,21 +1,22 @@
-//! What only a store in a file on a disk can be asked.
+//! Properties of a store in a file, which the conformance suite can't test: the folder and its lock, crashes, a full or
+//! failing disk, and the rows that are stored.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    reason = "all of this crate is a test, its helpers included"
+    reason = "a test panics when it fails"
 )]
 
 mod batches;
-mod beside;
+mod command_line;
 mod crash;
-mod file;
+mod data_folder;
 mod full_disk;
 mod key_ring;
-mod parked;
-mod raw;
-mod swept;
+mod parked_jobs;
+mod raw_connection;
+mod sweep;
 mod sync;
 mod unknown_outcome;

@@ -1,18 +1,18 @@
-//! An acknowledgement leaves after the bytes were handed to `fdatasync`: seen from outside, by `strace`.
+//! Every acknowledgement follows an `fdatasync`, as `strace` shows.
 
 use std::process::Command;
 
 use masque_store::conformance::fixtures::*;
 use masque_store_sqlite::SqliteStore;
 
-use super::crash::{acknowledge, child, childs_folder, this_binary};
+use super::crash::{acknowledge, child, child_folder, this_binary};
 
 #[test]
-#[ignore = "the child of the test below"]
+#[ignore = "runs in the child process of the next test"]
 fn acknowledges_ten_turns() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let store: Arc<dyn Store> = SqliteStore::open(&childs_folder()).await.unwrap();
+        let store: Arc<dyn Store> = SqliteStore::open(&child_folder()).await.unwrap();
         for _ in 0..10 {
             let started = start(&store, admission(new_conversation(), "Hello")).await;
             acknowledge("acknowledged: admitted");
@@ -23,7 +23,7 @@ fn acknowledges_ten_turns() {
 }
 
 #[test]
-fn an_fdatasync_stands_before_every_acknowledgement() {
+fn every_acknowledgement_follows_an_fdatasync() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("calls");
     if !Command::new("strace")
@@ -47,7 +47,7 @@ fn an_fdatasync_stands_before_every_acknowledgement() {
         if call.contains("fdatasync") && call.ends_with("= 0") {
             synced = true;
         } else if call.contains("write(1, \"acknowledged") {
-            assert!(synced, "acknowledgement {acknowledged} came before the disk had it:\n{calls}");
+            assert!(synced, "acknowledgement {acknowledged} came before its fdatasync:\n{calls}");
             (synced, acknowledged) = (false, acknowledged + 1);
         }
     }

@@ -61,7 +61,7 @@ pub async fn jobs_of_an_owner_and_plugin_run_one_after_the_other_in_order(store:
     assert_eq!(take(store).await, None);
 }
 
-pub async fn lines_of_other_owners_and_plugins_do_not_wait(store: &Arc<dyn Store>) {
+pub async fn queues_of_other_owners_and_plugins_do_not_wait(store: &Arc<dyn Store>) {
     enqueue(store, ada(), &[job("window"), job("card")]).await;
     enqueue(store, owner("eve"), &[job("window")]).await;
     let mut taken = Vec::new();
@@ -196,7 +196,7 @@ pub async fn recovery_gives_the_jobs_of_lost_hosts_back(store: &Arc<dyn Store>) 
     assert!(store.complete(mine.id, mine.epoch, JobCompletion::default()).await.unwrap());
 }
 
-pub async fn deleting_a_conversation_frees_the_lines_its_jobs_stood_in(store: &Arc<dyn Store>) {
+pub async fn deleting_a_conversation_frees_the_queues_of_its_jobs(store: &Arc<dyn Store>) {
     let first = enqueue(store, ada(), &[job("window")]).await;
     let second = job("window");
     enqueue(store, ada(), std::slice::from_ref(&second)).await;

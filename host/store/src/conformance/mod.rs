@@ -98,7 +98,7 @@ macro_rules! conformance_tests {
             jobs {
                 a_job_is_taken_with_all_that_was_said_of_it,
                 jobs_of_an_owner_and_plugin_run_one_after_the_other_in_order,
-                lines_of_other_owners_and_plugins_do_not_wait,
+                queues_of_other_owners_and_plugins_do_not_wait,
                 a_job_to_be_retried_stays_first_and_counts_its_attempts,
                 a_retried_job_comes_again_with_another_epoch,
                 a_parked_job_holds_up_no_one_and_is_counted,
@@ -107,7 +107,7 @@ macro_rules! conformance_tests {
                 renewing_extends_the_leases_of_the_named_jobs_of_one_host,
                 a_job_that_is_released_is_due_at_once_and_was_not_tried,
                 recovery_gives_the_jobs_of_lost_hosts_back,
-                deleting_a_conversation_frees_the_lines_its_jobs_stood_in,
+                deleting_a_conversation_frees_the_queues_of_its_jobs,
                 nothing_is_due_where_there_are_no_jobs,
                 several_jobs_are_taken_at_once_and_one_of_each_queue,
             }

@@ -1,6 +1,6 @@
-//! Plugins that attack their host. Each attack costs its own call and nothing else: the call fails in words that name
-//! plugin, function and limit or grant, turns with another companion go on, and the host holds no more afterwards than
-//! it held before.
+//! Plugins that attack their host. An attack costs only its own call: the call fails with an error that names the plugin,
+//! the function and the limit or grant, turns with another companion succeed, and the host uses no more memory,
+//! descriptors and slots afterwards than before.
 
 mod calls;
 mod compiling;
@@ -13,33 +13,35 @@ use futures::future::join_all;
 use masque_tests::{BackgroundClient, Baseline, Host, Setup, fixture};
 use serde_json::json;
 
-/// The companion of those who are not attacked.
+/// The companion of the client that makes turns while plugins attack.
 const HEALTHY_COMPANION: &str = "elara";
 
-/// How often each attack is made while the host is watched.
+/// How often each attack runs.
 const ROUNDS: usize = 3;
 
-/// A plugin that attacks, and what must come of it.
+/// A plugin that attacks, and the expected outcome.
 struct Attack {
-    /// The plugin's name, and its companion's.
+    /// The name of the plugin and of its companion.
     name: &'static str,
     fixture: &'static str,
-    /// Lines of its table in the file.
+    /// Further lines of the plugin's table in `masque.toml`.
     entry: String,
     function: &'static str,
     outcome: AttackOutcome,
 }
 
 enum AttackOutcome {
-    /// The client gets this problem, and the log has one line with the plugin, the function and these words.
+    /// The client receives a problem of this status and type. One line of the log has the plugin, the function and these
+    /// words.
     Fails(u16, &'static str, &'static [&'static str]),
-    /// The call is let off: what it did is without effect on anyone, or bounded. The log has one line with these words.
-    GoesOn(&'static [&'static str]),
+    /// The turn completes, because the attack has no effect or only a bounded one. If there are words, one line of the log
+    /// has them and the plugin.
+    Completes(&'static [&'static str]),
 }
 
 impl Attack {
-    /// The tables of a file in which each of them plays a companion: as its persona, or as its model.
-    fn tables(attacks: &[Self]) -> Setup {
+    /// A configuration with one companion for each attack, whose persona or model is the attacking plugin.
+    fn setup(attacks: &[Self]) -> Setup {
         let mut setup = Setup::file(
             "[companions.elara]\npersona = \"elara\"\nmodels = [\"offline\"]\n\n[turn]\nreply_bytes = \"64KiB\"\nlog_ttl = \"1s\"\n",
         );
@@ -54,8 +56,8 @@ impl Attack {
         setup
     }
 
-    /// Once, seen from both sides.
-    async fn make(&self, host: &Host) {
+    /// Runs the attack once, and checks the answer and the log.
+    async fn run(&self, host: &Host) {
         let Self { name, function, outcome, .. } = self;
         let body = json!({ "message": "Hello.", "companion": name });
         let answer = host.client().chat(&body).send().await;
@@ -68,7 +70,7 @@ impl Attack {
                 let function = format!("{function}: ");
                 host.logged_in_one_line(&[&[plugin.as_str(), &function], *words].concat()).await;
             }
-            AttackOutcome::GoesOn(words) => {
+            AttackOutcome::Completes(words) => {
                 answer.expect(200);
                 if !words.is_empty() {
                     host.logged_in_one_line(&[&[*name], *words].concat()).await;
@@ -78,17 +80,18 @@ impl Attack {
     }
 }
 
-/// Makes all of the attacks at once, several times, and holds the host to what it held after the first time.
-async fn withstands(host: &Host, what: &str, attacks: &[Attack]) {
+/// Runs all attacks at the same time, in several rounds. Asserts that another client's turns succeed meanwhile, and that the
+/// host uses no more resources after the last round than after the first one.
+async fn assert_withstood(host: &Host, description: &str, attacks: &[Attack]) {
     let background_client = BackgroundClient::start(host.client(), HEALTHY_COMPANION);
-    join_all(attacks.iter().map(|attack| attack.make(host))).await;
-    background_client.finish(what).await;
+    join_all(attacks.iter().map(|attack| attack.run(host))).await;
+    background_client.finish(description).await;
 
     let baseline = Baseline::of(host).await;
     let background_client = BackgroundClient::start(host.client(), HEALTHY_COMPANION);
     for _ in 1..ROUNDS {
-        join_all(attacks.iter().map(|attack| attack.make(host))).await;
+        join_all(attacks.iter().map(|attack| attack.run(host))).await;
     }
-    background_client.finish(what).await;
+    background_client.finish(description).await;
     baseline.returns(host).await;
 }

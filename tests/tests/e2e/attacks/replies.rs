@@ -1,20 +1,22 @@
-//! Attacks by a model, whose call goes on while its reply is read.
+//! Attacks by a model within its reply, which streams while the call runs.
 
 use masque_tests::Upstream;
 use serde_json::json;
 
-use super::AttackOutcome::{Fails, GoesOn};
-use super::{Attack, AttackOutcome, withstands};
+use super::AttackOutcome::{Completes, Fails};
+use super::{Attack, AttackOutcome, assert_withstood};
 
-fn model(name: &'static str, fixture: &'static str, entry: &str, outcome: AttackOutcome) -> Attack {
+/// An attack by the fixture `fixture` under the name `name`.
+fn attack(name: &'static str, fixture: &'static str, entry: &str, outcome: AttackOutcome) -> Attack {
     Attack { name, fixture, entry: entry.to_owned(), function: "generate", outcome }
 }
 
-fn alone(name: &'static str, entry: &str, outcome: AttackOutcome) -> Attack {
-    model(name, name, entry, outcome)
+/// An attack by the fixture `name`, which has only one behaviour.
+fn single_behaviour(name: &'static str, entry: &str, outcome: AttackOutcome) -> Attack {
+    attack(name, name, entry, outcome)
 }
 
-const fn fails(words: &'static [&'static str]) -> AttackOutcome {
+const fn plugin_fails(words: &'static [&'static str]) -> AttackOutcome {
     Fails(500, "plugin-failed", words)
 }
 
@@ -22,43 +24,56 @@ const fn fails(words: &'static [&'static str]) -> AttackOutcome {
 async fn no_attack_in_a_reply_costs_more_than_the_reply() {
     let silent = Upstream::silent().await;
     let origin = silent.origin();
-    let waits = |speaks: bool| {
+    let never_answers = |speaks: bool| {
         format!(
             "settings = {{ speaks = {speaks}, url = \"{origin}/\" }}\ngrants.http = [\"{origin}\"]\nlimits.wall = \"500ms\""
         )
     };
     let overlong = format!("settings.reason = \"{}\"", "x".repeat(65));
     let attacks = [
-        alone("spins-in-a-stream", "limits.cpu = \"300ms\"", fails(&["300 ms of CPU", "limit `cpu`"])),
-        // Cut at the limit for a reply, as a reply of any length is.
-        alone("streams-for-ever", "", GoesOn(&[])),
-        alone("says-too-much-at-once", "", fails(&["limit `delta_bytes`"])),
-        alone("drops-its-stream", "", Fails(502, "model-truncated", &["without `finish` or `failed`"])),
-        model(
+        single_behaviour(
+            "spins-in-a-stream",
+            "limits.cpu = \"300ms\"",
+            plugin_fails(&["300 ms of CPU", "limit `cpu`"]),
+        ),
+        // The host ends the reply at the limit `reply_bytes`, as it does with every long reply.
+        single_behaviour("streams-for-ever", "", Completes(&[])),
+        single_behaviour("says-too-much-at-once", "", plugin_fails(&["limit `delta_bytes`"])),
+        single_behaviour(
+            "drops-its-stream",
+            "",
+            Fails(502, "model-truncated", &["without `finish` or `failed`"]),
+        ),
+        attack(
             "ends-for-no-reason",
             "finishes-wrongly",
             "settings.reason = \"\"",
-            fails(&["contract", "reason"]),
+            plugin_fails(&["contract", "reason"]),
         ),
-        model("ends-for-a-long-reason", "finishes-wrongly", &overlong, fails(&["contract", "reason"])),
-        model(
+        attack(
+            "ends-for-a-long-reason",
+            "finishes-wrongly",
+            &overlong,
+            plugin_fails(&["contract", "reason"]),
+        ),
+        attack(
             "says-nothing-for-ever",
             "never-answers",
-            &waits(false),
+            &never_answers(false),
             Fails(504, "turn-timeout", &["limit `wall`"]),
         ),
-        model(
+        attack(
             "stops-in-the-middle",
             "never-answers",
-            &waits(true),
+            &never_answers(true),
             Fails(504, "turn-timeout", &["limit `wall`"]),
         ),
     ];
-    let host = Attack::tables(&attacks).start().await;
+    let host = Attack::setup(&attacks).start().await;
 
-    withstands(&host, "attacks in a reply", &attacks).await;
+    assert_withstood(&host, "attacks in a reply", &attacks).await;
 
-    // Who reads along has had the first word before, and is told how it ended.
+    // A streaming client receives the text before the failure, and then an event that names the failure.
     for (name, kind) in [
         ("spins-in-a-stream", "plugin-failed"),
         ("drops-its-stream", "model-truncated"),

@@ -8,7 +8,7 @@ use wasmtime::component::{
 
 use super::translate::Translate;
 use super::types;
-use crate::contract::{Description, Exchange, Kind, Message, Opening, Prompt, Recollection, Turn};
+use crate::contract::{Description, Exchange, Message, Opening, PluginKind, Prompt, Recollection, Turn};
 use crate::error::LoadError;
 use crate::exports::{BoundCall, PluginExports};
 use crate::guest::Guest;
@@ -26,7 +26,7 @@ type Answer<T> = (Result<T, types::Failure>,);
 /// The exports of one component.
 struct Exports {
     pre: InstancePre<Guest>,
-    kind: Kind,
+    kind: PluginKind,
     describe: Function<(), (types::Description,)>,
     compose: Option<Function<(types::Turn, types::Recollection), Answer<types::Prompt>>>,
     greet: Option<Function<(types::Opening,), Answer<Vec<types::Message>>>>,
@@ -49,9 +49,9 @@ pub(crate) fn find_exports(pre: &InstancePre<Guest>) -> Result<Box<dyn PluginExp
     let recall = Function::find(pre, "memory", "recall")?;
     let generate = Function::find(pre, "model", "generate")?;
     let kind = match (&compose, &recall, &generate) {
-        (Some(_), None, None) => Kind::Persona,
-        (None, Some(_), None) => Kind::Memory,
-        (None, None, Some(_)) => Kind::Model,
+        (Some(_), None, None) => PluginKind::Persona,
+        (None, Some(_), None) => PluginKind::Memory,
+        (None, None, Some(_)) => PluginKind::Model,
         (None, None, None) => {
             return Err(LoadError::Exports(format!(
                 "the component exports none of `{}`, `{}` and `{}`",
@@ -147,7 +147,7 @@ where
 }
 
 impl PluginExports for Exports {
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> PluginKind {
         self.kind
     }
 

@@ -166,3 +166,40 @@ impl<T, U: Translate<T>> Translate<Result<T, types::Failure>> for Result<U, cont
 impl Translate<()> for () {
     fn translate(self) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{Message, Part, Property};
+
+    fn message() -> Message {
+        Message {
+            id: Some("message".into()),
+            role: "user".into(),
+            parts: vec![Part::Text("Hello".into())],
+            at: Some(1),
+            source: Some("card.scenario".into()),
+            cache: true,
+            metadata: vec![Property { name: "mood".into(), json: "1".into() }],
+        }
+    }
+
+    #[test]
+    fn a_borrowed_message_shares_its_text_with_its_translation() {
+        let message = message();
+        let translated: types::Message = (&message).translate();
+        assert!(Arc::ptr_eq(&message.role, &translated.role));
+        let (Part::Text(text), types::Part::Text(same)) = (&message.parts[0], &translated.parts[0]) else {
+            panic!("another part");
+        };
+        assert!(Arc::ptr_eq(text, same));
+        assert!(Arc::ptr_eq(&message.metadata[0].json, &translated.metadata[0].json));
+    }
+
+    #[test]
+    fn a_message_is_the_same_after_both_translations() {
+        let translated: types::Message = message().translate();
+        let back: Message = translated.translate();
+        assert_eq!(back, message());
+    }
+}

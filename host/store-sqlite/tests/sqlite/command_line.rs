@@ -1,10 +1,10 @@
-//! The command line beside a host.
+//! The command line opens the data folder of a running host.
 
 use masque_store::conformance::fixtures::*;
 use masque_store_sqlite::{SqliteStore, open_key_ring, open_parked_jobs};
 
 #[tokio::test]
-async fn the_command_line_ends_no_turn_of_a_running_host_and_leaves_its_lock_alone() {
+async fn the_command_line_interrupts_no_turn_of_a_running_host_and_keeps_its_lock() {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
     let running = start(&store, admission(new_conversation(), "Hello")).await;

@@ -1,9 +1,9 @@
-//! The data folder over the store's life: who may open it, what closing and opening again do to it.
+//! The data folder: its lock, closing and opening again, databases that are refused, and file permissions.
 
 use masque_store::conformance::fixtures::*;
 use masque_store_sqlite::{SqliteStore, open_key_ring, open_parked_jobs};
 
-use super::raw;
+use super::raw_connection;
 
 #[tokio::test]
 async fn a_folder_in_use_is_refused_and_free_after_closing() {
@@ -22,7 +22,7 @@ async fn a_folder_in_use_is_refused_and_free_after_closing() {
 }
 
 #[tokio::test]
-async fn what_was_accepted_is_done_before_closing_returns_and_nothing_is_accepted_after() {
+async fn closing_finishes_every_accepted_operation_and_refuses_later_ones() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(folder.path()).await.unwrap();
     let starts: Vec<_> = (0..200)
@@ -54,11 +54,11 @@ async fn what_was_accepted_is_done_before_closing_returns_and_nothing_is_accepte
         );
         done += usize::from(acknowledged.is_ok());
     }
-    assert!(done > 0, "none of them had been accepted");
+    assert!(done > 0, "no operation was accepted before closing");
 }
 
 #[tokio::test]
-async fn a_turn_that_ran_when_the_host_ended_is_interrupted_when_the_next_opens() {
+async fn a_turn_that_ran_when_the_store_was_closed_is_interrupted_when_it_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(folder.path()).await.unwrap();
     let shared: Arc<dyn Store> = store.clone();
@@ -83,12 +83,13 @@ async fn a_turn_that_ran_when_the_host_ended_is_interrupted_when_the_next_opens(
     assert_eq!(
         store.take(host(), LONG, 1).await.unwrap().pop().map(|job| job.attempt),
         Some(2),
-        "its jobs are free, too"
+        "the running job can be taken again"
     );
 }
 
-/// Opens in each of the three ways; what was refused leaves the bytes of the database as they are.
-async fn refused(folder: &std::path::Path) -> String {
+/// Asserts that store, key ring and parked jobs refuse to open the folder with the same error and leave the database's bytes
+/// as they are. Returns the error.
+async fn assert_other_schema(folder: &std::path::Path) -> String {
     let path = folder.join("masque.db");
     let before = std::fs::read(&path).unwrap();
     let mut texts = Vec::new();
@@ -111,10 +112,10 @@ async fn refused(folder: &std::path::Path) -> String {
 async fn a_database_of_another_version_is_refused_and_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     SqliteStore::open(folder.path()).await.unwrap().close().await;
-    let database = raw::open(folder.path());
+    let database = raw_connection::open(folder.path());
     database.execute("UPDATE schema_digest SET digest = 'later'", []).unwrap();
     database.close().unwrap();
-    let text = refused(folder.path()).await;
+    let text = assert_other_schema(folder.path()).await;
     assert!(text.contains("newer version") && text.contains("name another data folder"), "{text}");
     assert!(text.contains(folder.path().to_str().unwrap()), "{text}");
 }
@@ -122,28 +123,28 @@ async fn a_database_of_another_version_is_refused_and_left_as_it_is() {
 #[tokio::test]
 async fn a_data_folder_from_before_this_schema_is_refused_and_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
-    let database = raw::open(folder.path());
+    let database = raw_connection::open(folder.path());
     let old = "PRAGMA journal_mode = WAL;
         CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, success BOOLEAN NOT NULL);
         INSERT INTO _sqlx_migrations VALUES (1, 'first conversation', TRUE);
         CREATE TABLE conversations (id BLOB PRIMARY KEY, lease_turn BLOB);";
     database.execute_batch(old).unwrap();
     database.close().unwrap();
-    let text = refused(folder.path()).await;
+    let text = assert_other_schema(folder.path()).await;
     assert!(text.contains("older") && text.contains("name another data folder"), "{text}");
 }
 
 #[tokio::test]
-async fn a_database_of_something_else_is_refused_and_left_as_it_is() {
+async fn a_database_of_another_program_is_refused_and_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
-    let database = raw::open(folder.path());
+    let database = raw_connection::open(folder.path());
     database.execute_batch("CREATE TABLE recipes (name TEXT);").unwrap();
     database.close().unwrap();
-    refused(folder.path()).await;
+    assert_other_schema(folder.path()).await;
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_refused() {
+async fn a_file_that_is_not_a_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("masque.db"), "this is a diary, ".repeat(500)).unwrap();
     match SqliteStore::open(folder.path()).await {
@@ -153,7 +154,7 @@ async fn a_file_that_is_no_database_is_refused() {
 }
 
 #[tokio::test]
-async fn a_folder_that_can_not_be_made_is_refused() {
+async fn a_folder_that_can_not_be_created_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();

@@ -1,4 +1,4 @@
-//! Parked jobs, listed and put back beside the store that holds them.
+//! Parked jobs, listed and put back by the command line while the store is open.
 
 use masque_store::conformance::fixtures::*;
 use masque_store_sqlite::{SqliteStore, open_parked_jobs};
@@ -18,7 +18,7 @@ async fn take(store: &Arc<dyn Store>) -> Option<JobRecord> {
 }
 
 #[tokio::test]
-async fn a_parked_job_is_listed_and_comes_back_before_all_that_came_after_it() {
+async fn a_parked_job_is_listed_and_runs_before_later_jobs_when_it_is_put_back() {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
     let parked = open_parked_jobs(folder.path()).await.unwrap();
@@ -30,19 +30,19 @@ async fn a_parked_job_is_listed_and_comes_back_before_all_that_came_after_it() {
     let listed = parked.parked_jobs().await.unwrap();
     assert_eq!((listed.len(), listed[0].id, listed[0].error.as_str()), (1, first, "no such plugin"));
     assert_eq!((listed[0].plugin.as_str(), listed[0].attempt, &listed[0].owner), ("window", 1, &ada()));
-    assert!(!parked.retry_parked(second).await.unwrap(), "only a parked one can be put back");
+    assert!(!parked.retry_parked(second).await.unwrap(), "only a parked job can be put back");
     assert!(parked.retry_parked(first).await.unwrap());
     assert_eq!(parked.parked_jobs().await.unwrap(), []);
 
     let again = take(&store).await.unwrap();
     assert_eq!((again.id, again.attempt), (first, 1));
-    assert_eq!(take(&store).await, None, "one of a queue runs at a time");
+    assert_eq!(take(&store).await, None, "one job of a queue runs at a time");
     assert!(store.complete(again.id, again.epoch, JobCompletion::default()).await.unwrap());
     assert_eq!(take(&store).await.map(|job| job.id), Some(second));
 }
 
 #[tokio::test]
-async fn a_job_that_is_put_back_waits_for_the_one_that_runs() {
+async fn a_job_that_is_put_back_waits_for_the_running_job_of_its_queue() {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
     let parked = open_parked_jobs(folder.path()).await.unwrap();
@@ -59,9 +59,9 @@ async fn a_job_that_is_put_back_waits_for_the_one_that_runs() {
 }
 
 #[tokio::test]
-async fn a_folder_without_a_store_is_no_place_to_look() {
+async fn a_folder_without_a_database_is_refused_and_none_is_created() {
     let folder = tempfile::tempdir().unwrap();
     let error = open_parked_jobs(folder.path()).await.err().unwrap();
     assert!(error.to_string().contains(folder.path().to_str().unwrap()), "{error}");
-    assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "and none is made");
+    assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "a file was created");
 }
