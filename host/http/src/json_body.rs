@@ -215,7 +215,10 @@ mod tests {
     }
 
     fn problem(body: &str) -> Problem {
-        parse::<Sample>(body.as_bytes()).err().expect(body)
+        match parse::<Sample>(body.as_bytes()) {
+            Ok(_) => panic!("{body} is accepted"),
+            Err(problem) => problem,
+        }
     }
 
     #[test]

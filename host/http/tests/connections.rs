@@ -1,5 +1,7 @@
 //! Connections over real sockets, with time limits short enough for a test.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed precondition fails the test")]
+
 use std::future::ready;
 use std::io;
 use std::sync::{Arc, Mutex};
