@@ -215,9 +215,3 @@ fn key_claims(key: &ApiKey) -> Map<String, Value> {
     }
     claims
 }
-
-/// Milliseconds since the Unix epoch.
-fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
-}
