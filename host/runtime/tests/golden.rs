@@ -108,7 +108,8 @@ async fn the_components_of_0_1_0_say_what_they_are() {
     }
 }
 
-/// Loading links every import, so the host still offers everything that 0.1.0 offered.
+/// The golden components together import every interface that 0.1.0 offers, so that the tests that load and call them leave
+/// none out.
 #[test]
 fn the_components_of_0_1_0_import_all_that_it_offers() {
     let all = ["persona", "memory", "model"].map(|name| component("0.1.0", name)).concat();

@@ -23,13 +23,13 @@ use crate::finalizer::{FinalizedTurn, FinishedTurn, TurnOutcome};
 use crate::host::Host;
 use crate::log::{EventLog, EventReader, TurnEnd};
 use crate::pipeline::Pipeline;
-use crate::registry::LiveTurn;
+use crate::registry::{LiveTurn, Registry};
 use crate::timing::TurnTiming;
 
 /// Ends the log and the registry's entry when it is dropped, also if the turn's task panics: a stream never ends without
 /// a last event.
 struct EndGuard<'a> {
-    host: &'a Host,
+    registry: &'a Registry,
     live: Arc<LiveTurn>,
 }
 
@@ -37,7 +37,7 @@ impl Drop for EndGuard<'_> {
     fn drop(&mut self) {
         // Has no effect if the turn has ended normally.
         self.live.log.end(TurnEnd::Failed(Problem::from(Kind::Internal)));
-        self.host.registry.end(&self.live);
+        self.registry.end(&self.live);
     }
 }
 
@@ -61,7 +61,7 @@ impl Host {
             key: request.idempotency.clone(),
             began: tokio::time::Instant::now(),
         });
-        let guard = EndGuard { host: self, live: Arc::clone(&live) };
+        let guard = EndGuard { registry: &self.registry, live: Arc::clone(&live) };
         self.registry.begin(&live);
         ticket.key_slot = None;
         // If the client is gone, the reader is dropped, which counts as a reader that has left.
@@ -238,5 +238,49 @@ impl TurnSummary {
             output_tokens = self.usage.output_tokens,
             "turn ended"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use masque_store::{ConversationId, Owner, TurnId};
+
+    use super::*;
+    use crate::log::EventKind;
+
+    #[tokio::test]
+    async fn a_turn_whose_task_panics_ends_its_log_with_a_failure() {
+        let registry = Arc::new(Registry::new(Duration::from_secs(60)));
+        let log = EventLog::new(TurnId::new(), ConversationId::new(), "elara".into(), 1024);
+        let live = Arc::new(LiveTurn {
+            owner: Owner { tenant: "default".into(), issuer: "local".into(), subject: "local".into() },
+            log: Arc::clone(&log),
+            attempt: 1,
+            cancellation: Cancellation::default(),
+            key: None,
+            began: tokio::time::Instant::now(),
+        });
+        registry.begin(&live);
+        log.open();
+        log.write("Half a ").unwrap();
+        let task = tokio::spawn({
+            let registry = Arc::clone(&registry);
+            async move {
+                let _guard = EndGuard { registry: &registry, live };
+                panic!("the turn's task fails");
+            }
+        });
+        assert!(task.await.unwrap_err().is_panic());
+
+        let mut reader = log.reader(None);
+        let mut events = Vec::new();
+        while let Some(more) = reader.next().await {
+            events.extend(more);
+        }
+        let last = &events.last().unwrap().kind;
+        assert!(matches!(last, EventKind::Failed(problem) if problem.kind == Kind::Internal), "{last:?}");
+        assert!(registry.running_ids().is_empty());
     }
 }

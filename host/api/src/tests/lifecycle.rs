@@ -1,0 +1,46 @@
+//! Probes and status of a host that loads, is ready, or drains.
+
+use axum::body::Body;
+use http::{Method, StatusCode};
+use masque_http::{Lifecycle, Phase};
+use serde_json::json;
+use tower::ServiceExt;
+
+use super::setup::{Api, options, request};
+use crate::loading;
+
+#[tokio::test]
+async fn ready_follows_the_life_of_the_host_and_alive_does_not() {
+    let api = Api::new().await;
+    assert_eq!(api.get("/readyz").await.problem(), "loading");
+    api.lifecycle.enter(Phase::Ready);
+    let answer = api.get("/readyz").await;
+    assert_eq!((answer.status, answer.headers.get("connection")), (StatusCode::OK, None));
+    api.lifecycle.enter(Phase::Draining);
+    let answer = api.get("/readyz").await;
+    assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "draining"));
+    assert!(answer.headers.contains_key("retry-after"));
+    let answer = api.get("/livez").await;
+    assert_eq!((answer.status, answer.headers["connection"].to_str().unwrap()), (StatusCode::OK, "close"));
+}
+
+#[tokio::test]
+async fn health_and_status_say_what_the_host_stands_on() {
+    let api = Api::new().await;
+    let health = api.get("/health").await.json();
+    assert_eq!((&health["status"], &health["checks"]["store"]), (&json!("ok"), &json!("ok")));
+    let status = api.get("/status").await.json();
+    assert_eq!(status["generation"], 1);
+    assert_eq!(status["jobs"], json!({ "queued": 0, "running": 0, "parked": 0 }));
+    assert!(status["configuration"].as_str().unwrap().starts_with("sha256:"));
+}
+
+#[tokio::test]
+async fn a_host_that_loads_is_alive_and_not_ready() {
+    let router = loading(&options(), true, Lifecycle::new());
+    for (path, status) in [("/livez", 200), ("/readyz", 503), ("/chat", 503)] {
+        let response =
+            router.clone().oneshot(request(Method::GET, path).body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{path}");
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of the router over a real store and an empty active set: everything except the reply of a turn.
+
+mod description;
+mod lifecycle;
+mod listeners;
+mod lists;
+mod requests;
+mod responses;
+mod setup;
