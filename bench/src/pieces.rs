@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use clap::Args;
 use masque_grants::{Grants, Limits, Reuse};
 use masque_runtime::contract::{Delta, Failure, Message, Part, Prompt, Recollection, Turn, User};
-use masque_runtime::{Call, Plugin, ReuseKey, Sandbox, SandboxConfig, Scope, State, StateEntry};
+use masque_runtime::{Call, Plugin, PluginStateScope, ReuseKey, Sandbox, SandboxConfig, State, StateEntry};
 use serde::{Deserialize, Serialize};
 
 /// Host calls in a call that measures them. Their time is the difference to a call with none.
@@ -198,12 +198,12 @@ struct EmptyState;
 
 #[async_trait]
 impl State for EmptyState {
-    async fn get(&self, _: Scope, _: &str) -> Result<Option<StateEntry>, Failure> {
+    async fn get(&self, _: PluginStateScope, _: &str) -> Result<Option<StateEntry>, Failure> {
         Ok(None)
     }
     async fn set(
         &self,
-        _: Scope,
+        _: PluginStateScope,
         _: &str,
         _: Vec<u8>,
         _: Option<u64>,
@@ -211,13 +211,19 @@ impl State for EmptyState {
     ) -> Result<u64, Failure> {
         Ok(1)
     }
-    async fn delete(&self, _: Scope, _: &str, _: Option<u64>) -> Result<(), Failure> {
+    async fn delete(&self, _: PluginStateScope, _: &str, _: Option<u64>) -> Result<(), Failure> {
         Ok(())
     }
-    async fn add(&self, _: Scope, _: &str, amount: i64) -> Result<i64, Failure> {
+    async fn add(&self, _: PluginStateScope, _: &str, amount: i64) -> Result<i64, Failure> {
         Ok(amount)
     }
-    async fn list(&self, _: Scope, _: &str, _: Option<&str>, _: u32) -> Result<Vec<String>, Failure> {
+    async fn list(
+        &self,
+        _: PluginStateScope,
+        _: &str,
+        _: Option<&str>,
+        _: u32,
+    ) -> Result<Vec<String>, Failure> {
         Ok(Vec::new())
     }
 }

@@ -16,8 +16,8 @@ use crate::stats::{Rounds, show};
 const FAST: Pace = Pace { tokens: 64, interval: Duration::from_millis(20) };
 const SLOW: Pace = Pace { tokens: 20, interval: Duration::from_secs(1) };
 
-/// Open streams of each model plugin, of which there are two: the plan for 65,530 memory mappings (`vm.max_map_count` as
-/// Linux ships it) leaves one plugin three quarters of 3,845 places.
+/// Open streams of each model plugin, of which there are two: the plan for 65,530 memory mappings (`vm.max_map_count`
+/// as Linux ships it) leaves one plugin three quarters of 3,845 slots.
 const EACH: [usize; 2] = [500, 1500];
 
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {

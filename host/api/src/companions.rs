@@ -12,7 +12,8 @@ use masque_problem::Problem;
 
 /// A companion.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Companion {
+#[schema(as = Companion)]
+pub(crate) struct CompanionView {
     #[schema(example = "elara")]
     name: String,
     /// The names that `model` accepts. The first is the default.
@@ -21,7 +22,7 @@ pub(crate) struct Companion {
     greets: bool,
 }
 
-impl From<&active::Companion> for Companion {
+impl From<&active::Companion> for CompanionView {
     fn from(companion: &active::Companion) -> Self {
         Self {
             name: companion.name.clone(),
@@ -32,13 +33,13 @@ impl From<&active::Companion> for Companion {
 }
 
 /// Lists the companions that the caller may talk to, by name.
-#[utoipa::path(get, path = "/companions", tag = "companions", responses((status = 200, description = "The companions.", body = Items<Companion>)))]
+#[utoipa::path(get, path = "/companions", tag = "companions", responses((status = 200, description = "The companions.", body = Items<CompanionView>)))]
 pub(crate) async fn list(
     State(app): State<App>,
     Caller(principal): Caller,
-) -> Result<Json<Items<Companion>>, Problem> {
+) -> Result<Json<Items<CompanionView>>, Problem> {
     let set = app.active.current();
     let companions = set.companions.values().filter(|companion| principal.may_talk_to(&companion.name));
-    let items = companions.map(|companion| Companion::from(&**companion)).collect();
+    let items = companions.map(|companion| CompanionView::from(&**companion)).collect();
     Ok(Json(Items { items, next: None }))
 }

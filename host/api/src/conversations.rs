@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::id::Id;
 use super::query::{PageQuery, cursor};
 use super::state::{App, Caller};
-use super::view::{Conversation, Items, Message};
+use super::view::{Conversation, Items, MessageView};
 use masque_auth::store_problem;
 use masque_problem::{Kind, Problem};
 
@@ -45,7 +45,7 @@ pub(crate) struct NewConversationView {
     #[serde(flatten)]
     conversation: Conversation,
     /// The companion's greeting. Empty where it has none.
-    messages: Vec<Message>,
+    messages: Vec<MessageView>,
 }
 
 /// Begins a conversation, with the companion's greeting as first message if it has one.
@@ -188,7 +188,7 @@ pub(crate) async fn delete(
         ("after" = Option<String>, Query, description = "The `next` of the previous page."),
     ),
     responses(
-        (status = 200, description = "One page of the messages.", body = Items<Message>),
+        (status = 200, description = "One page of the messages.", body = Items<MessageView>),
         (status = 404, description = "No such conversation."),
         (status = 422, description = "A query parameter is unknown or not valid."),
     ),
@@ -198,7 +198,7 @@ pub(crate) async fn messages(
     Caller(principal): Caller,
     Id(id): Id<ConversationId>,
     PageQuery(page): PageQuery,
-) -> Result<Json<Items<Message>>, Problem> {
+) -> Result<Json<Items<MessageView>>, Problem> {
     let page = app.store.messages(&principal.owner, id, page).await.map_err(cursor)?;
     Ok(Json(page.ok_or(Kind::ConversationNotFound)?.into()))
 }

@@ -50,11 +50,11 @@ pub(crate) struct Status {
     /// The generation of the active set.
     generation: u64,
     companions: Vec<String>,
-    plugins: Vec<LoadedPlugin>,
+    plugins: Vec<LoadedPluginView>,
     sandbox: InstanceSlots,
     turns: TurnCounts,
     /// `null` while the store is unavailable.
-    jobs: Option<JobCounts>,
+    jobs: Option<JobCountsView>,
     /// The result of the last reload. `null` if there was none.
     reload: Option<Reload>,
 }
@@ -97,7 +97,8 @@ impl From<ReloadReport> for Reload {
 
 /// One loaded plugin.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) struct LoadedPlugin {
+#[schema(as = LoadedPlugin)]
+pub(crate) struct LoadedPluginView {
     /// Its name in the configuration.
     name: String,
     /// `persona`, `memory` or `model`.
@@ -125,7 +126,8 @@ pub(crate) struct TurnCounts {
 
 /// Counts of background jobs.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct JobCounts {
+#[schema(as = JobCounts)]
+pub(crate) struct JobCountsView {
     queued: u64,
     running: u64,
     /// Given up after the last retry.
@@ -175,7 +177,7 @@ pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
     let ActiveState { set, reload } = app.active.state();
     let jobs = match app.store.counts().await {
         Ok(counts) => {
-            Some(JobCounts { queued: counts.queued, running: counts.running, parked: counts.parked })
+            Some(JobCountsView { queued: counts.queued, running: counts.running, parked: counts.parked })
         }
         Err(error) => {
             tracing::warn!(%error, "the store does not answer");
@@ -195,13 +197,13 @@ pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
     })
 }
 
-fn plugins(set: &ActiveSet) -> Vec<LoadedPlugin> {
+fn plugins(set: &ActiveSet) -> Vec<LoadedPluginView> {
     set.plugins
         .values()
         .map(|plugin| {
             let package = plugin.package();
             let description = package.description();
-            LoadedPlugin {
+            LoadedPluginView {
                 name: plugin.name().to_owned(),
                 kind: package.kind().to_string(),
                 component: description.name.clone(),

@@ -11,28 +11,30 @@ pub(crate) struct ChatReply {
     pub(crate) conversation_id: Uuid,
     #[schema(example = "elara")]
     pub(crate) companion: String,
-    pub(crate) reply: Reply,
+    pub(crate) reply: ReplyView,
     /// `stop`, `length`, `filtered`, `tool_calls` or `interrupted`.
     #[schema(example = "stop")]
     pub(crate) finish: String,
-    pub(crate) usage: Usage,
-    pub(crate) timing: Timing,
+    pub(crate) usage: UsageView,
+    pub(crate) timing: TimingView,
 }
 
 /// The timing of a turn, in milliseconds.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Timing {
+#[schema(as = Timing)]
+pub(crate) struct TimingView {
     /// Until the first content. `null` if there was none.
     pub(crate) first_content_ms: Option<f64>,
     pub(crate) total_ms: f64,
     /// Time spent in the host itself.
     pub(crate) host_ms: f64,
-    pub(crate) plugins: Vec<PluginTiming>,
+    pub(crate) plugins: Vec<PluginTimingView>,
 }
 
 /// Time spent in one plugin.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct PluginTiming {
+#[schema(as = PluginTiming)]
+pub(crate) struct PluginTimingView {
     /// `persona`, `memory` or `model`.
     pub(crate) kind: String,
     pub(crate) name: String,
@@ -44,7 +46,8 @@ pub(crate) struct PluginTiming {
 
 /// The companion's message.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Reply {
+#[schema(as = Reply)]
+pub(crate) struct ReplyView {
     #[schema(example = "assistant")]
     pub(crate) role: String,
     pub(crate) content: String,
@@ -52,7 +55,8 @@ pub(crate) struct Reply {
 
 /// Tokens as counted by the model.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Usage {
+#[schema(as = Usage)]
+pub(crate) struct UsageView {
     pub(crate) input_tokens: u64,
     pub(crate) output_tokens: u64,
     /// Input tokens that the provider read from its cache.

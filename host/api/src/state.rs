@@ -9,7 +9,7 @@ use masque_http::{BodyLimits, Lifecycle};
 use masque_store::Store;
 use tokio::time::Instant;
 
-use masque_auth::limits::Limits;
+use masque_auth::limits::UsageLimiter;
 use masque_auth::{Authenticator, Identity, Principal};
 use masque_companions::Active;
 use masque_problem::{Kind, Problem};
@@ -38,7 +38,7 @@ pub struct Services {
     /// Verifies tokens and API keys; `None` where authentication is off.
     pub identity: Option<Arc<Identity>>,
     /// Counts requests and tokens.
-    pub limits: Limits,
+    pub limits: UsageLimiter,
     /// Whether the host loads, serves or drains.
     pub lifecycle: Lifecycle,
     /// When the host was started, for the uptime in `/health`.

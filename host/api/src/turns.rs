@@ -11,7 +11,7 @@ use super::id::Id;
 use super::schema::ServerSentEvent;
 use super::sse;
 use super::state::{App, Caller};
-use super::view::Turn;
+use super::view::TurnView;
 use masque_auth::store_problem;
 use masque_problem::{Kind, Problem};
 
@@ -22,7 +22,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
     get, path = "/turns/{id}", tag = "turns",
     params(("id" = Uuid, Path, description = "The `turn_id` of the reply or of `turn.created`.")),
     responses(
-        (status = 200, description = "The turn.", body = Turn),
+        (status = 200, description = "The turn.", body = TurnView),
         (status = 404, description = "No such turn."),
     ),
 )]
@@ -30,7 +30,7 @@ pub(crate) async fn show(
     State(app): State<App>,
     Caller(principal): Caller,
     Id(turn): Id<TurnId>,
-) -> Result<Json<Turn>, Problem> {
+) -> Result<Json<TurnView>, Problem> {
     let record =
         app.store.turn(&principal.owner, turn).await.map_err(store_problem)?.ok_or(Kind::TurnNotFound)?;
     Ok(Json(record.into()))
@@ -74,7 +74,7 @@ pub(crate) async fn events(
     post, path = "/turns/{id}/cancel", tag = "turns",
     params(("id" = Uuid, Path, description = "The `turn_id` of `turn.created`.")),
     responses(
-        (status = 200, description = "The turn after the cancellation.", body = Turn),
+        (status = 200, description = "The turn after the cancellation.", body = TurnView),
         (status = 404, description = "No such turn."),
     ),
 )]
@@ -82,7 +82,7 @@ pub(crate) async fn cancel(
     State(app): State<App>,
     Caller(principal): Caller,
     Id(turn): Id<TurnId>,
-) -> Result<Json<Turn>, Problem> {
+) -> Result<Json<TurnView>, Problem> {
     let record = app.turns.cancel(&principal.owner, turn).await?;
     Ok(Json(record.into()))
 }

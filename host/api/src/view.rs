@@ -8,11 +8,12 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::reply::{Reply, Usage};
+use super::reply::{ReplyView, UsageView};
 
 /// One message of a conversation.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Message {
+#[schema(as = Message)]
+pub(crate) struct MessageView {
     pub(crate) id: Uuid,
     /// The turn it belongs to. A greeting has none.
     pub(crate) turn_id: Option<Uuid>,
@@ -33,7 +34,7 @@ pub(crate) struct Message {
     pub(crate) metadata: Value,
 }
 
-impl From<MessageRecord> for Message {
+impl From<MessageRecord> for MessageView {
     fn from(record: MessageRecord) -> Self {
         Self {
             id: record.id.into(),
@@ -93,7 +94,8 @@ impl<R, T: From<R>> From<Paged<R>> for Items<T> {
 
 /// The state of a turn.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Turn {
+#[schema(as = Turn)]
+pub(crate) struct TurnView {
     pub(crate) turn_id: Uuid,
     pub(crate) conversation_id: Uuid,
     pub(crate) companion: String,
@@ -104,12 +106,12 @@ pub(crate) struct Turn {
     #[schema(minimum = 1)]
     pub(crate) attempt: u32,
     /// The reply. Of an interrupted turn, the part that was written.
-    pub(crate) reply: Option<Reply>,
+    pub(crate) reply: Option<ReplyView>,
     /// `stop`, `length`, `filtered`, `tool_calls` or `interrupted`. `null` while the turn runs.
     pub(crate) finish: Option<String>,
-    pub(crate) usage: Option<Usage>,
+    pub(crate) usage: Option<UsageView>,
     /// The timing of a completed turn.
-    #[schema(value_type = Option<super::reply::Timing>)]
+    #[schema(value_type = Option<super::reply::TimingView>)]
     pub(crate) timing: Option<Value>,
     /// Why the turn failed or was interrupted.
     #[schema(value_type = Option<super::schema::ProblemDetails>)]
@@ -120,7 +122,7 @@ pub(crate) struct Turn {
     pub(crate) ended_at: Option<String>,
 }
 
-impl From<TurnRecord> for Turn {
+impl From<TurnRecord> for TurnView {
     fn from(record: TurnRecord) -> Self {
         Self {
             turn_id: record.id.into(),
@@ -128,9 +130,9 @@ impl From<TurnRecord> for Turn {
             companion: record.companion,
             status: record.status.to_string(),
             attempt: record.attempt,
-            reply: record.reply.map(|reply| Reply { role: reply.role, content: reply.content }),
+            reply: record.reply.map(|reply| ReplyView { role: reply.role, content: reply.content }),
             finish: record.finish,
-            usage: record.usage.map(|usage| Usage {
+            usage: record.usage.map(|usage| UsageView {
                 input_tokens: usage.input_tokens,
                 output_tokens: usage.output_tokens,
                 cached_tokens: usage.cached_tokens,

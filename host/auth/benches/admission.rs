@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use masque_auth::limits::{LimitOptions, Limits};
+use masque_auth::limits::{LimitOptions, UsageLimiter};
 use masque_auth::{
     Authenticator as _, DEFAULT_TENANT, Identity, NewKeyRequest, SigningOptions, SigningSecret, TokenOptions,
     TokenRequest, Tokens,
@@ -49,7 +49,7 @@ async fn main() {
     let plenty = NonZeroU32::new(1_000_000_000).unwrap();
     let quota = Some(Quota { per_minute: plenty, burst: plenty });
     let options = LimitOptions { user: quota, address: quota, tokens_per_day: None };
-    let limits = Limits::new(options, Arc::new(InProcessRateLimits::default()));
+    let limits = UsageLimiter::new(options, Arc::new(InProcessRateLimits::default()));
 
     let request = TokenRequest {
         subject: "ana".into(),

@@ -2,7 +2,7 @@
 //!
 //! Every request that needs a principal gets it from an [`Authenticator`]: [`Identity`] authenticates by token or API
 //! key, [`LocalAuthenticator`] takes every request for the one local user and needs the checks of [`guard`] in front of
-//! it. [`Limits`](limits::Limits) counts requests and tokens.
+//! it. [`UsageLimiter`](limits::UsageLimiter) counts requests and tokens.
 //!
 //! Left to others: which scope a route needs (the API), where the numbers come from (the configuration), where keys,
 //! revocations and counters are kept (the store).

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The files count as quiet when two looks this far apart find the same. Editors and deployment tools rarely pause longer
-/// between two writes of one change.
+/// The files count as quiet when two readings with this interval are equal. Editors and deployment tools rarely pause
+/// longer between two writes of one change.
 const QUIET: Duration = Duration::from_millis(100);
 /// The longest wait. Files that never stop changing are read as they are after it.
 const MAX_WAIT: Duration = Duration::from_secs(1);
@@ -67,7 +67,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn writes_close_together_are_one_change() {
         let short = Duration::from_millis(60);
-        // The looks at 0, 100 and 200 ms each find another file; the one at 300 ms finds the same.
+        // The readings at 0, 100 and 200 ms all differ; the one at 300 ms equals the one before.
         assert_eq!(debounced(short, 3).await, 3 * QUIET);
         assert_eq!(debounced(2 * QUIET, 3).await, QUIET);
     }

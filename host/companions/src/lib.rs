@@ -5,8 +5,8 @@
 //! generation from the changed files: as a whole or not at all. A turn keeps the generation that it was admitted with.
 //! [`verify`] reports for `masque check` why a configuration could not be loaded.
 //!
-//! What the configuration may say is the business of `masque-config`; compiling and running components that of
-//! `masque-runtime`. The bytes of built-in components come from the caller ([`BuiltinComponents`]).
+//! `masque-config` defines what the configuration may contain; `masque-runtime` compiles and runs components. The bytes
+//! of built-in components come from the caller ([`BuiltinComponents`]).
 
 #![deny(missing_docs)]
 

@@ -15,7 +15,7 @@ use crate::redact::Redactor;
 use crate::schema;
 use crate::set::ActiveSet;
 
-/// Why a configuration gives no set.
+/// Why a configuration can't be loaded.
 #[derive(Debug)]
 pub(crate) struct LoadFailure {
     pub(crate) problems: Vec<Diagnostic>,

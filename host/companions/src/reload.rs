@@ -18,8 +18,8 @@ use crate::load::{LoadFailure, assemble};
 use crate::report::{ReloadOutcome, ReloadReport};
 use crate::set::ActiveSet;
 
-/// How many readings in a row may be discarded because a file changed meanwhile. A set made from old and new files is one
-/// that nobody wrote, but with files that never stop changing the newest reading has to be good enough.
+/// How many readings in a row may be discarded because a file changed meanwhile. A set made from old and new files
+/// mixes two configurations. If the files never stop changing, the newest reading is used in spite of this.
 const MAX_DISCARDED_READINGS: u32 = 5;
 
 /// Makes new generations. A host has one, so that generations are made one after another.

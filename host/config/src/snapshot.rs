@@ -28,14 +28,14 @@ pub struct FileSnapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct PathState {
     /// `None` if nothing is there, or nothing that this process may see.
-    identity: Option<Identity>,
+    identity: Option<FileIdentity>,
     /// Whether the last change was younger than [`RECENT`].
     changed_recently: bool,
 }
 
 /// What distinguishes two files, or two states of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity {
+struct FileIdentity {
     device: u64,
     inode: u64,
     bytes: u64,
@@ -66,7 +66,7 @@ impl FileSnapshot {
 
     /// Whether a path was found differently in `later`, a snapshot of the same paths.
     pub fn differs_from(&self, later: &Self) -> bool {
-        let identities = |states: &BTreeMap<PathBuf, PathState>| -> Vec<Option<Identity>> {
+        let identities = |states: &BTreeMap<PathBuf, PathState>| -> Vec<Option<FileIdentity>> {
             states.values().map(|state| state.identity).collect()
         };
         identities(&self.files) != identities(&later.files)
@@ -93,13 +93,13 @@ impl FileSnapshot {
 
 impl PathState {
     fn read(path: &Path) -> Self {
-        let identity = fs::metadata(path).ok().map(|metadata| Identity::of(&metadata));
+        let identity = fs::metadata(path).ok().map(|metadata| FileIdentity::of(&metadata));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { identity, changed_recently: identity.is_some_and(|identity| identity.changed_recently(now)) }
     }
 }
 
-impl Identity {
+impl FileIdentity {
     fn of(metadata: &Metadata) -> Self {
         let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
         Self {
@@ -158,8 +158,8 @@ mod tests {
         snapshot
     }
 
-    fn identity() -> Identity {
-        Identity { device: 1, inode: 2, bytes: 3, modified: 4, changed: 5 }
+    fn identity() -> FileIdentity {
+        FileIdentity { device: 1, inode: 2, bytes: 3, modified: 4, changed: 5 }
     }
 
     #[test]
@@ -172,11 +172,11 @@ mod tests {
         assert!(!before.differs_from(&with(Some(identity()))));
         for other in [
             None,
-            Some(Identity { device: 0, ..identity() }),
-            Some(Identity { inode: 0, ..identity() }),
-            Some(Identity { bytes: 0, ..identity() }),
-            Some(Identity { modified: 0, ..identity() }),
-            Some(Identity { changed: 0, ..identity() }),
+            Some(FileIdentity { device: 0, ..identity() }),
+            Some(FileIdentity { inode: 0, ..identity() }),
+            Some(FileIdentity { bytes: 0, ..identity() }),
+            Some(FileIdentity { modified: 0, ..identity() }),
+            Some(FileIdentity { changed: 0, ..identity() }),
         ] {
             assert!(before.differs_from(&with(other)), "{other:?}");
             assert!(with(other).differs_from(&before), "{other:?}");
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_change_is_recent_only_for_a_moment() {
-        let at = |modified: i128| Identity { modified, changed: 0, ..identity() };
+        let at = |modified: i128| FileIdentity { modified, changed: 0, ..identity() };
         let now = Duration::from_secs(10);
         for (modified, expected) in
             [(10_000_000_000, true), (9_950_000_000, true), (9_800_000_000, false), (11_000_000_000, false)]

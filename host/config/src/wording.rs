@@ -1,6 +1,8 @@
 //! Words for diagnostics: suggestions for mistyped names, lists, sentences.
 
 /// The word of `known` that a mistyped word most likely stands for, or `None` if no word is similar enough.
+///
+/// `masque-http` has the same function for requests (`nearest_name`), because the two crates share no crate below them.
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     // Jaro-Winkler tolerates swapped and missing letters. Below this value it suggests unrelated words.
     const MIN_SIMILARITY: f64 = 0.75;

@@ -15,7 +15,7 @@ pub struct ClientAddress(pub IpAddr);
 /// The address of the client: that of the peer, unless the peer is a trusted proxy. Then it is the address that the proxy
 /// reports; if that is a trusted proxy too, the address that this one reports, and so on.
 ///
-/// An address that can't be parsed ends the walk, and the last address before it is returned.
+/// An address that can't be parsed ends the search, and the last address before it is returned.
 pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer.to_canonical();
@@ -58,7 +58,7 @@ mod tests {
             ("10.0.0.1", &["1.1.1.1", "203.0.113.7", "10.0.0.2, 10.0.0.3"], "203.0.113.7"),
             // All are trusted: the first one.
             ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
-            // An invalid address ends the walk.
+            // An invalid address ends the search.
             ("10.0.0.1", &["203.0.113.7, unknown"], "10.0.0.1"),
             ("10.0.0.1", &["203.0.113.7, unknown, 10.0.0.2"], "10.0.0.2"),
             ("10.0.0.1", &[""], "10.0.0.1"),

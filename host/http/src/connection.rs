@@ -73,8 +73,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 impl<S> ConnectionHandler<S> {
     /// Answers the requests of every connection with `service`, and adds [`ConnectionInfo`] to their extensions.
     ///
-    /// While `lifecycle` is draining, HTTP/2 clients are told to reconnect elsewhere. `shutdown` ends all connections; it
-    /// is that of the [`Server`](crate::Server) that accepts them. `certificate` turns TLS on for TCP connections.
+    /// While `lifecycle` is draining, HTTP/2 clients are asked to reconnect elsewhere. `shutdown` ends all connections;
+    /// it is that of the [`Server`](crate::Server) that accepts them. `certificate` turns TLS on for TCP connections.
     pub fn new(
         options: ConnectionOptions,
         listener: ListenerKind,

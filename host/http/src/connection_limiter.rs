@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// How long a connection may take to close before the next idle one is asked to.
+/// How long a connection may take to close before the next idle connection is evicted too.
 const EVICTION_WAIT: Duration = Duration::from_millis(250);
 
 /// The connection slots of one listener.

@@ -2,7 +2,8 @@
 
 /// Returns the known name that a client most likely meant, or `None` if no name is similar enough.
 ///
-/// Compares by Jaro-Winkler similarity, which tolerates swapped and missing letters.
+/// Compares by Jaro-Winkler similarity, which tolerates swapped and missing letters. `masque-config` has the same
+/// function for its diagnostics (`nearest`), because the two crates share no crate below them.
 pub fn nearest_name<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     // Below this similarity, suggestions are wrong more often than right.
     const THRESHOLD: f64 = 0.75;

@@ -19,8 +19,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// The largest frame of a response body. h2 takes a whole frame into its buffer once there is window for one byte of
-/// it, so this bounds what is buffered for a stream that nobody reads, and it is what a client must read within the time
-/// limit.
+/// it, so this bounds what is buffered for a stream whose client does not read, and it is what a client must read
+/// within the time limit.
 const MAX_FRAME_BYTES: usize = 16 * 1024;
 
 tokio::task_local! {

@@ -1,4 +1,4 @@
-//! The place of a request in a trace that may span several services (W3C Trace Context, level 1).
+//! The position of a request in a trace that may span several services (W3C Trace Context, level 1).
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! The binary `masque`: reads the command line and the configuration, converts it into the options of the other crates, and
-//! starts and stops the host. What the parts do is decided in their own crates.
+//! The binary `masque`: reads the command line and the configuration, converts it into the options of the other crates,
+//! and starts and stops the host. The behaviour of the parts is in their own crates.
 
 mod args;
 mod builtins;

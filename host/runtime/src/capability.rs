@@ -1,4 +1,4 @@
-//! What one call may use: state, history and models, lent by the layers above the runtime.
+//! What one call may use: state, history and models, given by the layers above the runtime.
 //!
 //! Each value is already bound to an owner, a conversation and a plugin, so a guest can name none of them. Whether a guest
 //! may use a capability at all is decided by its grants, in [`HostState`](crate::guest::HostState).
@@ -16,7 +16,7 @@ use crate::pool::PoolSlot;
 
 /// Whose values a state call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scope {
+pub enum PluginStateScope {
     /// The conversation of the turn.
     Conversation,
     /// The user of the turn, in every conversation.
@@ -37,28 +37,33 @@ pub struct StateEntry {
 /// The plugin's stored values. The runtime calls it from within a guest's call, one call at a time for each store.
 ///
 /// An implementation fails with `conflict` where `if_version` does not hold and with `unavailable` where the store can't be
-/// reached. It has 2 s to answer; then the guest is told `timeout` and the future is dropped.
+/// reached. It has 2 s to answer; then the guest gets the failure `timeout` and the future is dropped.
 #[async_trait]
 pub trait State: Send + Sync {
     /// The value of `key`, or `None` where it is absent or has expired.
-    async fn get(&self, scope: Scope, key: &str) -> Result<Option<StateEntry>, Failure>;
+    async fn get(&self, scope: PluginStateScope, key: &str) -> Result<Option<StateEntry>, Failure>;
     /// Writes and returns the new version. An `if_version` of 0 means: only if the key is absent.
     async fn set(
         &self,
-        scope: Scope,
+        scope: PluginStateScope,
         key: &str,
         value: Vec<u8>,
         if_version: Option<u64>,
         ttl: Option<Duration>,
     ) -> Result<u64, Failure>;
     /// Deletes. An absent key is no failure unless `if_version` names a version.
-    async fn delete(&self, scope: Scope, key: &str, if_version: Option<u64>) -> Result<(), Failure>;
+    async fn delete(
+        &self,
+        scope: PluginStateScope,
+        key: &str,
+        if_version: Option<u64>,
+    ) -> Result<(), Failure>;
     /// Adds to a decimal integer, absent counting as 0, and returns the sum.
-    async fn add(&self, scope: Scope, key: &str, amount: i64) -> Result<i64, Failure>;
+    async fn add(&self, scope: PluginStateScope, key: &str, amount: i64) -> Result<i64, Failure>;
     /// At most `limit` keys with `prefix`, in byte order, after `after`.
     async fn list(
         &self,
-        scope: Scope,
+        scope: PluginStateScope,
         prefix: &str,
         after: Option<&str>,
         limit: u32,
@@ -75,9 +80,8 @@ pub trait History: Send + Sync {
 /// The companion's models, asked from within a call.
 #[async_trait]
 pub trait Models: Send + Sync {
-    /// The permits of the instance pool that an answer takes ([`Plugin::weight`](crate::Plugin::weight) of the model). They
-    /// are reserved before the asking call begins: if a call waited for them while it holds its own, calls could wait for
-    /// one another for ever.
+    /// The permits of the instance pool that an answer takes ([`Plugin::weight`](crate::Plugin::weight) of the model). They are
+    /// reserved before the asking call begins: if a call waited for them while it holds its own, calls could deadlock.
     fn weight(&self) -> u32;
 
     /// A whole reply, from a call that carries `nested`. A call asks one question at a time, and a bounded number of them.
@@ -85,7 +89,7 @@ pub trait Models: Send + Sync {
 }
 
 /// What a nested call inherits from the call that asks: its deadline, the rest of its CPU budget, and the pool permits that
-/// were reserved for the answer. A nested call can't ask models itself, whatever it is lent.
+/// were reserved for the answer. A nested call can't ask models itself, even if its [`Call`] contains models.
 #[derive(Clone)]
 pub struct NestedCall {
     pub(crate) deadline: Instant,
@@ -109,8 +113,8 @@ impl fmt::Debug for NestedCall {
     }
 }
 
-/// For whom a call is made. It decides which calls an instance may be used again for. The runtime does not interpret it; two
-/// users must never have the same `user`.
+/// The user and conversation of a call. They decide which later calls may reuse the call's instance. The runtime does not
+/// interpret it; two users must never have the same `user`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReuseKey {
     /// The user, tenant and issuer included.
@@ -137,7 +141,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call that lends nothing.
+    /// A call without state, history and models.
     pub fn until(deadline: Instant) -> Self {
         Self { deadline, state: None, history: None, models: None, reuse_key: None, nested: None }
     }

@@ -12,14 +12,14 @@ use crate::contract::Failure;
 pub struct CallError {
     /// The plugin's name in the configuration.
     pub plugin: String,
-    /// The version that the component gave of itself.
+    /// The version in the description of the component.
     pub version: String,
     /// The contract's function: `compose`, `generate`, …
     pub function: &'static str,
     /// Why.
     #[source]
     pub cause: Cause,
-    /// What was refused during the call because of a missing grant or a limit; often the reason for `cause`.
+    /// The operations that were refused during the call because of a missing grant or a limit; often the reason for `cause`.
     pub denied: Vec<String>,
 }
 
@@ -77,7 +77,7 @@ pub enum Cause {
 }
 
 impl CallError {
-    /// The failure code of the contract that stands for this error; a plugin's own failure keeps its own.
+    /// The failure code of the contract for this error; a plugin's own failure keeps its own.
     pub fn code(&self) -> &str {
         match &self.cause {
             Cause::Failed(failure) => &failure.code,
@@ -95,7 +95,7 @@ impl CallError {
         }
     }
 
-    /// How long to wait before trying again, where the plugin said so.
+    /// How long to wait before trying again, if the plugin answered that.
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.cause {
             Cause::Failed(failure) => failure.retry_after_ms.map(Duration::from_millis),

@@ -4,7 +4,7 @@ use crate::contract::{Description, Exchange, Message, Opening, PluginKind, Promp
 use crate::instance::{LiveInstance, Work};
 use crate::reply::ReplySink;
 
-/// A call with its arguments, which only lacks the instance that it runs in.
+/// A call with its arguments, to be run in an instance.
 pub(crate) type BoundCall<R> = Box<dyn FnOnce(LiveInstance) -> Work<R> + Send>;
 
 /// The functions of one component. Each version of the contract implements it once.

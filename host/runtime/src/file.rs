@@ -1,13 +1,13 @@
-//! What a file is by its first bytes. Only these are looked at before anything else reads the file.
+//! Tells the format of a file by its first bytes, before a parser reads it.
 
-/// What a file claims to be.
+/// The format that a file has by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
     /// A component.
     Component,
     /// A core module.
     Module,
-    /// No WebAssembly.
+    /// Not WebAssembly.
     Other,
 }
 

@@ -11,7 +11,7 @@ use wasmtime::component::{Accessor, Instance, InstancePre};
 use crate::contract::Failure;
 use crate::guest::Guest;
 
-/// Calls that one instance serves at least.
+/// The least number of calls that one instance may serve.
 const CALLS: u32 = 64;
 /// The most further calls that one instance serves. The number is random, so that instances are not all recycled at once.
 const CALLS_JITTER: u32 = 64;
@@ -32,7 +32,7 @@ pub(crate) struct LiveInstance {
     quiet: bool,
 }
 
-/// What a guest holds of the host.
+/// Resources of the host that a guest holds.
 #[derive(Clone, Copy, Debug, Default)]
 struct HeldResources {
     /// Resources in the host's tables.
@@ -70,8 +70,8 @@ impl LiveInstance {
         self.quiet = quiet;
     }
 
-    /// The number of tasks is hidden in wasmtime's documentation, but nothing else sees what a guest left open without a task
-    /// of its own.
+    /// Wasmtime hides `concurrent_state_table_size` from its documentation, but no other method counts the streams and futures
+    /// that a guest left open without a task.
     fn held(&mut self) -> HeldResources {
         let tasks = self.store.concurrent_state_table_size();
         HeldResources { resources: self.store.data_mut().resources(), tasks }

@@ -31,7 +31,7 @@ mod scratch;
 mod text;
 mod warm;
 
-pub use capability::{Call, History, Models, NestedCall, ReuseKey, Scope, State, StateEntry};
+pub use capability::{Call, History, Models, NestedCall, PluginStateScope, ReuseKey, State, StateEntry};
 pub use compile::{Compiler, compile_from_stdin};
 pub use contract::PluginKind;
 pub use error::{CallError, Cause, LoadError, SandboxError};

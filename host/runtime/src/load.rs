@@ -1,4 +1,4 @@
-//! Loads components: checks, compiles and links them, and asks each to describe itself without any grant.
+//! Loads components: checks, compiles and links them, and calls `describe` of each without any grant.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use wasmtime::component::{Component, InstancePre};
 
 use crate::call;
 use crate::capability::Call;
-use crate::contract::{Description, PluginKind, v0_1};
+use crate::contract::{Description, PluginKind, versions};
 use crate::engine::TABLES_PER_MEMORY;
 use crate::error::LoadError;
 use crate::file::FileFormat;
@@ -20,7 +20,7 @@ use crate::text::sanitize;
 
 /// The most bytes of a settings schema.
 const MAX_SCHEMA_BYTES: usize = 64 << 10;
-/// Stands in errors of `describe`, which is called before the version is known.
+/// The version in errors of `describe`, which is called before the version is known.
 const UNKNOWN_VERSION: &str = "(not described yet)";
 
 impl Sandbox {
@@ -34,9 +34,9 @@ impl Sandbox {
         let (component, digest) = self.compiler.component(bytes).await?;
         let digest = format!("sha256:{digest}");
         let (pre, weight) = self.link(&component)?;
-        let exports = v0_1::find_exports(&pre)?;
+        let exports = versions::find_exports(&pre)?;
 
-        // The component has no name yet. Its log lines are told apart by its digest, as `/status` shows it.
+        // The component has no name yet. Its log lines name its digest, as `/status` does.
         let identity = ComponentIdentity { digest: &digest, version: UNKNOWN_VERSION, weight };
         let (name, settings) = (digest.clone(), "{}".to_owned());
         let limits = Limits::default();
@@ -77,10 +77,10 @@ fn is_offered(import: &str) -> bool {
         "wasi:random/",
         "wasi:sockets/",
     ];
-    PACKAGES.iter().any(|package| import.starts_with(package)) || v0_1::offers(import)
+    PACKAGES.iter().any(|package| import.starts_with(package)) || versions::offers(import)
 }
 
-/// Refuses what is no component, before anything else reads it.
+/// Refuses bytes that are not a component, before a parser reads them.
 fn check_preamble(bytes: &[u8]) -> Result<(), LoadError> {
     if bytes.len() > MAX_COMPONENT_BYTES {
         return Err(LoadError::TooLarge { bytes: bytes.len(), limit: MAX_COMPONENT_BYTES });
@@ -119,7 +119,7 @@ fn check_description(description: &Description, kind: PluginKind) -> Result<(), 
     }
 }
 
-/// The beginning of what a plugin wrote, for an error.
+/// Shortens a plugin's text for an error message.
 fn clip(text: &str) -> String {
     sanitize(&text.chars().take(80).collect::<String>(), &[])
 }

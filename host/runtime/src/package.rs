@@ -33,12 +33,12 @@ impl Package {
         &self.digest
     }
 
-    /// What the component says of itself.
+    /// The component's description of itself.
     pub fn description(&self) -> &Description {
         &self.description
     }
 
-    /// What the component is for, by its exports.
+    /// The kind of the component, by its exports.
     pub fn kind(&self) -> PluginKind {
         self.exports.kind()
     }

@@ -76,7 +76,8 @@ impl Plugin {
     /// The prompt for a turn.
     ///
     /// # Errors
-    /// As every call, and [`Cause::Contract`] for a prompt without a message or with a message that has no valid role.
+    /// Those of every function, see [`Plugin`], and [`Cause::Contract`] for a prompt without a message or with a message that
+    /// has no valid role.
     pub async fn compose(
         &self,
         call: Call,
@@ -92,10 +93,10 @@ impl Plugin {
         Ok(prompt)
     }
 
-    /// The first messages of a new conversation, one for each alternative; none where the persona has no words.
+    /// The first messages of a new conversation, one for each alternative; none if the persona has no greeting.
     ///
     /// # Errors
-    /// As every call, and [`Cause::Contract`] for a message that is not one of `assistant` with text.
+    /// Those of every function, see [`Plugin`], and [`Cause::Contract`] for a message that is not one of `assistant` with text.
     pub async fn greet(&self, call: Call, opening: &Opening) -> Result<Vec<Message>, CallError> {
         let bound = self.package.exports().greet(opening);
         let greetings = self.call(call, "greet", "greeter", bound).await?;
@@ -109,16 +110,16 @@ impl Plugin {
     /// Background work of a persona after a turn.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every function, see [`Plugin`].
     pub async fn reflect(&self, call: Call, exchange: &Exchange) -> Result<(), CallError> {
         let bound = self.package.exports().reflect(exchange);
         self.call(call, "reflect", "reflector", bound).await
     }
 
-    /// What of the past bears on the turn, within `budget` tokens.
+    /// The messages and memories that are relevant for the turn, within `budget` tokens.
     ///
     /// # Errors
-    /// As every call, and [`Cause::Contract`] for a message that has no valid role.
+    /// Those of every function, see [`Plugin`], and [`Cause::Contract`] for a message that has no valid role.
     pub async fn recall(&self, call: Call, turn: &Turn, budget: u32) -> Result<Recollection, CallError> {
         let bound = self.package.exports().recall(turn, budget);
         let recalled = self.call(call, "recall", "memory", bound).await?;
@@ -129,7 +130,7 @@ impl Plugin {
     /// Background work of a memory after a turn.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every function, see [`Plugin`].
     pub async fn observe(&self, call: Call, exchange: &Exchange) -> Result<(), CallError> {
         let bound = self.package.exports().observe(exchange);
         self.call(call, "observe", "observer", bound).await
@@ -138,7 +139,7 @@ impl Plugin {
     /// The reply to a prompt, as it is written. Resolves when the plugin has accepted the prompt or refused it.
     ///
     /// # Errors
-    /// As every call. After the prompt was accepted, [`Deltas::next`] returns the error.
+    /// Those of every function, see [`Plugin`]. After the prompt was accepted, [`Deltas::next`] returns the error.
     pub async fn generate(&self, call: Call, prompt: &Prompt) -> Result<Deltas, CallError> {
         const FUNCTION: &str = "generate";
         let lingers = self.profile.warm_pool.is_some();

@@ -1,4 +1,4 @@
-//! What all calls of one plugin have in common.
+//! The data that all calls of one plugin share.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::sandbox::Sandbox;
 use crate::scratch::ScratchFolder;
 use crate::warm::WarmPool;
 
-/// A plugin's name, settings, grants and limits, and its parts of what the sandbox shares.
+/// A plugin's name, settings, grants and limits, and its parts of the sandbox: client, pool share, folder.
 pub(crate) struct PluginProfile {
     /// The name in the configuration.
     pub(crate) name: Arc<str>,
-    /// The version that the component gave of itself.
+    /// The version in the description of the component.
     pub(crate) version: Arc<str>,
     /// A JSON object.
     pub(crate) settings: Arc<str>,
@@ -26,7 +26,7 @@ pub(crate) struct PluginProfile {
     pub(crate) secrets: Arc<[Secret]>,
     pub(crate) upstream: UpstreamClient,
     pub(crate) share: PoolShare,
-    /// Present where its instances may outlive a call.
+    /// Present if its instances may outlive a call.
     pub(crate) warm_pool: Option<Arc<WarmPool>>,
     /// The scratch folder, and the most bytes that it may hold.
     pub(crate) scratch: Option<(Arc<ScratchFolder>, u64)>,

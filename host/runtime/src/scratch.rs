@@ -1,9 +1,9 @@
 //! Folders in which plugins may keep files between calls: one for each plugin version that was granted a size.
 //!
-//! The threat: a plugin that fills the disk. The policy: a counter is raised before anything is written. It falls only when no
-//! instance of the version lives, by measuring what is really there, so neither deleted files that are still open nor several
-//! calls at once hide anything. A folder is removed when its version is unloaded and when the host starts. The accepted
-//! consequence: all users of the plugin share the folder. What a guest may do in it is left to `guest::files`.
+//! The threat: a plugin that fills the disk. The policy: a counter is raised before anything is written. It is lowered only
+//! when no instance of the version exists, to the measured size of the folder, so open deleted files and concurrent calls can't
+//! hide usage. A folder is removed when its version is unloaded and when the host starts. The accepted consequence: all users
+//! of the plugin share the folder. What a guest may do in it is left to `guest::files`.
 
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder};
@@ -25,11 +25,11 @@ pub(crate) fn in_blocks(bytes: u64) -> u64 {
 /// All scratch folders of a sandbox.
 pub(crate) struct ScratchFolders {
     root: Option<PathBuf>,
-    registry: Mutex<Registry>,
+    registry: Mutex<ScratchRegistry>,
 }
 
 #[derive(Default)]
-struct Registry {
+struct ScratchRegistry {
     /// By the plugin's name and the component's digest.
     folders: HashMap<(String, String), Weak<ScratchFolder>>,
     /// Numbers the folders, so that one that is still being removed is never taken for its successor.
@@ -76,11 +76,11 @@ pub(crate) struct ScratchFolder {
     path: PathBuf,
     /// Held while the folder is measured, so that no store begins to write meanwhile.
     opening: tokio::sync::Mutex<()>,
-    usage: Mutex<Usage>,
+    usage: Mutex<ScratchUsage>,
 }
 
 #[derive(Default)]
-struct Usage {
+struct ScratchUsage {
     leases: usize,
     used: u64,
     /// Charges of operations that were dropped before they ended. They may still take effect at any later time, so they are
@@ -106,7 +106,7 @@ impl ScratchFolder {
         Ok(Arc::new(ScratchLease { folder: self.clone(), limit }))
     }
 
-    fn usage(&self) -> MutexGuard<'_, Usage> {
+    fn usage(&self) -> MutexGuard<'_, ScratchUsage> {
         self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -149,14 +149,14 @@ impl ScratchLease {
     ///
     /// # Errors
     /// The granted size would be exceeded; nothing is counted.
-    pub(crate) fn charge(self: &Arc<Self>, bytes: u64) -> Result<Charge, QuotaExceeded> {
+    pub(crate) fn charge(self: &Arc<Self>, bytes: u64) -> Result<ScratchCharge, QuotaExceeded> {
         let mut usage = self.folder.usage();
         let used = usage.used.saturating_add(bytes);
         if used > self.limit {
             return Err(QuotaExceeded);
         }
         usage.used = used;
-        Ok(Charge { lease: self.clone(), bytes, completed: false })
+        Ok(ScratchCharge { lease: self.clone(), bytes, completed: false })
     }
 }
 
@@ -167,15 +167,15 @@ impl Drop for ScratchLease {
     }
 }
 
-/// What was counted for one operation. A charge that is dropped without [`Charge::complete`] is counted for good.
+/// What was counted for one operation. A charge that is dropped without [`ScratchCharge::complete`] is never given back.
 #[must_use]
-pub(crate) struct Charge {
+pub(crate) struct ScratchCharge {
     lease: Arc<ScratchLease>,
     bytes: u64,
     completed: bool,
 }
 
-impl Charge {
+impl ScratchCharge {
     /// The operation has ended. Gives back what was counted where it took no effect.
     pub(crate) fn complete(mut self, took_effect: bool) {
         self.completed = true;
@@ -186,7 +186,7 @@ impl Charge {
     }
 }
 
-impl Drop for Charge {
+impl Drop for ScratchCharge {
     fn drop(&mut self) {
         if !self.completed {
             let mut usage = self.lease.folder.usage();
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn charges_are_released_only_when_nobody_holds_the_folder() {
+    async fn charges_are_released_only_when_no_lease_holds_the_folder() {
         let root = tempfile::tempdir().unwrap();
         let folder = ScratchFolders::new(Some(root.path())).unwrap().folder("a", "sha256:b").unwrap();
         let first = folder.open(100).await.unwrap();

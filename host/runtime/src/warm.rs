@@ -1,11 +1,11 @@
 //! Warm pools: instances that are kept between calls, for plugins whose operator granted `reuse`.
 //!
-//! The threat: what a guest remembers of one user reaches another; a guest grows, or goes on working, between two calls. The
-//! policy: an instance serves only calls of the same conversation or user as its first one, and only the same version with
-//! the same settings and grants. It is kept only after a call that ended well and left no task and no resource behind. Few
+//! The threat: what a guest remembers of one user reaches another; a guest works or allocates memory between two calls. The
+//! policy: an instance serves only calls of the same conversation or user as its first one, and only the same version with the
+//! same settings and grants. It is kept only after a call that ended well and left no task and no resource behind. Few
 //! instances are kept, for a short time, for a bounded number of calls, and none while a call waits for the pool. Budgets and
-//! limits are those of each call. The accepted consequence: within the scope of its grant a guest may remember anything, and
-//! a memory that has grown stays as large as it is, within the limit.
+//! limits are those of each call. The accepted consequence: within the scope of its grant a guest may remember anything, and a
+//! memory that has grown stays as large as it is, within the limit.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -25,7 +25,7 @@ const MAX_WARM_INSTANCES: u32 = 64;
 /// At most one in this many instances of the pool is kept.
 const POOL_FRACTION: u32 = 4;
 
-/// The calls that may use a kept instance. `None` stands for everyone.
+/// The calls that may use a kept instance. A field that is `None` matches every call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WarmKey {
     user: Option<String>,
@@ -33,7 +33,7 @@ pub(crate) struct WarmKey {
 }
 
 impl WarmKey {
-    /// Returns `None` where the call does not say for whom it is made: then its instance serves it alone.
+    /// Returns `None` if the scope needs a reuse key and the call has none; its instance is then not kept.
     fn new(scope: Reuse, key: Option<&ReuseKey>) -> Option<Self> {
         match (scope, key) {
             (Reuse::Anyone, _) => Some(Self { user: None, conversation: None }),
@@ -100,7 +100,7 @@ impl WarmPool {
         }
     }
 
-    /// A permit to keep one more instance. Where none is free, the oldest instance of this plugin is dropped.
+    /// A permit to keep one more instance. If none is free, the oldest instance of this plugin is dropped.
     fn acquire_permit(&self) -> Option<OwnedSemaphorePermit> {
         let free = || self.permits.clone().try_acquire_owned().ok();
         free().or_else(|| self.drop_oldest().then(free).flatten())
@@ -112,7 +112,7 @@ impl WarmPool {
         oldest.is_some()
     }
 
-    /// Drops what has been idle for too long, for as long as anything is kept.
+    /// Drops instances that have been idle for too long. Returns once none is kept.
     async fn drop_idle(pool: Weak<Self>) {
         loop {
             let due = {
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instance_is_used_again_within_its_own_scope_alone() {
+    fn an_instance_is_reused_only_within_its_scope() {
         let key = |user: &str, conversation: &str| ReuseKey {
             user: user.into(),
             conversation: conversation.into(),

@@ -19,7 +19,7 @@ use capabilities::{InMemoryCapabilities, message_with_id, text_of, usage};
 use fixtures::{Upstream, call, no_recollection, prompt, sandbox, turn};
 use masque_grants::{Grants, Limits};
 use masque_runtime::contract::{Delta, Exchange, Finish, Opening, Part, Recollection, Remembered, Turn};
-use masque_runtime::{Cause, Package, Plugin, PluginKind, Scope};
+use masque_runtime::{Cause, Package, Plugin, PluginKind, PluginStateScope};
 use sha2::{Digest, Sha256};
 
 /// Every file of every released version, with its digest at the release.
@@ -179,10 +179,10 @@ async fn the_persona_of_0_1_0_greets_and_reflects() {
     let mut exchange = exchange(turn("Hello"), "Good day.");
     persona.reflect(capabilities.call(), &exchange).await.unwrap();
     assert_eq!(
-        capabilities.value(Scope::Conversation, "last"),
+        capabilities.value(PluginStateScope::Conversation, "last"),
         "\"Good day. (1 thoughts, 5 tokens, try 2)\""
     );
-    assert_eq!(capabilities.value(Scope::Shared, "exchanges"), "1");
+    assert_eq!(capabilities.value(PluginStateScope::Shared, "exchanges"), "1");
 
     exchange.interrupted = true;
     let error = persona.reflect(capabilities.call(), &exchange).await.unwrap_err();

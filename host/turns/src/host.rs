@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::finalizer::Finalizer;
 use crate::keyed_queue::KeyedQueue;
 use crate::options::Options;
-use crate::registry::Registry;
+use crate::registry::TurnRegistry;
 
 /// How long the store keeps a conversation for a turn unless its lease is renewed.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
@@ -34,7 +34,7 @@ pub(crate) struct Host {
     pub(crate) options: Options,
     /// Names this process in the store.
     pub(crate) id: Uuid,
-    pub(crate) registry: Registry,
+    pub(crate) registry: TurnRegistry,
     /// One turn at a time for each conversation.
     pub(crate) conversations: KeyedQueue<ConversationId>,
     /// One admission at a time for each idempotency key, so that the second finds the turn of the first.
@@ -56,7 +56,7 @@ impl Host {
         let finalizer = Finalizer::new(Arc::clone(&store), closing.clone());
         let slots = options.max_concurrent;
         Self {
-            registry: Registry::new(options.log_ttl),
+            registry: TurnRegistry::new(options.log_ttl),
             conversations: KeyedQueue::new(1, options.max_waiting, options.max_wait),
             keys: KeyedQueue::new(1, MAX_WAITING_PER_KEY, options.max_wait),
             users: options.max_concurrent_per_user.map(|turns| KeyedQueue::new(turns, turns, SLOT_WAIT)),

@@ -29,7 +29,7 @@ pub(crate) struct LiveTurn {
 
 /// All turns that this host knows.
 #[derive(Debug)]
-pub(crate) struct Registry {
+pub(crate) struct TurnRegistry {
     state: Mutex<RegistryState>,
     /// How long the log of an ended turn is kept.
     log_ttl: Duration,
@@ -47,7 +47,7 @@ struct RegistryState {
     cancel_all: Option<CancelReason>,
 }
 
-impl Registry {
+impl TurnRegistry {
     pub(crate) fn new(log_ttl: Duration) -> Self {
         Self { state: Mutex::default(), log_ttl }
     }
@@ -163,14 +163,14 @@ mod tests {
         })
     }
 
-    fn end(registry: &Registry, live: &Arc<LiveTurn>) {
+    fn end(registry: &TurnRegistry, live: &Arc<LiveTurn>) {
         live.log.end(TurnEnd::Failed(Problem::from(Kind::TurnCancelled)));
         registry.end(live);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_ended_turn_can_be_found_for_its_time_and_no_longer() {
-        let registry = Registry::new(LOG_TTL);
+        let registry = TurnRegistry::new(LOG_TTL);
         let turn = live(TurnId::new(), None);
         registry.begin(&turn);
         end(&registry, &turn);
@@ -182,7 +182,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_users_turn_is_not_found() {
-        let registry = Registry::new(LOG_TTL);
+        let registry = TurnRegistry::new(LOG_TTL);
         let turn = live(TurnId::new(), Some("key"));
         registry.begin(&turn);
         assert!(registry.find(&owner("bob"), turn.log.turn()).is_none());
@@ -192,7 +192,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_later_attempt_outlives_the_log_of_the_one_before() {
-        let registry = Registry::new(LOG_TTL);
+        let registry = TurnRegistry::new(LOG_TTL);
         let first = live(TurnId::new(), Some("key"));
         registry.begin(&first);
         end(&registry, &first);
@@ -207,7 +207,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_running_turns_are_cancelled() {
-        let registry = Registry::new(LOG_TTL);
+        let registry = TurnRegistry::new(LOG_TTL);
         let (ended, running) = (live(TurnId::new(), None), live(TurnId::new(), None));
         registry.begin(&ended);
         registry.begin(&running);

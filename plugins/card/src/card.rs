@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nickname_stands_for_the_character() {
+    fn a_nickname_replaces_the_name() {
         let mut card = Card { name: "Idalina".into(), ..Card::default() };
         assert_eq!(card.display_name(), "Idalina");
         card.nickname = "Ida".into();

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_is_played_in_order_with_its_sources() {
+    fn the_prompt_has_the_parts_of_the_card_in_order_with_their_sources() {
         let originals = Originals { system: Some("Talk to {{user}}."), post_history: Some("Be short.") };
         let prompt = played(&card(), originals);
         let said: Vec<_> =
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn greetings_are_the_first_message_and_the_alternatives_that_say_something() {
+    fn greetings_are_the_first_message_and_the_alternatives_that_are_not_blank() {
         testing::set_user_name("Ada");
         let greetings = greetings(&card(), &testing::opening().user);
         let said: Vec<_> = greetings.iter().map(|m| (m.role.as_str(), m.text())).collect();

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_comes_back_in_the_users_own_words() {
+    fn replies_repeat_the_users_words_with_pronouns_exchanged() {
         let table = [
             ("I feel lost in my new city.", "Do you often feel lost in your new city?"),
             ("I want to learn to sail", "What would it mean to you to learn to sail?"),
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_again_is_answered_otherwise() {
+    fn a_repeated_message_gets_another_reply() {
         let first = talk(&["I feel cold"]);
         let second = talk(&["I feel cold", "I feel cold"]);
         assert_ne!(first, second);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_mentioned_earlier_comes_up_again() {
+    fn a_reply_can_return_to_an_earlier_topic() {
         assert_eq!(
             talk(&["Grey skies", "It is about my old violin that broke", "Grey skies"]),
             "I keep thinking of your old violin. What more is there to say about it?".to_string().as_str()
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_can_be_reached_and_leaves_no_place_unfilled() {
+    fn every_rule_can_match_and_fills_every_placeholder() {
         for rule in RULES {
             let pattern = rule.pattern.replace(" *", "").replace("* ", "").replace('+', "something");
             let said: Vec<_> = pattern.split(' ').map(|word| word.split('|').next().unwrap()).collect();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_very_long_message_is_answered_shortly() {
+    fn a_very_long_message_gets_a_short_reply() {
         assert!(talk(&[&"I am my own my ".repeat(20_000)]).len() < 300);
         assert!(talk(&[&"x, ".repeat(20_000)]).len() < 300);
     }

@@ -270,7 +270,7 @@ pub(crate) const RULES: &[Rule] = &[
     rule(2, "* maybe|perhaps|probably *", &["You don't sound certain.", "What would settle it?"]),
 ];
 
-/// For what no rule takes; `{1}` is what was said.
+/// Replies if no rule matches; `{1}` is the text of the user.
 pub(crate) const OTHERWISE: &[&str] = &[
     "You say: {=1}. Tell me more.",
     "“{=1}” … what makes you say that just now?",
@@ -278,14 +278,14 @@ pub(crate) const OTHERWISE: &[&str] = &[
     "Go on. Where does “{=1}” take you?",
 ];
 
-/// For what no rule takes when something of the user's own was mentioned earlier; `{1}` is what it was.
+/// Replies if no rule matches and the user mentioned a thing of their own earlier; `{1}` is that thing.
 pub(crate) const EARLIER: &[&str] = &[
     "Earlier you spoke of your {1}. Has this to do with that?",
     "Let us go back for a moment: you mentioned your {1}.",
     "I keep thinking of your {1}. What more is there to say about it?",
 ];
 
-/// For a message without a single word.
+/// Replies to a message without a word.
 pub(crate) const SILENCE: &[&str] = &["Take your time.", "I'm still here. What are you thinking of?"];
 
 /// Matches a clause that mentions something of the user's; its `+` begins with the thing.

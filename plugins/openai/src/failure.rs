@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_in_the_place_of_a_reply_has_its_code() {
+    fn an_error_instead_of_a_reply_has_its_code() {
         let table = [
             (json!({"error": {"code": 429, "message": "slow down"}}), "rate-limited"),
             (json!({"error": {"code": "503"}}), "overloaded"),

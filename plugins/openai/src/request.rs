@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usage_is_not_asked_for_where_the_server_refuses_the_question() {
+    fn usage_is_not_requested_if_the_setting_is_off() {
         let body = body(&settings(json!({"stream_usage": false})), &Prompt::new([]));
         assert!(body.get("stream_options").is_none());
     }

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_reply_has_the_name_that_the_endpoint_takes() {
+    fn the_token_limit_has_the_field_name_of_the_endpoint() {
         let table = [
             (r#"{"model": "m"}"#, "max_completion_tokens"),
             (r#"{"model": "m", "base_url": "http://127.0.0.1:8080/v1"}"#, "max_tokens"),

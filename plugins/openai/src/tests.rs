@@ -59,7 +59,7 @@ fn a_reply_may_come_whole() {
 }
 
 #[test]
-fn a_server_that_does_not_say_what_it_sends_is_taken_at_the_requests_word() {
+fn a_response_without_a_content_type_has_the_requested_format() {
     let whole = HttpResponse::new(200)
         .chunk(r#"{"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}"#);
     assert_eq!(answer_with(whole, r#"{"model": "m", "stream": false}"#).unwrap().text(), "Hi");
@@ -68,7 +68,7 @@ fn a_server_that_does_not_say_what_it_sends_is_taken_at_the_requests_word() {
 }
 
 #[test]
-fn before_the_first_word_a_failure_is_the_calls_own() {
+fn a_failure_before_the_first_text_fails_the_call() {
     let stalled = || Error::Stalled("30 s".into());
     let table = [
         ("refused", HttpResponse::failing(Error::Unreachable("refused".into())), "unavailable"),
@@ -101,7 +101,7 @@ fn before_the_first_word_a_failure_is_the_calls_own() {
 }
 
 #[test]
-fn after_the_first_word_a_failure_ends_the_reply() {
+fn a_failure_after_the_first_text_ends_the_reply() {
     let table = [
         ("stalled", events().chunk(HELLO).broken(Error::Stalled("30 s".into())), "stalled"),
         ("cut", events().chunk(HELLO).broken(Error::Cut("reset".into())), "truncated"),
@@ -121,14 +121,14 @@ fn after_the_first_word_a_failure_ends_the_reply() {
 }
 
 #[test]
-fn a_connection_that_breaks_after_the_end_breaks_nothing() {
+fn a_connection_error_after_the_end_is_ignored() {
     let end = END.replace("data: [DONE]\n\n", "");
     let answer = answer(events().chunk(HELLO).chunk(end).broken(Error::Cut("reset".into()))).unwrap();
     assert_eq!(answer.finish(), Some("stop"));
 }
 
 #[test]
-fn what_follows_the_end_does_not_count_however_it_arrives() {
+fn events_after_the_end_are_ignored() {
     let after = HELLO.replace("Hello", ", and more");
     let together = answer(events().chunk(format!("{HELLO}{END}{after}"))).unwrap();
     let apart = answer(events().chunk(HELLO).chunk(END).chunk(after)).unwrap();
@@ -150,7 +150,7 @@ fn an_empty_finish_reason_on_every_frame_is_no_end() {
 }
 
 #[test]
-fn a_busy_endpoint_says_when_to_come_back() {
+fn the_retry_time_of_a_busy_endpoint_is_passed_on() {
     let failure = answer(HttpResponse::new(429).header("Retry-After", "7").chunk("{}")).unwrap_err();
     assert_eq!((failure.code.as_str(), failure.retry_after_ms), ("rate-limited", Some(7_000)));
 }

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_are_as_they_are_written() {
+    fn the_documented_rules_apply() {
         let table = [
             ("", 0),
             ("abc", 1),

@@ -49,7 +49,7 @@ pub(crate) fn report(package: &Package, krate: &Crate, edges: &Edges, cycle: &BT
     let mut sorted: Vec<_> = cycle.iter().map(|file| (name(*file), *file)).collect();
     sorted.sort();
     let mut report = format!(
-        "error: {} files of {} ({}) import each other in a circle\n",
+        "error: {} files of {} ({}) import each other in a cycle\n",
         cycle.len(),
         package.name,
         package.relative_folder

@@ -1,5 +1,5 @@
-//! `cargo xtask lint --structure`: which crate may depend on which, and that no files of a crate import each other
-//! in a circle.
+//! `cargo xtask lint --structure`: which crate may depend on which, and that no files of a crate import each other in a
+//! cycle.
 //!
 //! The check reads `cargo metadata` and parses the sources; it builds nothing. It knows names, not types: the call of a
 //! method and what a macro expands to are no dependencies, and a name that can't be resolved is ignored.

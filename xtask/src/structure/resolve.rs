@@ -11,7 +11,7 @@ pub(crate) enum Target {
     Outside,
 }
 
-/// The names that are being looked up, which ends circles of imports.
+/// The names that are being looked up, which ends cycles of imports.
 type Trail = Vec<(ModuleId, String)>;
 
 /// Everything that `path` names in `module`, in all namespaces.
@@ -127,7 +127,7 @@ fn look_up(
     trail: &mut Trail,
 ) -> Vec<Target> {
     let module = krate.module(id);
-    let is_circle = trail.iter().any(|(module, looked_up)| *module == id && looked_up == name);
+    let is_cycle = trail.iter().any(|(module, looked_up)| *module == id && looked_up == name);
     trail.push((id, name.to_owned()));
     let mut found = Vec::new();
     for binding in module.bindings.get(name).into_iter().flatten() {
@@ -138,11 +138,11 @@ fn look_up(
             Meaning::Module(module) => found.push(Target::Module(*module)),
             Meaning::Item(definition) => found.push(Target::Item(definition.clone())),
             // `use name::name` asks for its own name: the first `name` is then a module or a crate.
-            Meaning::Import(_) if is_circle => {}
+            Meaning::Import(_) if is_cycle => {}
             Meaning::Import(path) => found.extend(resolve_path(krate, id, path, trail)),
         }
     }
-    if found.is_empty() && !is_circle {
+    if found.is_empty() && !is_cycle {
         found = look_up_in_globs(krate, id, module, name, viewer, trail);
     }
     trail.pop();

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
-use masque_auth::limits::{LimitOptions, Limits};
+use masque_auth::limits::{LimitOptions, UsageLimiter};
 use masque_auth::{Authenticator, LocalAuthenticator, Principal};
 use masque_companions::{Active, ActiveSet};
 use masque_http::{BodyLimits, ConnectionInfo, Lifecycle, cors};
@@ -138,7 +138,7 @@ impl Api {
         let services = Services {
             sandbox: Arc::new(IdleSandbox),
             turns: Turns::new(store.clone(), Arc::clone(&active), turn_options(), Uuid::now_v7()),
-            limits: Limits::new(LimitOptions::default(), Arc::new(InProcessRateLimits::default())),
+            limits: UsageLimiter::new(LimitOptions::default(), Arc::new(InProcessRateLimits::default())),
             options,
             store,
             active,

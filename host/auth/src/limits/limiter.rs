@@ -21,8 +21,8 @@ pub struct LimitOptions {
     pub tokens_per_day: Option<u64>,
 }
 
-/// The limits of a host.
-pub struct Limits {
+/// Applies the limits of a host to requests.
+pub struct UsageLimiter {
     options: LimitOptions,
     rates: Arc<dyn RateLimits>,
 }
@@ -60,8 +60,8 @@ impl LimitPolicy {
     }
 }
 
-impl Limits {
-    /// Limits with these numbers, counted by `rates`.
+impl UsageLimiter {
+    /// A limiter with these numbers, whose requests are counted by `rates`.
     pub fn new(options: LimitOptions, rates: Arc<dyn RateLimits>) -> Self {
         Self { options, rates }
     }

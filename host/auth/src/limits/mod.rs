@@ -7,4 +7,4 @@
 pub mod headers;
 mod limiter;
 
-pub use limiter::{LimitDecision, LimitOptions, LimitPolicy, Limits};
+pub use limiter::{LimitDecision, LimitOptions, LimitPolicy, UsageLimiter};

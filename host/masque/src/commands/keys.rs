@@ -29,20 +29,20 @@ pub(crate) enum KeyTask {
 }
 
 /// Performs the task on a data folder, which is made if it does not exist. Returns the text for the terminal. `options`
-/// tell which issuers there are.
+/// name the trusted issuers.
 ///
 /// # Errors
-/// An argument is wrong, in which case nothing was touched; or the data folder can't be read or written.
+/// An argument is wrong, and then nothing was changed; or the data folder can't be read or written.
 pub(crate) async fn perform(folder: &Path, options: &TokenOptions, task: KeyTask) -> anyhow::Result<String> {
-    let operation = Operation::check(options, task)?;
+    let operation = KeyOperation::check(options, task)?;
     let ring = masque_store_sqlite::open_key_ring(folder).await?;
     let report = operation.perform(&*ring).await;
     ring.close().await;
     report
 }
 
-/// A task whose arguments are right.
-enum Operation {
+/// A task with valid arguments.
+enum KeyOperation {
     CreateKey(NewKeyRequest),
     ListKeys,
     RotateKey(KeyId, Duration),
@@ -50,7 +50,7 @@ enum Operation {
     RevokeTokens(NewRevocation),
 }
 
-impl Operation {
+impl KeyOperation {
     fn check(options: &TokenOptions, task: KeyTask) -> anyhow::Result<Self> {
         let id = |text: &str| {
             text.parse::<KeyId>()
@@ -58,7 +58,7 @@ impl Operation {
         };
         Ok(match task {
             KeyTask::CreateKey(request) => {
-                // A wrong field is told before a data folder is made.
+                // Validate the fields before the data folder is created.
                 request.clone().issue(ACTOR.into(), SystemTime::now())?;
                 Self::CreateKey(request)
             }

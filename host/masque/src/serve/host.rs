@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use masque_auth::limits::Limits;
+use masque_auth::limits::UsageLimiter;
 use masque_auth::{Authenticator, Identity, LocalAuthenticator, Tokens};
 use masque_http::Lifecycle;
 use masque_runtime::{Sandbox, SandboxConfig};
@@ -133,7 +133,10 @@ impl Host {
             turns: self.turns.clone(),
             authenticator,
             identity: self.identity.clone(),
-            limits: Limits::new(convert::auth::limit_options(&self.config.limits), Arc::clone(&self.rates)),
+            limits: UsageLimiter::new(
+                convert::auth::limit_options(&self.config.limits),
+                Arc::clone(&self.rates),
+            ),
             lifecycle,
             started,
         }

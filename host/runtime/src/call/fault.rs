@@ -10,7 +10,7 @@ use crate::engine::MAX_STACK_BYTES;
 use crate::error::Cause;
 use crate::text::sanitize;
 
-/// Why a call broke. `elapsed` is its time so far.
+/// Finds why a call failed. `elapsed` is its time so far.
 pub(super) fn explain(
     error: wasmtime::Error,
     diagnostics: &CallDiagnostics,

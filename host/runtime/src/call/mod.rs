@@ -1,8 +1,8 @@
-//! Runs one call in a store, holds it to its two budgets, and names the one that ran out.
+//! Runs one call in a store, enforces its two budgets, and names the one that ran out.
 //!
-//! Dropping the store is the cancel. A call that is answered at once is driven by the task that waits for the answer; one that
-//! goes on writing its reply is driven by a task of its own, which is aborted when its reader is gone. Deadlines are enforced
-//! outside wasmtime's event loop, since a timeout inside `run_concurrent` may never be polled.
+//! Dropping the store cancels the call. A call without a stream runs in the task that waits for its answer. A call that streams
+//! its reply runs in a task of its own, which is aborted when its reader is dropped. Deadlines are enforced outside wasmtime's
+//! event loop, since a timeout inside `run_concurrent` may never be polled.
 
 mod cpu_budget;
 mod fault;

@@ -12,7 +12,7 @@ use crate::pool::PoolSlot;
 use crate::profile::PluginProfile;
 use crate::warm::{WarmKey, WarmPool};
 
-/// What a call holds of the pool until its store is gone.
+/// The permits of the pool that a call holds until its store is dropped.
 pub(super) struct Placement {
     pub(super) slot: Arc<PoolSlot>,
     _nested_turn: Option<OwnedSemaphorePermit>,
@@ -40,7 +40,7 @@ pub(super) struct WarmAccess {
 }
 
 impl WarmAccess {
-    /// Returns `None` where the plugin's instances are not kept, or the call does not say for whom it is made.
+    /// Returns `None` if the instance of this call can't be kept.
     pub(super) fn new(profile: &PluginProfile, key: Option<&ReuseKey>) -> Option<Self> {
         let pool = profile.warm_pool.as_ref()?;
         Some(Self { pool: pool.clone(), key: pool.key(key)? })
@@ -69,7 +69,7 @@ impl WarmAccess {
     }
 }
 
-/// What a call asks of the pool.
+/// What a call needs of the pool.
 pub(super) struct PlacementRequest<'a> {
     pub(super) profile: &'a PluginProfile,
     pub(super) warm: Option<&'a WarmAccess>,

@@ -73,11 +73,11 @@ async fn make<R: Send + 'static>(
     let limits = &profile.limits;
     let identity = CallIdentity::new(&profile, function);
     let nested = call.nested.take();
-    let asker_ends = nested.as_ref().map(|nested| nested.deadline);
-    let deadline = call.deadline.min(begun + limits.wall).min(asker_ends.unwrap_or(call.deadline));
+    let parent_deadline = nested.as_ref().map(|nested| nested.deadline);
+    let deadline = call.deadline.min(begun + limits.wall).min(parent_deadline.unwrap_or(call.deadline));
     call.deadline = deadline;
     if nested.is_some() {
-        // A nested call makes no nested calls, neither to any depth nor in a circle.
+        // A nested call can't make another nested call, so there is no recursion.
         call.models = None;
     }
     let answers = call.models.as_ref().filter(|_| profile.grants.models).map_or(0, |models| models.weight());

@@ -1,8 +1,9 @@
 //! Compiled components on disk.
 //!
-//! The threat: loading such a file runs it, so whoever can write one controls the host. The policy: only the host's user may
+//! The threat: loading such a file runs it, so a user who can write one controls the host. The policy: only the host's user may
 //! read or write the folder and its files, and every file carries a MAC (HMAC-SHA256, RFC 2104) over the component's digest,
-//! the engine's configuration and the code. The key is created with the folder. What does not match is compiled again.
+//! the engine's configuration and the code. The key is created with the folder. A component whose file does not match is
+//! compiled again.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{Hash, Hasher};

@@ -61,7 +61,7 @@ pub(crate) async fn compile(
         let read_code = async {
             let mut stdout = stdout.take(MAX_CODE_BYTES);
             stdout.read_to_end(&mut code).await?;
-            // Reading must not stop silently here: the child would wait for space in the pipe for ever.
+            // Reading must not stop silently here: the child would wait for space in the pipe forever.
             if stdout.limit() == 0 {
                 return Err(std::io::Error::other(format!("it is larger than {MAX_CODE_BYTES} bytes")));
             }

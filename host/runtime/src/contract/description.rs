@@ -1,15 +1,15 @@
-//! What a component is for, and what it says of itself.
+//! The kind of a plugin, and its description of itself.
 
 use std::fmt;
 
 use super::message::Property;
 
-/// What a component is for. Each component exports exactly one of the three interfaces.
+/// The kind of a plugin. Each component exports exactly one of the three interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PluginKind {
     /// Composes prompts.
     Persona,
-    /// Recalls what bears on a turn.
+    /// Recalls messages and memories that are relevant for a turn.
     Memory,
     /// Generates replies.
     Model,
@@ -32,7 +32,7 @@ impl fmt::Display for PluginKind {
     }
 }
 
-/// What a plugin says of itself.
+/// A plugin's description of itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Description {
     /// `persona`, `memory` or `model`: the interface that the component exports.

@@ -31,11 +31,11 @@ pub struct ToolCall {
     pub name: Arc<str>,
     /// JSON text as the model wrote it. It may not parse.
     pub arguments: Arc<str>,
-    /// What the model wants to see again with the call.
+    /// Values that the model needs to get back with the call.
     pub metadata: Vec<Property>,
 }
 
-/// What a tool answered.
+/// The result of a tool call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolResult {
     /// The id of the call.
@@ -51,15 +51,15 @@ pub struct ToolResult {
 /// A piece of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part {
-    /// What is said.
+    /// Text of the message.
     Text(Arc<str>),
     /// A file.
     Blob(Blob),
     /// A tool call.
     ToolCall(ToolCall),
-    /// The result of a tool call.
+    /// The result of an earlier tool call.
     ToolResult(ToolResult),
-    /// The model's reasoning, which is not part of what is said.
+    /// The model's reasoning, which is not part of the message's text.
     Thinking(Arc<str>),
     /// A part for which the contract has no case.
     Other(Property),
@@ -72,20 +72,20 @@ pub struct Message {
     pub id: Option<Arc<str>>,
     /// `system`, `user`, `assistant` or `tool`; 1 to 64 bytes.
     pub role: Arc<str>,
-    /// What the message consists of, in order.
+    /// The parts in order.
     pub parts: Vec<Part>,
-    /// When it was said, in milliseconds since the Unix epoch; `None` for a message that a plugin wrote.
+    /// When it was sent, in milliseconds since the Unix epoch; `None` for a message that a plugin wrote.
     pub at: Option<u64>,
-    /// Where it comes from, for explanations: `card.scenario`, `memory:ID`.
+    /// The origin of the message, for explanations: `card.scenario`, `memory:ID`.
     pub source: Option<Arc<str>>,
-    /// Whether a prefix that stays the same from turn to turn ends here.
+    /// Whether the part of the prompt that stays the same from turn to turn ends with this message.
     pub cache: bool,
     /// Values for which the contract has no field.
     pub metadata: Vec<Property>,
 }
 
 impl Message {
-    /// Whether any part is something else than blank text.
+    /// Whether any part is more than blank text.
     pub(crate) fn has_content(&self) -> bool {
         self.parts.iter().any(|part| !matches!(part, Part::Text(text) if text.trim().is_empty()))
     }

@@ -1,15 +1,16 @@
 //! What plugins and the host exchange, as plain values of the host's own.
 //!
-//! These types belong to no version of the contract. One module for each released version (`v0_1`) translates them to
-//! and from the types of that version, and no other code names generated types. Text is held in `Arc<str>` where it goes
-//! to plugins, so that a value is handed to several calls without copying the text.
+//! These types belong to no version of the contract. One module for each released version (`v0_1`) translates them to and from
+//! the types of that version, and no other code names generated types; [`versions`] lists these modules. Text that goes to
+//! plugins is held in `Arc<str>`, so that several calls can use a value without copying the text.
 
 mod description;
 mod message;
 mod prompt;
 mod reply;
 mod turn;
-pub(crate) mod v0_1;
+mod v0_1;
+pub(crate) mod versions;
 
 pub use self::description::{Description, PluginKind};
 pub use self::message::{Blob, Message, Part, Property, ToolCall, ToolResult};

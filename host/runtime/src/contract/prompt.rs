@@ -1,4 +1,4 @@
-//! What a model is asked, and what a memory hands to the persona.
+//! The prompt for a model, and a memory's recollection for the persona.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub struct Tool {
     pub metadata: Vec<Property>,
 }
 
-/// What a model is asked.
+/// The input of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prompt {
     /// At least one, in the order in which the model reads them.
@@ -30,14 +30,14 @@ pub struct Prompt {
     pub metadata: Vec<Property>,
 }
 
-/// A long-term memory that bears on the turn.
+/// A long-term memory that is relevant for the turn.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remembered {
     /// The memory plugin's own id.
     pub id: Arc<str>,
-    /// What is remembered.
+    /// The text of the memory.
     pub text: Arc<str>,
-    /// Higher is nearer; comparable within one recollection only.
+    /// The relevance: higher is more relevant. Scores are comparable within one recollection only.
     pub score: Option<f32>,
     /// Where it comes from.
     pub source: Option<Arc<str>>,
@@ -45,12 +45,12 @@ pub struct Remembered {
     pub metadata: Vec<Property>,
 }
 
-/// What the memory hands to the persona.
+/// The result of a recall, for the persona.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recollection {
     /// Earlier messages of the conversation, oldest first.
     pub messages: Vec<Message>,
-    /// What is known beyond them, the most important first.
+    /// Long-term memories, the most important first.
     pub memories: Vec<Remembered>,
     /// Values for which the contract has no field.
     pub metadata: Vec<Property>,

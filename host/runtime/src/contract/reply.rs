@@ -1,10 +1,10 @@
-//! What a model answers, item by item or whole, and how calls fail.
+//! A model's reply, item by item or complete, and the failure of a call.
 
 use std::fmt;
 
 use super::message::{Message, Property, ToolCall};
 
-/// What a reply cost, in the model's tokens; 0 where that is not known.
+/// The tokens that a reply used, as counted by the model; 0 where the number is not known.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Usage {
     /// Tokens of the prompt.
@@ -31,7 +31,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure in the host's own words.
+    /// A failure that the host itself reports.
     pub fn new(code: &str, message: impl Into<String>) -> Self {
         Self { code: code.to_owned(), message: message.into(), retry_after_ms: None, metadata: Vec::new() }
     }
@@ -45,7 +45,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// How a reply ended well.
+/// The end of a successful reply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finish {
     /// `stop`, `length`, `filtered`, `tool_calls`; any other counts as `stop`.
@@ -57,13 +57,13 @@ pub struct Finish {
 /// One item of a reply. The last one is `Finish` or `Failed`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Delta {
-    /// The next piece of what is said.
+    /// The next piece of the reply's text.
     Text(String),
     /// The next piece of the model's reasoning.
     Thinking(String),
     /// A whole tool call.
     ToolCall(ToolCall),
-    /// The cost so far; the last one counts.
+    /// The tokens used so far; the last value counts.
     Usage(Usage),
     /// The reply is complete.
     Finish(Finish),
@@ -106,11 +106,11 @@ fn property_bytes(properties: &[Property]) -> usize {
 /// A whole reply, for callers that do not stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
-    /// What was said.
+    /// The message.
     pub message: Message,
-    /// What it cost.
+    /// The tokens that it used.
     pub usage: Usage,
-    /// How it ended.
+    /// How the reply ended.
     pub finish: Finish,
     /// Values for which the contract has no field.
     pub metadata: Vec<Property>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::message::{Message, Property};
 use super::reply::Usage;
 
-/// Who speaks to the companion.
+/// The user who writes to the companion.
 #[derive(Clone, Debug, PartialEq)]
 pub struct User {
     /// Opaque and stable. It says nothing about who the user is.
@@ -20,7 +20,7 @@ pub struct User {
     pub metadata: Vec<Property>,
 }
 
-/// One message of the user's, to be answered.
+/// A message of a user that needs a reply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Turn {
     /// The host's id, the same for every attempt.
@@ -33,9 +33,9 @@ pub struct Turn {
     pub companion: Arc<str>,
     /// The tenant of the user.
     pub tenant: Arc<str>,
-    /// Who speaks.
+    /// The user who sent the message.
     pub user: User,
-    /// What is to be answered. It is not in `tail`.
+    /// The message to answer. It is not in `tail`.
     pub message: Message,
     /// The newest messages before `message`, oldest first and without a gap.
     pub tail: Vec<Message>,
@@ -49,7 +49,7 @@ pub struct Turn {
     pub metadata: Vec<Property>,
 }
 
-/// A conversation that is about to begin, before anyone spoke.
+/// A new conversation without any message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Opening {
     /// The conversation's id.
@@ -58,7 +58,7 @@ pub struct Opening {
     pub companion: Arc<str>,
     /// The tenant of the user.
     pub tenant: Arc<str>,
-    /// Who opens the conversation.
+    /// The user who starts the conversation.
     pub user: User,
     /// Milliseconds since the Unix epoch.
     pub now: u64,
@@ -66,16 +66,16 @@ pub struct Opening {
     pub metadata: Vec<Property>,
 }
 
-/// A turn that has ended, handed to background work.
+/// A turn that has ended, for background work.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exchange {
-    /// The turn with the `tail` that stood before it. `deadline_ms` belongs to this delivery.
+    /// The turn; its `tail` ends before its own message. `deadline_ms` belongs to this delivery.
     pub turn: Turn,
-    /// What the companion said.
+    /// The companion's reply.
     pub reply: Message,
-    /// What the reply cost.
+    /// The tokens that the reply used.
     pub usage: Usage,
-    /// Whether the reply was cut short.
+    /// Whether the reply was interrupted.
     pub interrupted: bool,
     /// From 1; higher when an earlier delivery of this exchange failed.
     pub attempt: u32,

@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::Error;
 
-use super::redact::{Redactor, redact_headers};
+use super::redact::{EchoRedactor, redact_headers};
 
 /// The most bytes that are read of a body that the guest dropped, so that its connection can serve the next request. A
 /// chat-completions stream that was read up to `[DONE]` has a few bytes left; without draining, every turn would open a
@@ -30,7 +30,7 @@ where
 {
     /// Taken when the body is dropped before its end.
     inner: Option<B>,
-    redactor: Redactor,
+    redactor: EchoRedactor,
     /// Trailers that are passed on after the bytes that the redactor held back.
     trailers: Option<HeaderMap>,
     /// The longest pause of the upstream.
@@ -48,7 +48,7 @@ where
 {
     pub(crate) fn new(
         inner: B,
-        redactor: Redactor,
+        redactor: EchoRedactor,
         between_bytes: Duration,
         permit: OwnedSemaphorePermit,
     ) -> Self {
@@ -189,7 +189,7 @@ mod tests {
         ]);
         let frames = [Frame::data(Bytes::from_static(b"hello sk-sec")), Frame::trailers(trailers)];
         let inner = StreamBody::new(stream::iter(frames.map(Ok)));
-        let redactor = Redactor::new([Secret::from("sk-secret-1".to_owned())]);
+        let redactor = EchoRedactor::new([Secret::from("sk-secret-1".to_owned())]);
         let body = GuardedBody::new(inner, redactor, LONG, permit(&Arc::new(Semaphore::new(1))));
         let collected = body.collect().await.unwrap();
         let trailers = collected.trailers().unwrap().clone();
@@ -204,7 +204,7 @@ mod tests {
     async fn a_dropped_body_keeps_its_permit_until_it_is_no_longer_read() {
         let permits = Arc::new(Semaphore::new(1));
         let endless = StreamBody::new(stream::pending::<Result<Frame<Bytes>, hyper::Error>>());
-        drop(GuardedBody::new(endless, Redactor::default(), LONG, permit(&permits)));
+        drop(GuardedBody::new(endless, EchoRedactor::default(), LONG, permit(&permits)));
         tokio::time::sleep(DRAIN_TIME / 2).await;
         assert_eq!(permits.available_permits(), 0);
         tokio::time::sleep(DRAIN_TIME).await;

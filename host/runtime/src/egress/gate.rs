@@ -14,7 +14,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 use super::body::GuardedBody;
 use super::client::UpstreamClient;
 use super::fault::translate;
-use super::redact::{Redactor, redact_headers};
+use super::redact::{EchoRedactor, redact_headers};
 use crate::diagnostics::CallDiagnostics;
 
 /// The connect timeout where the guest sets none. A timeout of its own counts if it ends before the call's deadline.
@@ -99,7 +99,7 @@ impl WasiHttpHooks for EgressGate {
         for credential in &credentials {
             request.headers_mut().insert(credential.header().clone(), credential.value().clone());
         }
-        let redactor = Redactor::new(credentials.iter().map(|credential| credential.secret().clone()));
+        let redactor = EchoRedactor::new(credentials.iter().map(|credential| credential.secret().clone()));
         let timeouts = Timeouts::new(options, self.deadline);
         let (upstream, diagnostics) = (self.upstream.clone(), self.diagnostics.clone());
         Box::new(async move {

@@ -1,4 +1,4 @@
-//! The only way out of the sandbox.
+//! Outgoing requests, the only way for a plugin to reach the network.
 //!
 //! The threat: a plugin that sends what it saw to a server of its own, that reaches the operator's network, or that learns a
 //! key. The policy: a request leaves only where a grant names its origin (and method and path); its address is checked after

@@ -16,12 +16,12 @@ const MIN_SECRET_BYTES: usize = 8;
 
 /// Redacts one body, frame by frame. It holds back only bytes that may be the beginning of a secret.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Redactor {
+pub(crate) struct EchoRedactor {
     secrets: Arc<[Secret]>,
     held: BytesMut,
 }
 
-impl Redactor {
+impl EchoRedactor {
     pub(crate) fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         let secrets =
             secrets.into_iter().filter(|secret| secret.reveal().len() >= MIN_SECRET_BYTES).collect();
@@ -89,7 +89,7 @@ impl Redactor {
 }
 
 /// Replaces the value of each header that contains a secret.
-pub(crate) fn redact_headers(headers: &mut HeaderMap, redactor: &Redactor) {
+pub(crate) fn redact_headers(headers: &mut HeaderMap, redactor: &EchoRedactor) {
     for value in headers.values_mut() {
         if redactor.contains_secret(value.as_bytes()) {
             *value = HeaderValue::from_static(MARK);
@@ -108,8 +108,8 @@ mod tests {
     const BODY: &str = "key sk-secret-1, again sk-secret-1; sk-secret-2 and sk-secre";
     const REDACTED: &str = "key [redacted], again [redacted]; sk-secret-2 and sk-secre";
 
-    fn redactor() -> Redactor {
-        Redactor::new(["sk-secret-1", "short"].map(|text| Secret::from(text.to_owned())))
+    fn redactor() -> EchoRedactor {
+        EchoRedactor::new(["sk-secret-1", "short"].map(|text| Secret::from(text.to_owned())))
     }
 
     #[test]

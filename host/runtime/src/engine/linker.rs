@@ -5,7 +5,7 @@ use wasmtime::component::Linker;
 use wasmtime_wasi::filesystem::WasiFilesystem;
 use wasmtime_wasi::p3::bindings::filesystem as p3;
 
-use crate::contract::v0_1;
+use crate::contract::versions;
 use crate::guest::{Guest, MeteredFilesystem};
 
 /// The linker that all components are linked with.
@@ -24,6 +24,6 @@ pub(crate) fn build_linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     linker.allow_shadowing(false);
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    v0_1::add_to_linker(&mut linker)?;
+    versions::add_to_linker(&mut linker)?;
     Ok(linker)
 }

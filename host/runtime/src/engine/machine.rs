@@ -1,7 +1,7 @@
 //! How many instances this machine has room for.
 //!
 //! The pool is laid out at start. If it were larger than a limit of the machine, calls would fail under load, so the limits are
-//! read first. The rest of the process is left what the constants of this file state, and nothing more.
+//! read first. The constants of this file state what is left for the rest of the process.
 
 use std::fmt;
 use std::fs;
@@ -31,7 +31,7 @@ const OTHER_RESIDENT: u64 = 64 << 20;
 /// A smaller pool is not worth its reservation: a turn of three plugins and a nested call takes four instances.
 const MIN_POOLED_INSTANCES: u64 = 8;
 
-/// The machine's limits on the pool. `None` stands for no limit, and for one that can't be read.
+/// The machine's limits on the pool. `None` means that there is no limit, or that it can't be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MachineLimits {
     /// Bytes of address space that the process may still take.
@@ -55,7 +55,7 @@ pub(crate) struct PoolPlan {
     pub(crate) scarce: Option<ScarceResource>,
 }
 
-/// A resource of which the machine has too little.
+/// A resource that limits the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScarceResource {
     AddressSpace,
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_that_runs_the_tests_has_room_for_a_call() {
+    fn the_test_machine_has_room_for_a_call() {
         assert!(plan_pool(&MachineLimits::read(), 1000).instances >= 1);
     }
 }

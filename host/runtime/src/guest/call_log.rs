@@ -10,7 +10,7 @@ use tracing::Level;
 
 use crate::text::{ELLIPSIS, MAX_LINE_BYTES, sanitize};
 
-/// Whose lines they are.
+/// The plugin, version and function that the lines belong to.
 #[derive(Debug)]
 pub(crate) struct LogSource {
     pub(crate) plugin: Arc<str>,

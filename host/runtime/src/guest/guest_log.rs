@@ -21,7 +21,7 @@ impl GuestLog {
         Self(Arc::new(Mutex::new(log)))
     }
 
-    /// Writes to the log of the next call from now on.
+    /// Switches to the log of the next call.
     pub(crate) fn begin_call(&self, log: CallLog) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = log;
     }

@@ -1,7 +1,7 @@
-//! What the contract's imports do, for every version of the contract.
+//! Implements the contract's imports, for every version of the contract.
 //!
-//! Every import is linked for every component. Grants are checked here and nowhere else; the shims of the contract's versions
-//! only translate.
+//! Every import is linked for every component. Grants are checked here and nowhere else; the translations of the contract's
+//! versions check none.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use masque_grants::Grants;
 use tracing::Level;
 
 use super::call_log::CallLog;
-use crate::capability::{Call, Models, NestedCall, Scope, State, StateEntry};
+use crate::capability::{Call, Models, NestedCall, PluginStateScope, State, StateEntry};
 use crate::contract::{Failure, Message, Prompt, Reply};
 use crate::diagnostics::CallDiagnostics;
 
@@ -22,7 +22,7 @@ const MAX_VALUE_BYTES: usize = 1 << 20;
 /// The most messages or keys in one answer.
 const MAX_PAGE: u32 = 1000;
 
-/// What the contract's imports are given for one call.
+/// The data of one call that the contract's imports use.
 pub(crate) struct HostState {
     pub(crate) grants: Arc<Grants>,
     pub(crate) settings: Arc<str>,
@@ -58,14 +58,18 @@ impl HostState {
         self.log.write(level, message, fields);
     }
 
-    pub(crate) async fn state_get(&self, scope: Scope, key: &str) -> Result<Option<StateEntry>, Failure> {
+    pub(crate) async fn state_get(
+        &self,
+        scope: PluginStateScope,
+        key: &str,
+    ) -> Result<Option<StateEntry>, Failure> {
         check_key(key)?;
         with_timeout(self.state(scope)?.get(scope, key)).await
     }
 
     pub(crate) async fn state_set(
         &self,
-        scope: Scope,
+        scope: PluginStateScope,
         key: &str,
         value: Vec<u8>,
         if_version: Option<u64>,
@@ -81,7 +85,7 @@ impl HostState {
 
     pub(crate) async fn state_delete(
         &self,
-        scope: Scope,
+        scope: PluginStateScope,
         key: &str,
         if_version: Option<u64>,
     ) -> Result<(), Failure> {
@@ -89,14 +93,19 @@ impl HostState {
         with_timeout(self.state(scope)?.delete(scope, key, if_version)).await
     }
 
-    pub(crate) async fn state_add(&self, scope: Scope, key: &str, amount: i64) -> Result<i64, Failure> {
+    pub(crate) async fn state_add(
+        &self,
+        scope: PluginStateScope,
+        key: &str,
+        amount: i64,
+    ) -> Result<i64, Failure> {
         check_key(key)?;
         with_timeout(self.state(scope)?.add(scope, key, amount)).await
     }
 
     pub(crate) async fn state_list(
         &self,
-        scope: Scope,
+        scope: PluginStateScope,
         prefix: &str,
         after: Option<&str>,
         limit: u32,
@@ -148,11 +157,11 @@ impl HostState {
     }
 
     /// The state of the call, if the plugin was granted the scope.
-    fn state(&self, scope: Scope) -> Result<&dyn State, Failure> {
+    fn state(&self, scope: PluginStateScope) -> Result<&dyn State, Failure> {
         if !self.grants.state {
             return Err(self.deny("state"));
         }
-        if scope == Scope::Shared && !self.grants.state_shared {
+        if scope == PluginStateScope::Shared && !self.grants.state_shared {
             return Err(self.deny("state_shared"));
         }
         self.call.state.as_deref().ok_or_else(|| Failure::new("unavailable", "no state in this call"))

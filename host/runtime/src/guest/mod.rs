@@ -1,4 +1,4 @@
-//! What a store holds for one call: the guest's view of the world, and the counters that bound it.
+//! The data of a store for one call: everything that the guest can reach, and the counters that limit it.
 
 mod call_log;
 mod files;

@@ -71,7 +71,7 @@ impl Guest {
         Ok(Self { wasi, table, http, gate, limiter, host_state, log, scratch, read_only_filesystem })
     }
 
-    /// Gives the store to its next call.
+    /// Prepares the store for its next call.
     pub(crate) fn begin_call(&mut self, host_state: HostState, gate: EgressGate) {
         self.limiter.begin_call(host_state.diagnostics.clone());
         self.log.begin_call(host_state.log.clone());
@@ -79,7 +79,7 @@ impl Guest {
         self.host_state = host_state;
     }
 
-    /// Releases what the call was lent, before the store is kept for a later call.
+    /// Drops the call's capabilities before the store is kept for a later call.
     pub(crate) fn end_call(&mut self) {
         self.host_state.call = Call::until(self.host_state.call.deadline);
         self.host_state.nested = None;

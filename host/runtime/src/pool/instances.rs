@@ -2,7 +2,7 @@
 //!
 //! The threat: exhaustion inside wasmtime's pool is an error at once, and an unbounded wait would turn load into latency for
 //! everyone. The policy: a semaphore of the pool's size stands before it, one plugin holds three quarters of the permits at
-//! most, a call waits for a bounded time, and warm instances give way to calls that wait. Permits are always taken in the
+//! most, a call waits for a bounded time, and warm instances are dropped for calls that wait. Permits are always taken in the
 //! order share, then pool, so no call waits for its share while it holds permits of the pool.
 
 use std::collections::HashMap;
@@ -91,7 +91,7 @@ impl InstancePool {
     }
 
     /// Takes the permits of a warm instance, and `nested` more for its nested calls if they are free at this moment. Returns
-    /// the permits where they are not: waiting while holding permits could end in calls that wait for one another.
+    /// the permits where they are not: waiting while holding permits could deadlock.
     pub(crate) fn resume(
         &self,
         share: &PoolShare,

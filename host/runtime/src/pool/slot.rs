@@ -1,4 +1,4 @@
-//! What a call holds of the instance pool.
+//! The permits of the instance pool that a call holds.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Raises the engine's epoch from an OS thread, so that every running guest yields at every tick.
 //!
-//! A task would not do: a spinning guest may hold the worker that drives the timers, and then no timeout in the process
-//! fires. While no guest runs the thread is parked, so an idle host does not wake up.
+//! A task is not enough: a spinning guest may hold the worker that drives the timers, and then no timeout in the process fires.
+//! While no guest runs the thread is parked, so an idle host does not wake up.
 
 use std::io;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl Ticker {
         let handle = std::thread::Builder::new().name("epoch".into()).spawn(move || {
             loop {
                 if count.load(Ordering::Acquire) == 0 {
-                    // The timeout notices the end of the engine, which unparks nobody.
+                    // The timeout notices the end of the engine, which unparks no thread.
                     std::thread::park_timeout(Duration::from_secs(1));
                 } else {
                     std::thread::sleep(tick);

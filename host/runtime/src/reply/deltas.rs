@@ -18,7 +18,7 @@ pub struct Deltas {
 }
 
 impl Deltas {
-    /// `task` drives the call, and `truncated` is the error of a reply that just ends.
+    /// `task` drives the call, and `truncated` is the error of a reply that ends without a last item.
     pub(crate) fn new(
         batches: mpsc::Receiver<Batch>,
         task: AbortOnDropHandle<Result<(), CallError>>,
@@ -40,7 +40,7 @@ impl Deltas {
         if let Some(batch) = self.batches.recv().await {
             self.ended = batch.items.last().is_some_and(Delta::is_last);
             if self.ended {
-                // Items after the last one are ignored, so nobody waits for them. The call's budgets hold until it returns.
+                // Items after the last one are ignored, so they are not read. The call's budgets hold until it returns.
                 match self.task.take() {
                     Some(task) if self.lingers => drop(task.detach()),
                     task => drop(task),

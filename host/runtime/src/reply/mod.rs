@@ -1,7 +1,7 @@
 //! A reply on its way out of the sandbox: from the guest's stream through a bounded channel to one reader.
 //!
-//! Stores meet nothing but channels. A reader that lags fills the channel, by items or by bytes, and then the guest's write
-//! waits.
+//! Stores are connected only to channels. If a reader is slow, the channel fills up, by items or by bytes, and then the guest's
+//! write waits.
 
 mod deltas;
 mod sink;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use masque_runtime::contract::{Failure, Finish, Message, Part, Prompt, Reply, Usage};
-use masque_runtime::{Call, History, Models, NestedCall, Scope, State, StateEntry};
+use masque_runtime::{Call, History, Models, NestedCall, PluginStateScope, State, StateEntry};
 
 use crate::fixtures::{call, prompt};
 
@@ -32,25 +32,25 @@ impl InMemoryCapabilities {
         Call { state: Some(lent.clone()), history: Some(lent.clone()), models: Some(lent), ..call() }
     }
 
-    pub(crate) fn value(&self, scope: Scope, key: &str) -> String {
+    pub(crate) fn value(&self, scope: PluginStateScope, key: &str) -> String {
         let entry = self.values.lock().unwrap()[&state_key(scope, key)].clone();
         String::from_utf8(entry.value).unwrap()
     }
 }
 
-fn state_key(scope: Scope, key: &str) -> (String, String) {
+fn state_key(scope: PluginStateScope, key: &str) -> (String, String) {
     (format!("{scope:?}"), key.to_owned())
 }
 
 #[async_trait]
 impl State for InMemoryCapabilities {
-    async fn get(&self, scope: Scope, key: &str) -> Result<Option<StateEntry>, Failure> {
+    async fn get(&self, scope: PluginStateScope, key: &str) -> Result<Option<StateEntry>, Failure> {
         Ok(self.values.lock().unwrap().get(&state_key(scope, key)).cloned())
     }
 
     async fn set(
         &self,
-        scope: Scope,
+        scope: PluginStateScope,
         key: &str,
         value: Vec<u8>,
         if_version: Option<u64>,
@@ -65,12 +65,12 @@ impl State for InMemoryCapabilities {
         Ok(version + 1)
     }
 
-    async fn delete(&self, scope: Scope, key: &str, _: Option<u64>) -> Result<(), Failure> {
+    async fn delete(&self, scope: PluginStateScope, key: &str, _: Option<u64>) -> Result<(), Failure> {
         self.values.lock().unwrap().remove(&state_key(scope, key));
         Ok(())
     }
 
-    async fn add(&self, scope: Scope, key: &str, amount: i64) -> Result<i64, Failure> {
+    async fn add(&self, scope: PluginStateScope, key: &str, amount: i64) -> Result<i64, Failure> {
         let held = self
             .get(scope, key)
             .await?
@@ -81,7 +81,7 @@ impl State for InMemoryCapabilities {
 
     async fn list(
         &self,
-        scope: Scope,
+        scope: PluginStateScope,
         prefix: &str,
         after: Option<&str>,
         limit: u32,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use masque_runtime::contract::Failure;
-use masque_runtime::{Scope, State, StateEntry};
+use masque_runtime::{PluginStateScope, State, StateEntry};
 use masque_store::{
     ConflictReason, StateChange, StateConflict, StateKey, StateResult, StateScope, StateSpace, StateWrite,
     StoreError,
@@ -27,14 +27,14 @@ impl StoredState {
         Self { context, plugin: plugin.to_owned() }
     }
 
-    pub(crate) fn key(&self, scope: Scope, key: &str) -> StateKey {
+    pub(crate) fn key(&self, scope: PluginStateScope, key: &str) -> StateKey {
         StateKey { space: self.space(scope), key: key.to_owned() }
     }
 
     /// Keys as the store has them, with no bound on `limit`. See [`State::list`].
     pub(crate) async fn list_unbounded(
         &self,
-        scope: Scope,
+        scope: PluginStateScope,
         prefix: &str,
         after: Option<&str>,
         limit: u32,
@@ -43,16 +43,21 @@ impl StoredState {
         keys.map_err(|error| store_failure(&error))
     }
 
-    fn space(&self, scope: Scope) -> StateSpace {
+    fn space(&self, scope: PluginStateScope) -> StateSpace {
         let scope = match scope {
-            Scope::Conversation => StateScope::Conversation(self.context.conversation),
-            Scope::User => StateScope::User(self.context.owner.clone()),
-            Scope::Shared => StateScope::Shared,
+            PluginStateScope::Conversation => StateScope::Conversation(self.context.conversation),
+            PluginStateScope::User => StateScope::User(self.context.owner.clone()),
+            PluginStateScope::Shared => StateScope::Shared,
         };
         StateSpace { tenant: self.context.owner.tenant.clone(), plugin: self.plugin.clone(), scope }
     }
 
-    async fn write(&self, scope: Scope, key: &str, change: StateChange) -> Result<StateResult, Failure> {
+    async fn write(
+        &self,
+        scope: PluginStateScope,
+        key: &str,
+        change: StateChange,
+    ) -> Result<StateResult, Failure> {
         let write = StateWrite { key: self.key(scope, key), change };
         let written = self.context.store.state_write(self.context.fence, vec![write]).await;
         match written.map_err(|error| store_failure(&error))? {
@@ -66,7 +71,7 @@ impl StoredState {
 
 #[async_trait]
 impl State for StoredState {
-    async fn get(&self, scope: Scope, key: &str) -> Result<Option<StateEntry>, Failure> {
+    async fn get(&self, scope: PluginStateScope, key: &str) -> Result<Option<StateEntry>, Failure> {
         let found = self.context.store.state_get(&self.key(scope, key)).await;
         let found = found.map_err(|error| store_failure(&error))?;
         Ok(found.map(|found| StateEntry { value: found.value, version: found.version }))
@@ -74,7 +79,7 @@ impl State for StoredState {
 
     async fn set(
         &self,
-        scope: Scope,
+        scope: PluginStateScope,
         key: &str,
         value: Vec<u8>,
         if_version: Option<u64>,
@@ -86,11 +91,16 @@ impl State for StoredState {
         }
     }
 
-    async fn delete(&self, scope: Scope, key: &str, if_version: Option<u64>) -> Result<(), Failure> {
+    async fn delete(
+        &self,
+        scope: PluginStateScope,
+        key: &str,
+        if_version: Option<u64>,
+    ) -> Result<(), Failure> {
         self.write(scope, key, StateChange::Delete { if_version }).await.map(|_deleted| ())
     }
 
-    async fn add(&self, scope: Scope, key: &str, amount: i64) -> Result<i64, Failure> {
+    async fn add(&self, scope: PluginStateScope, key: &str, amount: i64) -> Result<i64, Failure> {
         match self.write(scope, key, StateChange::Add { amount }).await? {
             StateResult::Sum(sum) => Ok(sum),
             other => Err(unexpected_answer(&format!("{other:?}"))),
@@ -99,7 +109,7 @@ impl State for StoredState {
 
     async fn list(
         &self,
-        scope: Scope,
+        scope: PluginStateScope,
         prefix: &str,
         after: Option<&str>,
         limit: u32,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use masque_runtime::contract::Failure;
-use masque_runtime::{Scope, State, StateEntry};
+use masque_runtime::{PluginStateScope, State, StateEntry};
 use masque_store::{StateChange, StateWrite};
 use tokio::sync::Mutex;
 
@@ -49,7 +49,7 @@ impl BufferedState {
     async fn current(
         &self,
         written: &BufferedWrites,
-        scope: Scope,
+        scope: PluginStateScope,
         key: &str,
     ) -> Result<Option<StateEntry>, Failure> {
         match written.visible.get(&buffer_key(scope, key)) {
@@ -61,7 +61,7 @@ impl BufferedState {
 
 impl BufferedWrites {
     /// Whether the job has written the key. Then the versions that the job sees are not those of the store.
-    fn contains(&self, scope: Scope, key: &str) -> bool {
+    fn contains(&self, scope: PluginStateScope, key: &str) -> bool {
         self.visible.contains_key(&buffer_key(scope, key))
     }
 
@@ -69,7 +69,7 @@ impl BufferedWrites {
         &mut self,
         write: StateWrite,
         visible: Option<StateEntry>,
-        scope: Scope,
+        scope: PluginStateScope,
     ) -> Result<(), Failure> {
         let value = visible.as_ref().map_or(0, |entry| entry.value.len());
         let bytes = self.bytes + write.key.key.len() + value;
@@ -88,14 +88,14 @@ impl BufferedWrites {
 
 #[async_trait]
 impl State for BufferedState {
-    async fn get(&self, scope: Scope, key: &str) -> Result<Option<StateEntry>, Failure> {
+    async fn get(&self, scope: PluginStateScope, key: &str) -> Result<Option<StateEntry>, Failure> {
         let written = self.written.lock().await;
         self.current(&written, scope, key).await
     }
 
     async fn set(
         &self,
-        scope: Scope,
+        scope: PluginStateScope,
         key: &str,
         value: Vec<u8>,
         if_version: Option<u64>,
@@ -111,7 +111,12 @@ impl State for BufferedState {
         Ok(version + 1)
     }
 
-    async fn delete(&self, scope: Scope, key: &str, if_version: Option<u64>) -> Result<(), Failure> {
+    async fn delete(
+        &self,
+        scope: PluginStateScope,
+        key: &str,
+        if_version: Option<u64>,
+    ) -> Result<(), Failure> {
         let mut written = self.written.lock().await;
         expect_version(if_version, version(&self.current(&written, scope, key).await?))?;
         let if_version = if_version.filter(|_| !written.contains(scope, key));
@@ -119,7 +124,7 @@ impl State for BufferedState {
         written.record(StateWrite { key: self.stored.key(scope, key), change }, None, scope)
     }
 
-    async fn add(&self, scope: Scope, key: &str, amount: i64) -> Result<i64, Failure> {
+    async fn add(&self, scope: PluginStateScope, key: &str, amount: i64) -> Result<i64, Failure> {
         let mut written = self.written.lock().await;
         let current = self.current(&written, scope, key).await?;
         let sum = integer(&current)?.checked_add(amount);
@@ -133,7 +138,7 @@ impl State for BufferedState {
 
     async fn list(
         &self,
-        scope: Scope,
+        scope: PluginStateScope,
         prefix: &str,
         after: Option<&str>,
         limit: u32,
@@ -161,15 +166,15 @@ impl State for BufferedState {
     }
 }
 
-fn buffer_key(scope: Scope, key: &str) -> (u8, String) {
+fn buffer_key(scope: PluginStateScope, key: &str) -> (u8, String) {
     (scope_number(scope), key.to_owned())
 }
 
-fn scope_number(scope: Scope) -> u8 {
+fn scope_number(scope: PluginStateScope) -> u8 {
     match scope {
-        Scope::Conversation => 0,
-        Scope::User => 1,
-        Scope::Shared => 2,
+        PluginStateScope::Conversation => 0,
+        PluginStateScope::User => 1,
+        PluginStateScope::Shared => 2,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use masque_companions::Active;
-use masque_runtime::{Scope, State};
+use masque_runtime::{PluginStateScope, State};
 use masque_store::{
     Admission, AdmissionOutcome, Commit, ConversationId, JobCompletion, JobRecord, Jobs as _, MessageId,
     NewMessage, Owner, PluginState as _, StoreError, Target, TurnId, Turns as _, UsageRecord,
@@ -120,7 +120,12 @@ impl TestWorker {
         BufferedState::new(Capabilities::new(context, None).state(plugin))
     }
 
-    async fn value(&self, scope: Scope, key: &str, conversation: ConversationId) -> Option<String> {
+    async fn value(
+        &self,
+        scope: PluginStateScope,
+        key: &str,
+        conversation: ConversationId,
+    ) -> Option<String> {
         let entry = self.state("counting", conversation).get(scope, key).await.unwrap()?;
         Some(String::from_utf8(entry.value).unwrap())
     }
@@ -140,10 +145,16 @@ async fn a_memory_observes_every_exchange_in_order_with_the_messages_before_it()
         assert!(test.store.take(test.worker.host, LEASE, 1).await.unwrap().is_empty(), "one at a time");
         Arc::clone(&test.worker.runner).run(job).await;
     }
-    assert_eq!(test.value(Scope::User, "told", conversation).await.unwrap(), "2");
-    assert_eq!(test.value(Scope::User, "said-1", conversation).await.unwrap(), "\"You said: one\"");
-    assert_eq!(test.value(Scope::User, "said-2", conversation).await.unwrap(), "\"You said: two\"");
-    assert_eq!(test.value(Scope::Conversation, "before", conversation).await.unwrap(), "2");
+    assert_eq!(test.value(PluginStateScope::User, "told", conversation).await.unwrap(), "2");
+    assert_eq!(
+        test.value(PluginStateScope::User, "said-1", conversation).await.unwrap(),
+        "\"You said: one\""
+    );
+    assert_eq!(
+        test.value(PluginStateScope::User, "said-2", conversation).await.unwrap(),
+        "\"You said: two\""
+    );
+    assert_eq!(test.value(PluginStateScope::Conversation, "before", conversation).await.unwrap(), "2");
     assert_eq!(test.store.counts().await.unwrap(), Default::default());
 }
 
@@ -153,7 +164,7 @@ async fn an_attempt_that_fails_leaves_no_trace_and_the_next_one_counts_once() {
     let conversation = test.exchange(None, "fail", None).await;
     let job = test.take().await;
     Arc::clone(&test.worker.runner).run(job.clone()).await;
-    assert_eq!(test.value(Scope::User, "told", conversation).await, None);
+    assert_eq!(test.value(PluginStateScope::User, "told", conversation).await, None);
     let counts = test.store.counts().await.unwrap();
     assert_eq!((counts.queued, counts.parked), (1, 0), "it will be tried again");
 
@@ -164,7 +175,7 @@ async fn an_attempt_that_fails_leaves_no_trace_and_the_next_one_counts_once() {
         panic!("the second delivery fails too")
     };
     assert_eq!(test.store.state_write(None, writes).await.unwrap().unwrap().len(), 3);
-    assert_eq!(test.value(Scope::User, "told", conversation).await.unwrap(), "1");
+    assert_eq!(test.value(PluginStateScope::User, "told", conversation).await.unwrap(), "1");
 }
 
 #[tokio::test]
@@ -190,7 +201,7 @@ async fn the_worker_wakes_for_new_jobs_and_stops_when_it_is_told_to() {
     };
     let conversation = test.exchange(None, "one", None).await;
     wake.notify_one();
-    while test.value(Scope::User, "told", conversation).await.is_none() {
+    while test.value(PluginStateScope::User, "told", conversation).await.is_none() {
         tokio::task::yield_now().await;
     }
     stop.cancel();
@@ -202,16 +213,16 @@ async fn a_job_reads_what_it_wrote_and_nobody_else_does() {
     let test = TestWorker::new().await;
     let conversation = test.exchange(None, "one", None).await;
     let (mine, other) = (test.state("counting", conversation), test.state("counting", conversation));
-    assert_eq!(mine.set(Scope::User, "a", b"1".to_vec(), Some(0), None).await.unwrap(), 1);
-    assert_eq!(mine.add(Scope::User, "a", 4).await.unwrap(), 5);
-    mine.set(Scope::User, "b", b"x".to_vec(), None, None).await.unwrap();
-    mine.delete(Scope::User, "b", Some(1)).await.unwrap();
-    assert_eq!(mine.get(Scope::User, "a").await.unwrap().unwrap().value, b"5");
-    assert_eq!(mine.list(Scope::User, "", None, 10).await.unwrap(), ["a"]);
-    assert_eq!(other.get(Scope::User, "a").await.unwrap(), None);
+    assert_eq!(mine.set(PluginStateScope::User, "a", b"1".to_vec(), Some(0), None).await.unwrap(), 1);
+    assert_eq!(mine.add(PluginStateScope::User, "a", 4).await.unwrap(), 5);
+    mine.set(PluginStateScope::User, "b", b"x".to_vec(), None, None).await.unwrap();
+    mine.delete(PluginStateScope::User, "b", Some(1)).await.unwrap();
+    assert_eq!(mine.get(PluginStateScope::User, "a").await.unwrap().unwrap().value, b"5");
+    assert_eq!(mine.list(PluginStateScope::User, "", None, 10).await.unwrap(), ["a"]);
+    assert_eq!(other.get(PluginStateScope::User, "a").await.unwrap(), None);
     test.store.state_write(None, mine.take_writes().await).await.unwrap().unwrap();
-    assert_eq!(other.get(Scope::User, "a").await.unwrap().unwrap().value, b"5");
-    assert_eq!(other.get(Scope::User, "b").await.unwrap(), None);
+    assert_eq!(other.get(PluginStateScope::User, "a").await.unwrap().unwrap().value, b"5");
+    assert_eq!(other.get(PluginStateScope::User, "b").await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -219,10 +230,10 @@ async fn a_condition_is_checked_when_it_is_made_and_again_when_the_job_completes
     let test = TestWorker::new().await;
     let conversation = test.exchange(None, "one", None).await;
     let (mine, other) = (test.state("counting", conversation), test.state("counting", conversation));
-    let refused = mine.set(Scope::User, "a", Vec::new(), Some(3), None).await.unwrap_err();
+    let refused = mine.set(PluginStateScope::User, "a", Vec::new(), Some(3), None).await.unwrap_err();
     assert_eq!(refused.code, "conflict");
-    mine.set(Scope::User, "a", b"mine".to_vec(), Some(0), None).await.unwrap();
-    other.set(Scope::User, "a", b"other".to_vec(), None, None).await.unwrap();
+    mine.set(PluginStateScope::User, "a", b"mine".to_vec(), Some(0), None).await.unwrap();
+    other.set(PluginStateScope::User, "a", b"other".to_vec(), None, None).await.unwrap();
     test.store.state_write(None, other.take_writes().await).await.unwrap().unwrap();
     let job = test.take().await;
     let error = test
@@ -239,14 +250,14 @@ async fn a_page_of_keys_is_full_although_the_job_deleted_some() {
     let conversation = test.exchange(None, "one", None).await;
     let first = test.state("counting", conversation);
     for key in ["k1", "k2", "k3", "k5"] {
-        first.set(Scope::User, key, Vec::new(), None, None).await.unwrap();
+        first.set(PluginStateScope::User, key, Vec::new(), None, None).await.unwrap();
     }
     test.store.state_write(None, first.take_writes().await).await.unwrap().unwrap();
     let mine = test.state("counting", conversation);
-    mine.delete(Scope::User, "k2", None).await.unwrap();
-    mine.set(Scope::User, "k4", Vec::new(), None, None).await.unwrap();
-    assert_eq!(mine.list(Scope::User, "k", None, 3).await.unwrap(), ["k1", "k3", "k4"]);
-    assert_eq!(mine.list(Scope::User, "k", Some("k3"), 3).await.unwrap(), ["k4", "k5"]);
+    mine.delete(PluginStateScope::User, "k2", None).await.unwrap();
+    mine.set(PluginStateScope::User, "k4", Vec::new(), None, None).await.unwrap();
+    assert_eq!(mine.list(PluginStateScope::User, "k", None, 3).await.unwrap(), ["k1", "k3", "k4"]);
+    assert_eq!(mine.list(PluginStateScope::User, "k", Some("k3"), 3).await.unwrap(), ["k4", "k5"]);
 }
 
 #[test]

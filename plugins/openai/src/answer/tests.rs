@@ -65,7 +65,7 @@ fn every_way_to_end_has_its_reason_or_failure() {
 }
 
 #[test]
-fn malformed_frames_are_survived_up_to_a_bound() {
+fn malformed_frames_are_skipped_up_to_a_limit() {
     let mut frames = vec![json!("{\"choices\": [{"), json!("{\"choices\": 5}"), says("a"), ends("stop")];
     assert_eq!(all(&frames).unwrap().0, [Delta::Text("a".into())]);
     frames.extend(std::iter::repeat_n(json!("x"), 16));
@@ -125,7 +125,7 @@ fn a_whole_answer_is_read_like_a_stream() {
 }
 
 #[test]
-fn what_is_no_whole_answer_is_refused() {
+fn a_body_that_is_no_chat_completion_is_refused() {
     let table = [
         ("<html>", "unavailable"),
         ("{}", "unavailable"),

@@ -350,7 +350,7 @@ const CASES: &[Case] = &[
         edges: &["a.rs:1 lib.rs Parent"],
     },
     Case {
-        name: "circles of globs end",
+        name: "cycles of globs end",
         files: &[
             ("lib.rs", "mod a; mod b; pub use a::*; pub use b::*;"),
             ("a.rs", "pub use super::*;\nfn f() { Nowhere::f(); }"),

@@ -49,7 +49,7 @@ fn a_planted_dependency_fails() {
     let workspace = workspace();
     let planted = "masque-api = { path = \"../api\" }";
     write_package(workspace.path(), "host/store", "masque-store", planted);
-    // Cargo itself refuses circles of dependencies.
+    // Cargo itself refuses cycles of dependencies.
     write_package(workspace.path(), "host/api", "masque-api", "");
     let refusal = refusal(workspace.path());
     assert!(refusal.contains("masque-store must not depend on masque-api"), "{refusal}");

@@ -15,12 +15,15 @@ use crate::guest::Guest;
 use crate::instance::{LiveInstance, Work, is_quiet};
 use crate::reply::ReplySink;
 
+/// The interface that every plugin exports.
+pub(crate) const ABOUT: &str = "masque:companion/about@0.1.0";
+
 /// The full name of an interface of this version.
 fn interface(name: &str) -> String {
     format!("masque:companion/{name}@0.1.0")
 }
 
-/// What a function of the contract answers.
+/// The result of a function of the contract.
 type Answer<T> = (Result<T, types::Failure>,);
 
 /// The exports of one component.
@@ -36,15 +39,12 @@ struct Exports {
     generate: Option<Function<(types::Prompt,), Answer<StreamReader<types::Delta>>>>,
 }
 
-/// Finds what a component exports of version 0.1.0.
+/// Finds what a component exports of version 0.1.0; `None` if it does not export [`ABOUT`].
 ///
 /// # Errors
 /// The component exports no plugin, more than one, or an interface that lacks a function.
-pub(crate) fn find_exports(pre: &InstancePre<Guest>) -> Result<Box<dyn PluginExports>, LoadError> {
-    let Some(describe) = Function::find(pre, "about", "describe")? else {
-        let reason = format!("the component does not export `{}`; is it a plugin?", interface("about"));
-        return Err(LoadError::Exports(reason));
-    };
+pub(crate) fn find_exports(pre: &InstancePre<Guest>) -> Result<Option<Box<dyn PluginExports>>, LoadError> {
+    let Some(describe) = Function::find(pre, "about", "describe")? else { return Ok(None) };
     let compose = Function::find(pre, "persona", "compose")?;
     let recall = Function::find(pre, "memory", "recall")?;
     let generate = Function::find(pre, "model", "generate")?;
@@ -66,7 +66,7 @@ pub(crate) fn find_exports(pre: &InstancePre<Guest>) -> Result<Box<dyn PluginExp
             ));
         }
     };
-    Ok(Box::new(Exports {
+    Ok(Some(Box::new(Exports {
         pre: pre.clone(),
         kind,
         describe,
@@ -76,7 +76,7 @@ pub(crate) fn find_exports(pre: &InstancePre<Guest>) -> Result<Box<dyn PluginExp
         recall,
         observe: Function::find(pre, "observer", "observe")?,
         generate,
-    }))
+    })))
 }
 
 /// A function that a component exports, with the types of its arguments and its answer.
@@ -105,7 +105,7 @@ where
         }
     }
 
-    /// Instantiates the component where that is still to be done, and checks the function's type.
+    /// Instantiates the component if it has no instance yet, and checks the function's type.
     async fn load(
         index: ComponentExportIndex,
         pre: &InstancePre<Guest>,

@@ -1,4 +1,4 @@
-//! Shims from the contract's imports to [`HostState`](crate::guest::HostState), which decides what a call may do.
+//! Translates the contract's imports to calls of [`HostState`](crate::guest::HostState), which decides what a call may do.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use wasmtime::component::{HasSelf, Linker};
 use self::bindings::masque::companion::{history, models, state};
 use super::translate::Translate;
 use super::types;
-use crate::capability::Scope;
+use crate::capability::PluginStateScope;
 use crate::guest::Guest;
 
 /// Generated for `state`, `history` and `models`.
@@ -67,12 +67,12 @@ fn add_host(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     )
 }
 
-impl Translate<Scope> for state::Scope {
-    fn translate(self) -> Scope {
+impl Translate<PluginStateScope> for state::Scope {
+    fn translate(self) -> PluginStateScope {
         match self {
-            Self::Conversation => Scope::Conversation,
-            Self::User => Scope::User,
-            Self::Shared => Scope::Shared,
+            Self::Conversation => PluginStateScope::Conversation,
+            Self::User => PluginStateScope::User,
+            Self::Shared => PluginStateScope::Shared,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The contract `masque:companion@0.1.0`: its types, and their translation to the host's own.
 //!
-//! Everything that is particular to this version is in this folder. A later version is added as a folder beside it: types
-//! as in `types`, their translation, the functions that a component exports, and shims from its imports to
-//! [`HostState`](crate::guest::HostState), which alone decides on grants. A shim that checks a grant itself would be a hole.
+//! Everything that is particular to this version is in this folder. A later version is added as a folder beside it, with its
+//! types, their translation, the functions that a component exports, and translations of its imports to
+//! [`HostState`](crate::guest::HostState), which alone checks grants. A translation must not check grants, or two versions
+//! could allow different things.
 
 mod exports;
 mod imports;
@@ -13,7 +14,7 @@ mod translate;
 )]
 pub mod types;
 
-pub(crate) use self::exports::find_exports;
+pub(crate) use self::exports::{ABOUT, find_exports};
 pub(crate) use self::imports::add_to_linker;
 
 /// The interfaces that a component may import.

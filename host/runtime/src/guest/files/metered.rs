@@ -9,7 +9,7 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsResult};
 
 use super::writer::{MeteredWriter, WritePosition, record_quota_refusal};
 use crate::diagnostics::CallDiagnostics;
-use crate::scratch::{Charge, QuotaExceeded, ScratchLease};
+use crate::scratch::{QuotaExceeded, ScratchCharge, ScratchLease};
 
 /// Open files, folders and streams of one call at a time, in each version of WASI.
 const MAX_OPEN: usize = 32;
@@ -35,7 +35,7 @@ impl MeteredFiles<'_> {
     }
 
     /// Counts `bytes` before an operation. The caller completes the charge when the operation has ended.
-    pub(super) fn charge(&self, bytes: u64) -> FsResult<Charge> {
+    pub(super) fn charge(&self, bytes: u64) -> FsResult<ScratchCharge> {
         let lease = self.lease()?;
         lease.charge(bytes).map_err(|QuotaExceeded| {
             record_quota_refusal(&lease, self.diagnostics);
