@@ -23,13 +23,13 @@ use crate::finalizer::{FinalizedTurn, FinishedTurn, TurnOutcome};
 use crate::host::Host;
 use crate::log::{EventLog, EventReader, TurnEnd};
 use crate::pipeline::Pipeline;
-use crate::registry::{LiveTurn, Registry};
+use crate::registry::{LiveTurn, TurnRegistry};
 use crate::timing::TurnTiming;
 
 /// Ends the log and the registry's entry when it is dropped, also if the turn's task panics: a stream never ends without
 /// a last event.
 struct EndGuard<'a> {
-    registry: &'a Registry,
+    registry: &'a TurnRegistry,
     live: Arc<LiveTurn>,
 }
 
@@ -252,7 +252,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_whose_task_panics_ends_its_log_with_a_failure() {
-        let registry = Arc::new(Registry::new(Duration::from_secs(60)));
+        let registry = Arc::new(TurnRegistry::new(Duration::from_secs(60)));
         let log = EventLog::new(TurnId::new(), ConversationId::new(), "elara".into(), 1024);
         let live = Arc::new(LiveTurn {
             owner: Owner { tenant: "default".into(), issuer: "local".into(), subject: "local".into() },
