@@ -8,7 +8,6 @@
 //! Accepted: a token of an identity provider is valid until it expires or is revoked here; the provider is not asked.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use http::HeaderMap;
@@ -20,6 +19,7 @@ use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::authenticator::Authenticator;
+use crate::clock::now_ms;
 use crate::credential::{OnBehalfOf, bearer_credential};
 use crate::key::{ApiKey, KeyRejection, KeyText, PREFIX};
 use crate::owner::{DEFAULT_TENANT, KEY_ISSUER};
