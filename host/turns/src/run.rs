@@ -273,6 +273,7 @@ mod tests {
             }
         });
         assert!(task.await.unwrap_err().is_panic());
+        assert!(log.has_ended());
 
         let mut reader = log.reader(None);
         let mut events = Vec::new();
