@@ -9,6 +9,9 @@ use crate::error::LoadError;
 use crate::exports::PluginExports;
 use crate::guest::Guest;
 
+/// The exports of a component; `None` if it exports no plugin of the version.
+type FoundExports = Result<Option<Box<dyn PluginExports>>, LoadError>;
+
 /// What the runtime needs of one version.
 struct ContractVersion {
     /// The interface that every plugin of this version exports.
@@ -17,8 +20,8 @@ struct ContractVersion {
     offers: fn(&str) -> bool,
     /// Links the imports of the version.
     add_to_linker: fn(&mut Linker<Guest>) -> wasmtime::Result<()>,
-    /// Finds the exports of the version; `None` if the component does not export `about`.
-    find_exports: fn(&InstancePre<Guest>) -> Result<Option<Box<dyn PluginExports>>, LoadError>,
+    /// Finds the exports of the version.
+    find_exports: fn(&InstancePre<Guest>) -> FoundExports,
 }
 
 /// The supported versions, the newest first.
