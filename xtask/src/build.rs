@@ -54,9 +54,16 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
 /// packages, and another selection would compile the engine again. A release build selects the host alone, so that no
 /// feature that only tests use gets into it.
 pub(crate) fn host(workspace: &Workspace, release: bool) -> anyhow::Result<()> {
+    run_command(&mut host_command(workspace, release))
+}
+
+/// The command that [`host`] runs.
+pub(crate) fn host_command(workspace: &Workspace, release: bool) -> Command {
     let selection: &[&str] =
         if release { &["--release", "--package", "masque"] } else { &["--workspace", "--bin", "masque"] };
-    run_command(workspace.cargo(["build"]).args(selection))
+    let mut cargo = workspace.cargo(["build"]);
+    cargo.args(selection);
+    cargo
 }
 
 /// Builds the components and copies them into the plugins folder.

@@ -41,8 +41,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
 
     build::components(workspace)?;
     build::fixtures(workspace)?;
-    build::host(workspace, false)?;
-    engine::build_without_engine(&mut workspace.cargo(["build", "--workspace", "--all-targets"]))?;
+    let host_engine = engine::build(&mut build::host_command(workspace, false))?;
+    let tests_engine = engine::build(&mut workspace.cargo(["build", "--workspace", "--all-targets"]))?;
+    engine::check_same(&host_engine, &tests_engine)?;
 
     let mut tests = workspace.cargo(["test", "--workspace", "--no-fail-fast", "--"]);
     tests.args(&options.filters).args(&options.harness);

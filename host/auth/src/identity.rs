@@ -8,7 +8,6 @@
 //! Accepted: a token of an identity provider is valid until it expires or is revoked here; the provider is not asked.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use http::HeaderMap;
@@ -20,6 +19,7 @@ use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::authenticator::Authenticator;
+use crate::clock::now_ms;
 use crate::credential::{OnBehalfOf, bearer_credential};
 use crate::key::{ApiKey, KeyRejection, KeyText, PREFIX};
 use crate::owner::{DEFAULT_TENANT, KEY_ISSUER};
@@ -214,10 +214,4 @@ fn key_claims(key: &ApiKey) -> Map<String, Value> {
         claims.insert("exp".into(), json!(at / 1000));
     }
     claims
-}
-
-/// Milliseconds since the Unix epoch.
-fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }

@@ -9,6 +9,7 @@
 #![deny(missing_docs)]
 
 mod authenticator;
+mod clock;
 mod credential;
 pub mod guard;
 mod identity;

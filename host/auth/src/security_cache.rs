@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::now_ms;
 use crate::key::ApiKey;
 use crate::security_snapshot::SecuritySnapshot;
 
@@ -70,7 +71,7 @@ impl SecurityCache {
         if before.version == self.store.security_version().await? {
             return Ok(());
         }
-        let read = Arc::new(before.updated(self.store.security_since(before.version).await?));
+        let read = Arc::new(before.updated(self.store.security_since(before.version).await?, now_ms()));
         let mut current = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
         // Of two refreshes at the same time, the one that read the older version may finish last.
         if current.version <= read.version {

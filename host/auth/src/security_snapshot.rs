@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use masque_store::{KeyId, Revocation, Revoked, Security};
+use masque_store::{ENDED_KEY_RETENTION, KeyId, Revocation, Revoked, Security};
 
 use crate::key::ApiKey;
 use crate::token::VerifiedToken;
@@ -32,24 +32,33 @@ struct UserRevocation {
 
 impl SecuritySnapshot {
     /// Returns the snapshot after these changes. A key or revocation in `changes` replaces the one of the same
-    /// identity.
-    pub(crate) fn updated(&self, changes: Security) -> Self {
+    /// identity. Keys that ended longer than [`ENDED_KEY_RETENTION`] before `now` (milliseconds since the Unix epoch)
+    /// are dropped, as in a snapshot that the store reads as a whole.
+    pub(crate) fn updated(&self, changes: Security, now: i64) -> Self {
+        let mut snapshot = self.clone();
+        snapshot.apply(changes);
+        let kept = i64::try_from(ENDED_KEY_RETENTION.as_millis()).unwrap_or(i64::MAX);
+        let ended_before = now.saturating_sub(kept);
+        snapshot.keys.retain(|_, key| !key.has_ended_by(ended_before));
+        snapshot
+    }
+
+    fn apply(&mut self, changes: Security) {
         let Security { version, keys, revocations } = changes;
-        let mut snapshot = Self { version, ..self.clone() };
-        snapshot.keys.extend(keys.into_iter().map(|key| (key.id.clone(), Arc::new(key.into()))));
+        self.version = version;
+        self.keys.extend(keys.into_iter().map(|key| (key.id.clone(), Arc::new(key.into()))));
         for Revocation { issuer, what, revoked_at, .. } in revocations {
             match what {
                 Revoked::Token { jti } => {
-                    snapshot.revoked_tokens.insert((issuer, jti));
+                    self.revoked_tokens.insert((issuer, jti));
                 }
                 Revoked::User { subject, tenant } => {
-                    let of_user = snapshot.revoked_users.entry((issuer, subject)).or_default();
+                    let of_user = self.revoked_users.entry((issuer, subject)).or_default();
                     of_user.retain(|revocation| revocation.tenant != tenant);
                     of_user.push(UserRevocation { tenant, until: revoked_at });
                 }
             }
         }
-        snapshot
     }
 
     pub(crate) fn key(&self, id: &KeyId) -> Option<&Arc<ApiKey>> {
@@ -81,12 +90,15 @@ impl UserRevocation {
 
 impl From<Security> for SecuritySnapshot {
     fn from(security: Security) -> Self {
-        Self::default().updated(security)
+        let mut snapshot = Self::default();
+        snapshot.apply(security);
+        snapshot
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use masque_store::{ApiKeyRecord, KeyHash};
     use serde_json::Map;
 
     use super::*;
@@ -142,13 +154,49 @@ mod tests {
         }
     }
 
+    fn key(number: u8, expires_at: Option<i64>, revoked_at: Option<i64>) -> ApiKeyRecord {
+        ApiKeyRecord {
+            id: KeyId::from_bytes([number; 8]),
+            tenant: "default".into(),
+            name: "test".into(),
+            hash: KeyHash([number; 32]),
+            previous: None,
+            scopes: Vec::new(),
+            companions: None,
+            requests_per_minute: None,
+            tokens_per_day: None,
+            created_at: 0,
+            created_by: "test".into(),
+            expires_at,
+            revoked_at,
+        }
+    }
+
+    #[test]
+    fn an_update_drops_keys_that_ended_longer_than_31_days_ago_and_no_others() {
+        const DAY: i64 = 24 * 3600 * 1000;
+        let keys = vec![
+            key(1, None, None),
+            key(2, Some(DAY), None),
+            key(3, None, Some(DAY)),
+            key(4, Some(2 * DAY), Some(3 * DAY)),
+        ];
+        let snapshot = SecuritySnapshot::from(Security { version: 1, keys, revocations: Vec::new() });
+        let no_change = |version| Security { version, keys: Vec::new(), revocations: Vec::new() };
+        for (now, kept) in [(31 * DAY, vec![1, 2, 3, 4]), (32 * DAY, vec![1, 4]), (33 * DAY, vec![1])] {
+            let updated = snapshot.updated(no_change(2), now);
+            let held = (1..=4).filter(|number| updated.key(&KeyId::from_bytes([*number; 8])).is_some());
+            assert_eq!(held.collect::<Vec<u8>>(), kept, "after {} days", now / DAY);
+        }
+    }
+
     #[test]
     fn changes_are_added_to_what_the_snapshot_held() {
         let of_ana =
             |tenant: Option<&str>| Revoked::User { subject: "ana".into(), tenant: tenant.map(str::to_owned) };
         let first = SecuritySnapshot::from(changes(1, of_ana(Some("acme")), 5_000));
-        let second = first.updated(changes(2, of_ana(Some("acme")), 9_000));
-        let third = second.updated(changes(3, of_ana(None), 7_000));
+        let second = first.updated(changes(2, of_ana(Some("acme")), 9_000), 0);
+        let third = second.updated(changes(3, of_ana(None), 7_000), 0);
         assert_eq!((first.version, third.version), (1, 3));
         let late = token("ana", "acme", "one", Some(8));
         assert_eq!((first.is_revoked(&late), third.is_revoked(&late)), (false, true));

@@ -1,10 +1,11 @@
-//! Admitting a turn: who may start, and what they start with. Requests that were made before are in [`resume`].
+//! Admits a turn: decides whether it may start, takes the lease and stores the turn. Repeated requests are in
+//! [`resume`].
 
 use masque_store::{Admission, AdmissionOutcome, ConversationId, MessageRecord, Started, Target, title_of};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use crate::admission_state::{ConversationRow, EarlierTurn};
+use crate::admission_state::{ConversationRow, KeyedTurnRow};
 use crate::columns::{millis, now};
 use crate::conversation_rows::{insert_conversation, is_taken};
 use crate::deletion::finish_removal;
@@ -27,7 +28,7 @@ impl Operation for Admission {
             (None, Target::New { .. }) => users::find_or_create(connection, &self.owner)?,
         };
         if let Some(key) = &self.idempotency
-            && let Some(earlier) = EarlierTurn::find(connection, user, key, now)?
+            && let Some(earlier) = KeyedTurnRow::find(connection, user, key, now)?
         {
             return if self.resume || earlier.id == self.turn {
                 resume(connection, &self, user, &earlier, now)
@@ -44,7 +45,7 @@ impl Operation for Admission {
     }
 }
 
-/// A turn in a conversation that it makes.
+/// Starts a turn in a new conversation.
 fn start_conversation(
     connection: &Connection,
     admission: &Admission,
@@ -77,7 +78,7 @@ fn start_conversation(
     store(connection, admission, user, new, tail, now)
 }
 
-/// A turn in a conversation that exists.
+/// Starts a turn in a conversation that exists.
 fn start_in_conversation(
     connection: &Connection,
     admission: &Admission,
@@ -124,7 +125,7 @@ fn start_in_conversation(
     store(connection, admission, user, new, tail, now)
 }
 
-/// What the lease gave to a turn that was not seen before.
+/// A turn that has taken the lease and is to be stored.
 struct NewTurn {
     conversation: ConversationId,
     companion: String,
@@ -172,7 +173,7 @@ fn store(
     };
     messages::insert(connection, conversation, &message)?;
     if let Some((key, expires_at)) = key.zip(key_expires_at) {
-        // Replaces a key that has expired, or whose conversation was deleted.
+        // Replaces a key that has expired or whose conversation was deleted.
         execute(
             connection,
             "INSERT OR REPLACE INTO idempotency_keys (expires_at, turn, user, route, key, digest)

@@ -1,4 +1,4 @@
-//! What an admission depends on: the turn that its idempotency key stands for, and its conversation as it is found.
+//! What an admission depends on: the turn that its idempotency key stands for, and its conversation as stored.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::columns::remaining;
 use crate::error::Result;
 use crate::query::first_row;
 
-/// A turn that the same request began before.
-pub(crate) struct EarlierTurn {
+/// The turn that an idempotency key stands for, as stored.
+pub(crate) struct KeyedTurnRow {
     pub(crate) id: TurnId,
     pub(crate) conversation: ConversationId,
     pub(crate) digest: Vec<u8>,
@@ -21,12 +21,12 @@ pub(crate) struct EarlierTurn {
     pub(crate) host: Uuid,
     pub(crate) attempt: i64,
     pub(crate) message: MessageId,
-    /// What is kept of an earlier attempt's reply.
+    /// The part of a reply that an earlier attempt left.
     pub(crate) reply: Option<MessageId>,
 }
 
-impl EarlierTurn {
-    /// The turn of a key that has not expired. A key goes with its conversation.
+impl KeyedTurnRow {
+    /// The turn of a key that has not expired. The keys of a deleted conversation are not found.
     pub(crate) fn find(
         connection: &Connection,
         user: Uuid,
@@ -55,7 +55,7 @@ impl EarlierTurn {
     }
 }
 
-/// A conversation as it is found.
+/// A conversation as stored.
 pub(crate) struct ConversationRow {
     pub(crate) id: ConversationId,
     pub(crate) user: Uuid,
@@ -66,14 +66,14 @@ pub(crate) struct ConversationRow {
     pub(crate) lease: Option<HeldLease>,
 }
 
-/// Who holds a conversation.
+/// The lease of a conversation while a turn holds it.
 pub(crate) struct HeldLease {
     pub(crate) turn: TurnId,
     pub(crate) ends_at: i64,
 }
 
 impl ConversationRow {
-    /// A conversation that is not deleted, whosever it is.
+    /// A conversation of any user that is not deleted.
     pub(crate) fn find(connection: &Connection, id: ConversationId) -> Result<Option<Self>> {
         first_row(
             connection,
@@ -96,12 +96,12 @@ impl ConversationRow {
         )
     }
 
-    /// Whether the turn holds the lease, and it has not run out.
+    /// Whether the turn holds the lease and the lease has not expired.
     pub(crate) fn is_held_by(&self, turn: TurnId, now: i64) -> bool {
         self.lease.as_ref().is_some_and(|lease| lease.turn == turn && lease.ends_at > now)
     }
 
-    /// Why the lease can't be had, if so.
+    /// Why the turn can't take the lease; `None` if it can.
     pub(crate) fn refusal(&self, admission: &Admission, user: Uuid, now: i64) -> Option<AdmissionOutcome> {
         if self.user != user {
             return Some(AdmissionOutcome::UnknownConversation);
@@ -117,13 +117,13 @@ impl ConversationRow {
         (!retry_after.is_zero()).then_some(AdmissionOutcome::Busy { retry_after })
     }
 
-    /// The turn that held a lease which has run out, unless it is the one that takes it again.
+    /// The turn that held an expired lease, unless `next` is the same turn.
     pub(crate) fn outlived_turn(&self, next: TurnId) -> Option<TurnId> {
         self.lease.as_ref().map(|lease| lease.turn).filter(|turn| *turn != next)
     }
 }
 
-/// The answer where a turn has no message, which no operation leaves behind.
+/// The error for a turn without a message. No operation leaves one behind.
 pub(crate) fn without_message(turn: TurnId) -> StoreError {
     StoreError::Corrupt(format!("the turn {turn} has no message"))
 }

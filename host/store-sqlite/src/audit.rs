@@ -1,5 +1,5 @@
-//! [`AuditLog`]. Entries are listed in the order of their writing, which the database numbers: the command line writes
-//! beside a host, by a clock of its own.
+//! [`AuditLog`]. Entries are listed by the number that the database gives them, not by time: the command line writes to
+//! the same log with a clock of its own.
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use crate::columns::{json, now};
 use crate::error::Result;
 use crate::query::execute;
 
-/// Adds an entry, in the transaction of what it is about.
+/// Adds an entry, in the transaction of the change that it describes.
 pub(crate) fn insert_entry(connection: &Connection, entry: &AuditEntry) -> Result<()> {
     execute(
         connection,

@@ -8,34 +8,35 @@ use serde_json::Value;
 
 use crate::error::Result;
 
-/// The database's clock in milliseconds since the Unix epoch. SQLite runs in this process, so its clock is the system's.
+/// The database's clock in milliseconds since the Unix epoch. SQLite runs in this process, so its clock is the
+/// system's.
 pub(crate) fn now() -> i64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A duration to be added to the clock. Very long ones are cut, so that the sum does not overflow.
+/// A duration in milliseconds, to be added to the clock. Very long ones are cut, so that the sum does not overflow.
 pub(crate) fn millis(duration: Duration) -> i64 {
     const LONGEST: i64 = i64::MAX / 4;
     i64::try_from(duration.as_millis()).unwrap_or(LONGEST).min(LONGEST)
 }
 
-/// The time until a moment that is so many milliseconds away; zero if it has passed.
+/// A time span from milliseconds; zero if they are negative.
 pub(crate) fn remaining(millis: i64) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
-/// A count from outside, cut to what a column holds.
+/// A count as a column value. Counts over 2^63 − 1 are stored as that.
 pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// A number that only the store writes and that is never negative.
+/// A column value that is never negative in a sound database.
 pub(crate) fn unsigned(number: i64) -> Result<u64> {
     u64::try_from(number).map_err(|_negative| StoreError::Corrupt(format!("{number} is negative")).into())
 }
 
-/// The number of an attempt.
+/// The number of an attempt from its column.
 pub(crate) fn attempt(number: i64) -> Result<u32> {
     u32::try_from(number).map_err(|_wide| StoreError::Corrupt(format!("{number} is no attempt")).into())
 }

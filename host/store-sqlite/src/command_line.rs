@@ -1,4 +1,4 @@
-//! What the command line uses beside a host that may run. SQLite lets another process write between two transactions of
+//! What the command line opens, also while a host runs: SQLite lets another process write between two transactions of
 //! the host.
 
 use std::path::Path;
@@ -6,22 +6,23 @@ use std::sync::Arc;
 
 use masque_store::{KeyRing, OpenError, ParkedJobs};
 
-use crate::store::{IfMissing, SqliteStore};
+use crate::store::SqliteStore;
 
-/// Opens the API keys and revocations of a data folder. Where no host has run yet, what it will find is made.
+/// Opens the API keys and revocations of a data folder. If no host has run on it yet, the folder and its database are
+/// made. If no host runs, none can start until the key ring is closed.
 ///
 /// # Errors
 /// [`OpenError`] if the folder can't be made or read, or its database has another schema. Must be called within a tokio
 /// runtime.
 pub async fn open_key_ring(folder: &Path) -> Result<Arc<dyn KeyRing>, OpenError> {
-    Ok(SqliteStore::open_beside_host(folder, IfMissing::Create).await?)
+    Ok(SqliteStore::open_for_keys(folder).await?)
 }
 
-/// Opens the parked jobs of a data folder.
+/// Opens the parked jobs of a data folder that a host has used. Takes no lock: a host can start while they are open.
 ///
 /// # Errors
-/// [`OpenError`] if no host has kept anything there, it can't be read, or its database has another schema. Must be
-/// called within a tokio runtime.
+/// [`OpenError`] if the folder has no database, or one that can't be read or has another schema. Must be called within
+/// a tokio runtime.
 pub async fn open_parked_jobs(folder: &Path) -> Result<Arc<dyn ParkedJobs>, OpenError> {
-    Ok(SqliteStore::open_beside_host(folder, IfMissing::Refuse).await?)
+    Ok(SqliteStore::open_unlocked(folder).await?)
 }

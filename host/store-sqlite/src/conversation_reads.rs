@@ -41,7 +41,8 @@ pub(crate) fn load(
     )
 }
 
-/// By id, which is by the time of making: a list by last use would move under its cursor.
+/// The conversations of a user by id, which is by the time of creation. In a list by last use, items would move between
+/// pages.
 pub(crate) fn list(connection: &Connection, owner: &Owner, page: &Page) -> Result<Paged<ConversationRecord>> {
     let after = match &page.after {
         Some(cursor) => cursor.parse::<ConversationId>().map_err(|_| invalid_cursor(cursor))?.as_uuid(),
@@ -88,7 +89,8 @@ pub(crate) fn list_messages(
     Ok(Some(paged(items, limit, |last: &MessageRecord| last.sequence.to_string())))
 }
 
-/// The newest messages before another within a limit, oldest first. The newest of them is given however long it is.
+/// The newest messages before another within a limit, oldest first. The newest of them is always returned, however
+/// long.
 pub(crate) fn history(
     connection: &Connection,
     owner: &Owner,
@@ -109,7 +111,7 @@ pub(crate) fn history(
         )?,
     };
     let Some(before) = before else { return Ok(Vec::new()) };
-    // The sizes first, which are read off the rows' headers: the texts may be long, and there may be many.
+    // Sizes are read from the headers of the rows, without reading the texts, which may be long.
     let sizes = all_rows(
         connection,
         "SELECT m.sequence, octet_length(m.text) FROM messages m INDEXED BY messages_in_tail
@@ -132,7 +134,7 @@ pub(crate) fn history(
     )
 }
 
-/// The sequence of the oldest message that fits, from sequences and sizes, newest first. The newest fits always.
+/// The sequence of the oldest message that fits, from sequences and sizes, newest first. The newest always fits.
 fn oldest_within(sizes: &[(i64, i64)], bytes: usize) -> Result<Option<i64>> {
     let mut left = bytes;
     let mut oldest = None;

@@ -1,4 +1,4 @@
-//! [`Conversations`]: reads on the reading threads, writes through the writer.
+//! [`Conversations`]: reads on the reader threads, writes through the writer.
 
 use async_trait::async_trait;
 use masque_store::{
@@ -14,7 +14,7 @@ use crate::deletion::{DeleteConversation, finish_removal};
 use crate::error::Result as DatabaseResult;
 use crate::messages;
 use crate::operation::Operation;
-use crate::query::execute;
+use crate::query::{execute, snapshot};
 use crate::store::SqliteStore;
 use crate::users;
 
@@ -62,7 +62,8 @@ impl Conversations for SqliteStore {
         page: Page,
     ) -> Result<Option<Paged<MessageRecord>>, StoreError> {
         let owner = owner.clone();
-        self.read(move |connection| list_messages(connection, &owner, id, &page)).await
+        self.read(move |connection| snapshot(connection, |reads| list_messages(reads, &owner, id, &page)))
+            .await
     }
 
     async fn messages_before(
@@ -73,11 +74,12 @@ impl Conversations for SqliteStore {
         limit: TailLimit,
     ) -> Result<Vec<MessageRecord>, StoreError> {
         let owner = owner.clone();
-        self.read(move |connection| history(connection, &owner, id, before, limit)).await
+        self.read(move |connection| snapshot(connection, |reads| history(reads, &owner, id, before, limit)))
+            .await
     }
 }
 
-/// A conversation with its greeting.
+/// Stores a conversation with its greeting.
 struct CreateConversation {
     owner: Owner,
     new: NewConversation,
@@ -129,7 +131,7 @@ impl Operation for CreateConversation {
     }
 }
 
-/// Another title.
+/// Changes the title of a conversation.
 struct RenameConversation {
     owner: Owner,
     id: ConversationId,

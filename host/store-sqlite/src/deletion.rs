@@ -11,11 +11,12 @@ use crate::operation::Operation;
 use crate::query::{all_rows, execute, first_row};
 use crate::users;
 
-/// Rows of one kind that are removed in one transaction: turns wait for it.
+/// How many rows of one kind are removed in one transaction. It is bounded because turns wait for it.
 pub(crate) const BATCH: usize = 256;
 
-/// Marks a conversation deleted. Its lease goes with it, so that a running turn can't end, and so do its jobs at the head
-/// of a queue, at most one for each plugin. All else is left to the sweep: readers and later operations look at the mark.
+/// Marks a conversation deleted. Its lease goes with it, so that a running turn can't end, and so do its jobs at the
+/// head of a queue, at most one for each plugin. The sweep removes the rest: readers and later operations check
+/// `deleted_at`.
 pub(crate) struct DeleteConversation {
     pub(crate) owner: Owner,
     pub(crate) id: ConversationId,
@@ -49,7 +50,7 @@ impl Operation for DeleteConversation {
     }
 }
 
-/// Removes rows of deleted conversations, the longest deleted first. How many rows.
+/// Removes rows of deleted conversations, those deleted first before others. Returns how many rows.
 pub(crate) fn remove_some(connection: &Connection) -> Result<usize> {
     let mut removed = 0;
     while removed < BATCH {
@@ -65,8 +66,8 @@ pub(crate) fn remove_some(connection: &Connection) -> Result<usize> {
     Ok(removed)
 }
 
-/// Removes a deleted conversation whose id is wanted for another, as a restored backup may do. True if it is gone; a long
-/// one is left to the sweep.
+/// Removes a deleted conversation whose id is needed again, for example by a restored backup. Returns whether it is
+/// gone; a long one is left to the sweep.
 pub(crate) fn finish_removal(connection: &Connection, id: ConversationId) -> Result<bool> {
     let is_deleted = first_row(
         connection,
@@ -77,7 +78,7 @@ pub(crate) fn finish_removal(connection: &Connection, id: ConversationId) -> Res
     Ok(is_deleted.is_some() && remove_batch(connection, id.as_uuid())?.is_finished)
 }
 
-/// What one batch did.
+/// The result of one batch.
 struct RemovedBatch {
     rows: usize,
     /// Whether the conversation is gone.
@@ -101,7 +102,7 @@ fn remove_batch(connection: &Connection, conversation: Uuid) -> Result<RemovedBa
     Ok(RemovedBatch { rows, is_finished })
 }
 
-/// With each message goes its turn, and with that its idempotency key.
+/// Removes messages with their turns and the idempotency keys of these.
 fn remove_messages(connection: &Connection, conversation: Uuid) -> Result<usize> {
     let messages = all_rows(
         connection,

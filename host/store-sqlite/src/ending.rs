@@ -1,5 +1,5 @@
-//! Ending a turn: whole, cut short, or with nothing. One path for the three, since the rules are the same: the epoch
-//! must be the turn's own, the lease is freed, a repetition is answered and not done again.
+//! Ends a turn as completed, interrupted or failed. The rules are the same for all three: the epoch must be that of the
+//! turn, the lease is freed, and a repetition gets the same answer and writes nothing.
 
 use masque_store::{
     Charge, Commit, ConversationId, Ending, Failed, Interruption, MessageId, MessageRecord, NewJob,
@@ -85,7 +85,7 @@ impl Operation for Failed {
     }
 }
 
-/// The end of a turn, of any kind.
+/// The end of a turn, for all three statuses.
 struct End<'a> {
     owner: &'a Owner,
     conversation: ConversationId,
@@ -101,19 +101,19 @@ struct End<'a> {
     charge: Option<&'a Charge>,
 }
 
-/// The turn as it is found under the epoch of its end.
+/// The turn as stored under the epoch of its end.
 struct FoundTurn {
     user: Uuid,
     status: TurnStatus,
     message: MessageId,
-    /// What is kept of an earlier attempt's reply.
+    /// The part of a reply that an earlier attempt left.
     reply: Option<MessageId>,
     last_sequence: i64,
 }
 
 impl End<'_> {
-    /// A turn that runs under its own epoch holds the conversation's lease, since whoever takes that ends it first. So
-    /// nothing is written by one whose lease was lost, and a repetition finds what the first end wrote.
+    /// A running turn with this epoch holds the conversation's lease, since an operation that takes the lease ends the
+    /// turn first. So a turn that lost its lease writes nothing, and a repetition finds what the first end wrote.
     fn write(mut self, connection: &Connection) -> Result<Ending> {
         let Some(found) = self.find(connection)? else { return Ok(Ending::LeaseLost) };
         if found.status == self.status {
@@ -164,11 +164,11 @@ impl End<'_> {
         )
     }
 
-    /// Writes what is kept of the reply and returns it.
+    /// Writes the reply, or the part of it that is kept, and returns it.
     ///
-    /// What an earlier attempt left of a reply is replaced where it stands: beside its question, also when the
-    /// conversation has gone on since. It keeps its id, which later messages may name as their parent. A failed turn goes
-    /// out of the tail with its question and that fragment.
+    /// The part of a reply that an earlier attempt left is replaced at its place, also if later messages follow. It
+    /// keeps its id, which later messages may name as their parent. A failed turn leaves the tail with its user's
+    /// message and that part.
     fn write_reply(
         &mut self,
         connection: &Connection,

@@ -1,4 +1,4 @@
-//! What SQLite and rusqlite report, sorted into the few cases of [`StoreError`]. The only place that knows result codes.
+//! Converts errors of SQLite and rusqlite into [`StoreError`]. No other module knows result codes.
 
 use masque_store::StoreError;
 use rusqlite::types::FromSqlError;
@@ -27,6 +27,14 @@ impl DatabaseError {
     /// Whether another process held the database for longer than this one waits.
     pub(crate) fn is_busy(&self) -> bool {
         matches!(self, Self::Sqlite(error) if primary_code(error) == Some(BUSY))
+    }
+
+    /// Whether one row holds something that this version can't read, in a database that can be read otherwise.
+    pub(crate) fn is_unreadable_row(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => error.sqlite_error().is_none() && is_conversion(error),
+            Self::Store(error) => matches!(error, StoreError::Corrupt(_)),
+        }
     }
 
     /// The error of a COMMIT. An I/O error may have come after the commit record was written: then the next start can
@@ -75,7 +83,7 @@ fn primary_code(error: &rusqlite::Error) -> Option<i32> {
     error.sqlite_error().map(|reported| reported.extended_code & 0xff)
 }
 
-/// Whether a column did not hold what it should.
+/// Whether a column holds a value of another type, or an expected row is missing.
 fn is_conversion(error: &rusqlite::Error) -> bool {
     use rusqlite::Error::{
         FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, QueryReturnedNoRows, Utf8Error,

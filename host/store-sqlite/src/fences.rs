@@ -6,8 +6,8 @@ use rusqlite::Connection;
 use crate::error::Result;
 use crate::query::first_row;
 
-/// Refuses what is done on behalf of a turn or job that has ended or was taken over. Whoever takes a lease ends the turn
-/// that held it, so a turn that runs under its own epoch holds it. A deleted conversation has no lease.
+/// Fails if the turn or job has ended or was taken over. An operation that takes a lease ends the turn that held it, so
+/// a running turn with this epoch holds the lease. A deleted conversation has no lease.
 pub(crate) fn ensure_holds(connection: &Connection, fence: StateFence) -> Result<()> {
     let held = match fence {
         StateFence::Turn { turn, epoch } => first_row(

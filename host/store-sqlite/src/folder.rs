@@ -1,9 +1,9 @@
-//! The data folder: used by one host at a time, and readable for its owner alone.
+//! The data folder: one host uses it at a time, and only its owner can read it.
 //!
 //! Threats: two hosts that write to one database, each believing that the turns of the other have ended; other users of
-//! the machine who read conversations. Policy: the kernel's lock (`flock`) on a file beside the database, which ends with
-//! the process however that ends; file modes without rights for group and others. The process id in the lock file is
-//! shown to whoever reads the refusal and decides nothing, since ids are used again and mean nothing in another container.
+//! the machine who read conversations. Policy: the kernel's lock (`flock`) on a file beside the database, which ends
+//! with the process in every case, a crash included; file modes without rights for group and others. The process id in
+//! the lock file is only shown in the error. It decides nothing, since ids are reused and differ between containers.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};

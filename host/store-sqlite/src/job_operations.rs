@@ -1,22 +1,22 @@
-//! What is done to jobs: taken, ended, put back.
+//! Operations on jobs: take, complete, retry, park, release, renew.
 
 use std::time::Duration;
 
-use masque_store::{ConversationId, JobCompletion, JobId, JobRecord, Owner, TurnId};
+use masque_store::{ConversationId, JobCompletion, JobId, JobRecord, Owner, StoreError, TurnId};
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
 use crate::columns::{attempt, millis, now};
-use crate::error::Result;
+use crate::error::{DatabaseError, Result};
 use crate::job_rows::{ability, advance, remove_head};
 use crate::operation::Operation;
 use crate::query::{all_rows, execute, first_row, one_row};
 use crate::state_rows::apply;
 
-/// Jobs of deleted conversations that one `TakeJobs` removes at most.
-const MAX_REMOVED: usize = 256;
+/// How many heads one `TakeJobs` drops at most: jobs of deleted conversations, and jobs that can't be read.
+const MAX_DROPPED: usize = 256;
 
-/// Takes due heads.
+/// Leases the jobs that are due, at most one of each queue.
 pub(crate) struct TakeJobs {
     pub(crate) host: Uuid,
     pub(crate) lease: Duration,
@@ -33,28 +33,40 @@ struct Head {
 impl Operation for TakeJobs {
     type Answer = Vec<JobRecord>;
 
-    /// Heads whose conversation was deleted are removed on the way, which uncovers the next of their queues.
+    /// Heads whose conversation was deleted are removed, and heads that can't be read are parked. Both uncover the next
+    /// job of the queue, so the due heads are read again.
     fn run(self, connection: &Connection) -> Result<Vec<JobRecord>> {
         let now = now();
         let limit = self.limit as usize;
         let mut taken: Vec<(i64, JobRecord)> = Vec::new();
-        let mut removed = 0;
+        let mut dropped = 0;
         while taken.len() < limit {
             let due = due_heads(connection, now, self.limit)?;
-            let before = removed;
+            let before = dropped;
             for head in due {
-                // A job that is taken with a lease of no length is due at once.
+                // A job that is taken with a lease of zero length is due again at once.
                 if taken.len() == limit || taken.iter().any(|(number, _)| *number == head.number) {
                     continue;
                 }
                 if head.is_orphan {
                     remove_head(connection, head.number, &head.queue, now)?;
-                    removed += 1;
-                } else {
-                    taken.push((head.number, self.take(connection, head.number, now)?));
+                    dropped += 1;
+                    continue;
+                }
+                match read_head(connection, head.number) {
+                    Ok(job) => {
+                        self.lease(connection, head.number, now)?;
+                        taken.push((head.number, job));
+                    }
+                    // One such job must not keep the jobs of all other queues from being taken.
+                    Err(error) if error.is_unreadable_row() => {
+                        park_unreadable(connection, &head, error, now)?;
+                        dropped += 1;
+                    }
+                    Err(error) => return Err(error),
                 }
             }
-            if removed == before || removed >= MAX_REMOVED {
+            if dropped == before || dropped >= MAX_DROPPED {
                 break;
             }
         }
@@ -63,7 +75,7 @@ impl Operation for TakeJobs {
 }
 
 impl TakeJobs {
-    fn take(&self, connection: &Connection, number: i64, now: i64) -> Result<JobRecord> {
+    fn lease(&self, connection: &Connection, number: i64, now: i64) -> Result<()> {
         execute(
             connection,
             "UPDATE jobs
@@ -71,15 +83,32 @@ impl TakeJobs {
               WHERE number = ?1",
             (number, self.host, now.saturating_add(millis(self.lease))),
         )?;
-        one_row(
-            connection,
-            "SELECT j.id, u.tenant, u.issuer, u.subject, j.conversation, j.turn, j.plugin, j.kind, j.payload, j.attempt,
-                    j.epoch
-               FROM jobs j JOIN users u ON u.id = j.user WHERE j.number = ?1",
-            [number],
-            record,
-        )
+        Ok(())
     }
+}
+
+/// The job as it is once it is leased: with the next attempt and epoch.
+fn read_head(connection: &Connection, number: i64) -> Result<JobRecord> {
+    one_row(
+        connection,
+        "SELECT j.id, u.tenant, u.issuer, u.subject, j.conversation, j.turn, j.plugin, j.kind, j.payload,
+                j.attempt + 1, j.epoch + 1
+           FROM jobs j JOIN users u ON u.id = j.user WHERE j.number = ?1",
+        [number],
+        record,
+    )
+}
+
+/// Parks a head that can't be read and makes the next job of its queue the head.
+fn park_unreadable(connection: &Connection, head: &Head, error: DatabaseError, now: i64) -> Result<()> {
+    let error = StoreError::from(error).to_string();
+    tracing::error!(job = head.number, queue = head.queue, error, "a job that can't be read was parked");
+    execute(
+        connection,
+        "UPDATE jobs SET status = 'parked', host = NULL, due_at = NULL, error = ?2 WHERE number = ?1",
+        (head.number, &error),
+    )?;
+    advance(connection, &head.queue, now)
 }
 
 fn due_heads(connection: &Connection, now: i64, limit: u32) -> Result<Vec<Head>> {
@@ -108,7 +137,7 @@ fn record(row: &Row<'_>) -> Result<JobRecord> {
     })
 }
 
-/// A job is done.
+/// Removes a job that is done and applies its writes.
 pub(crate) struct CompleteJob {
     pub(crate) job: JobId,
     pub(crate) epoch: i64,
@@ -132,7 +161,7 @@ impl Operation for CompleteJob {
     }
 }
 
-/// A job failed and is due again.
+/// Makes a failed job due again.
 pub(crate) struct RetryJob {
     pub(crate) job: JobId,
     pub(crate) epoch: i64,
@@ -154,7 +183,7 @@ impl Operation for RetryJob {
     }
 }
 
-/// A job is given up.
+/// Parks a job.
 pub(crate) struct ParkJob {
     pub(crate) job: JobId,
     pub(crate) epoch: i64,
@@ -179,7 +208,7 @@ impl Operation for ParkJob {
     }
 }
 
-/// A job was not tried after all.
+/// Gives a job back that was not tried. The attempt does not count.
 pub(crate) struct ReleaseJob {
     pub(crate) job: JobId,
     pub(crate) epoch: i64,
@@ -199,7 +228,7 @@ impl Operation for ReleaseJob {
     }
 }
 
-/// Makes the leases of jobs last longer.
+/// Extends the leases of jobs.
 pub(crate) struct RenewJobs {
     pub(crate) host: Uuid,
     pub(crate) jobs: Vec<JobId>,
@@ -228,8 +257,8 @@ pub(crate) struct RetryParkedJob(pub(crate) JobId);
 impl Operation for RetryParkedJob {
     type Answer = bool;
 
-    /// The job stands before those that came later, so a queued head steps back. Where one runs already, its end makes
-    /// this job the head.
+    /// The retried job has a lower number than later jobs, so a queued head loses its due time. If a job of the queue
+    /// is running, this job becomes the head when that one ends.
     fn run(self, connection: &Connection) -> Result<bool> {
         let queue = first_row(
             connection,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::error::Result;
 use crate::query::{execute, first_row};
 
-/// What jobs come from.
+/// The turn that jobs come from.
 pub(crate) struct JobOrigin {
     pub(crate) user: Uuid,
     pub(crate) conversation: ConversationId,
@@ -70,7 +70,7 @@ pub(crate) fn remove_head(connection: &Connection, number: i64, queue: &str, now
     advance(connection, queue, now)
 }
 
-/// Gives back the jobs that run on other hosts than `host`.
+/// Makes the jobs that run on other hosts than `host` due again.
 pub(crate) fn release_jobs_of_others(connection: &Connection, host: Uuid, now: i64) -> Result<()> {
     execute(
         connection,
@@ -87,7 +87,7 @@ fn kind(ability: Ability) -> &'static str {
     }
 }
 
-/// The ability that a kind of job asks for.
+/// The ability that a kind of job calls.
 pub(crate) fn ability(kind: &str) -> Result<Ability> {
     match kind {
         "observe" => Ok(Ability::Observe),

@@ -14,7 +14,6 @@ use crate::error::Result as DatabaseResult;
 use crate::job_operations::{
     CompleteJob, ParkJob, ReleaseJob, RenewJobs, RetryJob, RetryParkedJob, TakeJobs,
 };
-use crate::job_rows::ability;
 use crate::query::{all_rows, one_row};
 use crate::store::SqliteStore;
 
@@ -71,7 +70,7 @@ fn next_due(connection: &Connection) -> DatabaseResult<Option<Duration>> {
     Ok(due_at.map(|due_at| remaining(due_at.saturating_sub(now()))))
 }
 
-/// Counts over indexes: no payload is read. Jobs of deleted conversations, which are few, don't count.
+/// Counts over indexes, without reading a payload. Jobs of deleted conversations, which are few, are not counted.
 fn counts(connection: &Connection) -> DatabaseResult<JobCounts> {
     let count = |(queued, running, parked): (i64, i64, i64)| -> DatabaseResult<JobCounts> {
         Ok(JobCounts { queued: unsigned(queued)?, running: unsigned(running)?, parked: unsigned(parked)? })
@@ -108,7 +107,7 @@ fn parked_jobs(connection: &Connection) -> DatabaseResult<Vec<ParkedJob>> {
                 id: JobId::from(row.get::<_, Uuid>(0)?),
                 owner: Owner { tenant: row.get(1)?, issuer: row.get(2)?, subject: row.get(3)? },
                 plugin: row.get(4)?,
-                ability: ability(row.get_ref(5)?.as_str()?)?,
+                kind: row.get(5)?,
                 attempt: attempt(row.get(6)?)?,
                 error: row.get(7)?,
                 created_at: row.get(8)?,

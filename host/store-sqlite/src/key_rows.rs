@@ -40,7 +40,7 @@ pub(crate) fn list(connection: &Connection, page: &Page) -> Result<Paged<ApiKeyR
     Ok(numbered(items, limit))
 }
 
-/// Keys that changed after a version and count: of the revoked and expired ones, those that ended less than `kept` ago.
+/// Keys that changed after a version. Those that expired or were revoked longer than `kept` ago are left out.
 pub(crate) fn changed_since(
     connection: &Connection,
     version: i64,

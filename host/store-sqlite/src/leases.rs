@@ -1,4 +1,4 @@
-//! Leases over time: renewing them, and ending turns that lost theirs.
+//! Renews leases, and interrupts turns that lost their lease.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::job_rows::release_jobs_of_others;
 use crate::operation::Operation;
 use crate::query::{all_rows, execute};
 
-/// Marks a running turn interrupted whose lease was lost. Without its epoch nobody can end it any more.
+/// Marks a running turn interrupted whose lease was lost. Its epoch is removed, so that no later write can end it.
 pub(crate) fn interrupt(connection: &Connection, turn: TurnId, now: i64) -> Result<()> {
     execute(
         connection,
@@ -23,7 +23,7 @@ pub(crate) fn interrupt(connection: &Connection, turn: TurnId, now: i64) -> Resu
     Ok(())
 }
 
-/// Makes the leases of turns last longer.
+/// Extends the leases of turns.
 pub(crate) struct RenewTurns {
     pub(crate) host: Uuid,
     pub(crate) turns: Vec<TurnId>,
@@ -50,7 +50,7 @@ impl Operation for RenewTurns {
     }
 }
 
-/// Ends what nobody can end any more.
+/// Interrupts turns whose lease expired or whose host is gone.
 pub(crate) struct Recover {
     pub(crate) host: Uuid,
 }
@@ -63,11 +63,11 @@ impl Operation for Recover {
     }
 }
 
-/// Interrupts turns whose lease has run out or belongs to another host than `host`, and gives back the jobs of other
-/// hosts. How many turns.
+/// Interrupts turns whose lease has expired or belongs to another host than `host`, and makes the jobs of other hosts
+/// due again. Returns how many turns.
 pub(crate) fn recover(connection: &Connection, host: Uuid) -> Result<u64> {
     let now = now();
-    // Among the held leases, of which there are as many as running turns.
+    // The index holds only leases that are held: one for each running turn.
     let lost = all_rows(
         connection,
         "SELECT conversation, turn FROM leases INDEXED BY leases_held

@@ -1,11 +1,11 @@
-//! What a Masque host keeps, in one SQLite file: `masque.db` of its data folder.
+//! The store of a Masque host in one SQLite file: `masque.db` in its data folder.
 //!
-//! One thread owns the only connection that writes (`writer`), and a few threads read beside it (`readers`). A write is
-//! plain: read, decide in Rust, write, over statements that are kept prepared. A folder belongs to one host at a time
-//! (`folder`), which is why opening it may call every turn of the past interrupted. The command line works beside a running
+//! One thread owns the only connection that writes (`writer`), and a few threads read beside it (`readers`). A write
+//! reads rows, decides in Rust and writes rows, with prepared statements. A folder belongs to one host at a time
+//! (`folder`), so opening it can mark all turns that still run as interrupted. The command line works beside a running
 //! host, through [`open_key_ring`] and [`open_parked_jobs`].
 //!
-//! What the operations mean is said by the traits of `masque-store`.
+//! The traits of `masque-store` define what the operations do.
 #![deny(missing_docs)]
 
 mod admission;

@@ -1,5 +1,5 @@
-//! Rows of messages, written and read. The one place that knows in which order their columns are read, and how the
-//! status that clients see follows from the turn.
+//! Rows of messages. Only this module knows the order in which their columns are read, and how the status that clients
+//! see follows from the turn.
 
 use masque_store::{MessageId, MessageRecord, StoreError, TailLimit, TurnId};
 use rusqlite::types::ValueRef;
@@ -46,7 +46,7 @@ pub(crate) fn message(row: &Row<'_>) -> Result<MessageRecord> {
     })
 }
 
-/// A message, if the row has one: what a left join found.
+/// The message of a left join, if it found one.
 pub(crate) fn optional_message(row: &Row<'_>) -> Result<Option<MessageRecord>> {
     match row.get_ref(0)? {
         ValueRef::Null => Ok(None),
@@ -54,8 +54,8 @@ pub(crate) fn optional_message(row: &Row<'_>) -> Result<Option<MessageRecord>> {
     }
 }
 
-/// The status of a message. One that is out of the tail belongs to a failed turn. While a turn runs again, what an earlier
-/// attempt left of a reply is still that: interrupted.
+/// The status of a message. A message out of the tail belongs to a failed turn. While a turn runs again, the reply that
+/// an earlier attempt left is still interrupted.
 fn message_status(in_tail: bool, turn: Option<&str>, is_users: bool) -> Result<&'static str> {
     Ok(match turn {
         _ if !in_tail => "failed",
@@ -102,7 +102,7 @@ pub(crate) fn load(connection: &Connection, id: MessageId) -> Result<Option<Mess
     )
 }
 
-/// Takes a message into the tail of its conversation, or out of it.
+/// Adds a message to the tail of its conversation, or removes it from the tail.
 pub(crate) fn set_in_tail(connection: &Connection, id: MessageId, in_tail: bool) -> Result<()> {
     execute(
         connection,
@@ -114,7 +114,7 @@ pub(crate) fn set_in_tail(connection: &Connection, id: MessageId, in_tail: bool)
 
 /// The newest messages of a conversation before a sequence.
 pub(crate) struct Tail {
-    /// The newest of all, which a next message follows, whatever the limit lets through.
+    /// The newest message, also if it is over the limit. The next message names it as its parent.
     pub(crate) newest: Option<MessageId>,
     /// Those within the limit, oldest first.
     pub(crate) messages: Vec<MessageRecord>,

@@ -6,7 +6,7 @@ use crate::error::Result;
 
 /// A write that the writer runs in a savepoint of its own. It must not begin or end a transaction.
 pub(crate) trait Operation: Send + 'static {
-    /// What the caller gets.
+    /// The result for the caller.
     type Answer: Send + 'static;
 
     /// Runs once. An error undoes everything that it wrote.

@@ -1,4 +1,4 @@
-//! Lists in parts: limits and cursors.
+//! Pages of lists: limits and cursors.
 
 use masque_store::{Page, Paged, StoreError};
 
@@ -9,7 +9,7 @@ pub(crate) fn limit(page: &Page) -> usize {
     page.limit.clamp(1, 1000) as usize
 }
 
-/// The number that a cursor stands for; `first` if the page is the first.
+/// The number in a cursor; `first` for the first page.
 pub(crate) fn number_after(page: &Page, first: i64) -> Result<i64> {
     match &page.after {
         Some(cursor) => cursor.parse::<i64>().map_err(|_| invalid_cursor(cursor).into()),
@@ -21,7 +21,7 @@ pub(crate) fn invalid_cursor(cursor: &str) -> StoreError {
     StoreError::Refused(format!("`{cursor}` is not a cursor of this list"))
 }
 
-/// Cuts a page to its size. The cursor of the last item leads on if there was more.
+/// Cuts a page to its size. If there were more items, `next` is the cursor of the last one that is kept.
 pub(crate) fn paged<T>(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Paged<T> {
     let has_more = items.len() > limit;
     items.truncate(limit);

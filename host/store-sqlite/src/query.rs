@@ -1,10 +1,10 @@
-//! Running statements. All are kept prepared by their text, so every text is a constant.
+//! Running statements. Prepared statements are cached by their text, so every text is a constant.
 
 use rusqlite::{Connection, Params, Row};
 
 use crate::error::Result;
 
-/// Runs a statement that returns no rows; how many rows it changed.
+/// Runs a statement that returns no rows. Returns how many rows it changed.
 pub(crate) fn execute(connection: &Connection, sql: &'static str, params: impl Params) -> Result<usize> {
     Ok(connection.prepare_cached(sql)?.execute(params)?)
 }
@@ -29,6 +29,14 @@ pub(crate) fn one_row<T>(
     read: impl FnOnce(&Row<'_>) -> Result<T>,
 ) -> Result<T> {
     first_row(connection, sql, params, read)?.ok_or_else(|| rusqlite::Error::QueryReturnedNoRows.into())
+}
+
+/// Runs several reads in one transaction, so that all of them see the same commit.
+pub(crate) fn snapshot<T>(connection: &Connection, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+    let transaction = connection.unchecked_transaction()?;
+    let result = read(&transaction)?;
+    transaction.commit()?;
+    Ok(result)
 }
 
 /// All rows.

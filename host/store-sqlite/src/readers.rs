@@ -1,9 +1,10 @@
-//! The threads that read, each with a read-only connection of its own. SQLite's readers block nobody and see the last
-//! commit. More threads than cores would only wait for each other.
+//! The threads that read, each with a read-only connection of its own. Readers of SQLite block no writer and see the
+//! last commit. More threads than cores would only wait for each other.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use masque_store::StoreError;
 use rusqlite::Connection;
@@ -11,8 +12,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::Result;
 
-/// Queries that can wait for one thread. Callers after that wait to be let in.
+/// Queries that can wait for one thread. When the queue is full, callers wait.
 const QUEUE: usize = 256;
+
+/// How long a query waits for a free thread. A query that runs is not limited by this.
+const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// Hands queries to the reading threads.
 #[derive(Debug)]
@@ -28,7 +32,7 @@ struct Reader {
     ended: watch::Receiver<()>,
 }
 
-/// What a thread is asked for.
+/// A message to a thread.
 enum Request {
     Run(Query, Pending),
     /// Finish what is queued and end.
@@ -37,7 +41,7 @@ enum Request {
 
 type Query = Box<dyn FnOnce(&Connection) + Send>;
 
-/// Counts one query from its caller to its end, also if the caller goes away in between.
+/// Counts one query from the call to its end, also if the caller goes away in between.
 struct Pending(Arc<AtomicUsize>);
 
 impl Pending {
@@ -72,6 +76,9 @@ impl Readers {
     }
 
     /// Runs a query on the thread with the fewest queries. Of idle ones that is the first, whose caches are warm.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if no thread was free within [`MAX_WAIT`]; the query is not run then.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
@@ -80,14 +87,28 @@ impl Readers {
         let reader = least.ok_or_else(closed)?;
         let pending = Pending::count(&reader.pending);
         let (answer, answered) = oneshot::channel();
+        // Set by whoever is first: the thread that begins the query, or the caller that has waited too long.
+        let is_decided = Arc::new(AtomicBool::new(false));
+        let decided = Arc::clone(&is_decided);
         let query: Query = Box::new(move |connection| {
             // A caller that went away needs no answer.
-            if !answer.is_closed() {
+            if !answer.is_closed() && !decided.swap(true, Ordering::Relaxed) {
                 let _caller_left = answer.send(query(connection).map_err(StoreError::from));
             }
         });
-        reader.queue.send(Request::Run(query, pending)).await.map_err(|_closed| closed())?;
-        answered.await.map_err(|_panicked| StoreError::Internal("a query panicked".into()))?
+        let result = async {
+            reader.queue.send(Request::Run(query, pending)).await.map_err(|_closed| closed())?;
+            answered.await.map_err(|_panicked| StoreError::Internal("a query panicked".into()))?
+        };
+        tokio::pin!(result);
+        match tokio::time::timeout(MAX_WAIT, &mut result).await {
+            Ok(result) => result,
+            Err(_elapsed) if is_decided.swap(true, Ordering::Relaxed) => result.await,
+            Err(_elapsed) => Err(StoreError::Unavailable(format!(
+                "no reading thread was free within {} seconds",
+                MAX_WAIT.as_secs()
+            ))),
+        }
     }
 
     /// Refuses new queries, and returns when the connections are closed.
@@ -116,5 +137,42 @@ fn run(connection: Connection, mut requests: mpsc::Receiver<Request>) {
             }
             Request::Close => requests.close(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_query_that_finds_no_free_thread_for_five_seconds_is_unavailable_and_is_not_run() {
+        let readers = Readers::start(vec![Connection::open_in_memory().unwrap()]).unwrap();
+        let (release, released) = channel::<()>();
+        let (begin, begun) = oneshot::channel();
+        let long = readers.read(move |_connection| {
+            let _ = begin.send(());
+            released.recv().unwrap();
+            Ok("done")
+        });
+        let rest = async {
+            begun.await.unwrap();
+            // From here on time passes as soon as nothing else is to be done.
+            tokio::time::pause();
+            let start = tokio::time::Instant::now();
+            let late = readers.read(|_connection| -> Result<()> { panic!("the query was run") }).await;
+            match late {
+                Err(StoreError::Unavailable(text)) => assert!(text.contains("within 5 seconds"), "{text}"),
+                other => panic!("{other:?}"),
+            }
+            assert!(start.elapsed() >= Duration::from_secs(5));
+            release.send(()).unwrap();
+        };
+        let (long, ()) = futures::future::join(long, rest).await;
+        assert_eq!(long, Ok("done"), "a query that runs is not interrupted");
+        tokio::time::resume();
+        assert_eq!(readers.read(|_connection| Ok(7)).await, Ok(7));
+        readers.close().await;
     }
 }

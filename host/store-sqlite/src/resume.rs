@@ -1,11 +1,11 @@
-//! A request that was made before: its turn is replayed, joined, or run again. A turn that is run again keeps its id and
-//! its user's message.
+//! Repeated requests: the turn is replayed, joined, or run again. A turn that is run again keeps its id and the user's
+//! message.
 
 use masque_store::{Admission, AdmissionOutcome, MessageId, Started, StoreError, Target, TurnId, TurnStatus};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use crate::admission_state::{ConversationRow, EarlierTurn, without_message};
+use crate::admission_state::{ConversationRow, KeyedTurnRow, without_message};
 use crate::columns::{attempt, millis};
 use crate::error::Result;
 use crate::leases;
@@ -18,7 +18,7 @@ pub(crate) fn resume(
     connection: &Connection,
     admission: &Admission,
     user: Uuid,
-    earlier: &EarlierTurn,
+    earlier: &KeyedTurnRow,
     now: i64,
 ) -> Result<AdmissionOutcome> {
     if admission.idempotency.as_ref().is_some_and(|key| key.digest != earlier.digest) {
@@ -45,11 +45,11 @@ pub(crate) fn resume(
     run_again(connection, admission, earlier, &conversation, now)
 }
 
-/// Another attempt at a turn that did not complete.
+/// Starts another attempt of a turn that did not complete.
 fn run_again(
     connection: &Connection,
     admission: &Admission,
-    earlier: &EarlierTurn,
+    earlier: &KeyedTurnRow,
     conversation: &ConversationRow,
     now: i64,
 ) -> Result<AdmissionOutcome> {
@@ -84,7 +84,7 @@ fn run_again(
     started(connection, admission, conversation, earlier.id, attempt, false)
 }
 
-/// The admission is a repetition: its answer was lost, not its write.
+/// Answers an admission that was stored before. The caller repeats it because it got no answer.
 pub(crate) fn repeat(
     connection: &Connection,
     admission: &Admission,
@@ -111,7 +111,7 @@ pub(crate) fn repeat(
     started(connection, admission, conversation, admission.turn, found, created)
 }
 
-/// Which attempt runs, and what an earlier one left.
+/// The attempt that runs, and the reply that an earlier attempt left.
 struct Attempt {
     number: u32,
     epoch: i64,

@@ -1,9 +1,9 @@
-//! [`Revocations`], and what a host has to know of them and of keys in one snapshot.
-
-use std::time::Duration;
+//! [`Revocations`], and the snapshot of keys and revocations that a host checks requests against.
 
 use async_trait::async_trait;
-use masque_store::{AuditEntry, NewRevocation, Revocation, Revocations, Revoked, Security, StoreError};
+use masque_store::{
+    AuditEntry, ENDED_KEY_RETENTION, NewRevocation, Revocation, Revocations, Revoked, Security, StoreError,
+};
 use rusqlite::{Connection, Row};
 
 use crate::audit_rows::insert_entry;
@@ -11,12 +11,9 @@ use crate::columns::now;
 use crate::error::Result as DatabaseResult;
 use crate::key_rows::changed_since;
 use crate::operation::Operation;
-use crate::query::{all_rows, one_row};
+use crate::query::{all_rows, one_row, snapshot};
 use crate::security_version::{current, raise};
 use crate::store::SqliteStore;
-
-/// How long a key counts after its end: no token that a host makes lives longer than 30 days.
-const KEPT: Duration = Duration::from_secs(31 * 24 * 3600);
 
 /// Before every version.
 const BEFORE_ALL: i64 = 0;
@@ -68,19 +65,19 @@ impl Operation for Revoke {
     }
 }
 
-/// In one transaction: a version must not be newer than what is read under it.
+/// In one snapshot: the version must not be newer than the rows that are read with it.
 fn security(connection: &Connection, since: i64) -> DatabaseResult<Security> {
-    let transaction = connection.unchecked_transaction()?;
-    let version = current(&transaction)?;
-    let keys = changed_since(&transaction, since, KEPT)?;
-    let revocations = all_rows(
-        &transaction,
-        "SELECT issuer, kind, name, tenant, revoked_at FROM revocations WHERE version > ?1",
-        [since],
-        revocation,
-    )?;
-    transaction.commit()?;
-    Ok(Security { version, keys, revocations })
+    snapshot(connection, |reads| {
+        let version = current(reads)?;
+        let keys = changed_since(reads, since, ENDED_KEY_RETENTION)?;
+        let revocations = all_rows(
+            reads,
+            "SELECT issuer, kind, name, tenant, revoked_at FROM revocations WHERE version > ?1",
+            [since],
+            revocation,
+        )?;
+        Ok(Security { version, keys, revocations })
+    })
 }
 
 fn revocation(row: &Row<'_>) -> DatabaseResult<Revocation> {

@@ -1,7 +1,7 @@
 //! The schema: made in an empty database, recognised by its digest, and refused if it is another one.
 //!
-//! There is one migration, which is edited in place until the first release. So a database is either this build's or it
-//! can't be used; nothing is changed in one that is refused.
+//! There is one migration, which is edited in place until the first release. So a database that has another digest
+//! can't be used. A database that is refused is not changed.
 
 use masque_store::StoreError;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -12,7 +12,7 @@ use crate::query::{all_rows, execute, first_row};
 
 const SCHEMA: &str = include_str!("../migrations/0001_schema.sql");
 
-/// The table of an earlier way to migrate, which no release had.
+/// A table of development versions from before this schema.
 const OLD_MIGRATIONS: &str = "_sqlx_migrations";
 
 /// What a database holds.
@@ -22,8 +22,10 @@ pub(crate) enum FoundSchema {
     Empty,
     /// The schema of this build.
     Current,
-    /// Something else; why.
-    Other(&'static str),
+    /// The schema of another version of Masque; how it differs.
+    OtherVersion(&'static str),
+    /// Tables of another program.
+    Foreign,
 }
 
 /// Looks at the schema. Changes nothing.
@@ -36,16 +38,16 @@ pub(crate) fn inspect(connection: &Connection) -> Result<FoundSchema> {
         return Ok(FoundSchema::Empty);
     }
     if has(OLD_MIGRATIONS) {
-        return Ok(FoundSchema::Other("its schema is from before the first release"));
+        return Ok(FoundSchema::OtherVersion("its schema is from before the first release"));
     }
     if !has("schema_digest") {
-        return Ok(FoundSchema::Other("it has no schema of Masque"));
+        return Ok(FoundSchema::Foreign);
     }
     let found =
         first_row(connection, "SELECT digest FROM schema_digest", [], |row| Ok(row.get::<_, String>(0)?))?;
     Ok(match found {
         Some(found) if found == digest() => FoundSchema::Current,
-        _ => FoundSchema::Other("its schema has another digest"),
+        _ => FoundSchema::OtherVersion("its schema has another digest"),
     })
 }
 
@@ -79,6 +81,6 @@ mod tests {
         create(&connection).unwrap();
         assert_eq!(inspect(&connection).unwrap(), FoundSchema::Current);
         connection.execute("UPDATE schema_digest SET digest = 'x'", []).unwrap();
-        assert!(matches!(inspect(&connection).unwrap(), FoundSchema::Other(_)));
+        assert!(matches!(inspect(&connection).unwrap(), FoundSchema::OtherVersion(_)));
     }
 }

@@ -1,4 +1,4 @@
-//! [`Spending`]: reading what was counted where turns end.
+//! [`Spending`]: reads the tokens that were counted when turns ended.
 
 use async_trait::async_trait;
 use masque_store::{Spending, Spent, StoreError};

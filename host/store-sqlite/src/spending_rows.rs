@@ -12,7 +12,7 @@ use crate::query::execute;
 /// Milliseconds of a day.
 pub(crate) const MILLIS_OF_DAY: i64 = 86_400_000;
 
-/// What one turn can add. More than this of a model's claims could overflow the sum of a year.
+/// The most that one turn can add. Higher counts, which a model may claim, could overflow the sum of a year.
 const MAX_TOKENS: i64 = 1_000_000_000_000;
 
 /// Adds the tokens of a turn to each account once, on the day of `now`.

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use crate::error::Result as DatabaseResult;
 use crate::fences::ensure_holds;
 use crate::operation::Operation;
+use crate::query::snapshot;
 use crate::state_rows::{apply, find, find_space, list};
 use crate::store::SqliteStore;
 
@@ -18,9 +19,11 @@ impl PluginState for SqliteStore {
     async fn state_get(&self, key: &StateKey) -> Result<Option<StateValue>, StoreError> {
         let key = key.clone();
         self.read(move |connection| {
-            let Some(space) = find_space(connection, &key.space)? else { return Ok(None) };
-            let found = find(connection, &space, &key.key)?;
-            Ok(found.value.map(|value| StateValue { value, version: found.version }))
+            snapshot(connection, |reads| {
+                let Some(space) = find_space(reads, &key.space)? else { return Ok(None) };
+                let found = find(reads, &space, &key.key)?;
+                Ok(found.value.map(|value| StateValue { value, version: found.version }))
+            })
         })
         .await
     }
@@ -49,7 +52,7 @@ impl PluginState for SqliteStore {
     }
 }
 
-/// Writes of one plugin. A conflict is an error, so that all of them are undone.
+/// Applies the writes of one plugin. A conflict is an error, so that all of them are undone.
 struct WriteState {
     fence: Option<StateFence>,
     writes: Vec<StateWrite>,

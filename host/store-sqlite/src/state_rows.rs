@@ -1,4 +1,5 @@
-//! Rows of plugins' state. A key's row outlives its value for a day (see the sweep), so that versions go on rising.
+//! Rows of plugin state. The row of a key is kept for a day after its value is gone (see the sweep), so that versions
+//! go on rising.
 
 use masque_store::{
     ConflictReason, StateChange, StateConflict, StateResult, StateScope, StateSpace, StateWrite, StoreError,
@@ -20,14 +21,14 @@ pub(crate) struct SpaceColumns<'a> {
     owner: Vec<u8>,
 }
 
-/// A key as it stands: its version is 0 and its value absent if the key is.
+/// A key as stored. An absent key has version 0 and no value.
 pub(crate) struct FoundValue {
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) version: u64,
 }
 
-/// The columns of a space. `None` for a conversation that is not there, whose state went with it and must not come back,
-/// and for a user of whom nothing was ever kept.
+/// The columns of a space. `None` for a conversation that does not exist, so that the state of a deleted one does not
+/// come back, and for a user without any stored data.
 pub(crate) fn find_space<'a>(
     connection: &Connection,
     space: &'a StateSpace,
@@ -99,8 +100,8 @@ pub(crate) fn list(
     )
 }
 
-/// Applies writes in their order. The first that does not fit is a [`StoreError::Conflict`]; undoing those before it is
-/// the caller's part.
+/// Applies writes in their order. The first whose condition is not met ends with [`StoreError::Conflict`]; the caller
+/// undoes those before it.
 pub(crate) fn apply(connection: &Connection, writes: &[StateWrite]) -> Result<Vec<StateResult>> {
     let mut results = Vec::with_capacity(writes.len());
     for (index, write) in writes.iter().enumerate() {

@@ -24,8 +24,8 @@ const READERS: usize = 3;
 /// A [`masque_store::Store`] in one SQLite file.
 ///
 /// A write is answered when `COMMIT` has returned, which with `synchronous = FULL` is after the bytes were handed to
-/// `fdatasync`. Only the outcome of an admission is told before, with its durability to wait for. A write whose caller
-/// went away is done all the same.
+/// `fdatasync`. Only the outcome of an admission is returned before, with its durability to wait for. A write whose
+/// caller went away is still done.
 #[derive(Debug)]
 pub struct SqliteStore {
     readers: Readers,
@@ -33,8 +33,8 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the store in `folder` for the one host that uses it. The folder is made if it is missing, and then readable
-    /// for its owner alone. Turns that were running when the last host ended are marked interrupted.
+    /// Opens the store in `folder` for the one host that uses it. The folder is made if it is missing, and then
+    /// readable for its owner alone. Turns that were running when the last host ended are marked interrupted.
     ///
     /// # Errors
     /// See [`OpenError`]. Must be called within a tokio runtime.
@@ -42,10 +42,41 @@ impl SqliteStore {
         spawn_blocking(folder, Self::open_as_host).await
     }
 
-    /// Opens the store beside a host that may run, or before the first one: takes the folder only where no host has it,
-    /// and ends nobody's turns. Callers hand it out as the traits that may be used beside a host.
-    pub(crate) async fn open_beside_host(folder: &Path, missing: IfMissing) -> Result<Arc<Self>, OpenError> {
-        spawn_blocking(folder, move |folder| Self::open_beside(folder, missing)).await
+    /// Opens the store for the command line, which may write keys before the first start of a host. Locks the folder if
+    /// no host has it, and works beside the host otherwise. No turn is interrupted. Callers hand the store out as the
+    /// traits that may be used beside a host.
+    pub(crate) async fn open_for_keys(folder: &Path) -> Result<Arc<Self>, OpenError> {
+        spawn_blocking(folder, |folder| {
+            let path = Folder::database_in(folder);
+            match Folder::claim(folder) {
+                Ok(claimed) => {
+                    let connection = open_current(folder, &path)?;
+                    Self::start(folder, path, connection, Some(claimed), 1)
+                }
+                Err(OpenError::Locked { .. }) => {
+                    let connection = open_existing(folder, &path).map_err(|error| match error {
+                        // Moving the folder away, as that error advises, would take it from the process that uses it.
+                        OpenError::OtherSchema { folder, reason } => {
+                            OpenError::UsedByOtherVersion { folder, reason }
+                        }
+                        other => other,
+                    })?;
+                    Self::start(folder, path, connection, None, 1)
+                }
+                Err(other) => Err(other),
+            }
+        })
+        .await
+    }
+
+    /// Opens a store that exists, without a lock and without a change of the folder: a host can start while it is open.
+    pub(crate) async fn open_unlocked(folder: &Path) -> Result<Arc<Self>, OpenError> {
+        spawn_blocking(folder, |folder| {
+            let path = Folder::database_in(folder);
+            let connection = open_existing(folder, &path)?;
+            Self::start(folder, path, connection, None, 1)
+        })
+        .await
     }
 
     fn open_as_host(folder: &Path) -> Result<Arc<Self>, OpenError> {
@@ -57,37 +88,6 @@ impl SqliteStore {
             tracing::info!(turns = interrupted, "turns of the last run were interrupted");
         }
         Self::start(folder, path, connection, Some(claimed), READERS)
-    }
-
-    fn open_beside(folder: &Path, missing: IfMissing) -> Result<Arc<Self>, OpenError> {
-        let path = Folder::database_in(folder);
-        if missing == IfMissing::Refuse {
-            // Opening an absent file for reading fails and makes nothing.
-            drop(open_reader(&path).map_err(|error| database(folder, error))?);
-        }
-        match Folder::claim(folder) {
-            Ok(claimed) => {
-                let connection = open_current(folder, &path)?;
-                Self::start(folder, path, connection, Some(claimed), 1)
-            }
-            Err(OpenError::Locked { .. }) => {
-                let reader = open_reader(&path).map_err(|error| database(folder, error))?;
-                match schema::inspect(&reader).map_err(|error| database(folder, error))? {
-                    FoundSchema::Current => {}
-                    FoundSchema::Empty | FoundSchema::Other(_) => {
-                        let reason = "the host that runs on it is of another version, or is just making it; use that \
-                                      version's command, or stop the host first";
-                        return Err(OpenError::Schema {
-                            folder: folder.to_owned(),
-                            reason: reason.to_owned(),
-                        });
-                    }
-                }
-                let connection = open_writer(&path).map_err(|error| database(folder, error))?;
-                Self::start(folder, path, connection, None, 1)
-            }
-            Err(other) => Err(other),
-        }
     }
 
     fn start(
@@ -146,31 +146,34 @@ impl StoreConnection for SqliteStore {
     }
 }
 
-/// What becomes of a data folder that has no database.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum IfMissing {
-    /// It is made.
-    Create,
-    /// Nothing is made.
-    Refuse,
+/// Opens the database for writing once its schema is known to be current, or makes the schema in an empty one. A
+/// database with another schema is refused before anything is changed.
+fn open_current(folder: &Path, path: &Path) -> Result<Connection, OpenError> {
+    match open_existing(folder, path) {
+        Err(OpenError::NoSchema { .. }) => {
+            let connection = open_writer(path).map_err(|error| database(folder, error))?;
+            schema::create(&connection).map_err(|error| OpenError::Schema {
+                folder: folder.to_owned(),
+                reason: StoreError::from(error).to_string(),
+            })?;
+            Ok(connection)
+        }
+        opened => opened,
+    }
 }
 
-/// Opens the database for writing once its schema is known to be current, or makes the schema in an empty one. A database
-/// with another schema is refused before anything is changed.
-fn open_current(folder: &Path, path: &Path) -> Result<Connection, OpenError> {
+/// Opens a database for writing if its schema is current. Makes and changes nothing.
+fn open_existing(folder: &Path, path: &Path) -> Result<Connection, OpenError> {
+    // Opening a file that is absent for reading fails and does not make it.
     let found = open_reader(path).and_then(|connection| schema::inspect(&connection));
-    let found = found.map_err(|error| database(folder, error))?;
-    if let FoundSchema::Other(reason) = found {
-        return Err(OpenError::OtherSchema { folder: folder.to_owned(), reason: reason.to_owned() });
+    match found.map_err(|error| database(folder, error))? {
+        FoundSchema::Current => open_writer(path).map_err(|error| database(folder, error)),
+        FoundSchema::Empty => Err(OpenError::NoSchema { folder: folder.to_owned() }),
+        FoundSchema::OtherVersion(reason) => {
+            Err(OpenError::OtherSchema { folder: folder.to_owned(), reason: reason.to_owned() })
+        }
+        FoundSchema::Foreign => Err(OpenError::ForeignDatabase { folder: folder.to_owned() }),
     }
-    let connection = open_writer(path).map_err(|error| database(folder, error))?;
-    if found == FoundSchema::Empty {
-        schema::create(&connection).map_err(|error| OpenError::Schema {
-            folder: folder.to_owned(),
-            reason: StoreError::from(error).to_string(),
-        })?;
-    }
-    Ok(connection)
 }
 
 fn recover_all(connection: &Connection) -> DatabaseResult<u64> {

@@ -1,4 +1,4 @@
-//! Removing what has expired, and what is left of deleted conversations.
+//! Removes expired rows, and the rows of deleted conversations.
 
 use rusqlite::Connection;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ const VERSION_KEPT: i64 = 24 * 60 * 60 * 1000;
 /// Days of spending that are kept, so that a year can be reported.
 const SPENDING_DAYS: i64 = 400;
 
-/// Removes a bounded number of rows; answers how many.
+/// Removes a bounded number of rows. Returns how many.
 pub(crate) struct Sweep;
 
 impl Operation for Sweep {

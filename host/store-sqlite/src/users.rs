@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::error::Result;
 use crate::query::{execute, first_row};
 
-/// The id of a user, if anything was ever kept of them.
+/// The id of a user, if anything was ever stored for them.
 pub(crate) fn find(connection: &Connection, owner: &Owner) -> Result<Option<Uuid>> {
     first_row(
         connection,

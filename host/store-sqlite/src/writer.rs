@@ -1,12 +1,12 @@
 //! The one thread that writes.
 //!
 //! It owns the only connection that writes and takes operations from a bounded queue. It begins a transaction for the
-//! first, runs that and whatever else is in the queue by then, each in a savepoint, and commits them together. While
-//! one `COMMIT` waits for the disk the next batch gathers, so the number of transactions follows the disk's pace and
-//! not the number of writes.
+//! first, runs it and all others that are in the queue by then, each in a savepoint, and commits them together. While
+//! one `COMMIT` waits for the disk, operations gather in the queue for the next batch. So the number of transactions
+//! depends on the speed of the disk and not on the number of writes.
 //!
 //! An operation that fails or panics is undone alone. When the transaction is lost (a full disk at `COMMIT`), every
-//! operation in it is answered with the reason and none has happened, unless the error says that this is unknown.
+//! operation in it fails with the reason and none is stored, unless the error says that this is unknown.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -21,10 +21,11 @@ use crate::folder::Folder;
 use crate::operation::Operation;
 use crate::query::execute;
 
-/// Operations that can wait. Callers after that wait to be let in.
+/// Operations that can wait. When the queue is full, callers wait.
 const QUEUE: usize = 1024;
 
-/// Operations in one transaction: bounds how much is undone at once and how long the first waits for the last.
+/// Operations in one transaction at most. Bounds how many are undone together, and how long the first waits for the
+/// last.
 const BATCH: usize = 128;
 
 /// Hands operations to the writing thread.
@@ -34,7 +35,7 @@ pub(crate) struct Writer {
     ended: watch::Receiver<()>,
 }
 
-/// What the thread is asked for.
+/// A message to the thread.
 enum Request {
     Run(Box<dyn Queued>),
     /// Finish what is queued and end.
@@ -113,12 +114,12 @@ pub(crate) fn closed() -> StoreError {
     StoreError::Unavailable("the store is closed".into())
 }
 
-/// The thread dropped an operation without an answer, which only a panic outside of operations explains.
+/// The error for an operation that got no answer. This happens only if the thread panics outside of an operation.
 fn writer_ended() -> StoreError {
     StoreError::OutcomeUnknown("the writing thread ended".into())
 }
 
-/// The thread's side: the connection, opened again when it was lost.
+/// The state of the thread. The connection is opened again after it was lost.
 struct WriterThread {
     path: PathBuf,
     connection: Option<Connection>,
@@ -136,12 +137,12 @@ impl WriterThread {
             }
         }
         if let Some(Err((_, error))) = self.connection.take().map(Connection::close) {
-            // Everything acknowledged is in the log on disk; only tidying up failed.
+            // Everything that was acknowledged is in the log on disk; only the checkpoint failed.
             tracing::warn!(%error, "the database was not closed cleanly");
         }
     }
 
-    /// Runs one batch and tells its operations how the transaction ended.
+    /// Runs one batch and sends its operations how the transaction ended.
     fn write(&mut self, first: Box<dyn Queued>, batch: &mut Vec<Box<dyn Queued>>) {
         let result = self.transact(first, batch);
         if let Err(error) = &result {
@@ -213,7 +214,8 @@ impl WriterThread {
     }
 }
 
-/// To the operations of a lost transaction the store was away, whatever lost it.
+/// The error for all operations of a lost transaction. The reason may be a rule that another operation broke, so to
+/// these the store was unavailable.
 fn lost(error: StoreError) -> StoreError {
     match error {
         StoreError::Refused(_) | StoreError::Conflict(_) | StoreError::FenceEnded => {
@@ -233,8 +235,8 @@ fn run_in_savepoint(
 ) -> std::result::Result<(), StoreError> {
     execute(connection, "SAVEPOINT operation", [])?;
     if let Err(error) = operation.run(connection) {
-        // On a full disk SQLite may have rolled back everything, this savepoint included. The reason is then what the
-        // operation met, and not that its savepoint is gone.
+        // On a full disk SQLite may have rolled back everything, this savepoint included. The error to report is then
+        // that of the operation, and not that its savepoint is gone.
         if connection.is_autocommit() || execute(connection, "ROLLBACK TO operation", []).is_err() {
             return Err(error);
         }
@@ -244,15 +246,16 @@ fn run_in_savepoint(
     Ok(())
 }
 
-/// An operation in the queue, whatever it answers.
+/// An operation in the queue, of any answer type.
 trait Queued: Send {
-    /// Runs the operation, and answers at once if that is wanted. An error is answered by `refuse` or `finish`.
+    /// Runs the operation, and sends the answer at once if the caller waits for durability separately. An error is sent
+    /// by `refuse` or `finish`.
     fn run(&mut self, connection: &Connection) -> std::result::Result<(), StoreError>;
 
-    /// Answers an operation that was undone alone.
+    /// Sends the error of an operation that was undone alone.
     fn refuse(&mut self, error: StoreError);
 
-    /// Tells how the transaction ended.
+    /// Sends how the transaction ended.
     fn finish(self: Box<Self>, result: &std::result::Result<(), StoreError>);
 }
 
@@ -269,7 +272,7 @@ struct QueuedOperation<O: Operation> {
 }
 
 impl<O: Operation> QueuedOperation<O> {
-    /// A caller that went away has lost its answer, not its write.
+    /// Sends the answer. If the caller went away, the write is still done.
     fn tell(&mut self, answer: Answer<O>) {
         if let Some(caller) = self.answer.take() {
             let _caller_left = caller.send(answer);

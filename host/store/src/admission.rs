@@ -1,4 +1,4 @@
-//! Asking for a turn, and the answer.
+//! The request to start a turn, and its outcome.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,28 +16,28 @@ use crate::turn::TurnRecord;
 /// A request to start a turn.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    /// Whose turn.
+    /// The user.
     pub owner: Owner,
     /// The process that will run it.
     pub host: Uuid,
     /// How long the lease lasts unless it is renewed.
     pub lease: Duration,
-    /// Its id, unless the idempotency record names an earlier one.
+    /// The id of the turn, unless the idempotency record names an earlier turn.
     pub turn: TurnId,
     /// The conversation.
     pub target: Target,
     /// The companion the caller expects, if it named one.
     pub companion: Option<String>,
-    /// The companions that exist: a conversation with any other gets no turn.
+    /// The companions that may answer. A conversation with another companion gets no turn.
     pub companions: Arc<BTreeSet<String>>,
-    /// What the user says. Not stored when an earlier turn is run again.
+    /// The user's message. Not stored when an earlier turn is run again.
     pub message: NewMessage,
-    /// How a repeated request is recognised.
+    /// The key that repeated requests carry.
     pub idempotency: Option<Idempotency>,
-    /// Whether an earlier turn of the same request is replayed, joined or run again. If not, the answer is
-    /// [`AdmissionOutcome::Seen`] and nothing is done.
+    /// Whether an earlier turn of the same request is replayed, joined or run again. If false, the answer for such a
+    /// request is [`AdmissionOutcome::Seen`] and nothing is written.
     pub resume: bool,
-    /// How much of the past to return.
+    /// How many of the earlier messages to return.
     pub tail: TailLimit,
 }
 
@@ -66,14 +66,14 @@ impl Target {
     }
 }
 
-/// A key by which a client names one request, however often it sends it. It is the owner's alone, and one route's.
+/// A key that a client sends with every repetition of one request. It belongs to one owner and one route.
 #[derive(Clone, Debug)]
 pub struct Idempotency {
     /// The route it was sent to.
     pub route: String,
     /// The key.
     pub key: String,
-    /// A digest of what was asked for.
+    /// A digest of the request.
     pub digest: Vec<u8>,
     /// How long the key is remembered.
     pub ttl: Duration,
@@ -84,21 +84,21 @@ pub struct Idempotency {
 pub struct Admitted {
     /// The answer.
     pub outcome: AdmissionOutcome,
-    /// Resolves when what the outcome says is on disk.
+    /// Resolves when everything that the outcome says is on disk.
     pub durable: Durable,
 }
 
-/// A write on its way to the disk.
+/// A write that may not be on disk yet.
 #[derive(Debug)]
 pub struct Durable(Option<oneshot::Receiver<Result<(), StoreError>>>);
 
 impl Durable {
-    /// Something that is on disk already.
+    /// A write that is on disk already.
     pub fn ready() -> Self {
         Self(None)
     }
 
-    /// Something whose fate `receiver` tells. A sender that is dropped leaves it unknown.
+    /// A write whose result arrives through `receiver`. If the sender is dropped, the outcome is unknown.
     pub fn pending(receiver: oneshot::Receiver<Result<(), StoreError>>) -> Self {
         Self(Some(receiver))
     }
@@ -106,13 +106,13 @@ impl Durable {
     /// Waits until the write is on disk.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if it did not get there, [`StoreError::OutcomeUnknown`] if it may have. In both cases
-    /// nothing may be acknowledged.
+    /// [`StoreError::Unavailable`] if the write was lost, [`StoreError::OutcomeUnknown`] if it may be on disk or not.
+    /// In both cases nothing may be acknowledged to a client.
     pub async fn wait(self) -> Result<(), StoreError> {
         match self.0 {
             None => Ok(()),
             Some(receiver) => receiver.await.unwrap_or_else(|_gone| {
-                Err(StoreError::OutcomeUnknown("the store ended before it told".into()))
+                Err(StoreError::OutcomeUnknown("the store ended before it reported the result".into()))
             }),
         }
     }
@@ -121,14 +121,14 @@ impl Durable {
 /// The answer to an admission.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AdmissionOutcome {
-    /// The turn runs, and the caller runs it.
+    /// The turn has started, and the caller runs it.
     Started(Started),
     /// Another turn holds the conversation's lease.
     Busy {
-        /// When that lease ends, unless it is renewed or freed before.
+        /// Time until that lease expires. It may be renewed, or freed earlier.
         retry_after: Duration,
     },
-    /// The same request was answered before: replay it.
+    /// The same request was answered before: replay its response.
     Completed(TurnRecord),
     /// The same request is being answered: join it.
     Running {
@@ -137,18 +137,18 @@ pub enum AdmissionOutcome {
         /// The process that runs it.
         host: Uuid,
     },
-    /// The request was seen before, and was not to be resumed: [`crate::Turns::keyed`] tells how it stands.
+    /// The request was seen before, and `resume` is false. Read its state with [`Turns::keyed`](crate::Turns::keyed).
     Seen,
     /// The idempotency key belongs to another request.
     OtherBody,
     /// This owner has no such conversation.
     UnknownConversation,
-    /// The conversation is with someone who is not there any more.
+    /// The conversation is with a companion that does not exist any more.
     CompanionGone {
         /// The companion that it is with.
         companion: String,
     },
-    /// The conversation is with someone else.
+    /// The conversation is with another companion than the request names.
     OtherCompanion {
         /// The companion that it is with.
         companion: String,
@@ -160,7 +160,7 @@ pub enum AdmissionOutcome {
 pub struct Started {
     /// Its id.
     pub turn: TurnId,
-    /// From 1; higher when an earlier attempt of the same request did not complete.
+    /// Counts from 1. Higher if an earlier attempt of the same request did not complete.
     pub attempt: u32,
     /// Proves the lease to [`crate::Turns::commit`], [`crate::Turns::interrupt`] and [`crate::Turns::fail`].
     pub epoch: i64,
@@ -170,11 +170,11 @@ pub struct Started {
     pub companion: String,
     /// Whether this admission made the conversation; false for a later attempt.
     pub created: bool,
-    /// The user's message; that of the first attempt when the turn is run again.
+    /// The user's message. If the turn is run again, the message of the first attempt.
     pub message: MessageRecord,
-    /// The reply of an earlier attempt that is kept in the conversation: the next one takes its place and its id.
+    /// The reply that an earlier attempt left in the conversation. The next reply replaces it and keeps its id.
     pub kept: Option<MessageId>,
-    /// The sequence before the user's message, 0 if there was none: a copy of the past that ends with it is current.
+    /// The sequence before the user's message, 0 if there is none. A cached history that ends with it is current.
     pub last_sequence: i64,
     /// The newest messages before the user's, oldest first, without those of failed turns.
     pub tail: Vec<MessageRecord>,

@@ -1,4 +1,4 @@
-//! Who did what in administration and authentication.
+//! The audit log: who did what in administration and authentication.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ pub trait AuditLog: Send + Sync {
     /// [`StoreError::Refused`] if `after` is no cursor of this list.
     async fn audit(&self, page: Page) -> Result<Paged<AuditRecord>, StoreError>;
 
-    /// Removes entries older than this, a bounded number in one transaction. Returns how many; call again while it is not
-    /// zero.
+    /// Removes entries older than this, a bounded number in one transaction. Returns how many; call again while it is
+    /// not zero.
     async fn forget_audit(&self, older_than: Duration) -> Result<u64, StoreError>;
 }
 

@@ -1,10 +1,10 @@
-//! Whether a store works, and its end.
+//! Checks whether a store works, and closes it.
 
 use async_trait::async_trait;
 
 use crate::error::StoreError;
 
-/// The life of a handle to the database.
+/// The connection to the database.
 #[async_trait]
 pub trait StoreConnection: Send + Sync {
     /// Whether the store can read and still takes writes.

@@ -1,5 +1,5 @@
-//! Conversations and their messages, as their owner sees them. Messages are written by turns (see [`crate::Turns`]);
-//! only a greeting comes with the conversation itself.
+//! Conversations and their messages. Messages are written by turns (see [`crate::Turns`]); only a greeting is written
+//! with the conversation itself.
 
 use async_trait::async_trait;
 
@@ -9,7 +9,8 @@ use crate::message::{MessageRecord, NewMessage, TailLimit};
 use crate::owner::Owner;
 use crate::page::{Page, Paged};
 
-/// What a user can do with conversations. An id of another user's conversation is answered as an unknown one.
+/// Operations on the conversations of one user. The id of another user's conversation gets the same answer as an
+/// unknown one.
 #[async_trait]
 pub trait Conversations: Send + Sync {
     /// Makes a conversation, with its greeting as the first message.
@@ -41,13 +42,13 @@ pub trait Conversations: Send + Sync {
         title: String,
     ) -> Result<Option<ConversationRecord>, StoreError>;
 
-    /// Deletes a conversation with its messages, turns, jobs, idempotency records and the state that plugins keep for it;
-    /// false if there is none. They are gone to every call at once; [`crate::Turns::sweep`] removes their rows in
-    /// batches. A turn that runs in it answers [`crate::Ending::LeaseLost`] from then on.
+    /// Deletes a conversation with its messages, turns, jobs, idempotency records and the state that plugins keep for
+    /// it; false if there is none. No later call finds them; [`crate::Turns::sweep`] removes their rows in batches. A
+    /// turn that runs in it answers [`crate::Ending::LeaseLost`] from then on.
     async fn delete(&self, owner: &Owner, id: ConversationId) -> Result<bool, StoreError>;
 
-    /// The messages of a conversation, oldest first, those of failed turns included. A cursor stays good however many
-    /// messages come after it. `None` if there is no such conversation.
+    /// The messages of a conversation, oldest first, those of failed turns included. A cursor stays valid when
+    /// messages are added. `None` if there is no such conversation.
     ///
     /// # Errors
     /// [`StoreError::Refused`] if `page.after` is not a cursor of this list.
@@ -58,9 +59,9 @@ pub trait Conversations: Send + Sync {
         page: Page,
     ) -> Result<Option<Paged<MessageRecord>>, StoreError>;
 
-    /// The newest messages before `before` (or of all) within `limit`, oldest first. The newest of them is given however
-    /// long it is. Messages of failed turns are left out, as in [`crate::Started::tail`], since this is what plugins are
-    /// told of the past. Empty if either id is unknown, or nothing comes before.
+    /// The newest messages before `before` (or of all) within `limit`, oldest first. The newest of them is always
+    /// returned, however long it is. Messages of failed turns are left out, as in [`crate::Started::tail`], since this
+    /// is the history that plugins get. Empty if either id is unknown, or nothing comes before.
     async fn messages_before(
         &self,
         owner: &Owner,
@@ -70,14 +71,14 @@ pub trait Conversations: Send + Sync {
     ) -> Result<Vec<MessageRecord>, StoreError>;
 }
 
-/// A conversation to be made.
+/// A conversation to create.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewConversation {
     /// Its id.
     pub id: ConversationId,
     /// The companion that it is with.
     pub companion: String,
-    /// Its title; without one the first message gives it (see [`crate::title_of`]).
+    /// Its title. Without one, the title is made from the first message (see [`crate::title_of`]).
     pub title: Option<String>,
     /// The companion's first message.
     pub greeting: Option<NewMessage>,
@@ -90,7 +91,7 @@ pub struct ConversationRecord {
     pub id: ConversationId,
     /// The companion that it is with.
     pub companion: String,
-    /// Its title, once it has one.
+    /// Its title; `None` until the first message gives it one.
     pub title: Option<String>,
     /// When it was made, in milliseconds.
     pub created_at: i64,

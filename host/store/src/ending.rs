@@ -1,4 +1,4 @@
-//! The three ends of a turn.
+//! How a turn ends: completed, interrupted or failed.
 
 use serde_json::Value;
 
@@ -8,10 +8,10 @@ use crate::message::{MessageRecord, NewMessage};
 use crate::owner::Owner;
 use crate::turn::UsageRecord;
 
-/// A turn's whole reply.
+/// A completed turn.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// Whose turn.
+    /// The user.
     pub owner: Owner,
     /// Its conversation.
     pub conversation: ConversationId,
@@ -29,14 +29,14 @@ pub struct Commit {
     pub response: Value,
     /// Background jobs to be enqueued.
     pub jobs: Vec<NewJob>,
-    /// What is charged, and to whom.
+    /// The tokens to charge, and the accounts.
     pub charge: Charge,
 }
 
-/// A turn that was cut short.
+/// An interrupted turn.
 #[derive(Clone, Debug)]
 pub struct Interruption {
-    /// Whose turn.
+    /// The user.
     pub owner: Owner,
     /// Its conversation.
     pub conversation: ConversationId,
@@ -44,20 +44,20 @@ pub struct Interruption {
     pub turn: TurnId,
     /// [`crate::Started::epoch`].
     pub epoch: i64,
-    /// What had been said; an empty content counts as nothing.
+    /// The part of the reply that was sent. An empty one is not stored.
     pub reply: Option<NewMessage>,
     /// The tokens that it used so far.
     pub usage: UsageRecord,
     /// Background jobs to be enqueued.
     pub jobs: Vec<NewJob>,
-    /// What is charged, and to whom.
+    /// The tokens to charge, and the accounts.
     pub charge: Charge,
 }
 
 /// A turn that failed without a reply.
 #[derive(Clone, Debug)]
 pub struct Failed {
-    /// Whose turn.
+    /// The user.
     pub owner: Owner,
     /// Its conversation.
     pub conversation: ConversationId,
@@ -74,14 +74,14 @@ pub struct Failed {
 pub struct Charge {
     /// Each account is charged once, however often it is named.
     pub accounts: Vec<String>,
-    /// What the model reported, or the caller's estimate where it reported nothing.
+    /// The tokens that the model reported, or the caller's estimate if it reported none.
     pub usage: UsageRecord,
 }
 
-/// The answer to an end.
+/// The result of ending a turn.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ending {
-    /// It ended as asked.
+    /// The turn has ended.
     Done {
         /// The companion's message, if one is kept.
         reply: Option<MessageRecord>,

@@ -1,5 +1,5 @@
-//! Background work that outlives its turn: what a plugin is told after the reply. At least once, in order per owner and
-//! plugin. The caller decides when to try again and when to give up.
+//! Background jobs: calls of `observe` and `reflect` after the reply. Each job runs at least once, in order per owner
+//! and plugin. The caller decides when a job is retried and when it is parked.
 
 use std::time::Duration;
 
@@ -13,51 +13,53 @@ use crate::state_values::StateWrite;
 
 /// Queues of jobs, filled by [`crate::Turns::commit`] and [`crate::Turns::interrupt`].
 ///
-/// Jobs of one owner and plugin form a queue. Only its head can be taken: the first job that is neither done nor parked. A
-/// job that is taken is leased. When its lease has run out, another taker gets it, and every later call with the old
-/// epoch changes nothing.
+/// Jobs of one owner and plugin form a queue. Only its head can be taken: the first job that is neither done nor
+/// parked. A job that is taken is leased. When its lease has expired, another host can take it, and every later call
+/// with the old epoch changes nothing.
 #[async_trait]
 pub trait Jobs: Send + Sync {
-    /// Takes up to `limit` due jobs, at most one of each queue, those that have waited longest first, and leases them to
-    /// `host`. More can be due although fewer than `limit` come back; [`Jobs::next_due`] tells.
+    /// Takes up to `limit` due jobs, at most one of each queue, those that have waited longest first, and leases them
+    /// to `host`. A job that this version can't read is parked. More jobs can be due although fewer than `limit` are
+    /// returned; [`Jobs::next_due`] tells.
     async fn take(&self, host: Uuid, lease: Duration, limit: u32) -> Result<Vec<JobRecord>, StoreError>;
 
-    /// How long until [`Jobs::take`] can have something to give, a lease that runs out included; `None` if there is no
-    /// job at all, zero if one is due.
+    /// How long until [`Jobs::take`] can return a job, leases that expire included; `None` if there is no
+    /// job that can become due, zero if one is due.
     async fn next_due(&self) -> Result<Option<Duration>, StoreError>;
 
-    /// The job is done: what it leaves is written and the job is removed, in one transaction. False, with nothing
-    /// written, if the lease was lost.
+    /// The job is done: its writes are applied and the job is removed, in one transaction. False, with nothing written,
+    /// if the lease was lost.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if a state write met another version than it asked for: nothing is written and the job
     /// is still leased, to be [retried](Jobs::retry).
     async fn complete(&self, job: JobId, epoch: i64, completion: JobCompletion) -> Result<bool, StoreError>;
 
-    /// The job failed and is due again `after` from now, still first in its queue. Changes nothing if the lease was lost.
+    /// The job failed and is due again `after` from now, still first in its queue. Changes nothing if the lease was
+    /// lost.
     async fn retry(&self, job: JobId, epoch: i64, after: Duration, error: &str) -> Result<(), StoreError>;
 
-    /// The job is given up: it keeps its error and no longer holds up its queue. Changes nothing if the lease was lost.
+    /// The job is parked: it keeps its error and no longer blocks its queue. Changes nothing if the lease was lost.
     async fn park(&self, job: JobId, epoch: i64, error: &str) -> Result<(), StoreError>;
 
-    /// The job was not tried after all: it is due at once, and this attempt does not count. Changes nothing if the lease
-    /// was lost.
+    /// The job was taken but not tried: it is due at once, and this attempt does not count. Changes nothing if the
+    /// lease was lost.
     async fn release(&self, job: JobId, epoch: i64) -> Result<(), StoreError>;
 
     /// How many jobs there are.
     async fn counts(&self) -> Result<JobCounts, StoreError>;
 
-    /// Makes the leases of these jobs end `lease` from now, as far as `host` still holds them. The lease of a job that is
-    /// not named runs out, so that a job whose end could not be stored is taken again.
+    /// Makes the leases of these jobs end `lease` from now, as far as `host` still holds them. The lease of a job that
+    /// is not named expires, so that a job whose end could not be stored is taken again.
     async fn renew_jobs(&self, host: Uuid, jobs: &[JobId], lease: Duration) -> Result<(), StoreError>;
 }
 
-/// What a plugin is asked to do.
+/// The function of a plugin that a job calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ability {
-    /// A memory takes in an exchange.
+    /// A memory observes an exchange (`observe`).
     Observe,
-    /// A persona looks back on an exchange.
+    /// A persona reflects on an exchange (`reflect`).
     Reflect,
 }
 
@@ -68,9 +70,9 @@ pub struct NewJob {
     pub id: JobId,
     /// The plugin's name.
     pub plugin: String,
-    /// What the plugin is asked to do.
+    /// The function of the plugin that is called.
     pub ability: Ability,
-    /// What it needs for that: any text, given back as it is.
+    /// The arguments: any text, returned unchanged.
     pub payload: String,
 }
 
@@ -79,7 +81,7 @@ pub struct NewJob {
 pub struct JobRecord {
     /// Its id.
     pub id: JobId,
-    /// Whose exchange it is about.
+    /// The user of the exchange.
     pub owner: Owner,
     /// The conversation it came from.
     pub conversation: ConversationId,
@@ -87,9 +89,9 @@ pub struct JobRecord {
     pub turn: TurnId,
     /// The plugin's name.
     pub plugin: String,
-    /// What the plugin is asked to do.
+    /// The function of the plugin that is called.
     pub ability: Ability,
-    /// What it needs for that: any text, given back as it is.
+    /// The arguments: any text, returned unchanged.
     pub payload: String,
     /// How often it was taken, this time included.
     pub attempt: u32,
@@ -97,16 +99,16 @@ pub struct JobRecord {
     pub epoch: i64,
 }
 
-/// What a job leaves when it is done.
+/// The result of a job that is done.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct JobCompletion {
-    /// Values of its plugin, applied in their order.
+    /// State writes of its plugin, applied in this order.
     pub writes: Vec<StateWrite>,
 }
 
 impl JobCompletion {
-    /// Nothing but these writes.
+    /// A result that consists of these writes.
     pub fn writing(writes: Vec<StateWrite>) -> Self {
         Self { writes }
     }
@@ -115,10 +117,10 @@ impl JobCompletion {
 /// How many jobs there are, over all owners.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JobCounts {
-    /// Waiting, for their time or for their queue.
+    /// Waiting until they are due, or behind others of their queue.
     pub queued: u64,
-    /// Taken and not ended.
+    /// Taken and not ended yet.
     pub running: u64,
-    /// Given up.
+    /// Parked.
     pub parked: u64,
 }

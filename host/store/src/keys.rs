@@ -10,7 +10,7 @@ use crate::audit::AuditEntry;
 use crate::error::StoreError;
 use crate::page::{Page, Paged};
 
-/// Keys, by their ids. Each change is written together with its entry in the audit, or not at all, and raises
+/// API keys by their ids. Each change and its entry in the audit log are written in one transaction, and raise
 /// [`crate::Revocations::security_version`].
 #[async_trait]
 pub trait ApiKeys: Send + Sync {
@@ -20,8 +20,8 @@ pub trait ApiKeys: Send + Sync {
     /// [`StoreError::Refused`] if the id is taken.
     async fn create_key(&self, key: NewApiKey, entry: AuditEntry) -> Result<ApiKeyRecord, StoreError>;
 
-    /// Gives a key another hash and returns the changed key. The old hash stays valid for `overlap`. `None`, with nothing
-    /// written to the audit either, if there is no such key or it is revoked.
+    /// Gives a key another hash and returns the changed key. The old hash stays valid for `overlap`. `None`, with
+    /// nothing written to the audit either, if there is no such key or it is revoked.
     async fn rotate_key(
         &self,
         id: &KeyId,
@@ -30,8 +30,8 @@ pub trait ApiKeys: Send + Sync {
         entry: AuditEntry,
     ) -> Result<Option<ApiKeyRecord>, StoreError>;
 
-    /// Revokes a key and returns the changed key. A key that is revoked already stays as it is, and the audit gets the
-    /// entry all the same. `None` if there is no such key.
+    /// Revokes a key and returns the changed key. A key that is already revoked keeps its time of revocation; the
+    /// entry is written to the audit log in this case, too. `None` if there is no such key.
     async fn revoke_key(&self, id: &KeyId, entry: AuditEntry) -> Result<Option<ApiKeyRecord>, StoreError>;
 
     /// One key.

@@ -1,14 +1,14 @@
-//! What a Masque host must not lose: conversations, turns, background jobs and the state of plugins; API keys,
-//! revocations, the audit log and what was spent.
+//! What a Masque host stores durably: conversations, turns, background jobs and the state of plugins; API keys,
+//! revocations, the audit log and the tokens spent.
 //!
 //! The traits [`Turns`], [`Conversations`], [`Jobs`], [`ParkedJobs`], [`PluginState`], [`ApiKeys`], [`Revocations`],
-//! [`AuditLog`] and [`Spending`] say what a database has to do, without a word of SQL. [`Store`] is all of them, and a
-//! host holds nothing but an `Arc<dyn Store>`. [`KeyRing`] is the part that the command line uses beside a running host.
-//! [`RateLimits`] stands apart: what it counts may be lost.
+//! [`AuditLog`] and [`Spending`] define what a database has to do, independent of SQL. [`Store`] is all of them, and a
+//! host holds only an `Arc<dyn Store>`. [`KeyRing`] is the part that the command line uses beside a running host.
+//! [`RateLimits`] is separate: its counts may be lost.
 //!
 //! The feature `conformance` adds the module `conformance`: the tests that every implementation has to pass.
 //!
-//! The caller decides who the user is, what a reply looks like, how long a turn may wait and what is sent to whom. All
+//! The caller decides who the user is, what a reply looks like, and how long a turn may wait. All
 //! times are milliseconds since the Unix epoch by the database's clock, never by the host's.
 #![deny(missing_docs)]
 
@@ -55,7 +55,7 @@ pub use page::{Page, Paged};
 pub use parked_jobs::{ParkedJob, ParkedJobs};
 pub use rate_limits::{InProcessRateLimits, Quota, RateLimits, Taken};
 pub use response::StoredResponse;
-pub use revocations::{NewRevocation, Revocation, Revocations, Revoked, Security};
+pub use revocations::{ENDED_KEY_RETENTION, NewRevocation, Revocation, Revocations, Revoked, Security};
 pub use spending::{Spending, Spent};
 pub use state::PluginState;
 pub use state_values::{

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::ids::{MessageId, TurnId};
 
-/// A message to be stored; role and sequence follow from the operation that carries it.
+/// A message to store. The operation that stores it decides its role and sequence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewMessage {
     /// Its id.
@@ -38,7 +38,7 @@ pub struct MessageRecord {
     pub metadata: Value,
 }
 
-/// How much of the past to read; whichever limit is reached first. Messages come whole or not at all.
+/// How many of the newest messages to read: up to the limit that is reached first. Messages are never cut.
 #[derive(Clone, Copy, Debug)]
 pub struct TailLimit {
     /// How many messages.

@@ -37,7 +37,36 @@ pub enum OpenError {
         /// How the schema differs.
         reason: String,
     },
-    /// The schema could not be made, or the running host is still making it.
+    /// The database has tables, but none of them is of Masque. Nothing was changed.
+    #[error(
+        "the database in {folder} was not written by Masque and is left as it is; name another data folder, or move \
+         the database away"
+    )]
+    ForeignDatabase {
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// A host of another version of Masque uses the database. Nothing was changed.
+    #[error(
+        "the database in {folder} is in use by a host of another version of Masque ({reason}); run this command with \
+         that version"
+    )]
+    UsedByOtherVersion {
+        /// The data folder.
+        folder: PathBuf,
+        /// How the schema differs.
+        reason: String,
+    },
+    /// The database is empty, and the caller may not make its schema.
+    #[error(
+        "the database in {folder} has no schema yet: its host is just starting, or none has started; try again once the \
+         host runs"
+    )]
+    NoSchema {
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// The schema of an empty database could not be made.
     #[error("the schema of the database in {folder} could not be made: {reason}")]
     Schema {
         /// The data folder.

@@ -1,14 +1,13 @@
-//! Jobs that were given up, for whoever looks after a host.
+//! Parked jobs: jobs that failed too often. Used by operators.
 
 use async_trait::async_trait;
 
 use crate::connection::StoreConnection;
 use crate::error::StoreError;
 use crate::ids::JobId;
-use crate::jobs::Ability;
 use crate::owner::Owner;
 
-/// Lists parked jobs and puts them back, also beside the host that runs them.
+/// Lists parked jobs and puts them back. Works while a host uses the same database.
 #[async_trait]
 pub trait ParkedJobs: StoreConnection {
     /// All parked jobs, oldest first.
@@ -19,17 +18,17 @@ pub trait ParkedJobs: StoreConnection {
     async fn retry_parked(&self, job: JobId) -> Result<bool, StoreError>;
 }
 
-/// A job that was given up.
+/// A job that failed too often, or that this version can't read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParkedJob {
     /// Its id.
     pub id: JobId,
-    /// Whose exchange it is about.
+    /// The user of the exchange.
     pub owner: Owner,
     /// The plugin's name.
     pub plugin: String,
-    /// What the plugin was asked to do.
-    pub ability: Ability,
+    /// What the plugin was to do: `observe`, `reflect`, or a word that another version of Masque wrote.
+    pub kind: String,
     /// How often it was tried.
     pub attempt: u32,
     /// The error of the last try.

@@ -1,4 +1,4 @@
-//! A reply for replay without a second copy of its text.
+//! Stores a response without a second copy of the reply's text.
 //!
 //! The response that a client got contains the text of the reply, which the store keeps as a message. A turn therefore
 //! stores the response with the text taken out, and the place where it belongs.

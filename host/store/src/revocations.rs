@@ -1,4 +1,6 @@
-//! Revocations of tokens, and all that a host has to know to judge keys and tokens.
+//! Revocations of tokens, and the snapshot of keys and revocations that a host checks requests against.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -6,17 +8,21 @@ use crate::audit::AuditEntry;
 use crate::error::StoreError;
 use crate::keys::ApiKeyRecord;
 
-/// Revocations of tokens, and the version by which hosts follow them and the keys.
+/// How long a key stays in [`Security`] after it expired or was revoked: a token that was made with it can be valid
+/// until then, since no token that a host makes lives longer than 30 days.
+pub const ENDED_KEY_RETENTION: Duration = Duration::from_secs(31 * 24 * 3600);
+
+/// Revocations of tokens, and the version by which hosts notice changes of them and of keys.
 #[async_trait]
 pub trait Revocations: Send + Sync {
-    /// Revokes tokens, together with its entry in the audit. A revocation never ends. A second revocation of the same
-    /// user moves the first forward in time, and never back, whatever the clock says.
+    /// Revokes tokens and writes the entry to the audit log in the same transaction. A revocation never ends. A second
+    /// revocation of the same user moves the first forward in time, and never back, whatever the clock says.
     async fn revoke(&self, revocation: NewRevocation, entry: AuditEntry) -> Result<Revocation, StoreError>;
 
     /// Goes up with every change of keys and revocations, whoever makes it.
     async fn security_version(&self) -> Result<i64, StoreError>;
 
-    /// All keys and revocations that count, in one snapshot.
+    /// All revocations, and all keys that [`Security::keys`] holds, in one snapshot.
     async fn security(&self) -> Result<Security, StoreError>;
 
     /// The keys and revocations that changed after the version `since`, in one snapshot. They replace those of the same
@@ -24,7 +30,7 @@ pub trait Revocations: Send + Sync {
     async fn security_since(&self, since: i64) -> Result<Security, StoreError>;
 }
 
-/// A revocation to be made.
+/// A revocation to store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRevocation {
     /// The issuer of the token or user.
@@ -66,7 +72,7 @@ pub struct Revocation {
 pub struct Security {
     /// The version of this snapshot.
     pub version: i64,
-    /// Keys; of those that are revoked or expired, the ones that a token may still have been made with.
+    /// Keys. Those that expired or were revoked longer than [`ENDED_KEY_RETENTION`] ago are left out.
     pub keys: Vec<ApiKeyRecord>,
     /// Revocations.
     pub revocations: Vec<Revocation>,

@@ -1,4 +1,4 @@
-//! Tokens of models, by account and day. They are counted in the transaction of the exchange that spent them: see
+//! Tokens spent, by account and day. They are counted in the transaction that ends the turn: see
 //! [`crate::Commit::charge`].
 
 use std::time::Duration;
@@ -7,10 +7,10 @@ use async_trait::async_trait;
 
 use crate::error::StoreError;
 
-/// What accounts have spent, to be compared with budgets. The caller decides what an account is.
+/// Tokens spent by accounts, to be compared with budgets. The caller decides what an account is.
 #[async_trait]
 pub trait Spending: Send + Sync {
-    /// What the account has spent today. Days are those of UTC, by the database's clock.
+    /// The tokens that the account has spent today. Days are those of UTC, by the database's clock.
     async fn spent(&self, account: &str) -> Result<Spent, StoreError>;
 }
 

@@ -1,5 +1,5 @@
-//! What plugins keep between calls: bytes under a key, in a space that belongs to one plugin's name and one scope.
-//! The caller decides which plugin may use which scope.
+//! Values that plugins store between calls: bytes under a key, in a space that belongs to one plugin's name and one
+//! scope. The caller decides which plugin may use which scope.
 
 use async_trait::async_trait;
 
@@ -8,7 +8,7 @@ use crate::state_values::{
     StateConflict, StateFence, StateKey, StateResult, StateSpace, StateValue, StateWrite,
 };
 
-/// Values of plugins. An expired value is absent at once, whenever its row is removed.
+/// Values of plugins. An expired value is absent at once; its row may be removed later.
 #[async_trait]
 pub trait PluginState: Send + Sync {
     /// The value of a key.
@@ -17,13 +17,13 @@ pub trait PluginState: Send + Sync {
     /// Applies all writes in their order, or none: a later one sees what an earlier one did. The results come in the
     /// order of the writes.
     ///
-    /// `fence` names the turn or job that writes; `None` is for writes that belong to neither. In the transaction of the
-    /// writes the store checks that the fence still holds, so that nothing is written on behalf of a turn or job that
-    /// has ended or was taken over.
+    /// `fence` names the turn or job that writes; `None` is for writes that belong to neither. In the transaction of
+    /// the writes the store checks that the fence still holds, so that nothing is written on behalf of a turn or job
+    /// that has ended or was taken over.
     ///
     /// # Errors
-    /// The inner [`StateConflict`] names the first write that did not fit. [`StoreError::FenceEnded`] if the fence does
-    /// not hold. [`StoreError::Refused`] if a key is longer than 512 bytes or a value than 1 MiB.
+    /// The inner [`StateConflict`] names the first write whose condition was not met. [`StoreError::FenceEnded`] if the
+    /// fence does not hold. [`StoreError::Refused`] if a key is longer than 512 bytes or a value than 1 MiB.
     async fn state_write(
         &self,
         fence: Option<StateFence>,

@@ -1,11 +1,11 @@
-//! Keys and values of plugins, and what can be done to them.
+//! Keys and values of plugins, and changes of them.
 
 use std::time::Duration;
 
 use crate::ids::{ConversationId, JobId, TurnId};
 use crate::owner::Owner;
 
-/// Where a plugin's keys live.
+/// The space that a plugin's keys belong to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StateSpace {
     /// The tenant.
@@ -19,7 +19,7 @@ pub struct StateSpace {
 /// Who shares a plugin's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StateScope {
-    /// One conversation; gone with it.
+    /// One conversation. Deleted with it.
     Conversation(ConversationId),
     /// One user, in every conversation. The owner's tenant is that of the space.
     User(Owner),
@@ -30,16 +30,16 @@ pub enum StateScope {
 /// One key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StateKey {
-    /// Where it lives.
+    /// The space that it belongs to.
     pub space: StateSpace,
-    /// Its name there.
+    /// Its name in the space.
     pub key: String,
 }
 
 /// The turn or job on whose behalf plugins write.
 ///
-/// It holds from the admission of the turn, or the taking of the job, until that ends or another host takes over. The
-/// epoch tells attempts apart.
+/// It holds from the admission of the turn, or from the moment the job is taken, until the turn or job ends or another
+/// host takes it over. The epoch differs between attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StateFence {
     /// A running turn.
@@ -58,7 +58,7 @@ pub enum StateFence {
     },
 }
 
-/// What a key holds.
+/// The value of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateValue {
     /// The bytes.
@@ -96,12 +96,12 @@ pub enum StateChange {
     },
     /// The decimal integer it holds grows by `amount`, absent counting as 0; a time to live stays as it is.
     Add {
-        /// How much.
+        /// The number to add, which may be negative.
         amount: i64,
     },
 }
 
-/// What one write did.
+/// The result of one write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StateResult {
     /// A [`StateChange::Set`] gave the key this version.
@@ -112,19 +112,19 @@ pub enum StateResult {
     Sum(i64),
 }
 
-/// Why none of several writes was done.
+/// Why none of several writes was applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the state key `{key}` can't be written: {reason}")]
 pub struct StateConflict {
-    /// The index of the write that did not fit, from 0.
+    /// The index of the write whose condition was not met, from 0.
     pub index: usize,
     /// Its key.
     pub key: String,
-    /// Why it did not fit.
+    /// Which condition was not met.
     pub reason: ConflictReason,
 }
 
-/// Why a write did not fit.
+/// The condition of a write that was not met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConflictReason {
     /// The key has another version than the write asked for; 0 if it is absent.

@@ -1,4 +1,4 @@
-//! The handles that callers hold: everything a host keeps, and the part for the command line.
+//! The handles that callers hold: the whole store, and the part for the command line.
 
 use crate::audit::AuditLog;
 use crate::connection::StoreConnection;
@@ -11,7 +11,7 @@ use crate::spending::Spending;
 use crate::state::PluginState;
 use crate::turns::Turns;
 
-/// Everything a host keeps, behind one handle: `Arc<dyn Store>`.
+/// The whole store behind one handle: `Arc<dyn Store>`.
 pub trait Store:
     Turns
     + Conversations
@@ -40,7 +40,7 @@ impl<S> Store for S where
 {
 }
 
-/// API keys and revocations, for the command line: before the first start of a host, and beside a running one.
+/// API keys and revocations for the command line, before the first start of a host and while one runs.
 pub trait KeyRing: ApiKeys + Revocations + StoreConnection {}
 
 impl<S> KeyRing for S where S: ApiKeys + Revocations + StoreConnection {}

@@ -1,6 +1,7 @@
-//! The title of a conversation that was given none.
+//! The title of a conversation that was created without one.
 
-/// The title that a conversation gets from its first message: the first line that is not blank, cut after 80 characters.
+/// The title that a conversation gets from its first message: the first line that is not blank, cut after 80
+/// characters.
 pub fn title_of(message: &str) -> String {
     const LONGEST: usize = 80;
     let line = message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();

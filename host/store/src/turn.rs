@@ -25,7 +25,7 @@ pub struct TurnRecord {
     pub attempt: u32,
     /// The process that started it last.
     pub host: Uuid,
-    /// What the companion said.
+    /// The companion's reply.
     pub reply: Option<MessageRecord>,
     /// Why the model stopped.
     pub finish: Option<String>,
@@ -44,11 +44,11 @@ pub struct TurnRecord {
 /// The status of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TurnStatus {
-    /// It holds its conversation's lease, or its lease has run out and nobody has taken it yet.
+    /// It holds its conversation's lease, or its lease has expired and no other turn has taken it yet.
     Running,
-    /// Its reply is whole.
+    /// Its reply is complete.
     Completed,
-    /// It was cut short.
+    /// It ended before its reply was complete.
     Interrupted,
     /// It failed without a reply.
     Failed,
@@ -86,25 +86,25 @@ impl FromStr for TurnStatus {
     }
 }
 
-/// Tokens, as the model counted them. Past 2^63 − 1 they are stored as that.
+/// Tokens, as the model counted them. Counts over 2^63 − 1 are stored as that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageRecord {
     /// Read by the model.
     pub input_tokens: u64,
     /// Written by the model.
     pub output_tokens: u64,
-    /// Those of the input that it had seen before.
+    /// Tokens of the input that the model had cached.
     pub cached_tokens: u64,
 }
 
-/// The turn behind an idempotency key.
+/// The turn that an idempotency key stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyedTurn {
     /// Its id.
     pub turn: TurnId,
     /// Its conversation.
     pub conversation: ConversationId,
-    /// The digest of the request that began it.
+    /// The digest of the request that started it.
     pub digest: Vec<u8>,
     /// Its status.
     pub status: TurnStatus,

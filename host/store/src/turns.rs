@@ -1,5 +1,4 @@
-//! A turn from its admission to its end. The store decides who may run a turn (leases and epochs) and what is kept of
-//! it; the caller decides what is said.
+//! Turns from admission to end. The store decides who may run a turn (leases and epochs); the caller makes the reply.
 
 use std::time::Duration;
 
@@ -13,59 +12,60 @@ use crate::ids::TurnId;
 use crate::owner::Owner;
 use crate::turn::{KeyedTurn, TurnRecord};
 
-/// The life of a turn.
+/// Starts, ends and finds turns.
 ///
-/// A conversation has one lease. Whoever takes it raises its epoch, and a turn can be ended only with the epoch it was
-/// started with: of any number of attempts that think they run, one at most is kept.
+/// A conversation has one lease. Taking it raises its epoch, and a turn can be ended only with the epoch it was started
+/// with. So if several hosts run attempts of one turn, at most one of them can end it.
 #[async_trait]
 pub trait Turns: Send + Sync {
-    /// Starts a turn, or says why not: finds or stores the idempotency record, takes the conversation's lease, stores
-    /// the turn as running with the user's message and reads the newest messages, all in one transaction.
+    /// Starts a turn, or returns why it can't: finds or stores the idempotency record, takes the conversation's lease,
+    /// stores the turn as running with the user's message and reads the newest messages, all in one transaction.
     ///
     /// Returns as soon as the outcome is known. [`Admitted::durable`] has to be awaited before anything is acknowledged
-    /// to a client; if it fails, the turn was not admitted, unless the error is [`StoreError::OutcomeUnknown`]. Can be
-    /// repeated with the same turn id: a turn that this host already started answers
-    /// [`crate::AdmissionOutcome::Started`] again, with its epoch.
+    /// to a client; if it fails, the turn was not admitted, unless the error is [`StoreError::OutcomeUnknown`]: then
+    /// the caller looks it up with [`Turns::turn`]. Can be repeated with the same turn id: a turn that this host
+    /// already started answers [`crate::AdmissionOutcome::Started`] again, with its epoch.
     ///
-    /// A turn whose lease has run out is marked interrupted when another takes the lease.
+    /// A turn whose lease has expired is marked interrupted when another turn takes the lease.
     ///
     /// # Errors
     /// [`StoreError::Refused`] if an id is taken.
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError>;
 
-    /// Ends a turn with its whole reply: message, usage, jobs, the reply for replay, lease freed. Returns when the
+    /// Ends a turn with its complete reply: message, usage, jobs, the reply for replay, lease freed. Returns when the
     /// bytes are on disk. Can be repeated: a second commit of the same epoch answers as the first did. After
     /// [`StoreError::OutcomeUnknown`] it may have happened; [`Turns::turn`] tells.
     ///
-    /// A turn that is run again after an interruption replaces the reply of the earlier attempt, at the same place in the
-    /// conversation.
+    /// A turn that is run again after an interruption replaces the reply of the earlier attempt, at the same place in
+    /// the conversation.
     async fn commit(&self, commit: Commit) -> Result<Ending, StoreError>;
 
-    /// Ends a turn without its whole reply: what had been said is kept as a message marked interrupted, jobs are
+    /// Ends a turn without its complete reply: the part that was sent is kept as a message marked interrupted, jobs are
     /// enqueued, the lease is freed. Repeatable as [`Turns::commit`] is.
     async fn interrupt(&self, interruption: Interruption) -> Result<Ending, StoreError>;
 
-    /// Ends a turn that came to nothing: the problem is kept, the user's message stays and is marked failed, the lease
+    /// Ends a turn without a reply: the problem is kept, the user's message stays and is marked failed, the lease
     /// is freed. Repeatable as [`Turns::commit`] is.
     async fn fail(&self, failure: Failed) -> Result<Ending, StoreError>;
 
     /// One turn of this owner.
     async fn turn(&self, owner: &Owner, id: TurnId) -> Result<Option<TurnRecord>, StoreError>;
 
-    /// The turn that a request with this idempotency key began, while the key is remembered.
+    /// The turn that a request with this idempotency key started, until the key expires.
     async fn keyed(&self, owner: &Owner, route: &str, key: &str) -> Result<Option<KeyedTurn>, StoreError>;
 
-    /// Makes the leases of these turns end `lease` from now and returns the turns that still have theirs from this host.
-    /// The lease of a turn that is not named runs out: a host that no longer runs a turn must not keep its conversation.
+    /// Makes the leases of these turns end `lease` from now and returns the turns that still have theirs from this
+    /// host. The lease of a turn that is not named expires: a host that no longer runs a turn must not keep its
+    /// conversation busy.
     async fn renew(&self, host: Uuid, turns: &[TurnId], lease: Duration) -> Result<Vec<TurnId>, StoreError>;
 
-    /// Marks turns interrupted that can no longer be ended by whoever started them (their lease has run out, or their
-    /// host is gone), and puts jobs of hosts that are gone back in their queue. Returns how many turns.
+    /// Marks turns interrupted whose lease has expired or whose host is gone, and puts jobs of hosts that are gone back
+    /// in their queue. Returns how many turns.
     ///
     /// In a database that only one host can use, every other host counts as gone.
     async fn recover(&self, host: Uuid) -> Result<u64, StoreError>;
 
-    /// Removes a bounded number of rows in one transaction: expired idempotency records and state, old days of spending,
-    /// and what is left of deleted conversations. Returns how many rows; call again while it is not zero.
+    /// Removes a bounded number of rows in one transaction: expired idempotency records and state, old days of
+    /// spending, and rows of deleted conversations. Returns how many rows; call again while it is not zero.
     async fn sweep(&self) -> Result<u64, StoreError>;
 }

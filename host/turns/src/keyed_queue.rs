@@ -1,8 +1,8 @@
 //! Decides who may run when: a fixed number at a time for each key, first come first served, and a bounded number that
-//! wait for a bounded time. Whoever waits holds nothing but a place in the queue.
+//! wait for a bounded time. A waiting turn holds no slot.
 //!
-//! A turn enters the queue of its conversation first, then that of its user, then that of the host, so that those who wait
-//! for their own conversation keep nobody else out.
+//! A turn enters the queue of its conversation first, then that of its user, then that of the host, so that those who
+//! wait for their own conversation keep nobody else out.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -18,14 +18,14 @@ pub(crate) struct QueueBusy;
 /// One queue for each key that is in use.
 #[derive(Debug)]
 pub(crate) struct KeyedQueue<K: Eq + Hash> {
-    lines: Arc<Mutex<HashMap<K, Line>>>,
+    queues: Arc<Mutex<HashMap<K, Queue>>>,
     max_running: usize,
     max_waiting: usize,
     max_wait: Duration,
 }
 
 #[derive(Debug)]
-struct Line {
+struct Queue {
     /// tokio's semaphore is fair: first come, first served.
     permits: Arc<Semaphore>,
     /// The number of those that run and those that wait.
@@ -36,7 +36,7 @@ impl<K: Eq + Hash + Clone> KeyedQueue<K> {
     /// For each key, `max_running` run at a time and `max_waiting` wait behind them, each for `max_wait` at most.
     pub(crate) fn new(max_running: usize, max_waiting: usize, max_wait: Duration) -> Self {
         let max_running = max_running.min(Semaphore::MAX_PERMITS);
-        Self { lines: Arc::default(), max_running, max_waiting, max_wait }
+        Self { queues: Arc::default(), max_running, max_waiting, max_wait }
     }
 
     /// Waits for a slot of `key`. Dropping the future leaves the queue.
@@ -45,15 +45,15 @@ impl<K: Eq + Hash + Clone> KeyedQueue<K> {
     /// [`QueueBusy`], at once if the queue is full, or after `max_wait`.
     pub(crate) async fn enter(&self, key: K) -> Result<QueueSlot<K>, QueueBusy> {
         let (permits, membership) = {
-            let mut lines = lock(&self.lines);
-            let line = lines
+            let mut queues = lock(&self.queues);
+            let queue = queues
                 .entry(key.clone())
-                .or_insert_with(|| Line { permits: Arc::new(Semaphore::new(self.max_running)), members: 0 });
-            if line.members >= self.max_running.saturating_add(self.max_waiting) {
+                .or_insert_with(|| Queue { permits: Arc::new(Semaphore::new(self.max_running)), members: 0 });
+            if queue.members >= self.max_running.saturating_add(self.max_waiting) {
                 return Err(QueueBusy);
             }
-            line.members += 1;
-            (Arc::clone(&line.permits), Membership { lines: Arc::clone(&self.lines), key })
+            queue.members += 1;
+            (Arc::clone(&queue.permits), Membership { queues: Arc::clone(&self.queues), key })
         };
         match tokio::time::timeout(self.max_wait, permits.acquire_owned()).await {
             Ok(Ok(permit)) => Ok(QueueSlot { _permit: permit, _membership: membership }),
@@ -66,32 +66,32 @@ impl<K: Eq + Hash + Clone> KeyedQueue<K> {
 /// The right to run. The next one in the queue runs when it is dropped.
 #[derive(Debug)]
 pub(crate) struct QueueSlot<K: Eq + Hash> {
-    // Fields are dropped in order. The permit comes first, so that the line still exists for the next in the queue.
+    // Fields are dropped in order. The permit comes first, so that the queue still exists for the next in the queue.
     _permit: OwnedSemaphorePermit,
     _membership: Membership<K>,
 }
 
-/// Counts one member of a line, and removes the line with the last one.
+/// Counts one member of a queue, and removes the queue with the last one.
 #[derive(Debug)]
 struct Membership<K: Eq + Hash> {
-    lines: Arc<Mutex<HashMap<K, Line>>>,
+    queues: Arc<Mutex<HashMap<K, Queue>>>,
     key: K,
 }
 
 impl<K: Eq + Hash> Drop for Membership<K> {
     fn drop(&mut self) {
-        let mut lines = lock(&self.lines);
-        if let Some(line) = lines.get_mut(&self.key) {
-            line.members -= 1;
-            if line.members == 0 {
-                lines.remove(&self.key);
+        let mut queues = lock(&self.queues);
+        if let Some(queue) = queues.get_mut(&self.key) {
+            queue.members -= 1;
+            if queue.members == 0 {
+                queues.remove(&self.key);
             }
         }
     }
 }
 
-fn lock<K>(lines: &Mutex<HashMap<K, Line>>) -> MutexGuard<'_, HashMap<K, Line>> {
-    lines.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<K>(queues: &Mutex<HashMap<K, Queue>>) -> MutexGuard<'_, HashMap<K, Queue>> {
+    queues.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -142,10 +142,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_empty_line_is_removed() {
+    async fn an_empty_queue_is_removed() {
         let queue = KeyedQueue::new(1, 4, WAIT);
         drop(queue.enter("c").await.unwrap());
-        assert!(lock(&queue.lines).is_empty());
+        assert!(lock(&queue.queues).is_empty());
     }
 
     #[tokio::test(start_paused = true)]

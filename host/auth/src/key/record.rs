@@ -29,7 +29,8 @@ pub struct ApiKey {
     pub tokens_per_day: Option<u64>,
     /// When it ends, in milliseconds since the Unix epoch; `None` for never.
     pub(crate) expires_at: Option<i64>,
-    pub(crate) is_revoked: bool,
+    /// When it was revoked, in milliseconds since the Unix epoch.
+    pub(crate) revoked_at: Option<i64>,
     hash: KeyHash,
     /// The hash before the last rotation, and until when it is accepted, in milliseconds since the Unix epoch.
     previous: Option<(KeyHash, i64)>,
@@ -38,7 +39,8 @@ pub struct ApiKey {
 /// Why a text is not accepted as the key with its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyRejection {
-    /// Not in the form of a key, of no known id, or with another secret. Whoever guesses is not told which.
+    /// Not in the form of a key, of no known id, or with another secret. The three cases have one answer, so that
+    /// guessing reveals nothing.
     Unknown,
     Expired,
     Revoked,
@@ -54,7 +56,12 @@ impl ApiKey {
 
     /// Whether the key can no longer be used at `now`, in milliseconds since the Unix epoch.
     pub(crate) fn is_void(&self, now: i64) -> bool {
-        self.is_revoked || self.is_expired(now)
+        self.revoked_at.is_some() || self.is_expired(now)
+    }
+
+    /// Whether the key expired or was revoked by `time`, in milliseconds since the Unix epoch.
+    pub(crate) fn has_ended_by(&self, time: i64) -> bool {
+        self.expires_at.is_some_and(|end| end <= time) || self.revoked_at.is_some_and(|end| end <= time)
     }
 
     /// Checks the secret first: nothing is told of a key to someone who does not have it.
@@ -64,7 +71,7 @@ impl ApiKey {
         if !text.matches(&self.hash) && !is_previous {
             return Err(KeyRejection::Unknown);
         }
-        if self.is_revoked {
+        if self.revoked_at.is_some() {
             return Err(KeyRejection::Revoked);
         }
         if self.is_expired(now) {
@@ -88,7 +95,7 @@ impl From<ApiKeyRecord> for ApiKey {
             requests: record.requests_per_minute.and_then(quota),
             tokens_per_day: record.tokens_per_day,
             expires_at: record.expires_at,
-            is_revoked: record.revoked_at.is_some(),
+            revoked_at: record.revoked_at,
             hash: record.hash,
             previous: record.previous,
         }

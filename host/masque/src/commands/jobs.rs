@@ -1,10 +1,10 @@
-//! The command `masque jobs`: lists the jobs that were given up, and puts them back once the operator has fixed the cause.
+//! The command `masque jobs`: lists parked jobs, and puts them back once the operator has fixed the cause.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use masque_store::{Ability, JobId, ParkedJob, ParkedJobs};
+use masque_store::{JobId, ParkedJob, ParkedJobs};
 
 /// Lists the parked jobs in a data folder, or puts back those that `retry` names.
 ///
@@ -52,15 +52,11 @@ fn list_text(parked: &[ParkedJob]) -> String {
     }
     let mut text = String::new();
     for job in parked {
-        let ability = match job.ability {
-            Ability::Observe => "observe",
-            Ability::Reflect => "reflect",
-        };
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{}  {} {ability}  tried {} times, for {}: {}",
-            job.id, job.plugin, job.attempt, job.owner.subject, job.error
+            "{}  {} {}  tried {} times, for {}: {}",
+            job.id, job.plugin, job.kind, job.attempt, job.owner.subject, job.error
         );
     }
     text.push_str("To try again: masque jobs --retry ID, or --retry all.");
@@ -78,7 +74,7 @@ mod tests {
             id: JobId::new(),
             owner: Owner { tenant: "default".into(), issuer: "local".into(), subject: "ana".into() },
             plugin: "diary".into(),
-            ability: Ability::Observe,
+            kind: "observe".into(),
             attempt: 8,
             error: "the disk was away".into(),
             created_at: 0,

@@ -87,9 +87,9 @@ async fn a_turn_that_ran_when_the_store_was_closed_is_interrupted_when_it_is_ope
     );
 }
 
-/// Asserts that store, key ring and parked jobs refuse to open the folder with the same error and leave the database's bytes
-/// as they are. Returns the error.
-async fn assert_other_schema(folder: &std::path::Path) -> String {
+/// Asserts that store, key ring and parked jobs refuse to open the folder with the same error and leave the database's
+/// bytes as they are. Returns the error.
+async fn assert_refused(folder: &std::path::Path, is_expected: fn(&OpenError) -> bool) -> String {
     let path = folder.join("masque.db");
     let before = std::fs::read(&path).unwrap();
     let mut texts = Vec::new();
@@ -99,13 +99,17 @@ async fn assert_other_schema(folder: &std::path::Path) -> String {
         open_parked_jobs(folder).await.err(),
     ] {
         match error {
-            Some(error @ OpenError::OtherSchema { .. }) => texts.push(error.to_string()),
+            Some(error) if is_expected(&error) => texts.push(error.to_string()),
             other => panic!("{other:?}"),
         }
     }
     assert_eq!(std::fs::read(&path).unwrap(), before);
     assert!(texts.iter().all(|text| *text == texts[0]));
     texts.remove(0)
+}
+
+fn is_other_schema(error: &OpenError) -> bool {
+    matches!(error, OpenError::OtherSchema { .. })
 }
 
 #[tokio::test]
@@ -115,7 +119,7 @@ async fn a_database_of_another_version_is_refused_and_left_as_it_is() {
     let database = raw_connection::open(folder.path());
     database.execute("UPDATE schema_digest SET digest = 'later'", []).unwrap();
     database.close().unwrap();
-    let text = assert_other_schema(folder.path()).await;
+    let text = assert_refused(folder.path(), is_other_schema).await;
     assert!(text.contains("newer version") && text.contains("name another data folder"), "{text}");
     assert!(text.contains(folder.path().to_str().unwrap()), "{text}");
 }
@@ -130,7 +134,7 @@ async fn a_data_folder_from_before_this_schema_is_refused_and_left_as_it_is() {
         CREATE TABLE conversations (id BLOB PRIMARY KEY, lease_turn BLOB);";
     database.execute_batch(old).unwrap();
     database.close().unwrap();
-    let text = assert_other_schema(folder.path()).await;
+    let text = assert_refused(folder.path(), is_other_schema).await;
     assert!(text.contains("older") && text.contains("name another data folder"), "{text}");
 }
 
@@ -140,7 +144,10 @@ async fn a_database_of_another_program_is_refused_and_left_as_it_is() {
     let database = raw_connection::open(folder.path());
     database.execute_batch("CREATE TABLE recipes (name TEXT);").unwrap();
     database.close().unwrap();
-    assert_other_schema(folder.path()).await;
+    let is_foreign = |error: &OpenError| matches!(error, OpenError::ForeignDatabase { .. });
+    let text = assert_refused(folder.path(), is_foreign).await;
+    assert!(text.contains("not written by Masque") && text.contains("name another data folder"), "{text}");
+    assert!(!text.contains("version"), "{text}");
 }
 
 #[tokio::test]

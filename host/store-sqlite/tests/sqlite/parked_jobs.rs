@@ -3,6 +3,8 @@
 use masque_store::conformance::fixtures::*;
 use masque_store_sqlite::{SqliteStore, open_parked_jobs};
 
+use super::raw_connection;
+
 async fn enqueue(store: &Arc<dyn Store>) -> JobId {
     let started = start(store, admission(new_conversation(), "Hello")).await;
     let mut commit = reply(&started, "Hi");
@@ -64,4 +66,33 @@ async fn a_folder_without_a_database_is_refused_and_none_is_created() {
     let error = open_parked_jobs(folder.path()).await.err().unwrap();
     assert!(error.to_string().contains(folder.path().to_str().unwrap()), "{error}");
     assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "a file was created");
+}
+
+#[tokio::test]
+async fn a_job_that_can_not_be_read_is_parked_with_its_error_and_blocks_no_job() {
+    let changes = [
+        ("UPDATE jobs SET kind = 'dream' WHERE id = ?1", "`dream`", "dream"),
+        ("UPDATE jobs SET conversation = NULL WHERE id = ?1", "can't read", "observe"),
+        ("UPDATE jobs SET turn = NULL WHERE id = ?1", "can't read", "observe"),
+    ];
+    for (change, reason, kind) in changes {
+        let folder = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
+        let (unreadable, behind) = (enqueue(&store).await, enqueue(&store).await);
+        let started = start(&store, admission(new_conversation(), "Hello")).await;
+        let other = job("card");
+        kept(store.commit(Commit { jobs: vec![other.clone()], ..reply(&started, "Hi") }).await);
+        let database = raw_connection::open(folder.path());
+        assert_eq!(database.execute(change, [unreadable.as_uuid()]).unwrap(), 1);
+
+        let taken = store.take(host(), LONG, 8).await.unwrap();
+        let mut ids: Vec<JobId> = taken.iter().map(|job| job.id).collect();
+        ids.sort();
+        assert_eq!(ids, [behind, other.id], "{change}");
+        assert!(taken.iter().all(|job| job.attempt == 1));
+
+        let parked = open_parked_jobs(folder.path()).await.unwrap().parked_jobs().await.unwrap();
+        assert_eq!((parked.len(), parked[0].id, parked[0].kind.as_str()), (1, unreadable, kind));
+        assert!(parked[0].error.contains(reason), "{}", parked[0].error);
+    }
 }

@@ -1,4 +1,4 @@
-//! Many at once: nothing lost, nothing doubled, no one hurt by a neighbour.
+//! Concurrent operations: none is lost, none applied twice, and a failing one does not affect others.
 
 use std::future::{Future, poll_fn};
 use std::task::Poll;
@@ -73,7 +73,7 @@ pub async fn of_many_requests_with_one_key_one_starts_and_the_rest_join_it(store
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == joined).count(), 31);
 }
 
-pub async fn an_operation_that_fails_takes_none_of_its_neighbours_along(store: &Arc<dyn Store>) {
+pub async fn a_failed_operation_does_not_undo_others_in_its_batch(store: &Arc<dyn Store>) {
     let taken = start(store, admission(new_conversation(), "Hello")).await.message.id;
     let attempts = (0..40).map(|number| {
         let mut admission = admission(new_conversation(), "Hello");

@@ -1,4 +1,4 @@
-//! Conversations as their owner sees them.
+//! Conversations are listed, read, renamed and deleted by their owner only.
 
 use super::fixtures::*;
 

@@ -1,4 +1,4 @@
-//! A deleted conversation is gone at once, and its rows go in batches.
+//! A deleted conversation is not found from then on, and its rows are removed in batches.
 
 use super::fixtures::*;
 

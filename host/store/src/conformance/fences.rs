@@ -1,4 +1,4 @@
-//! State is written on behalf of a turn or job only while that holds its lease.
+//! State is written for a turn or job only while it holds its lease.
 
 use super::fixtures::*;
 

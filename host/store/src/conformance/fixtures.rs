@@ -1,4 +1,4 @@
-//! What the tests of the suite are made of: owners, admissions, ends of turns. Times that must have passed are set in the
+//! Fixtures of the suite: owners, admissions, ends of turns. Times that must have passed are set in the
 //! past (a lease of zero), so that nothing waits for a clock.
 
 pub use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! One key, one exchange: replayed, joined, or run again.
+//! Requests with the same idempotency key have one turn, which is replayed, joined or run again.
 
 use super::fixtures::*;
 

@@ -1,4 +1,4 @@
-//! Keys, revocations and the audit: each change together with its entry, and told by the version.
+//! Keys and revocations are changed together with their audit entry, and every change raises the security version.
 
 use super::fixtures::*;
 
@@ -111,7 +111,7 @@ pub async fn every_change_raises_the_version_and_nothing_else_does(store: &Arc<d
     assert_eq!(store.security().await.unwrap().version, now);
 }
 
-pub async fn all_that_counts_is_known_at_one_moment(store: &Arc<dyn Store>) {
+pub async fn the_security_snapshot_holds_all_valid_keys_and_revocations(store: &Arc<dyn Store>) {
     let now = store.create_key(new_key(1), entry("a")).await.unwrap().created_at;
     let ended = |number, ago: i64| NewApiKey { expires_at: Some(now - ago), ..new_key(number) };
     store.create_key(ended(2, 30 * DAY), entry("a")).await.unwrap();

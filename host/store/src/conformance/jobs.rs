@@ -1,4 +1,4 @@
-//! Background work: in order, at least once, given up in the end.
+//! Background jobs run in order and at least once, and a job that fails too often is parked.
 
 use super::fixtures::*;
 
@@ -104,7 +104,7 @@ pub async fn a_retried_job_comes_again_with_another_epoch(store: &Arc<dyn Store>
     assert_eq!(noted(store).await, None);
 }
 
-pub async fn a_parked_job_holds_up_no_one_and_is_counted(store: &Arc<dyn Store>) {
+pub async fn a_parked_job_does_not_block_its_queue_and_is_counted(store: &Arc<dyn Store>) {
     let jobs = [job("window"), job("window")];
     enqueue(store, ada(), &jobs).await;
     let first = take(store).await.unwrap();
@@ -115,7 +115,7 @@ pub async fn a_parked_job_holds_up_no_one_and_is_counted(store: &Arc<dyn Store>)
     assert_eq!((counts.queued, counts.running, counts.parked), (0, 1, 1));
     store.complete(second.id, second.epoch, JobCompletion::default()).await.unwrap();
     assert_eq!(store.next_due().await.unwrap(), None, "a parked job is never due");
-    // A line with a parked job takes new ones as an empty line does.
+    // A queue that holds only a parked job takes new jobs as an empty queue does.
     enqueue(store, ada(), &[job("window")]).await;
     assert!(take(store).await.is_some());
 }

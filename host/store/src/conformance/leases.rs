@@ -1,4 +1,4 @@
-//! One turn at a time in a conversation, and one end for each.
+//! A conversation runs one turn at a time, and each turn ends once.
 
 use super::fixtures::*;
 

@@ -1,7 +1,7 @@
 //! The tests that every implementation of the traits has to pass, over `Arc<dyn Store>` alone.
 //!
-//! A crate with an implementation runs them all by [`conformance_tests!`](crate::conformance_tests) in a test target. Each
-//! test gets an empty store.
+//! A crate with an implementation runs them all by [`conformance_tests!`](crate::conformance_tests) in a test target.
+//! Each test gets an empty store.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -38,7 +38,7 @@ macro_rules! conformance_tests {
                 sixty_four_turns_at_once_in_one_conversation_leave_no_gap_and_mix_no_exchange,
                 sixty_four_turns_at_once_in_as_many_conversations_all_commit,
                 of_many_requests_with_one_key_one_starts_and_the_rest_join_it,
-                an_operation_that_fails_takes_none_of_its_neighbours_along,
+                a_failed_operation_does_not_undo_others_in_its_batch,
                 a_caller_that_goes_away_takes_nothing_back,
             }
             conversations {
@@ -91,7 +91,7 @@ macro_rules! conformance_tests {
                 a_revoked_key_stays_revoked_and_has_one_secret_at_most,
                 keys_are_listed_the_newest_first_and_in_parts,
                 every_change_raises_the_version_and_nothing_else_does,
-                all_that_counts_is_known_at_one_moment,
+                the_security_snapshot_holds_all_valid_keys_and_revocations,
                 the_audit_is_read_in_parts_and_forgotten_by_age,
                 no_record_prints_a_hash,
             }
@@ -101,7 +101,7 @@ macro_rules! conformance_tests {
                 queues_of_other_owners_and_plugins_do_not_wait,
                 a_job_to_be_retried_stays_first_and_counts_its_attempts,
                 a_retried_job_comes_again_with_another_epoch,
-                a_parked_job_holds_up_no_one_and_is_counted,
+                a_parked_job_does_not_block_its_queue_and_is_counted,
                 completing_applies_the_jobs_state_with_it_or_not_at_all,
                 a_lease_that_ran_out_goes_to_the_next_taker_and_the_first_changes_nothing,
                 renewing_extends_the_leases_of_the_named_jobs_of_one_host,

@@ -1,4 +1,4 @@
-//! Jobs that were given up: listed, and put back.
+//! Parked jobs are listed and can be put back into their queue.
 
 use super::fixtures::*;
 

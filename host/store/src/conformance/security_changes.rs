@@ -1,4 +1,4 @@
-//! Following keys and revocations by their version, without reading all of them again.
+//! A host reads only the keys and revocations that changed since a version.
 
 use super::fixtures::*;
 

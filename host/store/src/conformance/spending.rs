@@ -1,4 +1,4 @@
-//! What is spent is counted once, with the exchange that spent it.
+//! The tokens of a turn are counted once, together with its end.
 
 use super::fixtures::*;
 

@@ -1,4 +1,4 @@
-//! What plugins keep.
+//! State of plugins: values, versions, times to live and lists of keys.
 
 use super::fixtures::*;
 

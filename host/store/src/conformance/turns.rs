@@ -1,4 +1,4 @@
-//! A turn from its admission to its end, one at a time.
+//! Single turns, from admission to end.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! The buckets of one host, in its memory: a restart fills them.
+//! The buckets of one host, in its memory. They are full after a restart.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -6,12 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
-/// What a bucket holds and how fast it fills: of any stretch of time, at most `burst` + `per_minute` × its minutes pass.
+/// What a bucket holds and how fast it fills: of any stretch of time, at most `burst` + `per_minute` × its minutes
+/// pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Quota {
     /// The sustained rate.
     pub per_minute: NonZeroU32,
-    /// What may come at once after a pause.
+    /// How many requests may come at once after a pause.
     pub burst: NonZeroU32,
 }
 

@@ -25,8 +25,8 @@ impl Host {
     /// A reader of the turn that the request begins, joins or repeats. If the future is dropped once the store has been
     /// asked, the turn goes on without this reader.
     pub(crate) async fn admit(self: Arc<Self>, request: ChatRequest) -> Result<EventReader, Problem> {
-        // Taken before `closing` is read and held until the turn's task exists, so that a drain that waits for all tasks
-        // misses no turn in between.
+        // Taken before `closing` is read and held until the turn's task exists, so that a drain that waits for all
+        // tasks misses no turn in between.
         let _tracked = self.tasks.token();
         let waiting = self.wait_for_slots(request, Instant::now(), false);
         let ticket = match self.closing.run_until_cancelled(waiting).await {
@@ -35,13 +35,15 @@ impl Host {
             Some(Err(problem)) => return Err(problem),
             None => return Err(Problem::from(Kind::Draining)),
         };
-        // From here on the turn may be in the store, so a task of its own brings it to its end even if the client leaves.
+        // From here on the turn may be in the store, so a task of its own brings it to its end even if the client
+        // leaves.
         let (answer, admitted) = oneshot::channel();
         self.tasks.spawn(Arc::clone(&self).start(ticket, answer).in_current_span());
         admitted.await.unwrap_or_else(|_panicked| Err(Problem::from(Kind::Internal)))
     }
 
-    /// Asks the store, and runs the turn if the store admits it. Failing to send `answer` means that the client has left.
+    /// Asks the store, and runs the turn if the store admits it. Failing to send `answer` means that the client has
+    /// left.
     async fn start(
         self: Arc<Self>,
         mut ticket: Ticket,
@@ -66,12 +68,17 @@ impl Host {
         };
         match admitted.outcome {
             AdmissionOutcome::Started(started) => self.run(ticket, started, admitted.durable, answer).await,
+            // The end of the earlier turn may not be on disk yet. A client must not see a reply that can still be lost.
+            AdmissionOutcome::Completed(record) => {
+                let durable = admitted.durable.wait().await.map_err(|error| store_problem(&error));
+                drop(answer.send(durable.and_then(|()| replay(record))));
+            }
             outcome => drop(answer.send(self.refuse_or_join(&ticket.request, outcome))),
         }
     }
 
-    /// Waits again for a request that the store has seen before. The slots are released first, since the request may have
-    /// to wait for another conversation.
+    /// Waits again for a request that the store has seen before. The slots are released first, since the request may
+    /// have to wait for another conversation.
     async fn wait_again(&self, ticket: Ticket) -> Result<Waited, Problem> {
         let (request, arrived) = ticket.release();
         let waited = self.closing.run_until_cancelled(self.wait_for_slots(request, arrived, true)).await;
@@ -111,7 +118,6 @@ impl Host {
         outcome: AdmissionOutcome,
     ) -> Result<EventReader, Problem> {
         match outcome {
-            AdmissionOutcome::Completed(record) => replay(record),
             AdmissionOutcome::Running { turn, host } => match self.registry.find(&request.owner, turn) {
                 Some(live) if host == self.id && !live.log.has_ended() => Ok(live.log.reader(None)),
                 // It is just ending, or it runs on another host. A later request finds it completed.
@@ -133,8 +139,10 @@ impl Host {
                 Kind::OtherCompanion,
                 format!("The conversation is with `{companion}`; leave `companion` out, or begin a new one."),
             )),
-            // `start` handles both before.
-            AdmissionOutcome::Started(_) | AdmissionOutcome::Seen => Err(Problem::from(Kind::Internal)),
+            // `start` handles these before.
+            AdmissionOutcome::Started(_) | AdmissionOutcome::Completed(_) | AdmissionOutcome::Seen => {
+                Err(Problem::from(Kind::Internal))
+            }
         }
     }
 }

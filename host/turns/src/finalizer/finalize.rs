@@ -62,8 +62,31 @@ impl Finalizer {
             TurnOutcome::Cancelled(reason) => {
                 self.end_incomplete(finished, reason.problem(), TurnStatus::Interrupted).await
             }
-            TurnOutcome::NotAdmitted(error) => {
-                FinalizedTurn::failed(store_problem(&error), TurnStatus::Failed)
+            TurnOutcome::NotAdmitted(error) => self.end_not_admitted(finished, error).await,
+        }
+    }
+
+    /// Ends a turn whose admission the store did not confirm. If the outcome is unknown, the turn is looked up: one
+    /// that was stored is ended, since it would keep its conversation busy until its lease expires.
+    async fn end_not_admitted(&self, finished: FinishedTurn<'_>, error: StoreError) -> FinalizedTurn {
+        let (problem, started) = (store_problem(&error), finished.started);
+        let failed = FinalizedTurn::failed(problem.clone(), TurnStatus::Failed);
+        if !matches!(error, StoreError::OutcomeUnknown(_)) {
+            return failed;
+        }
+        match self.store.turn(finished.owner, started.turn).await {
+            Ok(Some(found)) if found.status == TurnStatus::Running && found.attempt == started.attempt => {
+                self.end_incomplete(finished, problem, TurnStatus::Failed).await
+            }
+            Ok(_) => failed,
+            Err(error) => {
+                tracing::error!(%error, "an admission with an unknown outcome could not be looked up");
+                // Ending a first attempt that was not stored changes nothing. A later attempt that was not stored may
+                // be admitted again under the same epoch, so its lease is left to expire.
+                if started.attempt == 1 {
+                    self.write_later(incomplete_record(&finished, &problem, TurnStatus::Failed));
+                }
+                failed
             }
         }
     }
@@ -121,7 +144,8 @@ impl Finalizer {
         }
     }
 
-    /// Tries in the background until the end is on disk. Meanwhile the lease is renewed and the conversation stays busy.
+    /// Tries in the background until the end is on disk. Meanwhile the lease is renewed and the conversation stays
+    /// busy.
     fn write_later(&self, record: IncompleteTurn) {
         let finalizer = self.clone();
         finalizer.pending().insert(record.turn());

@@ -5,6 +5,8 @@ mod charge;
 mod finalize;
 mod outcome;
 mod records;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use finalize::Finalizer;
 pub(crate) use outcome::{FinalizedTurn, FinishedTurn, TurnOutcome};

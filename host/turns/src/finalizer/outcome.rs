@@ -18,7 +18,8 @@ pub(crate) enum TurnOutcome {
     Failed(Problem),
     /// The turn was cancelled.
     Cancelled(CancelReason),
-    /// The admission did not reach the disk, so there is nothing to end.
+    /// The store did not confirm the admission. With [`StoreError::OutcomeUnknown`] the turn may be stored all the
+    /// same.
     NotAdmitted(StoreError),
 }
 

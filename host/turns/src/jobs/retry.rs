@@ -6,8 +6,8 @@ use std::time::Duration;
 const MAX_ATTEMPTS: u32 = 8;
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const MAX_WAIT: Duration = Duration::from_secs(3600);
-/// The factor between one wait and the next. Eight attempts span about an hour and a half, so an upstream that is down for
-/// an hour parks nothing.
+/// The factor between one wait and the next. Eight attempts span about an hour and a half, so an upstream that is down
+/// for an hour parks nothing.
 const WAIT_GROWTH: u32 = 3;
 
 /// What becomes of a failed job.
@@ -26,7 +26,8 @@ pub(super) fn before_attempt(attempt: u32) -> Option<RetryDecision> {
     })
 }
 
-/// What becomes of a job after its attempt number `attempt` (from 1) failed. `seed` is any number that differs between jobs.
+/// What becomes of a job after its attempt number `attempt` (from 1) failed. `seed` is any number that differs between
+/// jobs.
 pub(super) fn after_failure(attempt: u32, seed: u64, error: String) -> RetryDecision {
     if attempt >= MAX_ATTEMPTS {
         RetryDecision::Park { error }
@@ -54,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_is_parked_after_its_eighth_attempt_and_not_earlier_attempt() {
+    fn a_job_is_parked_after_its_eighth_attempt_and_not_earlier() {
         assert!(matches!(after_failure(7, 1, String::new()), RetryDecision::Retry { .. }));
         assert!(matches!(after_failure(8, 1, String::new()), RetryDecision::Park { .. }));
     }
