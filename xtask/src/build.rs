@@ -42,10 +42,43 @@ impl Options {
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<ExitCode> {
-    components(workspace)?;
-    host(workspace, options.release)?;
+    components_and_host(workspace, options.release)?;
     println!("built {}", workspace.binary(options.release).display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the components, then the host that embeds them.
+///
+/// If an earlier run left the components, both builds start at once: in most cases the components have not changed, and the
+/// host need not wait until cargo has found that out. If they have changed, the host is built again with the new ones.
+pub(crate) fn components_and_host(workspace: &Workspace, release: bool) -> anyhow::Result<()> {
+    if !has_components(workspace) {
+        components(workspace)?;
+        return host(workspace, release);
+    }
+    let (changed, built) = std::thread::scope(|scope| {
+        let components = scope.spawn(|| components(workspace));
+        let built = host(workspace, release);
+        (components.join(), built)
+    });
+    match changed {
+        Ok(Ok(Changed::No)) => built,
+        Ok(Ok(Changed::Yes)) => host(workspace, release),
+        Ok(Err(error)) => Err(error),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Returns whether the plugins folder has every component. The host's build fails without them.
+fn has_components(workspace: &Workspace) -> bool {
+    COMPONENTS.iter().all(|(_, name)| workspace.plugins().join(format!("{name}.wasm")).is_file())
+}
+
+/// Whether a build changed the bytes of a component.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Changed {
+    Yes,
+    No,
 }
 
 /// Builds the host.
@@ -66,14 +99,14 @@ pub(crate) fn host_command(workspace: &Workspace, release: bool) -> Command {
     cargo
 }
 
-/// Builds the components and copies them into the plugins folder.
-pub(crate) fn components(workspace: &Workspace) -> anyhow::Result<()> {
+/// Builds the components and copies them into the plugins folder. Returns whether one of them changed.
+pub(crate) fn components(workspace: &Workspace) -> anyhow::Result<Changed> {
     build_and_copy(workspace, &owned(COMPONENTS), &workspace.plugins())
 }
 
 /// Builds the components of tests and benchmarks, each a crate in `tests/fixtures`.
 pub(crate) fn fixtures(workspace: &Workspace) -> anyhow::Result<()> {
-    build_and_copy(workspace, &fixture_crates(workspace)?, &workspace.fixtures())
+    build_and_copy(workspace, &fixture_crates(workspace)?, &workspace.fixtures()).map(|_| ())
 }
 
 /// Returns every crate that is a component: its package, and the name of its file.
@@ -98,16 +131,23 @@ fn fixture_crates(workspace: &Workspace) -> anyhow::Result<Vec<(String, String)>
     Ok(crates)
 }
 
-fn build_and_copy(workspace: &Workspace, crates: &[(String, String)], folder: &Path) -> anyhow::Result<()> {
+fn build_and_copy(
+    workspace: &Workspace,
+    crates: &[(String, String)],
+    folder: &Path,
+) -> anyhow::Result<Changed> {
     install_target()?;
     run_command(guest_cargo(workspace, "build", crates).args(["--profile", "plugin"]))?;
     fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
     let built = workspace.guest_target().join(TARGET).join("plugin");
+    let mut changed = Changed::No;
     for (package, name) in crates {
         let component = built.join(format!("{}.wasm", package.replace('-', "_")));
-        copy_if_changed(&component, &folder.join(format!("{name}.wasm")))?;
+        if copy_if_changed(&component, &folder.join(format!("{name}.wasm")))? == Changed::Yes {
+            changed = Changed::Yes;
+        }
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// Returns `cargo SUBCOMMAND` for components, with their target and in their own target folder.
@@ -123,10 +163,10 @@ pub(crate) fn guest_cargo(workspace: &Workspace, subcommand: &str, crates: &[(St
 }
 
 /// Copies a component if its bytes differ. The host embeds these files, so a new time of change would build it again.
-fn copy_if_changed(from: &Path, to: &Path) -> anyhow::Result<()> {
+fn copy_if_changed(from: &Path, to: &Path) -> anyhow::Result<Changed> {
     let bytes = fs::read(from).with_context(|| format!("could not read {}", from.display()))?;
     match fs::read(to) {
-        Ok(present) if present == bytes => return Ok(()),
+        Ok(present) if present == bytes => return Ok(Changed::No),
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| format!("could not read {}", to.display())),
@@ -134,7 +174,8 @@ fn copy_if_changed(from: &Path, to: &Path) -> anyhow::Result<()> {
     let unfinished = to.with_extension("wasm.part");
     fs::write(&unfinished, bytes)
         .and_then(|()| fs::rename(&unfinished, to))
-        .with_context(|| format!("could not write {}", to.display()))
+        .with_context(|| format!("could not write {}", to.display()))?;
+    Ok(Changed::Yes)
 }
 
 fn install_target() -> anyhow::Result<()> {

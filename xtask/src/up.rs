@@ -29,8 +29,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
             )
         }
     };
-    build::components(workspace)?;
-    build::host(workspace, false)?;
+    build::components_and_host(workspace, false)?;
 
     let mut guide = Command::new(std::env::current_exe()?)
         .arg(GUIDE)

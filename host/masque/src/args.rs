@@ -22,7 +22,7 @@ pub(crate) enum Command {
     Serve(Options),
     /// Validate the configuration without starting: every error with its line, or a summary.
     Check(CheckOptions),
-    /// List background jobs that were given up, or retry them with --retry. Works beside a running host.
+    /// List parked background jobs (those that failed too often), or retry them with --retry. Works beside a running host.
     Jobs(JobsOptions),
     /// Create, list, rotate and revoke API keys. Works before a host's first start, and beside a running one.
     Keys {

@@ -121,7 +121,7 @@ impl JobRunner {
                 self.store.retry(job.id, job.epoch, *after, error).await
             }
             RetryDecision::Park { error } => {
-                tracing::error!(job = %job.id, plugin = job.plugin, attempt = job.attempt, error, "a job is given up");
+                tracing::error!(job = %job.id, plugin = job.plugin, attempt = job.attempt, error, "a job is parked: it failed too often");
                 self.store.park(job.id, job.epoch, error).await
             }
         };
