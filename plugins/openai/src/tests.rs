@@ -1,5 +1,10 @@
 //! Tests of the whole plugin with responses of real servers.
 
+mod endings;
+mod odd_streams;
+mod reference;
+mod refused_requests;
+
 use super::*;
 use masque_sdk::testing::{self, HttpResponse};
 use masque_sdk::{Delta, Message};
