@@ -109,6 +109,11 @@ impl Answer {
         self.done || self.finish.is_some() || self.is_whole
     }
 
+    /// Whether any frame belonged to a reply.
+    pub(crate) fn has_understood(&self) -> bool {
+        self.understood > 0
+    }
+
     /// Whether both counts of tokens are known.
     pub(crate) fn has_usage(&self) -> bool {
         self.tokens.is_complete()

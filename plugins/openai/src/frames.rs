@@ -41,6 +41,7 @@ struct Blocks {
     ready: VecDeque<Frame>,
     /// The beginning of the lines that are neither fields nor JSON.
     stray: String,
+    is_stray_full: bool,
 }
 
 /// A frame that may go on.
@@ -97,6 +98,11 @@ impl Frames {
         self.blocks.ready.pop_front()
     }
 
+    /// Whether so much could not be read that this is no stream of frames, such as a web page.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.blocks.is_stray_full
+    }
+
     /// The beginning of what could not be read.
     pub(crate) fn stray(&self) -> &str {
         &self.blocks.stray
@@ -151,8 +157,10 @@ impl Blocks {
             }
             _ if self.is_open() => self.extend(line),
             _ => {
-                if self.stray.len() + text.len() < MAX_STRAY {
-                    self.stray.push_str(text);
+                self.is_stray_full |= self.stray.len() + text.len() > MAX_STRAY;
+                let room = text.floor_char_boundary(MAX_STRAY.saturating_sub(self.stray.len()));
+                self.stray.push_str(text.get(..room).unwrap_or_default());
+                if !self.is_stray_full {
                     self.stray.push('\n');
                 }
                 Ok(())

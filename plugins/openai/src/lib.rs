@@ -35,11 +35,7 @@ impl Model for OpenAi {
     async fn generate(&self, prompt: Prompt, reply: &mut ReplyWriter) -> Result<Finish> {
         let response = self.send(&prompt).await?;
         reading::check_encoding(&response)?;
-        if !is_readable(response.header("content-type")) {
-            let kind = response.header("content-type").unwrap_or_default().to_string();
-            let body = response.beginning(failure::MAX_EXCERPT).await;
-            return Err(failure::invalid_answer(&format!("of the type `{kind}`"), &body));
-        }
+        let odd_type = odd_type(response.header("content-type"));
         let (mut answer, mut frames) = (Answer::new(self.think_tags), Frames::default());
         let outcome = reading::read(response, &mut frames, &mut answer, reply).await;
         let (last, finish) = match outcome {
@@ -47,7 +43,10 @@ impl Model for OpenAi {
             Err(failure) => (answer.fail(reply.has_begun()), Err(failure)),
         };
         last.into_iter().for_each(|delta| reply.push(delta));
-        finish
+        finish.map_err(|mut failure| {
+            failure.message.extend(odd_type.map(|kind| format!(" (the answer has the type `{kind}`)")));
+            failure
+        })
     }
 }
 
@@ -131,13 +130,17 @@ fn log_retry(change: &str, answer: &[u8]) {
     tracing::warn!(change, refusal, "the endpoint refused the request; it is sent once more");
 }
 
-/// Whether an answer of this content type can hold a reply. Its format is told by its first bytes: servers stream without
-/// being asked, and answer at once although a stream was asked for.
-fn is_readable(content_type: Option<&str>) -> bool {
-    let kind =
-        content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    matches!(kind.as_str(), "" | "text/event-stream" | "text/plain" | "application/octet-stream")
+/// The content type of an answer if no reply is expected under it, for the error message. The format of an answer is told
+/// by its bytes: servers stream without being asked, answer at once although a stream was asked for, and leave the type
+/// to their framework.
+fn odd_type(content_type: Option<&str>) -> Option<String> {
+    let kind = content_type.unwrap_or_default().trim().to_ascii_lowercase();
+    let is_usual = kind.is_empty()
         || kind.contains("json")
+        || ["text/event-stream", "text/plain", "application/octet-stream"]
+            .iter()
+            .any(|usual| kind.starts_with(usual));
+    (!is_usual).then(|| failure::excerpt(kind.as_bytes()))
 }
 
 masque_sdk::export!(OpenAi: model);

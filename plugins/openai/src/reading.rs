@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// How long the rest of a stream is waited for after the finish reason: the usage comes in a frame of its own, which some
 /// servers send late.
-const AFTER_FINISH: Duration = Duration::from_millis(1_200);
+const AFTER_FINISH: Duration = Duration::from_millis(1_500);
 /// The same if the usage has come already. Nothing but the end is missing then.
 const AFTER_USAGE: Duration = Duration::from_millis(300);
 
@@ -59,7 +59,7 @@ pub(crate) async fn read(
         pass_on(frames, answer, reply).await?;
         // Frames before a line that is too long were read.
         taken.map_err(|error| Error::TooLarge(error.to_string()))?;
-        if is_end {
+        if is_end || (frames.is_unreadable() && !answer.has_understood()) {
             break;
         }
         begin_rest(&mut rest, answer);

@@ -78,10 +78,15 @@ pub(crate) fn stricter_shape(shape: PromptShape, status: u16, answer: &[u8]) -> 
     let words =
         error.as_ref().and_then(reported::words).unwrap_or_else(|| failure::excerpt(answer)).to_lowercase();
     let has = |any: &[&str]| any.iter().any(|part| words.contains(part));
-    let alternates = has(&["alternat", "consecutive", "successive"])
-        || (has(&["role"])
-            && has(&["first message", "must start", "must begin", "start with", "begin with"]))
-        || has(&["first message must", "must start with a user", "must begin with a user"]);
+    let alternates = has(&["alternat", "consecutive", "successive", "same role", "in a row"])
+        || (has(&[
+            "first message",
+            "first non-system",
+            "must start",
+            "must begin",
+            "start with",
+            "begin with",
+        ]) && has(&["user"]));
     let is_about_system = has(&["system"])
         && has(&[
             "beginning",
@@ -91,6 +96,7 @@ pub(crate) fn stricter_shape(shape: PromptShape, status: u16, answer: &[u8]) -> 
             "one system",
             "single",
             "after",
+            "last role",
             "position",
             "not supported",
         ]);
@@ -229,6 +235,12 @@ mod tests {
             ("System message must be at the beginning.", Some(PromptShape { alternates: false, ..strict })),
             (
                 "Only one system message is supported, at the start.",
+                Some(PromptShape { alternates: false, ..strict }),
+            ),
+            ("First message must be from user.", Some(strict)),
+            ("Unexpected role 'system' after role 'user'", Some(PromptShape { alternates: false, ..strict })),
+            (
+                "Expected last role User or Tool but got system",
                 Some(PromptShape { alternates: false, ..strict }),
             ),
             ("Bad request", None),

@@ -103,8 +103,16 @@ async fn tokens_of_an_interrupted_reply_are_an_estimate() {
 async fn a_server_that_refuses_a_greeting_first_gets_the_question_in_its_order() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).start().await;
+    let body = json!({ "companion": "elara", "greeting": 0 });
+    let conversation = host.client().post("/conversations", &body).send().await.expect(201);
     let refusal = "Conversation roles must alternate user/assistant/user/assistant/...";
     model.next(Answer::error(400, "invalid_request_error", refusal));
-    let reply = host.client().say("Hello.").await;
+
+    let reply = host.client().say_in(conversation["id"].as_str().unwrap(), "Hello.").await;
+
     assert_eq!(reply["reply"]["content"], "You said: Hello.");
+    let roles =
+        |messages: Vec<(String, String)>| messages.into_iter().map(|(role, _)| role).collect::<Vec<_>>();
+    assert_eq!(roles(model.request(0).await.messages()), ["system", "assistant", "user"]);
+    assert_eq!(roles(model.request(1).await.messages()), ["system", "user", "assistant", "user"]);
 }

@@ -205,7 +205,13 @@ fn every_framing_is_read() {
 #[test]
 fn a_stream_that_was_not_requested_is_read_whatever_its_type_says() {
     let stream = says("Hi.") + &ends("\"stop\"");
-    for kind in ["text/event-stream", "application/json", "text/plain", "application/x-ndjson"] {
+    for kind in [
+        "text/event-stream",
+        "application/json",
+        "text/plain",
+        "application/x-ndjson",
+        "text/html; charset=utf-8",
+    ] {
         let response = HttpResponse::new(200).header("content-type", kind).chunk(stream.as_str());
         let answer = answer_with(response, r#"{"model": "m", "stream": false}"#).unwrap();
         assert_eq!((answer.text().as_str(), answer.finish()), ("Hi.", Some("stop")), "{kind}");
