@@ -34,6 +34,7 @@
 //! | calls of the companion's model | [`models`] |
 //! | HTTP, with streamed bodies | [`http`] |
 //! | server-sent events | [`sse`] |
+//! | waiting | [`time`] |
 //! | logging | `tracing` or `log`; both write to the host's log |
 #![deny(missing_docs)]
 
@@ -53,6 +54,7 @@ pub mod sse;
 pub mod state;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+pub mod time;
 
 pub use contract::{
     Blob, Delta, Description, Exchange, Failure, Finish, Message, Opening, Part, Prompt, Property,

@@ -216,6 +216,7 @@ impl Draft {
                         input_tokens: usage.input_tokens,
                         output_tokens: usage.output_tokens,
                         cached_tokens: usage.cached_tokens,
+                        estimated: false,
                     };
                 }
                 Delta::Finish(finish) => self.finish = Some(finish.reason),

@@ -12,7 +12,8 @@ pub(crate) struct ChatReply {
     #[schema(example = "elara")]
     pub(crate) companion: String,
     pub(crate) reply: ReplyView,
-    /// `stop`, `length`, `filtered`, `tool_calls` or `interrupted`.
+    /// `stop`, `length` (a limit of length was reached), `filtered` (a filter stopped it, or the model refused) or
+    /// `tool_calls`. A turn that was cut short has `interrupted`.
     #[schema(example = "stop")]
     pub(crate) finish: String,
     pub(crate) usage: UsageView,
@@ -53,12 +54,16 @@ pub(crate) struct ReplyView {
     pub(crate) content: String,
 }
 
-/// Tokens as counted by the model.
+/// Tokens as counted by the model, or as estimated by the host where the model reports none.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Usage)]
 pub(crate) struct UsageView {
     pub(crate) input_tokens: u64,
     pub(crate) output_tokens: u64,
-    /// Input tokens that the provider read from its cache.
+    /// Input tokens that the provider read from its cache, as far as the model reports them.
     pub(crate) cached_tokens: u64,
+    /// `true` if the model did not report a count: it is then estimated by the length of the text, four bytes a token.
+    /// Absent otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) estimated: bool,
 }

@@ -136,6 +136,7 @@ impl From<TurnRecord> for TurnView {
                 input_tokens: usage.input_tokens,
                 output_tokens: usage.output_tokens,
                 cached_tokens: usage.cached_tokens,
+                estimated: usage.estimated,
             }),
             timing: record.response.as_ref().and_then(|response| response.get("timing")).cloned(),
             problem: record.problem,

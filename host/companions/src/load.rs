@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use masque_config::{Companion as CompanionConfig, Config, Diagnostic, Name, Plugin as PluginConfig};
+use masque_config::{
+    Companion as CompanionConfig, Config, Diagnostic, Name, Plugin as PluginConfig, PluginLimits,
+};
+use masque_grants::Limits;
 use masque_runtime::{Package, Plugin, PluginKind, Sandbox};
 
 use crate::builtins::BuiltinComponents;
@@ -101,9 +104,17 @@ fn make_plugin(
     {
         return Arc::clone(before);
     }
-    let (grants, limits) = (plugin.grants.clone(), plugin.limits.into());
+    let (grants, limits) = (plugin.grants.clone(), limits(plugin.limits, package.kind(), plugin.grants.models));
     let plugin = Plugin::new(package, name.to_string(), plugin.settings_json(), grants, limits);
     Arc::new(LoadedPlugin::new(plugin, fingerprint))
+}
+
+/// The limits of the plugin. Without one of the operator's, a model has the whole turn, and so has a plugin that may ask
+/// one: it waits for the model's answer.
+fn limits(set: PluginLimits, kind: PluginKind, may_ask_models: bool) -> Limits {
+    let limits = Limits::from(set);
+    let waits_for_model = kind == PluginKind::Model || may_ask_models;
+    if set.wall.is_none() && waits_for_model { limits.for_whole_turn() } else { limits }
 }
 
 /// A problem if the new version stores its state in an older format. Stored state belongs to the plugin's name, and an
@@ -174,4 +185,25 @@ fn examples_of_kind(plugins: &BTreeMap<String, Arc<LoadedPlugin>>, kind: PluginK
         .map(|plugin| format!("`{}`", plugin.name()))
         .collect();
     if fitting.is_empty() { String::new() } else { format!(", such as {}", fitting.join(" or ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_model_has_the_whole_turn_unless_the_operator_limits_its_calls() {
+        let minute = Duration::from_secs(60);
+        // The longest `timeout` of a turn.
+        let longest_turn = 60 * minute;
+        let unset = PluginLimits::default();
+        let set = PluginLimits { wall: Some(minute), ..unset };
+        assert!(limits(unset, PluginKind::Model, false).wall >= longest_turn);
+        assert!(limits(unset, PluginKind::Memory, true).wall >= longest_turn);
+        assert_eq!(limits(set, PluginKind::Model, false).wall, minute);
+        assert_eq!(limits(set, PluginKind::Persona, true).wall, minute);
+        assert_eq!(limits(unset, PluginKind::Persona, false).wall, minute);
+    }
 }

@@ -37,10 +37,23 @@ pub struct Limits {
     pub log_bytes: usize,
 }
 
+/// The default of `wall` for models, and for plugins that ask them: as long as a turn may be at most. A model writes for as
+/// long as the turn has, and a slow one on the operator's own machine needs all of it.
+const WHOLE_TURN: Duration = Duration::from_secs(60 * 60);
+
+impl Limits {
+    /// The limits of a plugin that is a model, or asks one, and whose operator has not set `wall`: only the deadline of the
+    /// turn ends its calls.
+    #[must_use]
+    pub fn for_whole_turn(self) -> Self {
+        Self { wall: WHOLE_TURN, ..self }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // Enough for a slow model; the deadline of the turn ends it earlier where that is nearer.
+            // The deadline of the turn ends the call earlier where that is nearer.
             wall: Duration::from_secs(60),
             cpu: Duration::from_secs(2),
             memory_bytes: 64 << 20,

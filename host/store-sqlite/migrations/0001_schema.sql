@@ -68,6 +68,8 @@ CREATE TABLE turns (
     input_tokens   INTEGER,
     output_tokens  INTEGER,
     cached_tokens  INTEGER,
+    -- Whether a count is the host's estimate. NULL where there are no counts.
+    usage_estimated INTEGER CHECK (usage_estimated = 0 OR usage_estimated = 1),
     -- The reply as the client got it, without its text, and the JSON pointer where the text belongs.
     response       TEXT,
     response_text  TEXT,

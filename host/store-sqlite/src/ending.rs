@@ -236,7 +236,7 @@ impl End<'_> {
             connection,
             "UPDATE turns
                 SET status = ?2, reply = ?3, finish = ?4, input_tokens = ?5, output_tokens = ?6, cached_tokens = ?7,
-                    response = ?8, response_text = ?9, problem = ?10, ended_at = ?11
+                    response = ?8, response_text = ?9, problem = ?10, ended_at = ?11, usage_estimated = ?12
               WHERE id = ?1",
             params![
                 self.turn.as_uuid(),
@@ -250,6 +250,7 @@ impl End<'_> {
                 response.and_then(|stored| stored.text_at.as_deref()),
                 self.problem.map(Value::to_string),
                 now,
+                self.usage.map(|usage| usage.estimated),
             ],
         )?;
         Ok(())

@@ -74,7 +74,7 @@ fn run_again(
         connection,
         "UPDATE turns
             SET status = 'running', attempt = ?2, epoch = ?3, host = ?4, finish = NULL, input_tokens = NULL,
-                output_tokens = NULL, cached_tokens = NULL, problem = NULL, ended_at = NULL
+                output_tokens = NULL, cached_tokens = NULL, usage_estimated = NULL, problem = NULL, ended_at = NULL
           WHERE id = ?1",
         params![earlier.id.as_uuid(), attempt_number, epoch, admission.host],
     )?;

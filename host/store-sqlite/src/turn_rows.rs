@@ -19,7 +19,8 @@ pub(crate) fn load_turn(connection: &Connection, owner: &Owner, id: TurnId) -> R
             "SELECT ",
             message_columns!(),
             ", t.conversation, c.companion, t.status, t.attempt, t.host, t.finish, t.input_tokens, t.output_tokens,
-               t.cached_tokens, t.response, t.response_text, t.problem, t.created_at, t.ended_at
+               t.cached_tokens, t.response, t.response_text, t.problem, t.created_at, t.ended_at,
+               t.usage_estimated
                FROM turns t JOIN conversations c ON c.id = t.conversation JOIN users u ON u.id = c.user
                     LEFT JOIN messages m ON m.id = t.reply
               WHERE t.id = ?1 AND c.deleted_at IS NULL AND u.subject = ?2 AND u.issuer = ?3 AND u.tenant = ?4"
@@ -46,7 +47,7 @@ fn record(row: &Row<'_>, id: TurnId) -> Result<TurnRecord> {
         host: row.get(TURN + 4)?,
         reply,
         finish: row.get(TURN + 5)?,
-        usage: usage(row, TURN + 6)?,
+        usage: usage(row, TURN + 6, TURN + 14)?,
         response,
         problem: optional_json(row, TURN + 11)?,
         created_at: row.get(TURN + 12)?,
@@ -59,13 +60,14 @@ fn status(row: &Row<'_>, column: usize) -> Result<TurnStatus> {
     Ok(row.get_ref(column)?.as_str()?.parse::<TurnStatus>()?)
 }
 
-fn usage(row: &Row<'_>, column: usize) -> Result<Option<UsageRecord>> {
+fn usage(row: &Row<'_>, column: usize, estimated: usize) -> Result<Option<UsageRecord>> {
     let tokens = |offset: usize| row.get::<_, Option<i64>>(column + offset);
     Ok(match (tokens(0)?, tokens(1)?, tokens(2)?) {
         (Some(input), Some(output), Some(cached)) => Some(UsageRecord {
             input_tokens: unsigned(input)?,
             output_tokens: unsigned(output)?,
             cached_tokens: unsigned(cached)?,
+            estimated: row.get::<_, Option<bool>>(estimated)?.unwrap_or_default(),
         }),
         _ => None,
     })

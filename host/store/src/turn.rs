@@ -86,15 +86,17 @@ impl FromStr for TurnStatus {
     }
 }
 
-/// Tokens, as the model counted them. Counts over 2^63 − 1 are stored as that.
+/// Tokens, as the model counted them or as the host estimates them. Counts over 2^63 − 1 are stored as that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageRecord {
     /// Read by the model.
     pub input_tokens: u64,
     /// Written by the model.
     pub output_tokens: u64,
-    /// Tokens of the input that the model had cached.
+    /// Tokens of the input that the model had cached. Never an estimate: 0 where the model reports none.
     pub cached_tokens: u64,
+    /// Whether a count is an estimate, because the model did not report it.
+    pub estimated: bool,
 }
 
 /// The turn that an idempotency key stands for.

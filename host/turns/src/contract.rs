@@ -1,4 +1,4 @@
-//! Converts stored records to the types of the plugin contract. All functions are pure.
+//! Converts stored records to the types of the plugin contract. All functions are pure but for their log lines.
 
 use masque_runtime::contract::{Message, Part, Prompt, Property, Turn, User};
 use masque_store::{MessageRecord, Owner, Started, TailLimit};
@@ -115,14 +115,18 @@ pub(crate) fn has_earlier(tail: &[MessageRecord], own_sequence: i64) -> bool {
     tail.first().map_or(own_sequence, |oldest| oldest.sequence) > 1
 }
 
-/// The finish reason that clients are told. An unknown reason of a model counts as `stop`; `None` if it is empty or longer
+/// The finish reason that clients are told. An unknown reason of a model is logged and counts as `stop`; `None` if it is empty or longer
 /// than 64 bytes.
 pub(crate) fn finish_reason(reason: &str) -> Option<&'static str> {
     match reason {
         "length" => Some("length"),
         "filtered" => Some("filtered"),
         "tool_calls" => Some("tool_calls"),
-        _ if (1..=64).contains(&reason.len()) => Some("stop"),
+        "stop" => Some("stop"),
+        _ if (1..=64).contains(&reason.len()) => {
+            tracing::warn!(reason, "the model ended its reply with an unknown reason; it counts as `stop`");
+            Some("stop")
+        }
         _ => None,
     }
 }

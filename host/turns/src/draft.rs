@@ -15,6 +15,8 @@ pub(crate) struct ReplyDraft {
     pub(crate) usage: UsageRecord,
     /// The bytes of text in the prompt.
     pub(crate) prompt_bytes: usize,
+    /// The bytes that the model wrote and that are not in `text`: thinking and tool calls.
+    pub(crate) unsaid_bytes: usize,
     /// Why the model stopped, once it has.
     pub(crate) finish: Option<&'static str>,
     /// The plugins that made the reply so far.

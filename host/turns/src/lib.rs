@@ -33,6 +33,7 @@ mod request;
 mod run;
 mod timing;
 mod turns;
+mod usage;
 
 #[cfg(test)]
 mod test_support;

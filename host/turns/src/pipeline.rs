@@ -67,6 +67,7 @@ impl Pipeline {
             let Some(model) = models.next() else { return Err(Problem::from(Kind::Internal)) };
             draft.model = Some(model.name().to_owned());
             draft.usage = UsageRecord::default();
+            draft.unsaid_bytes = 0;
             let began = Instant::now();
             let Err(failure) = self.stream(model, prompt, draft).await else {
                 draft.plugins.push(PluginTiming::new(model, began.elapsed()));
@@ -115,9 +116,11 @@ impl Pipeline {
                             input_tokens: usage.input_tokens,
                             output_tokens: usage.output_tokens,
                             cached_tokens: usage.cached_tokens,
+                            estimated: false,
                         };
                     }
-                    Delta::ToolCall(_) => {
+                    Delta::ToolCall(call) => {
+                        draft.unsaid_bytes += call.name.len() + call.arguments.len();
                         draft.first_content = draft.first_content.or_else(|| Some(Instant::now()))
                     }
                     Delta::Finish(finish) => {
@@ -126,7 +129,8 @@ impl Pipeline {
                         }));
                     }
                     Delta::Failed(failed) => end = Some(Err(Cause::Failed(Box::new(failed)))),
-                    Delta::Thinking(_) | Delta::Other(_) => {}
+                    Delta::Thinking(thought) => draft.unsaid_bytes += thought.len(),
+                    Delta::Other(_) => {}
                 }
                 if end.is_some() {
                     break;

@@ -19,17 +19,23 @@ pub(crate) struct CompletedReply<'a> {
 impl CompletedReply<'_> {
     /// The body of the JSON response, the data of `turn.completed`, and what a repeated request is answered with.
     pub(crate) fn to_value(&self) -> Value {
+        let mut usage = json!({
+            "input_tokens": self.usage.input_tokens,
+            "output_tokens": self.usage.output_tokens,
+            "cached_tokens": self.usage.cached_tokens,
+        });
+        if self.usage.estimated
+            && let Some(members) = usage.as_object_mut()
+        {
+            members.insert("estimated".into(), true.into());
+        }
         json!({
             "turn_id": self.turn,
             "conversation_id": self.conversation,
             "companion": self.companion,
             "reply": { "role": "assistant", "content": self.content },
             "finish": self.finish,
-            "usage": {
-                "input_tokens": self.usage.input_tokens,
-                "output_tokens": self.usage.output_tokens,
-                "cached_tokens": self.usage.cached_tokens,
-            },
+            "usage": usage,
             "timing": self.timing.to_value(),
         })
     }
@@ -60,7 +66,7 @@ mod tests {
             companion: "elara",
             content: "Hello.",
             finish: "stop",
-            usage: UsageRecord { input_tokens: 3, output_tokens: 2, cached_tokens: 1 },
+            usage: UsageRecord { input_tokens: 3, output_tokens: 2, cached_tokens: 1, estimated: false },
             timing: &timing,
         };
         let expected = json!({

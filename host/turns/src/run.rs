@@ -25,6 +25,7 @@ use crate::log::{EventLog, EventReader, TurnEnd};
 use crate::pipeline::Pipeline;
 use crate::registry::{LiveTurn, TurnRegistry};
 use crate::timing::TurnTiming;
+use crate::usage::reported_or_estimated;
 
 /// Ends the log and the registry's entry when it is dropped, also if the turn's task panics: a stream never ends without
 /// a last event.
@@ -217,7 +218,7 @@ impl TurnSummary {
             total_ms: fractional_ms(timing.total),
             host_ms: fractional_ms(timing.host()),
             first_content_ms: timing.first_content.map(fractional_ms),
-            usage: draft.usage,
+            usage: reported_or_estimated(draft),
         }
     }
 
@@ -236,6 +237,7 @@ impl TurnSummary {
             first_content_ms = self.first_content_ms,
             input_tokens = self.usage.input_tokens,
             output_tokens = self.usage.output_tokens,
+            usage_estimated = self.usage.estimated,
             "turn ended"
         );
     }

@@ -1,251 +1,313 @@
-//! Turns the endpoint's answer into deltas: the frames of a stream one by one, or a whole answer at once.
+//! Turns the frames of an endpoint's answer into deltas: those of a stream one by one, or a whole answer at once.
 //!
-//! Servers differ: some send the usage with every frame, others in a frame without choices; reasoning has two names;
-//! content is a text or a list of parts; an error may replace a frame. Unknown fields are ignored.
+//! Servers differ in every member of a frame. What is odd costs itself and nothing beside it: a member that can't be read
+//! is passed over, the rest of its frame counts. The parts are read by `content` (texts), `said` (texts that are
+//! repeated), `calls` (tool calls), `finish` (reasons) and `usage` (tokens).
+
+mod calls;
+mod content;
+mod finish;
+mod said;
+mod usage;
 
 use crate::failure;
-use masque_sdk::{Delta, Failure, Finish, Result, ToolCall, Usage};
-use serde::Deserialize;
-use serde_json::Value;
-use std::collections::BTreeMap;
+use crate::frames::Frame;
+use crate::json::{self, is_blank};
+use crate::reported;
+use crate::think::ThinkTags;
+use calls::Calls;
+use finish::Finish;
+use masque_sdk::{Delta, Failure, Result};
+use said::Said;
+use serde_json::{Map, Value};
+use usage::Tokens;
 
 /// The number of malformed frames after which the answer is refused, as it is no chat-completions stream.
 const MAX_MALFORMED: u32 = 16;
-/// The largest number of tool calls in a reply. More are a fault of the model.
-const MAX_CALLS: usize = 128;
-/// The largest size of one tool call, in bytes. The host bounds the reply as a whole.
-const MAX_CALL_BYTES: usize = 256 * 1024;
-
-#[derive(Deserialize)]
-struct Frame {
-    #[serde(default)]
-    choices: Option<Vec<Choice>>,
-    #[serde(default)]
-    usage: Option<Tokens>,
-    #[serde(default)]
-    error: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    #[serde(default)]
-    index: u64,
-    #[serde(default, alias = "message")]
-    delta: Option<MessageDelta>,
-    #[serde(default)]
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct MessageDelta {
-    #[serde(default)]
-    content: Option<Value>,
-    #[serde(default)]
-    reasoning_content: Option<String>,
-    #[serde(default)]
-    reasoning: Option<String>,
-    #[serde(default)]
-    refusal: Option<String>,
-    #[serde(default)]
-    tool_calls: Option<Vec<CallPiece>>,
-}
-
-#[derive(Deserialize)]
-struct CallPiece {
-    #[serde(default)]
-    index: Option<u64>,
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    function: Option<FunctionPiece>,
-}
-
-#[derive(Deserialize)]
-struct FunctionPiece {
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    arguments: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Tokens {
-    #[serde(default)]
-    prompt_tokens: Option<u64>,
-    #[serde(default)]
-    completion_tokens: Option<u64>,
-    #[serde(default)]
-    prompt_tokens_details: Option<PromptTokens>,
-}
-
-#[derive(Deserialize)]
-struct PromptTokens {
-    #[serde(default)]
-    cached_tokens: Option<u64>,
-}
 
 /// The part of a reply that has arrived.
-#[derive(Default)]
 pub(crate) struct Answer {
-    calls: BTreeMap<u64, ToolCall>,
-    finish: Option<&'static str>,
-    usage: Option<Usage>,
+    text: Said,
+    thinking: Said,
+    refusal: Said,
+    think_tags: ThinkTags,
+    calls: Calls,
+    finish: Option<Finish>,
+    tokens: Tokens,
+    /// The choice that is read: the first one that came. Of others only the tool calls are.
+    choice: Option<u64>,
     understood: u32,
     malformed: u32,
+    /// Frames with something that belongs to the reply.
+    content: u32,
+    /// A whole answer came, or the end of the stream.
     done: bool,
+    /// A whole answer came without a finish reason.
+    is_whole: bool,
 }
 
 impl Answer {
-    /// Reads the data of a frame and returns its deltas in their order.
+    /// `think_tags` says whether a `<think>` at the beginning of the text is thinking.
+    pub(crate) fn new(think_tags: bool) -> Self {
+        Self {
+            text: Said::default(),
+            thinking: Said::default(),
+            refusal: Said::default(),
+            think_tags: ThinkTags::new(think_tags),
+            calls: Calls::default(),
+            finish: None,
+            tokens: Tokens::default(),
+            choice: None,
+            understood: 0,
+            malformed: 0,
+            content: 0,
+            done: false,
+            is_whole: false,
+        }
+    }
+
+    /// Reads a frame and adds its deltas in their order. Those before an error in the same frame are added too.
     ///
     /// # Errors
     /// The endpoint reports an error, or sent too many malformed frames.
-    pub(crate) fn frame(&mut self, data: &str) -> Result<Vec<Delta>> {
+    pub(crate) fn read(&mut self, frame: Frame, deltas: &mut Vec<Delta>) -> Result<()> {
+        let (data, is_bare) = match frame {
+            Frame::Error(data) => {
+                let error = json::parse(&data).ok().and_then(|values| values.into_iter().next());
+                return Err(failure::from_error(&error.unwrap_or(data.into())));
+            }
+            Frame::Event(data) => (data, false),
+            Frame::Bare(data) => (data, true),
+        };
         let data = data.trim();
-        if data == "[DONE]" {
+        if data.eq_ignore_ascii_case("[DONE]") {
             self.done = true;
-            return Ok(Vec::new());
+            return Ok(());
         }
-        match serde_json::from_str::<Frame>(data) {
-            Ok(frame) => self.read_frame(frame),
+        match json::parse(data) {
+            Ok(values) => values.into_iter().try_for_each(|value| self.read_value(&value, is_bare, deltas)),
             Err(error) => {
                 self.malformed += 1;
                 if self.malformed == 1 {
                     tracing::warn!(%error, frame = failure::excerpt(data.as_bytes()), "skipped a malformed frame");
                 }
                 if self.malformed < MAX_MALFORMED {
-                    return Ok(Vec::new());
+                    return Ok(());
                 }
                 Err(failure::invalid_answer("too many malformed frames", data.as_bytes()))
             }
         }
     }
 
-    /// Reads an answer that was not streamed and returns its deltas.
-    ///
-    /// # Errors
-    /// The endpoint reports an error, or the body is not a chat completion.
-    pub(crate) fn whole(&mut self, body: &[u8]) -> Result<Vec<Delta>> {
-        let frame: Frame = serde_json::from_slice(body)
-            .map_err(|error| failure::invalid_answer(&format!("not a chat completion ({error})"), body))?;
-        if frame.error.is_none() && frame.choices.as_ref().is_none_or(Vec::is_empty) {
-            return Err(failure::invalid_answer("it has no choices", body));
-        }
-        let deltas = self.read_frame(frame)?;
-        self.done = true;
-        Ok(deltas)
-    }
-
-    /// Whether everything has arrived.
+    /// Whether nothing more has to be read.
     pub(crate) fn is_complete(&self) -> bool {
-        self.done || (self.finish.is_some() && self.usage.is_some())
+        self.done
     }
 
     /// Whether the reply has ended. An error of the connection does not matter then.
     pub(crate) fn may_end(&self) -> bool {
-        self.done || self.finish.is_some()
+        self.done || self.finish.is_some() || self.is_whole
     }
 
-    /// Returns the last deltas and the reason of the end.
-    ///
-    /// # Errors
-    /// `truncated` if the reply did not end; `unavailable` if it did not begin.
-    pub(crate) fn end(self) -> Result<(Vec<Delta>, Finish)> {
+    /// Whether any frame belonged to a reply.
+    pub(crate) fn has_understood(&self) -> bool {
+        self.understood > 0
+    }
+
+    /// Whether both counts of tokens are known.
+    pub(crate) fn has_usage(&self) -> bool {
+        self.tokens.is_complete()
+    }
+
+    /// How many frames had something that belongs to the reply. What comes after a finish reason takes it back for a
+    /// while.
+    pub(crate) fn content_frames(&self) -> u32 {
+        self.content
+    }
+
+    /// Returns the last deltas, and the reason of the end: `truncated` if the reply did not end, `unavailable` if it did
+    /// not begin. `stray` is what could not be read; `has_begun` says whether anything was passed on.
+    pub(crate) fn end(mut self, stray: &str, has_begun: bool) -> (Vec<Delta>, Result<masque_sdk::Finish>) {
+        let reason = match self.reason(stray) {
+            Ok(reason) => reason,
+            Err(failure) => return (self.fail(has_begun), Err(failure)),
+        };
+        let mut deltas = Vec::new();
+        self.think_tags.end(&mut deltas);
+        deltas.extend(self.calls.into_deltas());
+        deltas.extend(self.tokens.usage().map(Delta::Usage));
+        (deltas, Ok(masque_sdk::Finish::new(reason)))
+    }
+
+    /// Returns the last deltas of a reply that a failure ended: the text that was held back, and the tokens, which count
+    /// although the reply is incomplete. Tool calls may be cut and are left out. Returns nothing if nothing was passed
+    /// on: then another model may answer.
+    pub(crate) fn fail(mut self, has_begun: bool) -> Vec<Delta> {
+        let mut deltas = Vec::new();
+        self.think_tags.end(&mut deltas);
+        let has_begun = has_begun || !deltas.is_empty();
+        deltas.extend(self.tokens.usage().filter(|_| has_begun).map(Delta::Usage));
+        deltas
+    }
+
+    fn reason(&self, stray: &str) -> Result<&'static str> {
+        let is_silent = self.text.is_empty()
+            && self.thinking.is_empty()
+            && self.refusal.is_empty()
+            && self.calls.is_empty();
         if self.understood == 0 {
-            return Err(failure::invalid_answer("it holds no frame of a chat completion", b""));
+            return Err(failure::invalid_answer("it holds no frame of a chat completion", stray.as_bytes()));
         }
         if !self.may_end() {
             return Err(Failure::truncated("the stream ended without a finish_reason and without [DONE]"));
         }
-        let mut reason = self.finish.unwrap_or("stop");
-        // Some servers send `stop` after tool calls.
-        if reason == "stop" && !self.calls.is_empty() {
-            reason = "tool_calls";
+        if self.finish.is_none() && is_silent {
+            return Err(failure::invalid_answer("it ended before it said anything", stray.as_bytes()));
         }
-        // The result of a tool refers to the id of the call, which a few servers leave out.
-        let with_id = |(index, mut call): (u64, ToolCall)| {
-            if call.id.is_empty() {
-                call.id = format!("call-{index}");
+        let finish = self.finish.unwrap_or(Finish::Stop);
+        Ok(match finish {
+            // A refusal ends with `stop`, and so do the tool calls of some servers.
+            Finish::Stop | Finish::ToolCalls if !self.refusal.is_empty() => Finish::Filtered,
+            Finish::Stop if !self.calls.is_empty() => Finish::ToolCalls,
+            other => other,
+        }
+        .name())
+    }
+
+    fn read_value(&mut self, value: &Value, is_bare: bool, deltas: &mut Vec<Delta>) -> Result<()> {
+        match value {
+            Value::Array(frames) => {
+                frames.iter().try_for_each(|frame| self.read_value(frame, is_bare, deltas))
             }
-            Delta::ToolCall(call)
+            Value::Object(frame) => self.read_frame(frame, is_bare, deltas),
+            // Numbers and words keep a connection open.
+            _ => Ok(()),
+        }
+    }
+
+    fn read_frame(
+        &mut self,
+        frame: &Map<String, Value>,
+        is_bare: bool,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<()> {
+        self.tokens.read(frame);
+        let choices: Vec<_> = match frame.get("choices") {
+            Some(Value::Array(choices)) => choices.iter().filter_map(Value::as_object).collect(),
+            Some(Value::Object(choice)) => vec![choice],
+            _ => Vec::new(),
         };
-        let calls = self.calls.into_iter().map(with_id);
-        Ok((calls.chain(self.usage.map(Delta::Usage)).collect(), Finish::new(reason)))
+        // An empty list is a frame of a stream, but no whole answer.
+        if !choices.is_empty() || (!is_bare && frame.contains_key("choices")) {
+            self.understood += 1;
+        }
+        let mut outcome = Ok(());
+        for (position, choice) in (0..).zip(&choices) {
+            // The first failure counts; the other choices are read, as they may hold tool calls.
+            outcome = outcome.and(self.read_choice(position, choice, is_bare, deltas));
+        }
+        // The server's own words say more than a finish reason.
+        match reported::error_in(frame) {
+            Some(error) => Err(failure::from_error(&error)),
+            None => outcome,
+        }
     }
 
-    fn read_frame(&mut self, frame: Frame) -> Result<Vec<Delta>> {
-        if let Some(error) = frame.error.filter(|error| !error.is_null()) {
-            return Err(failure::from_error(&error));
-        }
-        self.understood += 1;
-        if let Some(tokens) = frame.usage {
-            let details = tokens.prompt_tokens_details.and_then(|details| details.cached_tokens);
-            let mut usage = Usage::new(
-                tokens.prompt_tokens.unwrap_or_default(),
-                tokens.completion_tokens.unwrap_or_default(),
-            );
-            usage.cached_tokens = details.unwrap_or_default();
-            self.usage = Some(usage);
-        }
-        let mut deltas = Vec::new();
-        for choice in frame.choices.into_iter().flatten().filter(|choice| choice.index == 0) {
-            if let Some(delta) = choice.delta {
-                self.read_delta(delta, &mut deltas)?;
-            }
-            // Some gateways send an empty reason with every frame but the last.
-            if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
-                self.finish = Some(finish(&reason)?);
+    fn read_choice(
+        &mut self,
+        position: u64,
+        choice: &Map<String, Value>,
+        is_bare: bool,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<()> {
+        self.tokens.read(choice);
+        let index = choice.get("index").and_then(calls::number).unwrap_or(position);
+        let is_own = *self.choice.get_or_insert(index) == index;
+        let delta = part(choice, "delta");
+        let message = part(choice, "message");
+        let before = self.length();
+        // Text and tool calls may be in choices of their own, each with a finish reason.
+        let mut has_calls = false;
+        for (part, is_whole) in [(&delta, false), (&message, true)] {
+            if let Some(part) = part {
+                has_calls |= part.keys().any(|name| name == "tool_calls" || name == "function_call");
+                self.calls.read(index, part, is_whole)?;
             }
         }
-        Ok(deltas)
-    }
-
-    fn read_delta(&mut self, delta: MessageDelta, deltas: &mut Vec<Delta>) -> Result<()> {
-        // If both names are present, they hold the same text.
-        let thinking = delta.reasoning_content.filter(|text| !text.is_empty()).or(delta.reasoning);
-        deltas.extend(thinking.filter(|text| !text.is_empty()).map(Delta::Thinking));
-        let texts = [delta.content.map(text), delta.refusal];
-        deltas.extend(texts.into_iter().flatten().filter(|text| !text.is_empty()).map(Delta::Text));
-        for (position, piece) in (0..).zip(delta.tool_calls.into_iter().flatten()) {
-            self.add_call_piece(position, piece)?;
+        let ends = choice.get("finish_reason").or_else(|| choice.get("finishReason"));
+        let ends = ends.filter(|reason| !is_blank(reason));
+        let ends = ends.or_else(|| delta.as_ref()?.get("finish_reason"));
+        if is_own {
+            self.read_texts(choice, delta.as_ref(), message.as_ref(), ends.is_some(), deltas);
+            self.is_whole |= is_bare && message.is_some() && delta.is_none();
+        }
+        if self.length() > before || has_calls {
+            self.content += 1;
+        }
+        let holders = [Some(choice), delta.as_ref(), message.as_ref()];
+        if let Some(error) = holders.into_iter().flatten().find_map(reported::wrapped) {
+            return Err(self.with_reason(failure::from_error(&error), ends));
+        }
+        let has_finish = is_own || has_calls || !self.calls.is_empty();
+        if let Some(reason) = ends.filter(|_| has_finish)
+            && let Some(finish) = finish::read(reason)?
+        {
+            self.finish = self.finish.max(Some(finish));
         }
         Ok(())
     }
 
-    fn add_call_piece(&mut self, position: u64, piece: CallPiece) -> Result<()> {
-        let index = piece.index.unwrap_or(position);
-        let call = self.calls.entry(index).or_insert_with(|| ToolCall::new("", "", ""));
-        if let Some(id) = piece.id.filter(|id| !id.is_empty()) {
-            call.id = id;
+    /// The bytes of all texts.
+    fn length(&self) -> usize {
+        self.text.len() + self.thinking.len() + self.refusal.len()
+    }
+
+    /// The error of a choice without a class of its own has that of its finish reason.
+    fn with_reason(&self, mut failure: Failure, ends: Option<&Value>) -> Failure {
+        if failure.code == "unavailable"
+            && let Some(Err(reason)) = ends.map(finish::read)
+        {
+            failure.code = reason.code;
         }
-        if let Some(function) = piece.function {
-            call.name.push_str(&function.name.unwrap_or_default());
-            call.arguments.push_str(&function.arguments.unwrap_or_default());
+        failure
+    }
+
+    /// Reads the texts of the choice that is read.
+    fn read_texts(
+        &mut self,
+        choice: &Map<String, Value>,
+        delta: Option<&Map<String, Value>>,
+        message: Option<&Map<String, Value>>,
+        is_last: bool,
+        deltas: &mut Vec<Delta>,
+    ) {
+        let piece = delta.map(content::read).unwrap_or_default();
+        let whole = message.map(content::read).unwrap_or_default();
+        let thinking =
+            [self.thinking.delta(piece.thinking, is_last), self.thinking.message(whole.thinking, is_last)];
+        deltas.extend(thinking.into_iter().flatten().map(Delta::Thinking));
+        // The completions API has its text in the choice.
+        let legacy = choice.get("text").filter(|_| delta.is_none() && message.is_none()).map(content::words);
+        let text = [
+            self.text.delta(piece.text, is_last),
+            self.text.message(whole.text, is_last),
+            legacy.and_then(|text| self.text.delta(text, is_last)),
+        ];
+        for text in text.into_iter().flatten() {
+            self.think_tags.push(text, deltas);
         }
-        let is_too_long = call.name.len() + call.arguments.len() > MAX_CALL_BYTES;
-        if is_too_long || self.calls.len() > MAX_CALLS {
-            return Err(Failure::unavailable("the model's tool calls are too many or too long"));
-        }
-        Ok(())
+        let refusal =
+            [self.refusal.delta(piece.refusal, is_last), self.refusal.message(whole.refusal, is_last)];
+        deltas.extend(refusal.into_iter().flatten().map(Delta::Text));
     }
 }
 
-fn finish(reason: &str) -> Result<&'static str> {
-    match reason {
-        "length" | "max_tokens" => Ok("length"),
-        "content_filter" => Ok("filtered"),
-        "tool_calls" | "function_call" => Ok("tool_calls"),
-        "error" => Err(Failure::unavailable("the endpoint ended the reply with an error")),
-        _ => Ok("stop"),
-    }
-}
-
-/// Returns the text of content, which is a text or a list of parts. Ignores other parts.
-fn text(content: Value) -> String {
-    match content {
-        Value::String(text) => text,
-        Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
-        _ => String::new(),
+/// A part of a choice that holds a message; a bare text is its content.
+fn part(choice: &Map<String, Value>, name: &str) -> Option<Map<String, Value>> {
+    match choice.get(name)? {
+        Value::Object(part) => Some(part.clone()),
+        Value::Null => None,
+        other => Some(Map::from_iter([("content".to_owned(), other.clone())])),
     }
 }
 

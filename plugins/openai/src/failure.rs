@@ -2,6 +2,9 @@
 //!
 //! The failure's message holds the beginning of what the endpoint sent. Only the operator's log shows it.
 
+use crate::frames::{Frame, Frames};
+use crate::json;
+use crate::reported;
 use masque_sdk::Failure;
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
@@ -10,6 +13,19 @@ use std::time::{Duration, SystemTime};
 pub(crate) const MAX_EXCERPT: usize = 4 * 1024;
 /// The longest time to wait that is passed on; longer ones are shortened to it.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The words with which servers say that a prompt is longer than the model's context.
+const CONTEXT_WORDS: [&str; 9] = [
+    "context length",
+    "context window",
+    "context size",
+    "maximum context",
+    "prompt is too long",
+    "request is too long",
+    "input is too long",
+    "too many input tokens",
+    "exceeds the available context",
+];
 
 /// The headers in which an endpoint says when to try again.
 #[derive(Clone, Copy, Default)]
@@ -39,8 +55,7 @@ fn number(text: &str, unit: f64) -> Option<Duration> {
 
 /// The failure of a response whose status is an error or a redirect.
 pub(crate) fn from_status(status: u16, body: &[u8], retry: RetryAfter<'_>, now: SystemTime) -> Failure {
-    let error = serde_json::from_slice::<Value>(body).ok();
-    let error = error.as_ref().map(error_object);
+    let error = error_of(body);
     let code = match status {
         300..=399 => "unavailable",
         401..=403 => "unauthorized",
@@ -48,8 +63,8 @@ pub(crate) fn from_status(status: u16, body: &[u8], retry: RetryAfter<'_>, now: 
         408 | 504 => "timeout",
         429 => "rate-limited",
         503 | 529 => "overloaded",
-        400..=499 => error.and_then(code_of).unwrap_or("invalid"),
-        _ => "unavailable",
+        400..=499 => error.as_ref().and_then(code_of).unwrap_or("invalid"),
+        _ => error.as_ref().and_then(code_of).unwrap_or("unavailable"),
     };
     let hint = match status {
         300..=399 => " (redirects are not followed; name the final address in `base_url`)",
@@ -57,7 +72,10 @@ pub(crate) fn from_status(status: u16, body: &[u8], retry: RetryAfter<'_>, now: 
         404 => " (check `base_url` and `model`)",
         _ => "",
     };
-    let said = error.and_then(message).map_or_else(|| excerpt(body), |text| excerpt(text.as_bytes()));
+    let said = error
+        .as_ref()
+        .and_then(reported::words)
+        .map_or_else(|| excerpt(body), |text| excerpt(text.as_bytes()));
     let failure = Failure::new(code, format!("the endpoint answered {status}{hint}: {said}"));
     match retry.wait(now) {
         Some(wait) => failure.retry_after(wait),
@@ -65,20 +83,37 @@ pub(crate) fn from_status(status: u16, body: &[u8], retry: RetryAfter<'_>, now: 
     }
 }
 
-/// The failure of an error object in a stream or in a response with the status 200.
+/// The error that the body of a response holds, as JSON or as an event of a stream.
+pub(crate) fn error_of(body: &[u8]) -> Option<Value> {
+    let mut frames = Frames::default();
+    // A body that is too long has no error that could be read.
+    frames.push(body).and_then(|()| frames.end()).ok()?;
+    let (Frame::Event(text) | Frame::Bare(text) | Frame::Error(text)) = frames.next()?;
+    let error = json::parse(&text).ok()?.into_iter().next()?;
+    Some(reported::innermost(&error))
+}
+
+/// The failure of an error in a stream or in a response with the status 200.
 pub(crate) fn from_error(error: &Value) -> Failure {
-    let error = error_object(error);
-    let status =
-        ["code", "status", "status_code"].iter().find_map(|name| error.get(name)).and_then(as_status);
-    let code = match status {
-        Some(429) => "rate-limited",
-        Some(401..=403) => "unauthorized",
-        Some(408 | 504) => "timeout",
-        Some(503 | 529) => "overloaded",
-        _ => code_of(error).unwrap_or("unavailable"),
-    };
-    let said = message(error).map_or_else(|| error.to_string(), String::from);
+    let error = reported::innermost(error);
+    let code = code_of(&error).or_else(|| code_of_status(status_of(&error)?)).unwrap_or("unavailable");
+    let said = reported::words(&error).unwrap_or_else(|| error.to_string());
     Failure::new(code, format!("the endpoint reported an error: {}", excerpt(said.as_bytes())))
+}
+
+/// The code for the status that an error in a reply names.
+fn code_of_status(status: u64) -> Option<&'static str> {
+    // FastChat and others append two digits: 42903.
+    let status = if (10_000..100_000).contains(&status) { status / 100 } else { status };
+    Some(match status {
+        401..=403 => "unauthorized",
+        404 => "not-found",
+        408 | 504 => "timeout",
+        429 => "rate-limited",
+        503 | 529 => "overloaded",
+        400..=499 => "invalid",
+        _ => return None,
+    })
 }
 
 /// The failure of a response that is not an answer.
@@ -94,45 +129,54 @@ pub(crate) fn excerpt(bytes: &[u8]) -> String {
     format!("{}{mark}", text.trim())
 }
 
-fn error_object(value: &Value) -> &Value {
-    value.get("error").unwrap_or(value)
+/// The number that an error names as its status, if it names one.
+fn status_of(error: &Value) -> Option<u64> {
+    let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
+    ["code", "status", "status_code", "http_status", "http_code", "error_code"]
+        .iter()
+        .filter_map(|name| error.get(name))
+        .find_map(number)
 }
 
-fn message(error: &Value) -> Option<&str> {
-    let nested = || ["message", "detail"].iter().find_map(|name| error.get(name)?.as_str());
-    error.as_str().or_else(nested)
-}
-
-fn as_status(value: &Value) -> Option<u16> {
-    let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
-    u16::try_from(number?).ok()
-}
-
-/// Tells the code by the `code` and `type` of an error, or by its text, since many servers have neither field.
+/// Tells the code by the names in an error, or by its words, since many servers have no names. A number counts less: it
+/// is often 400 or 500 for everything.
 fn code_of(error: &Value) -> Option<&'static str> {
     let named = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default().to_lowercase();
-    let known = [named("code"), named("type")].join(" ");
-    let words = message(error).unwrap_or_default().to_lowercase();
+    let known = ["code", "type", "status", "error_type", "error_code"].map(named).join(" ");
+    let words = reported::words(error).unwrap_or_default().to_lowercase();
     let has = |text: &str, any: &[&str]| any.iter().any(|part| text.contains(part));
-    if has(&known, &["context_length", "context_size", "string_above_max"])
-        || has(
-            &words,
-            &["context length", "context window", "context size", "maximum context", "prompt is too long"],
-        )
-    {
+    let is = |names: &[&str], phrases: &[&str]| has(&known, names) || has(&words, phrases);
+    let of_status = status_of(error).and_then(code_of_status);
+    if is(&["context_length", "context_size", "string_above_max"], &CONTEXT_WORDS) {
         Some("context-length")
-    } else if has(&known, &["content_filter", "content_policy", "responsibleaipolicy"]) {
+    } else if is(
+        &["content_filter", "content_policy", "responsibleaipolicy", "moderation"],
+        &["content management policy", "content policy", "content filter"],
+    ) {
         Some("filtered")
-    } else if has(&known, &["rate_limit", "quota", "tokens_per"]) {
+    } else if has(&known, &["rate_limit", "quota", "tokens_per", "resource_exhausted", "too_many_requests"]) {
         Some("rate-limited")
     } else if has(&known, &["overloaded", "capacity"]) {
         Some("overloaded")
-    } else if has(&known, &["api_key", "authentication", "permission"]) {
+    } else if is(
+        &["api_key", "authentication", "unauthenticated", "permission", "unauthorized"],
+        &["api key not valid", "invalid api key", "incorrect api key"],
+    ) {
         Some("unauthorized")
     } else if has(&known, &["model_not_found", "not_found"]) {
         Some("not-found")
-    } else if has(&known, &["timeout"]) {
+    } else if has(&known, &["timeout", "deadline_exceeded", "timed_out"]) {
         Some("timeout")
+    } else if of_status.is_some() {
+        of_status
+    } else if has(&words, &["rate limit", "too many requests", "quota"]) {
+        Some("rate-limited")
+    } else if has(&words, &["overloaded", "at capacity"]) {
+        Some("overloaded")
+    } else if has(&words, &["timed out", "timeout"]) {
+        Some("timeout")
+    } else if has(&known, &["invalid_request", "invalid_argument", "bad_request"]) {
+        Some("invalid")
     } else {
         None
     }

@@ -1,5 +1,6 @@
 //! Makes the body of a chat-completions request from a prompt.
 
+use crate::prompt_shape::PromptShape;
 use crate::settings::OpenAi;
 use masque_sdk::{Message, Part, Prompt};
 use serde_json::{Map, Value, json};
@@ -7,9 +8,9 @@ use serde_json::{Map, Value, json};
 /// Fields of the request that the options of a prompt can't set.
 const RESERVED: [&str; 5] = ["messages", "model", "stream", "stream_options", "tools"];
 
-/// Returns the body of the request. The prompt's options override the setting `extra`, which overrides the other
-/// settings.
-pub(crate) fn body(settings: &OpenAi, prompt: &Prompt) -> Value {
+/// Returns the body of the request, its messages in this order. The prompt's options override the setting `extra`, which
+/// overrides the other settings.
+pub(crate) fn body(settings: &OpenAi, prompt: &Prompt, shape: PromptShape) -> Map<String, Value> {
     let mut body = Map::new();
     body.insert("model".into(), settings.model.clone().into());
     if let Some(temperature) = settings.temperature {
@@ -18,7 +19,7 @@ pub(crate) fn body(settings: &OpenAi, prompt: &Prompt) -> Value {
     if let Some(max_tokens) = settings.max_tokens {
         body.insert(settings.max_tokens_parameter().into(), max_tokens.into());
     }
-    if settings.stream && settings.stream_usage {
+    if settings.asks_for_usage() {
         body.insert("stream_options".into(), json!({"include_usage": true}));
     }
     body.extend(settings.extra.clone());
@@ -37,11 +38,11 @@ pub(crate) fn body(settings: &OpenAi, prompt: &Prompt) -> Value {
         }
     }
     body.insert("stream".into(), settings.stream.into());
-    body.insert("messages".into(), messages(&prompt.messages).into());
+    body.insert("messages".into(), shape.apply(messages(&prompt.messages)).into());
     if !prompt.tools.is_empty() {
         body.insert("tools".into(), prompt.tools.iter().map(tool).collect());
     }
-    Value::Object(body)
+    body
 }
 
 fn tool(tool: &masque_sdk::Tool) -> Value {
@@ -140,6 +141,10 @@ mod tests {
         let mut settings = json!({"model": "m", "base_url": "http://127.0.0.1:1/v1"});
         settings.as_object_mut().unwrap().extend(json.as_object().unwrap().clone());
         serde_json::from_value(settings).unwrap()
+    }
+
+    fn body(settings: &OpenAi, prompt: &Prompt) -> Value {
+        super::body(settings, prompt, settings.prompt_shape()).into()
     }
 
     fn with(mut message: Message, part: Part) -> Message {

@@ -1,5 +1,7 @@
 //! The settings of the plugin.
 
+use crate::prompt_shape::{LateSystem, PromptShape};
+use crate::servers::{self, Server};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -7,7 +9,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenAi {
-    /// Where the API begins, mostly with `/v1` at its end. The plugin needs a grant for its origin.
+    /// Where the API begins, mostly with `/v1` at its end; a query is kept, as in Azure's
+    /// `https://NAME.openai.azure.com/openai/deployments/MODEL?api-version=…`. The plugin needs a grant for its origin.
     #[serde(default = "default_base_url")]
     pub(crate) base_url: String,
     /// The model's name as the endpoint knows it.
@@ -18,27 +21,43 @@ pub struct OpenAi {
     #[serde(default)]
     pub(crate) max_tokens: Option<u32>,
     /// Under which name the longest reply is sent: OpenAI's newer models refuse the older one, other servers the newer.
-    /// By default `max_completion_tokens` for api.openai.com and `max_tokens` elsewhere.
+    /// By default `max_completion_tokens` for OpenAI and Azure and `max_tokens` elsewhere. A server that refuses one of
+    /// them is asked again with the other.
     #[serde(default)]
     pub(crate) max_tokens_parameter: Option<MaxTokensParameter>,
     /// Whether the reply is streamed.
     #[serde(default = "default_true")]
     pub(crate) stream: bool,
-    /// Whether a streamed reply is asked to report its tokens (`stream_options`); a few servers refuse the question.
+    /// Whether a streamed reply is asked to report its tokens (`stream_options`); a few servers refuse the question. By
+    /// default it is asked, except of servers that are known to refuse or not to need it.
+    #[serde(default)]
+    pub(crate) stream_usage: Option<bool>,
+    /// Whether the roles of the messages must alternate, beginning with the user: messages of one role are joined, and a
+    /// greeting gets a message `…` of the user before it. By default for servers that are known to demand it, and for one
+    /// that refuses the request for this reason.
+    #[serde(default)]
+    pub(crate) alternate_roles: Option<bool>,
+    /// What becomes of a system message that comes after other messages: `keep` leaves it, `user` makes it a message of
+    /// the user, `first` joins it to the first system message. By default `keep`, and `user` for servers that are known
+    /// to refuse it, or that do so.
+    #[serde(default)]
+    pub(crate) late_system: Option<LateSystem>,
+    /// Whether a reply that begins with `<think>` is thinking until `</think>`.
     #[serde(default = "default_true")]
-    pub(crate) stream_usage: bool,
+    pub(crate) think_tags: bool,
     /// More of the request's body: `{ top_p = 0.9, reasoning_effort = "low" }`.
     #[serde(default)]
     pub(crate) extra: Map<String, Value>,
     #[serde(default = "default_connect_timeout_ms")]
     pub(crate) connect_timeout_ms: u64,
-    /// How long the endpoint may think before it answers at all.
-    #[serde(default = "default_first_byte_timeout_ms")]
-    pub(crate) first_byte_timeout_ms: u64,
+    /// How long the endpoint may think before it answers at all. By default a minute for the servers of known providers,
+    /// and as long as the turn for others: a model on one's own machine may read a long prompt for minutes.
+    #[serde(default)]
+    pub(crate) first_byte_timeout_ms: Option<u64>,
     /// How long the endpoint may be silent once it has begun. Comments that it sends to keep the connection open count as
-    /// a sign of life; the turn's deadline bounds those.
-    #[serde(default = "default_stall_timeout_ms")]
-    pub(crate) stall_timeout_ms: u64,
+    /// a sign of life; the turn's deadline bounds those. The default is that of `first_byte_timeout_ms`.
+    #[serde(default)]
+    pub(crate) stall_timeout_ms: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, serde::Deserialize, schemars::JsonSchema)]
@@ -51,9 +70,15 @@ pub(crate) enum MaxTokensParameter {
 impl OpenAi {
     /// Returns the URL of the endpoint.
     pub(crate) fn url(&self) -> String {
-        let base = self.base_url.trim().trim_end_matches('/');
+        let base = self.base_url.trim();
+        let base = base.split_once('#').map_or(base, |(base, _)| base);
+        let (base, query) = base.split_once('?').map_or((base, None), |(base, query)| (base, Some(query)));
+        let base = base.trim_end_matches('/');
         let base = base.strip_suffix("/chat/completions").unwrap_or(base);
-        format!("{base}/chat/completions")
+        match query.filter(|query| !query.is_empty()) {
+            Some(query) => format!("{base}/chat/completions?{query}"),
+            None => format!("{base}/chat/completions"),
+        }
     }
 
     /// Returns the name of the request's field for `max_tokens`.
@@ -61,8 +86,22 @@ impl OpenAi {
         match self.max_tokens_parameter {
             Some(MaxTokensParameter::MaxTokens) => "max_tokens",
             Some(MaxTokensParameter::MaxCompletionTokens) => "max_completion_tokens",
-            None if self.base_url.trim().starts_with("https://api.openai.com") => "max_completion_tokens",
+            None if self.server().has_completion_tokens => "max_completion_tokens",
             None => "max_tokens",
+        }
+    }
+
+    /// Whether a streamed reply is asked for its usage.
+    pub(crate) fn asks_for_usage(&self) -> bool {
+        self.stream && self.stream_usage.unwrap_or_else(|| self.server().has_stream_options)
+    }
+
+    /// The order of messages for this server.
+    pub(crate) fn prompt_shape(&self) -> PromptShape {
+        let server = self.server();
+        PromptShape {
+            alternates: self.alternate_roles.unwrap_or(server.alternates),
+            late_system: self.late_system.unwrap_or(server.late_system),
         }
     }
 
@@ -70,12 +109,18 @@ impl OpenAi {
         Duration::from_millis(self.connect_timeout_ms)
     }
 
-    pub(crate) fn first_byte_timeout(&self) -> Duration {
-        Duration::from_millis(self.first_byte_timeout_ms)
+    /// `None` leaves the end to the turn's deadline.
+    pub(crate) fn first_byte_timeout(&self) -> Option<Duration> {
+        self.first_byte_timeout_ms.map(Duration::from_millis).or(self.server().silence)
     }
 
-    pub(crate) fn stall_timeout(&self) -> Duration {
-        Duration::from_millis(self.stall_timeout_ms)
+    /// `None` leaves the end to the turn's deadline.
+    pub(crate) fn stall_timeout(&self) -> Option<Duration> {
+        self.stall_timeout_ms.map(Duration::from_millis).or(self.server().silence)
+    }
+
+    fn server(&self) -> Server {
+        servers::of(&self.base_url)
     }
 }
 
@@ -89,14 +134,6 @@ fn default_true() -> bool {
 
 fn default_connect_timeout_ms() -> u64 {
     10_000
-}
-
-fn default_stall_timeout_ms() -> u64 {
-    30_000
-}
-
-fn default_first_byte_timeout_ms() -> u64 {
-    60_000
 }
 
 #[cfg(test)]
@@ -115,6 +152,12 @@ mod tests {
             ("https://api.openai.com/v1", "https://api.openai.com/v1/chat/completions"),
             ("http://127.0.0.1:11434/v1/", "http://127.0.0.1:11434/v1/chat/completions"),
             (" http://h/v1/chat/completions ", "http://h/v1/chat/completions"),
+            (
+                "https://x.openai.azure.com/openai/deployments/d?api-version=1",
+                "https://x.openai.azure.com/openai/deployments/d/chat/completions?api-version=1",
+            ),
+            ("https://h/d/chat/completions/?a=1&b=2/", "https://h/d/chat/completions?a=1&b=2/"),
+            ("https://h/v1?", "https://h/v1/chat/completions"),
         ];
         for (base, wanted) in table {
             assert_eq!(with(&format!(r#"{{"model": "m", "base_url": "{base}"}}"#)).url(), wanted);
@@ -126,11 +169,47 @@ mod tests {
         let table = [
             (r#"{"model": "m"}"#, "max_completion_tokens"),
             (r#"{"model": "m", "base_url": "http://127.0.0.1:8080/v1"}"#, "max_tokens"),
+            (
+                r#"{"model": "m", "base_url": "https://x.openai.azure.com/d?api-version=1"}"#,
+                "max_completion_tokens",
+            ),
             (r#"{"model": "m", "max_tokens_parameter": "max_tokens"}"#, "max_tokens"),
         ];
         for (settings, wanted) in table {
             assert_eq!(with(settings).max_tokens_parameter(), wanted);
         }
+    }
+
+    #[test]
+    fn an_endpoint_that_no_one_knows_has_the_whole_turn_and_a_known_one_a_minute() {
+        let minute = Some(Duration::from_secs(60));
+        let table = [
+            (r#"{"model": "m", "base_url": "http://127.0.0.1:8080/v1"}"#, None, None),
+            (r#"{"model": "m"}"#, minute, minute),
+            (r#"{"model": "m", "stall_timeout_ms": 5}"#, minute, Some(Duration::from_millis(5))),
+            (
+                r#"{"model": "m", "base_url": "http://h", "first_byte_timeout_ms": 5}"#,
+                Some(Duration::from_millis(5)),
+                None,
+            ),
+        ];
+        for (settings, first_byte, stall) in table {
+            let settings = with(settings);
+            assert_eq!((settings.first_byte_timeout(), settings.stall_timeout()), (first_byte, stall));
+        }
+    }
+
+    #[test]
+    fn a_setting_goes_before_what_is_known_of_a_server() {
+        let strict = r#""model": "m", "base_url": "https://api.perplexity.ai""#;
+        let known = with(&format!("{{{strict}}}"));
+        assert_eq!(known.prompt_shape(), PromptShape { alternates: true, late_system: LateSystem::User });
+        assert!(!known.asks_for_usage());
+        let set = with(&format!(
+            r#"{{{strict}, "alternate_roles": false, "late_system": "keep", "stream_usage": true}}"#
+        ));
+        assert_eq!(set.prompt_shape(), PromptShape { alternates: false, late_system: LateSystem::Keep });
+        assert!(set.asks_for_usage());
     }
 
     #[test]

@@ -1,5 +1,10 @@
 //! Tests of the whole plugin with responses of real servers.
 
+mod endings;
+mod odd_streams;
+mod reference;
+mod refused_requests;
+
 use super::*;
 use masque_sdk::testing::{self, HttpResponse};
 use masque_sdk::{Delta, Message};
@@ -81,6 +86,16 @@ fn a_failure_before_the_first_text_fails_the_call() {
         ("empty", events(), "unavailable"),
         ("cut", events().chunk(HELLO.replace("Hello", "")), "truncated"),
         ("html", HttpResponse::new(200).header("content-type", "text/html").chunk("<html>"), "unavailable"),
+        (
+            "an error as html",
+            HttpResponse::new(200).header("content-type", "text/html").chunk("{\"error\": {\"code\": 429}}"),
+            "rate-limited",
+        ),
+        (
+            "a long page",
+            HttpResponse::new(200).chunk("<p>\n".repeat(10_000)).broken(stalled()),
+            "unavailable",
+        ),
         ("garbage", HttpResponse::new(200).chunk("what?\n\nno!\n\n"), "unavailable"),
         ("an error", events().chunk("data: {\"error\": {\"code\": 429}}\n\n"), "rate-limited"),
         (

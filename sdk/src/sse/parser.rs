@@ -1,5 +1,6 @@
 //! Turns the bytes of an event stream into events. Does no input or output.
 
+use super::lines::{Lines, TooLong};
 use std::collections::VecDeque;
 
 /// One event of a stream.
@@ -11,17 +12,6 @@ pub struct Event {
     pub data: String,
     /// The last id that the stream sent, with this event or with an earlier one.
     pub id: Option<String>,
-}
-
-/// The stream exceeds a limit of the parser.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TooLong {
-    /// A line is longer than this limit in bytes.
-    #[error("a line of the event stream is longer than {0} bytes")]
-    Line(usize),
-    /// The data of an event is longer than this limit in bytes.
-    #[error("an event of the event stream is longer than {0} bytes")]
-    Event(usize),
 }
 
 /// Reads events from bytes. A chunk may end anywhere, also within a character.
@@ -36,12 +26,14 @@ pub enum TooLong {
 /// ```
 #[derive(Debug)]
 pub struct Parser {
+    lines: Lines,
+    fields: Fields,
+}
+
+/// What the lines since the last event said.
+#[derive(Debug)]
+struct Fields {
     limit: usize,
-    line: Vec<u8>,
-    /// The last byte was a carriage return: a line feed that follows belongs to the same line ending.
-    after_cr: bool,
-    /// No line was read yet: the first one may begin with a byte order mark.
-    at_start: bool,
     event: String,
     data: String,
     id: Option<String>,
@@ -59,17 +51,15 @@ impl Default for Parser {
 impl Parser {
     /// A parser that refuses lines and events longer than `limit` bytes.
     pub fn with_limit(limit: usize) -> Self {
-        Self {
+        let fields = Fields {
             limit,
-            line: Vec::new(),
-            after_cr: false,
-            at_start: true,
             event: String::new(),
             data: String::new(),
             id: None,
             retry_ms: None,
             ready: VecDeque::new(),
-        }
+        };
+        Self { lines: Lines::with_limit(limit), fields }
     }
 
     /// Takes the next bytes of the stream.
@@ -77,57 +67,24 @@ impl Parser {
     /// # Errors
     /// [`TooLong`]. The parser can't be used for further bytes then; events that were complete before can still be
     /// read.
-    pub fn push(&mut self, mut bytes: &[u8]) -> Result<(), TooLong> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        if std::mem::take(&mut self.after_cr) {
-            bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
-        }
-        while let Some((line, end, rest)) = split_line(bytes) {
-            self.extend_line(line)?;
-            let line = std::mem::take(&mut self.line);
-            self.take_line(&line)?;
-            bytes = match end {
-                b'\r' if rest.is_empty() => {
-                    self.after_cr = true;
-                    rest
-                }
-                b'\r' => rest.strip_prefix(b"\n").unwrap_or(rest),
-                _ => rest,
-            };
-            // Reuse the allocation for the next line.
-            self.line = line;
-            self.line.clear();
-        }
-        self.extend_line(bytes)
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
+        let Self { lines, fields } = self;
+        lines.push(bytes, |line| fields.take_line(line))
     }
 
     /// Returns the next complete event, or `None` if more bytes are needed.
     pub fn next_event(&mut self) -> Option<Event> {
-        self.ready.pop_front()
+        self.fields.ready.pop_front()
     }
 
     /// Returns the time in milliseconds after which the stream asks a client to connect again, if it sent one.
     pub fn retry_ms(&self) -> Option<u64> {
-        self.retry_ms
+        self.fields.retry_ms
     }
+}
 
-    fn extend_line(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
-        if self.line.len() + bytes.len() > self.limit {
-            return Err(TooLong::Line(self.limit));
-        }
-        self.line.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn take_line(&mut self, line: &[u8]) -> Result<(), TooLong> {
-        // Decode whole lines: a chunk may end within a character.
-        let text = String::from_utf8_lossy(line);
-        let mut text = text.as_ref();
-        if std::mem::take(&mut self.at_start) {
-            text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        }
+impl Fields {
+    fn take_line(&mut self, text: &str) -> Result<(), TooLong> {
         if text.is_empty() {
             self.dispatch();
             return Ok(());
@@ -165,12 +122,4 @@ impl Parser {
         let event = if event.is_empty() { "message".into() } else { event };
         self.ready.push_back(Event { event, data, id: self.id.clone() });
     }
-}
-
-/// Returns the bytes before the first line ending, the byte that ends the line, and the bytes after it.
-fn split_line(bytes: &[u8]) -> Option<(&[u8], u8, &[u8])> {
-    let at = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'))?;
-    let (line, rest) = bytes.split_at_checked(at)?;
-    let (end, rest) = rest.split_first()?;
-    Some((line, *end, rest))
 }

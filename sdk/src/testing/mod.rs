@@ -12,6 +12,7 @@
 //! ```
 
 mod answer;
+pub(crate) mod clock;
 pub(crate) mod host;
 mod host_state;
 pub(crate) mod http;

@@ -24,6 +24,7 @@ mod http2_floods;
 mod idempotency;
 mod identity;
 mod listeners;
+mod model_streams;
 mod queue;
 mod readme;
 mod service;

@@ -12,8 +12,9 @@ use crate::value::show_size;
 /// The limits of one call that an operator may set. The other limits of the sandbox are fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct PluginLimits {
-    /// Time from the start of the call to the last item of its reply.
-    pub wall: Duration,
+    /// Time from the start of the call to the last item of its reply. `None` for the default of the plugin's kind, which
+    /// is not known before the component is loaded: see [`Limits::for_whole_turn`].
+    pub wall: Option<Duration>,
     /// CPU time.
     pub cpu: Duration,
     /// Bytes in all linear memories together.
@@ -22,15 +23,16 @@ pub struct PluginLimits {
 
 impl Default for PluginLimits {
     fn default() -> Self {
-        let Limits { wall, cpu, memory_bytes, .. } = Limits::default();
-        Self { wall, cpu, memory_bytes }
+        let Limits { cpu, memory_bytes, .. } = Limits::default();
+        Self { wall: None, cpu, memory_bytes }
     }
 }
 
 impl From<PluginLimits> for Limits {
     fn from(limits: PluginLimits) -> Self {
         let PluginLimits { wall, cpu, memory_bytes } = limits;
-        Self { wall, cpu, memory_bytes, ..Self::default() }
+        let default = Self::default();
+        Self { wall: wall.unwrap_or(default.wall), cpu, memory_bytes, ..default }
     }
 }
 
@@ -49,8 +51,10 @@ pub(crate) fn read(mut section: Section<'_, '_>, max_memory: usize) -> PluginLim
             "Lower it, or raise `memory` in [sandbox].",
         );
     }
+    let is_set = section.has("wall");
+    let wall = section.duration("wall", Limits::default().wall, MILLISECOND..=HOUR);
     let limits = PluginLimits {
-        wall: section.duration("wall", default.wall, MILLISECOND..=HOUR),
+        wall: is_set.then_some(wall),
         cpu: section.duration("cpu", default.cpu, MILLISECOND..=HOUR),
         memory_bytes: memory.value.min(max_memory),
     };

@@ -64,7 +64,7 @@ fn the_file_defines_the_plugins_of_a_companion() {
 
     let openai = config.plugins.get("openai").unwrap();
     assert_eq!(openai.source, PluginSource::Builtin(Builtin::Openai));
-    assert_eq!(openai.limits.wall, Duration::from_secs(60));
+    assert_eq!(openai.limits.wall, Some(Duration::from_secs(60)));
     assert_eq!(openai.limits.memory_bytes, 32 << 20);
     let grants = &openai.grants;
     assert_eq!(grants.http[0].to_string(), "https://api.openai.com");

@@ -19,7 +19,7 @@ async fn old_spending_is_swept_and_revocations_never_are() {
     let started = start(&store, admission(new_conversation(), "Hello")).await;
     let accounts = vec!["key:new".to_owned(), "key:old".to_owned()];
     let charge =
-        Charge { accounts, usage: UsageRecord { input_tokens: 1, output_tokens: 1, cached_tokens: 0 } };
+        Charge { accounts, usage: UsageRecord { input_tokens: 1, output_tokens: 1, cached_tokens: 0, estimated: false } };
     kept(store.commit(Commit { charge, ..reply(&started, "Hi") }).await);
     assert_eq!(store.sweep().await.unwrap(), 0);
 

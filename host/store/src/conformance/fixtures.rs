@@ -80,7 +80,7 @@ pub fn reply(started: &Started, content: &str) -> Commit {
         epoch: started.epoch,
         reply: said(content),
         finish: "stop".into(),
-        usage: UsageRecord { input_tokens: 11, output_tokens: 5, cached_tokens: 3 },
+        usage: UsageRecord { input_tokens: 11, output_tokens: 5, cached_tokens: 3, estimated: false },
         response: json!({ "reply": content }),
         jobs: Vec::new(),
         charge: Charge::default(),

@@ -155,6 +155,7 @@ macro_rules! conformance_tests {
             turns {
                 an_admission_stores_the_turn_and_the_users_message_as_running,
                 a_commit_keeps_reply_usage_and_response_and_completes_both_messages,
+                an_estimated_usage_is_kept_as_one,
                 usage_past_what_a_column_holds_is_stored_as_the_largest_it_holds,
                 a_second_commit_of_the_same_epoch_answers_as_the_first_and_stores_nothing,
                 a_turn_that_ended_one_way_does_not_end_another,

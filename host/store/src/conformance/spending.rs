@@ -14,7 +14,10 @@ fn accounts() -> Vec<String> {
 
 /// As much as a reply reports in these tests.
 fn charge(accounts: Vec<String>) -> Charge {
-    Charge { accounts, usage: UsageRecord { input_tokens: 11, output_tokens: 5, cached_tokens: 3 } }
+    Charge {
+        accounts,
+        usage: UsageRecord { input_tokens: 11, output_tokens: 5, cached_tokens: 3, estimated: false },
+    }
 }
 
 pub async fn a_repeated_commit_is_charged_once_to_each_account(store: &Arc<dyn Store>) {
@@ -39,7 +42,7 @@ pub async fn what_an_interrupted_turn_used_is_charged_and_what_a_failed_one_did_
     store: &Arc<dyn Store>,
 ) {
     let started = start(store, admission(new_conversation(), "Hello")).await;
-    let usage = UsageRecord { input_tokens: 7, output_tokens: 2, cached_tokens: 0 };
+    let usage = UsageRecord { input_tokens: 7, output_tokens: 2, cached_tokens: 0, estimated: false };
     let charge = Charge { accounts: accounts(), usage };
     let cut = Interruption { charge, ..interruption(&started, Some("We")) };
     kept(store.interrupt(cut).await);
@@ -58,7 +61,8 @@ pub async fn a_turn_that_lost_its_lease_is_not_charged(store: &Arc<dyn Store>) {
 }
 
 pub async fn no_claim_of_a_model_breaks_the_count(store: &Arc<dyn Store>) {
-    let usage = UsageRecord { input_tokens: u64::MAX, output_tokens: u64::MAX, cached_tokens: 0 };
+    let usage =
+        UsageRecord { input_tokens: u64::MAX, output_tokens: u64::MAX, cached_tokens: 0, estimated: false };
     let conversation = empty(store).await;
     for _ in 0..3 {
         let started = start(store, admission(Target::Existing(conversation), "Hello")).await;

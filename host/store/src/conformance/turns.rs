@@ -29,7 +29,10 @@ pub async fn a_commit_keeps_reply_usage_and_response_and_completes_both_messages
 
     let turn = store.turn(&ada(), started.turn).await.unwrap().unwrap();
     assert_eq!(turn.status, TurnStatus::Completed);
-    assert_eq!(turn.usage, Some(UsageRecord { input_tokens: 11, output_tokens: 5, cached_tokens: 3 }));
+    assert_eq!(
+        turn.usage,
+        Some(UsageRecord { input_tokens: 11, output_tokens: 5, cached_tokens: 3, estimated: false })
+    );
     assert_eq!((turn.finish.as_deref(), turn.response), (Some("stop"), Some(json!({ "reply": "Hi" }))));
     assert!(turn.ended_at >= Some(turn.created_at));
     assert_eq!(turn.reply, Some(kept));
@@ -37,6 +40,15 @@ pub async fn a_commit_keeps_reply_usage_and_response_and_completes_both_messages
     assert_eq!(seen(&messages), [(1, "user", "complete", "Hello"), (2, "assistant", "complete", "Hi")]);
     let conversation = store.conversation(&ada(), started.conversation).await.unwrap().unwrap();
     assert_eq!(conversation.messages, 2);
+}
+
+pub async fn an_estimated_usage_is_kept_as_one(store: &Arc<dyn Store>) {
+    let started = start(store, admission(new_conversation(), "Hello")).await;
+    let mut commit = reply(&started, "Hi");
+    commit.usage.estimated = true;
+    kept(store.commit(commit).await);
+    let turn = store.turn(&ada(), started.turn).await.unwrap().unwrap();
+    assert!(turn.usage.unwrap().estimated);
 }
 
 pub async fn usage_past_what_a_column_holds_is_stored_as_the_largest_it_holds(store: &Arc<dyn Store>) {

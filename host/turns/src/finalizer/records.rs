@@ -12,6 +12,7 @@ use super::outcome::FinishedTurn;
 use crate::draft::ReplyDraft;
 use crate::jobs::jobs_after;
 use crate::reply::CompletedReply;
+use crate::usage::reported_or_estimated;
 
 /// The record of a turn that ends without a complete reply.
 pub(super) enum IncompleteTurn {
@@ -34,13 +35,14 @@ impl IncompleteTurn {
 pub(super) fn commit_record(finished: &FinishedTurn<'_>) -> Commit {
     let FinishedTurn { owner, companion, started, draft, timing, accounts, .. } = finished;
     let finish = draft.finish.unwrap_or("stop");
+    let usage = reported_or_estimated(draft);
     let response = CompletedReply {
         turn: started.turn,
         conversation: started.conversation,
         companion: &started.companion,
         content: &draft.text,
         finish,
-        usage: draft.usage,
+        usage,
         timing,
     };
     let response: Value = response.to_value();
@@ -53,7 +55,7 @@ pub(super) fn commit_record(finished: &FinishedTurn<'_>) -> Commit {
         jobs: new_jobs(*companion, started, &reply, draft.usage, false),
         reply,
         finish: finish.to_owned(),
-        usage: draft.usage,
+        usage,
         response,
         charge: charge(accounts, draft),
     }
@@ -85,7 +87,7 @@ pub(super) fn incomplete_record(
         turn,
         epoch,
         reply: Some(reply).filter(|reply| !reply.content.is_empty()),
-        usage: draft.usage,
+        usage: reported_or_estimated(draft),
         jobs,
         charge: charge(accounts, draft),
     })

@@ -1,19 +1,34 @@
 //! Tests with frames and answers of real servers.
 
 use super::*;
+use crate::frames::Frames;
+use masque_sdk::{ToolCall, Usage};
 use serde_json::json;
 
 /// Reads a stream of frames: all deltas and the reason of the end.
 fn all(frames: &[Value]) -> Result<(Vec<Delta>, String)> {
-    let mut answer = Answer::default();
+    let mut answer = Answer::new(true);
     let mut deltas = Vec::new();
     for frame in frames {
         let data = frame.as_str().map_or_else(|| frame.to_string(), String::from);
-        deltas.extend(answer.frame(&data)?);
+        answer.read(Frame::Event(data), &mut deltas)?;
     }
-    let (last, finish) = answer.end()?;
+    let (last, finish) = answer.end("", true);
     deltas.extend(last);
-    Ok((deltas, finish.reason))
+    Ok((deltas, finish?.reason))
+}
+
+/// Reads a body that is not a stream.
+fn whole(body: &str) -> Result<(Vec<Delta>, String)> {
+    let (mut answer, mut frames, mut deltas) = (Answer::new(true), Frames::default(), Vec::new());
+    frames.push(body.as_bytes()).unwrap();
+    frames.end().unwrap();
+    while let Some(frame) = frames.next() {
+        answer.read(frame, &mut deltas)?;
+    }
+    let (last, finish) = answer.end(frames.stray(), true);
+    deltas.extend(last);
+    Ok((deltas, finish?.reason))
 }
 
 fn says(text: &str) -> Value {
@@ -113,15 +128,12 @@ fn only_the_first_choice_is_read() {
 
 #[test]
 fn a_whole_answer_is_read_like_a_stream() {
-    let mut answer = Answer::default();
     let body = json!({
         "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi", "reasoning": "hm"}, "finish_reason": "length"}],
         "usage": {"prompt_tokens": 1, "completion_tokens": 2},
     });
-    let deltas = answer.whole(body.to_string().as_bytes()).unwrap();
-    assert_eq!(deltas, [Delta::Thinking("hm".into()), Delta::Text("Hi".into())]);
-    let (last, finish) = answer.end().unwrap();
-    assert_eq!((last, finish.reason.as_str()), (vec![Delta::Usage(Usage::new(1, 2))], "length"));
+    let wanted = vec![Delta::Thinking("hm".into()), Delta::Text("Hi".into()), Delta::Usage(Usage::new(1, 2))];
+    assert_eq!(whole(&body.to_string()).unwrap(), (wanted, "length".into()));
 }
 
 #[test]
@@ -134,6 +146,6 @@ fn a_body_that_is_no_chat_completion_is_refused() {
         (r#"{"choices": 1}"#, "unavailable"),
     ];
     for (body, code) in table {
-        assert_eq!(Answer::default().whole(body.as_bytes()).unwrap_err().code, code, "{body}");
+        assert_eq!(whole(body).unwrap_err().code, code, "{body}");
     }
 }

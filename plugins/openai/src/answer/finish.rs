@@ -1,0 +1,198 @@
+//! What a server's finish reason means.
+
+use masque_sdk::Failure;
+use serde_json::Value;
+
+/// How a reply ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Finish {
+    // From the weakest to the strongest: of several reasons the strongest counts.
+    Stop,
+    ToolCalls,
+    Length,
+    Filtered,
+}
+
+impl Finish {
+    /// Its name in the contract.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::ToolCalls => "tool_calls",
+            Self::Length => "length",
+            Self::Filtered => "filtered",
+        }
+    }
+}
+
+const FILTERED: [&str; 15] = [
+    "filter",
+    "safety",
+    "moderat",
+    "block",
+    "prohibit",
+    "recitation",
+    "refus",
+    "guardrail",
+    "sensitive",
+    "policy",
+    "violat",
+    "spii",
+    "flagged",
+    "censor",
+    "language",
+];
+const FAILED: [&str; 17] = [
+    "error",
+    "fail",
+    "abort",
+    "cancel",
+    "exception",
+    "timeout",
+    "timed_out",
+    "interrupt",
+    "insufficient",
+    "unavailable",
+    "overload",
+    "malformed",
+    "disconnect",
+    "preempt",
+    "eviction",
+    "killed",
+    "unexpected",
+];
+const LENGTH: [&str; 8] =
+    ["length", "max_", "token_limit", "tokens_limit", "truncat", "incomplete", "limit_reached", "exceed"];
+const TOOL_CALLS: [&str; 3] = ["tool_call", "tool_use", "function_call"];
+const STOP: [&str; 11] = [
+    "stop",
+    "eos",
+    "end",
+    "end_turn",
+    "end_of_turn",
+    "complete",
+    "completed",
+    "done",
+    "finished",
+    "success",
+    "eos_token",
+];
+
+/// Reads a finish reason. `None` if the value is no end: some servers send an empty reason, or the word `null`, with
+/// every frame but the last.
+///
+/// # Errors
+/// The reason is a failure of the server. A reason that nobody knows is logged and counts as `stop`.
+pub(super) fn read(value: &Value) -> Result<Option<Finish>, Failure> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Object(members) => match members.get("type").or_else(|| members.get("reason")) {
+            Some(Value::String(text)) => text.clone(),
+            _ => return Ok(None),
+        },
+        Value::Number(number) => number.to_string(),
+        _ => return Ok(None),
+    };
+    let reason: String = text.trim().to_ascii_lowercase().replace(['-', ' ', '.'], "_");
+    // Gemini's enumeration, with its type before the name.
+    let reason = reason
+        .strip_prefix("finishreason_")
+        .or_else(|| reason.strip_prefix("finish_reason_"))
+        .unwrap_or(&reason);
+    if matches!(reason, "" | "null" | "none" | "unspecified" | "finish_reason_unspecified") {
+        return Ok(None);
+    }
+    let has = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    if STOP.contains(&reason) || reason.starts_with("stop") {
+        return Ok(Some(Finish::Stop));
+    }
+    // A malformed tool call is a failure, a filter's error a filter.
+    if has(&FILTERED) {
+        return Ok(Some(Finish::Filtered));
+    }
+    if has(&FAILED) {
+        return Err(failure(reason));
+    }
+    if has(&TOOL_CALLS) {
+        return Ok(Some(Finish::ToolCalls));
+    }
+    if has(&LENGTH) {
+        return Ok(Some(Finish::Length));
+    }
+    tracing::warn!(
+        finish_reason = reason,
+        "the endpoint ended the reply with an unknown reason; it counts as `stop`"
+    );
+    Ok(Some(Finish::Stop))
+}
+
+fn failure(reason: &str) -> Failure {
+    let has = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    let code = if has(&["timeout", "timed_out"]) {
+        "timeout"
+    } else if has(&["insufficient", "overload", "preempt", "eviction"]) {
+        "overloaded"
+    } else if has(&["abort", "cancel", "interrupt", "disconnect", "killed"]) {
+        "truncated"
+    } else {
+        "unavailable"
+    };
+    Failure::new(code, format!("the endpoint ended the reply with the reason `{reason}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_reason_has_its_meaning() {
+        let table = [
+            (json!("stop"), Ok(Some("stop"))),
+            (json!("STOP"), Ok(Some("stop"))),
+            (json!("stop_sequence"), Ok(Some("stop"))),
+            (json!("end_turn"), Ok(Some("stop"))),
+            (json!("eos"), Ok(Some("stop"))),
+            (json!("length"), Ok(Some("length"))),
+            (json!("MAX_TOKENS"), Ok(Some("length"))),
+            (json!("model_length"), Ok(Some("length"))),
+            (json!("max_output_tokens"), Ok(Some("length"))),
+            (json!("content_filter"), Ok(Some("filtered"))),
+            (json!("SAFETY"), Ok(Some("filtered"))),
+            (json!("FinishReason.PROHIBITED_CONTENT"), Ok(Some("filtered"))),
+            (json!("recitation"), Ok(Some("filtered"))),
+            (json!("refusal"), Ok(Some("filtered"))),
+            (json!("sensitive"), Ok(Some("filtered"))),
+            (json!("guardrail_intervened"), Ok(Some("filtered"))),
+            (json!("tool_calls"), Ok(Some("tool_calls"))),
+            (json!("tool-calls"), Ok(Some("tool_calls"))),
+            (json!("function_call"), Ok(Some("tool_calls"))),
+            (json!({"type": "stop"}), Ok(Some("stop"))),
+            (json!("end_of_scene"), Ok(Some("stop"))),
+            (json!(2), Ok(Some("stop"))),
+            (json!(null), Ok(None)),
+            (json!(""), Ok(None)),
+            (json!("null"), Ok(None)),
+            (json!(false), Ok(None)),
+            (json!("error"), Err("unavailable")),
+            (json!("network_error"), Err("unavailable")),
+            (json!("MALFORMED_FUNCTION_CALL"), Err("unavailable")),
+            (json!("insufficient_system_resource"), Err("overloaded")),
+            (json!("abort"), Err("truncated")),
+            (json!("cancelled"), Err("truncated")),
+            (json!("timeout"), Err("timeout")),
+        ];
+        for (reason, wanted) in table {
+            let got = read(&reason).map(|finish| finish.map(Finish::name)).map_err(|failure| failure.code);
+            assert_eq!(got, wanted.map_err(String::from), "{reason}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_reason_is_logged() {
+        masque_sdk::testing::capture_logs();
+        read(&json!("end_of_scene")).unwrap();
+        let logged = masque_sdk::testing::logged();
+        assert!(logged.iter().any(|line| format!("{line:?}").contains("end_of_scene")), "{logged:?}");
+    }
+}

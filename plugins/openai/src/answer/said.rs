@@ -1,0 +1,105 @@
+//! Keeps a text that arrives in pieces from being taken twice, where a server repeats the whole at the end.
+
+/// The text so far.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    text: String,
+    pieces: usize,
+    /// A piece came as a delta, so a whole message repeats it.
+    by_delta: bool,
+}
+
+impl Said {
+    /// Takes a piece of a delta and returns what is new. The last frame of a stream, which has a finish reason, may repeat
+    /// everything.
+    pub(super) fn delta(&mut self, piece: String, is_last: bool) -> Option<String> {
+        if piece.is_empty() {
+            return None;
+        }
+        self.by_delta = true;
+        if is_last && self.pieces >= 2 && piece.trim() == self.text.trim() {
+            return None;
+        }
+        self.add(piece)
+    }
+
+    /// Takes the text of a message, which some servers send in place of deltas and others after them, and returns what is
+    /// new: the message may hold the whole, all of it so far, or the next piece.
+    pub(super) fn message(&mut self, text: String, is_last: bool) -> Option<String> {
+        if text.is_empty() {
+            return None;
+        }
+        if let Some(rest) = text.strip_prefix(&self.text).filter(|rest| !rest.is_empty()) {
+            return self.add(rest.to_owned());
+        }
+        if self.by_delta {
+            // The whole again, perhaps without the white space around it. Readers have seen the deltas.
+            let rest = text.trim_start().strip_prefix(self.text.trim_start()).unwrap_or_default();
+            return self.add(rest.to_owned());
+        }
+        // Messages in place of deltas: the same text again is the whole if it ends the stream.
+        let is_whole = text == self.text && (is_last || self.pieces >= 2);
+        if is_whole { None } else { self.add(text) }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.trim().is_empty()
+    }
+
+    /// Its length in bytes, which grows with everything that is new.
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    fn add(&mut self, piece: String) -> Option<String> {
+        if piece.is_empty() {
+            return None;
+        }
+        self.pieces += 1;
+        self.text.push_str(&piece);
+        Some(piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    enum From<'a> {
+        Delta(&'a str),
+        Message(&'a str),
+        Last(&'a str),
+        LastMessage(&'a str),
+    }
+    use From::{Delta, Last, LastMessage, Message};
+
+    #[test]
+    fn a_text_that_is_repeated_as_a_whole_is_taken_once() {
+        let table: &[(&[From<'_>], &str)] = &[
+            (&[Delta("Hi, "), Delta("Ida."), LastMessage("Hi, Ida.")], "Hi, Ida."),
+            (&[Delta("Hi, "), Delta("Ida."), LastMessage("Hi, Ida. Bye.")], "Hi, Ida. Bye."),
+            (&[Delta("\n\nHi, "), Delta("Ida."), LastMessage("Hi, Ida.")], "\n\nHi, Ida."),
+            (&[Delta("Hi, "), Delta("Ida."), Last("Hi, Ida.")], "Hi, Ida."),
+            (&[Delta("ha"), Delta("ha"), Last("!")], "haha!"),
+            (&[Delta("ha"), Last("ha")], "haha"),
+            (&[LastMessage("Hi.")], "Hi."),
+            (&[Message("Hi, "), Message("Ida.")], "Hi, Ida."),
+            (&[Message("Hi"), Message("Hi, Ida"), LastMessage("Hi, Ida.")], "Hi, Ida."),
+            (&[Message("Hi."), LastMessage("Hi.")], "Hi."),
+            (&[Message("ha"), Message("ha"), LastMessage("!")], "haha!"),
+        ];
+        for (number, (pieces, wanted)) in table.iter().enumerate() {
+            let mut said = Said::default();
+            let got: String = pieces
+                .iter()
+                .filter_map(|piece| match piece {
+                    Delta(text) => said.delta((*text).into(), false),
+                    Last(text) => said.delta((*text).into(), true),
+                    Message(text) => said.message((*text).into(), false),
+                    LastMessage(text) => said.message((*text).into(), true),
+                })
+                .collect();
+            assert_eq!(got, *wanted, "row {number}");
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Cuts the bytes of an answer into frames, more tolerant than the specification of event streams.
+//!
+//! Servers and proxies send event streams without empty lines between events, with a last event that is not closed, with
+//! an error in a field of its own (`error: {…}`), twice packed (`data: data: …`), or JSON without any field: a whole
+//! answer, or one frame a line. A frame is therefore complete as soon as its JSON is; only other data waits for the empty
+//! line. What is neither field nor JSON is kept for the error message.
+
+use crate::json::{self, Extent};
+use masque_sdk::sse::{Lines, TooLong};
+use std::collections::VecDeque;
+
+/// The largest line and the largest frame, in bytes. As large as the largest answer without streaming, which is one frame.
+const MAX_FRAME: usize = 4 * 1024 * 1024;
+/// How much of what is neither field nor JSON is kept, in bytes.
+const MAX_STRAY: usize = 4 * 1024;
+
+/// One unit of an answer.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Frame {
+    /// The data of an event.
+    Event(String),
+    /// JSON without a field name.
+    Bare(String),
+    /// What an event or a field named `error` holds.
+    Error(String),
+}
+
+/// Collects frames from bytes.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    lines: Lines,
+    blocks: Blocks,
+}
+
+/// What the lines so far say.
+#[derive(Debug, Default)]
+struct Blocks {
+    /// The name of the event that the next data belong to.
+    event: String,
+    pending: Option<Pending>,
+    ready: VecDeque<Frame>,
+    /// The beginning of the lines that are neither fields nor JSON.
+    stray: String,
+    is_stray_full: bool,
+}
+
+/// A frame that may go on.
+#[derive(Debug)]
+struct Pending {
+    source: Source,
+    text: String,
+    /// `None` for data that are not JSON.
+    extent: Option<Extent>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Source {
+    Data,
+    Bare,
+    ErrorField,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self { lines: Lines::with_limit(MAX_FRAME), blocks: Blocks::default() }
+    }
+}
+
+impl Frames {
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// A line or a frame is too long. Frames before it can still be taken.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
+        let Self { lines, blocks } = self;
+        lines.push(bytes, |line| blocks.take_line(line))?;
+        // The last frame of a connection that stays open may have no line ending.
+        if bytes.ends_with(b"}") || bytes.ends_with(b"]") {
+            self.take_complete_line()?;
+        }
+        Ok(())
+    }
+
+    /// Takes what is left when the body has ended.
+    ///
+    /// # Errors
+    /// As for [`push`](Self::push).
+    pub(crate) fn end(&mut self) -> Result<(), TooLong> {
+        if let Some(line) = self.lines.take_unfinished() {
+            self.blocks.take_line(&line)?;
+        }
+        self.blocks.dispatch();
+        Ok(())
+    }
+
+    /// Returns the next frame, or `None` if more bytes are needed.
+    pub(crate) fn next(&mut self) -> Option<Frame> {
+        self.blocks.ready.pop_front()
+    }
+
+    /// Whether so much could not be read that this is no stream of frames, such as a web page.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.blocks.is_stray_full
+    }
+
+    /// The beginning of what could not be read.
+    pub(crate) fn stray(&self) -> &str {
+        &self.blocks.stray
+    }
+
+    /// Takes the unfinished line if it completes JSON.
+    fn take_complete_line(&mut self) -> Result<(), TooLong> {
+        let Ok(line) = std::str::from_utf8(self.lines.unfinished()) else { return Ok(()) };
+        let line = line.trim_start_matches('\u{feff}').trim_start();
+        let data = line.strip_prefix("data:").or_else(|| line.strip_prefix("error:")).unwrap_or(line);
+        let open = self.blocks.pending.as_ref().and_then(|pending| pending.extent.clone());
+        if open.is_none() && !json::is_structure(data) {
+            return Ok(());
+        }
+        let mut extent = open.unwrap_or_default();
+        extent.push(data);
+        if !extent.is_complete() {
+            return Ok(());
+        }
+        self.lines.take_unfinished().map_or(Ok(()), |line| self.blocks.take_line(&line))
+    }
+}
+
+impl Blocks {
+    fn take_line(&mut self, line: &str) -> Result<(), TooLong> {
+        let text = line.trim_start();
+        if self.pending.as_ref().is_some_and(|pending| pending.source == Source::Bare) {
+            // Pretty-printed JSON: it has lines of every form.
+            return self.extend(line);
+        }
+        if text.is_empty() {
+            self.dispatch();
+            self.event.clear();
+            return Ok(());
+        }
+        if json::is_structure(text) && !self.is_open() {
+            self.dispatch();
+            return self.begin(Source::Bare, text);
+        }
+        let (field, value) = text.split_once(':').unwrap_or((text, ""));
+        match field.trim_end() {
+            "" | "id" | "retry" => Ok(()),
+            "event" => {
+                self.dispatch();
+                self.event = value.trim().to_ascii_lowercase();
+                Ok(())
+            }
+            "data" => self.take_data(value),
+            "error" => {
+                self.dispatch();
+                self.begin(Source::ErrorField, value.trim())
+            }
+            _ if self.is_open() => self.extend(line),
+            _ => {
+                self.is_stray_full |= self.stray.len() + text.len() > MAX_STRAY;
+                let room = text.floor_char_boundary(MAX_STRAY.saturating_sub(self.stray.len()));
+                self.stray.push_str(text.get(..room).unwrap_or_default());
+                if !self.is_stray_full {
+                    self.stray.push('\n');
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn take_data(&mut self, value: &str) -> Result<(), TooLong> {
+        let mut value = value.strip_prefix(' ').unwrap_or(value);
+        while let Some(inner) = value.trim_start().strip_prefix("data:") {
+            value = inner.trim_start();
+        }
+        match &self.pending {
+            // Several lines of one event, as the specification joins them.
+            Some(pending) if pending.extent.is_some() || !json::is_structure(value) => self.extend(value),
+            Some(_) => {
+                self.dispatch();
+                self.begin(Source::Data, value)
+            }
+            None => self.begin(Source::Data, value),
+        }
+    }
+
+    /// Whether JSON has begun and not ended.
+    fn is_open(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.extent.is_some())
+    }
+
+    fn begin(&mut self, source: Source, text: &str) -> Result<(), TooLong> {
+        let is_json = json::is_structure(text);
+        self.pending = Some(Pending { source, text: String::new(), extent: is_json.then(Extent::default) });
+        self.extend(text)
+    }
+
+    /// Adds a line to the pending frame, and completes it if its JSON is complete.
+    fn extend(&mut self, line: &str) -> Result<(), TooLong> {
+        let Some(pending) = &mut self.pending else { return Ok(()) };
+        if pending.text.len() + line.len() >= MAX_FRAME {
+            return Err(TooLong::Event(MAX_FRAME));
+        }
+        if !pending.text.is_empty() {
+            pending.text.push('\n');
+        }
+        pending.text.push_str(line);
+        let is_complete = match &mut pending.extent {
+            Some(extent) => {
+                extent.push(line);
+                extent.is_complete()
+            }
+            None => pending.source == Source::ErrorField,
+        };
+        if is_complete {
+            self.dispatch();
+        }
+        Ok(())
+    }
+
+    fn dispatch(&mut self) {
+        let Some(Pending { source, text, .. }) = self.pending.take() else { return };
+        // An event without data keeps a connection open.
+        if text.trim().is_empty() {
+            return;
+        }
+        let event = std::mem::take(&mut self.event);
+        let is_error = matches!(event.as_str(), "error" | "exception" | "failure" | "fatal");
+        self.ready.push_back(match source {
+            Source::ErrorField => Frame::Error(text),
+            Source::Data | Source::Bare if is_error => Frame::Error(text),
+            Source::Data => Frame::Event(text),
+            Source::Bare => Frame::Bare(text),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The frames of the input, as a prefix and a text each.
+    fn frames(chunks: &[&[u8]], ended: bool) -> Vec<String> {
+        let mut frames = Frames::default();
+        for chunk in chunks {
+            frames.push(chunk).unwrap();
+        }
+        if ended {
+            frames.end().unwrap();
+        }
+        let named = |frame| match frame {
+            Frame::Event(text) => format!("data {text}"),
+            Frame::Bare(text) => format!("bare {text}"),
+            Frame::Error(text) => format!("error {text}"),
+        };
+        std::iter::from_fn(|| frames.next()).map(named).collect()
+    }
+
+    #[test]
+    fn every_form_of_a_stream_has_its_frames_wherever_it_is_cut() {
+        let table: &[(&str, &[&str])] = &[
+            ("data: {\"a\": 1}\n\ndata: [DONE]\n\n", &["data {\"a\": 1}", "data [DONE]"]),
+            (
+                "data: {\"a\": 1}\ndata: {\"b\": 2}\ndata: [DONE]\n",
+                &["data {\"a\": 1}", "data {\"b\": 2}", "data [DONE]"],
+            ),
+            ("data:{\"a\": 1}\r\rdata:{\"b\": 2}", &["data {\"a\": 1}", "data {\"b\": 2}"]),
+            ("data: {\"a\":\ndata: 1}\n\n", &["data {\"a\":\n1}"]),
+            ("data: {\n  \"a\": 1\n}\n\n", &["data {\n  \"a\": 1\n}"]),
+            ("data: data: {\"a\": 1}\n\n", &["data {\"a\": 1}"]),
+            (
+                "event: error\ndata: {\"a\": 1}\n\ndata: {\"b\": 2}\n\n",
+                &["error {\"a\": 1}", "data {\"b\": 2}"],
+            ),
+            ("event: error\ndata: out of\ndata: memory\n\n", &["error out of\nmemory"]),
+            ("data: {\"a\": 1}\n\nerror: {\"m\": 1}\n\n", &["data {\"a\": 1}", "error {\"m\": 1}"]),
+            ("error: out of memory\n\ndata: {}\n\n", &["error out of memory", "data {}"]),
+            ("data:\n\ndata\n\nevent: ping\ndata: \n\n: hm\n\n", &[]),
+            ("\n\n\n{\"a\":\n\n [1]}", &["bare {\"a\":\n\n [1]}"]),
+            ("{\"a\": 1}\n{\"b\": 2}\n", &["bare {\"a\": 1}", "bare {\"b\": 2}"]),
+            ("[{\"a\": 1},\n{\"b\": 2}]", &["bare [{\"a\": 1},\n{\"b\": 2}]"]),
+            ("data: ping\ndata: {\"a\": 1}\n\n", &["data ping", "data {\"a\": 1}"]),
+            ("data: {\"a\": 1\n\ndata: {\"b\": 2}\n\n", &["data {\"a\": 1", "data {\"b\": 2}"]),
+            ("\u{feff}data: {\"a\": \"ü\"}\n\n", &["data {\"a\": \"ü\"}"]),
+            ("Internal Server Error", &[]),
+        ];
+        for (input, wanted) in table {
+            let bytes = input.as_bytes();
+            assert_eq!(frames(&[bytes], true), *wanted, "{input:?}");
+            for cut in 0..bytes.len() {
+                let (head, tail) = bytes.split_at(cut);
+                assert_eq!(frames(&[head, tail], true), *wanted, "{input:?} cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_is_there_as_soon_as_its_json_is_complete() {
+        for input in ["data: {\"a\": 1}\n", "data: {\"a\": 1}", "{\"a\": 1}", "{\"a\": \n1}"] {
+            assert_eq!(frames(&[input.as_bytes()], false).len(), 1, "{input:?}");
+        }
+        assert_eq!(frames(&[b"data: {\"a\": {}"], false), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_no_frame_is_kept_for_the_error() {
+        let mut frames = Frames::default();
+        frames.push(b"<html>\n<h1>Bad gateway</h1>\n").unwrap();
+        assert!(frames.stray().contains("Bad gateway"));
+    }
+
+    #[test]
+    fn a_frame_is_bounded_however_it_arrives() {
+        let mut frames = Frames::default();
+        let endless =
+            std::iter::repeat_n(b"data: {\"a\": 1,\n", MAX_FRAME).find_map(|line| frames.push(line).err());
+        assert_eq!(endless, Some(TooLong::Event(MAX_FRAME)));
+        assert!(Frames::default().push(&vec![b'x'; MAX_FRAME + 1]).is_err());
+    }
+}
