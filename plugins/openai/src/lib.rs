@@ -21,6 +21,7 @@ const MAX_WHOLE_ANSWER: usize = 4 * 1024 * 1024;
 
 impl Model for OpenAi {
     async fn generate(&self, prompt: Prompt, reply: &mut ReplyWriter) -> Result<Finish> {
+        self.check()?;
         let response = self.send(&prompt).await?;
         let mut answer = Answer::default();
         match form(response.header("content-type"), self.stream) {
