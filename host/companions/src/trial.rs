@@ -154,11 +154,15 @@ fn judge(error: &CallError) -> Verdict {
     }
 }
 
-/// The settings, if the failure is one of the SDK about settings that can't be read. Components that were built with its first
-/// version name no setting.
+/// The setting of a failure with the SDK's own words for settings that can't be read, as a JSON pointer. Components that were
+/// built with its first version name it nowhere else.
 fn named_by_sdk(message: &str) -> Option<String> {
-    let is_of_sdk = ["the setting `", "there is no setting `", "settings: "];
-    is_of_sdk.iter().any(|beginning| message.starts_with(beginning)).then(String::new)
+    if message.starts_with("settings: ") {
+        return Some(String::new());
+    }
+    let rest = message.strip_prefix("the setting `").or_else(|| message.strip_prefix("there is no setting `"))?;
+    let (setting, _) = rest.split_once('`')?;
+    Some(format!("/{}", setting.replace('.', "/")))
 }
 
 fn warnings(metadata: &[Property]) -> Vec<String> {
@@ -271,7 +275,7 @@ mod tests {
         assert_eq!(verdict(failed("invalid", "no card", Some("/card")), &[]), refused("/card", "no card"));
         assert_eq!(verdict(failed("invalid", "no card", Some("/card")), &["x"]), refused("/card", "no card"));
         let early = "the setting `max_turns`: too large";
-        assert_eq!(verdict(failed("invalid", early, None), &[]), refused("", early));
+        assert_eq!(verdict(failed("invalid", early, None), &[]), refused("/max_turns", early));
         // The network, state and what the user says are not settings.
         for code in ["denied", "unavailable", "unauthorized", "timeout", "internal", "conflict"] {
             assert_eq!(verdict(failed(code, "x", Some("/card")), &[]), Verdict::Usable, "{code}");
