@@ -160,7 +160,8 @@ fn named_by_sdk(message: &str) -> Option<String> {
     if message.starts_with("settings: ") {
         return Some(String::new());
     }
-    let rest = message.strip_prefix("the setting `").or_else(|| message.strip_prefix("there is no setting `"))?;
+    let rest =
+        message.strip_prefix("the setting `").or_else(|| message.strip_prefix("there is no setting `"))?;
     let (setting, _) = rest.split_once('`')?;
     Some(format!("/{}", setting.replace('.', "/")))
 }

@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_user_id_is_stable_unique_and_hides_the_subject() {
-        let user = |owner| super::user(owner, &UserProfile::default());
+        let user = |owner: &Owner| super::user(owner, &UserProfile::default());
         let ana = owner("default", "local", "ana@example.com");
         assert_eq!(user(&ana).id, user(&ana).id);
         assert_ne!(user(&ana).id, user(&owner("default", "loca", "lana@example.com")).id);
