@@ -131,3 +131,20 @@ impl Payload {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_keeps_the_users_name_and_one_without_it_is_read() {
+        let text = r#"{"companion": "ida", "attempt": 1, "sequence": 1, "interrupted": false, "at": 0,
+            "message": {"id": "01998a3e-7c1f-7d52-9b7e-3f1d2c4b5a69", "content": "Hi.", "metadata": {}},
+            "reply": {"id": "01998a3e-7c1f-7d52-9b7e-3f1d2c4b5a70", "content": "Hi.", "metadata": {}},
+            "input_tokens": 1, "output_tokens": 1, "cached_tokens": 0}"#;
+        let mut payload = Payload::from_text(text).unwrap();
+        assert!(payload.user.is_empty());
+        payload.user.name = Some("Ada".to_owned());
+        assert_eq!(Payload::from_text(&payload.to_text()).unwrap(), payload);
+    }
+}
