@@ -10,13 +10,13 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub(crate) struct UserBody {
     /// What the user wants to be called. At most 64 characters, without line breaks.
-    #[schema(example = "Ada", max_length = 64)]
+    #[schema(example = "Ada", max_length = 64, pattern = r"^[^\x00-\x1F\x7F-\x9F\u2028\u2029]*$")]
     name: Option<String>,
     /// A BCP 47 language tag.
-    #[schema(example = "de-AT", max_length = 64)]
+    #[schema(example = "de-AT", max_length = 64, pattern = "^[A-Za-z0-9_-]*$")]
     locale: Option<String>,
     /// An IANA time zone name.
-    #[schema(example = "Europe/Vienna", max_length = 64)]
+    #[schema(example = "Europe/Vienna", max_length = 64, pattern = "^[A-Za-z0-9/_+-]*$")]
     timezone: Option<String>,
 }
 
