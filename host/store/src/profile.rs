@@ -42,12 +42,11 @@ impl UserProfile {
     /// # Errors
     /// It has more than 64 characters, or a line break or another control character.
     pub fn check_name(text: &str) -> Result<&str, &'static str> {
-        let name = text.trim();
         let is_line_break = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-        if name.chars().count() > MAX_NAME || name.contains(is_line_break) {
-            return Err("has 1 to 64 characters, without line breaks and other control characters");
+        if text.chars().count() > MAX_NAME || text.contains(is_line_break) {
+            return Err("has 64 characters at most, without line breaks and other control characters");
         }
-        Ok(name)
+        Ok(text.trim())
     }
 
     /// A BCP 47 language tag, as far as its characters can be judged. Some systems write `_` for `-`.
@@ -55,11 +54,10 @@ impl UserProfile {
     /// # Errors
     /// It has other characters, or too many.
     pub fn check_locale(text: &str) -> Result<&str, &'static str> {
-        let tag = text.trim();
-        if tag.len() > MAX_TAG || !tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
+        if text.len() > MAX_TAG || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
             return Err("is a language tag such as `de-AT`");
         }
-        Ok(tag)
+        Ok(text)
     }
 
     /// The name of a time zone, as far as its characters can be judged.
@@ -67,11 +65,10 @@ impl UserProfile {
     /// # Errors
     /// It has other characters, or too many.
     pub fn check_timezone(text: &str) -> Result<&str, &'static str> {
-        let zone = text.trim();
-        if zone.len() > MAX_TAG || !zone.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_+-".contains(&b)) {
+        if text.len() > MAX_TAG || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_+-".contains(&b)) {
             return Err("is the name of a time zone such as `Europe/Vienna`");
         }
-        Ok(zone)
+        Ok(text)
     }
 }
 
@@ -81,9 +78,13 @@ mod tests {
 
     #[test]
     fn a_name_is_one_short_line() {
-        for (text, wanted) in
-            [("Ada", Some("Ada")), (" Zoë 🌒 ", Some("Zoë 🌒")), ("  ", Some("")), ("a\nb", None)]
-        {
+        for (text, wanted) in [
+            ("Ada", Some("Ada")),
+            (" Zoë 🌒 ", Some("Zoë 🌒")),
+            ("  ", Some("")),
+            ("a\nb", None),
+            ("a\n", None),
+        ] {
             assert_eq!(UserProfile::check_name(text).ok(), wanted, "{text:?}");
         }
         for text in ["a\u{2028}b", "a\rb", "a\0b", "a\u{1b}[2J"] {
