@@ -189,9 +189,13 @@ async fn the_user_has_the_name_that_the_client_or_the_token_says() {
         let begun = client.post("/conversations", &body).send().await.expect(201);
         assert_eq!(begun["messages"][0]["content"], format!("Evening, {name}."));
     }
-    for user in [json!({ "name": "a\nb" }), json!({ "name": "x".repeat(65) }), json!({ "nom": "x" })] {
+    for (user, problem) in [
+        (json!({ "name": "a\nb" }), "invalid-request"),
+        (json!({ "name": "x".repeat(65) }), "invalid-request"),
+        (json!({ "nom": "x" }), "unknown-field"),
+    ] {
         let body = json!({ "companion": "bea", "message": "Hello.", "user": user });
-        client.chat(&body).send().await.problem(422, "invalid-request");
+        client.chat(&body).send().await.problem(422, problem);
     }
 }
 
