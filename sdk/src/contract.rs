@@ -9,6 +9,13 @@ pub use crate::bindings::types::{
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
+/// Metadata of the user in a trial call.
+pub(crate) const TRIAL: &str = "trial";
+/// Metadata of a prompt or a recollection: a list of warnings.
+const WARNINGS: &str = "warnings";
+/// Metadata of a failure: the setting that can't be used, as a JSON pointer.
+const SETTING: &str = "setting";
+
 /// The result of a plugin's functions. The failure is the contract's.
 pub type Result<T> = std::result::Result<T, Failure>;
 
@@ -103,6 +110,16 @@ impl Prompt {
         self
     }
 
+    /// Adds warnings for the operator. The host reads them in the trial of the settings alone; see [`Turn::is_trial`].
+    #[must_use]
+    pub fn warnings(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
+        let warnings: Vec<_> = warnings.into_iter().collect();
+        if !warnings.is_empty() {
+            self.metadata.extend(Property::new(WARNINGS, warnings));
+        }
+        self
+    }
+
     /// Sets an option for the model. Names are those of the chat-completions API: `temperature`, `max_tokens`, `stop`.
     /// Leaves out a value that JSON can't express.
     #[must_use]
@@ -145,6 +162,16 @@ impl Recollection {
     pub fn of(messages: impl IntoIterator<Item = Message>) -> Self {
         Self { messages: messages.into_iter().collect(), memories: Vec::new(), metadata: Vec::new() }
     }
+
+    /// Adds warnings for the operator. The host reads them in the trial of the settings alone; see [`Turn::is_trial`].
+    #[must_use]
+    pub fn warnings(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
+        let warnings: Vec<_> = warnings.into_iter().collect();
+        if !warnings.is_empty() {
+            self.metadata.extend(Property::new(WARNINGS, warnings));
+        }
+        self
+    }
 }
 
 impl Default for Recollection {
@@ -157,6 +184,23 @@ impl User {
     /// Returns the user's name, or `fallback` if it is missing or blank.
     pub fn name_or<'a>(&'a self, fallback: &'a str) -> &'a str {
         self.name.as_deref().map(str::trim).filter(|name| !name.is_empty()).unwrap_or(fallback)
+    }
+}
+
+impl Turn {
+    /// Whether the host only tries whether the settings can be used: before it takes them into use, it calls the plugin
+    /// with a made-up turn and without any grant. Nothing that is returned reaches a user.
+    ///
+    /// A plugin needs to know this only if it has warnings, for [`Prompt::warnings`] or [`Recollection::warnings`].
+    pub fn is_trial(&self) -> bool {
+        Property::find(&self.user.metadata, TRIAL) == Some(true)
+    }
+}
+
+impl Opening {
+    /// Whether the host only tries whether the settings can be used. See [`Turn::is_trial`].
+    pub fn is_trial(&self) -> bool {
+        Property::find(&self.user.metadata, TRIAL) == Some(true)
     }
 }
 
@@ -191,6 +235,14 @@ impl Failure {
         Self { code: code.into(), message: message.into(), retry_after_ms: None, metadata: Vec::new() }
     }
 
+    /// Makes the failure `invalid` of a setting that can't be used, which keeps the host from taking the settings into use.
+    /// `setting` is a JSON pointer into the settings, such as `/card`.
+    pub fn invalid_setting(setting: &str, message: impl Into<String>) -> Self {
+        let mut failure = Self::new("invalid", message);
+        failure.metadata.extend(Property::new(SETTING, setting));
+        failure
+    }
+
     /// Sets after which time the caller may try again.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
@@ -213,7 +265,8 @@ macro_rules! codes {
 codes! {
     /// A grant is missing.
     denied = "denied";
-    /// Settings or input are wrong. The message should name the field and what to do.
+    /// Settings or input are wrong. The message should name the field and what to do. For a setting, use
+    /// [`Failure::invalid_setting`].
     invalid = "invalid";
     /// A service that the plugin needs can't be reached, or its answer is unusable.
     unavailable = "unavailable";

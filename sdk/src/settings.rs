@@ -20,13 +20,19 @@ fn parse<P: Plugin>(json: &str) -> Result<P> {
         &mut track,
     ));
     let plugin = plugin.map_err(|error| match track.path().to_string() {
-        path if path == "." => Failure::invalid(format!("settings: {error}")),
-        path => Failure::invalid(format!("the setting `{path}`: {error}")),
+        path if path == "." => Failure::invalid_setting("", format!("settings: {error}")),
+        path => Failure::invalid_setting(&pointer(&path), format!("the setting `{path}`: {error}")),
     })?;
     match unknown.first() {
         None => Ok(plugin),
-        Some(path) => Err(Failure::invalid(unknown_setting::<P>(path))),
+        Some(path) => Err(Failure::invalid_setting(&pointer(path), unknown_setting::<P>(path))),
     }
+}
+
+/// A path such as `mood.words[1]` as a JSON pointer. What is not found there belongs to the nearest setting around it.
+fn pointer(path: &str) -> String {
+    let steps = path.split(['.', '[', ']']).filter(|step| !step.is_empty());
+    steps.map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1"))).collect()
 }
 
 fn unknown_setting<P: Plugin>(path: &str) -> String {
@@ -79,8 +85,16 @@ mod tests {
         for (json, wanted) in table {
             let failure = parse::<Elara>(json).unwrap_err();
             assert_eq!(failure.code, "invalid");
+            assert!(failure.metadata.iter().any(|property| property.name == "setting"), "{json}");
             assert!(failure.message.contains(wanted), "{json}: {}", failure.message);
         }
         assert!(parse::<Elara>(r#"{"greeting": "hi", "mood": {"warmth": 1}}"#).is_ok());
+    }
+
+    #[test]
+    fn a_path_is_a_json_pointer() {
+        for (path, wanted) in [("greeting", "/greeting"), ("mood.words[1]", "/mood/words/1"), ("", "")] {
+            assert_eq!(pointer(path), wanted);
+        }
     }
 }

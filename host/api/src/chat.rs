@@ -16,7 +16,8 @@ use uuid::Uuid;
 use super::reply::ChatReply;
 use super::schema::ServerSentEvent;
 use super::state::{App, Caller};
-use super::{idempotency, sse};
+use super::user::UserBody;
+use super::{idempotency, sse, user};
 use masque_problem::{Kind, Problem};
 use masque_turns::{ChatRequest, EventKind, EventReader, IdempotencyKey};
 
@@ -43,6 +44,7 @@ pub(crate) struct ChatBody {
     stream: Option<bool>,
     /// One of the companion's models. By default its first.
     model: Option<String>,
+    user: Option<UserBody>,
     /// Stored with the message and passed to the companion's plugins. At most 16 KiB.
     metadata: Option<Map<String, Value>>,
 }
@@ -153,9 +155,10 @@ pub(crate) async fn chat(
             None
         }
     };
-    let ChatBody { message, companion, conversation_id, stream, model, metadata } = data;
+    let ChatBody { message, companion, conversation_id, stream, model, user, metadata } = data;
     let message = spoken(message, app.options.max_message_bytes)?;
     let metadata = bounded(metadata.unwrap_or_default())?;
+    let profile = user::profile(user, principal.profile.clone())?;
     let streamed = stream.unwrap_or_else(|| accepts_events(&headers));
     if let Err(spent) = app.limits.check_budgets(&*app.store, &principal).await {
         // A reply that was already paid for can be fetched again.
@@ -174,6 +177,7 @@ pub(crate) async fn chat(
         .turns
         .chat(ChatRequest {
             owner: principal.owner,
+            profile,
             message,
             companion,
             conversation: conversation_id.map(Into::into),

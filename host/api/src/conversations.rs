@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::id::Id;
 use super::query::{PageQuery, cursor};
 use super::state::{App, Caller};
+use super::user::{self, UserBody};
 use super::view::{Conversation, Items, MessageView};
 use masque_auth::store_problem;
 use masque_problem::{Kind, Problem};
@@ -28,6 +29,7 @@ pub(crate) struct NewBody {
     companion: String,
     /// The number of the companion's greeting, from 0. By default the first.
     greeting: Option<usize>,
+    user: Option<UserBody>,
 }
 
 /// A change of a conversation.
@@ -65,12 +67,13 @@ pub(crate) async fn create(
     body: JsonBody<NewBody>,
 ) -> Result<Response, Problem> {
     let owner = &principal.owner;
-    let NewBody { companion, greeting } = body.into_data();
+    let NewBody { companion, greeting, user } = body.into_data();
+    let profile = user::profile(user, principal.profile.clone())?;
     if !principal.may_talk_to(&companion) {
         return Err(Kind::CompanionNotAllowed.into());
     }
     let id = ConversationId::new();
-    let greeting = app.turns.greet(owner, &companion, id, greeting).await?;
+    let greeting = app.turns.greet(owner, &profile, &companion, id, greeting).await?;
     let greeted = greeting.is_some();
     let record = app
         .store

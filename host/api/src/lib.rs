@@ -31,6 +31,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod user;
 mod view;
 
 pub use options::Options;

@@ -14,7 +14,7 @@ use http::HeaderMap;
 use http::request::Parts;
 use masque_http::ListenerKind;
 use masque_problem::{Kind, Problem};
-use masque_store::{Owner, Store, StoreError};
+use masque_store::{Owner, Store, StoreError, UserProfile};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ use crate::credential::{OnBehalfOf, bearer_credential};
 use crate::key::{ApiKey, KeyRejection, KeyText, PREFIX};
 use crate::owner::{DEFAULT_TENANT, KEY_ISSUER};
 use crate::principal::{Actor, Principal};
+use crate::profile;
 use crate::rejection::CredentialRejection;
 use crate::scope::{Scope, Scopes};
 use crate::security_cache::SecurityCache;
@@ -142,12 +143,14 @@ impl Identity {
             let key = self.check_key(credential).await?;
             let owner =
                 Owner { tenant: key.tenant.clone(), issuer: KEY_ISSUER.into(), subject: key.id.to_string() };
-            Principal { owner, actor: Actor::Key, scopes: key.scopes, key: Some(key) }
+            let profile = UserProfile::default();
+            Principal { owner, actor: Actor::Key, scopes: key.scopes, key: Some(key), profile }
         } else {
             let (token, key) = self.check_token(credential).await?;
             let scopes = token_scopes(&token);
+            let profile = profile::from_claims(&token.claims);
             let owner = Owner { tenant: token.tenant, issuer: token.issuer, subject: token.subject };
-            Principal { owner, actor: Actor::Token, scopes, key }
+            Principal { owner, actor: Actor::Token, scopes, key, profile }
         };
         match OnBehalfOf::from_headers(headers)? {
             Some(user) => self.act_for(principal, user),

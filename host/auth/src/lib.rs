@@ -17,6 +17,7 @@ mod key;
 pub mod limits;
 mod owner;
 mod principal;
+mod profile;
 mod rejection;
 mod revocation;
 mod scope;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use masque_store::Owner;
+use masque_store::{Owner, UserProfile};
 
 use crate::key::ApiKey;
 use crate::owner::{DEFAULT_TENANT, LOCAL_ISSUER};
@@ -21,6 +21,8 @@ pub struct Principal {
     pub scopes: Scopes,
     /// The API key that was sent, or that the sent token was minted with. Its limits and budgets apply.
     pub key: Option<Arc<ApiKey>>,
+    /// What the token says about the user.
+    pub profile: UserProfile,
 }
 
 /// What a principal was proven by.
@@ -41,14 +43,26 @@ impl Principal {
     /// every scope.
     pub(crate) fn machine() -> Self {
         let scopes = Scope::ALL.into_iter().collect();
-        Self { owner: local_owner(), actor: Actor::Machine, scopes, key: None }
+        Self {
+            owner: local_owner(),
+            actor: Actor::Machine,
+            scopes,
+            key: None,
+            profile: UserProfile::default(),
+        }
     }
 
     /// The principal of every TCP request while authentication is off. It reads what operators read, and writes nothing
     /// of theirs.
     pub(crate) fn anyone() -> Self {
         let scopes = [Scope::Chat, Scope::AdminRead].into_iter().collect();
-        Self { owner: local_owner(), actor: Actor::Anyone, scopes, key: None }
+        Self {
+            owner: local_owner(),
+            actor: Actor::Anyone,
+            scopes,
+            key: None,
+            profile: UserProfile::default(),
+        }
     }
 
     /// Whether the principal may talk to the companion. Only an API key can restrict this.

@@ -25,6 +25,7 @@ mod report;
 mod sandbox;
 mod schema;
 mod set;
+mod trial;
 mod verify;
 mod watcher;
 

@@ -17,6 +17,7 @@ use crate::plugin::LoadedPlugin;
 use crate::redact::Redactor;
 use crate::schema;
 use crate::set::ActiveSet;
+use crate::trial::try_settings;
 
 /// Why a configuration can't be loaded.
 #[derive(Debug)]
@@ -26,7 +27,14 @@ pub(crate) struct LoadFailure {
     pub(crate) is_temporary: bool,
 }
 
-/// The first generation, made from the configuration.
+/// A set that was made, with what the operator is to be told of it.
+#[derive(Debug)]
+pub(crate) struct Assembled {
+    pub(crate) set: ActiveSet,
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+/// The first generation, made from the configuration. Warnings are logged.
 ///
 /// # Errors
 /// Every problem of the plugins and companions, each with its line in the configuration.
@@ -35,29 +43,44 @@ pub async fn load(
     sandbox: &Arc<Sandbox>,
     builtins: BuiltinComponents,
 ) -> Result<ActiveSet, Vec<Diagnostic>> {
-    assemble(config, sandbox, builtins, None).await.map_err(|failure| failure.problems)
+    let Assembled { set, warnings } =
+        assemble(config, sandbox, builtins, None).await.map_err(|failure| failure.problems)?;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(set)
 }
 
 /// A set that can follow `current`. Packages and plugins that are the same in both are taken from `current`; they are not
-/// compiled or described again.
+/// compiled, described or tried again.
 pub(crate) async fn assemble(
     config: &Config,
     sandbox: &Arc<Sandbox>,
     builtins: BuiltinComponents,
     current: Option<&ActiveSet>,
-) -> Result<ActiveSet, LoadFailure> {
+) -> Result<Assembled, LoadFailure> {
     let mut failure = LoadFailure { problems: Vec::new(), is_temporary: false };
+    let mut warnings = Vec::new();
+    let redactor = Arc::new(Redactor::new(config));
     let mut packages = PackageLoader::new(sandbox, builtins, current);
     let mut plugins = BTreeMap::new();
     for (name, plugin) in &config.plugins {
         let before = current.and_then(|current| current.plugins.get(name.as_str()));
         match packages.load(&plugin.source).await {
             Ok(package) => {
-                failure.problems.extend(schema::check(config, name, plugin, package.description()));
+                let mistakes = schema::check(config, name, plugin, package.description());
+                let fits_schema = mistakes.is_empty();
+                failure.problems.extend(mistakes);
                 failure.problems.extend(
                     before.and_then(|before| state_downgrade(config, name, before.package(), &package)),
                 );
-                plugins.insert(name.to_string(), make_plugin(name, plugin, package, before));
+                let made = make_plugin(name, plugin, package, before);
+                let is_new = before.is_none_or(|before| !Arc::ptr_eq(before, &made));
+                if is_new && fits_schema {
+                    let report = try_settings(config, name, plugin, made.package(), &redactor).await;
+                    failure.is_temporary |= report.is_temporary;
+                    failure.problems.extend(report.problems);
+                    warnings.extend(report.warnings);
+                }
+                plugins.insert(name.to_string(), made);
             }
             Err(PackageError { what, remedy, is_temporary }) => {
                 failure.is_temporary |= is_temporary;
@@ -80,14 +103,15 @@ pub(crate) async fn assemble(
     if !failure.problems.is_empty() {
         return Err(failure);
     }
-    Ok(ActiveSet {
+    let set = ActiveSet {
         generation: current.map_or(1, |current| current.generation + 1),
         configuration: config.digest(),
         names: Arc::new(companions.keys().cloned().collect()),
         companions,
         plugins,
-        redactor: Arc::new(Redactor::new(config)),
-    })
+        redactor,
+    };
+    Ok(Assembled { set, warnings })
 }
 
 /// The plugin `before` if its component and fingerprint are the same, otherwise a new one.

@@ -14,7 +14,7 @@ use masque_runtime::Sandbox;
 use crate::active::Active;
 use crate::builtins::BuiltinComponents;
 use crate::changes::describe_changes;
-use crate::load::{LoadFailure, assemble};
+use crate::load::{Assembled, LoadFailure, assemble};
 use crate::report::{ReloadOutcome, ReloadReport};
 use crate::set::ActiveSet;
 
@@ -113,7 +113,9 @@ impl Reloader {
         if !too_large.is_empty() {
             return Err(LoadFailure { problems: too_large, is_temporary: false });
         }
-        let set = assemble(&config, &self.sandbox, self.builtins, Some(current)).await?;
+        let Assembled { set, warnings: found } =
+            assemble(&config, &self.sandbox, self.builtins, Some(current)).await?;
+        warnings.extend(found);
         Ok(Candidate { set, config, warnings: Diagnostics::new(warnings) })
     }
 

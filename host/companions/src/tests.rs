@@ -93,6 +93,32 @@ settings = { max_turn = 3 }
 }
 
 #[tokio::test]
+async fn a_setting_that_its_plugin_can_not_use_is_refused_with_file_and_reason() {
+    let found = problems(
+        r#"[plugins.ida]
+source = "builtin:card"
+settings = { card = { file = "broken.wasm" } }
+
+[plugins.long]
+source = "builtin:window"
+settings = { max_turns = 5_000_000_000 }
+"#,
+    )
+    .await;
+    let expected = [
+        ("masque.toml:3:", "the setting `card` of plugin `ida` (broken.wasm) can't be used: the card is not JSON"),
+        ("masque.toml:7:", "the setting `max_turns` of plugin `long` can't be used"),
+    ];
+    for (line, text) in expected {
+        assert!(
+            found.iter().any(|problem| problem.starts_with(line) && problem.contains(text)),
+            "{line} {text}: {found:#?}"
+        );
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_component_is_refused_with_how_to_build_one() {
     let found = problems("[plugins.notes]\nsource = \"broken.wasm\"\n").await;
     assert_eq!(found.len(), 1, "{found:#?}");

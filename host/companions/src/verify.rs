@@ -4,14 +4,17 @@ use masque_config::{Config, Diagnostic, Location};
 use masque_runtime::{Compiler, Sandbox, SandboxConfig};
 
 use crate::builtins::BuiltinComponents;
-use crate::load::load;
+use crate::load::assemble;
 use crate::sandbox::sandbox_config;
-/// Loads the configuration and discards the result. Returns every problem that [`load`] finds, and none if the
-/// configuration can be started. Nothing is written: there is no cache for compiled components.
+/// Loads the configuration and discards the result. Returns every problem that [`load`](crate::load()) finds, and only
+/// warnings if the configuration can be started. Nothing is written: there is no cache for compiled components.
 pub async fn verify(config: &Config, compiler: Compiler, builtins: BuiltinComponents) -> Vec<Diagnostic> {
     let sandbox = SandboxConfig { compiler, ..sandbox_config(&config.sandbox) };
     match Sandbox::new(&sandbox) {
-        Ok(sandbox) => load(config, &sandbox, builtins).await.err().unwrap_or_default(),
+        Ok(sandbox) => match assemble(config, &sandbox, builtins, None).await {
+            Ok(assembled) => assembled.warnings,
+            Err(failure) => failure.problems,
+        },
         Err(error) => vec![Diagnostic::error(
             Location::Builtin("sandbox".into()),
             format!("the sandbox can't be set up: {error}"),

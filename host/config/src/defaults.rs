@@ -17,6 +17,7 @@ pub(crate) fn plugins(card: &str) -> BTreeMap<Name, Plugin> {
     let plugin = |builtin, settings: Value, grants| Plugin {
         source: PluginSource::Builtin(builtin),
         settings: settings.as_object().cloned().unwrap_or_default(),
+        setting_files: BTreeMap::new(),
         grants,
         limits: PluginLimits::default(),
     };

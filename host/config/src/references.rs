@@ -13,6 +13,7 @@ use crate::sections::companions::{Companion, ParsedCompanion};
 use crate::sections::grants::ParsedGrants;
 use crate::sections::plugin_limits::PluginLimits;
 use crate::sections::plugins::{ParsedPlugin, Plugin, PluginSource};
+use crate::sections::settings::ParsedSettings;
 use crate::wording::{list, nearest};
 
 /// `None` stands for a credential with a mistake, which was reported.
@@ -35,6 +36,7 @@ pub(crate) fn plugins(
         let plugin = Plugin {
             source: PluginSource::File(component.clone()),
             settings: serde_json::Map::new(),
+            setting_files: BTreeMap::new(),
             grants: Grants::default(),
             limits: PluginLimits::default(),
         };
@@ -49,7 +51,8 @@ pub(crate) fn plugins(
             resolved.remove(&name);
             continue;
         };
-        resolved.insert(name, Plugin { source, settings, grants, limits });
+        let ParsedSettings { values: settings, files: setting_files } = settings;
+        resolved.insert(name, Plugin { source, settings, setting_files, grants, limits });
     }
     resolved
 }

@@ -41,7 +41,10 @@ async fn run_check(CheckOptions { options, production }: CheckOptions) -> ExitCo
         Err(invalid) => return failure(&configuration::all_errors(invalid).await),
     };
     warn(&loaded.warnings);
-    finish(check::check(&loaded.config).await)
+    finish(check::check(&loaded.config).await.map(|(summary, warnings)| {
+        warn(&warnings);
+        summary
+    }))
 }
 
 async fn run_jobs(JobsOptions { options, retry }: JobsOptions) -> ExitCode {

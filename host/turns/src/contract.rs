@@ -1,7 +1,7 @@
 //! Converts stored records to the types of the plugin contract. All functions are pure but for their log lines.
 
 use masque_runtime::contract::{Message, Part, Prompt, Property, Turn, User};
-use masque_store::{MessageRecord, Owner, Started, TailLimit};
+use masque_store::{MessageRecord, Owner, Started, TailLimit, UserProfile};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -11,14 +11,14 @@ use crate::clock::now_ms;
 pub(crate) const TAIL: TailLimit = TailLimit { messages: 64, bytes: 64 << 10 };
 
 /// A turn as plugins see it. The caller sets `deadline_ms` before each call.
-pub(crate) fn turn(started: &Started, owner: &Owner) -> Turn {
+pub(crate) fn turn(started: &Started, owner: &Owner, profile: &UserProfile) -> Turn {
     Turn {
         id: started.turn.to_string().into(),
         attempt: started.attempt,
         conversation: started.conversation.to_string().into(),
         companion: started.companion.as_str().into(),
         tenant: owner.tenant.as_str().into(),
-        user: user(owner),
+        user: user(owner, profile),
         message: message(&started.message),
         tail: started.tail.iter().map(message).collect(),
         has_earlier: has_earlier(&started.tail, started.message.sequence),
@@ -79,7 +79,7 @@ pub(crate) fn override_options(options: &mut Vec<Property>, wanted: &Map<String,
 
 /// The user as plugins see them. The id is the same in every turn and is a digest, since the subject may be an e-mail
 /// address.
-pub(crate) fn user(owner: &Owner) -> User {
+pub(crate) fn user(owner: &Owner, profile: &UserProfile) -> User {
     let mut digest = Sha256::new_with_prefix("masque user\0");
     for part in [&owner.tenant, &owner.issuer, &owner.subject] {
         // With the length before each part, `ab` + `c` and `a` + `bc` differ.
@@ -88,7 +88,15 @@ pub(crate) fn user(owner: &Owner) -> User {
     }
     let digest = digest.finalize();
     let id: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    User { id: id.into(), name: None, locale: None, timezone: None, metadata: Vec::new() }
+    let text = |text: &Option<String>| text.as_deref().map(Into::into);
+    let UserProfile { name, locale, timezone } = profile;
+    User {
+        id: id.into(),
+        name: text(name),
+        locale: text(locale),
+        timezone: text(timezone),
+        metadata: Vec::new(),
+    }
 }
 
 /// The newest of `messages` (which are oldest first) within `limit`: whole messages without a gap.
@@ -158,6 +166,7 @@ mod tests {
 
     #[test]
     fn a_user_id_is_stable_unique_and_hides_the_subject() {
+        let user = |owner: &Owner| super::user(owner, &UserProfile::default());
         let ana = owner("default", "local", "ana@example.com");
         assert_eq!(user(&ana).id, user(&ana).id);
         assert_ne!(user(&ana).id, user(&owner("default", "loca", "lana@example.com")).id);

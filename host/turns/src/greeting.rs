@@ -5,7 +5,7 @@ use std::time::Instant;
 use masque_problem::{Kind, Problem};
 use masque_runtime::PluginKind;
 use masque_runtime::contract::Opening;
-use masque_store::{ConversationId, MessageId, Owner};
+use masque_store::{ConversationId, MessageId, Owner, UserProfile};
 
 use crate::admission::find_companion;
 use crate::capabilities::{Capabilities, ConversationContext, KnownHistory};
@@ -20,6 +20,7 @@ impl Host {
     pub(crate) async fn greeting(
         &self,
         owner: &Owner,
+        profile: &UserProfile,
         companion: &str,
         conversation: ConversationId,
         index: Option<usize>,
@@ -32,7 +33,7 @@ impl Host {
                 conversation: conversation.to_string().into(),
                 companion: companion.name.as_str().into(),
                 tenant: owner.tenant.as_str().into(),
-                user: contract::user(owner),
+                user: contract::user(owner, profile),
                 now: now_ms(),
                 metadata: Vec::new(),
             };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use masque_store::{ConversationId, Owner};
+use masque_store::{ConversationId, Owner, UserProfile};
 use serde_json::{Map, Value};
 
 /// A request for a turn. The API has checked everything in it that can be checked without the store or the active set.
@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 pub struct ChatRequest {
     /// The user.
     pub owner: Owner,
+    /// What is known of the user, for the plugins.
+    pub profile: UserProfile,
     /// The user's message, neither empty nor too long.
     pub message: String,
     /// The companion's name. Can be absent if the conversation exists or only one companion may answer.

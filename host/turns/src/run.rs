@@ -24,6 +24,7 @@ use crate::host::Host;
 use crate::log::{EventLog, EventReader, TurnEnd};
 use crate::pipeline::Pipeline;
 use crate::registry::{LiveTurn, TurnRegistry};
+use crate::request::ChatRequest;
 use crate::timing::TurnTiming;
 use crate::usage::reported_or_estimated;
 
@@ -114,7 +115,7 @@ impl Host {
             deadline,
         };
         let mut draft = ReplyDraft::default();
-        let turn = contract::turn(started, owner);
+        let turn = contract::turn(started, owner, &ticket.request.profile);
         let linger = match ticket.request.idempotency {
             Some(_) => self.options.linger_keyed,
             None => self.options.linger,
@@ -140,9 +141,10 @@ impl Host {
             failed_models: draft.failed_models,
         };
         let summary = TurnSummary::new(&draft, &timing, started);
-        let (request_id, accounts) = (&ticket.request.request_id, &ticket.request.accounts);
+        let ChatRequest { profile, request_id, accounts, .. } = &ticket.request;
+        let companion = Some(&*companion);
         let finished =
-            FinishedTurn { owner, companion: Some(&companion), started, draft, timing, request_id, accounts };
+            FinishedTurn { owner, profile, companion, started, draft, timing, request_id, accounts };
         let finalized = self.finalizer.finalize(finished, outcome).await;
         summary.log(&finalized);
         finalized
@@ -162,6 +164,7 @@ impl Host {
         };
         let finished = FinishedTurn {
             owner: &ticket.request.owner,
+            profile: &ticket.request.profile,
             companion: None,
             started,
             draft: ReplyDraft::default(),

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use masque_companions::Active;
 use masque_problem::{Kind, Problem};
-use masque_store::{ConversationId, MessageId, NewMessage, Owner, Store, TurnId, TurnRecord, TurnStatus};
+use masque_store::{
+    ConversationId, MessageId, NewMessage, Owner, Store, TurnId, TurnRecord, TurnStatus, UserProfile,
+};
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -112,11 +114,12 @@ impl Turns {
     pub async fn greet(
         &self,
         owner: &Owner,
+        profile: &UserProfile,
         companion: &str,
         conversation: ConversationId,
         index: Option<usize>,
     ) -> Result<Option<NewMessage>, Problem> {
-        let greeting = self.0.greeting(owner, companion, conversation, index).await?;
+        let greeting = self.0.greeting(owner, profile, companion, conversation, index).await?;
         Ok(greeting.map(|content| NewMessage { id: MessageId::new(), content, metadata: json!({}) }))
     }
 

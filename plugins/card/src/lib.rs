@@ -1,14 +1,20 @@
-//! A persona that plays a character card (Character Card V2 or V3, as JSON).
+//! A persona that plays a character card: Character Card V1, V2 or V3, as JSON or in a PNG.
 //!
-//! `card` reads a card, `macros` replaces its placeholders, `script` composes prompts and greetings.
+//! `card` reads a card with the help of `fields` and `json`; `png` and `data_url` find it in an image. `macros` replaces its
+//! placeholders, with numbers from `draw`. `script` composes prompts and greetings.
 
 mod card;
+mod data_url;
+mod draw;
+mod fields;
+mod json;
 mod macros;
+mod png;
 mod script;
 
 use card::Card;
-use masque_sdk::{Greeter, Message, Opening, Persona, Prompt, Recollection, Result, Turn};
-use script::Originals;
+use masque_sdk::{Failure, Greeter, Message, Opening, Persona, Prompt, Recollection, Result, Turn};
+use script::{Originals, Script};
 use serde_json::Value;
 
 /// The card that is used if none is set.
@@ -18,7 +24,8 @@ const ELARA: &str = include_str!("../cards/elara.json");
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Player {
-    /// The card as an object or as its JSON text; usually `{ file = "cards/elara.json" }`. Elara, where it is absent.
+    /// The card as an object, as its JSON text, or as a PNG; usually `{ file = "cards/elara.json" }`. Elara, where it is
+    /// absent.
     #[serde(default)]
     #[schemars(extend("type" = ["string", "object"]))]
     card: Option<Value>,
@@ -28,34 +35,44 @@ pub struct Player {
     /// The same for the card's `post_history_instructions`.
     #[serde(default)]
     post_history_instructions: Option<String>,
+    /// What the card's `{{user}}` stands for where the user's name is not known and the card has no word of its own.
+    /// `User`, where it is absent.
+    #[serde(default)]
+    user_name: Option<String>,
 }
 
 impl Player {
     fn card(&self) -> Result<Card> {
         let card = match &self.card {
-            Some(setting) => Card::read(setting)?,
-            None => Card::parse(ELARA)?,
+            Some(setting) => Card::read(setting),
+            None => Card::parse(ELARA),
         };
-        if card.has_book {
-            tracing::info!(card = card.name, "the card's character_book is not played");
+        card.map_err(|error| Failure::invalid_setting("/card", error))
+    }
+
+    fn originals(&self) -> Originals<'_> {
+        Originals {
+            system: self.system_prompt.as_deref(),
+            post_history: self.post_history_instructions.as_deref(),
+            user_name: self.user_name.as_deref(),
         }
-        Ok(card)
     }
 }
 
 impl Persona for Player {
     async fn compose(&self, turn: Turn, recalled: Recollection) -> Result<Prompt> {
-        let originals = Originals {
-            system: self.system_prompt.as_deref(),
-            post_history: self.post_history_instructions.as_deref(),
-        };
-        Ok(script::prompt(&self.card()?, originals, turn, recalled))
+        let card = self.card()?;
+        let script = Script::of_turn(&card, self.originals(), &turn);
+        // The host reports warnings when it loads the card, and once only.
+        let warnings = if turn.is_trial() { script.notes() } else { Vec::new() };
+        let warnings = warnings.into_iter().map(|note| format!("`card`: {note}"));
+        Ok(script.prompt(turn.message.clone(), recalled).warnings(warnings))
     }
 }
 
 impl Greeter for Player {
     async fn greet(&self, opening: Opening) -> Result<Vec<Message>> {
-        Ok(script::greetings(&self.card()?, &opening.user))
+        Ok(Script::of_opening(&self.card()?, self.originals(), &opening).greetings())
     }
 }
 
@@ -64,7 +81,9 @@ masque_sdk::export!(Player: persona, greeter);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use masque_sdk::testing;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use masque_sdk::{Property, testing};
 
     #[test]
     fn elara_is_complete_and_needs_no_setting() {
@@ -95,14 +114,44 @@ mod tests {
     }
 
     #[test]
-    fn a_lorebook_is_mentioned_in_the_log() {
+    fn a_card_comes_in_a_png() {
+        let text = r#"{"data": {"name": "Ida", "first_mes": "Hi."}}"#;
+        let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+        png.extend(u32::try_from(text.len() + 6).unwrap().to_be_bytes());
+        png.extend(b"tEXtchara\0");
+        png.extend(text.as_bytes());
+        png.extend([0; 4]);
+        let url = format!("data:image/png;base64,{}", STANDARD.encode(png));
+        testing::set_settings(&serde_json::json!({ "card": url }).to_string());
+        let greetings = testing::run(testing::load::<Player>().unwrap().greet(testing::opening())).unwrap();
+        assert_eq!(greetings[0].text(), "Hi.");
+    }
+
+    #[test]
+    fn what_is_not_used_is_told_in_the_trial_alone() {
         testing::reset();
         testing::capture_logs();
         testing::set_settings(
             r#"{"card": {"name": "Ida", "character_book": {"entries": [{"keys": ["x"]}]}}}"#,
         );
-        testing::run(testing::load::<Player>().unwrap().greet(testing::opening())).unwrap();
-        assert!(testing::logged()[0].message.contains("character_book"));
+        let composed = |turn| {
+            testing::run(testing::load::<Player>().unwrap().compose(turn, Recollection::default())).unwrap()
+        };
+        let warnings = |prompt: &Prompt| Property::find::<Vec<String>>(&prompt.metadata, "warnings");
+        assert_eq!(warnings(&composed(testing::turn("Hi"))), None);
+        let told = warnings(&composed(testing::trial(testing::turn("Hi")))).unwrap();
+        assert!(told.len() == 1 && told[0].contains("character_book"), "{told:?}");
+        assert_eq!(testing::logged(), []);
+    }
+
+    #[test]
+    fn a_card_that_can_not_be_used_names_the_setting() {
+        testing::reset();
+        testing::set_settings(r#"{"card": "{}"}"#);
+        let player = testing::load::<Player>().unwrap();
+        let failure = testing::run(player.greet(testing::opening())).unwrap_err();
+        assert_eq!(failure.code, "invalid");
+        assert_eq!(Property::find::<String>(&failure.metadata, "setting").as_deref(), Some("/card"));
     }
 
     #[test]

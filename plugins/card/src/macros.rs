@@ -1,98 +1,351 @@
-//! Replaces the placeholders of cards: `{{char}}`, `{{user}}`, `{{original}}`, and the older `<BOT>`, `<CHAR>` and `<USER>`.
+//! Replaces the macros of cards: those of version 3 (`{{char}}`, `{{user}}`, `{{random}}`, `{{pick}}`, `{{roll}}`, `{{reverse}}`,
+//! `{{comment}}`, `{{hidden_key}}`, `{{// …}}`), `{{original}}`, and the older `<BOT>`, `<CHAR>` and `<USER>`.
 //!
-//! Values are inserted in one pass and not expanded again, so a user named `{{char}}` keeps that name.
+//! The text is read once, from its beginning to its end. Inner macros are replaced before the outer one, and values that are
+//! inserted are not expanded again, so a user named `{{char}}` keeps that name. Every step costs at most the length of the
+//! macro, and macros are nested to a bounded depth, so the time is linear in the text. A macro that is not known, or nested
+//! too deeply, is removed and noted: nothing in braces is meant for a reader. A text with open braces alone stays as it is.
 
-/// The values of the placeholders.
-#[derive(Clone, Copy)]
-pub(crate) struct Names<'a> {
+use crate::draw::{Place, Seeds, draw};
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+
+/// How deeply macros are nested. Each level may read what is inside again.
+const MAX_DEPTH: usize = 16;
+/// How much longer than its source a text may become, in bytes.
+const MAX_GROWTH: usize = 1 << 20;
+/// The longest name of a macro.
+const MAX_NAME: usize = 40;
+/// The most different names that are noted.
+const MAX_NOTED: usize = 20;
+/// The largest dice.
+const MAX_DICE: u64 = 100;
+const MAX_SIDES: u64 = 1_000_000;
+/// The characters at which reading stops.
+const SPECIAL: [char; 5] = ['{', '}', '<', ',', ':'];
+
+/// The values of the macros, and what was noticed while texts were expanded.
+pub(crate) struct Macros<'a> {
     pub(crate) char: &'a str,
     pub(crate) user: &'a str,
+    seeds: Seeds,
+    removed: RefCell<BTreeSet<String>>,
+    /// Whether a value was inserted that differs from turn to turn.
+    varies: Cell<bool>,
 }
 
-impl Names<'_> {
-    /// Replaces the names. Leaves `{{original}}` unchanged.
-    pub(crate) fn replace(self, text: &str) -> String {
-        self.expand(text, None)
+impl<'a> Macros<'a> {
+    pub(crate) fn new(char: &'a str, user: &'a str, seeds: Seeds) -> Self {
+        Self { char, user, seeds, removed: RefCell::default(), varies: Cell::new(false) }
     }
 
-    /// Replaces the names, and `{{original}}` with `original`, in which the names are replaced as well.
-    pub(crate) fn replace_with_original(self, text: &str, original: &str) -> String {
-        self.expand(text, Some(&self.replace(original)))
+    /// Expands the part of the card with this name. `{{original}}` stands for nothing.
+    pub(crate) fn expand(&self, part: &str, text: &str) -> String {
+        self.expand_with_original(part, text, "")
     }
 
-    fn expand(self, text: &str, original: Option<&str>) -> String {
-        let mut out = String::with_capacity(text.len());
+    /// The same with `{{original}}` replaced by `original`, which is expanded already.
+    pub(crate) fn expand_with_original(&self, part: &str, text: &str, original: &str) -> String {
+        Expansion::new(self, part, text, original).run(text)
+    }
+
+    /// The names of the macros that were removed because they are not known.
+    pub(crate) fn removed(&self) -> Vec<String> {
+        self.removed.borrow().iter().cloned().collect()
+    }
+
+    /// Whether a text since the last call differs from turn to turn.
+    pub(crate) fn take_varies(&self) -> bool {
+        self.varies.take()
+    }
+
+    fn note_removed(&self, name: &str) {
+        let mut removed = self.removed.borrow_mut();
+        if removed.len() < MAX_NOTED {
+            removed.insert(name.chars().take(MAX_NAME).collect());
+        }
+    }
+}
+
+/// One text on its way.
+struct Expansion<'a> {
+    macros: &'a Macros<'a>,
+    part: &'a str,
+    original: &'a str,
+    out: String,
+    /// The macros that are open, the outermost first.
+    open: Vec<Open>,
+    /// The separators of the macros that are open, in their order.
+    separators: Vec<Separator>,
+    draws: u64,
+    max_bytes: usize,
+}
+
+/// A macro whose end was not read yet. Its braces are in the output, in case there is no end.
+struct Open {
+    /// Where its braces begin in the output.
+    start: usize,
+    /// How many separators the macros around it have so far.
+    separators: usize,
+}
+
+/// A separator that stands in the card itself. One that comes with an inserted value separates nothing.
+#[derive(Clone, Copy)]
+struct Separator {
+    at: usize,
+    kind: SeparatorKind,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum SeparatorKind {
+    Comma,
+    TwoColons,
+}
+
+impl SeparatorKind {
+    fn len(self) -> usize {
+        match self {
+            Self::Comma => 1,
+            Self::TwoColons => 2,
+        }
+    }
+}
+
+impl<'a> Expansion<'a> {
+    fn new(macros: &'a Macros<'a>, part: &'a str, text: &str, original: &'a str) -> Self {
+        Self {
+            macros,
+            part,
+            original,
+            out: String::with_capacity(text.len()),
+            open: Vec::new(),
+            separators: Vec::new(),
+            draws: 0,
+            max_bytes: text.len().saturating_add(MAX_GROWTH),
+        }
+    }
+
+    fn run(mut self, text: &str) -> String {
         let mut rest = text;
-        while let Some(at) = rest.find(['{', '<']) {
+        while let Some(at) = rest.find(SPECIAL) {
             let (before, from) = rest.split_at(at);
-            out.push_str(before);
-            match self.placeholder(from, original) {
-                Some((value, after)) => {
-                    out.push_str(value);
-                    rest = after;
-                }
-                None => {
-                    let (first, after) = from.split_at(1);
-                    out.push_str(first);
-                    rest = after;
-                }
+            self.out.push_str(before);
+            let read = match from.as_bytes().first() {
+                Some(b'{') => self.open_braces(from),
+                Some(b'}') => self.close_braces(from),
+                Some(b'<') => self.angle_brackets(from),
+                _ => self.separator(from),
+            };
+            rest = from.get(read..).unwrap_or_default();
+        }
+        self.out.push_str(rest);
+        self.out
+    }
+
+    /// Reads a run of `{`. Of an odd run the first one is text.
+    fn open_braces(&mut self, from: &str) -> usize {
+        let run = run_length(from, b'{');
+        if run % 2 == 1 {
+            self.out.push('{');
+        }
+        for _ in 0..run / 2 {
+            self.open.push(Open { start: self.out.len(), separators: self.separators.len() });
+            self.out.push_str("{{");
+        }
+        run
+    }
+
+    /// Reads a run of `}`. What closes nothing is text.
+    fn close_braces(&mut self, from: &str) -> usize {
+        let run = run_length(from, b'}');
+        let closed = (run / 2).min(self.open.len());
+        for _ in 0..closed {
+            self.close();
+        }
+        (2 * closed..run).for_each(|_| self.out.push('}'));
+        run
+    }
+
+    fn angle_brackets(&mut self, from: &str) -> usize {
+        let (char, user) = (self.macros.char, self.macros.user);
+        for (name, value) in [("<user>", user), ("<char>", char), ("<bot>", char)] {
+            if from.get(..name.len()).is_some_and(|written| written.eq_ignore_ascii_case(name)) {
+                self.insert(value);
+                return name.len();
             }
         }
-        out.push_str(rest);
-        out
+        self.out.push('<');
+        1
     }
 
-    /// Returns the value of the placeholder at the start of `text`, and the text behind it.
-    fn placeholder<'t>(self, text: &'t str, original: Option<&'t str>) -> Option<(&'t str, &'t str)>
-    where
-        Self: 't,
-    {
-        let (word, after, curly) = match text.strip_prefix("{{") {
-            Some(inner) => inner.split_once("}}").map(|(word, after)| (word, after, true))?,
-            None => text.strip_prefix('<')?.split_once('>').map(|(word, after)| (word, after, false))?,
+    fn separator(&mut self, from: &str) -> usize {
+        let kind = match from.as_bytes() {
+            [b',', ..] if !self.out.ends_with('\\') => SeparatorKind::Comma,
+            [b':', b':', ..] => SeparatorKind::TwoColons,
+            _ => {
+                // An escaped comma, or one colon.
+                self.out.push_str(from.get(..1).unwrap_or_default());
+                return 1;
+            }
         };
-        let value = match (word.trim().to_ascii_lowercase().as_str(), curly) {
-            ("char", _) | ("bot", false) => self.char,
-            ("user", _) => self.user,
-            ("original", true) => original?,
-            // A comment for editors of the card (version 3).
-            (note, true) if note.starts_with("//") => "",
-            _ => return None,
-        };
-        Some((value, after))
+        if !self.open.is_empty() {
+            self.separators.push(Separator { at: self.out.len(), kind });
+        }
+        self.out.push_str(from.get(..kind.len()).unwrap_or_default());
+        kind.len()
     }
+
+    /// Replaces the innermost open macro with its value.
+    fn close(&mut self) {
+        let Some(Open { start, separators }) = self.open.pop() else { return };
+        let value = if self.open.len() < MAX_DEPTH {
+            self.value(start, separators)
+        } else {
+            self.macros.note_removed("nested too deeply");
+            String::new()
+        };
+        self.out.truncate(start);
+        self.separators.truncate(separators);
+        self.insert(&value);
+    }
+
+    fn insert(&mut self, value: &str) {
+        if self.out.len().saturating_add(value.len()) <= self.max_bytes {
+            self.out.push_str(value);
+        } else {
+            self.macros.note_removed("text that grows too long");
+        }
+    }
+
+    /// The value of the macro that begins at `start` in the output.
+    fn value(&mut self, start: usize, separators: usize) -> String {
+        let begins = start + "{{".len();
+        let content = self.out.get(begins..).unwrap_or_default();
+        let trimmed = content.trim_start();
+        if trimmed.starts_with("//") {
+            return String::new();
+        }
+        let (name, argument) = split_name(trimmed);
+        let argument_at = argument.map(|argument| self.out.len() - argument.len());
+        match (name.to_ascii_lowercase().as_str(), argument) {
+            ("char" | "bot", None) => self.macros.char.into(),
+            ("user", None) => self.macros.user.into(),
+            ("original", None) => self.original.into(),
+            ("newline", None) => "\n".into(),
+            ("comment" | "hidden_key", Some(_)) | ("noop" | "trim", None) => String::new(),
+            ("reverse", Some(text)) => text.chars().rev().collect(),
+            ("random", Some(_)) => {
+                let choices = self.choices(argument_at.unwrap_or(begins), separators);
+                let index = self.draw(self.macros.seeds.turn, choices.len());
+                self.macros.varies.set(true);
+                choices.get(index).cloned().unwrap_or_default()
+            }
+            ("pick", Some(_)) => {
+                let choices = self.choices(argument_at.unwrap_or(begins), separators);
+                let index = self.draw(self.macros.seeds.conversation, choices.len());
+                choices.get(index).cloned().unwrap_or_default()
+            }
+            ("roll", Some(dice)) if let Some(dice) = Dice::parse(dice) => self.roll(dice).to_string(),
+            _ => {
+                self.macros.note_removed(name);
+                String::new()
+            }
+        }
+    }
+
+    /// The choices of a macro whose argument begins at `at`: separated by commas or, if the argument begins with a colon
+    /// (`{{random::a::b}}`), by two colons.
+    fn choices(&self, at: usize, separators: usize) -> Vec<String> {
+        let argument = self.out.get(at..).unwrap_or_default();
+        let (kind, begins) = match argument.starts_with(':') {
+            true => (SeparatorKind::TwoColons, at + 1),
+            false => (SeparatorKind::Comma, at),
+        };
+        let own = self.separators.get(separators..).unwrap_or_default();
+        let mut from = begins;
+        let mut choices = Vec::new();
+        let mut add = |from: usize, to: Option<usize>| {
+            let choice = self.out.get(from..to.unwrap_or(self.out.len())).unwrap_or_default();
+            choices.push(choice.trim().replace("\\,", ","));
+        };
+        for separator in own.iter().filter(|separator| separator.kind == kind && separator.at >= begins) {
+            add(from, Some(separator.at));
+            from = separator.at + kind.len();
+        }
+        add(from, None);
+        choices
+    }
+
+    fn draw(&mut self, seed: u64, choices: usize) -> usize {
+        let place = Place { part: self.part, index: self.draws };
+        self.draws += 1;
+        let sides = u64::try_from(choices).unwrap_or(u64::MAX);
+        usize::try_from(draw(seed, place, sides)).unwrap_or_default()
+    }
+
+    fn roll(&mut self, dice: Dice) -> i64 {
+        self.macros.varies.set(true);
+        let mut sum = dice.plus;
+        for _ in 0..dice.count {
+            let place = Place { part: self.part, index: self.draws };
+            self.draws += 1;
+            let side = draw(self.macros.seeds.turn, place, dice.sides) + 1;
+            sum = sum.saturating_add(i64::try_from(side).unwrap_or_default());
+        }
+        sum
+    }
+}
+
+/// The name of a macro and its argument, which follows a colon or a space.
+fn split_name(content: &str) -> (&str, Option<&str>) {
+    // Without a bound, the names of many long macros within each other would be looked for again and again.
+    let head = content.get(..content.floor_char_boundary(MAX_NAME)).unwrap_or_default();
+    let split = head.find(|c: char| c == ':' || c.is_whitespace());
+    let Some(at) = split else { return (head, None) };
+    let (name, rest) = content.split_at(at);
+    match rest.strip_prefix(':') {
+        Some(argument) => (name, Some(argument)),
+        None => match rest.trim_start() {
+            "" => (name, None),
+            rest => match rest.strip_prefix(':') {
+                // A colon may have a space before it.
+                Some(argument) => (name, Some(argument)),
+                None => (name, Some(rest)),
+            },
+        },
+    }
+}
+
+/// The dice of `{{roll:2d6+1}}`.
+#[derive(Clone, Copy)]
+struct Dice {
+    count: u64,
+    sides: u64,
+    plus: i64,
+}
+
+impl Dice {
+    /// Reads `6`, `d6`, `2d6`, `2d6+1`.
+    fn parse(text: &str) -> Option<Self> {
+        let text: Cow<'_, str> = text.trim().trim_start_matches(':').to_ascii_lowercase().into();
+        let (dice, plus) = match text.find(['+', '-']) {
+            Some(at) => (text.get(..at)?, text.get(at..)?.parse::<i32>().ok()?),
+            None => (&*text, 0),
+        };
+        let (count, sides) = match dice.trim().split_once('d') {
+            Some(("", sides)) => (1, sides.parse().ok()?),
+            Some((count, sides)) => (count.parse().ok()?, sides.parse().ok()?),
+            None => (1, dice.trim().parse().ok()?),
+        };
+        let is_possible = (1..=MAX_DICE).contains(&count) && (1..=MAX_SIDES).contains(&sides);
+        is_possible.then_some(Self { count, sides, plus: plus.into() })
+    }
+}
+
+fn run_length(text: &str, brace: u8) -> usize {
+    text.bytes().take_while(|byte| *byte == brace).count()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn placeholders_are_replaced_in_any_case_and_only_once() {
-        let table = [
-            ("{{char}} greets {{user}}", "Elara greets Ada"),
-            ("{{Char}}{{USER}}{{ user }}", "ElaraAdaAda"),
-            ("<BOT>, <bot>, <CHAR> and <User>", "Elara, Elara, Elara and Ada"),
-            ("{{{user}}}", "{Ada}"),
-            ("{{// not for you }}shown", "shown"),
-            ("{{random:a,b}} {{bot}} <b>bold</b> a < b {", "{{random:a,b}} {{bot}} <b>bold</b> a < b {"),
-            ("{{user", "{{user"),
-            ("größer als {{user}} 🌒", "größer als Ada 🌒"),
-            ("{{original}}", "{{original}}"),
-        ];
-        for (text, wanted) in table {
-            assert_eq!(Names { char: "Elara", user: "Ada" }.replace(text), wanted, "{text}");
-        }
-        assert_eq!(Names { char: "Elara", user: "{{char}}" }.replace("{{user}}"), "{{char}}");
-    }
-
-    #[test]
-    fn the_original_is_inserted_with_its_names_replaced() {
-        let names = Names { char: "Elara", user: "Ada" };
-        assert_eq!(
-            names.replace_with_original("{{Original}} Be {{char}}.", "Help {{user}}."),
-            "Help Ada. Be Elara."
-        );
-        assert_eq!(names.replace_with_original("Be {{char}}.", "Help {{user}}."), "Be Elara.");
-    }
-}
+mod tests;

@@ -4,8 +4,9 @@
 //! cache the prefix.
 
 use crate::card::Card;
-use crate::macros::Names;
-use masque_sdk::{Message, Prompt, Property, Recollection, Turn, User};
+use crate::draw::Seeds;
+use crate::macros::Macros;
+use masque_sdk::{Message, Opening, Prompt, Property, Recollection, Turn, User};
 
 /// Replaces `{{original}}` in the card's `system_prompt`, and is used if the card has none.
 const SYSTEM: &str = "Write the next reply of {{char}} in a conversation between {{char}} and {{user}}. \
@@ -16,84 +17,140 @@ const SYSTEM: &str = "Write the next reply of {{char}} in a conversation between
 pub(crate) struct Originals<'a> {
     pub(crate) system: Option<&'a str>,
     pub(crate) post_history: Option<&'a str>,
+    /// What a user is called whose name is not known and for whom the card has no word.
+    pub(crate) user_name: Option<&'a str>,
 }
 
-pub(crate) fn prompt(card: &Card, originals: Originals<'_>, turn: Turn, recalled: Recollection) -> Prompt {
-    let names = names(card, &turn.user);
-    let mut messages = stable_messages(card, originals, names);
-    if let Some(last) = messages.last_mut() {
-        last.cache = true;
+/// A card, and what stands for its macros in one call.
+pub(crate) struct Script<'a> {
+    card: &'a Card,
+    originals: Originals<'a>,
+    macros: Macros<'a>,
+}
+
+impl<'a> Script<'a> {
+    /// The script of a turn.
+    pub(crate) fn of_turn(card: &'a Card, originals: Originals<'a>, turn: &'a Turn) -> Self {
+        Self::new(card, originals, &turn.user, Seeds::new(&turn.id, &turn.conversation))
     }
-    messages.extend(memories(&recalled, names));
-    messages.extend(recalled.messages);
-    messages.push(turn.message);
-    let original = originals.post_history.unwrap_or_default();
-    let last = text_or_original(&card.post_history_instructions, original, names);
-    messages.extend(section("card.post_history_instructions", last));
-    Prompt::new(messages)
-}
 
-/// Returns the first message and its alternatives for `user`.
-pub(crate) fn greetings(card: &Card, user: &User) -> Vec<Message> {
-    let names = names(card, user);
-    let first = std::iter::once((&card.first_message, "card.first_mes".to_string()));
-    let others = card.alternate_greetings.iter().enumerate();
-    first
-        .chain(others.map(|(index, text)| (text, format!("card.alternate_greetings.{index}"))))
-        .filter(|(text, _)| !text.is_empty())
-        .map(|(text, source)| Message::assistant(names.replace(text)).from_source(source))
-        .collect()
-}
+    /// The script of a conversation that begins.
+    pub(crate) fn of_opening(card: &'a Card, originals: Originals<'a>, opening: &'a Opening) -> Self {
+        let Opening { user, conversation, .. } = opening;
+        Self::new(card, originals, user, Seeds::new(conversation, conversation))
+    }
 
-fn names<'a>(card: &'a Card, user: &'a User) -> Names<'a> {
-    Names { char: card.display_name(), user: user.name_or("User") }
-}
+    fn new(card: &'a Card, originals: Originals<'a>, user: &'a User, seeds: Seeds) -> Self {
+        let words = [Some(card.user_name.as_str()), originals.user_name.map(str::trim)];
+        let word = words.into_iter().flatten().find(|word| !word.is_empty()).unwrap_or("User");
+        let macros = Macros::new(card.display_name(), user.name_or(word), seeds);
+        Self { card, originals, macros }
+    }
 
-/// The messages that are the same in every turn.
-fn stable_messages(card: &Card, originals: Originals<'_>, names: Names<'_>) -> Vec<Message> {
-    let titled = |title: &str, text: &str| match text {
-        "" => String::new(),
-        text => names.replace(&format!("{title}\n{text}")),
-    };
-    let examples: Vec<_> = card.example_conversations();
-    let examples = examples.join("\n\n[A new conversation]\n");
-    let sections = [
-        section(
+    /// The prompt for `message`.
+    pub(crate) fn prompt(&self, message: Message, recalled: Recollection) -> Prompt {
+        let mut messages = self.stable_messages();
+        messages.extend(self.memories(&recalled));
+        messages.extend(recalled.messages);
+        messages.push(message);
+        let original = self.originals.post_history.unwrap_or_default();
+        let last = self.text_or_original(
+            "card.post_history_instructions",
+            &self.card.post_history_instructions,
+            original,
+        );
+        messages.extend(section("card.post_history_instructions", &last));
+        Prompt::new(messages)
+    }
+
+    /// The first message and its alternatives.
+    pub(crate) fn greetings(&self) -> Vec<Message> {
+        let first = std::iter::once((&self.card.first_message, "card.first_mes".to_string()));
+        let others = self.card.alternate_greetings.iter().enumerate();
+        first
+            .chain(others.map(|(index, text)| (text, format!("card.alternate_greetings.{index}"))))
+            .filter_map(|(text, source)| {
+                let text = self.macros.expand(&source, text);
+                // A greeting of notes alone says nothing.
+                let text = text.trim();
+                (!text.is_empty()).then(|| Message::assistant(text).from_source(source))
+            })
+            .collect()
+    }
+
+    /// What of the card does not reach prompts and greetings, in words for the operator.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        // Macros are noticed where they are expanded.
+        self.stable_messages();
+        self.greetings();
+        self.macros.expand("card.post_history_instructions", &self.card.post_history_instructions);
+        let removed = self.macros.removed();
+        let removed = removed.iter().map(|name| match name.as_str() {
+            "" => "macros without a name are removed".to_string(),
+            name => format!("the macro `{{{{{name}}}}}` is not known and is removed"),
+        });
+        self.card.notes.iter().cloned().chain(removed).collect()
+    }
+
+    /// The messages that are the same in every turn, the last of them marked. From the first one on that draws, nothing is.
+    fn stable_messages(&self) -> Vec<Message> {
+        let Card { description, personality, scenario, .. } = self.card;
+        let examples = self.card.example_conversations().join("\n\n[A new conversation]\n");
+        let system = self.text_or_original(
             "card.system_prompt",
-            text_or_original(&card.system_prompt, originals.system.unwrap_or(SYSTEM), names),
-        ),
-        section("card.description", titled("Who {{char}} is:", &card.description)),
-        section("card.personality", titled("{{char}}'s personality:", &card.personality)),
-        section("card.scenario", titled("The scene:", &card.scenario)),
-        section(
-            "card.mes_example",
-            titled("How {{char}} talks, by example; none of this has happened:", &examples),
-        ),
-    ];
-    sections.into_iter().flatten().collect()
+            &self.card.system_prompt,
+            self.originals.system.unwrap_or(SYSTEM),
+        );
+        let system =
+            section("card.system_prompt", &system).map(|message| (message, !self.macros.take_varies()));
+        let titled = [
+            ("card.description", "Who {{char}} is:", description),
+            ("card.personality", "{{char}}'s personality:", personality),
+            ("card.scenario", "The scene:", scenario),
+            ("card.mes_example", "How {{char}} talks, by example; none of this has happened:", &examples),
+        ];
+        let titled = titled.into_iter().filter_map(|(source, title, text)| {
+            let text = self.macros.expand(source, text);
+            let is_stable = !self.macros.take_varies();
+            let text = text.trim();
+            if text.is_empty() {
+                return None;
+            }
+            let text = format!("{}\n{text}", self.macros.expand(source, title));
+            Some((section(source, &text)?, is_stable))
+        });
+        let (mut messages, stable): (Vec<_>, Vec<_>) = system.into_iter().chain(titled).unzip();
+        let prefix = stable.iter().take_while(|is_stable| **is_stable).count();
+        if let Some(last) = prefix.checked_sub(1).and_then(|last| messages.get_mut(last)) {
+            last.cache = true;
+        }
+        messages
+    }
+
+    /// Returns the card's text with `{{original}}` replaced, or the original if the card has no text.
+    fn text_or_original(&self, part: &str, text: &str, original: &str) -> String {
+        let original = self.macros.expand(part, original);
+        if text.is_empty() { original } else { self.macros.expand_with_original(part, text, &original) }
+    }
+
+    fn memories(&self, recalled: &Recollection) -> Option<Message> {
+        let lines: Vec<_> =
+            recalled.memories.iter().map(|memory| format!("- {}", memory.text.trim())).collect();
+        if lines.is_empty() {
+            return None;
+        }
+        let title = "What {{char}} remembers of earlier conversations with {{user}}:";
+        let title = self.macros.expand("memories", title);
+        let ids: Vec<_> = recalled.memories.iter().map(|memory| memory.id.as_str()).collect();
+        let mut message = section("memories", &format!("{title}\n{}", lines.join("\n")))?;
+        message.metadata.extend(Property::new("memories", ids));
+        Some(message)
+    }
 }
 
-/// Returns the card's text with `{{original}}` replaced, or the original if the card has no text.
-fn text_or_original(text: &str, original: &str, names: Names<'_>) -> String {
-    let text = if text.is_empty() { "{{original}}" } else { text };
-    names.replace_with_original(text, original)
-}
-
-fn section(source: &str, text: String) -> Option<Message> {
+fn section(source: &str, text: &str) -> Option<Message> {
     let text = text.trim();
     (!text.is_empty()).then(|| Message::system(text).from_source(source))
-}
-
-fn memories(recalled: &Recollection, names: Names<'_>) -> Option<Message> {
-    let lines: Vec<_> = recalled.memories.iter().map(|memory| format!("- {}", memory.text.trim())).collect();
-    if lines.is_empty() {
-        return None;
-    }
-    let title = names.replace("What {{char}} remembers of earlier conversations with {{user}}:");
-    let ids: Vec<_> = recalled.memories.iter().map(|memory| memory.id.as_str()).collect();
-    let mut message = section("memories", format!("{title}\n{}", lines.join("\n")))?;
-    message.metadata.extend(Property::new("memories", ids));
-    Some(message)
 }
 
 #[cfg(test)]
@@ -126,12 +183,17 @@ mod tests {
         };
         let mut recalled = Recollection::of([Message::user("Hi."), Message::assistant("Bread?")]);
         recalled.memories = vec![memory("m1", "Likes rye."), memory("m2", "Says {{char}} a lot.")];
-        prompt(card, originals, testing::turn("Yes, {{char}}."), recalled)
+        let turn = testing::turn("Yes, {{char}}.");
+        Script::of_turn(card, originals, &turn).prompt(turn.message.clone(), recalled)
     }
 
     #[test]
     fn the_prompt_has_the_parts_of_the_card_in_order_with_their_sources() {
-        let originals = Originals { system: Some("Talk to {{user}}."), post_history: Some("Be short.") };
+        let originals = Originals {
+            system: Some("Talk to {{user}}."),
+            post_history: Some("Be short."),
+            ..Originals::default()
+        };
         let prompt = played(&card(), originals);
         let said: Vec<_> =
             prompt.messages.iter().map(|m| (m.source.as_deref().unwrap_or(&m.role), m.text())).collect();
@@ -180,14 +242,66 @@ mod tests {
     #[test]
     fn greetings_are_the_first_message_and_the_alternatives_that_are_not_blank() {
         testing::set_user_name("Ada");
-        let greetings = greetings(&card(), &testing::opening().user);
+        let (card, opening) = (card(), testing::opening());
+        let greetings = Script::of_opening(&card, Originals::default(), &opening).greetings();
         let said: Vec<_> = greetings.iter().map(|m| (m.role.as_str(), m.text())).collect();
         assert_eq!(said, [("assistant", "Hello Ada.".to_string()), ("assistant", "Ada again.".to_string())]);
     }
 
     #[test]
-    fn a_user_without_a_name_is_called_user() {
+    fn a_user_without_a_name_is_called_what_the_card_or_the_operator_says() {
         testing::reset();
-        assert_eq!(greetings(&card(), &testing::opening().user)[0].text(), "Hello User.");
+        let word = |card_says: &str, operator_says: Option<&str>| {
+            let card = Card { first_message: "{{user}}".into(), user_name: card_says.into(), ..card() };
+            let originals = Originals { user_name: operator_says, ..Originals::default() };
+            Script::of_opening(&card, originals, &testing::opening()).greetings()[0].text()
+        };
+        assert_eq!(word("", None), "User");
+        assert_eq!(word("", Some("traveller")), "traveller");
+        assert_eq!(word("", Some(" ")), "User");
+        assert_eq!(word("keeper", Some("traveller")), "keeper");
+        testing::set_user_name("Ada");
+        assert_eq!(word("keeper", Some("traveller")), "Ada");
+    }
+
+    #[test]
+    fn what_is_blank_once_its_macros_are_replaced_is_left_out() {
+        let card = Card {
+            name: "Ida".into(),
+            description: "{{// a note }}".into(),
+            first_message: "{{// a note }}".into(),
+            alternate_greetings: vec!["{{comment:later}}".into(), "Hi.{{// a note }} ".into()],
+            ..Card::default()
+        };
+        let prompt = played(&card, Originals::default());
+        assert!(prompt.messages.iter().all(|m| m.source.as_deref() != Some("card.description")));
+        let opening = testing::opening();
+        let greetings = Script::of_opening(&card, Originals::default(), &opening).greetings();
+        assert_eq!(greetings.iter().map(Message::text).collect::<Vec<_>>(), ["Hi."]);
+    }
+
+    #[test]
+    fn a_text_that_changes_from_turn_to_turn_ends_the_cached_prefix() {
+        let card = Card { personality: "{{random:brisk,slow}}".into(), scenario: "A shop.".into(), ..card() };
+        let prompt = played(&card, Originals::default());
+        let cached: Vec<_> = prompt.messages.iter().filter(|m| m.cache).map(|m| m.source.clone()).collect();
+        assert_eq!(cached, [Some("card.description".to_string())]);
+    }
+
+    #[test]
+    fn removed_macros_are_noted_wherever_they_are() {
+        let card = Card {
+            name: "Ida".into(),
+            scenario: "{{time}}".into(),
+            alternate_greetings: vec!["{{getvar::x}}".into()],
+            notes: vec!["`later` is not used".into()],
+            ..Card::default()
+        };
+        let turn = testing::turn("Hi");
+        let notes = Script::of_turn(&card, Originals::default(), &turn).notes();
+        assert_eq!(notes.len(), 3, "{notes:?}");
+        assert!(
+            notes[0].contains("later") && notes[1].contains("{{getvar}}") && notes[2].contains("{{time}}")
+        );
     }
 }

@@ -33,6 +33,7 @@ const MAX_REFUSAL: usize = 64 * 1024;
 
 impl Model for OpenAi {
     async fn generate(&self, prompt: Prompt, reply: &mut ReplyWriter) -> Result<Finish> {
+        self.check()?;
         let response = self.send(&prompt).await?;
         reading::check_encoding(&response)?;
         let odd_type = odd_type(response.header("content-type"));

@@ -2,6 +2,7 @@
 
 use crate::prompt_shape::{LateSystem, PromptShape};
 use crate::servers::{self, Server};
+use masque_sdk::{Failure, Result};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -79,6 +80,29 @@ impl OpenAi {
             Some(query) => format!("{base}/chat/completions?{query}"),
             None => format!("{base}/chat/completions"),
         }
+    }
+
+    /// Checks what the schema can't say.
+    ///
+    /// # Errors
+    /// `invalid`, naming the setting.
+    pub(crate) fn check(&self) -> Result<()> {
+        let base = self.base_url.trim();
+        let authority = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://"));
+        let is_url = authority.is_some_and(|rest| !rest.starts_with(['/', '?', '#']) && !rest.is_empty())
+            && !base.contains(char::is_whitespace);
+        if !is_url {
+            let message =
+                "`base_url` is not a URL such as `https://api.openai.com/v1` or `http://127.0.0.1:11434/v1`";
+            return Err(Failure::invalid_setting("/base_url", message));
+        }
+        if self.model.trim().is_empty() {
+            return Err(Failure::invalid_setting(
+                "/model",
+                "`model` is empty; name the model as the endpoint knows it",
+            ));
+        }
+        Ok(())
     }
 
     /// Returns the name of the request's field for `max_tokens`.
@@ -162,6 +186,23 @@ mod tests {
         for (base, wanted) in table {
             assert_eq!(with(&format!(r#"{{"model": "m", "base_url": "{base}"}}"#)).url(), wanted);
         }
+    }
+
+    #[test]
+    fn an_address_or_model_that_can_not_be_asked_is_refused_by_setting() {
+        for (base, model, refused) in [
+            ("api.openai.com/v1", "m", "/base_url"),
+            ("ftp://h/v1", "m", "/base_url"),
+            ("https://", "m", "/base_url"),
+            ("https:///v1", "m", "/base_url"),
+            ("https://h /v1", "m", "/base_url"),
+            ("http://h/v1", " ", "/model"),
+        ] {
+            let failure =
+                with(&format!(r#"{{"model": "{model}", "base_url": "{base}"}}"#)).check().unwrap_err();
+            assert!(failure.metadata.iter().any(|setting| setting.json.contains(refused)), "{base}");
+        }
+        assert!(with(r#"{"model": "m", "base_url": " http://127.0.0.1:11434/v1/?a=b "}"#).check().is_ok());
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use answer::{Answer, answer, stream};
 pub use host_state::LogLine;
 pub use http::{HttpRequest, HttpResponse, HttpStream};
 pub use run::run;
-pub use values::{exchange, opening, turn};
+pub use values::{exchange, opening, trial, turn};
 
 /// Resets the host of this thread: forgets what was set and what the plugin did.
 pub fn reset() {

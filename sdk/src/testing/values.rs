@@ -1,7 +1,8 @@
 //! Makes the arguments of a plugin's functions.
 
 use super::host_state::with_host;
-use crate::{Exchange, Message, Opening, Turn, Usage, User};
+use crate::contract::TRIAL;
+use crate::{Exchange, Message, Opening, Property, Turn, Usage, User};
 
 /// Makes the first turn of a conversation, in which the user says `text`.
 pub fn turn(text: &str) -> Turn {
@@ -50,6 +51,12 @@ pub fn exchange(text: &str, reply: &str) -> Exchange {
         attempt: 1,
         metadata: Vec::new(),
     }
+}
+
+/// Makes the turn a trial of the settings; see [`Turn::is_trial`].
+pub fn trial(mut turn: Turn) -> Turn {
+    turn.user.metadata.extend(Property::new(TRIAL, true));
+    turn
 }
 
 fn user() -> User {

@@ -9,6 +9,7 @@
 )]
 
 mod attacks;
+mod cards;
 mod configuration;
 mod connection_limits;
 mod conversations;

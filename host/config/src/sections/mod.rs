@@ -14,6 +14,7 @@ pub(crate) mod plugin_limits;
 pub(crate) mod plugins;
 pub(crate) mod sandbox;
 pub(crate) mod server;
+pub(crate) mod setting_file;
 pub(crate) mod settings;
 pub(crate) mod signing_keys;
 pub(crate) mod tls;

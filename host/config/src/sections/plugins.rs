@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::grants::{self, ParsedGrants};
 use super::plugin_limits::{self, PluginLimits};
-use super::settings;
+use super::settings::{self, ParsedSettings};
 use crate::diagnostic::Diagnostic;
 use crate::report::Report;
 use crate::section::{Located, Section};
@@ -24,8 +24,10 @@ const SOURCE: Expected =
 pub struct Plugin {
     /// Where the component comes from.
     pub source: PluginSource,
-    /// The settings as the plugin receives them: a setting `{ file = … }` is already the text of the file.
+    /// The settings as the plugin receives them: a setting `{ file = … }` is already the text of the file, or a data URL.
     pub settings: Map<String, Value>,
+    /// The files that settings name, as the operator wrote them, by the JSON pointer of the setting.
+    pub setting_files: BTreeMap<String, PathBuf>,
     /// The grants, including the values of the credentials.
     pub grants: Grants,
     /// What one call may use.
@@ -62,7 +64,7 @@ impl fmt::Display for PluginSource {
 #[derive(Debug)]
 pub(crate) struct ParsedPlugin {
     pub(crate) source: Option<PluginSource>,
-    pub(crate) settings: Map<String, Value>,
+    pub(crate) settings: ParsedSettings,
     pub(crate) grants: ParsedGrants,
     pub(crate) limits: PluginLimits,
     /// Whether the section has no errors.

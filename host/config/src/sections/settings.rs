@@ -1,13 +1,16 @@
 //! The settings of a plugin and the options of a companion: TOML of any shape, converted to JSON. A setting
-//! `{ file = "…" }` becomes the text of that file. Which settings a plugin takes is known only to the plugin.
+//! `{ file = "…" }` becomes the text of that file, or a data URL if it is an image or an archive. Which settings a plugin
+//! takes is known only to the plugin.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::setting_file::{FileContent, content};
 use crate::file::{ReadError, read_bounded};
 use crate::report::Report;
 use crate::section::Section;
@@ -20,47 +23,63 @@ const SETTINGS: Expected =
     Expected { what: "a table", example: "{ base_url = \"http://127.0.0.1:11434/v1\" }" };
 const OPTIONS: Expected = Expected { what: "a table", example: "{ temperature = 0.8 }" };
 
+/// Settings as they were read.
+#[derive(Debug, Default)]
+pub(crate) struct ParsedSettings {
+    pub(crate) values: Map<String, Value>,
+    /// The files that they name, by the JSON pointer of the setting.
+    pub(crate) files: BTreeMap<String, PathBuf>,
+}
+
 /// Reads settings; the files they name are relative to `folder`.
 pub(crate) fn read_settings(
     section: &mut Section<'_, '_>,
     key: &'static str,
     folder: &Path,
-) -> Map<String, Value> {
+) -> ParsedSettings {
     let report = section.report;
-    table(section, key, SETTINGS, &Converter { report, folder: Some(folder) })
+    let mut converter = Converter { report, folder: Some(folder), files: BTreeMap::new() };
+    let values = table(section, key, SETTINGS, &mut converter);
+    ParsedSettings { values, files: converter.files }
 }
 
 /// Reads options, in which `{ file = "…" }` has no special meaning.
 pub(crate) fn read_options(section: &mut Section<'_, '_>, key: &'static str) -> Map<String, Value> {
     let report = section.report;
-    table(section, key, OPTIONS, &Converter { report, folder: None })
+    table(section, key, OPTIONS, &mut Converter { report, folder: None, files: BTreeMap::new() })
 }
 
 fn table(
     section: &mut Section<'_, '_>,
     key: &'static str,
     expected: Expected,
-    converter: &Converter<'_, '_>,
+    converter: &mut Converter<'_, '_>,
 ) -> Map<String, Value> {
     let table = section.read(key, expected, |value| value.as_table().ok_or(InvalidValue::Type));
-    table.map(|table| converter.table(table.value)).unwrap_or_default()
+    table.map(|table| converter.table("", table.value)).unwrap_or_default()
 }
 
 #[derive(Debug)]
 struct Converter<'r, 'd> {
     report: &'r Report<'d>,
     folder: Option<&'r Path>,
+    files: BTreeMap<String, PathBuf>,
 }
 
 impl Converter<'_, '_> {
-    fn table(&self, table: &DeTable<'_>) -> Map<String, Value> {
+    fn table(&mut self, pointer: &str, table: &DeTable<'_>) -> Map<String, Value> {
         table
             .iter()
-            .filter_map(|(key, value)| Some((key.get_ref().to_string(), self.value(value)?)))
+            .filter_map(|(key, value)| {
+                let key = key.get_ref();
+                let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+                Some((key.to_string(), self.value(&pointer, value)?))
+            })
             .collect()
     }
 
-    fn value(&self, value: &Spanned<DeValue<'_>>) -> Option<Value> {
+    /// The value of the setting at the JSON pointer.
+    fn value(&mut self, pointer: &str, value: &Spanned<DeValue<'_>>) -> Option<Value> {
         match value.get_ref() {
             DeValue::String(text) => Some(Value::String(text.to_string())),
             DeValue::Boolean(flag) => Some(Value::Bool(*flag)),
@@ -73,11 +92,18 @@ impl Converter<'_, '_> {
                 self.number(&value.span(), float.as_str().parse().ok().and_then(serde_json::Number::from_f64))
             }
             DeValue::Array(items) => {
-                Some(Value::Array(items.iter().filter_map(|item| self.value(item)).collect()))
+                let items = items.iter().enumerate();
+                let values =
+                    items.filter_map(|(index, item)| self.value(&format!("{pointer}/{index}"), item));
+                Some(Value::Array(values.collect()))
             }
             DeValue::Table(table) => match (self.folder, only_file(table)) {
-                (Some(folder), Some(file)) => self.file(folder, file).map(Value::String),
-                _ => Some(Value::Object(self.table(table))),
+                (Some(folder), Some(file)) => {
+                    let name = file.get_ref().as_str().unwrap_or_default();
+                    self.files.insert(pointer.to_owned(), PathBuf::from(name));
+                    self.file(folder, file).map(Value::String)
+                }
+                _ => Some(Value::Object(self.table(pointer, table))),
             },
         }
     }
@@ -101,15 +127,16 @@ impl Converter<'_, '_> {
         };
         let path = folder.join(name);
         self.report.record_file(&path);
-        match read_bounded(&path, MAX_FILE_BYTES).map(String::from_utf8) {
-            Ok(Ok(text)) => match json_error(&path, &text) {
+        match read_bounded(&path, MAX_FILE_BYTES).map(content) {
+            Ok(FileContent::Text(text)) => match json_error(&path, &text) {
                 None => return Some(text),
                 Some(error) => refuse(
                     format!("{name} is not JSON: {error}"),
                     "Save it again, or give it another ending.",
                 ),
             },
-            Ok(Err(_)) => refuse(format!("{name} is not UTF-8"), "Save it as UTF-8."),
+            Ok(FileContent::DataUrl(url)) => return Some(url),
+            Ok(FileContent::Unknown) => refuse(format!("{name} is not UTF-8"), "Save it as UTF-8."),
             Err(ReadError::Missing) => refuse(
                 format!("there is no file {name}"),
                 "Name a file that exists; a relative path starts at the configuration file's folder.",

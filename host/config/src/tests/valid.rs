@@ -81,6 +81,24 @@ fn a_setting_that_names_only_a_file_becomes_the_text_of_the_file() {
 }
 
 #[test]
+fn a_setting_that_names_an_image_becomes_a_data_url_and_its_file_is_known() {
+    let config = Folder::new()
+        .with(
+            "masque.toml",
+            "[plugins.ida]\nsource = \"builtin:card\"\nsettings = { card = { file = \"ida.png\" }, more = [{ file = \"a.txt\" }] }\n",
+        )
+        .with("ida.png", b"\x89PNG\r\n\x1a\n\xff")
+        .with("a.txt", "a")
+        .load(&Flags::default(), &[])
+        .unwrap()
+        .config;
+    let ida = config.plugins.get("ida").unwrap();
+    assert_eq!(ida.settings_json(), r#"{"card":"data:image/png;base64,iVBORw0KGgr/","more":["a"]}"#);
+    let files: Vec<_> = ida.setting_files.iter().map(|(at, file)| (&**at, file.to_str().unwrap())).collect();
+    assert_eq!(files, [("/card", "ida.png"), ("/more/0", "a.txt")]);
+}
+
+#[test]
 fn relative_paths_start_at_the_folder_of_the_configuration_file() {
     let folder = Folder::new()
         .with("etc/masque.toml", "[data]\nfolder = \"state\"\n[plugins.mine]\nsource = \"mine.wasm\"\n")

@@ -6,13 +6,13 @@ use crate::builtins;
 use crate::compiler::compiler;
 use crate::convert::http::verify_tls;
 
-/// Validates a configuration and returns a summary of it.
+/// Validates a configuration and returns a summary of it, with warnings.
 ///
 /// # Errors
 /// Every error in the plugins, their settings, and the TLS files.
-pub(crate) async fn check(config: &Config) -> Result<String, Diagnostics> {
+pub(crate) async fn check(config: &Config) -> Result<(String, Diagnostics), Diagnostics> {
     let diagnostics = Diagnostics::new(verify_contents(config).await);
-    if diagnostics.are_fatal() { Err(diagnostics) } else { Ok(summary(config)) }
+    if diagnostics.are_fatal() { Err(diagnostics) } else { Ok((summary(config), diagnostics)) }
 }
 
 /// Returns what is wrong with the files that a configuration names: plugins with their settings, and TLS files.

@@ -2,7 +2,7 @@
 
 use masque_companions::Companion;
 use masque_problem::Problem;
-use masque_store::{Owner, Started, StoreError, TurnStatus};
+use masque_store::{Owner, Started, StoreError, TurnStatus, UserProfile};
 
 use crate::cancellation::CancelReason;
 use crate::draft::ReplyDraft;
@@ -26,6 +26,8 @@ pub(crate) enum TurnOutcome {
 /// A turn whose pipeline has ended, with everything that is needed to store it.
 pub(crate) struct FinishedTurn<'a> {
     pub(crate) owner: &'a Owner,
+    /// What the turn's plugins were told of the user, for the background jobs.
+    pub(crate) profile: &'a UserProfile,
     /// Its plugins get background jobs. `None` if the companion no longer exists.
     pub(crate) companion: Option<&'a Companion>,
     pub(crate) started: &'a Started,

@@ -1,9 +1,8 @@
 //! What is written to the store at the end of a turn.
 
-use masque_companions::Companion;
 use masque_problem::Problem;
 use masque_store::{
-    Commit, Failed, Interruption, MessageId, NewJob, NewMessage, Started, TurnId, TurnStatus, UsageRecord,
+    Commit, Failed, Interruption, MessageId, NewJob, NewMessage, Started, TurnId, TurnStatus,
 };
 use serde_json::{Value, json};
 
@@ -33,7 +32,7 @@ impl IncompleteTurn {
 
 /// The record of a complete turn. Its `response` is what clients get.
 pub(super) fn commit_record(finished: &FinishedTurn<'_>) -> Commit {
-    let FinishedTurn { owner, companion, started, draft, timing, accounts, .. } = finished;
+    let FinishedTurn { owner, started, draft, timing, accounts, .. } = finished;
     let finish = draft.finish.unwrap_or("stop");
     let usage = reported_or_estimated(draft);
     let response = CompletedReply {
@@ -52,7 +51,7 @@ pub(super) fn commit_record(finished: &FinishedTurn<'_>) -> Commit {
         conversation: started.conversation,
         turn: started.turn,
         epoch: started.epoch,
-        jobs: new_jobs(*companion, started, &reply, draft.usage, false),
+        jobs: new_jobs(finished, &reply, false),
         reply,
         finish: finish.to_owned(),
         usage,
@@ -67,7 +66,7 @@ pub(super) fn incomplete_record(
     problem: &Problem,
     status: TurnStatus,
 ) -> IncompleteTurn {
-    let FinishedTurn { owner, companion, started, draft, request_id, accounts, .. } = finished;
+    let FinishedTurn { owner, started, draft, request_id, accounts, .. } = finished;
     let (conversation, turn, epoch) = (started.conversation, started.turn, started.epoch);
     if status == TurnStatus::Failed {
         let problem = problem.to_value(Some(request_id));
@@ -80,7 +79,7 @@ pub(super) fn incomplete_record(
         });
     }
     let reply = reply_message(draft, started);
-    let jobs = new_jobs(*companion, started, &reply, draft.usage, true);
+    let jobs = new_jobs(finished, &reply, true);
     IncompleteTurn::Interrupted(Interruption {
         owner: (*owner).clone(),
         conversation,
@@ -93,15 +92,10 @@ pub(super) fn incomplete_record(
     })
 }
 
-fn new_jobs(
-    companion: Option<&Companion>,
-    started: &Started,
-    reply: &NewMessage,
-    usage: UsageRecord,
-    is_interrupted: bool,
-) -> Vec<NewJob> {
+fn new_jobs(finished: &FinishedTurn<'_>, reply: &NewMessage, is_interrupted: bool) -> Vec<NewJob> {
+    let FinishedTurn { companion, started, profile, draft, .. } = finished;
     companion
-        .map(|companion| jobs_after(companion, started, reply, usage, is_interrupted))
+        .map(|companion| jobs_after(companion, started, profile, reply, draft.usage, is_interrupted))
         .unwrap_or_default()
 }
 

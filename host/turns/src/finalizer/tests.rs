@@ -6,7 +6,7 @@ use std::time::Duration;
 use masque_problem::Kind;
 use masque_store::{
     Admission, AdmissionOutcome, ConversationId, MessageId, NewMessage, Owner, Started, StoreConnection as _,
-    StoreError, Target, TurnId, TurnStatus, Turns as _,
+    StoreError, Target, TurnId, TurnStatus, Turns as _, UserProfile,
 };
 use masque_store_sqlite::SqliteStore;
 use serde_json::json;
@@ -62,6 +62,7 @@ async fn start(store: &SqliteStore, conversation: Option<ConversationId>) -> Sta
 async fn finalize(finalizer: &Finalizer, started: &Started, error: StoreError) {
     let finished = FinishedTurn {
         owner: &owner(),
+        profile: &UserProfile::default(),
         companion: None,
         started,
         draft: ReplyDraft::default(),

@@ -1,7 +1,7 @@
 //! The jobs that an exchange leaves behind.
 
 use masque_companions::Companion;
-use masque_store::{Ability, JobId, NewJob, NewMessage, Started, UsageRecord};
+use masque_store::{Ability, JobId, NewJob, NewMessage, Started, UsageRecord, UserProfile};
 
 use super::payload::Payload;
 
@@ -9,6 +9,7 @@ use super::payload::Payload;
 pub(crate) fn jobs_after(
     companion: &Companion,
     started: &Started,
+    profile: &UserProfile,
     reply: &NewMessage,
     usage: UsageRecord,
     is_interrupted: bool,
@@ -21,7 +22,7 @@ pub(crate) fn jobs_after(
             id: JobId::new(),
             plugin: plugin.name().to_owned(),
             ability,
-            payload: Payload::new(started, reply, usage, is_interrupted).to_text(),
+            payload: Payload::new(started, profile, reply, usage, is_interrupted).to_text(),
         })
         .collect()
 }

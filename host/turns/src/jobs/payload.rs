@@ -2,7 +2,7 @@
 //! the job runs.
 
 use masque_runtime::contract::{Exchange, Message, Part, Turn, Usage};
-use masque_store::{JobRecord, MessageId, MessageRecord, NewMessage, Started, UsageRecord};
+use masque_store::{JobRecord, MessageId, MessageRecord, NewMessage, Started, UsageRecord, UserProfile};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,6 +15,9 @@ pub(super) struct Payload {
     pub(super) companion: String,
     /// The attempt of the turn.
     attempt: u32,
+    /// What the turn's plugins were told of the user.
+    #[serde(default, skip_serializing_if = "UserProfile::is_empty")]
+    user: UserProfile,
     /// The user's message.
     message: StoredMessage,
     /// The place of the user's message in the conversation.
@@ -39,18 +42,25 @@ struct StoredMessage {
 }
 
 impl Payload {
-    pub(super) fn new(started: &Started, reply: &NewMessage, usage: UsageRecord, interrupted: bool) -> Self {
-        let (user, now) = (&started.message, now_ms());
+    pub(super) fn new(
+        started: &Started,
+        profile: &UserProfile,
+        reply: &NewMessage,
+        usage: UsageRecord,
+        interrupted: bool,
+    ) -> Self {
+        let (message, now) = (&started.message, now_ms());
         Self {
             companion: started.companion.clone(),
             attempt: started.attempt,
+            user: profile.clone(),
             message: StoredMessage {
-                id: user.id,
-                content: user.content.clone(),
-                metadata: user.metadata.clone(),
-                at: u64::try_from(user.created_at).ok(),
+                id: message.id,
+                content: message.content.clone(),
+                metadata: message.metadata.clone(),
+                at: u64::try_from(message.created_at).ok(),
             },
-            sequence: user.sequence,
+            sequence: message.sequence,
             reply: StoredMessage {
                 id: reply.id,
                 content: reply.content.clone(),
@@ -100,7 +110,7 @@ impl Payload {
                 conversation: job.conversation.to_string().into(),
                 companion: self.companion.as_str().into(),
                 tenant: job.owner.tenant.as_str().into(),
-                user: contract::user(&job.owner),
+                user: contract::user(&job.owner, &self.user),
                 message: message(&self.message, "user"),
                 tail: tail.iter().map(contract::message).collect(),
                 has_earlier: contract::has_earlier(tail, self.sequence),
@@ -119,5 +129,22 @@ impl Payload {
             attempt: job.attempt,
             metadata: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_keeps_the_users_name_and_one_without_it_is_read() {
+        let text = r#"{"companion": "ida", "attempt": 1, "sequence": 1, "interrupted": false, "at": 0,
+            "message": {"id": "01998a3e-7c1f-7d52-9b7e-3f1d2c4b5a69", "content": "Hi.", "metadata": {}},
+            "reply": {"id": "01998a3e-7c1f-7d52-9b7e-3f1d2c4b5a70", "content": "Hi.", "metadata": {}},
+            "input_tokens": 1, "output_tokens": 1, "cached_tokens": 0}"#;
+        let mut payload = Payload::from_text(text).unwrap();
+        assert!(payload.user.is_empty());
+        payload.user.name = Some("Ada".to_owned());
+        assert_eq!(Payload::from_text(&payload.to_text()).unwrap(), payload);
     }
 }

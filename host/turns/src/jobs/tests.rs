@@ -6,7 +6,7 @@ use masque_companions::Active;
 use masque_runtime::{PluginStateScope, State};
 use masque_store::{
     Admission, AdmissionOutcome, Commit, ConversationId, JobCompletion, JobRecord, Jobs as _, MessageId,
-    NewMessage, Owner, PluginState as _, StoreError, Target, TurnId, Turns as _, UsageRecord,
+    NewMessage, Owner, PluginState as _, StoreError, Target, TurnId, Turns as _, UsageRecord, UserProfile,
 };
 use masque_store_sqlite::SqliteStore;
 use serde_json::{Value, json};
@@ -83,7 +83,8 @@ impl TestWorker {
         };
         let reply = message(&format!("You said: {text}"));
         let companion = self.worker.runner.active.current().companions["elara"].clone();
-        let mut jobs = jobs_after(&companion, &started, &reply, UsageRecord::default(), false);
+        let mut jobs =
+            jobs_after(&companion, &started, &UserProfile::default(), &reply, UsageRecord::default(), false);
         assert_eq!(jobs.len(), 1, "the memory observes, the persona does not reflect");
         if let Some(plugin) = plugin {
             jobs[0].plugin = plugin.into();

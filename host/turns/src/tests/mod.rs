@@ -6,7 +6,7 @@ use masque_companions::Active;
 use masque_problem::{Kind, Problem};
 use masque_store::{
     ConversationId, Conversations, MessageRecord, Owner, Page, Store, TurnId, TurnRecord, TurnStatus,
-    Turns as _,
+    Turns as _, UserProfile,
 };
 use masque_store_sqlite::SqliteStore;
 use serde_json::{Map, Value};
@@ -105,6 +105,7 @@ fn owner() -> Owner {
 fn says(message: &str) -> ChatRequest {
     ChatRequest {
         owner: owner(),
+        profile: UserProfile::default(),
         message: message.into(),
         companion: None,
         conversation: None,

@@ -148,9 +148,11 @@ async fn a_companions_greetings_can_be_chosen_and_one_that_is_not_there_is_refus
     let host = TestHost::new().await;
     let conversation = ConversationId::new();
     let owner = owner();
-    let greet = |index| host.turns.greet(&owner, "elara", conversation, index);
+    let profile = UserProfile { name: Some("Zephyrine".into()), ..UserProfile::default() };
+    let greet = |index| host.turns.greet(&owner, &profile, "elara", conversation, index);
     let first = greet(None).await.unwrap().unwrap();
-    assert!(!first.content.is_empty());
+    // Elara's first words name the user.
+    assert!(first.content.contains("Zephyrine"), "{}", first.content);
     assert_eq!(greet(Some(0)).await.unwrap().unwrap().content, first.content);
     assert_eq!(greet(Some(99)).await.unwrap_err().kind, Kind::InvalidRequest);
 }
