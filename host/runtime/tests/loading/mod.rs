@@ -3,7 +3,7 @@
 use masque_grants::Limits;
 use masque_runtime::{Cause, LoadError, Sandbox, SandboxConfig};
 
-use crate::fixtures::{component, sandbox};
+use crate::fixtures::{component, plugin_in, sandbox};
 
 #[tokio::test]
 async fn what_is_no_plugin_is_refused_with_the_reason() {
@@ -67,4 +67,13 @@ async fn a_description_is_held_to_the_limits_that_were_given() {
     let cause = refused("panics", Limits { memory_bytes: 64 << 10, ..Limits::default() }).await;
     assert!(matches!(cause, Cause::Memory { limit } if limit == 64 << 10), "{cause}");
     assert!(sandbox.load(component("panics").into(), &Limits::default()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_of_rust_takes_one_permit_of_the_pool() {
+    for name in ["panics", "hoards", "breaks-a-call", "reaches-out"] {
+        let plugin =
+            plugin_in(&sandbox(), name, "{}", masque_grants::Grants::default(), Limits::default()).await;
+        assert_eq!(plugin.weight(), 1, "{name}");
+    }
 }
