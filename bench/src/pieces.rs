@@ -91,7 +91,7 @@ impl Language {
         let bytes = std::fs::metadata(&persona)?.len();
         let limits = Limits { memory_bytes: MEMORY, cpu: TIMEOUT, wall: TIMEOUT, ..Limits::default() };
         let plugin = async |file: &PathBuf, name: &str, reuse: Option<Reuse>| {
-            let package = sandbox.load(std::fs::read(file)?.into()).await?;
+            let package = sandbox.load(std::fs::read(file)?.into(), &Limits::default()).await?;
             let grants = Grants { state: true, reuse, ..Grants::default() };
             anyhow::Ok(Plugin::new(package, name.to_owned(), "{}".to_owned(), grants, limits.clone()))
         };

@@ -36,7 +36,8 @@ pub fn shared() -> Store {
 
 /// The values of one scope. Keys have 1 to 512 bytes, values at most 1 MiB.
 ///
-/// Every method may fail with `denied` if the grant is missing, with `invalid` if a key or value is too long, and with
+/// Every method may fail with `denied` if the grant is missing or, for a write, if a limit on what the call writes or on what
+/// the plugin stores is reached, with `invalid` if a key or value is too long, and with
 /// `unavailable` or `timeout` if the host's store can't be reached.
 #[derive(Clone, Copy, Debug)]
 pub struct Store {

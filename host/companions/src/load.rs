@@ -64,7 +64,7 @@ pub(crate) async fn assemble(
     let mut plugins = BTreeMap::new();
     for (name, plugin) in &config.plugins {
         let before = current.and_then(|current| current.plugins.get(name.as_str()));
-        match packages.load(&plugin.source).await {
+        match packages.load(&plugin.source, plugin.limits).await {
             Ok(package) => {
                 let mistakes = schema::check(config, name, plugin, package.description());
                 let fits_schema = mistakes.is_empty();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use masque_config::PluginSource;
+use masque_config::{PluginLimits, PluginSource};
 use masque_grants::MAX_COMPONENT_BYTES;
 use masque_runtime::{Cause, LoadError, Package, Sandbox};
 use sha2::{Digest, Sha256};
@@ -23,7 +23,9 @@ pub(crate) struct PackageError {
 pub(crate) struct PackageLoader<'a> {
     sandbox: &'a Arc<Sandbox>,
     builtins: BuiltinComponents,
-    by_digest: BTreeMap<String, Result<Arc<Package>, PackageError>>,
+    by_digest: BTreeMap<String, Arc<Package>>,
+    /// What was refused, with the limits that it was described within: a component may load for a plugin with other limits.
+    refused: Vec<(String, PluginLimits, PackageError)>,
 }
 
 impl<'a> PackageLoader<'a> {
@@ -37,22 +39,41 @@ impl<'a> PackageLoader<'a> {
         let by_digest = plugins
             .map(|plugin| {
                 let package = plugin.package();
-                (package.digest().to_owned(), Ok(Arc::clone(package)))
+                (package.digest().to_owned(), Arc::clone(package))
             })
             .collect();
-        Self { sandbox, builtins, by_digest }
+        Self { sandbox, builtins, by_digest, refused: Vec::new() }
     }
 
-    /// The package of a source: read, compiled and described, or taken from an earlier load of the same bytes.
-    pub(crate) async fn load(&mut self, source: &PluginSource) -> Result<Arc<Package>, PackageError> {
+    /// The package of a source: read, compiled and described within the limits of the plugin, or taken from an earlier load
+    /// of the same bytes.
+    pub(crate) async fn load(
+        &mut self,
+        source: &PluginSource,
+        limits: PluginLimits,
+    ) -> Result<Arc<Package>, PackageError> {
         let bytes = self.read(source).await?;
         let digest = format!("sha256:{:x}", Sha256::digest(&bytes));
         if let Some(loaded) = self.by_digest.get(&digest) {
-            return loaded.clone();
+            return Ok(Arc::clone(loaded));
         }
-        let package = self.sandbox.load(bytes).await.map_err(|error| package_error(source, &error));
-        self.by_digest.insert(digest, package.clone());
-        package
+        let same = |(refused, within, _): &&(String, PluginLimits, PackageError)| {
+            *refused == digest && *within == limits
+        };
+        if let Some((.., error)) = self.refused.iter().find(same) {
+            return Err(error.clone());
+        }
+        match self.sandbox.load(bytes, &limits.into()).await {
+            Ok(package) => {
+                self.by_digest.insert(digest, Arc::clone(&package));
+                Ok(package)
+            }
+            Err(error) => {
+                let error = package_error(source, &error);
+                self.refused.push((digest, limits, error.clone()));
+                Err(error)
+            }
+        }
     }
 
     async fn read(&self, source: &PluginSource) -> Result<Arc<[u8]>, PackageError> {
@@ -86,10 +107,18 @@ impl<'a> PackageLoader<'a> {
     }
 }
 
+/// Whether a limit that an operator may raise ended the call.
+fn is_limit(cause: &Cause) -> bool {
+    matches!(cause, Cause::WallTime(_) | Cause::CpuTime(_) | Cause::Memory { .. })
+}
+
 fn package_error(source: &PluginSource, error: &LoadError) -> PackageError {
     let is_temporary = matches!(error, LoadError::Describe(call) if matches!(call.cause, Cause::Busy(_)));
     let remedy = match (source, error) {
         _ if is_temporary => "Try again when fewer calls are under way; a host that runs does so by itself.",
+        (_, LoadError::Describe(call)) if is_limit(&call.cause) => {
+            "Build a component that needs less to describe itself, or raise the plugin's `limits`."
+        }
         (PluginSource::Builtin(_), _) => "Build the plugins and the host again from one checkout.",
         (_, LoadError::NotWasm | LoadError::CoreModule) => {
             "Build it for the target `wasm32-wasip2`, and name the file from that target's folder."

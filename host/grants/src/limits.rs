@@ -1,4 +1,4 @@
-//! How much one call of a plugin may use. The runtime enforces it.
+//! How much one call of a plugin may use, and how much a plugin may store. The runtime and the store enforce it.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 /// interpreter).
 pub const MAX_COMPONENT_BYTES: usize = 64 << 20;
 
-/// The limits of one call. The defaults fit a plugin written in Rust; a language with a larger runtime needs more.
+/// The limits of one call, and of what a plugin stores. The defaults fit a plugin written in Rust; a language with a larger runtime needs more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Time from the first instruction of instantiation to the last item of the reply.
@@ -23,14 +23,22 @@ pub struct Limits {
     pub handles: usize,
     /// Live resources on the host's side (requests, bodies, fields).
     pub resources: usize,
-    /// Bytes in the headers of one request or response.
+    /// Bytes in the headers, or in the trailers, of one request or response.
     pub header_bytes: usize,
+    /// Bytes that the host holds for the call in requests, responses and field sets, sent or not.
+    pub host_memory_bytes: usize,
     /// Outgoing requests in progress at the same time.
     pub requests: usize,
     /// Calls to the companion's models that one call may make.
     pub questions: usize,
     /// Bytes in one item of a reply.
     pub delta_bytes: usize,
+    /// Values that one call may write to its state.
+    pub state_writes: usize,
+    /// Bytes of keys and values that one call may write to its state.
+    pub state_write_bytes: usize,
+    /// Bytes that the plugin may store for one user, and in the scope `shared` for all users together.
+    pub state_bytes: usize,
     /// Lines that one call may log; further lines are dropped and counted.
     pub log_lines: usize,
     /// Bytes in all log lines of one call.
@@ -64,9 +72,15 @@ impl Default for Limits {
             handles: 10_000,
             resources: 1_000,
             header_bytes: 64 << 10,
+            // A call with all of its requests under way takes half of this.
+            host_memory_bytes: 16 << 20,
             requests: 8,
             questions: 8,
             delta_bytes: 64 << 10,
+            // As for a background job, whose writes are one transaction that delays the commits of all turns.
+            state_writes: 500,
+            state_write_bytes: 16 << 20,
+            state_bytes: 16 << 20,
             log_lines: 200,
             log_bytes: 64 << 10,
         }

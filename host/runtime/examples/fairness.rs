@@ -22,7 +22,7 @@ const CONCURRENT_CALLS: usize = 4;
 async fn plugin(sandbox: &Arc<Sandbox>, name: &str, limits: Limits) -> Arc<Plugin> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/fixtures");
     let bytes = std::fs::read(folder.join(name).with_extension("wasm")).unwrap();
-    let package = sandbox.load(bytes.into()).await.unwrap();
+    let package = sandbox.load(bytes.into(), &Limits::default()).await.unwrap();
     Arc::new(Plugin::new(package, name.to_owned(), "{}".into(), Grants::default(), limits))
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct CallDiagnostics(Arc<Inner>);
 struct Inner {
     refusals: Mutex<Vec<String>>,
     exhausted: OnceLock<ExhaustedLimit>,
+    /// The limit on the host's memory, once the guest was past it.
+    host_memory: OnceLock<usize>,
 }
 
 impl CallDiagnostics {
@@ -36,6 +38,17 @@ impl CallDiagnostics {
     /// Records that growth was refused. Only the first limit is kept: it is the one that the guest failed on.
     pub(crate) fn record_exhaustion(&self, limit: ExhaustedLimit) {
         self.0.exhausted.get_or_init(|| limit);
+    }
+
+    /// Records that an operation did not begin because the host holds more than `limit` bytes for the guest.
+    pub(crate) fn record_host_memory(&self, limit: usize) {
+        self.0.host_memory.get_or_init(|| limit);
+    }
+
+    /// The limit on the host's memory if the guest was past it. No operation after that succeeds, so it is the cause of
+    /// whatever ended the call.
+    pub(crate) fn host_memory(&self) -> Option<usize> {
+        self.0.host_memory.get().copied()
     }
 
     pub(crate) fn refusals(&self) -> Vec<String> {

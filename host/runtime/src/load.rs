@@ -1,4 +1,5 @@
-//! Loads components: checks, compiles and links them, and calls `describe` of each without any grant.
+//! Loads components: checks, compiles and links them, and calls `describe` of each without any grant, within the limits of the
+//! plugin that it is loaded for.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,13 +10,14 @@ use wasmtime::component::{Component, InstancePre};
 use crate::call;
 use crate::capability::Call;
 use crate::contract::{Description, PluginKind, versions};
-use crate::engine::TABLES_PER_MEMORY;
+use crate::engine::{CORE_INSTANCES, STACKS_PER_PERMIT, TABLES_PER_MEMORY};
 use crate::error::LoadError;
 use crate::file::FileFormat;
 use crate::guest::Guest;
 use crate::package::Package;
 use crate::profile::{ComponentIdentity, PluginProfile};
 use crate::sandbox::Sandbox;
+use crate::stacks::required_stacks;
 use crate::text::sanitize;
 
 /// The most bytes of a settings schema.
@@ -24,24 +26,29 @@ const MAX_SCHEMA_BYTES: usize = 64 << 10;
 const UNKNOWN_VERSION: &str = "(not described yet)";
 
 impl Sandbox {
-    /// Checks, compiles and links a component, then runs its `describe`.
+    /// Checks, compiles and links a component, then runs its `describe` within `limits`.
     ///
     /// # Errors
     /// The bytes are no component, it does not compile or link, it exports no plugin or several, or it describes itself
-    /// wrongly.
-    pub async fn load(self: &Arc<Self>, bytes: Arc<[u8]>) -> Result<Arc<Package>, LoadError> {
+    /// wrongly or not within the limits.
+    pub async fn load(
+        self: &Arc<Self>,
+        bytes: Arc<[u8]>,
+        limits: &Limits,
+    ) -> Result<Arc<Package>, LoadError> {
         check_preamble(&bytes)?;
-        let (component, digest) = self.compiler.component(bytes).await?;
+        let (component, digest) = self.compiler.component(bytes.clone()).await?;
         let digest = format!("sha256:{digest}");
-        let (pre, weight) = self.link(&component)?;
+        let stacks = required_stacks(&bytes).map_err(|error| LoadError::Compile(error.to_string()))?;
+        drop(bytes);
+        let (pre, weight) = self.link(&component, stacks)?;
         let exports = versions::find_exports(&pre)?;
 
         // The component has no name yet. Its log lines name its digest, as `/status` does.
         let identity = ComponentIdentity { digest: &digest, version: UNKNOWN_VERSION, weight };
         let (name, settings) = (digest.clone(), "{}".to_owned());
-        let limits = Limits::default();
         let deadline = Instant::now() + limits.wall;
-        let profile = PluginProfile::new(self, &identity, name, settings, Grants::default(), limits);
+        let profile = PluginProfile::new(self, &identity, name, settings, Grants::default(), limits.clone());
         let described =
             call::run(&Arc::new(profile), Call::until(deadline), "describe", exports.describe()).await;
         let description = described.map_err(|error| LoadError::Describe(Box::new(error)))?;
@@ -49,8 +56,9 @@ impl Sandbox {
         Ok(Arc::new(Package::new(digest, description, weight, exports, self.clone())))
     }
 
-    /// Returns the linked component, and the permits of the pool that one instance takes.
-    fn link(&self, component: &Component) -> Result<(InstancePre<Guest>, u32), LoadError> {
+    /// Returns the linked component, and the permits of the pool that one instance takes: for its memories, its tables and
+    /// the stacks that it may hold.
+    fn link(&self, component: &Component, stacks: u64) -> Result<(InstancePre<Guest>, u32), LoadError> {
         let component_type = component.component_type();
         for (name, _) in component_type.imports(&self.engine) {
             if !is_offered(name) {
@@ -62,8 +70,14 @@ impl Sandbox {
             .map_or(1, |needs| needs.num_memories.max(needs.num_tables.div_ceil(TABLES_PER_MEMORY)));
         let pre =
             self.linker.instantiate_pre(component).map_err(|error| LoadError::Link(format!("{error:#}")))?;
-        Ok((pre, weight.max(1)))
+        Ok((pre, weight.max(permits_for_stacks(stacks))))
     }
+}
+
+/// At least one. A component with more instances than the engine allows is refused when it is first instantiated.
+fn permits_for_stacks(stacks: u64) -> u32 {
+    let permits = stacks.div_ceil(u64::from(STACKS_PER_PERMIT)).clamp(1, u64::from(CORE_INSTANCES));
+    u32::try_from(permits).unwrap_or(CORE_INSTANCES)
 }
 
 /// Whether the host offers an import of that name. The linker checks its version and type afterwards.
@@ -134,6 +148,13 @@ mod tests {
         assert!(matches!(check_preamble(b"#!/bin/sh\n"), Err(LoadError::NotWasm)));
         assert!(matches!(check_preamble(b"\0asm\x01\0\0\0"), Err(LoadError::CoreModule)));
         assert!(check_preamble(b"\0asm\x0d\0\x01\0").is_ok());
+    }
+
+    #[test]
+    fn a_component_with_many_parts_takes_permits_for_their_stacks() {
+        for (stacks, permits) in [(0, 1), (3, 1), (4, 1), (5, 2), (34, 9), (u64::MAX, CORE_INSTANCES)] {
+            assert_eq!(permits_for_stacks(stacks), permits, "{stacks}");
+        }
     }
 
     #[test]

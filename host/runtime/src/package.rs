@@ -66,7 +66,8 @@ impl Package {
         &self.sandbox
     }
 
-    /// The permits of the pool that one instance takes: one, unless the component has several memories or many tables.
+    /// The permits of the pool that one instance takes: one, unless the component has several memories, many tables or many
+    /// parts.
     pub(crate) fn weight(&self) -> u32 {
         self.weight
     }

@@ -8,6 +8,7 @@ use masque_grants::{Grants, Limits};
 use crate::call;
 use crate::capability::Call;
 use crate::contract::{Exchange, Message, Opening, Prompt, Recollection, Turn};
+use crate::counters::PluginCounters;
 use crate::error::{CallError, Cause};
 use crate::exports::BoundCall;
 use crate::package::Package;
@@ -66,6 +67,11 @@ impl Plugin {
     /// How much one call may use.
     pub fn limits(&self) -> &Limits {
         &self.profile.limits
+    }
+
+    /// What was counted over all calls so far.
+    pub fn counters(&self) -> &PluginCounters {
+        &self.profile.counters
     }
 
     /// The permits of the instance pool that one call takes.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use masque_grants::{Grants, Limits, Secret};
 
+use crate::counters::PluginCounters;
 use crate::egress::UpstreamClient;
 use crate::pool::PoolShare;
 use crate::sandbox::Sandbox;
@@ -30,6 +31,7 @@ pub(crate) struct PluginProfile {
     pub(crate) warm_pool: Option<Arc<WarmPool>>,
     /// The scratch folder, and the most bytes that it may hold.
     pub(crate) scratch: Option<(Arc<ScratchFolder>, u64)>,
+    pub(crate) counters: Arc<PluginCounters>,
     pub(crate) sandbox: Arc<Sandbox>,
 }
 
@@ -61,6 +63,7 @@ impl PluginProfile {
             share: sandbox.pool.share(&name),
             warm_pool: grants.reuse.map(|scope| sandbox.warm_pools.create(scope)),
             scratch,
+            counters: Arc::default(),
             sandbox: sandbox.clone(),
             grants: Arc::new(grants),
             limits,

@@ -149,7 +149,7 @@ async fn fewest(call: impl AsyncFn() -> u64) -> u64 {
 
 /// A built-in plugin with default settings.
 async fn plugin(name: &str) -> Plugin {
-    let package = sandbox().load(built("plugins", name).into()).await.unwrap();
+    let package = sandbox().load(built("plugins", name).into(), &Limits::default()).await.unwrap();
     Plugin::new(package, name.to_owned(), "{}".to_owned(), Grants::default(), Limits::default())
 }
 

@@ -75,7 +75,7 @@ fn component(version: &str, name: &str) -> Vec<u8> {
 }
 
 async fn package(name: &str) -> Arc<Package> {
-    sandbox().load(component("0.1.0", name).into()).await.unwrap()
+    sandbox().load(component("0.1.0", name).into(), &Limits::default()).await.unwrap()
 }
 
 async fn plugin(name: &str, settings: &str, grants: Grants) -> Plugin {

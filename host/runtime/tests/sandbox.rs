@@ -1,7 +1,9 @@
 //! The sandbox's rules, shown with real components that break them. `cargo xtask test` builds the components.
 
+mod capabilities;
 mod egress;
 mod fixtures;
+mod host_memory;
 mod loading;
 mod nested_calls;
 mod pool;

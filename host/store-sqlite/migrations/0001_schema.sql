@@ -156,9 +156,14 @@ CREATE TABLE state (
     scope      TEXT    NOT NULL CHECK (scope = 'conversation' OR scope = 'user' OR scope = 'shared'),
     -- The id of the conversation or user; empty in the scope `shared`, since NULLs would not be unique.
     owner      BLOB    NOT NULL CHECK (length(owner) = iif(scope = 'shared', 0, 16)),
+    -- The user that it counts for: the owner, or the user of the conversation; empty in the scope `shared`.
+    account    BLOB    NOT NULL CHECK (length(account) = length(owner)),
     key        TEXT    NOT NULL CHECK (octet_length(key) <= 512),
     value      BLOB             CHECK (octet_length(value) <= 1048576),
     absent     INTEGER NOT NULL GENERATED ALWAYS AS (value IS NULL) VIRTUAL,
+    -- What it counts for: STATE_ROW_BYTES, the key, and the value.
+    bytes      INTEGER NOT NULL
+               GENERATED ALWAYS AS (64 + octet_length(key) + ifnull(octet_length(value), 0)) VIRTUAL,
     version    INTEGER NOT NULL CHECK (version >= 1),
     expires_at INTEGER,
     UNIQUE (owner, tenant, plugin, scope, key),
@@ -166,6 +171,33 @@ CREATE TABLE state (
 ) STRICT;
 
 CREATE INDEX state_expiry ON state (absent, expires_at) WHERE expires_at IS NOT NULL;
+
+-- The running total of each account, kept by triggers, so that every statement that changes `state` keeps it right.
+CREATE TABLE state_totals (
+    account BLOB    NOT NULL,
+    tenant  TEXT    NOT NULL,
+    plugin  TEXT    NOT NULL,
+    bytes   INTEGER NOT NULL CHECK (bytes >= 0),
+    PRIMARY KEY (account, tenant, plugin)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER state_inserted AFTER INSERT ON state BEGIN
+    INSERT INTO state_totals (account, tenant, plugin, bytes)
+    VALUES (NEW.account, NEW.tenant, NEW.plugin, NEW.bytes)
+        ON CONFLICT (account, tenant, plugin) DO UPDATE SET bytes = bytes + excluded.bytes;
+END;
+
+CREATE TRIGGER state_updated AFTER UPDATE OF value ON state WHEN NEW.bytes <> OLD.bytes BEGIN
+    UPDATE state_totals SET bytes = bytes + NEW.bytes - OLD.bytes
+     WHERE account = NEW.account AND tenant = NEW.tenant AND plugin = NEW.plugin;
+END;
+
+CREATE TRIGGER state_deleted AFTER DELETE ON state BEGIN
+    UPDATE state_totals SET bytes = bytes - OLD.bytes
+     WHERE account = OLD.account AND tenant = OLD.tenant AND plugin = OLD.plugin;
+    DELETE FROM state_totals
+     WHERE account = OLD.account AND tenant = OLD.tenant AND plugin = OLD.plugin AND bytes = 0;
+END;
 
 -- Goes up with every change of keys and revocations. Each of them carries the version that it was changed with, so that
 -- hosts can read what changed since a version.

@@ -42,6 +42,7 @@ mod spending;
 mod spending_rows;
 mod state;
 mod state_rows;
+mod state_spaces;
 mod store;
 mod sweep;
 mod turn_rows;

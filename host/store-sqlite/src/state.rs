@@ -11,7 +11,8 @@ use crate::error::Result as DatabaseResult;
 use crate::fences::ensure_holds;
 use crate::operation::Operation;
 use crate::query::snapshot;
-use crate::state_rows::{apply, find, find_space, list};
+use crate::state_rows::{apply, find, list};
+use crate::state_spaces::{find_space, total};
 use crate::store::SqliteStore;
 
 #[async_trait]
@@ -38,6 +39,17 @@ impl PluginState for SqliteStore {
             Err(StoreError::Conflict(conflict)) => Ok(Err(conflict)),
             Err(error) => Err(error),
         }
+    }
+
+    async fn state_bytes(&self, space: &StateSpace) -> Result<u64, StoreError> {
+        let space = space.clone();
+        self.read(move |connection| {
+            snapshot(connection, |reads| match find_space(reads, &space)? {
+                Some(space) => total(reads, &space),
+                None => Ok(0),
+            })
+        })
+        .await
     }
 
     async fn state_list(

@@ -5,55 +5,17 @@ use masque_store::{
     ConflictReason, StateChange, StateConflict, StateResult, StateScope, StateSpace, StateWrite, StoreError,
 };
 use rusqlite::{Connection, params};
-use uuid::Uuid;
 
 use crate::columns::{millis, now, unsigned};
 use crate::error::{DatabaseError, Result};
 use crate::query::{all_rows, execute, first_row, one_row};
+use crate::state_spaces::{SpaceColumns, find_space, total};
 use crate::users;
-
-/// A space as columns.
-pub(crate) struct SpaceColumns<'a> {
-    tenant: &'a str,
-    plugin: &'a str,
-    scope: &'static str,
-    /// The user or conversation; empty if the scope is shared.
-    owner: Vec<u8>,
-}
 
 /// A key as stored. An absent key has version 0 and no value.
 pub(crate) struct FoundValue {
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) version: u64,
-}
-
-/// The columns of a space. `None` for a conversation that does not exist, so that the state of a deleted one does not
-/// come back, and for a user without any stored data.
-pub(crate) fn find_space<'a>(
-    connection: &Connection,
-    space: &'a StateSpace,
-) -> Result<Option<SpaceColumns<'a>>> {
-    let (scope, owner) = match &space.scope {
-        StateScope::Shared => ("shared", Some(Vec::new())),
-        StateScope::User(owner) if owner.tenant == space.tenant => {
-            ("user", users::find(connection, owner)?.map(|user| user.as_bytes().to_vec()))
-        }
-        StateScope::User(owner) => {
-            let text = format!("a user of the tenant {} has no state in {}", owner.tenant, space.tenant);
-            return Err(StoreError::Refused(text).into());
-        }
-        StateScope::Conversation(id) => {
-            let found = first_row(
-                connection,
-                "SELECT c.id FROM conversations c JOIN users u ON u.id = c.user
-                  WHERE c.id = ?1 AND u.tenant = ?2 AND c.deleted_at IS NULL",
-                (id.as_uuid(), &space.tenant),
-                |row| Ok(row.get::<_, Uuid>(0)?),
-            )?;
-            ("conversation", found.map(|id| id.as_bytes().to_vec()))
-        }
-    };
-    Ok(owner.map(|owner| SpaceColumns { tenant: &space.tenant, plugin: &space.plugin, scope, owner }))
 }
 
 /// Reads a key. An expired value is absent.
@@ -126,29 +88,48 @@ fn change(
     let Some(space) = find_space(connection, &write.key.space)? else {
         return Ok(Err(ConflictReason::NoConversation));
     };
-    let key = &write.key.key;
-    match &write.change {
+    let before = match write.quota {
+        Some(_) => total(connection, &space)?,
+        None => 0,
+    };
+    let result = change_key(connection, &space, &write.key.key, &write.change)?;
+    if let (Ok(_), Some(quota)) = (&result, write.quota) {
+        let bytes = total(connection, &space)?;
+        if bytes > quota && bytes > before {
+            return Ok(Err(ConflictReason::QuotaExceeded { bytes, quota }));
+        }
+    }
+    Ok(result)
+}
+
+fn change_key(
+    connection: &Connection,
+    space: &SpaceColumns<'_>,
+    key: &str,
+    change: &StateChange,
+) -> Result<std::result::Result<StateResult, ConflictReason>> {
+    match change {
         StateChange::Set { value, if_version, ttl } => {
-            if let Some(found) = other_version(connection, &space, key, *if_version)? {
+            if let Some(found) = other_version(connection, space, key, *if_version)? {
                 return Ok(Err(ConflictReason::Version { found }));
             }
-            let version = put(connection, &space, key, value, Expiry::In(ttl.map(millis)))?;
+            let version = put(connection, space, key, value, Expiry::In(ttl.map(millis)))?;
             Ok(Ok(StateResult::Version(version)))
         }
         StateChange::Delete { if_version } => {
-            if let Some(found) = other_version(connection, &space, key, *if_version)? {
+            if let Some(found) = other_version(connection, space, key, *if_version)? {
                 return Ok(Err(ConflictReason::Version { found }));
             }
-            remove(connection, &space, key)?;
+            remove(connection, space, key)?;
             Ok(Ok(StateResult::Deleted))
         }
         StateChange::Add { amount } => {
-            let found = find(connection, &space, key)?;
+            let found = find(connection, space, key)?;
             let sum = match sum(found.value.as_deref(), *amount) {
                 Ok(sum) => sum,
                 Err(reason) => return Ok(Err(reason)),
             };
-            put(connection, &space, key, sum.to_string().as_bytes(), Expiry::Unchanged)?;
+            put(connection, space, key, sum.to_string().as_bytes(), Expiry::Unchanged)?;
             Ok(Ok(StateResult::Sum(sum)))
         }
     }
@@ -188,8 +169,8 @@ fn put(
     };
     let version = one_row(
         connection,
-        "INSERT INTO state (owner, tenant, plugin, scope, key, value, version, expires_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7)
+        "INSERT INTO state (owner, account, tenant, plugin, scope, key, value, version, expires_at)
+         VALUES (?1, ?10, ?2, ?3, ?4, ?5, ?6, 1, ?7)
          ON CONFLICT (owner, tenant, plugin, scope, key) DO UPDATE
             SET value = excluded.value, version = version + 1,
                 expires_at = iif(?8 AND value IS NOT NULL AND expires_at > ?9, expires_at, excluded.expires_at)
@@ -203,7 +184,8 @@ fn put(
             value,
             expires_at,
             is_unchanged,
-            now
+            now,
+            space.account,
         ],
         |row| Ok(row.get::<_, i64>(0)?),
     )?;

@@ -61,8 +61,8 @@ pub use revocations::{ENDED_KEY_RETENTION, NewRevocation, Revocation, Revocation
 pub use spending::{Spending, Spent};
 pub use state::PluginState;
 pub use state_values::{
-    ConflictReason, StateChange, StateConflict, StateFence, StateKey, StateResult, StateScope, StateSpace,
-    StateValue, StateWrite,
+    ConflictReason, STATE_ROW_BYTES, StateChange, StateConflict, StateFence, StateKey, StateResult,
+    StateScope, StateSpace, StateValue, StateWrite,
 };
 pub use store::{KeyRing, Store};
 pub use title::title_of;

@@ -30,6 +30,12 @@ pub trait PluginState: Send + Sync {
         writes: Vec<StateWrite>,
     ) -> Result<Result<Vec<StateResult>, StateConflict>, StoreError>;
 
+    /// The bytes that a plugin holds for one user in the space's tenant: the keys and values of the user and of all the
+    /// user's conversations, with [`STATE_ROW_BYTES`](crate::STATE_ROW_BYTES) for each key. In the scope `Shared`, those of
+    /// all users together. It is a running total, changed in the transaction of each write. A key that was deleted counts
+    /// without its value until its row is removed, and so does the value of one that has expired.
+    async fn state_bytes(&self, space: &StateSpace) -> Result<u64, StoreError>;
+
     /// Keys of a space that start with `prefix`, in byte order, after `after`; at most `limit`.
     async fn state_list(
         &self,

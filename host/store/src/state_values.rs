@@ -27,6 +27,10 @@ pub enum StateScope {
     Shared,
 }
 
+/// The bytes that each stored key counts for in addition to its name and its value: about what its row and its index
+/// entry take. Without it a plugin could store any number of empty values.
+pub const STATE_ROW_BYTES: u64 = 64;
+
 /// One key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StateKey {
@@ -75,6 +79,10 @@ pub struct StateWrite {
     pub key: StateKey,
     /// The change.
     pub change: StateChange,
+    /// The most bytes that the plugin may hold after the write, see
+    /// [`PluginState::state_bytes`](crate::PluginState::state_bytes). A write that takes no more room than the one before
+    /// succeeds in any case, so that a plugin over a lowered quota can shrink. `None` is no limit.
+    pub quota: Option<u64>,
 }
 
 /// A change of one key.
@@ -139,6 +147,14 @@ pub enum ConflictReason {
     /// The sum would not fit 64 bits.
     #[error("the sum does not fit 64 bits")]
     Overflow,
+    /// The plugin would hold more than the write's quota.
+    #[error("the plugin's stored values would take {bytes} bytes, of {quota}")]
+    QuotaExceeded {
+        /// The bytes that it would hold.
+        bytes: u64,
+        /// The quota of the write.
+        quota: u64,
+    },
     /// Its conversation does not exist in that tenant, or no longer does.
     #[error("its conversation does not exist")]
     NoConversation,

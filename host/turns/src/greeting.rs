@@ -66,7 +66,22 @@ impl Host {
             Vec::new()
         };
         match (greetings.get(index.unwrap_or(0)), index) {
-            (Some(greeting), _) => Ok(Some(contract::message_text(greeting))),
+            (Some(greeting), _) => {
+                let text = contract::message_text(greeting);
+                let max = self.options.max_reply_bytes;
+                if text.len() > max {
+                    // It would be stored, and handed to plugins with every turn.
+                    let (plugin, bytes) = (persona.name(), text.len());
+                    tracing::warn!(
+                        plugin,
+                        bytes,
+                        max,
+                        "a greeting is longer than a reply may be (`reply_bytes`)"
+                    );
+                    return Err(Kind::PluginFailed.into());
+                }
+                Ok(Some(text))
+            }
             (None, None) => Ok(None),
             (None, Some(_)) => Err(Problem::new(Kind::InvalidRequest, offered_greetings(greetings.len()))
                 .with("field", "greeting")),

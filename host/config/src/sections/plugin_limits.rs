@@ -1,4 +1,4 @@
-//! `limits` of a plugin: what one call may use.
+//! `limits` of a plugin: what one call may use, and what it may store.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use masque_grants::Limits;
 use serde::Serialize;
 
 use crate::section::Section;
-use crate::units::{GIB, HOUR, MIB, MILLISECOND};
+use crate::units::{GIB, HOUR, KIB, MIB, MILLISECOND};
 use crate::value::show_size;
 
-/// The limits of one call that an operator may set. The other limits of the sandbox are fixed.
+/// The limits that an operator may set. The other limits of the sandbox are fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct PluginLimits {
     /// Time from the start of the call to the last item of its reply. `None` for the default of the plugin's kind, which
@@ -19,20 +19,22 @@ pub struct PluginLimits {
     pub cpu: Duration,
     /// Bytes in all linear memories together.
     pub memory_bytes: usize,
+    /// Bytes that the plugin may store for one user, and in the scope `shared` for all users together.
+    pub state_bytes: usize,
 }
 
 impl Default for PluginLimits {
     fn default() -> Self {
-        let Limits { cpu, memory_bytes, .. } = Limits::default();
-        Self { wall: None, cpu, memory_bytes }
+        let Limits { cpu, memory_bytes, state_bytes, .. } = Limits::default();
+        Self { wall: None, cpu, memory_bytes, state_bytes }
     }
 }
 
 impl From<PluginLimits> for Limits {
     fn from(limits: PluginLimits) -> Self {
-        let PluginLimits { wall, cpu, memory_bytes } = limits;
+        let PluginLimits { wall, cpu, memory_bytes, state_bytes } = limits;
         let default = Self::default();
-        Self { wall: wall.unwrap_or(default.wall), cpu, memory_bytes, ..default }
+        Self { wall: wall.unwrap_or(default.wall), cpu, memory_bytes, state_bytes, ..default }
     }
 }
 
@@ -57,6 +59,7 @@ pub(crate) fn read(mut section: Section<'_, '_>, max_memory: usize) -> PluginLim
         wall: is_set.then_some(wall),
         cpu: section.duration("cpu", default.cpu, MILLISECOND..=HOUR),
         memory_bytes: memory.value.min(max_memory),
+        state_bytes: section.size("state", default.state_bytes, 64 * KIB..=GIB).value,
     };
     section.finish();
     limits

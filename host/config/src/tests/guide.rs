@@ -74,6 +74,9 @@ fn its_tables_have_every_grant_and_the_defaults_of_the_limits() {
         ("concurrent HTTP requests", limits.requests.to_string()),
         ("nested calls of `models`", limits.questions.to_string()),
         ("headers of a request or response", kib(limits.header_bytes)),
+        ("host memory of requests, responses and field sets", mib(limits.host_memory_bytes)),
+        ("stored for one user, or in `shared` for all users", mib(limits.state_bytes)),
+        ("writes to `state`", format!("{} writes, {}", limits.state_writes, mib(limits.state_write_bytes))),
         ("log", format!("{} lines, {}", limits.log_lines, kib(limits.log_bytes))),
         ("the component's file", mib(masque_grants::MAX_COMPONENT_BYTES)),
     ] {

@@ -22,6 +22,11 @@ pub(super) fn explain(
         Ok(cause) => return cause,
         Err(error) => error,
     };
+    if let Some(limit) = diagnostics.host_memory() {
+        return Cause::HostResources(format!(
+            "its requests, responses and field sets took more than {limit} bytes (limit `host_memory`)"
+        ));
+    }
     let text = format!("{error:#}");
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
         tracing::error!(error = text, "the pool of instances is smaller than its number of places");

@@ -19,7 +19,7 @@ use crate::cpu_meter::CpuMeter;
 use crate::egress::EgressGate;
 use crate::error::{CallError, Cause};
 use crate::exports::BoundCall;
-use crate::guest::{CallLog, Guest, HostState, LogSource, NestedCallBudget};
+use crate::guest::{CallLog, Guest, HostState, LogSource, NestedCallBudget, StateBudget};
 use crate::instance::LiveInstance;
 use crate::profile::PluginProfile;
 
@@ -101,7 +101,7 @@ async fn make<R: Send + 'static>(
         profile.grants.clone(),
         profile.upstream.clone(),
         deadline,
-        limits.requests,
+        limits,
         identity.diagnostics.clone(),
     );
     let mut live = match live {
@@ -151,6 +151,8 @@ fn host_state(
         log: CallLog::new(source, &profile.limits),
         diagnostics: identity.diagnostics.clone(),
         nested: Some(NestedCallBudget { call: inherited, limit, left: limit }),
+        state_budget: StateBudget::new(&profile.limits),
+        counters: profile.counters.clone(),
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::Error;
 
+use super::header_limit::HeaderLimit;
 use super::redact::{EchoRedactor, redact_headers};
 
 /// The most bytes that are read of a body that the guest dropped, so that its connection can serve the next request. A
@@ -31,6 +32,7 @@ where
     /// Taken when the body is dropped before its end.
     inner: Option<B>,
     redactor: EchoRedactor,
+    trailer_limit: HeaderLimit,
     /// Trailers that are passed on after the bytes that the redactor held back.
     trailers: Option<HeaderMap>,
     /// The longest pause of the upstream.
@@ -49,12 +51,14 @@ where
     pub(crate) fn new(
         inner: B,
         redactor: EchoRedactor,
+        trailer_limit: HeaderLimit,
         between_bytes: Duration,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         Self {
             inner: Some(inner),
             redactor,
+            trailer_limit,
             trailers: None,
             between_bytes,
             alarm: Box::pin(tokio::time::sleep(between_bytes)),
@@ -95,6 +99,11 @@ where
                         Ok(data) => this.redactor.push(data),
                         Err(other) => {
                             let Ok(mut trailers) = other.into_trailers() else { continue };
+                            if let Err(size) = this.trailer_limit.check(&trailers) {
+                                this.ended = true;
+                                let error = Error::HttpResponseTrailerSectionSize(Some(size));
+                                return Poll::Ready(Some(Err(error)));
+                            }
                             redact_headers(&mut trailers, &this.redactor);
                             let held = this.redactor.finish();
                             if held.is_empty() {
@@ -174,11 +183,27 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::diagnostics::CallDiagnostics;
 
     const LONG: Duration = Duration::from_secs(60);
 
     fn permit(permits: &Arc<Semaphore>) -> OwnedSemaphorePermit {
         permits.clone().try_acquire_owned().unwrap()
+    }
+
+    fn trailer_limit(bytes: usize) -> HeaderLimit {
+        HeaderLimit { bytes, diagnostics: CallDiagnostics::default() }
+    }
+
+    #[tokio::test]
+    async fn trailers_past_the_limit_on_headers_end_the_body_with_an_error() {
+        let trailers = HeaderMap::from_iter([("x".parse().unwrap(), "v".repeat(1000).parse().unwrap())]);
+        let frames = [Frame::data(Bytes::from_static(b"hello")), Frame::trailers(trailers)];
+        let inner = StreamBody::new(stream::iter(frames.map(Ok)));
+        let permit = permit(&Arc::new(Semaphore::new(1)));
+        let body = GuardedBody::new(inner, EchoRedactor::default(), trailer_limit(1000), LONG, permit);
+        let error = body.collect().await.unwrap_err();
+        assert!(matches!(error, Error::HttpResponseTrailerSectionSize(Some(1073))), "{error:?}");
     }
 
     #[tokio::test]
@@ -190,7 +215,13 @@ mod tests {
         let frames = [Frame::data(Bytes::from_static(b"hello sk-sec")), Frame::trailers(trailers)];
         let inner = StreamBody::new(stream::iter(frames.map(Ok)));
         let redactor = EchoRedactor::new([Secret::from("sk-secret-1".to_owned())]);
-        let body = GuardedBody::new(inner, redactor, LONG, permit(&Arc::new(Semaphore::new(1))));
+        let body = GuardedBody::new(
+            inner,
+            redactor,
+            trailer_limit(1000),
+            LONG,
+            permit(&Arc::new(Semaphore::new(1))),
+        );
         let collected = body.collect().await.unwrap();
         let trailers = collected.trailers().unwrap().clone();
         assert_eq!(collected.to_bytes(), "hello sk-sec");
@@ -204,7 +235,8 @@ mod tests {
     async fn a_dropped_body_keeps_its_permit_until_it_is_no_longer_read() {
         let permits = Arc::new(Semaphore::new(1));
         let endless = StreamBody::new(stream::pending::<Result<Frame<Bytes>, hyper::Error>>());
-        drop(GuardedBody::new(endless, EchoRedactor::default(), LONG, permit(&permits)));
+        let redactor = EchoRedactor::default();
+        drop(GuardedBody::new(endless, redactor, trailer_limit(1000), LONG, permit(&permits)));
         tokio::time::sleep(DRAIN_TIME / 2).await;
         assert_eq!(permits.available_permits(), 0);
         tokio::time::sleep(DRAIN_TIME).await;

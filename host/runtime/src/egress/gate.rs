@@ -7,18 +7,26 @@ use std::time::{Duration, Instant};
 use http::{Method, Request, Response, Uri};
 use http_body_util::BodyExt;
 use hyper_util::client::legacy::connect::capture_connection;
-use masque_grants::{Credential, Grants, Origin};
+use masque_grants::{Credential, Grants, Limits, Origin};
 use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::body::GuardedBody;
 use super::client::UpstreamClient;
 use super::fault::translate;
+use super::header_limit::HeaderLimit;
 use super::redact::{EchoRedactor, redact_headers};
 use crate::diagnostics::CallDiagnostics;
 
 /// The connect timeout where the guest sets none. A timeout of its own counts if it ends before the call's deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The most bytes that are taken of a body at once. wasmtime's default of 1 MiB would be held for each request.
+pub(crate) const BODY_CHUNK_BYTES: usize = 64 << 10;
+/// The pieces of a body of WASI 0.2 that wait to be sent, beside the one that is being written.
+pub(crate) const BODY_CHUNKS: usize = 1;
+/// The longest method. The longest registered one has 17 bytes.
+const MAX_METHOD_BYTES: usize = 64;
 
 /// Resolves when the request's body has been sent.
 type RequestSent = Box<dyn Future<Output = Result<(), Error>> + Send>;
@@ -31,6 +39,8 @@ pub(crate) struct EgressGate {
     deadline: Instant,
     /// The most requests that may be under way at once.
     max_requests: usize,
+    /// The most bytes in the headers of a response, and in its trailers.
+    max_header_bytes: usize,
     /// One permit for each request that may be under way.
     permits: Arc<Semaphore>,
     diagnostics: CallDiagnostics,
@@ -42,11 +52,23 @@ impl EgressGate {
         grants: Arc<Grants>,
         upstream: UpstreamClient,
         deadline: Instant,
-        max_requests: usize,
+        limits: &Limits,
         diagnostics: CallDiagnostics,
     ) -> Self {
-        let permits = Arc::new(Semaphore::new(max_requests));
-        Self { grants, upstream, deadline, max_requests, permits, diagnostics }
+        Self {
+            grants,
+            upstream,
+            deadline,
+            max_requests: limits.requests,
+            max_header_bytes: limits.header_bytes,
+            permits: Arc::new(Semaphore::new(limits.requests)),
+            diagnostics,
+        }
+    }
+
+    /// Requests whose response is not there yet, or whose body is still held.
+    pub(crate) fn requests_under_way(&self) -> usize {
+        self.max_requests.saturating_sub(self.permits.available_permits())
     }
 
     /// Returns the request's origin if a grant allows the request. Credentials are chosen by the origin.
@@ -54,6 +76,9 @@ impl EgressGate {
         // A user name is never sent, but each spelling would have a connection pool of its own.
         if uri.authority().is_none_or(|authority| authority.as_str().contains('@')) {
             return Err(Error::HttpRequestUriInvalid);
+        }
+        if method.as_str().len() > MAX_METHOD_BYTES {
+            return Err(Error::HttpRequestMethodInvalid);
         }
         let origin = Origin::of(uri).ok_or(Error::HttpRequestUriInvalid)?;
         if self.grants.http.iter().any(|grant| grant.allows(method, &origin, uri.path())) {
@@ -72,6 +97,18 @@ impl WasiHttpHooks for EgressGate {
     /// hyper sets the header from the address. A second one would contradict it on HTTP/2.
     fn set_host_header(&mut self) -> bool {
         false
+    }
+
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        BODY_CHUNKS
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK_BYTES
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK_BYTES
     }
 
     fn send_request(
@@ -102,6 +139,7 @@ impl WasiHttpHooks for EgressGate {
         let redactor = EchoRedactor::new(credentials.iter().map(|credential| credential.secret().clone()));
         let timeouts = Timeouts::new(options, self.deadline);
         let (upstream, diagnostics) = (self.upstream.clone(), self.diagnostics.clone());
+        let headers = HeaderLimit { bytes: self.max_header_bytes, diagnostics: diagnostics.clone() };
         Box::new(async move {
             let response = exchange(upstream, request, &timeouts).await.inspect_err(|error| {
                 if let Error::DestinationIpProhibited = error {
@@ -110,8 +148,10 @@ impl WasiHttpHooks for EgressGate {
                 }
             })?;
             let (mut parts, body) = response.into_parts();
+            headers.check(&parts.headers).map_err(|size| Error::HttpResponseHeaderSectionSize(Some(size)))?;
             redact_headers(&mut parts.headers, &redactor);
-            let body = GuardedBody::new(body, redactor, timeouts.between_bytes, permit).boxed_unsync();
+            let body =
+                GuardedBody::new(body, redactor, headers, timeouts.between_bytes, permit).boxed_unsync();
             Ok((Response::from_parts(parts, body), Box::new(async { Ok(()) }) as RequestSent))
         })
     }
@@ -189,7 +229,13 @@ mod tests {
     async fn a_user_name_in_the_address_is_refused_though_its_origin_is_granted() {
         let grants = Grants { http: vec!["http://127.0.0.1:9".parse().unwrap()], ..Grants::default() };
         let upstream = UpstreamClients::new().unwrap().client(&[]);
-        let gate = EgressGate::new(Arc::new(grants), upstream, Instant::now(), 1, CallDiagnostics::default());
+        let gate = EgressGate::new(
+            Arc::new(grants),
+            upstream,
+            Instant::now(),
+            &Limits::default(),
+            CallDiagnostics::default(),
+        );
         let check = |uri: &str| gate.check(&Method::GET, &uri.parse().unwrap());
         assert!(check("http://127.0.0.1:9/").is_ok());
         for uri in ["http://1@127.0.0.1:9/", "http://a:b@127.0.0.1:9/", "http://@127.0.0.1:9/"] {

@@ -12,7 +12,8 @@ mod client;
 mod connector;
 mod fault;
 mod gate;
+mod header_limit;
 mod redact;
 
 pub(crate) use self::client::{UpstreamClient, UpstreamClients};
-pub(crate) use self::gate::EgressGate;
+pub(crate) use self::gate::{BODY_CHUNK_BYTES, BODY_CHUNKS, EgressGate};

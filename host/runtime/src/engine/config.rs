@@ -7,7 +7,10 @@ pub(crate) const MAX_STACK_BYTES: usize = 512 << 10;
 /// Tables for each memory of the pool.
 pub(crate) const TABLES_PER_MEMORY: u32 = 8;
 /// Core instances that one component may have: a Rust component has 4, one of componentize-py about 30.
-const CORE_INSTANCES: u32 = 64;
+pub(crate) const CORE_INSTANCES: u32 = 64;
+
+/// Stacks for each permit of the pool. A guest that is suspended in a host call keeps its stack.
+pub(crate) const STACKS_PER_PERMIT: u32 = 4;
 
 /// The size of the pool that instances are allocated from.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +31,7 @@ pub(crate) fn engine_config(pool: Option<&PoolLayout>) -> Config {
             .total_core_instances(n.saturating_mul(CORE_INSTANCES))
             .total_memories(n)
             .total_tables(n.saturating_mul(TABLES_PER_MEMORY))
-            // A guest that is suspended in a host call keeps its stack; one call may have a few of them at once.
-            .total_stacks(n.saturating_mul(4))
+            .total_stacks(n.saturating_mul(STACKS_PER_PERMIT))
             .max_core_instances_per_component(CORE_INSTANCES)
             .max_memories_per_component(TABLES_PER_MEMORY)
             .max_tables_per_component(CORE_INSTANCES)

@@ -81,6 +81,13 @@ impl CallLog {
         }
     }
 
+    /// Writes the host's own line about a write to `state` that it refused. `refused` is the number of them, over all calls.
+    pub(crate) fn refused_write(&self, reason: &str, refused: u64) {
+        let LogSource { plugin, version, function, .. } = &self.0.source;
+        let (plugin, version) = (&**plugin, &**version);
+        tracing::warn!(target: "plugin", plugin, version, function, refused, "a write to `state` was refused: {reason}");
+    }
+
     /// Message and fields, together no longer than a line may be.
     fn format_line(&self, message: &str, fields: &[(String, String)]) -> String {
         let secrets = &self.0.source.secrets;

@@ -11,14 +11,18 @@ use masque_grants::Grants;
 use tracing::Level;
 
 use super::call_log::CallLog;
+use super::state_budget::StateBudget;
 use crate::capability::{Call, Models, NestedCall, PluginStateScope, State, StateEntry};
 use crate::contract::{Failure, Message, Prompt, Reply};
+use crate::counters::PluginCounters;
 use crate::diagnostics::CallDiagnostics;
 
 /// The longest wait for a store. A call of `state` or `history` suspends the guest's whole store meanwhile.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_KEY_BYTES: usize = 512;
 const MAX_VALUE_BYTES: usize = 1 << 20;
+/// The longest decimal integer of 64 bits.
+const MAX_INTEGER_BYTES: usize = 20;
 /// The most messages or keys in one answer.
 const MAX_PAGE: u32 = 1000;
 
@@ -31,6 +35,8 @@ pub(crate) struct HostState {
     pub(crate) diagnostics: CallDiagnostics,
     /// Absent between calls.
     pub(crate) nested: Option<NestedCallBudget>,
+    pub(crate) state_budget: StateBudget,
+    pub(crate) counters: Arc<PluginCounters>,
 }
 
 /// What each nested call inherits, and how many there may be.
@@ -80,7 +86,8 @@ impl HostState {
             let reason = format!("a value has at most {MAX_VALUE_BYTES} bytes, not {}", value.len());
             return Err(Failure::new("invalid", reason));
         }
-        with_timeout(self.state(scope)?.set(scope, key, value, if_version, ttl)).await
+        let state = self.state(scope)?;
+        self.write(key.len() + value.len(), state.set(scope, key, value, if_version, ttl)).await
     }
 
     pub(crate) async fn state_delete(
@@ -90,7 +97,8 @@ impl HostState {
         if_version: Option<u64>,
     ) -> Result<(), Failure> {
         check_key(key)?;
-        with_timeout(self.state(scope)?.delete(scope, key, if_version)).await
+        let state = self.state(scope)?;
+        self.write(key.len(), state.delete(scope, key, if_version)).await
     }
 
     pub(crate) async fn state_add(
@@ -100,7 +108,35 @@ impl HostState {
         amount: i64,
     ) -> Result<i64, Failure> {
         check_key(key)?;
-        with_timeout(self.state(scope)?.add(scope, key, amount)).await
+        let state = self.state(scope)?;
+        self.write(key.len() + MAX_INTEGER_BYTES, state.add(scope, key, amount)).await
+    }
+
+    /// Makes a write of `bytes` within the call's budget. `work` is dropped if there is no room for it.
+    async fn write<T>(
+        &self,
+        bytes: usize,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        if let Err(limit) = self.state_budget.charge(bytes) {
+            return Err(self.refuse_write(Failure::new("denied", limit)));
+        }
+        // The grants were checked before, so `denied` is the quota of what the plugin stores.
+        with_timeout(work).await.map_err(|failure| match &*failure.code {
+            "denied" => self.refuse_write(failure),
+            _ => failure,
+        })
+    }
+
+    /// Counts a write that was refused because of a limit, and keeps the limit for the call's error. The first refusal of a
+    /// call is logged.
+    fn refuse_write(&self, failure: Failure) -> Failure {
+        let refused = self.counters.add_state_refusal();
+        if self.state_budget.is_first_refusal() {
+            self.log.refused_write(&failure.message, refused);
+            self.diagnostics.record_refusal(failure.message.clone());
+        }
+        failure
     }
 
     pub(crate) async fn state_list(

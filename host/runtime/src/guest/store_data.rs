@@ -12,6 +12,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::files::{MeteredFiles, limited_table};
 use super::guest_log::{GuestLog, LogStream};
 use super::host_state::HostState;
+use super::memory_account::MemoryAccount;
 use super::store_limiter::StoreLimiter;
 use crate::capability::Call;
 use crate::egress::EgressGate;
@@ -30,6 +31,7 @@ pub(crate) struct Guest {
     http: WasiHttpCtx,
     gate: EgressGate,
     limiter: StoreLimiter,
+    memory: MemoryAccount,
     host_state: HostState,
     log: GuestLog,
     scratch: Option<Arc<ScratchLease>>,
@@ -67,13 +69,15 @@ impl Guest {
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(limits.header_bytes);
         let limiter = StoreLimiter::new(limits, host_state.diagnostics.clone());
+        let memory = MemoryAccount::new(limits, host_state.diagnostics.clone());
         let read_only_filesystem = (WasiFilesystemCtx::default(), limited_table());
-        Ok(Self { wasi, table, http, gate, limiter, host_state, log, scratch, read_only_filesystem })
+        Ok(Self { wasi, table, http, gate, limiter, memory, host_state, log, scratch, read_only_filesystem })
     }
 
     /// Prepares the store for its next call.
     pub(crate) fn begin_call(&mut self, host_state: HostState, gate: EgressGate) {
         self.limiter.begin_call(host_state.diagnostics.clone());
+        self.memory.begin_call(host_state.diagnostics.clone());
         self.log.begin_call(host_state.log.clone());
         self.gate = gate;
         self.host_state = host_state;
@@ -125,7 +129,9 @@ impl WasiView for Guest {
 }
 
 impl WasiHttpView for Guest {
+    /// Every operation of `wasi:http` begins here, in both versions.
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.gate, table: &mut self.table, ctx: &mut self.http }
+        let table = self.memory.admit(&mut self.table, self.gate.requests_under_way());
+        WasiHttpCtxView { hooks: &mut self.gate, table, ctx: &mut self.http }
     }
 }

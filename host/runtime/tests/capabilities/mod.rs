@@ -1,5 +1,7 @@
 //! Capabilities in memory, which replace the host's own.
 
+#![allow(dead_code, reason = "no test target uses all of them")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,6 +32,10 @@ impl InMemoryCapabilities {
     pub(crate) fn call(self: &Arc<Self>) -> Call {
         let lent = self.clone();
         Call { state: Some(lent.clone()), history: Some(lent.clone()), models: Some(lent), ..call() }
+    }
+
+    pub(crate) fn bytes(&self, scope: PluginStateScope, key: &str) -> Vec<u8> {
+        self.values.lock().unwrap()[&state_key(scope, key)].value.clone()
     }
 
     pub(crate) fn value(&self, scope: PluginStateScope, key: &str) -> String {

@@ -28,7 +28,8 @@ impl ScratchRoot {
     }
 
     async fn plugin(&self, name: &str, scratch: Option<u64>) -> Plugin {
-        let package = self.sandbox.load(component("uses-what-it-can").into()).await.unwrap();
+        let package =
+            self.sandbox.load(component("uses-what-it-can").into(), &Limits::default()).await.unwrap();
         let limits = Limits { cpu: Duration::from_secs(30), ..Limits::default() };
         Plugin::new(
             package,

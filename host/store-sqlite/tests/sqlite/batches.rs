@@ -60,7 +60,7 @@ async fn a_deleted_conversation_leaves_no_row_but_its_user() {
         scope: StateScope::Conversation(started.conversation),
     };
     let change = StateChange::Set { value: b"x".to_vec(), if_version: None, ttl: None };
-    let write = StateWrite { key: StateKey { space, key: "k".into() }, change };
+    let write = StateWrite { key: StateKey { space, key: "k".into() }, change, quota: None };
     store.state_write(None, vec![write]).await.unwrap().unwrap();
     let database = raw_connection::open(folder.path());
     let rows = |table: &str| raw_connection::number(&database, &format!("SELECT count(*) FROM {table}"));

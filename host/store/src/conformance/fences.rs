@@ -6,7 +6,7 @@ fn note(value: &str) -> StateWrite {
     let space =
         StateSpace { tenant: "default".into(), plugin: "window".into(), scope: StateScope::User(ada()) };
     let change = StateChange::Set { value: value.into(), if_version: None, ttl: None };
-    StateWrite { key: StateKey { space, key: "note".into() }, change }
+    StateWrite { key: StateKey { space, key: "note".into() }, change, quota: None }
 }
 
 async fn write(store: &Arc<dyn Store>, fence: StateFence, value: &str) -> Result<(), StoreError> {

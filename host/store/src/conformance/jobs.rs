@@ -28,7 +28,7 @@ fn note(value: &str, if_version: Option<u64>) -> StateWrite {
     let space =
         StateSpace { tenant: "default".into(), plugin: "window".into(), scope: StateScope::User(ada()) };
     let change = StateChange::Set { value: value.into(), if_version, ttl: None };
-    StateWrite { key: StateKey { space, key: "note".into() }, change }
+    StateWrite { key: StateKey { space, key: "note".into() }, change, quota: None }
 }
 
 async fn noted(store: &Arc<dyn Store>) -> Option<Vec<u8>> {

@@ -24,6 +24,7 @@ pub mod parked_jobs;
 pub mod security_changes;
 pub mod spending;
 pub mod state;
+pub mod state_quota;
 pub mod turns;
 
 /// Makes a test of every test of the suite.
@@ -152,6 +153,15 @@ macro_rules! conformance_tests {
                 a_conversations_state_goes_with_it_and_can_not_come_back,
                 keys_and_values_past_their_size_are_refused,
             }
+            state_quota {
+                a_write_past_the_quota_changes_nothing_and_one_up_to_it_succeeds,
+                several_writes_past_the_quota_together_change_nothing,
+                writes_at_the_same_time_share_one_quota,
+                a_user_and_their_conversations_share_a_quota_and_nobody_else_does,
+                what_is_removed_makes_room,
+                a_plugin_over_a_lowered_quota_can_shrink_and_not_grow,
+                a_job_whose_writes_are_past_the_quota_is_not_completed,
+            }
             turns {
                 an_admission_stores_the_turn_and_the_users_message_as_running,
                 a_commit_keeps_reply_usage_and_response_and_completes_both_messages,
@@ -188,7 +198,7 @@ macro_rules! conformance_tests {
 #[cfg(test)]
 mod tests {
     /// The sources of the modules of the suite, and the list above.
-    const SOURCES: [&str; 13] = [
+    const SOURCES: [&str; 14] = [
         include_str!("concurrency.rs"),
         include_str!("conversations.rs"),
         include_str!("deletion.rs"),
@@ -201,6 +211,7 @@ mod tests {
         include_str!("security_changes.rs"),
         include_str!("spending.rs"),
         include_str!("state.rs"),
+        include_str!("state_quota.rs"),
         include_str!("turns.rs"),
     ];
 

@@ -10,24 +10,29 @@ fn mine(name: &str) -> StateKey {
     StateKey { space: space("window", StateScope::User(ada())), key: name.into() }
 }
 
+/// A write without a quota.
+fn unlimited(key: StateKey, change: StateChange) -> StateWrite {
+    StateWrite { key, change, quota: None }
+}
+
 fn set(key: StateKey, value: &str) -> StateWrite {
-    StateWrite { key, change: StateChange::Set { value: value.into(), if_version: None, ttl: None } }
+    unlimited(key, StateChange::Set { value: value.into(), if_version: None, ttl: None })
 }
 
 fn set_if(key: StateKey, value: &str, version: u64) -> StateWrite {
-    StateWrite { key, change: StateChange::Set { value: value.into(), if_version: Some(version), ttl: None } }
+    unlimited(key, StateChange::Set { value: value.into(), if_version: Some(version), ttl: None })
 }
 
 fn brief(key: StateKey, value: &str) -> StateWrite {
-    StateWrite { key, change: StateChange::Set { value: value.into(), if_version: None, ttl: Some(OVER) } }
+    unlimited(key, StateChange::Set { value: value.into(), if_version: None, ttl: Some(OVER) })
 }
 
 fn delete(key: StateKey, if_version: Option<u64>) -> StateWrite {
-    StateWrite { key, change: StateChange::Delete { if_version } }
+    unlimited(key, StateChange::Delete { if_version })
 }
 
 fn add(key: StateKey, amount: i64) -> StateWrite {
-    StateWrite { key, change: StateChange::Add { amount } }
+    unlimited(key, StateChange::Add { amount })
 }
 
 type Written = Result<Vec<StateResult>, StateConflict>;
@@ -136,7 +141,7 @@ pub async fn a_value_past_its_time_is_absent_to_every_question(store: &Arc<dyn S
 pub async fn adding_keeps_a_time_to_live(store: &Arc<dyn Store>) {
     let change =
         StateChange::Set { value: "1".into(), if_version: None, ttl: Some(Duration::from_millis(200)) };
-    write(store, StateWrite { key: mine("k"), change }).await.unwrap();
+    write(store, unlimited(mine("k"), change)).await.unwrap();
     write(store, add(mine("k"), 1)).await.unwrap();
     let absent = async {
         while get(store, mine("k")).await.is_some() {

@@ -37,9 +37,9 @@ impl Capabilities {
         }
     }
 
-    /// The stored values of the plugin with this name.
-    pub(crate) fn state(&self, plugin: &str) -> StoredState {
-        StoredState::new(Arc::clone(&self.context), plugin)
+    /// The stored values of the plugin with this name, held to a quota in bytes.
+    pub(crate) fn state(&self, plugin: &str, quota: u64) -> StoredState {
+        StoredState::new(Arc::clone(&self.context), plugin, quota)
     }
 }
 
@@ -47,7 +47,11 @@ impl Capabilities {
 fn call_without_models(context: &Arc<ConversationContext>, plugin: &Plugin, deadline: Instant) -> Call {
     Call {
         deadline,
-        state: Some(Arc::new(StoredState::new(Arc::clone(context), plugin.name()))),
+        state: Some(Arc::new(StoredState::new(
+            Arc::clone(context),
+            plugin.name(),
+            plugin.limits().state_bytes as u64,
+        ))),
         history: Some(Arc::new(ConversationHistory(Arc::clone(context)))),
         models: None,
         reuse_key: Some(reuse_key(context)),

@@ -10,4 +10,4 @@ mod state;
 
 pub(crate) use call::Capabilities;
 pub(crate) use context::{ConversationContext, KnownHistory};
-pub(crate) use state::{MAX_PAGE_KEYS, StoredState};
+pub(crate) use state::{MAX_PAGE_KEYS, StoredState, quota_failure};

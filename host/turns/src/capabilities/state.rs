@@ -20,14 +20,31 @@ pub(crate) const MAX_PAGE_KEYS: u32 = 1000;
 pub(crate) struct StoredState {
     context: Arc<ConversationContext>,
     plugin: String,
+    /// The most bytes that the plugin may store for the user, or in the scope `shared` for all users.
+    quota: u64,
 }
 
 impl StoredState {
-    pub(crate) fn new(context: Arc<ConversationContext>, plugin: &str) -> Self {
-        Self { context, plugin: plugin.to_owned() }
+    pub(crate) fn new(context: Arc<ConversationContext>, plugin: &str, quota: u64) -> Self {
+        Self { context, plugin: plugin.to_owned(), quota }
     }
 
-    pub(crate) fn key(&self, scope: PluginStateScope, key: &str) -> StateKey {
+    /// A write that is held to the plugin's quota.
+    pub(crate) fn write_of(&self, scope: PluginStateScope, key: &str, change: StateChange) -> StateWrite {
+        StateWrite { key: self.key(scope, key), change, quota: Some(self.quota) }
+    }
+
+    pub(crate) fn quota(&self) -> u64 {
+        self.quota
+    }
+
+    /// What the plugin has stored under the quota that holds for `scope`, in bytes.
+    pub(crate) async fn stored_bytes(&self, scope: PluginStateScope) -> Result<u64, Failure> {
+        let bytes = self.context.store.state_bytes(&self.space(scope)).await;
+        bytes.map_err(|error| store_failure(&error))
+    }
+
+    fn key(&self, scope: PluginStateScope, key: &str) -> StateKey {
         StateKey { space: self.space(scope), key: key.to_owned() }
     }
 
@@ -58,7 +75,7 @@ impl StoredState {
         key: &str,
         change: StateChange,
     ) -> Result<StateResult, Failure> {
-        let write = StateWrite { key: self.key(scope, key), change };
+        let write = self.write_of(scope, key, change);
         let written = self.context.store.state_write(self.context.fence, vec![write]).await;
         match written.map_err(|error| store_failure(&error))? {
             Ok(results) => {
@@ -140,8 +157,14 @@ fn conflict_failure(conflict: &StateConflict) -> Failure {
         ConflictReason::Version { .. } => "conflict",
         ConflictReason::NotAnInteger | ConflictReason::Overflow => "invalid",
         ConflictReason::NoConversation => "not-found",
+        ConflictReason::QuotaExceeded { bytes, quota } => return quota_failure(bytes, quota),
     };
     Failure::new(code, conflict.to_string())
+}
+
+/// The failure of a write that would take the plugin past its quota. The code is the one of a call's other limits.
+pub(crate) fn quota_failure(bytes: u64, quota: u64) -> Failure {
+    Failure::new("denied", format!("the stored values would take {bytes} bytes, of {quota} (limit `state`)"))
 }
 
 fn unexpected_answer(what: &str) -> Failure {

@@ -2,7 +2,8 @@
 //! before the end, so a job that is run again writes nothing twice.
 //!
 //! A condition on a version is checked twice: at once against what the job sees, and in the store when the job completes.
-//! If somebody else wrote in between, the completion fails, and the job is run again over the new values.
+//! If somebody else wrote in between, the completion fails, and the job is run again over the new values. The same holds for
+//! the quota of the plugin's state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,10 +11,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use masque_runtime::contract::Failure;
 use masque_runtime::{PluginStateScope, State, StateEntry};
-use masque_store::{StateChange, StateWrite};
+use masque_store::{STATE_ROW_BYTES, StateChange, StateWrite};
 use tokio::sync::Mutex;
 
-use crate::capabilities::{MAX_PAGE_KEYS, StoredState};
+use crate::capabilities::{MAX_PAGE_KEYS, StoredState, quota_failure};
 
 /// The most writes of one job. They are one transaction, which takes about 100 µs for each write and delays the commits of
 /// all turns.
@@ -34,6 +35,9 @@ struct BufferedWrites {
     /// In the order in which they were made.
     writes: Vec<StateWrite>,
     bytes: usize,
+    /// What the plugin stores with these writes, by whether it is in the scope `shared`. Read from the store at the first
+    /// write.
+    held: BTreeMap<bool, u64>,
 }
 
 impl BufferedState {
@@ -56,6 +60,36 @@ impl BufferedState {
             Some(entry) => Ok(entry.clone()),
             None => self.stored.get(scope, key).await,
         }
+    }
+}
+
+impl BufferedState {
+    /// Keeps a write if the limits of the job and the quota of the plugin have room for it. `before` and `after` are what the
+    /// job sees under the key.
+    async fn record(
+        &self,
+        written: &mut BufferedWrites,
+        scope: PluginStateScope,
+        write: StateWrite,
+        before: &Option<StateEntry>,
+        after: Option<StateEntry>,
+    ) -> Result<(), Failure> {
+        let is_shared = scope == PluginStateScope::Shared;
+        let held = match written.held.get(&is_shared) {
+            Some(held) => *held,
+            None => self.stored.stored_bytes(scope).await?,
+        };
+        let row = STATE_ROW_BYTES + write.key.key.len() as u64;
+        let size = |entry: &StateEntry| row + entry.value.len() as u64;
+        // A deleted key counts without its value until its row is removed.
+        let size_after = after.as_ref().map_or(if before.is_some() { row } else { 0 }, size);
+        let then = held.saturating_sub(before.as_ref().map_or(0, size)).saturating_add(size_after);
+        if then > self.stored.quota() && then > held {
+            return Err(quota_failure(then, self.stored.quota()));
+        }
+        written.record(write, after, scope)?;
+        written.held.insert(is_shared, then);
+        Ok(())
     }
 }
 
@@ -102,12 +136,14 @@ impl State for BufferedState {
         ttl: Option<Duration>,
     ) -> Result<u64, Failure> {
         let mut written = self.written.lock().await;
-        let version = version(&self.current(&written, scope, key).await?);
+        let current = self.current(&written, scope, key).await?;
+        let version = version(&current);
         expect_version(if_version, version)?;
         let if_version = if_version.filter(|_| !written.contains(scope, key));
         let change = StateChange::Set { value: value.clone(), if_version, ttl };
         let visible = StateEntry { value, version: version + 1 };
-        written.record(StateWrite { key: self.stored.key(scope, key), change }, Some(visible), scope)?;
+        let write = self.stored.write_of(scope, key, change);
+        self.record(&mut written, scope, write, &current, Some(visible)).await?;
         Ok(version + 1)
     }
 
@@ -118,10 +154,11 @@ impl State for BufferedState {
         if_version: Option<u64>,
     ) -> Result<(), Failure> {
         let mut written = self.written.lock().await;
-        expect_version(if_version, version(&self.current(&written, scope, key).await?))?;
+        let current = self.current(&written, scope, key).await?;
+        expect_version(if_version, version(&current))?;
         let if_version = if_version.filter(|_| !written.contains(scope, key));
-        let change = StateChange::Delete { if_version };
-        written.record(StateWrite { key: self.stored.key(scope, key), change }, None, scope)
+        let write = self.stored.write_of(scope, key, StateChange::Delete { if_version });
+        self.record(&mut written, scope, write, &current, None).await
     }
 
     async fn add(&self, scope: PluginStateScope, key: &str, amount: i64) -> Result<i64, Failure> {
@@ -131,8 +168,8 @@ impl State for BufferedState {
         let sum = sum.ok_or_else(|| Failure::new("invalid", "the sum does not fit 64 bits"))?;
         let visible = StateEntry { value: sum.to_string().into_bytes(), version: version(&current) + 1 };
         // Store the addition, not the sum, so that what others add meanwhile is kept.
-        let change = StateChange::Add { amount };
-        written.record(StateWrite { key: self.stored.key(scope, key), change }, Some(visible), scope)?;
+        let write = self.stored.write_of(scope, key, StateChange::Add { amount });
+        self.record(&mut written, scope, write, &current, Some(visible)).await?;
         Ok(sum)
     }
 

@@ -101,7 +101,8 @@ impl JobRunner {
         let companion = set.companions.get(&payload.companion);
         let capabilities =
             Capabilities::new(context, companion.and_then(|companion| companion.models.first().cloned()));
-        let state = Arc::new(BufferedState::new(capabilities.state(plugin.name())));
+        let quota = plugin.limits().state_bytes as u64;
+        let state = Arc::new(BufferedState::new(capabilities.state(plugin.name(), quota)));
         let mut call = capabilities.call(plugin, deadline);
         call.state = Some(Arc::clone(&state) as _);
         let called: Result<(), CallError> = match job.ability {

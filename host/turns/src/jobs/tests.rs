@@ -106,6 +106,10 @@ impl TestWorker {
     }
 
     fn state(&self, plugin: &str, conversation: ConversationId) -> BufferedState {
+        self.state_within(plugin, conversation, 1 << 20)
+    }
+
+    fn state_within(&self, plugin: &str, conversation: ConversationId, quota: u64) -> BufferedState {
         let context = ConversationContext {
             store: self.store.clone(),
             owner: owner(),
@@ -118,7 +122,7 @@ impl TestWorker {
                 tail: Vec::new(),
             },
         };
-        BufferedState::new(Capabilities::new(context, None).state(plugin))
+        BufferedState::new(Capabilities::new(context, None).state(plugin, quota))
     }
 
     async fn value(
@@ -243,6 +247,26 @@ async fn a_condition_is_checked_when_it_is_made_and_again_when_the_job_completes
         .await
         .unwrap_err();
     assert!(matches!(error, StoreError::Conflict(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_job_is_refused_the_write_that_would_pass_the_quota_and_not_only_its_completion() {
+    let test = TestWorker::new().await;
+    let conversation = test.exchange(None, "one", None).await;
+    let stored = test.state("counting", conversation);
+    stored.set(PluginStateScope::Conversation, "a", vec![0; 400], None, None).await.unwrap();
+    test.store.state_write(None, stored.take_writes().await).await.unwrap().unwrap();
+    let mine = test.state_within("counting", conversation, 990);
+    mine.set(PluginStateScope::User, "b", vec![0; 400], None, None).await.unwrap();
+    for scope in [PluginStateScope::User, PluginStateScope::Conversation] {
+        let refused = mine.set(scope, "c", vec![0; 10], None, None).await.unwrap_err();
+        assert!(refused.code == "denied" && refused.message.contains("limit `state`"), "{}", refused.message);
+        assert_eq!(mine.add(scope, "c", 1).await.unwrap_err().code, "denied");
+    }
+    mine.set(PluginStateScope::Shared, "c", vec![0; 900], None, None).await.unwrap();
+    mine.delete(PluginStateScope::User, "b", None).await.unwrap();
+    mine.set(PluginStateScope::User, "c", vec![0; 10], None, None).await.unwrap();
+    test.store.state_write(None, mine.take_writes().await).await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -59,6 +59,22 @@ async fn no_attack_within_a_call_costs_more_than_the_call() {
         behaviour("logs-many-lines", "", Completes(&["logged more than its limit", "9800"])),
         behaviour("hoards-headers", "", plugin_fails(&["limit `resources`"])),
         behaviour("hoards-streams", "", plugin_fails(&["limit `handles`"])),
+        behaviour("fills-headers", "limits.memory = \"128MiB\"", plugin_fails(&["limit `host_memory`"])),
+        behaviour("fills-trailers", "", plugin_fails(&["limit `host_memory`"])),
+        behaviour("hoards-unsent-bodies", "", plugin_fails(&["limit `host_memory`"])),
+        behaviour("hoards-methods", "", plugin_fails(&["limit `host_memory`"])),
+        behaviour("hoards-paths", "", plugin_fails(&["limit `host_memory`"])),
+        // What outlives the call.
+        behaviour(
+            "fills-its-state",
+            "limits.state = \"1MiB\"\ngrants.state = true",
+            plugin_fails(&["failed with `denied`", "limit `state`"]),
+        ),
+        behaviour(
+            "rewrites-its-state",
+            "grants.state = true",
+            plugin_fails(&["failed with `denied`", "limit `state_writes`"]),
+        ),
         behaviour("sends-a-thousand-requests", &requests, plugin_fails(&["limit `requests`"])),
         // Abnormal exits.
         behaviour("traps", "", plugin_fails(&["trap", "unreachable"])),

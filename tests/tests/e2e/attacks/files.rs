@@ -89,6 +89,24 @@ async fn a_file_that_is_not_a_supported_plugin_is_refused_with_a_remedy() {
     .await;
 }
 
+#[tokio::test]
+async fn a_description_is_held_to_the_limits_of_the_plugin_that_it_is_loaded_for() {
+    let source = fixture("spins-in-describe");
+    let setup =
+        [("slow", "300ms"), ("slower", "450ms")].iter().fold(Setup::file(""), |setup, (name, cpu)| {
+            setup.and(&format!("[plugins.{name}]\nsource = {source:?}\nlimits.cpu = \"{cpu}\"\n"))
+        });
+    let text = setup.check().await.text;
+    for (name, cpu) in [("`slow`", "300 ms"), ("`slower`", "450 ms")] {
+        let lines: Vec<_> = text.lines().filter(|line| line.contains(name)).collect();
+        let [line] = lines[..] else { panic!("{} lines about {name}: {text}", lines.len()) };
+        assert!(
+            line.contains(&format!("{cpu} of CPU time (limit `cpu`)")) && line.contains("raise"),
+            "{line}"
+        );
+    }
+}
+
 /// With `--full`, truncates each built-in plugin, and also one byte before and one byte after each section's start.
 #[tokio::test]
 async fn a_component_truncated_at_any_section_is_refused() {

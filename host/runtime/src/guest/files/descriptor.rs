@@ -4,13 +4,13 @@ use std::io;
 
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
-    self, Advice, Descriptor, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry,
-    DirectoryEntryStream, ErrorCode, HostDescriptor, HostDirectoryEntryStream, MetadataHashValue,
-    NewTimestamp, OpenFlags, PathFlags,
+    self, Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, DirectoryEntryStream,
+    ErrorCode, HostDescriptor, HostDirectoryEntryStream, MetadataHashValue, NewTimestamp, OpenFlags,
+    PathFlags,
 };
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult, StreamError};
 
-use super::metered::MeteredFiles;
+use super::metered::{Fd, MeteredFiles};
 use super::writer::WritePosition;
 use crate::scratch::{ENTRY, in_blocks};
 
@@ -26,8 +26,6 @@ impl types::Host for MeteredFiles<'_> {
         self.wasi.filesystem_error_code(error)
     }
 }
-
-type Fd = Resource<Descriptor>;
 
 /// Passes on operations that can't make the folder larger.
 macro_rules! pass_on {
@@ -70,6 +68,7 @@ impl HostDescriptor for MeteredFiles<'_> {
 
     async fn read_directory(&mut self, fd: Fd) -> FsResult<Resource<DirectoryEntryStream>> {
         self.check_open()?;
+        self.check_lists()?;
         self.wasi.read_directory(fd).await
     }
 
@@ -106,10 +105,10 @@ impl HostDescriptor for MeteredFiles<'_> {
     }
 
     async fn set_size(&mut self, fd: Fd, size: u64) -> FsResult<()> {
-        let charge = self.charge(in_blocks(size))?;
-        let done = self.wasi.set_size(fd, size).await;
-        charge.complete(done.is_ok());
-        done
+        self.charged(in_blocks(size), [fd], move |mut files, [fd]| {
+            Box::pin(async move { files.set_size(fd, size).await })
+        })
+        .await
     }
 
     /// Refused: the depth of folders would not be bounded by anything.
@@ -126,24 +125,24 @@ impl HostDescriptor for MeteredFiles<'_> {
         new_fd: Fd,
         new_path: String,
     ) -> FsResult<()> {
-        let charge = self.charge(ENTRY)?;
-        let done = self.wasi.link_at(fd, flags, path, new_fd, new_path).await;
-        charge.complete(done.is_ok());
-        done
+        self.charged(ENTRY, [fd, new_fd], move |mut files, [fd, new_fd]| {
+            Box::pin(async move { files.link_at(fd, flags, path, new_fd, new_path).await })
+        })
+        .await
     }
 
     async fn rename_at(&mut self, fd: Fd, path: String, new_fd: Fd, new_path: String) -> FsResult<()> {
-        let charge = self.charge(ENTRY)?;
-        let done = self.wasi.rename_at(fd, path, new_fd, new_path).await;
-        charge.complete(done.is_ok());
-        done
+        self.charged(ENTRY, [fd, new_fd], move |mut files, [fd, new_fd]| {
+            Box::pin(async move { files.rename_at(fd, path, new_fd, new_path).await })
+        })
+        .await
     }
 
     async fn symlink_at(&mut self, fd: Fd, target: String, path: String) -> FsResult<()> {
-        let charge = self.charge(ENTRY)?;
-        let done = self.wasi.symlink_at(fd, target, path).await;
-        charge.complete(done.is_ok());
-        done
+        self.charged(ENTRY, [fd], move |mut files, [fd]| {
+            Box::pin(async move { files.symlink_at(fd, target, path).await })
+        })
+        .await
     }
 
     async fn open_at(
@@ -166,10 +165,15 @@ impl HostDescriptor for MeteredFiles<'_> {
                 opened => return opened,
             }
         }
-        let charge = self.charge(ENTRY)?;
-        let opened = self.wasi.open_at(fd, path_flags, path, how, flags).await;
-        charge.complete(opened.is_ok());
-        opened
+        let opened = self
+            .charged(ENTRY, [fd], move |mut files, [fd]| {
+                Box::pin(async move {
+                    let opened = files.open_at(fd, path_flags, path, how, flags).await?;
+                    Ok(files.table.delete(opened)?)
+                })
+            })
+            .await?;
+        Ok(self.wasi.table.push(opened)?)
     }
 }
 

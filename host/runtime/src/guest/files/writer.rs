@@ -11,6 +11,9 @@ use wasmtime_wasi::p2::{DynOutputStream, OutputStream, Pollable, StreamError, St
 use crate::diagnostics::CallDiagnostics;
 use crate::scratch::{QuotaExceeded, ScratchLease, in_blocks};
 
+/// The most bytes that a stream takes at once.
+const MAX_PIECE_BYTES: usize = 64 << 10;
+
 /// Where a stream writes.
 pub(super) enum WritePosition {
     Offset {
@@ -102,6 +105,10 @@ impl MeteredWriter {
 #[async_trait]
 impl OutputStream for MeteredWriter {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        // The bytes are held until they are written, once for each stream.
+        if bytes.len() > MAX_PIECE_BYTES {
+            return Err(StreamError::Trap(wasmtime::format_err!("write exceeded budget")));
+        }
         let bytes = self.charge(bytes)?;
         self.inner.write(bytes)
     }
@@ -116,7 +123,7 @@ impl OutputStream for MeteredWriter {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        self.inner.check_write()
+        Ok(self.inner.check_write()?.min(MAX_PIECE_BYTES))
     }
 
     async fn cancel(&mut self) {
