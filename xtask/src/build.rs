@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
 
+use crate::output::print;
 use crate::workspace::{Workspace, run as run_command};
 
 pub(crate) const TARGET: &str = "wasm32-wasip2";
@@ -43,7 +44,7 @@ impl Options {
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<ExitCode> {
     components_and_host(workspace, options.release)?;
-    println!("built {}", workspace.binary(options.release).display());
+    print(format_args!("built {}", workspace.binary(options.release).display()));
     Ok(ExitCode::SUCCESS)
 }
 

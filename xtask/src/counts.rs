@@ -12,6 +12,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, bail, ensure};
 
 use crate::needs;
+use crate::output::print;
 use crate::workspace::{Workspace, run as run_command};
 
 const STORED: &str = "bench/counts/stored.txt";
@@ -101,11 +102,11 @@ fn stored(workspace: &Workspace) -> anyhow::Result<BTreeMap<String, u64>> {
 
 fn check(counted: &BTreeMap<String, u64>, stored: &BTreeMap<String, u64>) -> anyhow::Result<()> {
     let mut drifted = Vec::new();
-    println!("\ninstructions of the pieces that only compute, against {STORED}:");
+    print(format_args!("\ninstructions of the pieces that only compute, against {STORED}:"));
     for (piece, count) in counted {
         let before = stored.get(piece).copied().unwrap_or_default();
         let ratio = *count as f64 / before as f64;
-        println!("{count:>9}  {:>+6.1} %  {piece}", (ratio - 1.0) * 100.0);
+        print(format_args!("{count:>9}  {:>+6.1} %  {piece}", (ratio - 1.0) * 100.0));
         if !((1.0 - TOLERANCE)..=(1.0 + TOLERANCE)).contains(&ratio) {
             drifted.push(format!("`{piece}` takes {count} instructions, and {before} are stored"));
         }

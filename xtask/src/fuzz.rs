@@ -6,6 +6,7 @@ use std::process::{ExitCode, Stdio};
 use anyhow::{Context, bail};
 
 use crate::needs;
+use crate::output::{print, print_error};
 use crate::workspace::{Workspace, run as run_command};
 
 /// The programs in `fuzz/fuzz_targets`; each has seeds in `fuzz/corpus`.
@@ -59,7 +60,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
         fuzz.arg(target).arg(&found).arg(workspace.root().join("fuzz/corpus").join(target));
         fuzz.arg("--").arg(format!("-max_total_time={}", options.seconds));
         fuzz.args(["-timeout=10", "-rss_limit_mb=2048", "-verbosity=0", "-print_final_stats=1"]);
-        println!("fuzzing {target} for {} s", options.seconds);
+        print(format_args!("fuzzing {target} for {} s", options.seconds));
         run_command(&mut fuzz)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -72,7 +73,7 @@ fn install_cargo_fuzz(workspace: &Workspace) -> anyhow::Result<()> {
     if present {
         return Ok(());
     }
-    eprintln!("xtask: installing cargo-fuzz");
+    print_error(format_args!("xtask: installing cargo-fuzz"));
     run_command(&mut workspace.cargo(["install", "cargo-fuzz", "--locked", "--quiet"]))
         .context("cargo-fuzz is missing; run `cargo install cargo-fuzz --locked`")
 }

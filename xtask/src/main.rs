@@ -2,7 +2,6 @@
 //!
 //! Its few dependencies compile within seconds, so that a fresh clone does not wait for it: `anyhow`, and `serde_json`
 //! and `syn` for `lint --structure`.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints to both")]
 
 mod bench;
 mod build;
@@ -11,6 +10,7 @@ mod engine;
 mod fuzz;
 mod lint;
 mod needs;
+mod output;
 mod structure;
 mod test;
 mod up;
@@ -18,6 +18,7 @@ mod workspace;
 
 use std::process::ExitCode;
 
+use crate::output::{print, print_error};
 use crate::workspace::Workspace;
 
 const USAGE: &str = "\
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     match run(command.as_deref(), &rest) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("xtask: {error:#}");
+            print_error(format_args!("xtask: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -61,7 +62,7 @@ fn run(command: Option<&str>, rest: &[String]) -> anyhow::Result<ExitCode> {
         // `up` starts this command between the host and the terminal.
         Some(up::GUIDE) => up::guide(),
         None | Some("help" | "--help" | "-h") => {
-            println!("{USAGE}");
+            print(format_args!("{USAGE}"));
             Ok(ExitCode::SUCCESS)
         }
         Some(other) => anyhow::bail!("there is no command {other:?}\n\n{USAGE}"),

@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::bail;
 
+use crate::output::print_error;
+
 /// A program that is looked for before anything is built.
 pub(crate) struct Need {
     /// The name in messages.
@@ -56,8 +58,11 @@ pub(crate) fn ensure(needs: &[&Need]) -> anyhow::Result<()> {
         }
         match need.without {
             Some(untested) => {
-                eprintln!("xtask: {} is not here, so it is not tested {untested}.", need.name);
-                eprintln!("       To test it too: sudo apt-get install -y {}", need.package);
+                print_error(format_args!(
+                    "xtask: {} is not here, so it is not tested {untested}.",
+                    need.name
+                ));
+                print_error(format_args!("       To test it too: sudo apt-get install -y {}", need.package));
             }
             None => missing.push(*need),
         }
@@ -86,7 +91,7 @@ fn can_install() -> bool {
 }
 
 fn install(need: &Need, updated: &mut bool) -> bool {
-    eprintln!("xtask: installing {} ({})", need.name, need.package);
+    print_error(format_args!("xtask: installing {} ({})", need.name, need.package));
     if apt_get(&["install", "-y", need.package]) {
         return true;
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::build;
+use crate::output::print_error;
 use crate::workspace::Workspace;
 
 /// The hidden command that runs the guide.
@@ -49,18 +50,17 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
 pub(crate) fn guide() -> anyhow::Result<ExitCode> {
     let mut guided = false;
     for line in std::io::stdin().lock().split(b'\n') {
-        let line = line?;
-        let mut terminal = std::io::stderr().lock();
-        terminal.write_all(&line)?;
-        terminal.write_all(b"\n")?;
-        drop(terminal);
+        let mut line = line?;
+        line.push(b'\n');
+        // A terminal that is gone is no reason to stop reading: the host runs on, and its pipe must not fill up.
+        let _ = std::io::stderr().lock().write_all(&line);
         if !guided && let Some(address) = listen_address(&String::from_utf8_lossy(&line)) {
             guided = true;
             let address = address.to_owned();
-            // In a thread, since the host blocks if nobody reads its output.
+            // In a thread, so that the host's output is read meanwhile.
             std::thread::spawn(move || {
                 if wait_until_ready(&address) {
-                    eprintln!("{}", things_to_try(&address));
+                    print_error(format_args!("{}", things_to_try(&address)));
                 }
             });
         }

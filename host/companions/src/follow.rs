@@ -47,7 +47,8 @@ impl Follower {
                 debounce(&self.files).await;
             }
             if has_changed || is_triggered && (self.needs_retry || self.files.has_recent_changes()) {
-                let ReloadAttempt { files, needs_retry } = self.reloader.reload().await;
+                let ReloadAttempt { mut files, needs_retry, has_changed } = self.reloader.reload().await;
+                files.learn_unstable_numbers(&self.files, !has_changed);
                 (self.files, self.needs_retry) = (files, needs_retry);
                 (is_triggered, is_debounced) = (false, false);
                 continue;

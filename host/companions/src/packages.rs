@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use masque_config::{PluginLimits, PluginSource};
+use masque_files::{check_is_regular, read_bounded};
 use masque_grants::MAX_COMPONENT_BYTES;
 use masque_runtime::{Cause, LoadError, Package, Sandbox};
 use sha2::{Digest, Sha256};
@@ -88,9 +89,9 @@ impl<'a> PackageLoader<'a> {
             is_temporary: false,
         };
         let metadata = tokio::fs::metadata(path).await.map_err(unreadable)?;
-        if !metadata.is_file() {
+        if let Err(error) = check_is_regular(&metadata) {
             return Err(PackageError {
-                what: "it is not a file".into(),
+                what: format!("the file can't be read: {error}"),
                 remedy: "Name the component file itself, which ends in `.wasm`.".into(),
                 is_temporary: false,
             });
@@ -103,7 +104,10 @@ impl<'a> PackageLoader<'a> {
                 is_temporary: false,
             });
         }
-        Ok(tokio::fs::read(path).await.map_err(unreadable)?.into())
+        let path = path.clone();
+        let read = tokio::task::spawn_blocking(move || read_bounded(&path, MAX_COMPONENT_BYTES as u64));
+        let read = read.await.map_err(|error| unreadable(std::io::Error::other(error)))?;
+        Ok(read.map_err(|error| unreadable(error.into()))?.into())
     }
 }
 

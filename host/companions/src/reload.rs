@@ -42,6 +42,8 @@ pub(crate) struct ReloadAttempt {
     pub(crate) files: FileSnapshot,
     /// Whether another attempt with the same files may have another result.
     pub(crate) needs_retry: bool,
+    /// Whether the files said something other than the reading before.
+    pub(crate) has_changed: bool,
 }
 
 /// A set that can be published.
@@ -74,23 +76,25 @@ impl Reloader {
     pub(crate) async fn reload(&mut self) -> ReloadAttempt {
         let began = Instant::now();
         let Some(ReloadedConfig { result, files }) = self.read().await else {
-            return ReloadAttempt { files: self.files(), needs_retry: true };
+            return ReloadAttempt { files: self.files(), needs_retry: true, has_changed: true };
         };
         let current = self.active.current();
         let candidate = self.prepare(result, &current).await;
         if self.discarded_readings < MAX_DISCARDED_READINGS && have_changed(&files).await {
             self.discarded_readings += 1;
-            return ReloadAttempt { files, needs_retry: true };
+            return ReloadAttempt { files, needs_retry: true, has_changed: true };
         }
         self.discarded_readings = 0;
-        let needs_retry = match candidate {
-            Ok(candidate) => self.publish(candidate, &current, began),
+        let (needs_retry, has_changed) = match candidate {
+            Ok(candidate) => {
+                let needs_retry = self.publish(candidate, &current, began);
+                (needs_retry, self.active.current().generation != current.generation)
+            }
             Err(LoadFailure { problems, is_temporary }) => {
-                self.refuse(&Diagnostics::new(problems), current.generation);
-                is_temporary
+                (is_temporary, self.refuse(&Diagnostics::new(problems), current.generation))
             }
         };
-        ReloadAttempt { files, needs_retry }
+        ReloadAttempt { files, needs_retry, has_changed }
     }
 
     /// Reads the configuration again. `None` if that panicked; the panic hook has reported it.
@@ -197,14 +201,17 @@ impl Reloader {
         }
     }
 
-    fn refuse(&self, problems: &Diagnostics, generation: u64) {
+    /// Records the problems. Returns whether they are others than before.
+    fn refuse(&self, problems: &Diagnostics, generation: u64) -> bool {
         let report = ReloadReport::new(ReloadOutcome::Refused, generation, lines(problems));
         let previous = self.active.record(report.clone());
         // Repeated attempts with the same mistakes are logged once.
-        if !previous.is_some_and(|previous| previous.equals_apart_from_time(&report)) {
+        let is_new = !previous.is_some_and(|previous| previous.equals_apart_from_time(&report));
+        if is_new {
             tracing::error!(generation, "a change is refused, and the generation in use stays:");
             report.problems.iter().for_each(|problem| tracing::error!("{problem}"));
         }
+        is_new
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! Whoever watches a configuration compares a snapshot with a later one, and decides what to do about a change. This
 //! module reads only metadata.
+//!
+//! Some file systems (FUSE, overlays, network file systems) give a file another inode or device number at times. Where that was
+//! seen, the numbers of the path no longer count; sizes and times still do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -31,6 +34,8 @@ struct PathState {
     identity: Option<FileIdentity>,
     /// Whether the last change was younger than [`RECENT`].
     changed_recently: bool,
+    /// Whether device and inode were seen to change by themselves.
+    is_unstable: bool,
 }
 
 /// What distinguishes two files, or two states of one file.
@@ -59,18 +64,35 @@ impl FileSnapshot {
     /// A new snapshot of the same paths.
     pub fn retake(&self) -> Self {
         let read = |states: &BTreeMap<PathBuf, PathState>| {
-            states.keys().map(|path| (path.clone(), PathState::read(path))).collect()
+            let again = |path: &Path, before: &PathState| {
+                let state = PathState::read(path);
+                PathState { is_unstable: state.is_unstable || before.is_unstable, ..state }
+            };
+            states.iter().map(|(path, before)| (path.clone(), again(path, before))).collect()
         };
         Self { files: read(&self.files), folders: read(&self.folders) }
     }
 
     /// Whether a path was found differently in `later`, a snapshot of the same paths.
     pub fn differs_from(&self, later: &Self) -> bool {
-        let identities = |states: &BTreeMap<PathBuf, PathState>| -> Vec<Option<FileIdentity>> {
-            states.values().map(|state| state.identity).collect()
+        let differ = |before: &BTreeMap<PathBuf, PathState>, later: &BTreeMap<PathBuf, PathState>| {
+            before.len() != later.len()
+                || before.values().zip(later.values()).any(|(before, later)| before.differs_from(later))
         };
-        identities(&self.files) != identities(&later.files)
-            || identities(&self.folders) != identities(&later.folders)
+        differ(&self.files, &later.files) || differ(&self.folders, &later.folders)
+    }
+
+    /// Keeps what `before`, an earlier reading, knew of numbers that change by themselves. If this reading found the same content
+    /// (`is_same`), adds the paths that differ in device and inode alone: the numbers of these paths no longer count.
+    pub fn learn_unstable_numbers(&mut self, before: &Self, is_same: bool) {
+        let learn = |states: &mut BTreeMap<PathBuf, PathState>, before: &BTreeMap<PathBuf, PathState>| {
+            for (path, state) in states {
+                let Some(before) = before.get(path) else { continue };
+                state.is_unstable |= before.is_unstable || is_same && state.differs_in_numbers_only(before);
+            }
+        };
+        learn(&mut self.files, &before.files);
+        learn(&mut self.folders, &before.folders);
     }
 
     /// Whether a path changed so shortly before that a further change may not show in its metadata.
@@ -93,13 +115,41 @@ impl FileSnapshot {
 
 impl PathState {
     fn read(path: &Path) -> Self {
-        let identity = fs::metadata(path).ok().map(|metadata| FileIdentity::of(&metadata));
+        Self::read_by(|| fs::metadata(path).ok().map(|metadata| FileIdentity::of(&metadata)))
+    }
+
+    /// Reads twice: numbers that differ between two readings at once are unstable.
+    fn read_by(mut read: impl FnMut() -> Option<FileIdentity>) -> Self {
+        let (before, identity) = (read(), read());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { identity, changed_recently: identity.is_some_and(|identity| identity.changed_recently(now)) }
+        let changed_recently = identity.is_some_and(|identity| identity.changed_recently(now));
+        let is_unstable = differ_in_numbers_only(before, identity);
+        Self { identity, changed_recently, is_unstable }
+    }
+
+    fn differs_from(&self, later: &Self) -> bool {
+        if self.is_unstable || later.is_unstable {
+            self.identity.map(FileIdentity::without_numbers)
+                != later.identity.map(FileIdentity::without_numbers)
+        } else {
+            self.identity != later.identity
+        }
+    }
+
+    fn differs_in_numbers_only(&self, other: &Self) -> bool {
+        differ_in_numbers_only(self.identity, other.identity)
     }
 }
 
+fn differ_in_numbers_only(one: Option<FileIdentity>, other: Option<FileIdentity>) -> bool {
+    one != other && one.map(FileIdentity::without_numbers) == other.map(FileIdentity::without_numbers)
+}
+
 impl FileIdentity {
+    fn without_numbers(self) -> Self {
+        Self { device: 0, inode: 0, ..self }
+    }
+
     fn of(metadata: &Metadata) -> Self {
         let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
         Self {
@@ -165,7 +215,7 @@ mod tests {
     #[test]
     fn every_difference_in_metadata_is_a_change() {
         let with = |identity| {
-            let state = PathState { identity, changed_recently: false };
+            let state = PathState { identity, changed_recently: false, is_unstable: false };
             FileSnapshot { files: [("it".into(), state)].into(), folders: BTreeMap::new() }
         };
         let before = with(Some(identity()));
@@ -184,9 +234,48 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_change_by_themselves_no_longer_count_and_everything_else_does() {
+        let mut inode = 0;
+        let mut read = |modified| {
+            let state = PathState::read_by(|| {
+                inode += 1;
+                Some(FileIdentity { inode, modified, ..identity() })
+            });
+            FileSnapshot { files: [("it".into(), state)].into(), folders: BTreeMap::new() }
+        };
+        let before = read(4);
+        assert!(!before.differs_from(&read(4)), "the inode differs between two readings at once");
+        assert!(before.differs_from(&read(5)));
+    }
+
+    #[test]
+    fn numbers_that_changed_while_the_content_stayed_no_longer_count() {
+        let with = |inode, modified| {
+            let identity = Some(FileIdentity { inode, modified, ..identity() });
+            let state = PathState { identity, changed_recently: false, is_unstable: false };
+            FileSnapshot { files: [("it".into(), state)].into(), folders: BTreeMap::new() }
+        };
+        let (before, mut after) = (with(1, 4), with(2, 4));
+        assert!(before.differs_from(&after));
+        after.learn_unstable_numbers(&before, false);
+        assert!(after.differs_from(&with(3, 4)), "another file with other content");
+        after.learn_unstable_numbers(&before, true);
+        assert!(!after.differs_from(&with(3, 4)));
+        assert!(after.differs_from(&with(3, 5)));
+        // The knowledge is kept by later readings.
+        let mut later = with(3, 5);
+        later.learn_unstable_numbers(&after, false);
+        assert!(!later.differs_from(&with(4, 5)));
+        // A new time is a change that says nothing about the numbers.
+        let (before, mut after) = (with(1, 4), with(2, 5));
+        after.learn_unstable_numbers(&before, true);
+        assert!(after.differs_from(&with(3, 5)));
+    }
+
+    #[test]
     fn a_recent_change_is_not_a_difference_by_itself() {
         let with = |changed_recently| {
-            let state = PathState { identity: Some(identity()), changed_recently };
+            let state = PathState { identity: Some(identity()), changed_recently, is_unstable: false };
             FileSnapshot { files: [("it".into(), state)].into(), folders: BTreeMap::new() }
         };
         assert!(!with(true).differs_from(&with(false)));

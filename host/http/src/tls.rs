@@ -5,12 +5,12 @@
 //! instant, so a new pair is used only when it was the same for two reads. A pair that can't be used is reported in the
 //! log, and the pair before it stays in use.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use masque_files::{ReadError, read_bounded, read_secret};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{InconsistentKeys, ServerConfig};
@@ -187,11 +187,15 @@ struct PemFiles {
 
 impl PemFiles {
     fn read(options: &Options) -> Result<Self, CertificateError> {
-        let certificate = read_bounded(&options.certificate).map_err(|error| {
-            CertificateError::CertificateUnreadable(options.certificate.display().to_string(), error)
+        let certificate = read_bounded(&options.certificate, MAX_FILE_BYTES).map_err(|error| {
+            CertificateError::CertificateUnreadable(
+                options.certificate.display().to_string(),
+                io_error(error),
+            )
         })?;
-        let key = read_bounded(&options.key)
-            .map_err(|error| CertificateError::KeyUnreadable(options.key.display().to_string(), error))?;
+        let key = read_secret(&options.key, MAX_FILE_BYTES).map_err(|error| {
+            CertificateError::KeyUnreadable(options.key.display().to_string(), io_error(error))
+        })?;
         Ok(Self { certificate, key })
     }
 
@@ -208,13 +212,11 @@ impl PemFiles {
     }
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than 1 MiB"));
+fn io_error(error: ReadError) -> io::Error {
+    match error {
+        ReadError::TooLarge => io::Error::new(io::ErrorKind::InvalidData, "it is larger than 1 MiB"),
+        error => error.into(),
     }
-    Ok(bytes)
 }
 
 fn certified_key(
@@ -255,6 +257,22 @@ mod tests {
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         (cert.pem(), signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn a_key_that_every_user_may_write_is_refused_and_a_certificate_is_not() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = issue();
+        let options = Options { certificate: folder.path().join("crt"), key: folder.path().join("key") };
+        for (path, text, mode) in [(&options.certificate, certificate, 0o666), (&options.key, key, 0o600)] {
+            std::fs::write(path, text).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        verify(&options).unwrap();
+        std::fs::set_permissions(&options.key, std::fs::Permissions::from_mode(0o666)).unwrap();
+        let error = verify(&options).unwrap_err();
+        assert!(error.is_in_key_file() && error.to_string().contains("chmod o-w"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Runs the command that the operator asks for, and prints its result.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints to the terminal")]
-
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -12,6 +10,7 @@ use crate::commands::keys::{self, KeyTask};
 use crate::commands::{check, jobs};
 use crate::configuration::{self, Loaded};
 use crate::convert;
+use crate::output::{Loss, print, print_error};
 use crate::serve;
 
 /// Runs the process. The exit code is 0 for success, 1 for an error, and 2 (from clap) for an invalid command line.
@@ -22,7 +21,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Jobs(options) => on_runtime(run_jobs(options)),
         Command::Keys { options, command } => on_runtime(run_keys(options, command.into())),
         Command::Tokens { options, command } => on_runtime(run_keys(options, command.into())),
-        Command::Compile => finish(masque_runtime::compile_from_stdin().map(|()| String::new())),
+        Command::Compile => finish(masque_runtime::compile_from_stdin().map(|()| String::new()), Loss::Fatal),
     }
 }
 
@@ -31,8 +30,21 @@ async fn run_serve(options: Options) -> ExitCode {
         Ok(loaded) => loaded,
         Err(invalid) => return failure(&configuration::all_errors(invalid).await),
     };
-    warn(&warnings);
-    finish(serve::run(config, source).await.map(|()| String::new()).map_err(chain))
+    // From here on the log prints: whoever reads standard error may stall or go away.
+    let log = match masque_telemetry::start(&convert::telemetry::options(&config.log)) {
+        Ok(log) => log,
+        Err(error) => return failure(&chain(error.into())),
+    };
+    if !warnings.is_empty() {
+        log.print(&warnings.to_string());
+    }
+    match serve::run(config, source).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log.print(&chain(error));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn run_check(CheckOptions { options, production }: CheckOptions) -> ExitCode {
@@ -41,10 +53,11 @@ async fn run_check(CheckOptions { options, production }: CheckOptions) -> ExitCo
         Err(invalid) => return failure(&configuration::all_errors(invalid).await),
     };
     warn(&loaded.warnings);
-    finish(check::check(&loaded.config).await.map(|(summary, warnings)| {
+    let checked = check::check(&loaded.config).await.map(|(summary, warnings)| {
         warn(&warnings);
         summary
-    }))
+    });
+    finish(checked, Loss::Accepted)
 }
 
 async fn run_jobs(JobsOptions { options, retry }: JobsOptions) -> ExitCode {
@@ -53,7 +66,7 @@ async fn run_jobs(JobsOptions { options, retry }: JobsOptions) -> ExitCode {
         Err(invalid) => return failure(&invalid.diagnostics),
     };
     warn(&loaded.warnings);
-    finish(jobs::list_or_retry(&loaded.config.data.folder, &retry).await.map_err(chain))
+    finish(jobs::list_or_retry(&loaded.config.data.folder, &retry).await.map_err(chain), Loss::Accepted)
 }
 
 async fn run_keys(options: Options, task: KeyTask) -> ExitCode {
@@ -63,7 +76,8 @@ async fn run_keys(options: Options, task: KeyTask) -> ExitCode {
     };
     warn(&loaded.warnings);
     let tokens = convert::auth::token_options(&loaded.config.auth);
-    finish(keys::perform(&loaded.config.data.folder, &tokens, task).await.map_err(chain))
+    let loss = if task.shows_secret() { Loss::Fatal } else { Loss::Accepted };
+    finish(keys::perform(&loaded.config.data.folder, &tokens, task).await.map_err(chain), loss)
 }
 
 fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
@@ -81,25 +95,21 @@ fn chain(error: anyhow::Error) -> String {
 }
 
 /// Prints a command's report, unless it is empty, or its error.
-fn finish(result: Result<String, impl Display>) -> ExitCode {
+fn finish(result: Result<String, impl Display>, loss: Loss) -> ExitCode {
     match result {
-        Ok(report) => {
-            if !report.is_empty() {
-                println!("{report}");
-            }
-            ExitCode::SUCCESS
-        }
+        Ok(report) if report.is_empty() => ExitCode::SUCCESS,
+        Ok(report) => print(&report, loss),
         Err(error) => failure(&error),
     }
 }
 
 fn warn(warnings: &masque_config::Diagnostics) {
     if !warnings.is_empty() {
-        eprintln!("{warnings}");
+        print_error(warnings);
     }
 }
 
 fn failure(error: &impl Display) -> ExitCode {
-    eprintln!("{error}");
-    ExitCode::from(1)
+    print_error(error);
+    ExitCode::FAILURE
 }

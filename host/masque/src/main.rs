@@ -8,6 +8,7 @@ mod commands;
 mod compiler;
 mod configuration;
 mod convert;
+mod output;
 mod serve;
 
 /// mimalloc is faster than the system's allocator for many small requests. Transparent huge pages are off (`no_thp`): they

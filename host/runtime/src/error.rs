@@ -125,12 +125,6 @@ pub enum SandboxError {
     /// The thread that ends runaway calls could not start.
     #[error("the epoch thread could not start: {0}")]
     Ticker(#[source] std::io::Error),
-    /// The folder for compiled components can't be used.
-    #[error("the folder for compiled components can't be used: {0}")]
-    Cache(#[source] std::io::Error),
-    /// The scratch folders can't be emptied or made.
-    #[error("the folder for scratch files can't be used: {0}")]
-    Scratch(#[source] std::io::Error),
     /// TLS for outgoing requests could not be set up.
     #[error("TLS could not be set up: {0}")]
     Tls(String),

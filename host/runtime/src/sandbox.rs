@@ -9,7 +9,10 @@ use wasmtime::component::Linker;
 
 use crate::compile::{Compiler, ComponentCompiler};
 use crate::egress::UpstreamClients;
-use crate::engine::{MachineLimits, PoolLayout, build_linker, engine_config, plan_pool};
+use crate::engine::{
+    MIN_POOLED_INSTANCES, MachineLimits, MemoryReservation, PoolLayout, PoolPlan, build_linker,
+    cpu_time_limit, engine_config, plan_pool,
+};
 use crate::error::SandboxError;
 use crate::guest::Guest;
 use crate::pool::{InstancePool, PoolOptions};
@@ -68,9 +71,9 @@ impl Sandbox {
     /// Starts the engine with pooled instances or, where the machine can't reserve them, with instances on demand.
     ///
     /// # Errors
-    /// The engine, its thread or TLS can't be set up, or one of the folders can't be used.
+    /// The engine, its thread or TLS can't be set up.
     pub fn new(config: &SandboxConfig) -> Result<Arc<Self>, SandboxError> {
-        let plan = plan_pool(&MachineLimits::read(), config.instances);
+        let plan = plan_pool(&MachineLimits::read(config.instances), config.instances);
         if let Some(scarce) = plan.scarce {
             tracing::warn!(
                 wanted = config.instances,
@@ -79,36 +82,33 @@ impl Sandbox {
                 "this machine has too little of {scarce} for all instances"
             );
         }
-        let layout = PoolLayout { instances: plan.instances, memory_bytes: config.memory_bytes };
-        let pooled_engine = if plan.pooled {
-            let log = |error| {
-                tracing::warn!(
-                    error = format!("{error:#}"),
-                    "no pooled instances on this machine; calls allocate their own"
-                );
-            };
-            Engine::new(&engine_config(Some(&layout))).map_err(log).ok()
-        } else {
-            None
-        };
-        let pooled = pooled_engine.is_some();
+        if plan.reservation == MemoryReservation::Small {
+            tracing::warn!(
+                "memories of plugins are not reserved: their code checks each access and is slower"
+            );
+        }
+        if let Some(seconds) = cpu_time_limit() {
+            tracing::warn!("the kernel ends this process after {seconds} s of CPU time (`ulimit -t`)");
+        }
         let engine_error = |error: wasmtime::Error| SandboxError::Engine(format!("{error:#}"));
-        let engine = match pooled_engine {
-            Some(engine) => engine,
-            None => Engine::new(&engine_config(None)).map_err(engine_error)?,
-        };
+        let (engine, plan) = make_engine(plan, config.memory_bytes).map_err(engine_error)?;
         let warm_pools = Arc::new(WarmPools::new(plan.instances));
         let options =
             PoolOptions { instances: plan.instances, slot_wait: config.slot_wait, tick: config.tick };
         Ok(Arc::new(Self {
             linker: build_linker(&engine).map_err(engine_error)?,
             upstreams: UpstreamClients::new()?,
-            compiler: ComponentCompiler::new(&engine, config.compiler.clone(), config.cache.as_deref())?,
+            compiler: ComponentCompiler::new(
+                &engine,
+                plan.reservation,
+                config.compiler.clone(),
+                config.cache.as_deref(),
+            ),
             pool: InstancePool::new(&engine, options, warm_pools.clone()).map_err(SandboxError::Ticker)?,
             warm_pools,
-            scratch_folders: ScratchFolders::new(config.scratch.as_deref()).map_err(SandboxError::Scratch)?,
+            scratch_folders: ScratchFolders::new(config.scratch.as_deref()),
             memory_bytes: config.memory_bytes,
-            pooled,
+            pooled: plan.pooled,
             engine,
         }))
     }
@@ -132,4 +132,27 @@ impl Sandbox {
     pub fn memory_bytes(&self) -> usize {
         self.memory_bytes
     }
+}
+
+/// The engine for the plan, and the plan as the machine allowed it. A pool that the machine can't reserve is halved until it can
+/// or is not worth it: memory that may not be overcommitted (`vm.overcommit_memory = 2`), `ulimit -d` and the like show only
+/// when it is reserved.
+fn make_engine(plan: PoolPlan, memory_bytes: usize) -> wasmtime::Result<(Engine, PoolPlan)> {
+    let mut instances = plan.instances;
+    while plan.pooled && u64::from(instances) >= MIN_POOLED_INSTANCES.min(u64::from(plan.instances)) {
+        let layout = PoolLayout { instances, memory_bytes };
+        match Engine::new(&engine_config(Some(&layout), plan.reservation)) {
+            Ok(engine) => return Ok((engine, PoolPlan { instances, ..plan })),
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(error, instances, "the machine can't reserve a pool of so many instances");
+                instances /= 2;
+            }
+        }
+    }
+    if plan.pooled {
+        tracing::warn!("no pooled instances on this machine; calls allocate their own");
+    }
+    let engine = Engine::new(&engine_config(None, plan.reservation))?;
+    Ok((engine, PoolPlan { pooled: false, ..plan }))
 }

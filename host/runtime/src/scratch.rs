@@ -37,13 +37,21 @@ struct ScratchRegistry {
 }
 
 impl ScratchFolders {
-    /// Creates the root folder and removes what an earlier host left in it. Without a root no plugin has a folder.
-    pub(crate) fn new(root: Option<&Path>) -> io::Result<Self> {
-        if let Some(root) = root {
-            remove(root)?;
-            create(root)?;
-        }
-        Ok(Self { root: root.map(Path::to_owned), registry: Mutex::default() })
+    /// Creates the root folder and removes what an earlier host left in it. Without a root, or where it can't be used (it may
+    /// belong to another user), no plugin has a folder.
+    pub(crate) fn new(root: Option<&Path>) -> Self {
+        let usable = |root: &&Path| match remove(root).and_then(|()| create(root)) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(
+                    %error,
+                    folder = %root.display(),
+                    "plugins have no scratch folders, since theirs can't be emptied and made"
+                );
+                false
+            }
+        };
+        Self { root: root.filter(usable).map(Path::to_owned), registry: Mutex::default() }
     }
 
     /// The folder of a plugin version, or `None` where there is no root. It is created when it is first opened.
@@ -224,7 +232,7 @@ mod tests {
     #[tokio::test]
     async fn charges_are_released_only_when_no_lease_holds_the_folder() {
         let root = tempfile::tempdir().unwrap();
-        let folder = ScratchFolders::new(Some(root.path())).unwrap().folder("a", "sha256:b").unwrap();
+        let folder = ScratchFolders::new(Some(root.path())).folder("a", "sha256:b").unwrap();
         let first = folder.open(100).await.unwrap();
         first.charge(80).unwrap().complete(true);
         let second = folder.open(100).await.unwrap();
@@ -242,7 +250,7 @@ mod tests {
     async fn existing_files_count_and_each_name_and_digest_has_its_own_folder() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("left"), "by an earlier host").unwrap();
-        let folders = ScratchFolders::new(Some(root.path())).unwrap();
+        let folders = ScratchFolders::new(Some(root.path()));
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
         let folder = |name, digest| folders.folder(name, digest).unwrap();
         let (scratch, other) = (folder("a", "sha256:b"), folder("a", "sha256:c"));

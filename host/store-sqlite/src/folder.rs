@@ -3,13 +3,18 @@
 //! Threats: two hosts that write to one database, each believing that the turns of the other have ended; other users of
 //! the machine who read conversations. Policy: the kernel's lock (`flock`) on a file beside the database, which ends
 //! with the process in every case, a crash included; file modes without rights for group and others. The process id in
-//! the lock file is only shown in the error. It decides nothing, since ids are reused and differ between containers.
+//! the lock file is only shown in the error. It decides nothing, since ids are reused and differ between containers. The
+//! accepted consequence: where the modes can't be changed, because the files belong to another user or the file system has
+//! no modes, the host says so in the log and starts. The same goes for a network file system, whose locks it can't test.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use masque_store::OpenError;
+
+/// The permissions of the group and of everyone.
+const OTHERS: u32 = 0o077;
 
 /// A data folder that this process has locked. The lock ends when it is dropped.
 #[derive(Debug)]
@@ -23,6 +28,7 @@ impl Folder {
     pub(crate) fn claim(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Io { folder: path.to_owned(), source };
         let made = make(path).map_err(failed)?;
+        warn_of_network(path);
         let mut lock = private(&path.join("masque.lock")).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -83,8 +89,34 @@ fn make(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(missing)
 }
 
-/// Opens a file that only its owner can read, made if missing. Rights of others are taken away.
+/// Logs that the folder is on a network file system. Two hosts on two machines are kept apart by its lock alone, and many
+/// file systems keep locks on one machine only.
+fn warn_of_network(path: &Path) {
+    match masque_files::network_file_system(path) {
+        Ok(Some(name)) => tracing::warn!(
+            "the data folder {} is on a network file system ({name}): its locks may not keep two hosts apart, and SQLite may \
+             fail or lose data on it; use a local disk",
+            path.display()
+        ),
+        Ok(None) => {}
+        Err(error) => tracing::debug!(%error, "the file system of the data folder is unknown"),
+    }
+}
+
+/// Opens a file that only its owner can read, made if missing. Rights of others are taken away; where that is not possible,
+/// the log says so.
 fn private(path: &Path) -> io::Result<File> {
+    open_private(path)
+        .map_err(|error| io::Error::new(error.kind(), format!("{} can't be opened: {error}", path.display())))
+}
+
+fn open_private(path: &Path) -> io::Result<File> {
+    match path.metadata() {
+        // Opening a device may have effects of its own.
+        Ok(metadata) => masque_files::check_is_regular(&metadata)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -93,9 +125,22 @@ fn private(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let mode = file.metadata()?.permissions().mode();
-        if mode & 0o077 != 0 {
-            file.set_permissions(fs::Permissions::from_mode(mode & 0o700))?;
+        let mode = || Ok::<_, io::Error>(file.metadata()?.permissions().mode());
+        let found = mode()?;
+        if found & OTHERS != 0 {
+            let changed = file.set_permissions(fs::Permissions::from_mode(found & 0o700));
+            // Some file systems answer that the mode is changed, and keep it.
+            let left = mode()?;
+            if left & OTHERS != 0 {
+                let error = changed.err().map(tracing::field::display);
+                tracing::warn!(
+                    error,
+                    "other users may read or write {} (mode {:o}), and that right can't be taken away; make this user \
+                     its owner",
+                    path.display(),
+                    left & 0o777
+                );
+            }
         }
     }
     Ok(file)
@@ -105,15 +150,25 @@ fn private(path: &Path) -> io::Result<File> {
 fn persist(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
-        File::open(path)?.sync_all()?;
+        sync_folder(&File::open(path)?)?;
         if let Some(parent) = fs::canonicalize(path)?.parent() {
             // A parent that can't be opened for reading was not made by this process, so its names are on disk.
             if let Ok(parent) = File::open(parent) {
-                parent.sync_all()?;
+                sync_folder(&parent)?;
             }
         }
     }
     Ok(())
+}
+
+/// Network file systems and those of other systems can't do this for a folder, and answer EINVAL (`fsync(2)`) or ENOTSUP. A
+/// read-only one has nothing to write.
+fn sync_folder(folder: &File) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, ReadOnlyFilesystem, Unsupported};
+    match folder.sync_all() {
+        Err(error) if matches!(error.kind(), InvalidInput | Unsupported | ReadOnlyFilesystem) => Ok(()),
+        result => result,
+    }
 }
 
 #[cfg(test)]

@@ -2,17 +2,39 @@
 //!
 //! This crate starts the log and names the targets that several crates log to. What is logged is decided where it
 //! happens, with `tracing`.
+//!
+//! The threat: whoever reads the log stalls or goes away, and each line that a request logs then waits or fails. The policy:
+//! a line goes into a bounded queue, which never waits and never fails, and a thread of its own writes it. If the queue is
+//! full, warnings, errors and security events are dropped last; dropped lines are counted, and the count is logged when the
+//! reader is back. The accepted consequence: lines that were not written when the process is killed are lost.
 
 #![deny(missing_docs)]
 
+mod line_queue;
+mod line_writer;
+mod output;
+mod panics;
+mod targets;
+
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
-/// The target of refused credentials, so that an operator can collect or alert on these lines alone.
-pub const AUDIT: &str = "masque::audit";
+use crate::line_queue::{DroppedLines, LineQueue, Priority};
+use crate::line_writer::LineWriter;
+use crate::output::{QueuedOutput, StandardError};
+use crate::targets::LOG;
+
+pub use crate::targets::AUDIT;
+
+/// The most bytes of lines that wait to be written: some seconds of a busy host, and more than a pipe holds.
+const MAX_QUEUED_BYTES: usize = 4 << 20;
+/// How long the end of the process waits for a reader that stalls.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How the log is written.
 #[derive(Clone, Debug)]
@@ -43,20 +65,55 @@ pub enum StartError {
         /// The parser's message.
         source: ParseError,
     },
+    /// Standard error can't be opened, or the thread that writes to it can't be started.
+    #[error("the log can't be written: {0}")]
+    Output(#[source] io::Error),
     /// The process has a log already.
     #[error("another log is running")]
     AlreadyStarted(#[source] TryInitError),
 }
 
-/// Starts the log of this process.
+/// The running log. Dropping it writes the lines that wait, for two seconds at most.
+#[derive(Debug)]
+#[must_use = "dropping it ends the log"]
+pub struct Log {
+    queue: Arc<LineQueue>,
+}
+
+impl Log {
+    /// Writes text to standard error as it is, in order with the lines of the log. Neither waits nor fails.
+    pub fn print(&self, text: &str) {
+        self.queue.push(Priority::High, format!("{text}\n").as_bytes());
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.queue.flush(FLUSH_TIMEOUT);
+    }
+}
+
+/// Starts the log of this process. Panics are logged as errors from here on.
 ///
 /// # Errors
-/// The level can't be parsed, or the process has a log already.
-pub fn start(options: &Options) -> Result<(), StartError> {
+/// The level can't be parsed, standard error can't be written, or the process has a log already.
+pub fn start(options: &Options) -> Result<Log, StartError> {
     let level = &options.level;
     let filter = EnvFilter::try_new(level)
         .map_err(|source| StartError::InvalidLevel { level: level.clone(), source })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Whatever the operator's filter leaves out: that lines are missing must be seen.
+    let filter = match format!("{LOG}=warn").parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    };
+    let queue = Arc::new(LineQueue::new(MAX_QUEUED_BYTES));
+    let error_output = StandardError::open().map_err(StartError::Output)?;
+    LineWriter::new(Arc::clone(&queue), error_output, report_dropped).start().map_err(StartError::Output)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        // The formatter would print its own errors to standard error, and panic if that fails.
+        .log_internal_errors(false)
+        .with_writer(QueuedOutput::new(Arc::clone(&queue)));
     match options.format {
         Format::Text => builder.with_ansi(io::stderr().is_terminal()).finish().try_init(),
         // The list of spans has the fields of every enclosing span: the request id is on the request's span, whichever
@@ -69,5 +126,20 @@ pub fn start(options: &Options) -> Result<(), StartError> {
             .finish()
             .try_init(),
     }
-    .map_err(StartError::AlreadyStarted)
+    .map_err(StartError::AlreadyStarted)?;
+    panics::log_panics(Arc::clone(&queue));
+    Ok(Log { queue })
+}
+
+/// Logs how many lines are missing. At the level of the most important of them, so that a filter that lets these lines
+/// through lets the report through too.
+fn report_dropped(dropped: DroppedLines) {
+    const WHAT: &str =
+        "lines of this log are missing: standard error was not read fast enough, or not at all";
+    let DroppedLines { high, normal } = dropped;
+    if high > 0 {
+        tracing::error!(target: LOG, dropped = high + normal, warnings_and_above = high, "{WHAT}");
+    } else {
+        tracing::warn!(target: LOG, dropped = normal, warnings_and_above = 0, "{WHAT}");
+    }
 }

@@ -49,19 +49,24 @@ pub(crate) const HOST: &[(&str, Allowed)] = &[
         "masque-companions",
         Allowed::Only(&[
             "masque-config",
+            "masque-files",
             "masque-grants",
             "masque-runtime",
             "masque-store",
             "masque-telemetry",
         ]),
     ),
-    ("masque-auth", Allowed::Only(&["masque-http", "masque-problem", "masque-store", "masque-telemetry"])),
-    ("masque-http", Allowed::Only(&["masque-problem", "masque-telemetry"])),
+    (
+        "masque-auth",
+        Allowed::Only(&["masque-files", "masque-http", "masque-problem", "masque-store", "masque-telemetry"]),
+    ),
+    ("masque-http", Allowed::Only(&["masque-files", "masque-problem", "masque-telemetry"])),
     ("masque-store-sqlite", Allowed::Only(STORE_IMPLEMENTATION)),
     ("masque-store-postgres", Allowed::Only(STORE_IMPLEMENTATION)),
     ("masque-store-redis", Allowed::Only(STORE_IMPLEMENTATION)),
-    ("masque-runtime", Allowed::Only(&["masque-grants", "masque-telemetry"])),
-    ("masque-config", Allowed::Only(&["masque-grants"])),
+    ("masque-runtime", Allowed::Only(&["masque-files", "masque-grants", "masque-telemetry"])),
+    ("masque-config", Allowed::Only(&["masque-files", "masque-grants"])),
+    ("masque-files", Allowed::Only(&[])),
     ("masque-store", Allowed::Only(&[])),
     ("masque-grants", Allowed::Only(&[])),
     ("masque-problem", Allowed::Only(&[])),
@@ -69,7 +74,7 @@ pub(crate) const HOST: &[(&str, Allowed)] = &[
     ("masque-telemetry", Allowed::Only(&[])),
 ];
 
-const STORE_IMPLEMENTATION: &[&str] = &["masque-recall", "masque-store", "masque-telemetry"];
+const STORE_IMPLEMENTATION: &[&str] = &["masque-files", "masque-recall", "masque-store", "masque-telemetry"];
 
 /// The traits of the store.
 pub(crate) const STORE: &str = "masque-store";

@@ -205,7 +205,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     use std::io::Read as _;
     let unreadable = |error: std::io::Error| format!("{} can't be read: {error}", path.display());
     let mut bytes = Vec::new();
-    std::fs::File::open(path)
+    masque_files::open_regular(path)
         .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
         .map_err(unreadable)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {

@@ -9,7 +9,7 @@ use masque_grants::{Credential, Name, Secret};
 
 use super::grants;
 use crate::environment::Environment;
-use crate::file::{ReadError, read_bounded};
+use crate::file::{ReadError, read_secret};
 use crate::section::Section;
 use crate::value::{self, Expected, InvalidValue};
 
@@ -125,7 +125,7 @@ fn expand(text: &str, environment: &Environment) -> Result<String, InvalidValue>
 
 fn from_file(name: &str, path: &Path) -> Result<String, InvalidValue> {
     let refused = |what: String, remedy: &str| Err(InvalidValue::Other(what, remedy.to_owned()));
-    match read_bounded(path, MAX_VALUE_BYTES).map(String::from_utf8) {
+    match read_secret(path, MAX_VALUE_BYTES).map(String::from_utf8) {
         // Editors and `echo` end a file with a line break, which is not part of the value.
         Ok(Ok(text)) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
         Ok(Err(_)) => {

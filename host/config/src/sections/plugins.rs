@@ -164,12 +164,18 @@ fn source(text: &str, base: &Path, report: &Report<'_>) -> Result<PluginSource, 
             _ => InvalidValue::Other(format!("{text} can't be read: {error}"), remedy.to_owned()),
         }
     })?;
-    if !metadata.is_file() {
+    if metadata.is_dir() {
         return Err(InvalidValue::Other(
             format!("{text} is not a file"),
             "Name the component itself.".to_owned(),
         ));
     }
+    masque_files::check_is_regular(&metadata).map_err(|error| {
+        InvalidValue::Other(
+            format!("{text} can't be read: {error}"),
+            "Name the component file itself.".to_owned(),
+        )
+    })?;
     if metadata.len() > MAX_COMPONENT_BYTES as u64 {
         let max = value::show_size(MAX_COMPONENT_BYTES);
         return Err(InvalidValue::Other(

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::diagnostic::Location;
 use crate::environment::{Environment, SECRET, SECRET_FILE};
-use crate::file::{ReadError, read_bounded};
+use crate::file::{ReadError, read_secret};
 use crate::report::Report;
 use crate::section::Located;
 use crate::signing_key::{SigningKey, parse_keys};
@@ -74,7 +74,7 @@ pub(crate) fn read(
 /// What is wrong with the file, for the operator. The text never quotes the file.
 pub fn read_signing_keys(path: &Path) -> Result<Vec<SigningKey>, String> {
     const MAX_BYTES: u64 = 64 * 1024;
-    let bytes = read_bounded(path, MAX_BYTES).map_err(|error| match error {
+    let bytes = read_secret(path, MAX_BYTES).map_err(|error| match error {
         ReadError::Missing => format!("there is no file {}", path.display()),
         ReadError::TooLarge => format!("{} is larger than 64 KiB", path.display()),
         ReadError::Other(error) => format!("{} can't be read: {error}", path.display()),

@@ -67,3 +67,32 @@ fn a_mistake_stays_on_one_line_whatever_the_file_holds() {
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(!lines[0].contains(char::is_control), "{lines:?}");
 }
+
+#[test]
+fn a_named_pipe_and_a_secret_that_everyone_may_write_are_refused_without_waiting() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = folder(
+        "[credentials.one]\norigin = \"http://127.0.0.1:9\"\nheader = \"x-key\"\nvalue_file = \"pipe.wasm\"\n\
+         [credentials.two]\norigin = \"http://127.0.0.1:9\"\nheader = \"x-key\"\nvalue_file = \"secret\"\n\
+         [plugins.mine]\nsource = \"pipe.wasm\"\nsettings = { card = { file = \"pipe.wasm\" } }\n",
+    );
+    let pipe = folder.path().join("pipe.wasm");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let secret = folder.path().join("secret");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let lines = lines_of(folder.load(&Flags::default(), &[]));
+    for (line, wrong) in [
+        (4, "pipe.wasm can't be read: it is a named pipe"),
+        (8, "secret can't be read: every user of this machine may write it"),
+        (10, "pipe.wasm can't be read: it is a named pipe"),
+        (11, "pipe.wasm can't be read: it is a named pipe"),
+    ] {
+        let place = format!("masque.toml:{line}:");
+        let found = lines.iter().any(|found| found.starts_with(&place) && found.contains(wrong));
+        assert!(found, "line {line}: {lines:?}");
+    }
+    // The file itself, and that of the host's own secret.
+    let named = |variables: &[(&str, &str)]| lines_of(folder.load(&Flags::default(), variables)).join(" ");
+    assert!(named(&[("JWT_SECRET_KEY_FILE", "pipe.wasm")]).contains("a named pipe"));
+    assert!(named(&[("MASQUE_CONFIG", "pipe.wasm")]).contains("a named pipe"));
+}

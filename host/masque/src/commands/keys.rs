@@ -41,6 +41,13 @@ pub(crate) async fn perform(folder: &Path, options: &TokenOptions, task: KeyTask
     report
 }
 
+impl KeyTask {
+    /// Whether the report has a secret, which is shown this once.
+    pub(crate) fn shows_secret(&self) -> bool {
+        matches!(self, Self::CreateKey(_) | Self::RotateKey { .. })
+    }
+}
+
 /// A task with valid arguments.
 enum KeyOperation {
     CreateKey(NewKeyRequest),

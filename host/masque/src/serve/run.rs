@@ -5,7 +5,8 @@
 //! and every answer closes its connection, for `drain.delay`; then no connection is accepted and running turns get
 //! `drain.timeout` to end. A second signal cuts both short.
 
-use std::io::{self, Write};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,13 +35,12 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same after a second signal.
 const SHORT_FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Serves until a signal stops the host.
+/// Serves until a signal stops the host. The log is running.
 ///
 /// # Errors
 /// What keeps the host from starting, in a sentence for the operator.
 pub(crate) async fn run(config: Config, source: ConfigSource) -> anyhow::Result<()> {
     let started = Instant::now();
-    masque_telemetry::start(&convert::telemetry::options(&config.log))?;
     // Raises the limit of open files first: the sandbox sizes its pool by it.
     let connections = descriptors::limit_connections(config.server.max_connections);
     let config = Arc::new(config);
@@ -105,16 +105,22 @@ pub(crate) async fn run(config: Config, source: ConfigSource) -> anyhow::Result<
 /// Prints the addresses to standard output, independent of the log: with port 0, they appear nowhere else.
 fn announce(addresses: &[(ListenerKind, SocketAddr)], encrypted: bool) {
     let scheme = if encrypted { "https" } else { "http" };
-    let mut output = io::stdout().lock();
+    let mut lines = String::new();
     for (kind, address) in addresses {
         let what = match kind {
             ListenerKind::Admin => "operators are served on",
             ListenerKind::Public | ListenerKind::Socket => "listening on",
         };
         tracing::info!("{what} {scheme}://{address}");
-        // A closed standard output is no reason not to serve.
-        let _ = writeln!(output, "{what} {scheme}://{address}").and_then(|()| output.flush());
+        // Writing to a string cannot fail.
+        let _ = writeln!(lines, "{what} {scheme}://{address}");
     }
+    // On a thread of its own: whoever reads standard output may stall. If it is closed or no thread can be started, the host
+    // serves nevertheless.
+    let _ = std::thread::Builder::new().name("announce".into()).spawn(move || {
+        let mut output = io::stdout().lock();
+        let _ = output.write_all(lines.as_bytes()).and_then(|()| output.flush());
+    });
 }
 
 async fn stop(

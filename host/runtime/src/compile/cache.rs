@@ -3,16 +3,18 @@
 //! The threat: loading such a file runs it, so a user who can write one controls the host. The policy: only the host's user may
 //! read or write the folder and its files, and every file carries a MAC (HMAC-SHA256, RFC 2104) over the component's digest,
 //! the engine's configuration and the code. The key is created with the folder. A component whose file does not match is
-//! compiled again.
+//! compiled again. A key or a file that another user may have written is not used either, whatever its MAC says, and a folder
+//! in which others may write is not used at all. Rights of others on the own folder are taken away first.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use hmac::{Hmac, Mac};
+use masque_files::Untrusted;
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 
@@ -36,6 +38,7 @@ impl CompileCache {
     /// Opens the folder. Creates it and its key where they are missing.
     pub(crate) fn open(folder: &Path, engine: &Engine) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        claim(folder)?;
         let mut hasher = Sha256Hasher(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let engine = format!("{:x}", hasher.0.finalize());
@@ -46,7 +49,7 @@ impl CompileCache {
     /// The code of a component, or `None` where there is none that can be trusted.
     pub(crate) fn get(&self, digest: &str) -> Option<Vec<u8>> {
         let path = self.path(digest);
-        let read = File::open(&path).and_then(|mut file| {
+        let read = open_ours(&path).and_then(|mut file| {
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
             Ok((file, bytes))
@@ -55,7 +58,7 @@ impl CompileCache {
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
-                tracing::warn!(%error, path = %path.display(), "a kept component can't be read");
+                tracing::warn!(%error, path = %path.display(), "a kept component is not used; compiling it again");
                 return None;
             }
         };
@@ -130,21 +133,54 @@ fn remove_unfinished(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the folder's key, or creates it.
+/// Takes away the rights of others on the folder.
+///
+/// # Errors
+/// Another user may replace the files in it.
+fn claim(folder: &Path) -> io::Result<()> {
+    let metadata = folder.metadata()?;
+    if masque_files::check_only_ours(&metadata).is_err() {
+        // Where this is not possible, the check below says why.
+        let _ = fs::set_permissions(folder, Permissions::from_mode(metadata.mode() & 0o700));
+    }
+    masque_files::check_only_ours(&folder.metadata()?).map_err(untrusted)
+}
+
+/// Opens a file that only the own user may change.
+///
+/// # Errors
+/// `PermissionDenied` if another user may have written it, or why it can't be opened.
+fn open_ours(path: &Path) -> io::Result<File> {
+    let file = masque_files::open_regular(path)?;
+    masque_files::check_only_ours(&file.metadata()?).map_err(untrusted)?;
+    Ok(file)
+}
+
+fn untrusted(reason: Untrusted) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, reason.to_string())
+}
+
+/// Reads the folder's key. Creates one if there is none, or none that can be trusted: then every component is compiled again.
 fn load_key(folder: &Path) -> io::Result<[u8; KEY_BYTES]> {
     let path = folder.join("key");
-    match fs::read(&path) {
-        Ok(bytes) => bytes.try_into().map_err(|_| {
-            io::Error::other(format!("{} is not a key of {KEY_BYTES} bytes; delete it", path.display()))
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut key = [0; KEY_BYTES];
-            rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())?;
-            write_atomically(&path, &[&key])?;
-            Ok(key)
-        }
-        Err(error) => Err(error),
+    let mut bytes = Vec::new();
+    let read = open_ours(&path).and_then(|file| file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes));
+    let reason = match (read, <[u8; KEY_BYTES]>::try_from(bytes)) {
+        (Ok(_), Ok(key)) => return Ok(key),
+        (Ok(_), Err(_)) => Some(format!("it is not {KEY_BYTES} bytes long")),
+        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => None,
+        (Err(error), _) => Some(error.to_string()),
+    };
+    if let Some(reason) = reason {
+        tracing::warn!(
+            path = %path.display(),
+            "the key of the compiled components is not used, and they are compiled again: {reason}"
+        );
     }
+    let mut key = [0; KEY_BYTES];
+    rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())?;
+    write_atomically(&path, &[&key])?;
+    Ok(key)
 }
 
 /// Writes to another file and renames it, so that a reader sees the old file or the new one, also after a crash.
@@ -183,9 +219,11 @@ impl Hasher for Sha256Hasher {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
 
     fn cache(folder: &Path) -> CompileCache {
         CompileCache::open(folder, &Engine::default()).unwrap()
@@ -218,6 +256,52 @@ mod tests {
         fs::write(&path, &good).unwrap();
         fs::rename(&path, cache.path("abd")).unwrap();
         assert_eq!(cache.get("abd"), None);
+    }
+
+    #[test]
+    fn what_another_user_may_have_written_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let stored = cache(folder.path());
+        stored.put("abc", b"code").unwrap();
+        let is_used = || cache(folder.path()).get("abc").is_some();
+        let file = stored.path("abc");
+        assert!(is_used());
+        for mode in [0o602, 0o620] {
+            set_mode(&file, mode);
+            assert!(!is_used(), "{mode:o}");
+        }
+        set_mode(&file, 0o600);
+        assert!(is_used());
+        // A key that others could write may be theirs, and with it the MAC of the file.
+        let key = folder.path().join("key");
+        let before = fs::read(&key).unwrap();
+        set_mode(&key, 0o660);
+        assert!(!is_used());
+        assert_ne!(fs::read(&key).unwrap(), before);
+        assert_eq!(fs::metadata(&key).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn rights_of_others_on_the_folder_are_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        set_mode(folder.path(), 0o777);
+        cache(folder.path()).put("abc", b"code").unwrap();
+        assert_eq!(fs::metadata(folder.path()).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_named_pipe_in_the_folder_is_never_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let stored = cache(folder.path());
+        for path in [folder.path().join("key"), stored.path("abc")] {
+            let _ = fs::remove_file(&path);
+            mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        }
+        let stored = cache(folder.path());
+        assert_eq!(stored.get("abc"), None);
+        stored.put("abc", b"code").unwrap();
+        assert_eq!(cache(folder.path()).get("abc").as_deref(), Some(&b"code"[..]));
     }
 
     #[test]
@@ -257,7 +341,7 @@ mod tests {
         let inner = folder.path().join("cache");
         let cache = cache(&inner);
         cache.put("abc", b"code").unwrap();
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
         assert_eq!((mode(&inner), mode(&inner.join("key")), mode(&cache.path("abc"))), (0o700, 0o600, 0o600));
     }
 }

@@ -1,4 +1,6 @@
-//! Compiles in a child process: the parent's side, and the limits that the child sets on itself.
+//! Compiles in a child process: the parent's side and the child's.
+//!
+//! A child that memory runs out for is started once more with a single thread, which takes less memory and more time.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -6,39 +8,83 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use masque_grants::MAX_COMPONENT_BYTES;
-use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use wasmtime::Engine;
 
-use crate::engine::engine_config;
+use super::child_limits::{ChildEnd, ChildLimits};
+use crate::engine::{MemoryReservation, engine_config};
 use crate::error::LoadError;
 use crate::text::sanitize;
 
-/// Seconds of CPU time. A Python component of 40 MB takes about 60.
-const CPU_SECONDS: u64 = 300;
 /// Wall time of the child.
 const MAX_WALL_TIME: Duration = Duration::from_secs(300);
-/// Bytes of address space. Compiling the same component took 2 GiB.
-const MAX_ADDRESS_SPACE: u64 = 6 << 30;
 /// The most bytes of machine code. It is usually three to four times the size of its component.
 const MAX_CODE_BYTES: u64 = 8 * MAX_COMPONENT_BYTES as u64;
 /// The most bytes of the child's error text that are passed on.
 const MAX_ERROR_BYTES: usize = 4 << 10;
 
-/// Runs the child. Its standard input is the component, its standard output the code, its standard error the reason for a
-/// failure. Dropping the future kills the child.
+/// The variables by which the child is told how to compile. It has no other environment.
+const RESERVATION: &str = "MASQUE_COMPILER_RESERVATION";
+const THREADS: &str = "MASQUE_COMPILER_THREADS";
+
+/// How the child compiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mode {
+    reservation: MemoryReservation,
+    threads: Threads,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Threads {
+    One,
+    /// One for each core.
+    All,
+}
+
+/// Compiles for an engine with that reservation.
 ///
 /// # Errors
 /// The child can't be started, exceeds a limit, or refuses the component.
 pub(crate) async fn compile(
     program: &Path,
     arguments: &[String],
+    reservation: MemoryReservation,
     component: &[u8],
 ) -> Result<Vec<u8>, LoadError> {
-    let failed = |reason: String| LoadError::Compile(reason);
+    let compile_with = |threads| compile_once(program, arguments, Mode { reservation, threads }, component);
+    let compiled = match compile_with(Threads::All).await {
+        Err(Failure::OutOfMemory(reason)) => {
+            tracing::warn!("a component did not compile since {reason}; trying again on one thread");
+            compile_with(Threads::One).await
+        }
+        result => result,
+    };
+    compiled.map_err(|failure| match failure {
+        Failure::OutOfMemory(reason) | Failure::Other(reason) => LoadError::Compile(reason),
+    })
+}
+
+/// Why there is no code.
+#[derive(Debug)]
+enum Failure {
+    OutOfMemory(String),
+    Other(String),
+}
+
+/// Runs a child. Its standard input is the component, its standard output the code, its standard error the reason for a
+/// failure. Dropping the future kills the child.
+async fn compile_once(
+    program: &Path,
+    arguments: &[String],
+    mode: Mode,
+    component: &[u8],
+) -> Result<Vec<u8>, Failure> {
+    let failed = Failure::Other;
+    let limits = ChildLimits::of_this_process();
     let mut child = tokio::process::Command::new(program)
         .args(arguments)
         .env_clear()
+        .envs(mode.to_variables())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -76,11 +122,28 @@ pub(crate) async fn compile(
         Ok(Ok((status, _))) if status.success() => Ok(code),
         Ok(Ok((status, error_text))) => {
             let error_text = sanitize(String::from_utf8_lossy(&error_text).trim(), &[]);
-            Err(failed(if error_text.is_empty() {
-                format!("the compiler ended with {status}")
-            } else {
-                error_text
-            }))
+            match ChildEnd::of(status, &error_text) {
+                end @ ChildEnd::OutOfMemory => Err(Failure::OutOfMemory(limits.explain(end))),
+                end if error_text.is_empty() || end == ChildEnd::CpuTime => Err(failed(limits.explain(end))),
+                _ => Err(failed(error_text)),
+            }
+        }
+    }
+}
+
+impl Mode {
+    fn to_variables(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let is_small = self.reservation == MemoryReservation::Small;
+        let is_single = self.threads == Threads::One;
+        [is_small.then_some((RESERVATION, "small")), is_single.then_some((THREADS, "1"))]
+            .into_iter()
+            .flatten()
+    }
+
+    fn from_variables(is_set: impl Fn(&str) -> bool) -> Self {
+        Self {
+            reservation: if is_set(RESERVATION) { MemoryReservation::Small } else { MemoryReservation::Full },
+            threads: if is_set(THREADS) { Threads::One } else { Threads::All },
         }
     }
 }
@@ -109,16 +172,16 @@ pub fn compile_from_stdin() -> Result<(), String> {
 fn compile_limited() -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     // The limits are set before anything of the component is read.
-    let cpu = Rlimit { current: Some(CPU_SECONDS), maximum: Some(CPU_SECONDS) };
-    setrlimit(Resource::Cpu, cpu).map_err(|error| text(&error))?;
-    setrlimit(Resource::As, Rlimit { current: Some(MAX_ADDRESS_SPACE), maximum: Some(MAX_ADDRESS_SPACE) })
-        .map_err(|error| text(&error))?;
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(|error| text(&error))?;
-    nice(10).map_err(|error| text(&error))?;
+    ChildLimits::of_this_process()
+        .apply()
+        .map_err(|error| format!("the compiler's limits can't be set: {error}"))?;
+    let mode = Mode::from_variables(|name| std::env::var_os(name).is_some());
     let mut component = Vec::new();
     let max = MAX_COMPONENT_BYTES as u64 + 1;
     std::io::stdin().lock().take(max).read_to_end(&mut component).map_err(|error| text(&error))?;
-    let engine = Engine::new(&engine_config(None)).map_err(|error| format!("{error:#}"))?;
+    let mut config = engine_config(None, mode.reservation);
+    config.parallel_compilation(mode.threads == Threads::All);
+    let engine = Engine::new(&config).map_err(|error| format!("{error:#}"))?;
     let code = engine.precompile_component(&component).map_err(|error| format!("{error:#}"))?;
     std::io::stdout().lock().write_all(&code).map_err(|error| text(&error))
 }
@@ -133,9 +196,34 @@ mod tests {
         let script =
             "while :; do echo 'it is no good, it is no good at all'; done | head -c 1048576 >&2; exit 3";
         let arguments = ["-c".to_owned(), script.to_owned()];
-        let compiling = compile(Path::new("/bin/sh"), &arguments, b"");
+        let compiling = compile(Path::new("/bin/sh"), &arguments, MemoryReservation::Full, b"");
         let error = tokio::time::timeout(Duration::from_secs(60), compiling).await.unwrap().unwrap_err();
         let text = error.to_string();
         assert!(text.contains("it is no good") && text.len() < 2 * MAX_ERROR_BYTES, "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_child_that_memory_runs_out_for_is_started_once_more_on_one_thread() {
+        let compile_by = async |script: &str| {
+            let arguments = ["-c".to_owned(), script.to_owned()];
+            compile(Path::new("/bin/sh"), &arguments, MemoryReservation::Small, b"").await
+        };
+        let script = "[ \"$MASQUE_COMPILER_THREADS\" = 1 ] || kill -9 $$; echo $MASQUE_COMPILER_RESERVATION";
+        assert_eq!(compile_by(script).await.unwrap(), b"small\n");
+        let error = compile_by("kill -9 $$").await.unwrap_err().to_string();
+        assert!(error.contains("memory ran out"), "{error}");
+        let error = compile_by("echo no; exit 1").await.unwrap_err().to_string();
+        assert!(!error.contains("memory"), "{error}");
+    }
+
+    #[test]
+    fn the_child_reads_the_mode_that_the_host_wrote() {
+        for reservation in [MemoryReservation::Full, MemoryReservation::Small] {
+            for threads in [Threads::One, Threads::All] {
+                let mode = Mode { reservation, threads };
+                let read = Mode::from_variables(|name| mode.to_variables().any(|(known, _)| known == name));
+                assert_eq!(read, mode);
+            }
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! Loads machine code. Every function reads, hashes or maps whole files, or compiles: none is for an async worker.
 
-use std::io;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -17,9 +16,20 @@ pub(crate) struct CodeLoader {
 }
 
 impl CodeLoader {
-    pub(crate) fn open(engine: &Engine, cache: Option<&Path>) -> io::Result<Self> {
-        let cache = cache.map(|folder| CompileCache::open(folder, engine)).transpose()?;
-        Ok(Self { engine: engine.clone(), cache })
+    /// A loader without a cache if the folder can't be used: compiling takes longer then, and everything works.
+    pub(crate) fn open(engine: &Engine, cache: Option<&Path>) -> Self {
+        let open = |folder: &Path| match CompileCache::open(folder, engine) {
+            Ok(cache) => Some(cache),
+            Err(error) => {
+                tracing::warn!(
+                    %error,
+                    folder = %folder.display(),
+                    "compiled components are not kept: every start compiles them again"
+                );
+                None
+            }
+        };
+        Self { engine: engine.clone(), cache: cache.and_then(open) }
     }
 
     /// The digest by which code is cached: SHA-256 of the component, in hexadecimal.

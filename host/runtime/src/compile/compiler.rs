@@ -7,8 +7,10 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::child;
+use super::child_limits::ChildLimits;
 use super::code_loader::CodeLoader;
-use crate::error::{LoadError, SandboxError};
+use crate::engine::MemoryReservation;
+use crate::error::LoadError;
 
 /// Where components are compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,22 +29,26 @@ pub enum Compiler {
 /// Turns bytes into components, one compilation at a time.
 pub(crate) struct ComponentCompiler {
     compiler: Compiler,
+    reservation: MemoryReservation,
     loader: Arc<CodeLoader>,
     one_at_a_time: tokio::sync::Mutex<()>,
 }
 
 impl ComponentCompiler {
-    /// `cache` is the folder of the compile cache; with `None` nothing is cached.
-    ///
-    /// # Errors
-    /// The folder can't be used.
+    /// A compiler for an engine with that reservation. `cache` is the folder of the compile cache; with `None`, or if it can't
+    /// be used or trusted, nothing is cached.
     pub(crate) fn new(
         engine: &Engine,
+        reservation: MemoryReservation,
         compiler: Compiler,
         cache: Option<&Path>,
-    ) -> Result<Self, SandboxError> {
-        let loader = Arc::new(CodeLoader::open(engine, cache).map_err(SandboxError::Cache)?);
-        Ok(Self { compiler, loader, one_at_a_time: tokio::sync::Mutex::default() })
+    ) -> Self {
+        if let (Compiler::Child { .. }, Some(lowered)) = (&compiler, ChildLimits::of_this_process().lowered())
+        {
+            tracing::warn!("the compiler of components has a lower limit than usual: {lowered}");
+        }
+        let loader = Arc::new(CodeLoader::open(engine, cache));
+        Self { compiler, reservation, loader, one_at_a_time: tokio::sync::Mutex::default() }
     }
 
     /// The compiled component, and the digest of its bytes in hexadecimal.
@@ -71,7 +77,9 @@ impl ComponentCompiler {
         }
         let code = match &self.compiler {
             Compiler::InProcess => self.spawn_blocking(move |loader| loader.compile(&bytes)).await?,
-            Compiler::Child { program, arguments } => child::compile(program, arguments, &bytes).await?,
+            Compiler::Child { program, arguments } => {
+                child::compile(program, arguments, self.reservation, &bytes).await?
+            }
         };
         let name = digest.clone();
         let component = self.spawn_blocking(move |loader| loader.load_and_store(&name, &code)).await?;

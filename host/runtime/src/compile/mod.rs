@@ -6,6 +6,7 @@
 
 mod cache;
 mod child;
+mod child_limits;
 mod code_loader;
 mod compiler;
 

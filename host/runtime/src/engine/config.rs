@@ -20,10 +20,33 @@ pub(crate) struct PoolLayout {
     pub(crate) memory_bytes: usize,
 }
 
-/// The engine's configuration with pooled instances, or with instances that are allocated on demand.
-pub(crate) fn engine_config(pool: Option<&PoolLayout>) -> Config {
+/// How much address space each memory of a guest takes. Compiled code fits one of them only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MemoryReservation {
+    /// All that a guest can address and a guard: code needs no bounds checks.
+    Full,
+    /// What the guest uses, which moves when it grows: code checks the bounds of each access. For machines that can't give
+    /// [`MemoryReservation::Full`] to enough instances.
+    Small,
+}
+
+/// Guard of a small reservation. Accesses within it need no check of their own offset.
+const SMALL_GUARD: u64 = 64 << 10;
+/// What a memory of a small reservation may grow by before it moves.
+const SMALL_GROWTH: u64 = 1 << 20;
+
+/// The engine's configuration with pooled instances, or with instances that are allocated on demand. Only memories of a full
+/// reservation are pooled.
+pub(crate) fn engine_config(pool: Option<&PoolLayout>, reservation: MemoryReservation) -> Config {
     let mut config = Config::new();
     config.wasm_component_model_async(true).epoch_interruption(true).max_wasm_stack(MAX_STACK_BYTES);
+    if reservation == MemoryReservation::Small {
+        config
+            .memory_reservation(0)
+            .memory_guard_size(SMALL_GUARD)
+            .memory_reservation_for_growth(SMALL_GROWTH)
+            .guard_before_linear_memory(false);
+    }
     if let Some(layout) = pool {
         let n = layout.instances;
         let mut pool = PoolingAllocationConfig::default();

@@ -9,10 +9,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit};
 
+use super::address_space;
+use super::config::MemoryReservation;
+
 /// Address space of one pooled memory and its guard: wasmtime reserves it so that compiled code needs no bounds checks.
 const MEMORY_ADDRESS_SPACE: u64 = (4 << 30) + (32 << 20);
 /// The address space that x86-64 and AArch64 give a process.
 const TOTAL_ADDRESS_SPACE: u64 = 1 << 47;
+/// The same of an instance with a small reservation: a memory of a few megabytes, stacks and tables.
+const SMALL_ADDRESS_SPACE: u64 = 64 << 20;
 /// Mappings of one running instance: its memory (image, heap, rest of the reservation), its tables, and up to four stacks with
 /// a guard each. An open stream of a Rust component has 3, as the example `fairness` counts them; a component with several
 /// memories and stacks has more.
@@ -29,7 +34,7 @@ const RESIDENT_PER_INSTANCE: u64 = 1 << 20;
 /// Resident memory of the host itself.
 const OTHER_RESIDENT: u64 = 64 << 20;
 /// A smaller pool is not worth its reservation: a turn of three plugins and a nested call takes four instances.
-const MIN_POOLED_INSTANCES: u64 = 8;
+pub(crate) const MIN_POOLED_INSTANCES: u64 = 8;
 
 /// The machine's limits on the pool. `None` means that there is no limit, or that it can't be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +56,8 @@ pub(crate) struct PoolPlan {
     pub(crate) instances: u32,
     /// Whether a pool is reserved for them; otherwise each call maps memory of its own.
     pub(crate) pooled: bool,
+    /// The address space of each memory.
+    pub(crate) reservation: MemoryReservation,
     /// The resource that the wanted number of instances would have exhausted first.
     pub(crate) scarce: Option<ScarceResource>,
 }
@@ -67,7 +74,7 @@ pub(crate) enum ScarceResource {
 impl fmt::Display for ScarceResource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::AddressSpace => "address space (`ulimit -v`)",
+            Self::AddressSpace => "address space (`ulimit -v`, or what processor and kernel give)",
             Self::Maps => "memory mappings (`vm.max_map_count`)",
             Self::Descriptors => "file descriptors (`ulimit -n`)",
             Self::Memory => "memory (the control group's limit, or the machine's)",
@@ -79,7 +86,13 @@ impl fmt::Display for ScarceResource {
 pub(crate) fn plan_pool(machine: &MachineLimits, wanted: u32) -> PoolPlan {
     let space = machine.address_space.unwrap_or(TOTAL_ADDRESS_SPACE).min(TOTAL_ADDRESS_SPACE);
     // The other half is for threads, compiled code and the allocator, which reserve large pieces too.
-    let space = space / 2 / MEMORY_ADDRESS_SPACE;
+    let half = space / 2;
+    // With too few full reservations a turn could not take the instances that it needs.
+    let enough = MIN_POOLED_INSTANCES.min(wanted.into());
+    let (reservation, space) = match half / MEMORY_ADDRESS_SPACE {
+        full if full >= enough => (MemoryReservation::Full, full),
+        _ => (MemoryReservation::Small, half / SMALL_ADDRESS_SPACE),
+    };
     let others = [
         (ScarceResource::Maps, machine.maps.map(|maps| maps.saturating_sub(OTHER_MAPS) / MAPS_PER_INSTANCE)),
         (
@@ -97,19 +110,35 @@ pub(crate) fn plan_pool(machine: &MachineLimits, wanted: u32) -> PoolPlan {
     let room = tightest.map_or(u64::from(wanted), |(room, _)| room);
     let scarce = tightest.filter(|(room, _)| *room < u64::from(wanted)).map(|(_, scarce)| scarce);
     let instances = u32::try_from(room).unwrap_or(u32::MAX).min(wanted).max(1);
-    PoolPlan { instances, pooled: room >= MIN_POOLED_INSTANCES, scarce }
+    let pooled = reservation == MemoryReservation::Full && room >= MIN_POOLED_INSTANCES;
+    // The reservation is named also where there are small ones for all.
+    let scarce = match reservation {
+        MemoryReservation::Full => scarce,
+        MemoryReservation::Small => scarce.or(Some(ScarceResource::AddressSpace)),
+    };
+    PoolPlan { instances, pooled, reservation, scarce }
 }
 
 impl MachineLimits {
-    /// Reads the limits. One that can't be read counts as none.
-    pub(crate) fn read() -> Self {
+    /// Reads the limits. One that can't be read counts as none. Address space is only measured as far as `wanted` instances
+    /// need it.
+    pub(crate) fn read(wanted: u32) -> Self {
+        let space = u64::from(wanted).saturating_mul(2 * MEMORY_ADDRESS_SPACE).min(TOTAL_ADDRESS_SPACE / 2);
         Self {
-            address_space: getrlimit(Resource::As).current,
+            address_space: [getrlimit(Resource::As).current, address_space::measure(space)]
+                .into_iter()
+                .flatten()
+                .min(),
             maps: read_number(Path::new("/proc/sys/vm/max_map_count")),
             descriptors: getrlimit(Resource::Nofile).current,
             memory: [cgroup_memory(), total_memory()].into_iter().flatten().min(),
         }
     }
+}
+
+/// The seconds of CPU time after which the kernel ends this process, if there is such a limit.
+pub(crate) fn cpu_time_limit() -> Option<u64> {
+    getrlimit(Resource::Cpu).current
 }
 
 fn read_number(path: &Path) -> Option<u64> {
@@ -161,8 +190,18 @@ mod tests {
 
     #[test]
     fn the_tightest_limit_decides_and_is_named() {
-        let pooled = |instances, scarce| PoolPlan { instances, pooled: true, scarce };
-        let on_demand = |instances, scarce| PoolPlan { instances, pooled: false, scarce: Some(scarce) };
+        let full = MemoryReservation::Full;
+        let pooled = |instances, scarce| PoolPlan { instances, pooled: true, reservation: full, scarce };
+        let on_demand = |instances, scarce| PoolPlan {
+            instances,
+            pooled: false,
+            reservation: full,
+            scarce: Some(scarce),
+        };
+        let small = |instances, scarce| PoolPlan {
+            reservation: MemoryReservation::Small,
+            ..on_demand(instances, scarce)
+        };
         for (machine, wanted, expected) in [
             (USUAL, 1000, pooled(1000, None)),
             (USUAL, 8, pooled(8, None)),
@@ -189,7 +228,34 @@ mod tests {
             (
                 MachineLimits { address_space: Some(16 * GIB), ..USUAL },
                 1000,
-                on_demand(1, ScarceResource::AddressSpace),
+                small(128, ScarceResource::AddressSpace),
+            ),
+            // `ulimit -v 4000000`.
+            (
+                MachineLimits { address_space: Some(4_096_000_000), ..USUAL },
+                1000,
+                small(30, ScarceResource::AddressSpace),
+            ),
+            (
+                MachineLimits { address_space: Some(4_096_000_000), ..USUAL },
+                8,
+                small(8, ScarceResource::AddressSpace),
+            ),
+            (
+                MachineLimits { address_space: Some(1 << 20), ..USUAL },
+                8,
+                small(1, ScarceResource::AddressSpace),
+            ),
+            // 39 and 38 bits.
+            (
+                MachineLimits { address_space: Some(1 << 39), ..USUAL },
+                1000,
+                pooled(63, Some(ScarceResource::AddressSpace)),
+            ),
+            (
+                MachineLimits { address_space: Some(1 << 38), ..USUAL },
+                1000,
+                pooled(31, Some(ScarceResource::AddressSpace)),
             ),
             (MachineLimits { maps: Some(1_000), ..USUAL }, 1000, on_demand(1, ScarceResource::Maps)),
             (
@@ -222,6 +288,6 @@ mod tests {
 
     #[test]
     fn the_test_machine_has_room_for_a_call() {
-        assert!(plan_pool(&MachineLimits::read(), 1000).instances >= 1);
+        assert!(plan_pool(&MachineLimits::read(1000), 1000).instances >= 1);
     }
 }

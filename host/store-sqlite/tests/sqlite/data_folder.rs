@@ -185,3 +185,62 @@ async fn neither_the_database_nor_its_log_can_be_read_by_others() {
         assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", file.display());
     }
 }
+
+/// Runs this test again as another user, for whom the files belong to somebody else.
+#[tokio::test]
+async fn a_database_of_another_owner_that_the_group_may_write_is_opened() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    const FOLDER: &str = "MASQUE_TEST_FOREIGN_FOLDER";
+    const GROUP: u32 = 64_000;
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let store = SqliteStore::open(folder.as_ref()).await.unwrap();
+        start(&(store.clone() as _), admission(new_conversation(), "Written by another user")).await;
+        store.close().await;
+        return;
+    }
+    // The folder of this test must be reachable for another user.
+    let parent = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(parent.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let folder = parent.path().join("data");
+    SqliteStore::open(&folder).await.unwrap().close().await;
+    for (path, mode) in [("", 0o770), ("masque.db", 0o660), ("masque.lock", 0o660)] {
+        let path = folder.join(path);
+        if chown(&path, None, Some(GROUP)).is_err() {
+            println!("skipped: only root can give files to another group");
+            return;
+        }
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    // The test's own program may be out of that user's reach.
+    let program = parent.path().join("test");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let ids = [format!("--reuid={GROUP}"), format!("--regid={GROUP}")];
+    let run = std::process::Command::new("setpriv")
+        .args(&ids)
+        .arg("--clear-groups")
+        .arg(&program)
+        .args(["--exact", "data_folder::a_database_of_another_owner_that_the_group_may_write_is_opened"])
+        .env(FOLDER, &folder)
+        .current_dir("/")
+        .output();
+    let Ok(run) = run else {
+        println!("skipped: `setpriv` is missing");
+        return;
+    };
+    let text = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[tokio::test]
+async fn a_named_pipe_in_place_of_the_database_is_refused_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = std::process::Command::new("mkfifo").arg(folder.path().join("masque.db")).status().unwrap();
+    assert!(made.success());
+    match SqliteStore::open(folder.path()).await {
+        Err(OpenError::Io { source, .. }) => {
+            let text = source.to_string();
+            assert!(text.contains("masque.db") && text.contains("a named pipe"), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+}

@@ -5,6 +5,7 @@
 mod calls;
 mod compiling;
 mod files;
+mod log_readers;
 mod names;
 mod network;
 mod replies;

@@ -1,0 +1,164 @@
+//! The thread that writes the queued lines, one call of `write` for each, so that lines of several processes on one pipe
+//! stay whole.
+//!
+//! The policy: a line that can't be written is tried again, with growing waits, until it is written. Meanwhile the queue
+//! decides what is dropped. So a reader that comes back finds the most important lines of the time between.
+
+use std::io::{self, ErrorKind, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::line_queue::{DroppedLines, LineQueue, Next};
+
+const FIRST_RETRY: Duration = Duration::from_millis(20);
+const MAX_RETRY: Duration = Duration::from_secs(1);
+
+/// Writes the lines of a queue to an output that may wait and fail.
+pub(crate) struct LineWriter<W> {
+    queue: Arc<LineQueue>,
+    output: W,
+    /// Logs that lines were dropped.
+    report: fn(DroppedLines),
+}
+
+impl<W: Write + Send + 'static> LineWriter<W> {
+    pub(crate) fn new(queue: Arc<LineQueue>, output: W, report: fn(DroppedLines)) -> Self {
+        Self { queue, output, report }
+    }
+
+    /// Starts the thread. It ends with the process.
+    pub(crate) fn start(self) -> io::Result<()> {
+        std::thread::Builder::new().name("log".into()).spawn(move || self.run()).map(drop)
+    }
+
+    fn run(mut self) {
+        loop {
+            match self.queue.wait_next() {
+                Next::Line(line) => self.write(&line),
+                Next::Report(dropped) => (self.report)(dropped),
+            }
+        }
+    }
+
+    /// Returns when the line is written.
+    fn write(&mut self, line: &[u8]) {
+        let (mut rest, mut delay) = (line, FIRST_RETRY);
+        while !rest.is_empty() {
+            match self.output.write(rest) {
+                Ok(written) if written > 0 => rest = rest.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                failed => {
+                    // The next reader of a pipe has not seen the beginning of the line.
+                    if failed.is_err_and(|error| error.kind() == ErrorKind::BrokenPipe) {
+                        rest = line;
+                    }
+                    self.queue.wait_retry(delay);
+                    delay = (delay * 2).min(MAX_RETRY);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+    use crate::line_queue::Priority;
+
+    /// Longer than any step takes unless the test fails.
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Answers each `write` with the next result that the test gives, and shows what was written.
+    struct ScriptedOutput {
+        results: Receiver<io::Result<usize>>,
+        written: Sender<String>,
+    }
+
+    impl Write for ScriptedOutput {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let result = self.results.recv().unwrap_or_else(|_| Ok(usize::MAX));
+            let count = result?.min(bytes.len());
+            // The test may have ended.
+            let _ = self.written.send(String::from_utf8_lossy(&bytes[..count]).into_owned());
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn start(
+        max_bytes: usize,
+        report: fn(DroppedLines),
+    ) -> (Arc<LineQueue>, Sender<io::Result<usize>>, Receiver<String>) {
+        let queue = Arc::new(LineQueue::new(max_bytes));
+        let (results, (written, lines)) = (channel(), channel());
+        let output = ScriptedOutput { results: results.1, written };
+        LineWriter::new(Arc::clone(&queue), output, report).start().unwrap();
+        (queue, results.0, lines)
+    }
+
+    fn broken_pipe() -> io::Result<usize> {
+        Err(ErrorKind::BrokenPipe.into())
+    }
+
+    #[test]
+    fn a_line_whose_reader_went_away_is_written_whole_for_the_next_one() {
+        let (queue, results, lines) = start(1 << 20, |_| ());
+        queue.push(Priority::Normal, b"hello");
+        for result in [Ok(2), broken_pipe(), broken_pipe(), Ok(usize::MAX)] {
+            results.send(result).unwrap();
+        }
+        assert_eq!(lines.recv_timeout(LONG).unwrap(), "he");
+        assert_eq!(lines.recv_timeout(LONG).unwrap(), "hello");
+    }
+
+    #[test]
+    fn a_line_that_a_full_disk_cut_is_continued_where_it_was_cut() {
+        let (queue, results, lines) = start(1 << 20, |_| ());
+        queue.push(Priority::Normal, b"hello");
+        for result in [Ok(2), Err(ErrorKind::StorageFull.into()), Ok(0), Ok(usize::MAX)] {
+            results.send(result).unwrap();
+        }
+        assert_eq!(lines.recv_timeout(LONG).unwrap(), "he");
+        assert_eq!(lines.recv_timeout(LONG).unwrap(), "");
+        assert_eq!(lines.recv_timeout(LONG).unwrap(), "llo");
+    }
+
+    #[test]
+    fn logging_never_waits_for_a_stalled_reader_and_what_was_dropped_is_reported_afterwards() {
+        static REPORTS: Mutex<Vec<DroppedLines>> = Mutex::new(Vec::new());
+        let (queue, results, lines) = start(10_000, |dropped| REPORTS.lock().unwrap().push(dropped));
+        // No result is given: the output stalls. Of the thousand lines most are dropped, of the warnings none.
+        for _ in 0..1000 {
+            queue.push(Priority::Normal, b"n");
+        }
+        for _ in 0..10 {
+            queue.push(Priority::High, b"H");
+        }
+        assert!(!queue.flush(Duration::from_millis(1)), "the reader stalls");
+        drop(results);
+        assert!(queue.flush(LONG));
+        let text: String = lines.try_iter().collect();
+        assert_eq!(text.matches('H').count(), 10);
+        let reported = REPORTS.lock().unwrap().iter().fold(DroppedLines::default(), |all, dropped| {
+            DroppedLines { high: all.high + dropped.high, normal: all.normal + dropped.normal }
+        });
+        assert_eq!(reported, DroppedLines { high: 0, normal: 1000 - text.matches('n').count() as u64 });
+        assert!(reported.normal > 800, "{reported:?}");
+    }
+
+    #[test]
+    fn a_flush_gives_up_on_a_reader_that_is_gone() {
+        let (queue, results, _lines) = start(1 << 20, |_| ());
+        queue.push(Priority::Normal, b"hello");
+        for _ in 0..3 {
+            results.send(broken_pipe()).unwrap();
+        }
+        assert!(!queue.flush(LONG));
+    }
+}

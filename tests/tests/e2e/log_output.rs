@@ -1,0 +1,39 @@
+//! Whoever reads the output of the host or of a command is gone, or its disk is full.
+
+use masque_tests::{Setup, within};
+
+#[tokio::test]
+async fn the_last_lines_of_a_host_that_stops_are_in_its_log() {
+    let mut host = Setup::defaults().start().await;
+    host.terminate();
+    assert!(host.ended().await.success());
+    within("the log to end", host.logged("stopped")).await;
+}
+
+#[tokio::test]
+async fn a_command_whose_reader_is_gone_ends_quietly() {
+    for words in [&["check"][..], &["keys", "list"], &["--help"]] {
+        let pipeline = "set -o pipefail; \"$@\" | true";
+        let setup = Setup::defaults().launched_by(&["bash", "-c", pipeline, "bash"]);
+        let output = setup.run(words).await;
+        assert!(output.status.success(), "{words:?}: {}", output.text);
+        assert_eq!(output.text, "", "{words:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_can_not_be_printed_is_no_panic() {
+    let words = ["keys", "rotate", "none"];
+    let setup = Setup::defaults().launched_by(&["sh", "-c", "\"$@\" 2> /dev/full", "sh"]);
+    let output = setup.run(&words).await;
+    assert_eq!(output.status.code(), Some(1), "{}", output.text);
+}
+
+#[tokio::test]
+async fn a_secret_that_can_not_be_shown_is_a_failure() {
+    let words = ["keys", "create", "mine", "--scope", "chat"];
+    let setup = Setup::defaults().launched_by(&["sh", "-c", "\"$@\" > /dev/full", "sh"]);
+    let output = setup.run(&words).await;
+    assert_eq!(output.status.code(), Some(1), "{}", output.text);
+    assert!(output.text.contains("standard output can't be written"), "{}", output.text);
+}
