@@ -258,8 +258,10 @@ fn a_sweep_removes_a_megabyte_of_long_messages_at_a_time() {
         )
         .unwrap();
     assert!(DeleteConversation { owner: ada(), id }.run(connection).unwrap());
-    let left =
-        || -> i64 { connection.query_row("SELECT count(*) FROM messages", [], |row| row.get(0)).unwrap() };
+    let left = || -> i64 {
+        let count = "SELECT count(*) FROM messages WHERE conversation = ?1";
+        connection.query_row(count, [id.as_uuid()], |row| row.get(0)).unwrap()
+    };
     let mut before = left();
     let mut sweeps = 0;
     while left() > 0 {
