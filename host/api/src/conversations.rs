@@ -182,7 +182,8 @@ pub(crate) async fn delete(
     }
 }
 
-/// Lists the messages of a conversation, oldest first.
+/// Lists the messages of a conversation, oldest first. A page ends at `limit` messages or at 1 MiB of text, so `next`, not
+/// the number of messages, tells whether there are more.
 #[utoipa::path(
     get, path = "/conversations/{id}/messages", tag = "conversations",
     params(

@@ -55,6 +55,8 @@ pub(crate) struct Status {
     turns: TurnCounts,
     /// `null` while the store is unavailable.
     jobs: Option<JobCountsView>,
+    /// `null` while the store is unavailable.
+    store: Option<StoreSizeView>,
     /// The result of the last reload. `null` if there was none.
     reload: Option<Reload>,
 }
@@ -134,16 +136,21 @@ pub(crate) struct JobCountsView {
     parked: u64,
 }
 
-/// Summarises the host's health.
+/// The space that the store takes.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StoreSize)]
+pub(crate) struct StoreSizeView {
+    /// The database, in bytes.
+    database_bytes: u64,
+    /// The write-ahead log, in bytes: what is stored but not yet in the database. It grows over 64 MiB only while something
+    /// reads the database for long, such as a backup.
+    log_bytes: u64,
+}
+
+/// Summarises the host's health. Its cost does not depend on what is stored.
 #[utoipa::path(get, path = "/health", tag = "host", responses((status = 200, description = "The summary.", body = Health)))]
 pub(crate) async fn health(State(app): State<App>) -> Json<Health> {
-    let store = match app.store.counts().await {
-        Ok(_) => "ok",
-        Err(error) => {
-            tracing::warn!(%error, "the store does not answer");
-            "unavailable"
-        }
-    };
+    let store = if app.is_store_ok().await { "ok" } else { "unavailable" };
     let sandbox = if app.sandbox.free() > 0 { "ok" } else { "busy" };
     let status = if store == "ok" && sandbox == "ok" { "ok" } else { "degraded" };
     let uptime_s = app.started.elapsed().as_secs();
@@ -156,7 +163,8 @@ pub(crate) async fn livez() -> Json<Alive> {
     Json(Alive { status: "ok" })
 }
 
-/// Readiness: whether the host accepts new requests. It does not while it loads or drains.
+/// Readiness: whether the host accepts new requests. It does not while it loads or drains, nor after a part that it can't
+/// do without has ended.
 ///
 /// An unavailable store does not count, because it would take all hosts out of service at once.
 #[utoipa::path(
@@ -184,6 +192,13 @@ pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
             None
         }
     };
+    let store = match app.store.size().await {
+        Ok(size) => Some(StoreSizeView { database_bytes: size.database, log_bytes: size.log }),
+        Err(error) => {
+            tracing::warn!(%error, "the store does not answer");
+            None
+        }
+    };
     Json(Status {
         version: VERSION,
         configuration: set.configuration.clone(),
@@ -193,6 +208,7 @@ pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
         sandbox: InstanceSlots { free: app.sandbox.free(), size: app.sandbox.size() },
         turns: TurnCounts { running: app.turns.running() },
         jobs,
+        store,
         reload: reload.map(Reload::from),
     })
 }

@@ -28,6 +28,7 @@ mod router;
 mod schema;
 mod sse;
 mod state;
+mod store_probe;
 #[cfg(test)]
 mod tests;
 mod turns;

@@ -16,10 +16,16 @@ use masque_problem::{Kind, Problem};
 use masque_turns::Turns;
 
 use super::options::Options;
+use super::store_probe::StoreProbe;
 
 /// The state of the router: a shared handle to [`Services`]. Cheap to clone.
 #[derive(Clone)]
-pub struct App(Arc<Services>);
+pub struct App(Arc<Shared>);
+
+struct Shared {
+    services: Services,
+    store_probe: StoreProbe,
+}
 
 /// The parts of the host that handlers call.
 pub struct Services {
@@ -59,7 +65,12 @@ pub trait SandboxSlots: Send + Sync {
 impl App {
     /// Wraps the services for the router.
     pub fn new(services: Services) -> Self {
-        Self(Arc::new(services))
+        Self(Arc::new(Shared { services, store_probe: StoreProbe::default() }))
+    }
+
+    /// Whether the store works. Costs the same however often it is asked.
+    pub(crate) async fn is_store_ok(&self) -> bool {
+        self.0.store_probe.is_ok(self.store.check()).await
     }
 }
 
@@ -67,7 +78,7 @@ impl Deref for App {
     type Target = Services;
 
     fn deref(&self) -> &Services {
-        &self.0
+        &self.0.services
     }
 }
 

@@ -3,8 +3,10 @@
 //! An event of the kernel (inotify) only starts a comparison of the files' metadata; the comparison decides. Network file
 //! systems send no events and event queues overflow, so the files are also compared at intervals.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures::FutureExt;
 use masque_config::FileSnapshot;
 use tokio_util::sync::CancellationToken;
 
@@ -47,7 +49,7 @@ impl Follower {
                 debounce(&self.files).await;
             }
             if has_changed || is_triggered && (self.needs_retry || self.files.has_recent_changes()) {
-                let ReloadAttempt { mut files, needs_retry, has_changed } = self.reloader.reload().await;
+                let ReloadAttempt { mut files, needs_retry, has_changed } = self.attempt().await;
                 files.learn_unstable_numbers(&self.files, !has_changed);
                 (self.files, self.needs_retry) = (files, needs_retry);
                 (is_triggered, is_debounced) = (false, false);
@@ -61,6 +63,18 @@ impl Follower {
                     is_debounced = true;
                 }
                 () = tokio::time::sleep(POLL_INTERVAL) => is_debounced = false,
+            }
+        }
+    }
+
+    /// Makes one attempt. One that panics is a refused change: nothing was published, and the same files are not tried
+    /// again.
+    async fn attempt(&mut self) -> ReloadAttempt {
+        match AssertUnwindSafe(self.reloader.reload()).catch_unwind().await {
+            Ok(attempt) => attempt,
+            Err(_panic) => {
+                self.reloader.refuse_after_panic();
+                ReloadAttempt { files: retake(&self.files).await, needs_retry: false, has_changed: true }
             }
         }
     }

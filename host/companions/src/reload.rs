@@ -201,6 +201,17 @@ impl Reloader {
         }
     }
 
+    /// Records an attempt that panicked. The panic hook has reported where.
+    pub(crate) fn refuse_after_panic(&self) {
+        let location = Location::Builtin("configuration".into());
+        let problem = Diagnostic::error(
+            location,
+            "reading the change panicked, which is a fault of the host",
+            "Undo the change, and report the message of the panic.",
+        );
+        self.refuse(&Diagnostics::new(vec![problem]), self.active.current().generation);
+    }
+
     /// Records the problems. Returns whether they are others than before.
     fn refuse(&self, problems: &Diagnostics, generation: u64) -> bool {
         let report = ReloadReport::new(ReloadOutcome::Refused, generation, lines(problems));

@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::response::Response;
 use futures::FutureExt;
 use http::Request;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
@@ -43,7 +44,13 @@ impl Server {
 
     /// Starts to accept connections on `listener`, in a task of its own. At `max_connections`, the connection that has
     /// been idle for the longest is closed for the next one; if none is idle, clients wait in the listener's backlog.
-    pub fn serve<S>(&self, listener: Listener, max_connections: usize, handler: ConnectionHandler<S>)
+    /// Returns the task, which ends after [`Shutdown::graceful`] is cancelled.
+    pub fn serve<S>(
+        &self,
+        listener: Listener,
+        max_connections: usize,
+        handler: ConnectionHandler<S>,
+    ) -> JoinHandle<()>
     where
         S: Service<Request<Body>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send,
@@ -54,7 +61,7 @@ impl Server {
             handler: Arc::new(handler),
             connections: self.connections.clone(),
         };
-        self.connections.spawn(accept_loop.run(self.shutdown.graceful.clone()));
+        self.connections.spawn(accept_loop.run(self.shutdown.graceful.clone()))
     }
 
     /// Accepts no more connections, and closes each connection after its running requests.

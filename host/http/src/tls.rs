@@ -107,11 +107,20 @@ impl ServerCertificate {
     /// # Errors
     /// A file can't be read or used, or the key is not that of the certificate.
     pub fn follow(options: Options, stop: CancellationToken) -> Result<Self, CertificateError> {
+        let (certificate, watcher) = Self::open(options)?;
+        tokio::spawn(watcher.run(stop));
+        Ok(certificate)
+    }
+
+    /// Reads the files. The watcher follows their changes once the caller runs it.
+    ///
+    /// # Errors
+    /// As [`ServerCertificate::follow`].
+    pub fn open(options: Options) -> Result<(Self, CertificateWatcher), CertificateError> {
         let files = PemFiles::read(&options)?;
         let certificate = Self(Arc::new(RwLock::new(files.parse()?)));
         let watcher = CertificateWatcher { options, last_parsed: files, certificate: certificate.clone() };
-        tokio::spawn(watcher.run(stop));
-        Ok(certificate)
+        Ok((certificate, watcher))
     }
 
     /// The acceptor for one connection, with the certificate that is in use now.
@@ -125,7 +134,8 @@ impl ServerCertificate {
     }
 }
 
-struct CertificateWatcher {
+/// Follows the files of a [`ServerCertificate`].
+pub struct CertificateWatcher {
     options: Options,
     /// The last pair that was parsed, whether it could be used or not.
     last_parsed: PemFiles,
@@ -133,7 +143,8 @@ struct CertificateWatcher {
 }
 
 impl CertificateWatcher {
-    async fn run(mut self, stop: CancellationToken) {
+    /// Reads the files every second until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut previous: Option<Result<PemFiles, String>> = None;

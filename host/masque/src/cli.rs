@@ -84,7 +84,12 @@ fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
     // A busy worker polls sockets and timers once per `event_interval` tasks. A guest yields after 2 ms at the latest, so
     // with 4 they wait less than 10 ms; the default of 61 measured up to 750 ms.
     match tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(4).build() {
-        Ok(runtime) => runtime.block_on(work),
+        Ok(runtime) => {
+            let code = runtime.block_on(work);
+            // Dropping the runtime would wait for blocking work, such as a name lookup or a file system that is away.
+            runtime.shutdown_timeout(serve::RUNTIME_END);
+            code
+        }
         Err(error) => failure(&format!("the asynchronous runtime can't start: {error}")),
     }
 }

@@ -128,6 +128,12 @@ impl Sandbox {
         self.pool.free_instances()
     }
 
+    /// Resolves when the thread that makes guests yield has ended, which it does not while the sandbox is in use. Without
+    /// it a guest that spins is never stopped, so the process has to end.
+    pub async fn ticker_ended(&self) {
+        self.pool.ticker_ended().await;
+    }
+
     /// The most memory that a plugin may be given, in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.memory_bytes

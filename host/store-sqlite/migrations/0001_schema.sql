@@ -1,7 +1,8 @@
 -- The whole schema. Until the first release it is edited in place: a database remembers the digest of this text and is
 -- refused by a build with another one.
 --
--- Times are milliseconds since the Unix epoch by the database's clock. Ids are UUIDv7 of 16 bytes.
+-- Times are milliseconds since the Unix epoch by the database's clock; `leases.ends_at` and `jobs.due_at` by a clock that
+-- is never set. Ids are UUIDv7 of 16 bytes.
 --
 -- A CHECK over words uses OR: for `IN (...)` SQLite builds a temporary table at every write. Partial indexes repeat the
 -- condition of the queries that use them word for word, since SQLite looks for nothing else.
@@ -30,7 +31,8 @@ CREATE TABLE conversations (
     deleted_at INTEGER
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX conversations_of_user ON conversations (user, id);
+-- Without deleted ones, which a list would have to skip one by one.
+CREATE INDEX conversations_of_user ON conversations (user, id) WHERE deleted_at IS NULL;
 CREATE INDEX conversations_deleted ON conversations (deleted_at) WHERE deleted_at IS NOT NULL;
 
 -- What every turn changes, in a narrow row: the lease and the newest sequence. A deleted conversation has no lease row.
@@ -133,6 +135,8 @@ CREATE TABLE jobs (
     due_at       INTEGER,
     attempt      INTEGER NOT NULL DEFAULT 0,
     epoch        INTEGER NOT NULL DEFAULT 0,
+    -- How often a host ended while it ran the job.
+    crashes      INTEGER NOT NULL DEFAULT 0,
     host         BLOB             CHECK (length(host) = 16),
     error        TEXT,
     created_at   INTEGER NOT NULL,

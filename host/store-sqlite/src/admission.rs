@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use crate::admission_state::{ConversationRow, KeyedTurnRow};
-use crate::columns::{millis, now};
+use crate::columns::{lease_end, millis, now};
 use crate::conversation_rows::{insert_conversation, is_taken};
 use crate::deletion::finish_removal;
 use crate::error::Result;
@@ -57,7 +57,7 @@ fn start_conversation(
 ) -> Result<AdmissionOutcome> {
     if !insert_conversation(connection, user, id, companion, Some(title), now)? {
         match ConversationRow::find(connection, id)? {
-            Some(row) if row.user == user && row.is_held_by(admission.turn, now) => {
+            Some(row) if row.user == user && row.is_held_by(admission.turn) => {
                 return repeat(connection, admission, &row);
             }
             None if finish_removal(connection, id)? => {
@@ -70,7 +70,7 @@ fn start_conversation(
         connection,
         "INSERT INTO leases (conversation, epoch, turn, host, ends_at, last_sequence, updated_at)
          VALUES (?1, 1, ?2, ?3, ?4, 1, ?5)",
-        (id.as_uuid(), admission.turn.as_uuid(), admission.host, lease_end(admission, now), now),
+        (id.as_uuid(), admission.turn.as_uuid(), admission.host, lease_end(admission.lease), now),
     )?;
     let new =
         NewTurn { conversation: id, companion: companion.to_owned(), created: true, epoch: 1, sequence: 1 };
@@ -89,10 +89,10 @@ fn start_in_conversation(
     let Some(row) = ConversationRow::find(connection, id)? else {
         return Ok(AdmissionOutcome::UnknownConversation);
     };
-    if row.user == user && row.is_held_by(admission.turn, now) {
+    if row.user == user && row.is_held_by(admission.turn) {
         return repeat(connection, admission, &row);
     }
-    if let Some(outcome) = row.refusal(admission, user, now) {
+    if let Some(outcome) = row.refusal(admission, user) {
         return Ok(outcome);
     }
     if let Some(outlived) = row.outlived_turn(admission.turn) {
@@ -108,7 +108,7 @@ fn start_in_conversation(
             epoch,
             admission.turn.as_uuid(),
             admission.host,
-            lease_end(admission, now),
+            lease_end(admission.lease),
             sequence,
             now
         ],
@@ -193,8 +193,4 @@ fn store(
         kept: None,
         tail: tail.messages,
     }))
-}
-
-fn lease_end(admission: &Admission, now: i64) -> i64 {
-    now.saturating_add(millis(admission.lease))
 }

@@ -8,7 +8,7 @@ use masque_store::{
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::columns::remaining;
+use crate::columns::{lease_clock, remaining};
 use crate::error::Result;
 use crate::query::first_row;
 
@@ -97,12 +97,12 @@ impl ConversationRow {
     }
 
     /// Whether the turn holds the lease and the lease has not expired.
-    pub(crate) fn is_held_by(&self, turn: TurnId, now: i64) -> bool {
-        self.lease.as_ref().is_some_and(|lease| lease.turn == turn && lease.ends_at > now)
+    pub(crate) fn is_held_by(&self, turn: TurnId) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.turn == turn && lease.ends_at > lease_clock())
     }
 
     /// Why the turn can't take the lease; `None` if it can.
-    pub(crate) fn refusal(&self, admission: &Admission, user: Uuid, now: i64) -> Option<AdmissionOutcome> {
+    pub(crate) fn refusal(&self, admission: &Admission, user: Uuid) -> Option<AdmissionOutcome> {
         if self.user != user {
             return Some(AdmissionOutcome::UnknownConversation);
         }
@@ -113,7 +113,7 @@ impl ConversationRow {
             return Some(AdmissionOutcome::CompanionGone { companion: self.companion.clone() });
         }
         let lease = self.lease.as_ref()?;
-        let retry_after: Duration = remaining(lease.ends_at.saturating_sub(now));
+        let retry_after: Duration = remaining(lease.ends_at.saturating_sub(lease_clock()));
         (!retry_after.is_zero()).then_some(AdmissionOutcome::Busy { retry_after })
     }
 

@@ -16,7 +16,7 @@ use crate::query::{all_rows, execute};
 use crate::store::SqliteStore;
 
 /// Entries that are removed in one transaction.
-const FORGOTTEN_AT_ONCE: i64 = 1000;
+const FORGOTTEN_AT_ONCE: i64 = 256;
 
 #[async_trait]
 impl AuditLog for SqliteStore {
@@ -49,6 +49,8 @@ struct ForgetEntries {
 
 impl Operation for ForgetEntries {
     type Answer = u64;
+
+    const IS_BACKGROUND: bool = true;
 
     fn run(self, connection: &Connection) -> DatabaseResult<u64> {
         let forgotten = execute(

@@ -9,13 +9,14 @@ use rusqlite::{Connection, OpenFlags};
 use crate::error::Result;
 
 /// How long to wait for a lock that another process holds on the file (a backup, a shell).
-const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// More than there are statements, so that none is prepared twice.
 const STATEMENTS: usize = 128;
 
 /// Settings of the writer. `COMMIT` returns after `fdatasync` (`synchronous = FULL`), and deleted content is
-/// overwritten (`secure_delete`). Without a size limit the log would keep the size of its largest transaction.
+/// overwritten (`secure_delete`). Without a size limit the log would keep the size of its largest transaction; the limit
+/// is that of [`crate::wal`].
 const WRITER: &str = "PRAGMA journal_mode = WAL;
      PRAGMA synchronous = FULL;
      PRAGMA secure_delete = ON;

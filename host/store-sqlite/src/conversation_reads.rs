@@ -1,13 +1,14 @@
 //! Reading conversations and their messages.
 
 use masque_store::{
-    ConversationId, ConversationRecord, MessageId, MessageRecord, Owner, Page, Paged, StoreError, TailLimit,
+    ConversationId, ConversationRecord, MAX_PAGE_BYTES, MessageId, MessageRecord, Owner, Page, Paged,
+    StoreError, TailLimit,
 };
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::messages::{message, message_columns};
+use crate::messages::{MESSAGE_COLUMNS, message, message_columns};
 use crate::paging::{invalid_cursor, limit, number_after, paged};
 use crate::query::{all_rows, first_row};
 use crate::users;
@@ -63,7 +64,8 @@ pub(crate) fn list(connection: &Connection, owner: &Owner, page: &Page) -> Resul
     Ok(paged(items, limit, |last: &ConversationRecord| last.id.to_string()))
 }
 
-/// The messages of a conversation, oldest first.
+/// The messages of a conversation, oldest first. A page that reaches [`MAX_PAGE_BYTES`] ends there; messages that do not
+/// fit are not read.
 pub(crate) fn list_messages(
     connection: &Connection,
     owner: &Owner,
@@ -75,18 +77,27 @@ pub(crate) fn list_messages(
         return Ok(None);
     }
     let limit = limit(page);
-    let items = all_rows(
-        connection,
-        concat!(
-            "SELECT ",
-            message_columns!(),
-            "  FROM messages m LEFT JOIN turns t ON t.id = m.turn
-              WHERE m.conversation = ?1 AND m.sequence > ?2 ORDER BY m.sequence LIMIT ?3"
-        ),
-        (id.as_uuid(), after, limit as i64 + 1),
-        message,
-    )?;
-    Ok(Some(paged(items, limit, |last: &MessageRecord| last.sequence.to_string())))
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        message_columns!(),
+        ", octet_length(m.text) + octet_length(m.metadata)
+           FROM messages m LEFT JOIN turns t ON t.id = m.turn
+          WHERE m.conversation = ?1 AND m.sequence > ?2 ORDER BY m.sequence LIMIT ?3"
+    ))?;
+    let mut rows = statement.query((id.as_uuid(), after, limit as i64 + 1))?;
+    let (mut items, mut left, mut has_more) = (Vec::new(), MAX_PAGE_BYTES, false);
+    while let Some(row) = rows.next()? {
+        let bytes = usize::try_from(row.get::<_, i64>(MESSAGE_COLUMNS)?).unwrap_or(usize::MAX);
+        let rest = left.checked_sub(bytes);
+        has_more = items.len() == limit || rest.is_none() && !items.is_empty();
+        if has_more {
+            break;
+        }
+        left = rest.unwrap_or(0);
+        items.push(message(row)?);
+    }
+    let next = items.last().filter(|_| has_more).map(|last: &MessageRecord| last.sequence.to_string());
+    Ok(Some(Paged { items, next }))
 }
 
 /// The newest messages before another within a limit, oldest first. The newest of them is always returned, however

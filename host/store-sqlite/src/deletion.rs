@@ -4,15 +4,47 @@ use masque_store::{ConversationId, Owner};
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::columns::now;
+use crate::columns::{lease_clock, now};
 use crate::error::Result;
 use crate::job_rows::{advance, remove_head};
 use crate::operation::Operation;
 use crate::query::{all_rows, execute, first_row};
 use crate::users;
 
-/// How many rows of one kind are removed in one transaction. It is bounded because turns wait for it.
-pub(crate) const BATCH: usize = 256;
+/// What one transaction may remove. It is bounded because turns wait for it.
+#[derive(Debug)]
+pub(crate) struct RemovalBudget {
+    rows: usize,
+    bytes: usize,
+}
+
+impl RemovalBudget {
+    /// The budget of one transaction. A row takes some 20 µs. Of bytes each page is overwritten and logged
+    /// (`secure_delete`), which takes longer than removing the row.
+    pub(crate) fn of_one_transaction() -> Self {
+        Self { rows: 256, bytes: 1 << 20 }
+    }
+
+    /// How many rows may still be removed, as the limit of a query.
+    pub(crate) fn rows(&self) -> i64 {
+        i64::try_from(self.rows).unwrap_or(i64::MAX)
+    }
+
+    /// Whether a row of this size may be removed now. A row that is larger than a whole budget is removed by itself.
+    pub(crate) fn take(&mut self, bytes: i64) -> bool {
+        let bytes = usize::try_from(bytes).unwrap_or(0);
+        let fits = self.rows > 0 && self.bytes > 0;
+        if fits {
+            self.rows -= 1;
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+        fits
+    }
+
+    fn is_spent(&self) -> bool {
+        self.rows == 0 || self.bytes == 0
+    }
+}
 
 /// Marks a conversation deleted. Its lease goes with it, so that a running turn can't end, and so do its jobs at the
 /// head of a queue, at most one for each plugin. The sweep removes the rest: readers and later operations check
@@ -44,16 +76,16 @@ impl Operation for DeleteConversation {
             |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
         )?;
         for (number, queue) in heads {
-            remove_head(connection, number, &queue, now)?;
+            remove_head(connection, number, &queue, lease_clock())?;
         }
         Ok(true)
     }
 }
 
 /// Removes rows of deleted conversations, those deleted first before others. Returns how many rows.
-pub(crate) fn remove_some(connection: &Connection) -> Result<usize> {
+pub(crate) fn remove_some(connection: &Connection, budget: &mut RemovalBudget) -> Result<usize> {
     let mut removed = 0;
-    while removed < BATCH {
+    while !budget.is_spent() {
         let next = first_row(
             connection,
             "SELECT id FROM conversations WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT 1",
@@ -61,7 +93,7 @@ pub(crate) fn remove_some(connection: &Connection) -> Result<usize> {
             |row| Ok(row.get::<_, Uuid>(0)?),
         )?;
         let Some(conversation) = next else { break };
-        removed += remove_batch(connection, conversation)?.rows;
+        removed += remove_batch(connection, conversation, budget)?.rows;
     }
     Ok(removed)
 }
@@ -75,7 +107,8 @@ pub(crate) fn finish_removal(connection: &Connection, id: ConversationId) -> Res
         [id.as_uuid()],
         |_row| Ok(()),
     )?;
-    Ok(is_deleted.is_some() && remove_batch(connection, id.as_uuid())?.is_finished)
+    let mut budget = RemovalBudget::of_one_transaction();
+    Ok(is_deleted.is_some() && remove_batch(connection, id.as_uuid(), &mut budget)?.is_finished)
 }
 
 /// The result of one batch.
@@ -85,71 +118,104 @@ struct RemovedBatch {
     is_finished: bool,
 }
 
-fn remove_batch(connection: &Connection, conversation: Uuid) -> Result<RemovedBatch> {
-    let messages = remove_messages(connection, conversation)?;
-    let jobs = remove_jobs(connection, conversation)?;
-    let values = execute(
-        connection,
-        "DELETE FROM state WHERE rowid IN
-            (SELECT rowid FROM state WHERE owner = ?1 AND scope = 'conversation' LIMIT ?2)",
-        (conversation, BATCH as i64),
-    )?;
-    let mut rows = messages + jobs + values;
-    let is_finished = [messages, jobs, values].iter().all(|removed| *removed < BATCH);
+fn remove_batch(
+    connection: &Connection,
+    conversation: Uuid,
+    budget: &mut RemovalBudget,
+) -> Result<RemovedBatch> {
+    let mut rows = remove_messages(connection, conversation, budget)?;
+    rows += remove_jobs(connection, conversation, budget)?;
+    rows += remove_state(connection, conversation, budget)?;
+    // A budget that is not spent ran out of rows to remove.
+    let is_finished = !budget.is_spent();
     if is_finished {
         rows += execute(connection, "DELETE FROM conversations WHERE id = ?1", [conversation])?;
+        budget.take(0);
     }
     Ok(RemovedBatch { rows, is_finished })
 }
 
 /// Removes messages with their turns and the idempotency keys of these.
-fn remove_messages(connection: &Connection, conversation: Uuid) -> Result<usize> {
+fn remove_messages(connection: &Connection, conversation: Uuid, budget: &mut RemovalBudget) -> Result<usize> {
     let messages = all_rows(
         connection,
-        "SELECT sequence, turn FROM messages WHERE conversation = ?1 ORDER BY sequence LIMIT ?2",
-        (conversation, BATCH as i64),
-        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<Uuid>>(1)?)),
+        "SELECT sequence, turn, octet_length(text) + coalesce(octet_length(content), 0) + octet_length(metadata)
+           FROM messages WHERE conversation = ?1 ORDER BY sequence LIMIT ?2",
+        (conversation, budget.rows()),
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<Uuid>>(1)?, row.get::<_, i64>(2)?)),
     )?;
-    for (sequence, turn) in &messages {
-        if let Some(turn) = turn {
-            let key_expires_at = first_row(
-                connection,
-                "DELETE FROM turns WHERE id = ?1 RETURNING key_expires_at",
-                [turn],
-                |row| Ok(row.get::<_, Option<i64>>(0)?),
-            )?;
-            if let Some(Some(expires_at)) = key_expires_at {
-                execute(
-                    connection,
-                    "DELETE FROM idempotency_keys WHERE expires_at = ?1 AND turn = ?2",
-                    (expires_at, turn),
-                )?;
-            }
+    let mut removed = 0;
+    for (sequence, turn, bytes) in messages {
+        if !budget.take(bytes) {
+            break;
         }
-        execute(
+        if let Some(turn) = turn {
+            remove_turn(connection, turn)?;
+        }
+        removed += execute(
             connection,
             "DELETE FROM messages WHERE conversation = ?1 AND sequence = ?2",
             (conversation, sequence),
         )?;
     }
-    Ok(messages.len())
+    Ok(removed)
 }
 
-fn remove_jobs(connection: &Connection, conversation: Uuid) -> Result<usize> {
-    let now = now();
+fn remove_turn(connection: &Connection, turn: Uuid) -> Result<()> {
+    let key_expires_at =
+        first_row(connection, "DELETE FROM turns WHERE id = ?1 RETURNING key_expires_at", [turn], |row| {
+            Ok(row.get::<_, Option<i64>>(0)?)
+        })?;
+    if let Some(Some(expires_at)) = key_expires_at {
+        execute(
+            connection,
+            "DELETE FROM idempotency_keys WHERE expires_at = ?1 AND turn = ?2",
+            (expires_at, turn),
+        )?;
+    }
+    Ok(())
+}
+
+fn remove_jobs(connection: &Connection, conversation: Uuid, budget: &mut RemovalBudget) -> Result<usize> {
+    let now = lease_clock();
     let jobs = all_rows(
         connection,
-        "SELECT number, queue, due_at IS NOT NULL FROM jobs WHERE conversation = ?1 LIMIT ?2",
-        (conversation, BATCH as i64),
-        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, bool>(2)?)),
+        "SELECT number, queue, due_at IS NOT NULL, octet_length(payload) FROM jobs WHERE conversation = ?1 LIMIT ?2",
+        (conversation, budget.rows()),
+        |row| {
+            let (number, queue) = (row.get::<_, i64>(0)?, row.get::<_, String>(1)?);
+            Ok((number, queue, row.get::<_, bool>(2)?, row.get::<_, i64>(3)?))
+        },
     )?;
-    for (number, _, _) in &jobs {
-        execute(connection, "DELETE FROM jobs WHERE number = ?1", [number])?;
-    }
-    for (_, queue, is_head) in &jobs {
-        if *is_head {
-            advance(connection, queue, now)?;
+    let (mut removed, mut without_head) = (0, Vec::new());
+    for (number, queue, is_head, bytes) in jobs {
+        if !budget.take(bytes) {
+            break;
         }
+        removed += execute(connection, "DELETE FROM jobs WHERE number = ?1", [number])?;
+        without_head.extend(is_head.then_some(queue));
     }
-    Ok(jobs.len())
+    // Only now, so that no job that is removed here becomes the head.
+    for queue in without_head {
+        advance(connection, &queue, now)?;
+    }
+    Ok(removed)
+}
+
+fn remove_state(connection: &Connection, conversation: Uuid, budget: &mut RemovalBudget) -> Result<usize> {
+    let values = all_rows(
+        connection,
+        "SELECT rowid, coalesce(octet_length(value), 0) FROM state
+          WHERE owner = ?1 AND scope = 'conversation' LIMIT ?2",
+        (conversation, budget.rows()),
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+    )?;
+    let mut removed = 0;
+    for (row, bytes) in values {
+        if !budget.take(bytes) {
+            break;
+        }
+        removed += execute(connection, "DELETE FROM state WHERE rowid = ?1", [row])?;
+    }
+    Ok(removed)
 }

@@ -29,11 +29,12 @@ impl DatabaseError {
         matches!(self, Self::Sqlite(error) if primary_code(error) == Some(BUSY))
     }
 
-    /// Whether one row holds something that this version can't read, in a database that can be read otherwise.
+    /// Whether one row holds something that this version can't read, or that it panics at, in a database that can be read
+    /// otherwise.
     pub(crate) fn is_unreadable_row(&self) -> bool {
         match self {
             Self::Sqlite(error) => error.sqlite_error().is_none() && is_conversion(error),
-            Self::Store(error) => matches!(error, StoreError::Corrupt(_)),
+            Self::Store(error) => matches!(error, StoreError::Corrupt(_) | StoreError::Internal(_)),
         }
     }
 

@@ -6,10 +6,10 @@ use masque_store::{ConversationId, JobCompletion, JobId, JobRecord, Owner, Store
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
-use crate::columns::{attempt, millis, now};
+use crate::columns::{attempt, lease_clock, lease_end};
 use crate::error::{DatabaseError, Result};
 use crate::job_rows::{ability, advance, remove_head};
-use crate::operation::Operation;
+use crate::operation::{Operation, without_panic};
 use crate::query::{all_rows, execute, first_row, one_row};
 use crate::state_rows::apply;
 
@@ -33,10 +33,12 @@ struct Head {
 impl Operation for TakeJobs {
     type Answer = Vec<JobRecord>;
 
+    const IS_BACKGROUND: bool = true;
+
     /// Heads whose conversation was deleted are removed, and heads that can't be read are parked. Both uncover the next
     /// job of the queue, so the due heads are read again.
     fn run(self, connection: &Connection) -> Result<Vec<JobRecord>> {
-        let now = now();
+        let now = lease_clock();
         let limit = self.limit as usize;
         let mut taken: Vec<(i64, JobRecord)> = Vec::new();
         let mut dropped = 0;
@@ -53,9 +55,9 @@ impl Operation for TakeJobs {
                     dropped += 1;
                     continue;
                 }
-                match read_head(connection, head.number) {
+                match without_panic(|| read_head(connection, head.number)) {
                     Ok(job) => {
-                        self.lease(connection, head.number, now)?;
+                        self.lease(connection, head.number)?;
                         taken.push((head.number, job));
                     }
                     // One such job must not keep the jobs of all other queues from being taken.
@@ -75,13 +77,13 @@ impl Operation for TakeJobs {
 }
 
 impl TakeJobs {
-    fn lease(&self, connection: &Connection, number: i64, now: i64) -> Result<()> {
+    fn lease(&self, connection: &Connection, number: i64) -> Result<()> {
         execute(
             connection,
             "UPDATE jobs
                 SET status = 'running', host = ?2, due_at = ?3, attempt = attempt + 1, epoch = epoch + 1
               WHERE number = ?1",
-            (number, self.host, now.saturating_add(millis(self.lease))),
+            (number, self.host, lease_end(self.lease)),
         )?;
         Ok(())
     }
@@ -147,6 +149,8 @@ pub(crate) struct CompleteJob {
 impl Operation for CompleteJob {
     type Answer = bool;
 
+    const IS_BACKGROUND: bool = true;
+
     fn run(self, connection: &Connection) -> Result<bool> {
         let found = first_row(
             connection,
@@ -155,7 +159,7 @@ impl Operation for CompleteJob {
             |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
         )?;
         let Some((number, queue)) = found else { return Ok(false) };
-        remove_head(connection, number, &queue, now())?;
+        remove_head(connection, number, &queue, lease_clock())?;
         apply(connection, &self.completion.writes)?;
         Ok(true)
     }
@@ -177,7 +181,7 @@ impl Operation for RetryJob {
             connection,
             "UPDATE jobs SET status = 'queued', host = NULL, due_at = ?3, error = ?4
               WHERE id = ?1 AND epoch = ?2 AND status = 'running'",
-            params![self.job.as_uuid(), self.epoch, now().saturating_add(millis(self.after)), self.error],
+            params![self.job.as_uuid(), self.epoch, lease_end(self.after), self.error],
         )?;
         Ok(())
     }
@@ -202,7 +206,7 @@ impl Operation for ParkJob {
             |row| Ok(row.get::<_, String>(0)?),
         )?;
         match queue {
-            Some(queue) => advance(connection, &queue, now()),
+            Some(queue) => advance(connection, &queue, lease_clock()),
             None => Ok(()),
         }
     }
@@ -222,7 +226,7 @@ impl Operation for ReleaseJob {
             connection,
             "UPDATE jobs SET status = 'queued', host = NULL, attempt = attempt - 1, due_at = ?3
               WHERE id = ?1 AND epoch = ?2 AND status = 'running'",
-            (self.job.as_uuid(), self.epoch, now()),
+            (self.job.as_uuid(), self.epoch, lease_clock()),
         )?;
         Ok(())
     }
@@ -239,7 +243,7 @@ impl Operation for RenewJobs {
     type Answer = ();
 
     fn run(self, connection: &Connection) -> Result<()> {
-        let ends_at = now().saturating_add(millis(self.lease));
+        let ends_at = lease_end(self.lease);
         for job in self.jobs {
             execute(
                 connection,
@@ -262,7 +266,7 @@ impl Operation for RetryParkedJob {
     fn run(self, connection: &Connection) -> Result<bool> {
         let queue = first_row(
             connection,
-            "UPDATE jobs SET status = 'queued', attempt = 0, error = NULL
+            "UPDATE jobs SET status = 'queued', attempt = 0, crashes = 0, error = NULL
               WHERE id = ?1 AND status = 'parked'
                 AND NOT EXISTS (SELECT 1 FROM conversations c WHERE c.id = jobs.conversation AND c.deleted_at IS NOT NULL)
              RETURNING queue",
@@ -282,7 +286,7 @@ impl Operation for RetryParkedJob {
             |_row| Ok(()),
         )?;
         if running.is_none() {
-            advance(connection, &queue, now())?;
+            advance(connection, &queue, lease_clock())?;
         }
         Ok(true)
     }

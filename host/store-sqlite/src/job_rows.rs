@@ -3,12 +3,15 @@
 //! Only the head of a queue has a time at which it is due, so taking a job looks at one index entry, however many wait
 //! behind others. Whoever removes a head, or parks it, makes the next job of its queue the head.
 
+use std::time::Duration;
+
 use masque_store::{Ability, ConversationId, NewJob, StoreError, TurnId};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
+use crate::columns::{lease_clock, lease_end};
 use crate::error::Result;
-use crate::query::{execute, first_row};
+use crate::query::{all_rows, execute, first_row};
 
 /// The turn that jobs come from.
 pub(crate) struct JobOrigin {
@@ -40,7 +43,7 @@ pub(crate) fn enqueue(connection: &Connection, origin: &JobOrigin, jobs: &[NewJo
                 job.plugin,
                 kind(job.ability),
                 job.payload,
-                has_head.is_none().then_some(now),
+                has_head.is_none().then(lease_clock),
                 now,
             ],
         )?;
@@ -70,12 +73,46 @@ pub(crate) fn remove_head(connection: &Connection, number: i64, queue: &str, now
     advance(connection, queue, now)
 }
 
-/// Makes the jobs that run on other hosts than `host` due again.
-pub(crate) fn release_jobs_of_others(connection: &Connection, host: Uuid, now: i64) -> Result<()> {
+/// How often a host may end while it runs a job. The job may be what ended it, so it does not run again by itself.
+const MAX_CRASHES: i64 = 2;
+
+/// Makes the jobs that run on other hosts than `host` due again, and parks those that have ended a host too often. Each
+/// host runs a bounded number of jobs.
+pub(crate) fn release_jobs_of_others(connection: &Connection, host: Uuid) -> Result<()> {
+    let now = lease_clock();
+    let lost = all_rows(
+        connection,
+        "UPDATE jobs SET status = 'queued', host = NULL, due_at = ?2, crashes = crashes + 1
+          WHERE status = 'running' AND host <> ?1 RETURNING number, queue, crashes",
+        (host, now),
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?)),
+    )?;
+    for (number, queue, crashes) in lost {
+        if crashes >= MAX_CRASHES {
+            let error = format!("the host ended {crashes} times while it ran this job");
+            tracing::error!(job = number, queue, error, "a job was parked");
+            execute(
+                connection,
+                "UPDATE jobs SET status = 'parked', due_at = NULL, error = ?2 WHERE number = ?1",
+                (number, error),
+            )?;
+            advance(connection, &queue, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// The longest wait of a job that this store believes after a restart. It is longer than the host's longest wait before
+/// another try.
+const LONGEST_WAIT: Duration = Duration::from_secs(2 * 3600);
+
+/// Makes jobs due that would wait for longer than any job does. The clock was set back while no host ran, or ran ahead
+/// when they were stored.
+pub(crate) fn bring_jobs_forward(connection: &Connection) -> Result<()> {
     execute(
         connection,
-        "UPDATE jobs SET status = 'queued', host = NULL, due_at = ?2 WHERE status = 'running' AND host <> ?1",
-        (host, now),
+        "UPDATE jobs SET due_at = ?1 WHERE due_at IS NOT NULL AND due_at > ?2",
+        (lease_clock(), lease_end(LONGEST_WAIT)),
     )?;
     Ok(())
 }

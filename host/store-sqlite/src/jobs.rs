@@ -9,7 +9,7 @@ use masque_store::{
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::columns::{attempt, now, remaining, unsigned};
+use crate::columns::{attempt, lease_clock, remaining, unsigned};
 use crate::error::Result as DatabaseResult;
 use crate::job_operations::{
     CompleteJob, ParkJob, ReleaseJob, RenewJobs, RetryJob, RetryParkedJob, TakeJobs,
@@ -67,7 +67,7 @@ fn next_due(connection: &Connection) -> DatabaseResult<Option<Duration>> {
     let due_at = one_row(connection, "SELECT min(due_at) FROM jobs WHERE due_at IS NOT NULL", [], |row| {
         Ok(row.get::<_, Option<i64>>(0)?)
     })?;
-    Ok(due_at.map(|due_at| remaining(due_at.saturating_sub(now()))))
+    Ok(due_at.map(|due_at| remaining(due_at.saturating_sub(lease_clock()))))
 }
 
 /// Counts over indexes, without reading a payload. Jobs of deleted conversations, which are few, are not counted.

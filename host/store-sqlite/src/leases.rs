@@ -6,7 +6,7 @@ use masque_store::TurnId;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::columns::{millis, now};
+use crate::columns::{lease_clock, lease_end, now};
 use crate::error::Result;
 use crate::job_rows::release_jobs_of_others;
 use crate::operation::Operation;
@@ -34,7 +34,7 @@ impl Operation for RenewTurns {
     type Answer = Vec<TurnId>;
 
     fn run(self, connection: &Connection) -> Result<Vec<TurnId>> {
-        let ends_at = now().saturating_add(millis(self.lease));
+        let ends_at = lease_end(self.lease);
         let mut renewed = Vec::with_capacity(self.turns.len());
         for turn in self.turns {
             let found = execute(
@@ -72,7 +72,7 @@ pub(crate) fn recover(connection: &Connection, host: Uuid) -> Result<u64> {
         connection,
         "SELECT conversation, turn FROM leases INDEXED BY leases_held
           WHERE turn IS NOT NULL AND (host <> ?1 OR ends_at <= ?2)",
-        (host, now),
+        (host, lease_clock()),
         |row| Ok((row.get::<_, Uuid>(0)?, TurnId::from(row.get::<_, Uuid>(1)?))),
     )?;
     for (conversation, turn) in &lost {
@@ -83,6 +83,6 @@ pub(crate) fn recover(connection: &Connection, host: Uuid) -> Result<u64> {
             [conversation],
         )?;
     }
-    release_jobs_of_others(connection, host, now)?;
+    release_jobs_of_others(connection, host)?;
     Ok(lost.len() as u64)
 }

@@ -12,6 +12,10 @@ mod admission;
 mod admission_state;
 mod audit;
 mod audit_rows;
+#[cfg(test)]
+mod bounded_work;
+#[cfg(test)]
+mod clock_steps;
 mod columns;
 mod command_line;
 mod connection;
@@ -45,9 +49,11 @@ mod state_rows;
 mod state_spaces;
 mod store;
 mod sweep;
+mod threads;
 mod turn_rows;
 mod turns;
 mod users;
+mod wal;
 mod writer;
 
 pub use command_line::{open_key_ring, open_parked_jobs};

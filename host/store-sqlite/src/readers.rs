@@ -4,13 +4,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use masque_store::StoreError;
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Result;
+use crate::threads::StoreThread;
 
 /// Queries that can wait for one thread. When the queue is full, callers wait.
 const QUEUE: usize = 256;
@@ -29,7 +31,7 @@ struct Reader {
     queue: mpsc::Sender<Request>,
     /// Queries that were handed to the thread and are not done.
     pending: Arc<AtomicUsize>,
-    ended: watch::Receiver<()>,
+    thread: StoreThread,
 }
 
 /// A message to a thread.
@@ -65,12 +67,8 @@ impl Readers {
     pub(crate) fn start(connections: Vec<Connection>) -> std::io::Result<Self> {
         let threads = connections.into_iter().map(|connection| {
             let (queue, requests) = mpsc::channel(QUEUE);
-            let (end, ended) = watch::channel(());
-            std::thread::Builder::new().name("store-reader".into()).spawn(move || {
-                run(connection, requests);
-                drop(end);
-            })?;
-            Ok(Reader { queue, pending: Arc::default(), ended })
+            let thread = StoreThread::start("store-reader", move || run(connection, requests))?;
+            Ok(Reader { queue, pending: Arc::default(), thread })
         });
         Ok(Self { threads: threads.collect::<std::io::Result<_>>()? })
     }
@@ -118,9 +116,22 @@ impl Readers {
             let _ = reader.queue.send(Request::Close).await;
         }
         for reader in &self.threads {
-            // Nothing is ever sent: the channel closes when the thread ends.
-            while reader.ended.clone().changed().await.is_ok() {}
+            reader.thread.ended().await;
         }
+    }
+
+    /// Resolves with the reason when one of the threads ends although nobody closed the store.
+    pub(crate) async fn failed(&self) -> String {
+        let mut threads: Vec<_> =
+            self.threads.iter().map(|reader| Box::pin(reader.thread.failed())).collect();
+        std::future::poll_fn(|context| {
+            let ended = threads.iter_mut().find_map(|thread| match thread.as_mut().poll(context) {
+                Poll::Ready(reason) => Some(reason),
+                Poll::Pending => None,
+            });
+            ended.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 }
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use crate::admission_state::{ConversationRow, KeyedTurnRow, without_message};
-use crate::columns::{attempt, millis};
+use crate::columns::{attempt, lease_end};
 use crate::error::Result;
 use crate::leases;
 use crate::messages::{self, tail};
@@ -32,14 +32,14 @@ pub(crate) fn resume(
     let Some(conversation) = ConversationRow::find(connection, earlier.conversation)? else {
         return Ok(AdmissionOutcome::UnknownConversation);
     };
-    if earlier.status == TurnStatus::Running && conversation.is_held_by(earlier.id, now) {
+    if earlier.status == TurnStatus::Running && conversation.is_held_by(earlier.id) {
         return if earlier.id == admission.turn {
             repeat(connection, admission, &conversation)
         } else {
             Ok(AdmissionOutcome::Running { turn: earlier.id, host: earlier.host })
         };
     }
-    if let Some(outcome) = conversation.refusal(admission, user, now) {
+    if let Some(outcome) = conversation.refusal(admission, user) {
         return Ok(outcome);
     }
     run_again(connection, admission, earlier, &conversation, now)
@@ -65,7 +65,7 @@ fn run_again(
             epoch,
             earlier.id.as_uuid(),
             admission.host,
-            now.saturating_add(millis(admission.lease)),
+            lease_end(admission.lease),
             now
         ],
     )?;

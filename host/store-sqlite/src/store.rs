@@ -4,18 +4,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use masque_store::{Durable, OpenError, StoreConnection, StoreError};
+use masque_store::{Durable, OpenError, StoreConnection, StoreError, StoreSize, make_ids_after};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use uuid::Uuid;
 
 use crate::connection::{open_reader, open_writer};
 use crate::error::{DatabaseError, Result as DatabaseResult};
 use crate::folder::Folder;
+use crate::job_rows::bring_jobs_forward;
 use crate::leases::recover;
 use crate::operation::Operation;
-use crate::query::first_row;
+use crate::query::{first_row, one_row};
 use crate::readers::Readers;
 use crate::schema::{self, FoundSchema};
+use crate::wal;
 use crate::writer::{self, Writer};
 
 /// Threads that read for a host.
@@ -30,6 +32,7 @@ const READERS: usize = 3;
 pub struct SqliteStore {
     readers: Readers,
     writer: Writer,
+    path: PathBuf,
 }
 
 impl SqliteStore {
@@ -83,6 +86,10 @@ impl SqliteStore {
         let claimed = Folder::claim(folder)?;
         let path = claimed.database();
         let connection = open_current(folder, &path)?;
+        newest_ids(&connection)
+            .map_err(|error| database(folder, error))?
+            .into_iter()
+            .for_each(make_ids_after);
         let interrupted = recover_all(&connection).map_err(|error| database(folder, error))?;
         if interrupted > 0 {
             tracing::info!(turns = interrupted, "turns of the last run were interrupted");
@@ -101,8 +108,8 @@ impl SqliteStore {
         let connections = connections.map_err(|error| database(folder, error))?;
         let no_thread = |source| OpenError::Io { folder: folder.to_owned(), source };
         let readers = Readers::start(connections).map_err(no_thread)?;
-        let writer = Writer::start(path, connection, claimed).map_err(no_thread)?;
-        Ok(Arc::new(Self { readers, writer }))
+        let writer = Writer::start(path.clone(), connection, claimed).map_err(no_thread)?;
+        Ok(Arc::new(Self { readers, writer, path }))
     }
 
     /// Runs a query on a reading thread.
@@ -135,6 +142,25 @@ impl StoreConnection for SqliteStore {
         }
         self.read(|connection| {
             first_row(connection, "SELECT 1 FROM conversations LIMIT 1", [], |_row| Ok(())).map(drop)
+        })
+        .await
+    }
+
+    async fn failed(&self) -> StoreError {
+        let reason = tokio::select! {
+            reason = self.writer.failed() => reason,
+            reason = self.readers.failed() => reason,
+        };
+        StoreError::Internal(reason)
+    }
+
+    async fn size(&self) -> Result<StoreSize, StoreError> {
+        let path = self.path.clone();
+        self.read(move |_connection| {
+            let bytes = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.len());
+            let database = bytes(&path).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            // SQLite makes the log with the first write.
+            Ok(StoreSize { database, log: bytes(&wal::path_of(&path)).unwrap_or(0) })
         })
         .await
     }
@@ -176,10 +202,22 @@ fn open_existing(folder: &Path, path: &Path) -> Result<Connection, OpenError> {
     }
 }
 
+/// The newest ids of what is listed by id. Each is one step in an index.
+fn newest_ids(connection: &Connection) -> DatabaseResult<Vec<Uuid>> {
+    let newest = one_row(
+        connection,
+        "SELECT (SELECT max(id) FROM conversations), (SELECT max(id) FROM turns), (SELECT max(id) FROM messages)",
+        [],
+        |row| Ok([row.get(0)?, row.get(1)?, row.get::<_, Option<Uuid>>(2)?]),
+    )?;
+    Ok(newest.into_iter().flatten().collect())
+}
+
 fn recover_all(connection: &Connection) -> DatabaseResult<u64> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     // No host has this id, so every host that left something running counts as gone.
     let interrupted = recover(&transaction, Uuid::now_v7())?;
+    bring_jobs_forward(&transaction)?;
     transaction.commit()?;
     Ok(interrupted)
 }

@@ -5,21 +5,27 @@
 //! one `COMMIT` waits for the disk, operations gather in the queue for the next batch. So the number of transactions
 //! depends on the speed of the disk and not on the number of writes.
 //!
+//! A turn must not wait long for what others write. So a batch has a bound in number and in time, and operations that
+//! nobody waits for (the sweep, the ends of jobs) come last, one in each batch.
+//!
 //! An operation that fails or panics is undone alone. When the transaction is lost (a full disk at `COMMIT`), every
 //! operation in it fails with the reason and none is stored, unless the error says that this is unknown.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use masque_store::{Durable, StoreError};
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::connection::open_writer;
-use crate::error::{DatabaseError, Result};
+use crate::error::Result;
 use crate::folder::Folder;
-use crate::operation::Operation;
+use crate::operation::{Operation, without_panic};
 use crate::query::execute;
+use crate::threads::StoreThread;
+use crate::wal::LogLimit;
 
 /// Operations that can wait. When the queue is full, callers wait.
 const QUEUE: usize = 1024;
@@ -28,11 +34,15 @@ const QUEUE: usize = 1024;
 /// last.
 const BATCH: usize = 128;
 
+/// A batch takes no further operation once it has run for this long. Operations are short, but 128 that write a megabyte
+/// each are not.
+const BATCH_TIME: Duration = Duration::from_millis(10);
+
 /// Hands operations to the writing thread.
 #[derive(Debug)]
 pub(crate) struct Writer {
     queue: mpsc::Sender<Request>,
-    ended: watch::Receiver<()>,
+    thread: StoreThread,
 }
 
 /// A message to the thread.
@@ -54,14 +64,14 @@ impl Writer {
         folder: Option<Folder>,
     ) -> std::io::Result<Self> {
         let (queue, requests) = mpsc::channel(QUEUE);
-        let (end, ended) = watch::channel(());
-        let thread = WriterThread { path, connection: Some(connection), requests };
-        std::thread::Builder::new().name("store-writer".into()).spawn(move || {
-            thread.run();
+        let log_limit = LogLimit::new(&path);
+        let deferred = VecDeque::new();
+        let writer = WriterThread { path, connection: Some(connection), requests, deferred, log_limit };
+        let thread = StoreThread::start("store-writer", move || {
+            writer.run();
             drop(folder);
-            drop(end);
         })?;
-        Ok(Self { queue, ended })
+        Ok(Self { queue, thread })
     }
 
     /// Queues an operation. Its answer comes as soon as it ran, and its durability after `COMMIT`.
@@ -105,8 +115,12 @@ impl Writer {
     pub(crate) async fn close(&self) {
         // Fails if the thread has ended, or is about to.
         let _ = self.queue.send(Request::Close).await;
-        // Nothing is ever sent: the channel closes when the thread ends.
-        while self.ended.clone().changed().await.is_ok() {}
+        self.thread.ended().await;
+    }
+
+    /// Resolves with the reason when the thread ends although nobody closed the store.
+    pub(crate) async fn failed(&self) -> String {
+        self.thread.failed().await
     }
 }
 
@@ -124,17 +138,17 @@ struct WriterThread {
     path: PathBuf,
     connection: Option<Connection>,
     requests: mpsc::Receiver<Request>,
+    /// Background operations that were taken from the queue and wait for their turn. There are as many at most as there
+    /// are callers of such operations: each waits for its answer.
+    deferred: VecDeque<Box<dyn Queued>>,
+    log_limit: LogLimit,
 }
 
 impl WriterThread {
     fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
-        loop {
-            match self.requests.blocking_recv() {
-                Some(Request::Run(first)) => self.write(first, &mut batch),
-                Some(Request::Close) => self.requests.close(),
-                None => break,
-            }
+        while let Some(first) = self.wait_for_first() {
+            self.write(first, &mut batch);
         }
         if let Some(Err((_, error))) = self.connection.take().map(Connection::close) {
             // Everything that was acknowledged is in the log on disk; only the checkpoint failed.
@@ -152,6 +166,9 @@ impl WriterThread {
         for operation in batch.drain(..) {
             operation.finish(&result);
         }
+        if let Some(connection) = &self.connection {
+            self.log_limit.after_commit(connection);
+        }
     }
 
     fn transact(
@@ -168,28 +185,46 @@ impl WriterThread {
                 while let Some(next) = self.next() {
                     batch.push(next);
                 }
+                batch.extend(self.deferred.drain(..));
             }
             return Err(lost(error.into()));
         }
-        let mut number = 0;
+        let (began, mut number, mut has_background) = (Instant::now(), 0, false);
         while let Some(operation) = batch.get_mut(number) {
+            has_background |= operation.is_background();
             let connection = self.connected()?;
             run_in_savepoint(operation.as_mut(), connection).map_err(lost)?;
             number += 1;
-            if number < BATCH
-                && let Some(next) = self.next()
-            {
-                batch.push(next);
-            }
+            let has_room = number < BATCH && began.elapsed() < BATCH_TIME;
+            let next = if has_room { self.next() } else { None };
+            // Every batch takes one background operation if there is one, so that turns without end don't starve them.
+            let next = next.or_else(|| if has_background { None } else { self.deferred.pop_front() });
+            batch.extend(next);
         }
         let connection = self.connected()?;
         execute(connection, "COMMIT", []).map(drop).map_err(|error| lost(error.of_commit()))
     }
 
-    /// The next operation that waits, if one does.
+    /// The first operation of the next batch. `None` when the queue is closed and nothing waits.
+    fn wait_for_first(&mut self) -> Option<Box<dyn Queued>> {
+        loop {
+            if let Some(operation) = self.next().or_else(|| self.deferred.pop_front()) {
+                return Some(operation);
+            }
+            match self.requests.blocking_recv()? {
+                Request::Run(operation) if operation.is_background() => self.deferred.push_back(operation),
+                Request::Run(operation) => return Some(operation),
+                Request::Close => self.requests.close(),
+            }
+        }
+    }
+
+    /// The next operation in the queue that somebody waits for, if there is one. Puts background operations before it
+    /// aside.
     fn next(&mut self) -> Option<Box<dyn Queued>> {
         loop {
             match self.requests.try_recv().ok()? {
+                Request::Run(operation) if operation.is_background() => self.deferred.push_back(operation),
                 Request::Run(operation) => return Some(operation),
                 Request::Close => self.requests.close(),
             }
@@ -248,6 +283,9 @@ fn run_in_savepoint(
 
 /// An operation in the queue, of any answer type.
 trait Queued: Send {
+    /// See [`Operation::IS_BACKGROUND`].
+    fn is_background(&self) -> bool;
+
     /// Runs the operation, and sends the answer at once if the caller waits for durability separately. An error is sent
     /// by `refuse` or `finish`.
     fn run(&mut self, connection: &Connection) -> std::result::Result<(), StoreError>;
@@ -281,12 +319,13 @@ impl<O: Operation> QueuedOperation<O> {
 }
 
 impl<O: Operation> Queued for QueuedOperation<O> {
+    fn is_background(&self) -> bool {
+        O::IS_BACKGROUND
+    }
+
     fn run(&mut self, connection: &Connection) -> std::result::Result<(), StoreError> {
         let Some(operation) = self.operation.take() else { return Ok(()) };
-        let answer =
-            catch_unwind(AssertUnwindSafe(|| operation.run(connection))).unwrap_or_else(|_panic| {
-                Err(DatabaseError::Store(StoreError::Internal("an operation panicked".into())))
-            })?;
+        let answer = without_panic(|| operation.run(connection))?;
         if self.durable.is_some() {
             self.tell(Ok(answer));
         } else {

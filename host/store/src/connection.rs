@@ -13,6 +13,25 @@ pub trait StoreConnection: Send + Sync {
     /// [`StoreError`] says what is wrong.
     async fn check(&self) -> Result<(), StoreError>;
 
+    /// Resolves with the reason when the store stopped working for good although nobody closed it, for example because
+    /// a thread of it ended. Nothing can be stored or read from then on, so the process has to end.
+    async fn failed(&self) -> StoreError;
+
+    /// The space that the store takes.
+    ///
+    /// # Errors
+    /// [`StoreError`] says what is wrong.
+    async fn size(&self) -> Result<StoreSize, StoreError>;
+
     /// Refuses new operations, finishes those that were accepted and releases the database. Can be called twice.
     async fn close(&self);
+}
+
+/// The space that a store takes on its disk, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreSize {
+    /// The database.
+    pub database: u64,
+    /// Changes that are stored durably but not yet in the database: SQLite's write-ahead log.
+    pub log: u64,
 }

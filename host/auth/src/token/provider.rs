@@ -7,10 +7,12 @@
 //!
 //! Accepted: within a cooldown that a flood has started, tokens with a new key are refused.
 
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures::FutureExt;
 use jsonwebtoken::Algorithm;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -143,7 +145,9 @@ impl Provider {
     pub(super) async fn keep_fetching(&self) {
         let KeySource::Server(server) = &self.source else { return std::future::pending().await };
         loop {
-            self.fetch(&mut *server.last.lock().await).await;
+            // A panic at what the server answered is that fetch's alone, and its hook has reported it.
+            let fetch = async { self.fetch(&mut *server.last.lock().await).await };
+            let _panicked = AssertUnwindSafe(fetch).catch_unwind().await;
             tokio::time::sleep(server.refresh).await;
         }
     }

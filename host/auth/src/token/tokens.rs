@@ -1,9 +1,11 @@
 //! Mints the host's own tokens, and verifies those and the tokens of identity providers.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures::FutureExt;
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -76,12 +78,16 @@ impl Tokens {
             let mut ticks = tokio::time::interval(RELOAD_INTERVAL);
             loop {
                 ticks.tick().await;
-                if let Some(secrets) = &self.own.secrets {
-                    secrets.reload().await;
-                }
-                for provider in self.providers.values() {
-                    provider.reload_file().await;
-                }
+                let reload = async {
+                    if let Some(secrets) = &self.own.secrets {
+                        secrets.reload().await;
+                    }
+                    for provider in self.providers.values() {
+                        provider.reload_file().await;
+                    }
+                };
+                // A panic at what a file holds is that round's alone, and its hook has reported it.
+                let _panicked = AssertUnwindSafe(reload).catch_unwind().await;
             }
         };
         let fetches = self.providers.values().map(|provider| provider.keep_fetching());

@@ -73,7 +73,8 @@ pub(crate) fn read_stream(mut section: Section<'_, '_>) -> Stream {
 pub(crate) fn read_drain(mut section: Section<'_, '_>) -> Drain {
     let drain = Drain {
         delay: section.duration("delay", 5 * SECOND, Duration::ZERO..=HOUR),
-        timeout: section.duration("timeout", 30 * SECOND, Duration::ZERO..=HOUR),
+        // With the delay and the time for the rest, less than the 30 s after which Kubernetes kills a pod.
+        timeout: section.duration("timeout", 15 * SECOND, Duration::ZERO..=HOUR),
     };
     section.finish();
     drain

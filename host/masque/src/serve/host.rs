@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::retention::remove_expired;
 use super::sandbox_slots::Slots;
+use super::supervisor::{Supervisor, joined};
 use crate::builtins;
 use crate::compiler::compiler;
 use crate::convert;
@@ -48,11 +49,15 @@ pub(super) struct Host {
 
 impl Host {
     /// Opens the store, marks turns that an earlier host left running as interrupted, loads the plugins, and starts the
-    /// background tasks. The files of `source` are followed from here on.
+    /// background tasks under `supervisor`. The files of `source` are followed from here on.
     ///
     /// # Errors
     /// What keeps the host from starting, in a sentence for the operator.
-    pub(super) async fn load(config: Arc<Config>, source: ConfigSource) -> anyhow::Result<Self> {
+    pub(super) async fn load(
+        config: Arc<Config>,
+        source: ConfigSource,
+        supervisor: &Supervisor,
+    ) -> anyhow::Result<Self> {
         let id = Uuid::now_v7();
         let store: Arc<dyn Store> = SqliteStore::open(&config.data.folder).await?;
         let interrupted = store.recover(id).await.context("can't recover the turns of an earlier run")?;
@@ -80,29 +85,64 @@ impl Host {
         };
         let turns = Turns::new(Arc::clone(&store), Arc::clone(&active), convert::turns::options(&config), id);
 
-        let worker_stop = CancellationToken::new();
-        let worker = JobWorker::new(Arc::clone(&store), Arc::clone(&active), config.turn.timeout, id)
-            .start(turns.new_jobs(), worker_stop.clone());
-        let tasks_stop = CancellationToken::new();
-        let leases = {
+        let (worker_stop, tasks_stop) = (CancellationToken::new(), CancellationToken::new());
+        // A worker that ends aborts the jobs that it runs. Their leases expire, and a job that still ended can't complete
+        // under the epoch that another run of it has, so another worker can begin at once.
+        let worker = supervisor.spawn_restarting("the worker of background jobs", &worker_stop, {
+            let (store, active, stop) = (Arc::clone(&store), Arc::clone(&active), worker_stop.clone());
+            let (timeout, new_jobs) = (config.turn.timeout, turns.new_jobs());
+            move || {
+                let worker = JobWorker::new(Arc::clone(&store), Arc::clone(&active), timeout, id);
+                joined(worker.start(Arc::clone(&new_jobs), stop.clone()))
+            }
+        });
+        // Not started again: it would not know when the leases of running turns end.
+        let leases = supervisor.spawn("the renewal of leases", &tasks_stop, {
             let (turns, stop) = (turns.clone(), tasks_stop.clone());
-            tokio::spawn(async move { turns.keep_leases(stop).await })
-        };
-        let reloader = Reloader::new(
-            source,
-            Arc::clone(&config),
-            Arc::clone(&sandbox),
-            Arc::clone(&active),
-            builtins::component,
-        );
-        // A draining host loads no new plugins.
-        let follow = tokio::spawn(active::follow(reloader, worker_stop.clone()));
+            async move { turns.keep_leases(stop).await }
+        });
+        // A draining host loads no new plugins. A new reloader compares the files with the set in use.
+        let follow = supervisor.spawn_restarting("the hot reload", &worker_stop, {
+            let (config, sandbox, active) = (Arc::clone(&config), Arc::clone(&sandbox), Arc::clone(&active));
+            let stop = worker_stop.clone();
+            move || {
+                let reloader = Reloader::new(
+                    source.clone(),
+                    Arc::clone(&config),
+                    Arc::clone(&sandbox),
+                    Arc::clone(&active),
+                    builtins::component,
+                );
+                active::follow(reloader, stop.clone())
+            }
+        });
         let rates: Arc<dyn RateLimits> = Arc::new(InProcessRateLimits::default());
-        let sweep = tokio::spawn(remove_expired(Arc::clone(&store), Arc::clone(&rates), tasks_stop.clone()));
-        let mut tasks = vec![leases, follow, sweep];
+        let sweep = supervisor.spawn_restarting("the sweep", &tasks_stop, {
+            let (store, rates, stop) = (Arc::clone(&store), Arc::clone(&rates), tasks_stop.clone());
+            move || remove_expired(Arc::clone(&store), Arc::clone(&rates), stop.clone())
+        });
+        let store_failure = supervisor.watch_failure(&tasks_stop, {
+            let store = Arc::clone(&store);
+            async move { store.failed().await.to_string() }
+        });
+        let ticker_end = supervisor.watch_failure(&tasks_stop, {
+            let sandbox = Arc::clone(&sandbox);
+            async move {
+                sandbox.ticker_ended().await;
+                "the thread that makes plugins yield ended".to_owned()
+            }
+        });
+        let mut tasks = vec![leases, follow, sweep, store_failure, ticker_end];
         if let Some(identity) = &identity {
             let (identity, stop) = (Arc::clone(identity), tasks_stop.clone());
-            tasks.push(tokio::spawn(async move { identity.follow(stop).await }));
+            tasks.push(supervisor.spawn_restarting(
+                "the refresh of keys and revocations",
+                &tasks_stop,
+                move || {
+                    let (identity, stop) = (Arc::clone(&identity), stop.clone());
+                    async move { identity.follow(stop).await }
+                },
+            ));
         }
         Ok(Self {
             config,

@@ -5,5 +5,6 @@ mod retention;
 mod run;
 mod sandbox_slots;
 mod signals;
+mod supervisor;
 
-pub(crate) use run::run;
+pub(crate) use run::{RUNTIME_END, run};

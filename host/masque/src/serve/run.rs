@@ -3,7 +3,8 @@
 //! Start: the listeners first, so that a port in use is reported at once and probes are answered while the rest loads;
 //! then the store, the sandbox with the active set, and background tasks. Stop, at the first signal: `/readyz` answers 503
 //! and every answer closes its connection, for `drain.delay`; then no connection is accepted and running turns get
-//! `drain.timeout` to end. A second signal cuts both short.
+//! `drain.timeout` to end. A second signal cuts both short. A part of the host that ends by itself stops the host as a second
+//! signal does, and is its error. Stopping takes `drain.delay`, `drain.timeout` and [`END_TIMEOUT`] at most.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::host::Host;
 use super::signals::Signals;
+use super::supervisor::Supervisor;
 use crate::convert;
 use masque_api::{self as api, App};
 use masque_config::{Config, ConfigSource, Diagnostics};
@@ -34,11 +36,18 @@ const MAX_ADMIN_CONNECTIONS: usize = 32;
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same after a second signal.
 const SHORT_FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+/// The time for everything after `drain.timeout`: the ends of interrupted turns, the rest of the answers, running jobs, and
+/// closing the store. With the defaults of `[drain]` and the second that the runtime gets, the process is gone before the 30 s
+/// that Kubernetes gives it; `docs/operators.md` names the sum.
+const END_TIMEOUT: Duration = Duration::from_secs(7);
+
+/// How long work on blocking threads may go on after the command has ended.
+pub(crate) const RUNTIME_END: Duration = Duration::from_secs(1);
 
 /// Serves until a signal stops the host. The log is running.
 ///
 /// # Errors
-/// What keeps the host from starting, in a sentence for the operator.
+/// What keeps the host from starting, or which part of it ended by itself, in a sentence for the operator.
 pub(crate) async fn run(config: Config, source: ConfigSource) -> anyhow::Result<()> {
     let started = Instant::now();
     // Raises the limit of open files first: the sandbox sizes its pool by it.
@@ -47,11 +56,22 @@ pub(crate) async fn run(config: Config, source: ConfigSource) -> anyhow::Result<
     let signals = Signals::listen()?;
     let mistakes = Diagnostics::new(convert::http::verify_tls(&config));
     anyhow::ensure!(!mistakes.are_fatal(), mistakes);
+    let lifecycle = Lifecycle::new();
+    let supervisor = Supervisor::new(lifecycle.clone());
+    let Signals { stop: stop_signal, cut, task } = signals;
+    supervisor.watch("the listener for signals", &cut, task);
     let certificate = match &config.tls {
-        Some(tls) => Some(ServerCertificate::follow(convert::http::tls(tls), signals.stop.clone())?),
+        Some(tls) => {
+            let (certificate, watcher) = ServerCertificate::open(convert::http::tls(tls))?;
+            supervisor.spawn(
+                "the watcher of the certificate",
+                &stop_signal,
+                watcher.run(stop_signal.clone()),
+            );
+            Some(certificate)
+        }
         None => None,
     };
-    let lifecycle = Lifecycle::new();
     if !config.auth.required {
         tracing::warn!("authentication is off: whoever reaches this host is its one user");
     }
@@ -70,21 +90,25 @@ pub(crate) async fn run(config: Config, source: ConfigSource) -> anyhow::Result<
         let Some(address) = address else { continue };
         let listener = Listener::bind(address).await.map_err(|error| with_remedy(error, setting))?;
         addresses.extend(listener.address()?.map(|address| (kind, address)));
-        server.serve(listener, max_connections, handler(kind, certificate.clone()));
+        let accepting = server.serve(listener, max_connections, handler(kind, certificate.clone()));
+        supervisor.watch("a listener", &server.shutdown().graceful, accepting);
     }
 
     let host = tokio::select! {
-        loaded = Host::load(Arc::clone(&config), source) => loaded?,
-        () = signals.stop.cancelled() => {
+        loaded = Host::load(Arc::clone(&config), source, &supervisor) => loaded?,
+        () = stop_signal.cancelled() => {
             tracing::info!("told to stop while loading");
             return Ok(());
         }
+        reason = supervisor.failed() => return Err(anyhow!(reason)),
     };
     service.set_ready(api::router(App::new(host.services(lifecycle.clone(), started))));
     // The store holds the lock of the data folder from here on, so no other host uses the socket's path.
     let socket = match unix_socket::bind(&config.data.folder) {
         Ok((listener, file)) => {
-            server.serve(listener, MAX_ADMIN_CONNECTIONS, handler(ListenerKind::Socket, None));
+            let accepting =
+                server.serve(listener, MAX_ADMIN_CONNECTIONS, handler(ListenerKind::Socket, None));
+            supervisor.watch("the listener on the socket", &server.shutdown().graceful, accepting);
             tracing::info!("operators are served on {}", file.path().display());
             Some(file)
         }
@@ -97,9 +121,34 @@ pub(crate) async fn run(config: Config, source: ConfigSource) -> anyhow::Result<
     lifecycle.enter(Phase::Ready);
     announce(&addresses, certificate.is_some());
 
-    signals.stop.cancelled().await;
-    stop(&config, host, server, &lifecycle, &signals.cut, socket).await;
-    Ok(())
+    let failure = tokio::select! {
+        () = stop_signal.cancelled() => None,
+        reason = supervisor.failed() => Some(reason),
+    };
+    // A part that ends while the host stops makes the rest short, too.
+    let cut_by_failure = async {
+        supervisor.failed().await;
+        cut.cancel();
+        std::future::pending().await
+    };
+    let too_long = async {
+        tokio::select! {
+            () = tokio::time::sleep(config.drain.delay + config.drain.timeout) => {}
+            () = cut.cancelled() => {}
+        }
+        tokio::time::sleep(END_TIMEOUT).await;
+    };
+    let has_stopped = tokio::select! {
+        () = stop(&config, host, server, &lifecycle, &cut, socket) => true,
+        () = too_long => false,
+        never = cut_by_failure => never,
+    };
+    match failure {
+        Some(reason) => Err(anyhow!(reason)),
+        None if has_stopped => Ok(()),
+        // What was acknowledged is on disk. The next start marks what was left as interrupted.
+        None => Err(anyhow!("stopping took too long; what still ran was left behind")),
+    }
 }
 
 /// Prints the addresses to standard output, independent of the log: with port 0, they appear nowhere else.
@@ -132,7 +181,8 @@ async fn stop(
     socket: Option<SocketFile>,
 ) {
     let drain = &config.drain;
-    tracing::info!(delay = ?drain.delay, timeout = ?drain.timeout, turns = host.turns.running(), "stopping");
+    let within = drain.delay + drain.timeout + END_TIMEOUT + RUNTIME_END;
+    tracing::info!(delay = ?drain.delay, timeout = ?drain.timeout, ?within, turns = host.turns.running(), "stopping");
     lifecycle.enter(Phase::Draining);
     tokio::select! {
         () = tokio::time::sleep(drain.delay) => {}
@@ -153,4 +203,33 @@ async fn stop(
 /// Adds the setting that chooses another address, if another address would help.
 fn with_remedy(error: BindError, setting: &str) -> anyhow::Error {
     if error.is_fixed_by_another_address() { anyhow!("{error} with {setting}") } else { error.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The default of a key of `[drain]`, in seconds, as the reference has it. A test of the configuration compares it with
+    /// the code.
+    fn default_seconds(key: &str) -> u64 {
+        let reference = include_str!("../../../../docs/configuration.md");
+        let (_, section) = reference.split_once("### `[drain]`").unwrap();
+        let (_, rest) = section.split_once(&format!("| `{key}` | `")).unwrap();
+        rest.split_once("s`").unwrap().0.parse().unwrap()
+    }
+
+    #[test]
+    fn the_defaults_end_before_kubernetes_kills_and_the_guide_names_their_sum() {
+        let end = (END_TIMEOUT + RUNTIME_END).as_secs();
+        let sum = default_seconds("delay") + default_seconds("timeout") + end;
+        assert!(sum < 30, "{sum} s");
+        let guide = include_str!("../../../../docs/operators.md");
+        assert!(
+            guide.contains(&format!("| **at most {sum} s** |")),
+            "the guide says another sum than {sum} s"
+        );
+        assert!(guide.contains(&format!("the store is closed | at most {end} s |")));
+        // What it advises where Docker's 10 s stay as they are.
+        assert!(guide.contains("`delay = \"0s\"` and `timeout = \"1s\"`") && 1 + end < 10);
+    }
 }

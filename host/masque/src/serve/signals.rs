@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The signals received so far.
@@ -10,21 +11,23 @@ pub(super) struct Signals {
     pub(super) stop: CancellationToken,
     /// Cancelled at the second signal.
     pub(super) cut: CancellationToken,
+    /// Ends once `cut` is cancelled.
+    pub(super) task: JoinHandle<()>,
 }
 
 impl Signals {
     /// Handles the signals from here on, instead of ending the process.
     pub(super) fn listen() -> anyhow::Result<Self> {
-        let signals = Self { stop: CancellationToken::new(), cut: CancellationToken::new() };
-        let (stop, cut) = (signals.stop.clone(), signals.cut.clone());
+        let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let mut source = Source::new()?;
-        tokio::spawn(async move {
+        let (first, second) = (stop.clone(), cut.clone());
+        let task = tokio::spawn(async move {
             source.next().await;
-            stop.cancel();
+            first.cancel();
             source.next().await;
-            cut.cancel();
+            second.cancel();
         });
-        Ok(signals)
+        Ok(Self { stop, cut, task })
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) const DRAINING: Definition = define(
     "draining",
     StatusCode::SERVICE_UNAVAILABLE,
     "Host is stopping",
-    "the host takes no new turns, because it was told to stop",
+    "the host takes no new turns, because it was told to stop or a part of it has failed",
     "Try again on another host, or on this one when it is back.",
 )
 .retry_after(5);

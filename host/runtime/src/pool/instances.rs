@@ -73,6 +73,11 @@ impl InstancePool {
         self.permits.available_permits()
     }
 
+    /// Resolves when the ticker's thread has ended.
+    pub(crate) async fn ticker_ended(&self) {
+        self.ticker.ended().await;
+    }
+
     pub(crate) fn tick(&self) -> Duration {
         self.options.tick
     }

@@ -1,4 +1,5 @@
-use futures::future::join_all;
+use futures::FutureExt;
+use futures::future::{join_all, join4};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -104,4 +105,148 @@ async fn closing_finishes_what_was_accepted_and_refuses_what_comes_later() {
     assert!(writer.is_closed());
     assert_eq!(writer.perform(Write(1000, Then::Succeed)).await, Err(closed()));
     writer.close().await;
+}
+
+/// Waits until it may go on, and holds the writer meanwhile.
+struct Gate(std::sync::mpsc::Receiver<()>);
+
+impl Operation for Gate {
+    type Answer = ();
+
+    fn run(self, _connection: &Connection) -> Result<()> {
+        // An error means that the test has let go.
+        let _ = self.0.recv();
+        Ok(())
+    }
+}
+
+/// Writes its number in the background, and notes the order in which operations ran.
+struct Background(i64);
+
+impl Operation for Background {
+    type Answer = i64;
+
+    const IS_BACKGROUND: bool = true;
+
+    fn run(self, connection: &Connection) -> Result<i64> {
+        Write(self.0, Then::Succeed).run(connection)
+    }
+}
+
+#[tokio::test]
+async fn background_operations_come_after_all_others_and_one_in_each_transaction() {
+    let (_folder, path, writer) = open();
+    let setup = "CREATE TABLE log (at INTEGER PRIMARY KEY, number INTEGER) STRICT;
+                 CREATE TRIGGER noted AFTER INSERT ON numbers BEGIN INSERT INTO log (number) VALUES (new.number); END;";
+    Connection::open(&path).unwrap().execute_batch(setup).unwrap();
+    let (open_gate, gate) = std::sync::mpsc::channel();
+    let all = async {
+        let gate = writer.perform(Gate(gate));
+        let background = join_all((100..103).map(|number| writer.perform(Background(number))));
+        let others = join_all((0..3).map(|number| writer.perform(Write(number, Then::Succeed))));
+        // The operations are queued in this order when their futures are polled first, while the gate holds the thread.
+        let let_go = async { open_gate.send(()).unwrap() };
+        join4(gate, background, others, let_go).await
+    };
+    let (gate, background, others, ()) = all.await;
+    gate.unwrap();
+    assert!(background.into_iter().chain(others).all(|result| result.is_ok()));
+    let order = crate::query::all_rows(
+        &open_reader(&path).unwrap(),
+        "SELECT number FROM log ORDER BY at",
+        [],
+        |row| Ok(row.get::<_, i64>(0)?),
+    );
+    assert_eq!(order.unwrap(), [0, 1, 2, 100, 101, 102], "what somebody waits for comes first");
+}
+
+#[tokio::test]
+async fn a_background_operation_takes_no_other_with_it() {
+    let (_folder, _path, writer) = open();
+    let (open_gate, gate) = std::sync::mpsc::channel();
+    /// Makes the commit of its transaction fail.
+    struct Breaking;
+    impl Operation for Breaking {
+        type Answer = i64;
+        const IS_BACKGROUND: bool = true;
+        fn run(self, connection: &Connection) -> Result<i64> {
+            Write(7, Then::BreakCommit).run(connection)
+        }
+    }
+    let (_gate, breaking, second, ()) =
+        join4(writer.perform(Gate(gate)), writer.perform(Breaking), writer.perform(Background(8)), async {
+            open_gate.send(()).unwrap()
+        })
+        .await;
+    assert!(matches!(breaking, Err(StoreError::Unavailable(_))), "{breaking:?}");
+    assert_eq!(second, Ok(8), "it is in a transaction of its own");
+}
+
+/// Takes longer than a batch may.
+struct Long;
+
+impl Operation for Long {
+    type Answer = ();
+
+    fn run(self, _connection: &Connection) -> Result<()> {
+        let began = Instant::now();
+        while began.elapsed() < BATCH_TIME {
+            std::hint::spin_loop();
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_took_long_takes_no_further_operation() {
+    let (_folder, path, writer) = open();
+    let (open_gate, gate) = std::sync::mpsc::channel();
+    let (_gate, long, breaking, ()) = join4(
+        writer.perform(Gate(gate)),
+        writer.perform(Long),
+        writer.perform(Write(1, Then::BreakCommit)),
+        async { open_gate.send(()).unwrap() },
+    )
+    .await;
+    assert_eq!(long, Ok(()), "the operation after it is in another transaction, whose commit fails");
+    assert!(matches!(breaking, Err(StoreError::Unavailable(_))), "{breaking:?}");
+    assert_eq!(numbers(&path), [] as [i64; 0]);
+}
+
+/// Panics where no operation of the store does: outside of its savepoint.
+struct EndsTheThread;
+
+impl Queued for EndsTheThread {
+    fn is_background(&self) -> bool {
+        false
+    }
+
+    fn run(&mut self, _connection: &Connection) -> std::result::Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn refuse(&mut self, _error: StoreError) {}
+
+    fn finish(self: Box<Self>, _result: &std::result::Result<(), StoreError>) {
+        panic!("a test ends the thread");
+    }
+}
+
+#[tokio::test]
+async fn a_writer_whose_thread_ended_says_why_and_takes_no_operation() {
+    let (_folder, _path, writer) = open();
+    assert_eq!(writer.perform(Write(1, Then::Panic)).await.map_err(|_| "failed"), Err("failed"));
+    assert_eq!(writer.failed().now_or_never(), None, "a panic of one operation ends nothing");
+    writer.queue.send(Request::Run(Box::new(EndsTheThread))).await.unwrap_or_else(|_| panic!("it runs"));
+    let reason = writer.failed().await;
+    assert!(reason.contains("store-writer") && reason.contains("a test ends the thread"), "{reason}");
+    assert!(writer.is_closed());
+    assert!(writer.perform(Write(2, Then::Succeed)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_writer_that_was_closed_has_not_failed() {
+    let (_folder, _path, writer) = open();
+    writer.close().await;
+    assert_eq!(writer.failed().now_or_never(), None);
 }

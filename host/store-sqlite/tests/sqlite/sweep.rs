@@ -52,3 +52,33 @@ async fn revoking_again_never_moves_the_time_of_a_revocation_back() {
     let again = store.revoke(revocation(), entry("token.revoke")).await.unwrap();
     assert_eq!(again.revoked_at, first.revoked_at + DAY);
 }
+
+#[tokio::test]
+async fn a_conversation_begun_after_the_clock_was_set_back_is_listed_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let of_tomorrow = {
+        let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds + 24 * 3600, 0))
+    };
+    // Stored by a host whose clock was a day ahead.
+    let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
+    let id = ConversationId::from(of_tomorrow);
+    let new = NewConversation { id, companion: "elara".into(), title: None, greeting: None };
+    store.create(&ada(), new).await.unwrap();
+    store.close().await;
+    drop(store);
+
+    let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
+    let newest = empty(&store).await;
+    let listed = store.conversations(&ada(), Page { limit: 10, after: None }).await.unwrap().items;
+    assert_eq!(listed.iter().map(|record| record.id).collect::<Vec<_>>(), [newest, id]);
+}
+
+#[tokio::test]
+async fn the_size_of_the_store_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
+    exchange(&store, new_conversation(), "Hello", "Hi").await;
+    let size = store.size().await.unwrap();
+    assert!(size.database > 0 && size.log > 0, "{size:?}");
+}

@@ -99,6 +99,26 @@ pub async fn messages_come_oldest_first_in_pages_that_meet(store: &Arc<dyn Store
     assert_eq!(exact.next, None, "a page that ends the list names no next one");
 }
 
+pub async fn a_page_of_long_messages_ends_at_its_bytes_and_the_pages_meet(store: &Arc<dyn Store>) {
+    let id = empty(store).await;
+    // Its metadata has the text once more.
+    let long = "x".repeat(MAX_PAGE_BYTES / 8);
+    let longer_than_a_page = "y".repeat(MAX_PAGE_BYTES + 1);
+    exchange(store, Target::Existing(id), &long, &long).await;
+    exchange(store, Target::Existing(id), &long, &longer_than_a_page).await;
+    exchange(store, Target::Existing(id), "q", "a").await;
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.messages(&ada(), id, Page { limit: 200, after }).await.unwrap().unwrap();
+        pages.push(page.items.iter().map(|message| message.sequence).collect::<Vec<_>>());
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [vec![1, 2, 3], vec![4], vec![5, 6]]);
+}
+
 pub async fn a_cursor_of_something_else_is_refused(store: &Arc<dyn Store>) {
     let id = empty(store).await;
     let page = || Page { limit: 2, after: Some("nonsense".into()) };

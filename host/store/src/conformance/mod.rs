@@ -49,6 +49,7 @@ macro_rules! conformance_tests {
                 another_users_conversation_is_an_unknown_one,
                 the_list_is_newest_first_and_its_cursor_stands_still_while_it_grows,
                 messages_come_oldest_first_in_pages_that_meet,
+                a_page_of_long_messages_ends_at_its_bytes_and_the_pages_meet,
                 a_cursor_of_something_else_is_refused,
                 history_ends_where_its_bytes_do_and_the_newest_message_always_fits,
                 history_is_what_came_before_without_failed_turns,
@@ -125,6 +126,7 @@ macro_rules! conformance_tests {
                 a_parked_job_is_listed_and_comes_back_before_all_that_came_after_it,
                 a_job_that_is_put_back_waits_for_the_one_that_runs,
                 a_parked_job_goes_with_its_conversation,
+                a_job_that_ended_its_host_twice_is_parked_and_the_next_one_runs,
             }
             security_changes {
                 only_what_changed_since_a_version_is_read,

@@ -58,3 +58,27 @@ pub async fn a_parked_job_goes_with_its_conversation(store: &Arc<dyn Store>) {
     assert!(!store.retry_parked(first).await.unwrap());
     assert_eq!(store.counts().await.unwrap(), JobCounts::default());
 }
+
+pub async fn a_job_that_ended_its_host_twice_is_parked_and_the_next_one_runs(store: &Arc<dyn Store>) {
+    let (first, second) = (enqueue(store).await, enqueue(store).await);
+    // Each host ends while it runs the job, and the next one recovers.
+    let lose_host = async |number| {
+        let taken = store.take(Uuid::from_u128(number), LONG, 1).await.unwrap();
+        store.recover(Uuid::from_u128(number + 1)).await.unwrap();
+        taken[0].id
+    };
+    assert_eq!(lose_host(10).await, first);
+    assert_eq!(store.parked_jobs().await.unwrap(), [], "a host may end for other reasons");
+    assert_eq!(lose_host(11).await, first);
+    let parked = store.parked_jobs().await.unwrap();
+    assert_eq!((parked.len(), parked[0].id), (1, first));
+    assert!(parked[0].error.contains("ended 2 times"), "{}", parked[0].error);
+    let next = take(store).await.unwrap();
+    assert_eq!(next.id, second);
+    assert!(store.complete(next.id, next.epoch, JobCompletion::default()).await.unwrap());
+
+    // Who puts it back gives it both chances again.
+    assert!(store.retry_parked(first).await.unwrap());
+    assert_eq!(lose_host(12).await, first);
+    assert_eq!(take(store).await.map(|job| job.id), Some(first));
+}

@@ -16,11 +16,11 @@ use tokio::sync::Mutex;
 
 use crate::capabilities::{MAX_PAGE_KEYS, StoredState, quota_failure};
 
-/// The most writes of one job. They are one transaction, which takes about 100 µs for each write and delays the commits of
-/// all turns.
-const MAX_WRITES: usize = 500;
+/// The most writes of one job. They are one operation of the store, which takes up to 100 µs for each write and delays the
+/// commits of all turns.
+const MAX_WRITES: usize = 128;
 /// The most bytes in the writes of one job, for the same reason.
-const MAX_WRITE_BYTES: usize = 16 << 20;
+const MAX_WRITE_BYTES: usize = 4 << 20;
 
 /// A plugin's values as one job sees them.
 pub(crate) struct BufferedState {

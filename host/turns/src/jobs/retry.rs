@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+/// A job that panics at this attempt or a later one is parked.
+const MAX_PANICS: u32 = 2;
 /// After this many attempts a job is parked.
 const MAX_ATTEMPTS: u32 = 8;
 const FIRST_WAIT: Duration = Duration::from_secs(5);
@@ -36,6 +38,13 @@ pub(super) fn after_failure(attempt: u32, seed: u64, error: String) -> RetryDeci
     }
 }
 
+/// What becomes of a job after its attempt number `attempt` panicked in the host. The same input panics every time, so it
+/// gets one more try and not all of them.
+pub(super) fn after_panic(attempt: u32, seed: u64) -> RetryDecision {
+    let error = "the host panicked while it ran this job".to_owned();
+    if attempt >= MAX_PANICS { RetryDecision::Park { error } } else { after_failure(attempt, seed, error) }
+}
+
 /// An exponential wait, shortened or lengthened by up to a quarter, so that jobs that failed together come back at
 /// different times.
 fn wait(attempt: u32, seed: u64) -> Duration {
@@ -53,6 +62,13 @@ fn wait(attempt: u32, seed: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_that_panics_is_tried_once_more_and_then_parked() {
+        assert!(matches!(after_panic(1, 1), RetryDecision::Retry { .. }));
+        assert!(matches!(after_panic(2, 1), RetryDecision::Park { .. }));
+        assert!(matches!(after_panic(5, 1), RetryDecision::Park { .. }));
+    }
 
     #[test]
     fn a_job_is_parked_after_its_eighth_attempt_and_not_earlier() {

@@ -1,15 +1,17 @@
 //! Runs one job: calls the plugin that it names with its state writes held back, and stores the result.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use masque_companions::{Active, ActiveSet};
 use masque_runtime::CallError;
-use masque_store::{Ability, JobCompletion, JobRecord, StateFence, StateWrite, Store};
+use masque_store::{Ability, JobCompletion, JobRecord, StateFence, StateWrite, Store, StoreError};
 
 use super::buffered_state::BufferedState;
 use super::payload::Payload;
-use super::retry::{RetryDecision, after_failure, before_attempt};
+use super::retry::{RetryDecision, after_failure, after_panic, before_attempt};
 use crate::capabilities::{Capabilities, ConversationContext, KnownHistory};
 use crate::clock::whole_ms;
 use crate::contract;
@@ -40,7 +42,21 @@ impl JobRunner {
         }
         // The job keeps this generation, whatever is published while it runs.
         let set = self.active.current();
-        let decision = match self.call(&job, &set).await {
+        let call = self.call(&job, &set);
+        self.conclude(&job, &set, call).await;
+    }
+
+    /// Stores how a job's call ended. A call that panics fails this job alone.
+    pub(super) async fn conclude(
+        &self,
+        job: &JobRecord,
+        set: &ActiveSet,
+        call: impl Future<Output = JobOutcome>,
+    ) {
+        let Ok(outcome) = AssertUnwindSafe(call).catch_unwind().await else {
+            return self.retry_or_park(job, after_panic(job.attempt, retry_seed(job))).await;
+        };
+        let decision = match outcome {
             JobOutcome::Done(writes) => {
                 match self.store.complete(job.id, job.epoch, JobCompletion::writing(writes)).await {
                     Ok(true) => return,
@@ -48,15 +64,17 @@ impl JobRunner {
                         tracing::warn!(job = %job.id, plugin = job.plugin, "a job's lease was lost; its writes are dropped");
                         return;
                     }
-                    Err(error) => after_failure(job.attempt, retry_seed(&job), error.to_string()),
+                    // The store panicked at these writes, and would again.
+                    Err(StoreError::Internal(_)) => after_panic(job.attempt, retry_seed(job)),
+                    Err(error) => after_failure(job.attempt, retry_seed(job), error.to_string()),
                 }
             }
             JobOutcome::Failed(error) => {
-                after_failure(job.attempt, retry_seed(&job), set.redactor.redact(&error))
+                after_failure(job.attempt, retry_seed(job), set.redactor.redact(&error))
             }
             JobOutcome::Hopeless(error) => RetryDecision::Park { error: set.redactor.redact(&error) },
         };
-        self.retry_or_park(&job, decision).await;
+        self.retry_or_park(job, decision).await;
     }
 
     /// Calls the job's plugin in `set`.

@@ -6,7 +6,8 @@ use masque_companions::Active;
 use masque_runtime::{PluginStateScope, State};
 use masque_store::{
     Admission, AdmissionOutcome, Commit, ConversationId, JobCompletion, JobRecord, Jobs as _, MessageId,
-    NewMessage, Owner, PluginState as _, StoreError, Target, TurnId, Turns as _, UsageRecord, UserProfile,
+    NewMessage, Owner, ParkedJobs as _, PluginState as _, StoreError, Target, TurnId, Turns as _,
+    UsageRecord, UserProfile,
 };
 use masque_store_sqlite::SqliteStore;
 use serde_json::{Value, json};
@@ -197,6 +198,25 @@ async fn a_job_of_a_missing_plugin_is_parked_and_one_that_its_plugin_does_not_wa
 }
 
 #[tokio::test]
+async fn a_job_that_panics_is_tried_again_and_one_that_panics_again_is_parked() {
+    let test = TestWorker::new().await;
+    test.exchange(None, "one", None).await;
+    test.exchange(None, "two", None).await;
+    let runner = &test.worker.runner;
+    let set = runner.active.current();
+    let panic_at = async |attempt| {
+        let job = JobRecord { attempt, ..test.take().await };
+        runner.conclude(&job, &set, async { panic!("a test panics in a job") }).await;
+        let counts = test.store.counts().await.unwrap();
+        (counts.queued, counts.running, counts.parked)
+    };
+    assert_eq!(panic_at(2).await, (1, 0, 1), "parked, and the next job of the queue can run");
+    assert_eq!(panic_at(1).await, (1, 0, 1), "it will be tried again");
+    let parked = test.store.parked_jobs().await.unwrap();
+    assert!(parked[0].error.contains("panicked"), "{}", parked[0].error);
+}
+
+#[tokio::test]
 async fn the_worker_wakes_for_new_jobs_and_stops_when_it_is_told_to() {
     let test = TestWorker::new().await;
     let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
@@ -228,6 +248,27 @@ async fn a_job_reads_what_it_wrote_and_nobody_else_does() {
     test.store.state_write(None, mine.take_writes().await).await.unwrap().unwrap();
     assert_eq!(other.get(PluginStateScope::User, "a").await.unwrap().unwrap().value, b"5");
     assert_eq!(other.get(PluginStateScope::User, "b").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_job_writes_no_more_than_one_step_of_the_store_may_take() {
+    let test = TestWorker::new().await;
+    let conversation = test.exchange(None, "one", None).await;
+    let many = test.state("counting", conversation);
+    for number in 0..128 {
+        many.set(PluginStateScope::User, &format!("k{number}"), Vec::new(), None, None).await.unwrap();
+    }
+    let refused = many.add(PluginStateScope::User, "one more", 1).await.unwrap_err();
+    assert_eq!(refused.code, "invalid");
+    assert!(refused.message.contains("128 values"), "{}", refused.message);
+
+    let large = test.state("counting", conversation);
+    let megabyte = || vec![0; 1 << 20];
+    for number in 0..3 {
+        large.set(PluginStateScope::User, &format!("k{number}"), megabyte(), None, None).await.unwrap();
+    }
+    let refused = large.set(PluginStateScope::User, "k3", megabyte(), None, None).await.unwrap_err();
+    assert!(refused.message.contains("4194304 bytes"), "{}", refused.message);
 }
 
 #[tokio::test]

@@ -1,0 +1,161 @@
+//! Keeps SQLite's write-ahead log small.
+//!
+//! The threat is a log that grows until the disk is full. SQLite copies the log into the database after every 1000 pages
+//! and then writes it from its start again, but only at a moment at which no reader uses it. Readers of the host are
+//! short but may overlap without end, and another process (a backup, a shell) may hold a read transaction open.
+//!
+//! The policy: when the file is larger than [`MAX_BYTES`] after a commit, the writer empties it, which waits for readers
+//! for [`PATIENCE`] at most. If that fails, the log gets a line with the size, and the writer tries again when the file
+//! has doubled, so that a reader that stays costs few waits.
+//!
+//! Accepted: as long as another process holds a read transaction, the log grows. The alternative is to refuse turns.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::connection::LOCK_TIMEOUT;
+use crate::error::Result;
+use crate::query::one_row;
+
+/// The size that the log may keep, in bytes. The writer's `journal_size_limit` is the same, so a file that is larger
+/// holds more than that.
+pub(crate) const MAX_BYTES: u64 = 64 << 20;
+
+/// How long emptying the log waits for readers. All writes wait meanwhile.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The path of the log of a database.
+pub(crate) fn path_of(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push("-wal");
+    path.into()
+}
+
+/// Watches the size of the log.
+pub(crate) struct LogLimit {
+    path: PathBuf,
+    policy: Policy,
+}
+
+impl LogLimit {
+    pub(crate) fn new(database: &Path) -> Self {
+        Self { path: path_of(database), policy: Policy { try_from: MAX_BYTES } }
+    }
+
+    /// Empties the log if it is too large. To be called between two transactions.
+    pub(crate) fn after_commit(&mut self, connection: &Connection) {
+        // Without the file there is nothing to bound.
+        let bytes = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
+        if !self.policy.is_due(bytes) {
+            return;
+        }
+        match empty(connection) {
+            Ok(true) => {
+                self.policy.emptied();
+                tracing::info!(bytes, "the write-ahead log was emptied");
+            }
+            Ok(false) => {
+                self.policy.failed(bytes);
+                tracing::warn!(
+                    bytes,
+                    "the write-ahead log can't be emptied and grows: something holds a read transaction on the \
+                     database open, such as a backup or a shell"
+                );
+            }
+            Err(error) => {
+                self.policy.failed(bytes);
+                let error = masque_store::StoreError::from(error);
+                tracing::warn!(bytes, %error, "the write-ahead log can't be emptied and grows");
+            }
+        }
+    }
+}
+
+/// When the log is to be emptied.
+struct Policy {
+    /// The log is emptied when it is larger than this.
+    try_from: u64,
+}
+
+impl Policy {
+    fn is_due(&mut self, bytes: u64) -> bool {
+        if bytes <= MAX_BYTES {
+            // The reader is gone, and SQLite has shortened the file by itself.
+            self.try_from = MAX_BYTES;
+        }
+        bytes > self.try_from
+    }
+
+    fn emptied(&mut self) {
+        self.try_from = MAX_BYTES;
+    }
+
+    fn failed(&mut self, bytes: u64) {
+        self.try_from = bytes.saturating_mul(2);
+    }
+}
+
+/// Copies the whole log into the database and cuts it to nothing. False if a reader was in the way.
+fn empty(connection: &Connection) -> Result<bool> {
+    connection.busy_timeout(PATIENCE)?;
+    let emptied =
+        one_row(connection, "PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0));
+    connection.busy_timeout(LOCK_TIMEOUT)?;
+    emptied
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::{open_reader, open_writer};
+
+    #[test]
+    fn a_log_that_can_not_be_emptied_is_tried_again_when_it_has_doubled() {
+        let mut policy = Policy { try_from: MAX_BYTES };
+        assert!(!policy.is_due(MAX_BYTES));
+        assert!(policy.is_due(MAX_BYTES + 1));
+        policy.failed(MAX_BYTES + 1);
+        assert!(!policy.is_due(2 * MAX_BYTES));
+        assert!(policy.is_due(2 * MAX_BYTES + 3));
+        policy.failed(2 * MAX_BYTES + 3);
+        // SQLite has shortened it meanwhile, and it grows again.
+        assert!(!policy.is_due(MAX_BYTES));
+        assert!(policy.is_due(MAX_BYTES + 1));
+    }
+
+    fn write(connection: &Connection, megabytes: usize) {
+        for _ in 0..megabytes {
+            connection.execute("INSERT INTO blobs (content) VALUES (zeroblob(1048576))", []).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_log_that_a_reader_made_grow_is_empty_after_the_next_commit_without_the_reader() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.db");
+        std::fs::File::create(&path).unwrap();
+        let connection = open_writer(&path).unwrap();
+        connection
+            .execute_batch("PRAGMA synchronous = OFF; CREATE TABLE blobs (content BLOB) STRICT")
+            .unwrap();
+        let mut limit = LogLimit::new(&path);
+        let bytes = || std::fs::metadata(path_of(&path)).unwrap().len();
+
+        let reader = open_reader(&path).unwrap();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM blobs;").unwrap();
+        write(&connection, 66);
+        limit.after_commit(&connection);
+        assert!(bytes() > MAX_BYTES, "a reader keeps the log");
+        assert!(limit.policy.try_from > MAX_BYTES);
+
+        reader.execute_batch("COMMIT").unwrap();
+        limit.policy.try_from = MAX_BYTES;
+        limit.after_commit(&connection);
+        assert_eq!(bytes(), 0);
+        write(&connection, 1);
+        limit.after_commit(&connection);
+        assert!(bytes() <= MAX_BYTES);
+    }
+}
