@@ -148,7 +148,7 @@ mod tests {
             .unwrap();
         runtime.block_on(async {
             let root = tempfile::tempdir().unwrap();
-            let folder = ScratchFolders::new(Some(root.path())).unwrap().folder("a", "sha256:b").unwrap();
+            let folder = ScratchFolders::new(Some(root.path())).folder("a", "sha256:b").unwrap();
             let lease = folder.open(128 * KIB).await.unwrap();
             let file = std::fs::File::create(lease.path().join("file")).unwrap();
 
