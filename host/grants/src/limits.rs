@@ -31,7 +31,7 @@ pub struct Limits {
     pub questions: usize,
     /// Bytes in one item of a reply.
     pub delta_bytes: usize,
-    /// Lines that one call may log; further lines are dropped and counted.
+    /// Lines that one call may log; further lines are dropped and counted. With 0, nothing is logged or counted.
     pub log_lines: usize,
     /// Bytes in all log lines of one call.
     pub log_bytes: usize,
