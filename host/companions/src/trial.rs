@@ -12,12 +12,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use masque_config::{Config, Diagnostic, Name, Plugin as PluginConfig};
-use masque_grants::Grants;
+use masque_grants::{Grants, Limits};
 use masque_runtime::contract::{Message, Opening, Part, Prompt, Property, Recollection, Turn, User};
 use masque_runtime::{Call, CallError, Cause, Package, Plugin, PluginKind};
 use serde_json::Value;
-use tracing::Dispatch;
-use tracing::instrument::WithSubscriber;
 
 use crate::redact::Redactor;
 
@@ -66,12 +64,12 @@ pub(crate) async fn try_settings(
     package: &Arc<Package>,
     redactor: &Redactor,
 ) -> TrialReport {
-    let limits = plugin.limits.into();
+    // The log of a call that lacks every grant would mislead: what matters of it is in the report.
+    let limits = Limits { log_lines: 0, ..plugin.limits.into() };
     let tried =
         Plugin::new(package.clone(), name.to_string(), plugin.settings_json(), Grants::default(), limits);
     let mut report = TrialReport::default();
-    // The log of a call that lacks every grant would mislead: what matters of it is in the report.
-    match call(&tried).with_subscriber(Dispatch::none()).await {
+    match call(&tried).await {
         Ok(warnings) => {
             for warning in warnings {
                 let warning = clip(&redactor.redact(&warning));

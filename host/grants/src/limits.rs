@@ -39,7 +39,7 @@ pub struct Limits {
     pub state_write_bytes: usize,
     /// Bytes that the plugin may store for one user, and in the scope `shared` for all users together.
     pub state_bytes: usize,
-    /// Lines that one call may log; further lines are dropped and counted.
+    /// Lines that one call may log; further lines are dropped and counted. With 0, nothing is logged or counted.
     pub log_lines: usize,
     /// Bytes in all log lines of one call.
     pub log_bytes: usize,

@@ -26,6 +26,8 @@ pub(crate) struct CallLog(Arc<Inner>);
 
 struct Inner {
     source: LogSource,
+    /// The call may not log at all.
+    is_silent: bool,
     budget: Mutex<Budget>,
 }
 
@@ -47,11 +49,14 @@ impl Budget {
 impl CallLog {
     pub(crate) fn new(source: LogSource, limits: &Limits) -> Self {
         let budget = Budget { lines: limits.log_lines, bytes: limits.log_bytes, dropped: 0, limit: None };
-        Self(Arc::new(Inner { source, budget: Mutex::new(budget) }))
+        Self(Arc::new(Inner { source, is_silent: limits.log_lines == 0, budget: Mutex::new(budget) }))
     }
 
     /// Writes one line, or counts it as dropped where the budget is used up.
     pub(crate) fn write(&self, level: Level, message: &str, fields: &[(String, String)]) {
+        if self.0.is_silent {
+            return;
+        }
         let budget = || self.0.budget.lock().unwrap_or_else(PoisonError::into_inner);
         {
             let mut budget = budget();
@@ -160,6 +165,8 @@ mod tests {
         };
         let few = Limits { log_lines: 2, log_bytes: 1000, ..Limits::default() };
         assert_eq!(spent(&few, &["a", "b", "c", "d"]), (0, 998, 2, Some("log_lines")));
+        let silent = Limits { log_lines: 0, log_bytes: 1000, ..Limits::default() };
+        assert_eq!(spent(&silent, &["a", "b"]), (0, 1000, 0, None));
         let little = Limits { log_lines: 10, log_bytes: 10, ..Limits::default() };
         // The first line has five bytes once it is escaped.
         assert_eq!(spent(&little, &["\u{1}", "abcdef", "abcde"]), (8, 0, 1, Some("log_bytes")));
