@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::id::Id;
 use super::query::{PageQuery, cursor};
+use super::reach;
 use super::state::{App, Caller};
 use super::view::{Conversation, Items, MessageView};
 use masque_auth::store_problem;
@@ -109,7 +110,7 @@ pub(crate) async fn list(
     Caller(principal): Caller,
     PageQuery(page): PageQuery,
 ) -> Result<Json<Items<Conversation>>, Problem> {
-    let page = app.store.conversations(&principal.owner, page).await.map_err(cursor)?;
+    let page = reach::conversations(&app, &principal, page).await.map_err(cursor)?;
     Ok(Json(page.into()))
 }
 
@@ -127,8 +128,8 @@ pub(crate) async fn show(
     Caller(principal): Caller,
     Id(id): Id<ConversationId>,
 ) -> Result<Json<Conversation>, Problem> {
-    let record = app.store.conversation(&principal.owner, id).await.map_err(store_problem)?;
-    Ok(Json(record.ok_or(Kind::ConversationNotFound)?.into()))
+    let record = reach::conversation(&app, &principal, id).await?;
+    Ok(Json(record.into()))
 }
 
 /// Changes the title of a conversation.
@@ -154,6 +155,7 @@ pub(crate) async fn rename(
         let detail = format!("`title` has 1 to {TITLE} characters.");
         return Err(Problem::new(Kind::InvalidRequest, detail).with("field", "title"));
     }
+    reach::check_conversation(&app, &principal, id).await?;
     let record = app.store.rename(&principal.owner, id, title.to_owned()).await.map_err(store_problem)?;
     Ok(Json(record.ok_or(Kind::ConversationNotFound)?.into()))
 }
@@ -172,6 +174,7 @@ pub(crate) async fn delete(
     Caller(principal): Caller,
     Id(id): Id<ConversationId>,
 ) -> Result<StatusCode, Problem> {
+    reach::check_conversation(&app, &principal, id).await?;
     if app.store.delete(&principal.owner, id).await.map_err(store_problem)? {
         Ok(StatusCode::NO_CONTENT)
     } else {
@@ -199,6 +202,7 @@ pub(crate) async fn messages(
     Id(id): Id<ConversationId>,
     PageQuery(page): PageQuery,
 ) -> Result<Json<Items<MessageView>>, Problem> {
+    reach::check_conversation(&app, &principal, id).await?;
     let page = app.store.messages(&principal.owner, id, page).await.map_err(cursor)?;
     Ok(Json(page.ok_or(Kind::ConversationNotFound)?.into()))
 }

@@ -31,6 +31,8 @@ CREATE TABLE conversations (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX conversations_of_user ON conversations (user, id);
+-- For the lists of API keys that are limited to some companions.
+CREATE INDEX conversations_of_companion ON conversations (user, companion, id);
 CREATE INDEX conversations_deleted ON conversations (deleted_at) WHERE deleted_at IS NOT NULL;
 
 -- What every turn changes, in a narrow row: the lease and the newest sequence. A deleted conversation has no lease row.
