@@ -9,7 +9,8 @@ pub struct RawConnection(TcpStream);
 
 impl RawConnection {
     pub async fn open(address: &str) -> Self {
-        Self::with_socket(address, TcpSocket::new_v4().unwrap()).await
+        let socket = if address.starts_with('[') { TcpSocket::new_v6() } else { TcpSocket::new_v4() };
+        Self::with_socket(address, socket.unwrap()).await
     }
 
     /// Opens a connection with a small receive buffer.

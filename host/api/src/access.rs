@@ -57,6 +57,11 @@ pub(super) fn rule(method: &Method, path: &str) -> Option<Rule> {
     RULES.iter().find(|(known, route, _)| known == method && *route == path).map(|(_, _, rule)| *rule)
 }
 
+/// The paths of all routes.
+pub(super) fn paths() -> impl Iterator<Item = &'static str> {
+    RULES.iter().map(|(_, path, _)| *path)
+}
+
 /// Returns the methods of a path as the value of an `Allow` header.
 pub(super) fn allowed(path: &str) -> String {
     let mut names = Vec::new();

@@ -91,7 +91,8 @@ fn refused(parts: &Parts, principal: Option<&Principal>, problem: Problem) -> Pr
         let actor = principal.map(ToString::to_string);
         let reason = problem.members.get("reason").or_else(|| problem.members.get("scope"));
         let reason = reason.and_then(Value::as_str);
-        tracing::warn!(target: AUDIT, actor, problem = problem.kind.name(), reason, "refused");
+        let claim = problem.members.get("claim").and_then(Value::as_str);
+        tracing::warn!(target: AUDIT, actor, problem = problem.kind.name(), reason, claim, "refused");
     }
     problem
 }

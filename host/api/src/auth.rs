@@ -64,6 +64,10 @@ pub(crate) struct ValidateReply {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "expired")]
     reason: Option<&'static str>,
+    /// The claim that is missing or wrong, if that is why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "exp")]
+    claim: Option<String>,
 }
 
 /// Mints a token for a user.
@@ -155,11 +159,15 @@ pub(crate) async fn validate(
     };
     let validity = match &app.identity {
         Some(identity) => identity.validate(credential).await?,
-        None => Validity::Invalid("authentication-off"),
+        None => Validity::Invalid { reason: "authentication-off", claim: None },
     };
     let reply = match validity {
-        Validity::Valid(claims) => ValidateReply { valid: true, claims: Some(claims), reason: None },
-        Validity::Invalid(reason) => ValidateReply { valid: false, claims: None, reason: Some(reason) },
+        Validity::Valid(claims) => {
+            ValidateReply { valid: true, claims: Some(claims), reason: None, claim: None }
+        }
+        Validity::Invalid { reason, claim } => {
+            ValidateReply { valid: false, claims: None, reason: Some(reason), claim }
+        }
     };
     Ok(Json(reply).into_response())
 }

@@ -119,6 +119,11 @@ impl ToSchema for UserMessage {}
 /// With `stream: true`, or with `Accept: text/event-stream` and no `stream`, the reply is a stream of server-sent events:
 /// `turn.created`, any number of `reply.delta`, then `turn.completed` or `turn.failed`. Ignore unknown events and fields.
 /// A failure before the model's first output is an error status; a later one is the event `turn.failed`.
+///
+/// No line of a stream is longer than 64 KiB. Long data has several `data` lines, which a client joins with line breaks as
+/// the HTML standard says, and a long text comes in several `reply.delta`. Where the whole text of the reply does not fit
+/// into one line, `reply.content` of `turn.completed` is a list of parts `{"type": "text", "text": …}`, whose texts follow
+/// one another with nothing in between. `GET /turns/{id}` and replies that are not streamed always have one string.
 #[utoipa::path(
     post, path = "/chat", tag = "chat",
     params(("Idempotency-Key" = Option<String>, Header,
@@ -172,7 +177,7 @@ pub(crate) async fn chat(
         }
     }
     let accounts = app.limits.budget_accounts(&principal);
-    let allowed_companions = principal.key.as_ref().and_then(|key| key.companions.clone());
+    let allowed_companions = principal.allowed_companions().cloned();
     let reader = app
         .turns
         .chat(ChatRequest {

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::id::Id;
 use super::query::{PageQuery, cursor};
+use super::reach;
 use super::state::{App, Caller};
 use super::user::{self, UserBody};
 use super::view::{Conversation, Items, MessageView};
@@ -112,7 +113,7 @@ pub(crate) async fn list(
     Caller(principal): Caller,
     PageQuery(page): PageQuery,
 ) -> Result<Json<Items<Conversation>>, Problem> {
-    let page = app.store.conversations(&principal.owner, page).await.map_err(cursor)?;
+    let page = reach::conversations(&app, &principal, page).await.map_err(cursor)?;
     Ok(Json(page.into()))
 }
 
@@ -130,8 +131,8 @@ pub(crate) async fn show(
     Caller(principal): Caller,
     Id(id): Id<ConversationId>,
 ) -> Result<Json<Conversation>, Problem> {
-    let record = app.store.conversation(&principal.owner, id).await.map_err(store_problem)?;
-    Ok(Json(record.ok_or(Kind::ConversationNotFound)?.into()))
+    let record = reach::conversation(&app, &principal, id).await?;
+    Ok(Json(record.into()))
 }
 
 /// Changes the title of a conversation.
@@ -157,6 +158,7 @@ pub(crate) async fn rename(
         let detail = format!("`title` has 1 to {TITLE} characters.");
         return Err(Problem::new(Kind::InvalidRequest, detail).with("field", "title"));
     }
+    reach::check_conversation(&app, &principal, id).await?;
     let record = app.store.rename(&principal.owner, id, title.to_owned()).await.map_err(store_problem)?;
     Ok(Json(record.ok_or(Kind::ConversationNotFound)?.into()))
 }
@@ -175,6 +177,7 @@ pub(crate) async fn delete(
     Caller(principal): Caller,
     Id(id): Id<ConversationId>,
 ) -> Result<StatusCode, Problem> {
+    reach::check_conversation(&app, &principal, id).await?;
     if app.store.delete(&principal.owner, id).await.map_err(store_problem)? {
         Ok(StatusCode::NO_CONTENT)
     } else {
@@ -203,6 +206,7 @@ pub(crate) async fn messages(
     Id(id): Id<ConversationId>,
     PageQuery(page): PageQuery,
 ) -> Result<Json<Items<MessageView>>, Problem> {
+    reach::check_conversation(&app, &principal, id).await?;
     let page = app.store.messages(&principal.owner, id, page).await.map_err(cursor)?;
     Ok(Json(page.ok_or(Kind::ConversationNotFound)?.into()))
 }

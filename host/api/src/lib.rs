@@ -19,14 +19,17 @@ mod health;
 mod id;
 mod idempotency;
 mod listeners;
+mod nearest_route;
 mod openapi;
 mod options;
 mod query;
+mod reach;
 mod reply;
 mod request;
 mod router;
 mod schema;
 mod sse;
+mod sse_data;
 mod state;
 mod store_probe;
 #[cfg(test)]

@@ -12,10 +12,13 @@ use masque_http::{Lifecycle, ListenerKind, cors, track_request};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::listeners::is_served;
 use super::options::Options;
 use super::request::{self, RequestPolicy};
 use super::state::App;
-use super::{admin, admission, auth, chat, companions, conversations, docs, health, openapi, turns};
+use super::{
+    admin, admission, auth, chat, companions, conversations, docs, health, nearest_route, openapi, turns,
+};
 use masque_auth::guard;
 use masque_problem::{Kind, Problem};
 
@@ -23,6 +26,7 @@ use masque_problem::{Kind, Problem};
 pub fn router(app: App) -> Router {
     let (options, lifecycle) = (app.options.clone(), app.lifecycle.clone());
     let is_local_only = app.authenticator.lets_everyone_in();
+    let has_admin_listener = options.has_admin_listener;
     let (router, mut document) = OpenApiRouter::with_openapi(openapi::document())
         .routes(routes!(chat::chat))
         .routes(routes!(turns::show))
@@ -50,10 +54,20 @@ pub fn router(app: App) -> Router {
         .route("/docs", get(docs::page))
         .route("/docs/errors", get(docs::errors))
         .route("/docs/{file}", get(docs::file))
-        .fallback(|| ready(Problem::from(Kind::RouteNotFound)))
+        .fallback(move |request: Request| ready(no_route(&request, has_admin_listener)))
         .layer(from_fn_with_state(app.clone(), admission::admit))
         .with_state(app);
     with_outer_layers(router, &options, is_local_only, lifecycle)
+}
+
+/// The answer to a path that is no route. It names the route that the path nearly is.
+fn no_route(request: &Request, has_admin_listener: bool) -> Problem {
+    let listener = request.extensions().get::<ListenerKind>().copied().unwrap_or(ListenerKind::Public);
+    let is_served = |path: &str| is_served(listener, path, has_admin_listener);
+    match nearest_route::hint(request.uri().path(), is_served) {
+        Some(hint) => Problem::new(Kind::RouteNotFound, hint),
+        None => Kind::RouteNotFound.into(),
+    }
 }
 
 /// Returns the router of a host that loads: it answers `/livez`, and every other path with a problem that says so.

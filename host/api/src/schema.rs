@@ -29,6 +29,8 @@ pub(crate) struct ProblemDetails {
     nearest: Option<String>,
     /// What is wrong with the token, as a stable word.
     reason: Option<String>,
+    /// The claim of the token that is missing or wrong.
+    claim: Option<String>,
     /// The missing scope.
     scope: Option<String>,
 }
@@ -84,7 +86,9 @@ pub(crate) enum StreamEvent {
         sequence: u64,
         text: String,
     },
-    /// The last event of a successful turn: the complete reply. The exchange is on disk.
+    /// The last event of a successful turn: the complete reply. The exchange is on disk. If the text of the reply does not fit
+    /// into a line of 64 KiB, `reply.content` is a list of parts `{"type": "text", "text": …}` instead of a string; their
+    /// texts follow one another with nothing in between.
     #[serde(rename = "turn.completed")]
     Completed {
         sequence: u64,

@@ -21,17 +21,22 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use masque_turns::{Event, EventKind, EventReader};
 
+use super::sse_data;
+
 pub(crate) const MEDIA_TYPE: &str = "text/event-stream";
 
 /// A comment line. Clients ignore it; it keeps proxies from closing an idle connection.
 const KEEPALIVE: &[u8] = b": keep-alive\n\n";
+
+/// Nothing on the way may keep the stream, or change it: compression would hold events back until a block is full.
+const CACHE_CONTROL: &str = "no-store, no-transform";
 
 /// Returns the response that streams the events of `reader`, with a comment line after each `keepalive` without events.
 pub(crate) fn response(reader: EventReader, keepalive: Duration, request: &RequestId) -> Response {
     let mut response = Body::new(EventStream::new(reader, keepalive, request.clone())).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHE_CONTROL));
     // Without this header, nginx buffers events.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
@@ -104,7 +109,8 @@ impl http_body::Body for EventStream {
     }
 }
 
-/// Appends one event (HTML standard, section 9.2). The data is one line, because JSON escapes line breaks.
+/// Appends one event (HTML standard, section 9.2). The data is one line, because JSON escapes line breaks, unless it is too
+/// long for one ([`sse_data`]).
 fn write(text: &mut String, event: &Event, request_id: &str) {
     let sequence = event.sequence;
     let (name, data) = match &event.kind {
@@ -117,7 +123,9 @@ fn write(text: &mut String, event: &Event, request_id: &str) {
             ("turn.created", tagged("turn.created", sequence, &data))
         }
         EventKind::Delta { text } => ("reply.delta", tagged("reply.delta", sequence, &Delta { text })),
-        EventKind::Completed(reply) => ("turn.completed", tagged("turn.completed", sequence, &**reply)),
+        EventKind::Completed(reply) => {
+            ("turn.completed", tagged("turn.completed", sequence, &*sse_data::with_short_lines(reply)))
+        }
         EventKind::Failed(problem) => {
             let problem = problem.to_value(Some(request_id));
             ("turn.failed", tagged("turn.failed", sequence, &Failed { problem }))
@@ -127,9 +135,9 @@ fn write(text: &mut String, event: &Event, request_id: &str) {
     text.push_str(name);
     text.push_str("\nid: ");
     text.push_str(&sequence.to_string());
-    text.push_str("\ndata: ");
-    text.push_str(&data);
-    text.push_str("\n\n");
+    text.push('\n');
+    sse_data::write(text, &data);
+    text.push('\n');
 }
 
 #[derive(Serialize)]
@@ -217,6 +225,23 @@ mod tests {
         assert_eq!(data["type"], "turn.failed");
         assert_eq!(data["problem"]["type"], "/docs/errors#model-stalled");
         assert_eq!(data["problem"]["request_id"], "r-1");
+    }
+
+    #[test]
+    fn no_line_of_any_event_is_longer_than_64_kib() {
+        let long = "\u{1}".repeat(200_000);
+        let reply = json!({ "reply": { "role": "assistant", "content": long } });
+        let mut text = String::new();
+        write(&mut text, &Event { sequence: 1, kind: EventKind::Completed(Arc::new(reply)) }, "r-1");
+        assert!(text.ends_with("}\n\n") && text.starts_with("event: turn.completed\nid: 1\ndata: {"));
+        assert!(text.lines().all(|line| line.len() < sse_data::MAX_LINE_BYTES));
+        assert_eq!(text.matches("\n\n").count(), 1, "the event ends once");
+    }
+
+    #[tokio::test]
+    async fn a_stream_may_not_be_kept_or_changed_on_its_way() {
+        let response = response(log().reader(None), Duration::from_secs(15), &request());
+        assert_eq!(response.headers()["cache-control"], "no-store, no-transform");
     }
 
     fn log() -> Arc<masque_turns::EventLog> {

@@ -8,11 +8,11 @@ use masque_http::RequestId;
 use masque_store::TurnId;
 
 use super::id::Id;
+use super::reach;
 use super::schema::ServerSentEvent;
 use super::sse;
 use super::state::{App, Caller};
 use super::view::TurnView;
-use masque_auth::store_problem;
 use masque_problem::{Kind, Problem};
 
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -31,8 +31,7 @@ pub(crate) async fn show(
     Caller(principal): Caller,
     Id(turn): Id<TurnId>,
 ) -> Result<Json<TurnView>, Problem> {
-    let record =
-        app.store.turn(&principal.owner, turn).await.map_err(store_problem)?.ok_or(Kind::TurnNotFound)?;
+    let record = reach::turn(&app, &principal, turn).await?;
     Ok(Json(record.into()))
 }
 
@@ -61,6 +60,7 @@ pub(crate) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let after = last_event(&headers)?;
+    reach::check_turn(&app, &principal, turn).await?;
     Ok(match app.turns.events(&principal.owner, turn, after).await? {
         Some(reader) => sse::response(reader, app.options.keepalive, &request),
         None => StatusCode::NO_CONTENT.into_response(),
@@ -83,6 +83,7 @@ pub(crate) async fn cancel(
     Caller(principal): Caller,
     Id(turn): Id<TurnId>,
 ) -> Result<Json<TurnView>, Problem> {
+    reach::check_turn(&app, &principal, turn).await?;
     let record = app.turns.cancel(&principal.owner, turn).await?;
     Ok(Json(record.into()))
 }

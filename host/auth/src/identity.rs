@@ -40,8 +40,13 @@ pub struct Identity {
 pub enum Validity {
     /// It is; its claims.
     Valid(Map<String, Value>),
-    /// It is not; a stable word for why.
-    Invalid(&'static str),
+    /// It is not.
+    Invalid {
+        /// A stable word for why.
+        reason: &'static str,
+        /// The claim that is missing or wrong, if that is why.
+        claim: Option<String>,
+    },
 }
 
 impl Identity {
@@ -87,7 +92,10 @@ impl Identity {
         match claims {
             Ok(claims) => Ok(Validity::Valid(claims)),
             Err(rejection) if rejection.is_undecided() => Err(rejection.into()),
-            Err(rejection) => Ok(Validity::Invalid(rejection.reason())),
+            Err(rejection) => {
+                let claim = rejection.claim().map(str::to_owned);
+                Ok(Validity::Invalid { reason: rejection.reason(), claim })
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Who made a request: the owner of the data, how the request proved it, and what it may do.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -65,10 +66,15 @@ impl Principal {
         }
     }
 
-    /// Whether the principal may talk to the companion. Only an API key can restrict this.
+    /// The companions that the principal may talk to, and whose conversations it can reach; `None` for all. Only an API key
+    /// can restrict this.
+    pub fn allowed_companions(&self) -> Option<&BTreeSet<String>> {
+        self.key.as_ref().and_then(|key| key.companions.as_ref())
+    }
+
+    /// Whether the principal may talk to the companion.
     pub fn may_talk_to(&self, companion: &str) -> bool {
-        let allowed = self.key.as_ref().and_then(|key| key.companions.as_ref());
-        allowed.is_none_or(|allowed| allowed.contains(companion))
+        self.allowed_companions().is_none_or(|allowed| allowed.contains(companion))
     }
 }
 

@@ -26,6 +26,14 @@ impl CredentialRejection {
         matches!(self, Self::Token(TokenRejection::KeysUnavailable) | Self::StoreUnavailable(_))
     }
 
+    /// The claim of the token that is missing or wrong, if that is what is wrong with it.
+    pub(crate) fn claim(&self) -> Option<&str> {
+        match self {
+            Self::Token(rejection) => rejection.claim(),
+            Self::Key(_) | Self::RevokedToken | Self::RevokedMintingKey | Self::StoreUnavailable(_) => None,
+        }
+    }
+
     /// A stable word for clients and the log.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
@@ -42,6 +50,7 @@ impl CredentialRejection {
 impl From<CredentialRejection> for Problem {
     fn from(rejection: CredentialRejection) -> Self {
         let reason = rejection.reason();
+        let claim = rejection.claim().map(str::to_owned);
         let detail = match rejection {
             CredentialRejection::Token(TokenRejection::KeysUnavailable) => {
                 return Kind::IssuerUnavailable.into();
@@ -62,7 +71,11 @@ impl From<CredentialRejection> for Problem {
                 "The API key that made the token was revoked; get a new one.".to_owned()
             }
         };
-        Self::new(Kind::InvalidToken, detail).with("reason", reason)
+        let problem = Self::new(Kind::InvalidToken, detail).with("reason", reason);
+        match claim {
+            Some(claim) => problem.with("claim", claim),
+            None => problem,
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use masque_grants::Secret;
 use serde::Deserialize;
 
+use crate::secret_text::trimmed;
+
 /// HMAC with SHA-256 needs a key as long as its hash (RFC 7518, section 3.2).
 const MIN_BYTES: usize = 32;
 /// 32 random bytes have more different characters in every usual encoding.
@@ -44,6 +46,11 @@ impl SigningKey {
     /// A key that is a plain text.
     pub(crate) fn from_text(text: &str) -> Self {
         Self { kid: None, text: Secret::from(text.to_owned()), is_encoded: false }
+    }
+
+    /// The text of a key that is written as it is.
+    pub(crate) fn plain_text(&self) -> Option<&str> {
+        (!self.is_encoded).then(|| self.text.reveal())
     }
 
     /// The key itself.
@@ -95,7 +102,7 @@ pub(crate) fn parse_keys(text: &str) -> Result<Vec<SigningKey>, String> {
         k: Option<String>,
         alg: Option<String>,
     }
-    let text = text.trim();
+    let text = trimmed(text);
     if text.is_empty() {
         return Err("it is empty".to_owned());
     }
@@ -121,13 +128,22 @@ pub(crate) fn parse_keys(text: &str) -> Result<Vec<SigningKey>, String> {
             return refused("has the `kid` of another");
         }
         match key.k {
-            Some(k) if URL_SAFE_NO_PAD.decode(&k).is_ok_and(|bytes| !bytes.is_empty()) => {
-                secrets.push(SigningKey { kid: Some(kid), text: Secret::from(k), is_encoded: true });
+            Some(k) if URL_SAFE_NO_PAD.decode(base64url(&k)).is_ok_and(|bytes| !bytes.is_empty()) => {
+                secrets.push(SigningKey {
+                    kid: Some(kid),
+                    text: Secret::from(base64url(&k)),
+                    is_encoded: true,
+                });
             }
             _ => return refused("has no `k` in base64url"),
         }
     }
     Ok(secrets)
+}
+
+/// Base64 in the form that RFC 7515, section 2 asks for: tools also write padding and the standard alphabet.
+fn base64url(text: &str) -> String {
+    text.trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
 
 /// Whether the text has a pattern that random texts do not have. It judges the characters only, and knows no dictionary.
@@ -197,6 +213,12 @@ mod tests {
         assert_eq!(only("a secret\n"), [(None, b"a secret".to_vec())]);
         let set = r#"{"keys": [{"kty": "oct", "kid": "b", "k": "AQID"}, {"kty": "oct", "kid": "a", "k": "BA", "alg": "HS256"}]}"#;
         assert_eq!(only(set), [(Some("b".to_owned()), vec![1, 2, 3]), (Some("a".to_owned()), vec![4])]);
+        let spelled =
+            r#"{"keys": [{"kty": "oct", "kid": "a", "k": "-_8="}, {"kty": "oct", "kid": "b", "k": "+/8"}]}"#;
+        assert_eq!(
+            only(spelled),
+            [(Some("a".to_owned()), vec![0xfb, 0xff]), (Some("b".to_owned()), vec![0xfb, 0xff])]
+        );
         for wrong in [
             "",
             " \n",
@@ -207,7 +229,7 @@ mod tests {
             r#"{"keys": [{"kty": "oct", "k": "AQID"}]}"#,
             r#"{"keys": [{"kty": "oct", "kid": "a"}]}"#,
             r#"{"keys": [{"kty": "oct", "kid": "a", "k": ""}]}"#,
-            r#"{"keys": [{"kty": "oct", "kid": "a", "k": "AQID="}]}"#,
+            r#"{"keys": [{"kty": "oct", "kid": "a", "k": "AQID*"}]}"#,
             r#"{"keys": [{"kty": "oct", "kid": "a", "k": "AQID", "alg": "HS512"}]}"#,
             r#"{"keys": [{"kty": "oct", "kid": "a", "k": "AQID"}, {"kty": "oct", "kid": "a", "k": "AQIE"}]}"#,
         ] {

@@ -14,6 +14,32 @@ use crate::trace_context::TRACEPARENT;
 /// How long a browser may cache the response to a preflight request.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
+/// The headers that a page may send besides those that every page may. Tracing libraries add theirs to every request (W3C
+/// Trace Context and Baggage, Sentry, B3), and `EventSource` replacements ask for no caching; a header that is missing here
+/// makes the browser drop the whole request. The host reads none of the last group.
+const ALLOWED_HEADERS: [&str; 19] = [
+    "authorization",
+    "content-type",
+    "accept",
+    "idempotency-key",
+    "last-event-id",
+    REQUEST_ID,
+    TRACEPARENT,
+    "on-behalf-of",
+    "on-behalf-of-issuer",
+    // Not read by the host.
+    "tracestate",
+    "baggage",
+    "sentry-trace",
+    "b3",
+    "x-b3-traceid",
+    "x-b3-spanid",
+    "x-b3-sampled",
+    "cache-control",
+    "pragma",
+    "x-requested-with",
+];
+
 /// The origins whose pages may call the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Options {
@@ -40,17 +66,7 @@ pub fn layer(options: &Options) -> Option<CorsLayer> {
     let layer = CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            header::ACCEPT,
-            name("idempotency-key"),
-            name("last-event-id"),
-            name(REQUEST_ID),
-            name(TRACEPARENT),
-            name("on-behalf-of"),
-            name("on-behalf-of-issuer"),
-        ])
+        .allow_headers(ALLOWED_HEADERS.map(name))
         .expose_headers([
             name(REQUEST_ID),
             name(TRACEPARENT),
@@ -60,4 +76,47 @@ pub fn layer(options: &Options) -> Option<CorsLayer> {
         ])
         .max_age(MAX_AGE);
     Some(layer)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::{Request, Response};
+    use tower::{Layer, Service, ServiceExt, service_fn};
+
+    use super::*;
+
+    /// The headers that the answer to a preflight request allows.
+    async fn allowed_headers(origin: &str) -> Option<String> {
+        let options = Options::Origins(vec!["https://app.example".into(), "tauri://localhost".into()]);
+        let routes = service_fn(|_: Request<Body>| async {
+            Ok::<_, std::convert::Infallible>(Response::new(Body::empty()))
+        });
+        let mut service = layer(&options).unwrap().layer(routes);
+        let request = Request::options("/chat")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "cache-control,tracestate,baggage")
+            .body(Body::empty())
+            .unwrap();
+        let response = service.ready().await.unwrap().call(request).await.unwrap();
+        let header =
+            |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        (header("access-control-allow-origin").as_deref() == Some(origin))
+            .then(|| header("access-control-allow-headers").unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_page_or_an_app_may_send_what_tracing_and_event_libraries_add() {
+        for origin in ["https://app.example", "tauri://localhost"] {
+            let allowed = allowed_headers(origin).await.unwrap();
+            let allowed: Vec<&str> = allowed.split(',').map(str::trim).collect();
+            for name in
+                ["cache-control", "tracestate", "baggage", "traceparent", "authorization", "last-event-id"]
+            {
+                assert!(allowed.contains(&name), "{name} is not in {allowed:?}");
+            }
+        }
+        assert_eq!(allowed_headers("tauri://other").await, None);
+    }
 }

@@ -13,6 +13,7 @@ use masque_problem::{Kind, Problem};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::body_text;
 use crate::media_type::is_json;
 use crate::nearest_name::nearest_name;
 use crate::strict_json::StrictJson;
@@ -27,7 +28,8 @@ pub struct BodyLimits {
     pub timeout: Duration,
 }
 
-/// A request body: one JSON object without repeated keys that deserializes to `T`.
+/// A request body: one JSON object without repeated keys that deserializes to `T`, in UTF-8 and without the character
+/// U+0000.
 ///
 /// The extractor rejects a body with `UnsupportedMediaType`, `BodyTooLarge`, `BodyTimeout`, `MalformedJson`,
 /// `InvalidRequest` or `UnknownField`.
@@ -73,7 +75,7 @@ where
             return Ok(None);
         }
         let bytes = read_json(request, BodyLimits::from_ref(state)).await?;
-        if bytes.trim_ascii() == b"null" { Ok(None) } else { parse(&bytes).map(Some) }
+        if body_text::text(&bytes)?.trim_ascii() == b"null" { Ok(None) } else { parse(&bytes).map(Some) }
     }
 }
 
@@ -82,6 +84,7 @@ async fn read_json(request: Request, limits: BodyLimits) -> Result<Bytes, Proble
     if !is_json(request.headers()) {
         return Err(Kind::UnsupportedMediaType.into());
     }
+    body_text::check_headers(request.headers())?;
     match tokio::time::timeout(limits.timeout, read_bounded(request, limits.max_bytes)).await {
         Ok(read) => read,
         Err(_) => Err(Kind::BodyTimeout.into()),
@@ -122,6 +125,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, Problem> {
     if !raw.is_object() {
         return Err(Problem::new(Kind::InvalidRequest, "Send a JSON object."));
     }
+    body_text::refuse_nul(&raw)?;
     match serde_path_to_error::deserialize(&raw) {
         Ok(data) => Ok(JsonBody { data, raw }),
         Err(error) => Err(describe_mismatch(&error.path().to_string(), &error.inner().to_string())),
@@ -129,6 +133,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, Problem> {
 }
 
 fn parse_value(bytes: &[u8]) -> Result<Value, Problem> {
+    let bytes = body_text::text(bytes)?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Problem::new(Kind::MalformedJson, "The body is empty; send a JSON object."));
     }
@@ -291,6 +296,19 @@ mod tests {
         for body in ["", " \n"] {
             assert_eq!(problem(body).kind, Kind::MalformedJson, "{body:?}");
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_json_is_passed_over() {
+        assert!(parse::<Sample>("\u{feff}{\"message\":\"hi\"}".as_bytes()).is_ok());
+        assert_eq!(problem("\u{feff}").kind, Kind::MalformedJson);
+    }
+
+    #[test]
+    fn text_with_the_character_zero_is_refused_with_its_path() {
+        let problem = problem(r#"{"message":"hi","inner":{"title":"a\u0000b"}}"#);
+        assert_eq!(problem.kind, Kind::InvalidRequest);
+        assert_eq!(problem.members.get("field").and_then(Value::as_str), Some("inner.title"));
     }
 
     #[test]

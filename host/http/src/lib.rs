@@ -9,6 +9,7 @@
 #![deny(missing_docs)]
 
 mod access_log;
+mod body_text;
 mod client_address;
 mod connection;
 mod connection_info;

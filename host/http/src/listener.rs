@@ -1,15 +1,21 @@
-//! One listening socket, over TCP or Unix.
+//! A listener over TCP, on one address or on both loopback addresses, or over a Unix socket.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+/// How often a free port is chosen again because it is taken on the other loopback address.
+const MAX_PORTS_TRIED: usize = 16;
 
 /// A socket that listens for connections.
 #[derive(Debug)]
 pub enum Listener {
     /// Over TCP.
     Tcp(TcpListener),
+    /// Over TCP, on both loopback addresses with the same port.
+    Localhost(TcpListener, TcpListener),
     /// A Unix socket.
     Unix(UnixListener),
 }
@@ -43,6 +49,15 @@ impl BindError {
     pub fn is_fixed_by_another_address(&self) -> bool {
         !matches!(self, Self::Other(..))
     }
+
+    /// Whether the machine does not have the address, or not its family: a container may have no IPv6.
+    fn is_without_address(&self) -> bool {
+        match self {
+            Self::NotAvailable(_) => true,
+            Self::Other(_, error) => Errno::from_io_error(error) == Some(Errno::AFNOSUPPORT),
+            Self::InUse(_) | Self::PermissionDenied(_) => false,
+        }
+    }
 }
 
 impl Listener {
@@ -51,42 +66,112 @@ impl Listener {
     /// # Errors
     /// The address is in use, forbidden, or not an address of this machine.
     pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
-        let listener = TcpListener::bind(address).await.map_err(|error| match error.kind() {
-            io::ErrorKind::AddrInUse => BindError::InUse(address),
-            io::ErrorKind::PermissionDenied => BindError::PermissionDenied(address),
-            io::ErrorKind::AddrNotAvailable => BindError::NotAvailable(address),
-            _ => BindError::Other(address, error),
-        })?;
-        Ok(Self::Tcp(listener))
+        Ok(Self::Tcp(bind_tcp(address).await?))
     }
 
-    /// The bound TCP address, with the port that the system chose; `None` for a Unix socket.
+    /// Listens on both loopback addresses, or on the one that the machine has. Port 0 lets the system choose a port that is
+    /// free on both.
     ///
     /// # Errors
-    /// The system can't tell the address.
-    pub fn address(&self) -> io::Result<Option<SocketAddr>> {
+    /// One of the addresses is in use or forbidden, or the machine has neither.
+    pub async fn bind_localhost(port: u16) -> Result<Self, BindError> {
+        let mut tries = 1..=MAX_PORTS_TRIED;
+        loop {
+            let last_try = tries.next().is_none() || port != 0;
+            let v4 = bind_tcp((Ipv4Addr::LOCALHOST, port).into()).await;
+            let same_port = match &v4 {
+                Ok(listener) => listener.local_addr().map_or(port, |address| address.port()),
+                Err(_) => port,
+            };
+            let v6 = bind_tcp((Ipv6Addr::LOCALHOST, same_port).into()).await;
+            return match (v4, v6) {
+                (Ok(v4), Ok(v6)) => Ok(Self::Localhost(v4, v6)),
+                (Ok(_), Err(BindError::InUse(_))) if !last_try => continue,
+                (Ok(only), Err(missing)) | (Err(missing), Ok(only)) if missing.is_without_address() => {
+                    tracing::info!("only one of the two loopback addresses is listened on: {missing}");
+                    Ok(Self::Tcp(only))
+                }
+                (Err(error), _) | (_, Err(error)) => Err(error),
+            };
+        }
+    }
+
+    /// The bound TCP addresses, with the port that the system chose; none for a Unix socket.
+    ///
+    /// # Errors
+    /// The system can't tell an address.
+    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         match self {
-            Self::Tcp(listener) => listener.local_addr().map(Some),
-            Self::Unix(_) => Ok(None),
+            Self::Tcp(listener) => Ok(vec![listener.local_addr()?]),
+            Self::Localhost(v4, v6) => Ok(vec![v4.local_addr()?, v6.local_addr()?]),
+            Self::Unix(_) => Ok(Vec::new()),
         }
     }
 
     /// Waits for the next connection. Dropping the future loses no connection.
     pub(crate) async fn accept(&self) -> io::Result<AcceptedSocket> {
         match self {
-            Self::Tcp(listener) => {
-                let (socket, peer) = listener.accept().await?;
-                disable_nagle(&socket);
-                Ok(AcceptedSocket::Tcp(socket, peer))
+            Self::Tcp(listener) => listener.accept().await.map(tcp),
+            Self::Localhost(v4, v6) => {
+                let accepted = tokio::select! {
+                    accepted = v4.accept() => accepted,
+                    accepted = v6.accept() => accepted,
+                };
+                accepted.map(tcp)
             }
             Self::Unix(listener) => listener.accept().await.map(|(socket, _)| AcceptedSocket::Unix(socket)),
         }
     }
 }
 
+async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse(address),
+        io::ErrorKind::PermissionDenied => BindError::PermissionDenied(address),
+        io::ErrorKind::AddrNotAvailable => BindError::NotAvailable(address),
+        _ => BindError::Other(address, error),
+    })
+}
+
+fn tcp((socket, peer): (TcpStream, SocketAddr)) -> AcceptedSocket {
+    disable_nagle(&socket);
+    AcceptedSocket::Tcp(socket, peer)
+}
+
 /// Without `TCP_NODELAY`, every event of a stream waits up to 40 ms for the acknowledgement of the event before.
 fn disable_nagle(socket: &TcpStream) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn localhost_is_listened_on_and_accepted_from_on_both_loopback_addresses() {
+        let listener = Listener::bind_localhost(0).await.unwrap();
+        let addresses = listener.addresses().unwrap();
+        assert_eq!(addresses.len(), 2, "this machine has both loopback addresses");
+        assert_eq!(addresses[0].port(), addresses[1].port());
+        for address in addresses {
+            let client = TcpStream::connect(address).await.unwrap();
+            let AcceptedSocket::Tcp(_, peer) = listener.accept().await.unwrap() else {
+                panic!("not over TCP")
+            };
+            assert_eq!(peer, client.local_addr().unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_on_either_loopback_address_keeps_localhost_from_being_listened_on() {
+        for taken in [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))]
+        {
+            let other = TcpListener::bind(taken).await.unwrap();
+            let port = other.local_addr().unwrap().port();
+            let refused = Listener::bind_localhost(port).await.unwrap_err();
+            assert!(matches!(refused, BindError::InUse(address) if address.ip() == taken.ip()), "{refused}");
+        }
     }
 }

@@ -78,9 +78,9 @@ kinds! {
     MethodNotAllowed = request::METHOD_NOT_ALLOWED,
     /// `companion` names no companion of this host.
     CompanionNotFound = conversation::COMPANION_NOT_FOUND,
-    /// The id of the conversation is unknown, deleted, or another user's.
+    /// The id of the conversation is unknown, deleted, another user's, or beyond the companions of the API key.
     ConversationNotFound = conversation::CONVERSATION_NOT_FOUND,
-    /// The id of the turn is unknown, deleted, or another user's.
+    /// The id of the turn is unknown, deleted, another user's, or beyond the companions of the API key.
     TurnNotFound = conversation::TURN_NOT_FOUND,
     /// The events of the turn are no longer kept: it ended more than a minute ago, or its host has stopped since.
     EventsGone = conversation::EVENTS_GONE,

@@ -33,6 +33,8 @@ CREATE TABLE conversations (
 
 -- Without deleted ones, which a list would have to skip one by one.
 CREATE INDEX conversations_of_user ON conversations (user, id) WHERE deleted_at IS NULL;
+-- For the lists of API keys that are limited to some companions.
+CREATE INDEX conversations_of_companion ON conversations (user, companion, id) WHERE deleted_at IS NULL;
 CREATE INDEX conversations_deleted ON conversations (deleted_at) WHERE deleted_at IS NOT NULL;
 
 -- What every turn changes, in a narrow row: the lease and the newest sequence. A deleted conversation has no lease row.

@@ -1,5 +1,8 @@
 //! Reading conversations and their messages.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
 use masque_store::{
     ConversationId, ConversationRecord, MAX_PAGE_BYTES, MessageId, MessageRecord, Owner, Page, Paged,
     StoreError, TailLimit,
@@ -45,10 +48,7 @@ pub(crate) fn load(
 /// The conversations of a user by id, which is by the time of creation. In a list by last use, items would move between
 /// pages.
 pub(crate) fn list(connection: &Connection, owner: &Owner, page: &Page) -> Result<Paged<ConversationRecord>> {
-    let after = match &page.after {
-        Some(cursor) => cursor.parse::<ConversationId>().map_err(|_| invalid_cursor(cursor))?.as_uuid(),
-        None => Uuid::max(),
-    };
+    let after = id_before(page)?;
     let limit = limit(page);
     let Some(user) = users::find(connection, owner)? else {
         return Ok(Paged { items: Vec::new(), next: None });
@@ -62,6 +62,43 @@ pub(crate) fn list(connection: &Connection, owner: &Owner, page: &Page) -> Resul
         record,
     )?;
     Ok(paged(items, limit, |last: &ConversationRecord| last.id.to_string()))
+}
+
+/// The same with one of these companions alone. Each companion has a range of its own in the index, of which a page is read;
+/// the pages are merged. So conversations with other companions are not even passed over.
+pub(crate) fn list_with(
+    connection: &Connection,
+    owner: &Owner,
+    companions: &BTreeSet<String>,
+    page: &Page,
+) -> Result<Paged<ConversationRecord>> {
+    let after = id_before(page)?;
+    let limit = limit(page);
+    let mut items = Vec::new();
+    if let Some(user) = users::find(connection, owner)? {
+        for companion in companions {
+            items.extend(all_rows(
+                connection,
+                "SELECT c.id, c.companion, c.title, c.created_at, l.updated_at, l.last_sequence
+                   FROM conversations c INDEXED BY conversations_of_companion
+                        JOIN leases l ON l.conversation = c.id
+                  WHERE c.user = ?1 AND c.companion = ?2 AND c.id < ?3 AND c.deleted_at IS NULL
+                  ORDER BY c.id DESC LIMIT ?4",
+                (user, companion, after, limit as i64 + 1),
+                record,
+            )?);
+        }
+    }
+    items.sort_unstable_by_key(|record| Reverse(record.id));
+    Ok(paged(items, limit, |last: &ConversationRecord| last.id.to_string()))
+}
+
+/// The id before which a page of conversations begins, newest first.
+fn id_before(page: &Page) -> Result<Uuid> {
+    match &page.after {
+        Some(cursor) => Ok(cursor.parse::<ConversationId>().map_err(|_| invalid_cursor(cursor))?.as_uuid()),
+        None => Ok(Uuid::max()),
+    }
 }
 
 /// The messages of a conversation, oldest first. A page that reaches [`MAX_PAGE_BYTES`] ends there; messages that do not

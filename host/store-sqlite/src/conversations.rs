@@ -1,5 +1,7 @@
 //! [`Conversations`]: reads on the reader threads, writes through the writer.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use masque_store::{
     ConversationId, ConversationRecord, Conversations, MessageId, MessageRecord, NewConversation, Owner,
@@ -7,8 +9,8 @@ use masque_store::{
 };
 use rusqlite::Connection;
 
-use crate::columns::now;
-use crate::conversation_reads::{history, list, list_messages, load};
+use crate::columns::{now, refuse_nul};
+use crate::conversation_reads::{history, list, list_messages, list_with, load};
 use crate::conversation_rows::{insert_conversation, is_taken};
 use crate::deletion::{DeleteConversation, finish_removal};
 use crate::error::Result as DatabaseResult;
@@ -40,6 +42,19 @@ impl Conversations for SqliteStore {
     ) -> Result<Paged<ConversationRecord>, StoreError> {
         let owner = owner.clone();
         self.read(move |connection| list(connection, &owner, &page)).await
+    }
+
+    async fn conversations_with(
+        &self,
+        owner: &Owner,
+        companions: &BTreeSet<String>,
+        page: Page,
+    ) -> Result<Paged<ConversationRecord>, StoreError> {
+        let (owner, companions) = (owner.clone(), companions.clone());
+        self.read(move |connection| {
+            snapshot(connection, |reads| list_with(reads, &owner, &companions, &page))
+        })
+        .await
     }
 
     async fn rename(
@@ -142,6 +157,7 @@ impl Operation for RenameConversation {
     type Answer = Option<ConversationRecord>;
 
     fn run(self, connection: &Connection) -> DatabaseResult<Self::Answer> {
+        refuse_nul(&self.title)?;
         if load(connection, &self.owner, self.id)?.is_none() {
             return Ok(None);
         }

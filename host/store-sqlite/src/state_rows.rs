@@ -6,7 +6,7 @@ use masque_store::{
 };
 use rusqlite::{Connection, params};
 
-use crate::columns::{millis, now, unsigned};
+use crate::columns::{millis, now, refuse_nul, unsigned};
 use crate::error::{DatabaseError, Result};
 use crate::query::{all_rows, execute, first_row, one_row};
 use crate::state_spaces::{SpaceColumns, find_space, total};
@@ -82,6 +82,7 @@ fn change(
     connection: &Connection,
     write: &StateWrite,
 ) -> Result<std::result::Result<StateResult, ConflictReason>> {
+    refuse_nul(&write.key.key)?;
     if let StateScope::User(owner) = &write.key.space.scope {
         users::find_or_create(connection, owner)?;
     }

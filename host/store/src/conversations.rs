@@ -1,6 +1,8 @@
 //! Conversations and their messages. Messages are written by turns (see [`crate::Turns`]); only a greeting is written
 //! with the conversation itself.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 
 use crate::error::StoreError;
@@ -11,6 +13,9 @@ use crate::page::{Page, Paged};
 
 /// Operations on the conversations of one user. The id of another user's conversation gets the same answer as an
 /// unknown one.
+///
+/// No store keeps the character U+0000 in a text, since not every database can: a message, title or key of state with it is
+/// [`StoreError::Refused`] by all of them. Callers refuse it or leave it out before.
 #[async_trait]
 pub trait Conversations: Send + Sync {
     /// Makes a conversation, with its greeting as the first message.
@@ -33,6 +38,18 @@ pub trait Conversations: Send + Sync {
     /// [`StoreError::Refused`] if `page.after` is not a cursor of this list.
     async fn conversations(&self, owner: &Owner, page: Page)
     -> Result<Paged<ConversationRecord>, StoreError>;
+
+    /// The owner's conversations with one of these companions, the newest made first. Reads a bounded number of rows for each
+    /// companion, however many conversations there are with others.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if `page.after` is not a cursor of this list.
+    async fn conversations_with(
+        &self,
+        owner: &Owner,
+        companions: &BTreeSet<String>,
+        page: Page,
+    ) -> Result<Paged<ConversationRecord>, StoreError>;
 
     /// Gives a conversation another title and returns the changed conversation.
     async fn rename(

@@ -48,7 +48,15 @@ pub(crate) fn message(record: &MessageRecord) -> Message {
 
 /// The text parts of a plugin's message, in order.
 pub(crate) fn message_text(message: &Message) -> String {
-    text_parts(message).collect()
+    let mut text = String::new();
+    text_parts(message).for_each(|part| push_text(&mut text, part));
+    text
+}
+
+/// Appends text of a plugin that is going to be stored, without the character U+0000: not every database can keep it, and
+/// clients are refused it too.
+pub(crate) fn push_text(text: &mut String, more: &str) {
+    text.extend(more.split('\0'));
 }
 
 /// The bytes of text in a prompt.
@@ -148,6 +156,15 @@ mod tests {
 
     fn owner(tenant: &str, issuer: &str, subject: &str) -> Owner {
         Owner { tenant: tenant.into(), issuer: issuer.into(), subject: subject.into() }
+    }
+
+    #[test]
+    fn the_text_of_a_plugin_loses_the_character_zero_and_no_other() {
+        let mut text = "a".to_owned();
+        for more in ["\0", "", "b\0c\0\0", "\u{1}d", "é\0"] {
+            push_text(&mut text, more);
+        }
+        assert_eq!(text, "abc\u{1}dé");
     }
 
     fn record(content: &str) -> MessageRecord {

@@ -110,7 +110,7 @@ impl Pipeline {
             let mut end = None;
             for delta in batch {
                 match delta {
-                    Delta::Text(more) => text.push_str(&more),
+                    Delta::Text(more) => contract::push_text(&mut text, &more),
                     Delta::Usage(usage) => {
                         draft.usage = UsageRecord {
                             input_tokens: usage.input_tokens,

@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
-use masque_tests::{Host, SECRET, Setup};
+use masque_tests::{Host, RawConnection, SECRET, Setup};
 
 const FOR_OPERATORS: [&str; 4] = ["/status", "/docs", "/docs/errors", "/openapi.json"];
 const FOR_PROBES: [&str; 3] = ["/livez", "/readyz", "/health"];
@@ -44,6 +44,23 @@ async fn without_an_admin_listener_operators_routes_are_public_and_on_the_socket
             (200, 200),
             "{path}"
         );
+    }
+}
+
+#[tokio::test]
+async fn localhost_is_served_on_both_loopback_addresses_with_one_port() {
+    let host = Setup::defaults().and("[admin]\nlisten = \"localhost:0\"").start().await;
+    host.logged("operators are served on http://[::1]:").await;
+    let log = host.log();
+    let after = |words: &str| log.split_once(words).unwrap().1.split_whitespace().next().unwrap().to_owned();
+    let v4 = after("operators are served on http://127.0.0.1:");
+    let v6 = after("operators are served on http://[::1]:");
+    assert_eq!(v4, v6);
+    for address in [format!("127.0.0.1:{v4}"), format!("[::1]:{v6}")] {
+        let mut connection = RawConnection::open(&address).await;
+        connection.send("GET /status HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+        let answer = String::from_utf8(connection.read_to_end().await).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{address}: {answer}");
     }
 }
 

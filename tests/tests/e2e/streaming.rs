@@ -47,6 +47,53 @@ async fn what_was_streamed_is_what_is_stored() {
 }
 
 #[tokio::test]
+async fn no_line_of_a_stream_is_longer_than_64_kib_and_a_long_reply_arrives_whole() {
+    let model = MockModel::start().await;
+    let host = Setup::model(&model).start().await;
+    let piece = "The sea, \"wide\" and grey.\n".repeat(400);
+    let long = piece.repeat(20);
+    model.next(Answer::pieces(&[piece.as_str(); 20]));
+    let body = json!({ "message": "Tell me everything.", "stream": true });
+    let answer = host.client().chat(&body).key("long").send().await;
+    assert_eq!(answer.header("cache-control"), Some("no-store, no-transform"));
+    let replayed = host.client().chat(&body).key("long").send().await;
+    for stream in [&answer.text, &replayed.text] {
+        for line in stream.lines() {
+            assert!(line.len() < 64 * 1024, "a line of {} bytes: {}…", line.len(), &line[..80]);
+        }
+    }
+    let transcript = host.client().chat(&body).key("long").events().await.transcript().await;
+    assert_eq!(transcript.text, long);
+    let parts = transcript.completed()["reply"]["content"].as_array().unwrap();
+    let joined: String = parts.iter().map(|part| part["text"].as_str().unwrap()).collect();
+    assert_eq!(joined, long);
+    // Where nothing is streamed, the text is one string.
+    assert_eq!(host.client().turn(&transcript.turn_id).await["reply"]["content"], long);
+    let plain = host.client().chat(&json!({ "message": "Tell me everything." })).key("long");
+    assert_eq!(plain.send().await.expect(200)["reply"]["content"], long);
+}
+
+#[tokio::test]
+async fn the_character_zero_is_refused_from_clients_and_left_out_of_replies() {
+    let model = MockModel::start().await;
+    let host = Setup::model(&model).start().await;
+    let client = host.client();
+    for (body, field) in [
+        (json!({ "message": "a\0b" }), "message"),
+        (json!({ "message": "hi", "metadata": { "a": ["\0"] } }), "metadata.a[0]"),
+    ] {
+        assert_eq!(client.chat(&body).send().await.problem(422, "invalid-request")["field"], field);
+    }
+    model.next(Answer::pieces(&["Good\0 ", "\0", "evening."]));
+    let transcript = client.stream("Hello.").await.transcript().await;
+    assert_eq!(transcript.text, "Good evening.");
+    let path = format!("/conversations/{}", transcript.conversation_id);
+    let titled = client.patch(&path, &json!({ "title": "\0" })).send().await;
+    assert_eq!(titled.problem(422, "invalid-request")["field"], "title");
+    assert_eq!(client.messages(&transcript.conversation_id).await[1]["content"], "Good evening.");
+}
+
+#[tokio::test]
 async fn a_delta_reaches_the_client_while_the_model_still_writes() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).start().await;

@@ -195,6 +195,10 @@ async fn an_unknown_path_and_an_unsupported_method_are_answered_with_problems() 
     let host = Setup::defaults().start().await;
     let client = host.client();
     client.get("/chats").send().await.problem(404, "route-not-found");
+    for (path, right) in [("//chat", "`/chat`"), ("/chat/", "`/chat`"), ("/livez/", "`/livez`")] {
+        let problem = client.get(path).send().await.problem(404, "route-not-found");
+        assert!(problem["detail"].as_str().unwrap().contains(right), "{path}: {problem}");
+    }
     let wrong = client.delete("/chat").send().await;
     wrong.problem(405, "method-not-allowed");
     assert!(wrong.header("allow").unwrap().contains("POST"));

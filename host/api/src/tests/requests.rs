@@ -26,6 +26,57 @@ async fn what_is_no_route_is_a_problem_like_any_other() {
 }
 
 #[tokio::test]
+async fn a_path_that_is_nearly_a_route_is_told_the_route() {
+    let api = Api::new().await;
+    for (path, right) in
+        [("//chat", "`/chat`"), ("/chat/", "`/chat`"), ("/livez/", "`/livez`"), ("/Docs", "`/docs`")]
+    {
+        let answer = api.get(path).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(right), "{path}: {detail}");
+    }
+    // The public listener does not name what it does not serve.
+    let api = Api::with(Arc::new(LocalAuthenticator), |options| options.has_admin_listener = true).await;
+    let detail = api.get("/docs/").await.json()["detail"].clone();
+    assert!(!detail.as_str().unwrap().contains("The path is"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_plain_utf8_is_refused_with_what_it_is() {
+    let api = Api::new().await;
+    let post = |header: (&str, &str), body: &[u8]| {
+        let request = request(Method::POST, "/chat").header("content-type", "application/json");
+        request.header(header.0, header.1).body(Body::from(body.to_vec())).unwrap()
+    };
+    let plain = br#"{"message":"hi","companion":"nobody"}"#;
+    let with_mark = [b"\xef\xbb\xbf".as_slice(), plain.as_slice()].concat();
+    // The companion is unknown, so the body was read.
+    assert_eq!(api.send(post(("x-none", "x"), &with_mark)).await.problem(), "companion-not-found");
+    let gzip = b"\x1f\x8b\x08\x00\x00";
+    for (header, body, named) in [
+        (("content-encoding", "gzip"), gzip.as_slice(), "gzip"),
+        (("content-encoding", "br"), plain.as_slice(), "`Content-Encoding: br`"),
+        (("x-none", "x"), gzip.as_slice(), "gzip"),
+        (("x-none", "x"), b"{\"message\":\"caf\xe9\"}".as_slice(), "UTF-8"),
+    ] {
+        let answer = api.send(post(header, body)).await;
+        assert_eq!(
+            (answer.status, answer.problem().as_str()),
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type"),
+            "{header:?}"
+        );
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(named), "{detail}");
+    }
+    let zero = api.post("/chat", r#"{"message":"a\u0000b"}"#).await;
+    assert_eq!(
+        (zero.status, zero.json()["field"].as_str()),
+        (StatusCode::UNPROCESSABLE_ENTITY, Some("message"))
+    );
+}
+
+#[tokio::test]
 async fn a_method_that_is_not_there_is_told_which_are() {
     let answer = Api::new().await.get("/chat").await;
     assert_eq!(

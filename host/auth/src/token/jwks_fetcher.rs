@@ -26,11 +26,13 @@ pub(super) struct JwksFetcher {
     issuer: String,
     /// The URL of the keys; `None` to look it up in the issuer's metadata at every fetch.
     url: Option<String>,
+    /// Whether the metadata may name a URL of plain http on another machine.
+    allow_http: bool,
 }
 
 impl JwksFetcher {
     /// Fails if the machine has no certificates that TLS could trust.
-    pub(super) fn new(issuer: String, url: Option<String>) -> Result<Self, rustls::Error> {
+    pub(super) fn new(issuer: String, url: Option<String>, allow_http: bool) -> Result<Self, rustls::Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = || {
             rustls::ClientConfig::builder_with_provider(provider.clone())
@@ -44,7 +46,7 @@ impl JwksFetcher {
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         // Between two fetches lie minutes, so no connection is kept open.
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Ok(Self { client, issuer, url })
+        Ok(Self { client, issuer, url, allow_http })
     }
 
     /// The JWK Set as it was received, or a sentence about what went wrong.
@@ -72,12 +74,15 @@ impl JwksFetcher {
         let metadata: Value = serde_json::from_slice(&body).map_err(|_| format!("{address} is no JSON"))?;
         let text = |member: &str| metadata.get(member).and_then(Value::as_str);
         // OpenID Connect Discovery 1.0, section 4.3: otherwise one issuer could publish keys for another.
-        if text("issuer") != Some(&self.issuer) {
-            return Err(format!("{address} is about another issuer"));
+        let named = text("issuer");
+        if named != Some(&self.issuer) {
+            return Err(issuer_mismatch(&address, named, &self.issuer));
         }
         let url = text("jwks_uri").ok_or_else(|| format!("{address} names no `jwks_uri`"))?;
-        if !is_safe_to_fetch(url) {
-            return Err(format!("{address} names a `jwks_uri` that is not https"));
+        if !is_safe_to_fetch(url, self.allow_http) {
+            return Err(format!(
+                "{address} names the `jwks_uri` {url:?}, which is not https; `allow_http` of the issuer allows http"
+            ));
         }
         Ok(url.to_owned())
     }
@@ -98,9 +103,21 @@ impl JwksFetcher {
     }
 }
 
-/// Whether keys may be fetched from the URL: over https, or over http from a loopback address. Whoever can change the
-/// keys on the way can make tokens. The configuration holds the URLs that it reads to the same rule.
-fn is_safe_to_fetch(url: &str) -> bool {
+/// The complaint about metadata that names another issuer than the configuration. Both are in quotes, because the
+/// difference is often a slash at the end.
+fn issuer_mismatch(address: &str, named: Option<&str>, configured: &str) -> String {
+    match named {
+        Some(named) => {
+            format!("{address} is about the issuer {named:?}, and the configuration names {configured:?}")
+        }
+        None => format!("{address} names no `issuer`, and the configuration names {configured:?}"),
+    }
+}
+
+/// Whether keys may be fetched from the URL: over https, over http from a loopback address, or over http from anywhere if
+/// the operator allows it. Whoever can change the keys on the way can make tokens. The configuration holds the URLs that it
+/// reads to the same rule.
+fn is_safe_to_fetch(url: &str, allow_http: bool) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.is_empty() || authority.contains('@') || url.contains(char::is_whitespace) {
@@ -110,7 +127,7 @@ fn is_safe_to_fetch(url: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     match scheme {
         "https" => true,
-        "http" => host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
+        "http" => allow_http || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
         _ => false,
     }
 }
@@ -128,7 +145,7 @@ mod tests {
             "http://[::1]:8080/keys",
         ];
         for url in safe {
-            assert!(is_safe_to_fetch(url), "{url}");
+            assert!(is_safe_to_fetch(url, false), "{url}");
         }
         let unsafe_urls = [
             "http://id.example.com/keys",
@@ -143,7 +160,25 @@ mod tests {
             "",
         ];
         for url in unsafe_urls {
-            assert!(!is_safe_to_fetch(url), "{url}");
+            assert!(!is_safe_to_fetch(url, false), "{url}");
         }
+    }
+
+    #[test]
+    fn plain_http_to_another_machine_is_a_choice_of_the_operator() {
+        for url in ["http://keycloak:8080/keys", "http://10.0.0.1/keys", "https://id.example.com/keys"] {
+            assert!(is_safe_to_fetch(url, true), "{url}");
+        }
+        for url in ["http://user@keycloak/keys", "http://", "ftp://keycloak/keys", "file:///etc/passwd"] {
+            assert!(!is_safe_to_fetch(url, true), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_that_differs_is_shown_next_to_the_configured_one() {
+        let complaint = issuer_mismatch("https://id/x", Some("https://id/"), "https://id");
+        assert!(complaint.contains("\"https://id/\"") && complaint.contains("\"https://id\""), "{complaint}");
+        let complaint = issuer_mismatch("https://id/x", None, "https://id");
+        assert!(complaint.contains("no `issuer`") && complaint.contains("\"https://id\""), "{complaint}");
     }
 }

@@ -10,9 +10,12 @@
 //! Accepted: between two reads of an identity provider's keys, a key that the provider has withdrawn is still trusted
 //! (15 minutes by default). If the provider can't be reached, the last keys stay in use.
 
+mod algorithms;
+mod claims;
 mod compact;
 mod jwks;
 mod jwks_fetcher;
+mod key_material;
 mod options;
 mod provider;
 mod rejection;

@@ -61,17 +61,21 @@ pub struct IssuerOptions {
     pub issuer: String,
     /// Where its keys are.
     pub source: JwksSource,
-    /// The audiences that are accepted; one of them has to be in `aud`.
+    /// Whether keys may be fetched over plain http from other machines.
+    pub allow_http: bool,
+    /// The audiences that are accepted; one of them has to be in the claim `audience_claim`.
     pub audience: Vec<String>,
-    /// The algorithms that are accepted, by their names in RFC 7518 and RFC 8037. Names of others are ignored.
+    /// The claim that names the audience, or the path to it: `aud`, unless the issuer's tokens have none.
+    pub audience_claim: String,
+    /// The algorithms that are accepted, by their names in RFC 7518, RFC 8037 and RFC 9864. Names of others are ignored.
     pub algorithms: Vec<String>,
     /// The only `typ` that is accepted; `None` accepts the usual types of access tokens.
     pub typ: Option<String>,
-    /// The claim that lists the scopes of a token.
+    /// The claim that lists the scopes of a token, or the path to it.
     pub scope_claim: String,
     /// Scopes that each of its tokens has besides those that it lists.
     pub default_scopes: Vec<String>,
-    /// The claim that names the tenant of a token, which then has to be there; `None` puts its users into the default
+    /// The claim that names the tenant of a token, or the path to it, which then has to be there; `None` puts its users into the default
     /// tenant.
     pub tenant_claim: Option<String>,
     /// How often the keys are fetched again.

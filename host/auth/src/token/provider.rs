@@ -17,7 +17,8 @@ use jsonwebtoken::Algorithm;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::jwks::{self, PublicKey};
+use super::algorithms::parse_algorithm;
+use super::jwks::{self, KeySet, PublicKey, Reason, UnusableKey};
 use super::jwks_fetcher::JwksFetcher;
 use super::options::{IssuerOptions, JwksSource};
 use super::rules::TokenRules;
@@ -33,6 +34,8 @@ pub(super) struct Provider {
     pub(super) algorithms: Vec<Algorithm>,
     /// `None` until they are read for the first time.
     keys: RwLock<Option<Arc<[PublicKey]>>>,
+    /// The keys of the set that can't be used, as they were logged last, so that each is logged once.
+    unusable: RwLock<Vec<UnusableKey>>,
     source: KeySource,
 }
 
@@ -82,20 +85,21 @@ impl Provider {
     /// Reads the keys if they are in a file; fetches nothing.
     pub(super) fn new(issuer: &IssuerOptions, rules: TokenRules) -> Result<Self, ProviderError> {
         let algorithms: Vec<Algorithm> =
-            issuer.algorithms.iter().filter_map(|name| name.parse().ok()).collect();
-        let (keys, source) = match &issuer.source {
+            issuer.algorithms.iter().filter_map(|name| parse_algorithm(name)).collect();
+        let (set, source) = match &issuer.source {
             JwksSource::File(path) => {
                 let bytes = read_file(path).map_err(ProviderError::KeyFile)?;
-                let keys = jwks::parse(&bytes, &algorithms)
+                let set = jwks::parse(&bytes, &algorithms)
                     .map_err(|what| ProviderError::KeyFile(format!("{} is {what}", path.display())))?;
-                (Some(keys.into()), KeySource::File { path: path.clone(), last: Mutex::new(Ok(bytes)) })
+                (Some(set), KeySource::File { path: path.clone(), last: Mutex::new(Ok(bytes)) })
             }
             JwksSource::Url(_) | JwksSource::Discovery => {
                 let url = match &issuer.source {
                     JwksSource::Url(url) => Some(url.clone()),
                     JwksSource::Discovery | JwksSource::File(_) => None,
                 };
-                let fetcher = JwksFetcher::new(issuer.issuer.clone(), url).map_err(ProviderError::Tls)?;
+                let fetcher = JwksFetcher::new(issuer.issuer.clone(), url, issuer.allow_http)
+                    .map_err(ProviderError::Tls)?;
                 let server = KeyServer {
                     fetcher,
                     refresh: issuer.refresh,
@@ -105,7 +109,12 @@ impl Provider {
                 (None, KeySource::Server(Box::new(server)))
             }
         };
-        Ok(Self { rules, algorithms, keys: RwLock::new(keys), source })
+        let (keys, unusable) = (RwLock::default(), RwLock::default());
+        let provider = Self { rules, algorithms, keys, unusable, source };
+        if let Some(set) = set {
+            provider.replace_keys(set);
+        }
+        Ok(provider)
     }
 
     /// The keys that a token with this `kid` and algorithm may be signed with.
@@ -161,9 +170,9 @@ impl Provider {
             Err(what) => Err(what),
         };
         match fetched {
-            Ok(keys) => {
+            Ok(set) => {
                 last.logged_complaint = None;
-                self.replace_keys(keys);
+                self.replace_keys(set);
             }
             Err(what) => {
                 if last.logged_complaint.as_ref() != Some(&what) {
@@ -188,20 +197,34 @@ impl Provider {
             jwks::parse(&bytes, &self.algorithms).map_err(|what| format!("{} is {what}", path.display()))
         });
         match parsed {
-            Ok(keys) => self.replace_keys(keys),
+            Ok(set) => self.replace_keys(set),
             Err(what) => tracing::warn!("{what}; the keys stay as they were"),
         }
         *last = found;
     }
 
-    fn replace_keys(&self, keys: Vec<PublicKey>) {
-        if keys.is_empty() {
-            tracing::warn!(
-                issuer = self.rules.issuer,
-                "the issuer publishes no key that its tokens may be signed with here"
-            );
+    fn replace_keys(&self, set: KeySet) {
+        let KeySet { usable, unusable } = set;
+        let issuer = &self.rules.issuer;
+        let mut logged = self.unusable.write().unwrap_or_else(PoisonError::into_inner);
+        if *logged != unusable {
+            for UnusableKey { name, reason } in &unusable {
+                match reason {
+                    Reason::Defect(why) => {
+                        tracing::warn!(issuer, "a published key is not used: the key {name} {why}");
+                    }
+                    Reason::OtherUse(why) => {
+                        tracing::info!(issuer, "a published key is not used: the key {name} {why}");
+                    }
+                }
+            }
+            *logged = unusable;
         }
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys.into());
+        drop(logged);
+        if usable.is_empty() {
+            tracing::warn!(issuer, "the issuer publishes no key that its tokens may be signed with here");
+        }
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(usable.into());
     }
 }
 

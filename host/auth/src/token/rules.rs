@@ -6,15 +6,13 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value, json};
 
+use super::algorithms::parse_algorithm;
+use super::claims::{self, SingleString};
 use super::compact::CompactToken;
 use super::options::{IssuerOptions, TokenOptions};
 use super::rejection::TokenRejection;
 use super::types::{TokenRequest, VerifiedToken};
 use crate::owner::{DEFAULT_TENANT, MAX_SUBJECT_CHARS, is_name, is_subject};
-
-/// The end of the year 9999, in seconds since the Unix epoch. Later times are mistakes; no sum with an earlier one
-/// overflows.
-const MAX_TIME: f64 = 253_402_300_799.0;
 
 /// The types that are accepted unless the configuration names one: those of RFC 9068, section 2.1, and what most
 /// providers write.
@@ -24,6 +22,8 @@ const TYPES: [&str; 3] = ["jwt", "at+jwt", "application/at+jwt"];
 pub(super) struct TokenRules {
     pub(super) issuer: String,
     audience: Vec<String>,
+    /// The claim that has to name one of them.
+    audience_claim: String,
     /// In seconds.
     leeway: i64,
     /// The only type that is accepted, in lower case; `None` for those in [`TYPES`].
@@ -49,6 +49,7 @@ impl TokenRules {
         Self {
             issuer: options.issuer.clone(),
             audience: vec![options.audience.clone()],
+            audience_claim: "aud".to_owned(),
             leeway: seconds(options.leeway),
             typ: None,
             scope_claim: "scope".to_owned(),
@@ -62,6 +63,7 @@ impl TokenRules {
         Self {
             issuer: issuer.issuer.clone(),
             audience: issuer.audience.clone(),
+            audience_claim: issuer.audience_claim.clone(),
             leeway: seconds(leeway),
             typ: issuer.typ.as_ref().map(|typ| typ.to_ascii_lowercase()),
             scope_claim: issuer.scope_claim.clone(),
@@ -88,11 +90,8 @@ impl TokenRules {
         if !is_right_type {
             return Err(TokenRejection::Type);
         }
-        // Names are compared exactly. `none` is in no list, in no spelling.
-        allowed
-            .iter()
-            .copied()
-            .find(|known| format!("{known:?}") == token.algorithm)
+        parse_algorithm(&token.algorithm)
+            .filter(|algorithm| allowed.contains(algorithm))
             .ok_or(TokenRejection::Algorithm)
     }
 
@@ -103,42 +102,44 @@ impl TokenRules {
         now: i64,
         is_own: bool,
     ) -> Result<VerifiedToken, TokenRejection> {
-        let claims = token.payload;
-        let expires_at = time(&claims, "exp")?.ok_or(TokenRejection::Claims)?;
+        let payload = token.payload;
+        let expires_at = claims::time(&payload, "exp")?.ok_or_else(|| claims::missing("exp"))?;
         if now >= expires_at.saturating_add(self.leeway) {
             return Err(TokenRejection::Expired);
         }
-        let issued_at = time(&claims, "iat")?;
-        let not_before = time(&claims, "nbf")?;
-        if [issued_at, not_before].into_iter().flatten().any(|from| from > now.saturating_add(self.leeway)) {
-            return Err(TokenRejection::NotYetValid);
+        let issued_at = claims::time(&payload, "iat")?;
+        let not_before = claims::time(&payload, "nbf")?;
+        for (claim, from) in [("iat", issued_at), ("nbf", not_before)] {
+            if from.is_some_and(|from| from > now.saturating_add(self.leeway)) {
+                return Err(TokenRejection::NotYetValid(claim));
+            }
         }
         // RFC 7519, section 4.1.3: a token whose audience does not name this host has to be refused.
-        let audiences = strings(claims.get("aud"), SingleString::OneItem).ok_or(TokenRejection::Audience)?;
-        if !audiences.iter().any(|audience| self.audience.contains(audience)) {
-            return Err(TokenRejection::Audience);
+        let audiences = claims::strings(&payload, &self.audience_claim, SingleString::OneItem)?;
+        if !audiences.iter().flatten().any(|audience| self.audience.contains(audience)) {
+            return Err(TokenRejection::Audience(self.audience_claim.clone()));
         }
-        let subject =
-            text(&claims, "sub")?.filter(|subject| is_subject(subject)).ok_or(TokenRejection::Claims)?;
-        let jti = text(&claims, "jti")?;
+        let subject = claims::text(&payload, "sub")?.ok_or_else(|| claims::missing("sub"))?;
+        if !is_subject(&subject) {
+            return Err(claims::wrong_form("sub", "1 to 255 characters without controls"));
+        }
+        let jti = claims::text(&payload, "jti")?;
         if jti.as_ref().is_some_and(|jti| jti.chars().count() > MAX_SUBJECT_CHARS) {
-            return Err(TokenRejection::Claims);
+            return Err(claims::wrong_form("jti", "255 characters or less"));
         }
-        let mut scopes = match claims.get(&self.scope_claim) {
-            None => Vec::new(),
-            given => strings(given, SingleString::SpaceSeparated).ok_or(TokenRejection::Claims)?,
-        };
+        let scopes = claims::strings(&payload, &self.scope_claim, SingleString::SpaceSeparated)?;
+        let mut scopes = scopes.unwrap_or_default();
         scopes.extend(self.default_scopes.iter().cloned());
         Ok(VerifiedToken {
-            tenant: self.tenant.tenant_of(&claims)?,
-            client_id: text(&claims, "client_id")?,
+            tenant: self.tenant.tenant_of(&payload)?,
+            client_id: claims::text(&payload, "client_id")?,
             issuer: self.issuer.clone(),
             subject,
             scopes,
             jti,
             issued_at,
             is_own,
-            claims,
+            claims: payload,
         })
     }
 
@@ -166,61 +167,18 @@ impl TokenRules {
 }
 
 impl TenantRule {
-    fn tenant_of(&self, claims: &Map<String, Value>) -> Result<String, TokenRejection> {
+    fn tenant_of(&self, payload: &Map<String, Value>) -> Result<String, TokenRejection> {
         let (claim, is_required) = match self {
             Self::Default => return Ok(DEFAULT_TENANT.to_owned()),
             Self::OptionalClaim(claim) => (claim, false),
             Self::RequiredClaim(claim) => (claim, true),
         };
-        match text(claims, claim)? {
+        match claims::text(payload, claim)? {
             Some(tenant) if is_name(&tenant) => Ok(tenant),
-            None if !is_required => Ok(DEFAULT_TENANT.to_owned()),
-            Some(_) | None => Err(TokenRejection::Claims),
+            Some(_) => Err(claims::wrong_form(claim, "1 to 64 of the characters a-z, 0-9 and -")),
+            None if is_required => Err(claims::missing(claim)),
+            None => Ok(DEFAULT_TENANT.to_owned()),
         }
-    }
-}
-
-/// Reads a NumericDate (RFC 7519, section 2), rounded down to whole seconds.
-fn time(claims: &Map<String, Value>, claim: &str) -> Result<Option<i64>, TokenRejection> {
-    match claims.get(claim) {
-        None => Ok(None),
-        Some(value) => match value.as_f64() {
-            #[allow(
-                clippy::cast_possible_truncation,
-                reason = "fractions are dropped, and the whole seconds fit"
-            )]
-            Some(time) if (0.0..=MAX_TIME).contains(&time) => Ok(Some(time as i64)),
-            _ => Err(TokenRejection::Claims),
-        },
-    }
-}
-
-fn text(claims: &Map<String, Value>, claim: &str) -> Result<Option<String>, TokenRejection> {
-    match claims.get(claim) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(TokenRejection::Claims),
-    }
-}
-
-/// What a claim means that is one string where a list is possible.
-#[derive(Clone, Copy)]
-enum SingleString {
-    /// A list with this one item.
-    OneItem,
-    /// A list separated by spaces (RFC 6749, section 3.3).
-    SpaceSeparated,
-}
-
-/// Reads a string or a list of strings; `None` for anything else.
-fn strings(value: Option<&Value>, single: SingleString) -> Option<Vec<String>> {
-    match (value?, single) {
-        (Value::String(text), SingleString::OneItem) => Some(vec![text.clone()]),
-        (Value::String(text), SingleString::SpaceSeparated) => {
-            Some(text.split_whitespace().map(str::to_owned).collect())
-        }
-        (Value::Array(items), _) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
-        _ => None,
     }
 }
 

@@ -24,6 +24,8 @@ mod tests;
 
 /// How often files of keys and secrets are read again.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
+/// How much of an issuer's name is repeated in the log, in characters.
+const MAX_LOGGED_ISSUER_CHARS: usize = 255;
 /// How many keys are tried for a token that has no `kid`. More would let forged tokens cost the host more work.
 const MAX_KEYS_TRIED: usize = 4;
 
@@ -127,14 +129,16 @@ impl Tokens {
     async fn verify_at(&self, token: &str, now: i64) -> Result<VerifiedToken, TokenRejection> {
         let token = CompactToken::parse(token)?;
         let issuer = token.payload.get("iss").and_then(Value::as_str).ok_or(TokenRejection::UnknownIssuer)?;
-        if issuer == self.own.rules.issuer {
-            let secrets = self.own.secrets.as_ref().ok_or(TokenRejection::UnknownIssuer)?;
+        if let Some(secrets) = self.own.secrets.as_ref().filter(|_| issuer == self.own.rules.issuer) {
             self.own.rules.check_header(&token, &[Algorithm::HS256])?;
             let keys = secrets.verifying_keys(token.kid.as_deref());
             check_signature(&token, Algorithm::HS256, keys.iter().map(|key| &key.verifying))?;
             return self.own.rules.check_claims(token, now, true);
         }
-        let provider = self.providers.get(issuer).ok_or(TokenRejection::UnknownIssuer)?;
+        let Some(provider) = self.providers.get(issuer) else {
+            self.log_unknown_issuer(issuer);
+            return Err(TokenRejection::UnknownIssuer);
+        };
         let algorithm = provider.rules.check_header(&token, &provider.algorithms)?;
         match provider.find_keys(token.kid.as_deref(), algorithm).await {
             KeyLookup::Found(keys) => {
@@ -144,6 +148,17 @@ impl Tokens {
             KeyLookup::Unavailable => return Err(TokenRejection::KeysUnavailable),
         }
         provider.rules.check_claims(token, now, false)
+    }
+
+    /// Logs the issuer that a token names next to those that are trusted: the usual difference is a slash at the end, which
+    /// nobody finds without both. Nothing of the token is proven, so the text is cut and escaped.
+    fn log_unknown_issuer(&self, named: &str) {
+        let named: String = named.chars().take(MAX_LOGGED_ISSUER_CHARS).collect();
+        let own = self.own.secrets.as_ref().map(|_| self.own.rules.issuer.as_str());
+        let mut trusted: Vec<&str> =
+            own.into_iter().chain(self.providers.keys().map(String::as_str)).collect();
+        trusted.sort_unstable();
+        tracing::warn!("a token names the issuer {named:?}, and the host trusts {trusted:?}");
     }
 
     /// Mints a token, signed with the first of the host's secrets.

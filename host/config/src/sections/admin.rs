@@ -1,10 +1,8 @@
 //! `[admin]`: where the admin API is served.
 
-use std::net::SocketAddr;
-
 use serde::Serialize;
 
-use crate::listen::parse_listen;
+use crate::listen::ListenAddress;
 use crate::section::{Located, Section};
 use crate::value::{self, Expected, InvalidValue};
 
@@ -12,16 +10,17 @@ use crate::value::{self, Expected, InvalidValue};
 #[derive(Clone, Debug, Serialize)]
 pub struct Admin {
     /// The address of a listener of its own. `None`: the admin API is on the public listener.
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<ListenAddress>,
     /// Whether the operator allows the admin API on the public listener in production.
     pub shared: bool,
 }
 
 /// Reads the section, and where its address is.
-pub(crate) fn read(mut section: Section<'_, '_>) -> (Admin, Option<Located<SocketAddr>>) {
+pub(crate) fn read(mut section: Section<'_, '_>) -> (Admin, Option<Located<ListenAddress>>) {
     let expected = Expected { what: "an address with a port", example: "\"127.0.0.1:9000\"" };
-    let listen =
-        section.read("listen", expected, |value| parse_listen(value::text(value)?).ok_or(InvalidValue::Form));
+    let listen = section.read("listen", expected, |value| {
+        ListenAddress::parse(value::text(value)?).ok_or(InvalidValue::Form)
+    });
     let shared = section.flag("shared", false);
     section.finish();
     (Admin { listen: listen.as_ref().map(|found| found.value), shared }, listen)

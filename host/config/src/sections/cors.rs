@@ -89,13 +89,18 @@ fn origin(text: &str) -> Result<String, String> {
     if text == "*" {
         return Ok(text.to_owned());
     }
-    let lower = text.to_ascii_lowercase();
-    let Some((scheme, rest)) = lower.split_once("://") else { return refused("it has no scheme") };
-    let default_port = match scheme {
+    let Some((scheme, rest)) = text.split_once("://") else { return refused("it has no scheme") };
+    let scheme = scheme.to_ascii_lowercase();
+    let default_port = match scheme.as_str() {
         "https" => 443,
         "http" => 80,
-        _ => return refused("its scheme is neither https nor http"),
+        "ftp" | "ws" | "wss" => return refused("no page is loaded with its scheme"),
+        "file" | "data" | "blob" | "about" | "javascript" => {
+            return refused("browsers send `null` for its scheme, which many pages share");
+        }
+        _ => return app_origin(&scheme, rest).map_or_else(refused, Ok),
     };
+    let rest = rest.to_ascii_lowercase();
     if rest.contains(['/', '?', '#']) {
         return refused("an origin has no path");
     }
@@ -107,7 +112,7 @@ fn origin(text: &str) -> Result<String, String> {
             let (host, port) = rest.split_at(colon);
             (host, Some(port.trim_start_matches(':')))
         }
-        _ => (rest, None),
+        _ => (rest.as_str(), None),
     };
     let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let is_valid = match literal {
@@ -121,11 +126,29 @@ fn origin(text: &str) -> Result<String, String> {
         return refused("its host is no name and no address");
     }
     match port.map(str::parse::<u16>) {
-        None => Ok(lower),
+        None => Ok(format!("{scheme}://{rest}")),
         Some(Ok(port)) if port == default_port => Ok(format!("{scheme}://{host}")),
         Some(Ok(port)) if port > 0 => Ok(format!("{scheme}://{host}:{port}")),
         Some(_) => refused("its port is no number from 1 to 65535"),
     }
+}
+
+/// The origin of a desktop or mobile app or a browser extension, which loads its pages with a scheme of its own, such as
+/// `tauri://localhost`. The scheme has no default port, and the host keeps its case: browsers compare it byte for byte.
+///
+/// # Errors
+/// What is wrong with it.
+fn app_origin(scheme: &str, host: &str) -> Result<String, &'static str> {
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+    if !is_scheme {
+        return Err("its scheme is none");
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
+    if host.is_empty() || !host.bytes().all(allowed) {
+        return Err("an origin has a host after the scheme, and no path");
+    }
+    Ok(format!("{scheme}://{host}"))
 }
 
 #[cfg(test)]
@@ -144,6 +167,14 @@ mod tests {
             ("http://127.0.0.1:80", "http://127.0.0.1"),
             ("http://[::1]:3000", "http://[::1]:3000"),
             ("http://[::1]", "http://[::1]"),
+            ("tauri://localhost", "tauri://localhost"),
+            ("Tauri://localhost", "tauri://localhost"),
+            ("http://tauri.localhost", "http://tauri.localhost"),
+            ("capacitor://localhost", "capacitor://localhost"),
+            ("app://obsidian.md", "app://obsidian.md"),
+            ("app://-", "app://-"),
+            ("chrome-extension://abcdefghijklmnop", "chrome-extension://abcdefghijklmnop"),
+            ("vscode-webview://1a2B", "vscode-webview://1a2B"),
         ] {
             assert_eq!(origin(text).as_deref(), Ok(written), "{text}");
         }
@@ -152,6 +183,15 @@ mod tests {
             "app.example.com",
             "localhost:3000",
             "ftp://app.example.com",
+            "ws://app.example.com",
+            "file://",
+            "file:///home/ana/page.html",
+            "data://x",
+            "tauri://",
+            "tauri://localhost/index.html",
+            "tauri://*",
+            "1tauri://localhost",
+            "ta uri://localhost",
             "null",
             "https://",
             "https://app.example.com/",

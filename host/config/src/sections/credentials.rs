@@ -8,8 +8,11 @@ use std::sync::Arc;
 use masque_grants::{Credential, Name, Secret};
 
 use super::grants;
+use crate::diagnostic::{Diagnostic, Location};
 use crate::environment::Environment;
 use crate::file::{ReadError, read_secret};
+use crate::report::Report;
+use crate::secret_text::{quotes_of, trimmed};
 use crate::section::Section;
 use crate::value::{self, Expected, InvalidValue};
 
@@ -69,15 +72,20 @@ fn read_one(
             "Check what it is made of; a line break in the middle is the usual cause.".to_owned(),
         )),
     };
-    let value =
-        section.read("value", VALUE, |given| expand(value::text(given)?, environment).and_then(checked));
     let report = section.report;
+    let value = section
+        .read("value", VALUE, |given| expand(value::text(given)?, environment, report).and_then(checked));
     let from_file = section.read("value_file", VALUE_FILE, |given| {
         let name = value::text(given)?;
         let path = base.join(name);
         report.record_file(&path);
         from_file(name, &path).and_then(checked)
     });
+    if let Some((found, (what, remedy))) =
+        from_file.as_ref().and_then(|found| Some((found, quotes_of(&found.value)?)))
+    {
+        report.add(Diagnostic::warning(report.location(&found.span), what, remedy));
+    }
     match (section.has("value"), section.has("value_file")) {
         (false, false) => section.require("value", VALUE),
         (true, true) => section.refuse_key(
@@ -91,9 +99,9 @@ fn read_one(
     try_with(&origin?.value, &header?.value, &value.or(from_file)?.value).ok()
 }
 
-/// Replaces `${NAME}` with the value of the variable and `$$` with a dollar sign. Values of variables are not expanded
-/// again.
-fn expand(text: &str, environment: &Environment) -> Result<String, InvalidValue> {
+/// Replaces `${NAME}` with the value of the variable, without the white space around it, and `$$` with a dollar sign.
+/// Values of variables are not expanded again.
+fn expand(text: &str, environment: &Environment, report: &Report<'_>) -> Result<String, InvalidValue> {
     let mut expanded = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -110,12 +118,19 @@ fn expand(text: &str, environment: &Environment) -> Result<String, InvalidValue>
                 "Write `$$` for a dollar sign.".to_owned(),
             ));
         };
-        let Some(value) = environment.get(name) else {
-            return Err(InvalidValue::Other(
-                format!("the environment variable {} is not set", name.escape_debug()),
-                "Set it where the host is started, or use `value_file`.".to_owned(),
-            ));
+        let refused = |how: &str| {
+            let what = format!("the environment variable {} {how}", name.escape_debug());
+            let remedy = "Set it where the host is started, or use `value_file`.";
+            Err(InvalidValue::Other(what, remedy.to_owned()))
         };
+        let value = match environment.get(name).map(trimmed) {
+            None => return refused("is not set"),
+            Some("") => return refused("is nothing but white space"),
+            Some(value) => value,
+        };
+        if let Some((what, remedy)) = quotes_of(value) {
+            report.add(Diagnostic::warning(Location::Variable(name.to_owned()), what, remedy));
+        }
         expanded.push_str(value);
         rest = after;
     }
@@ -126,8 +141,8 @@ fn expand(text: &str, environment: &Environment) -> Result<String, InvalidValue>
 fn from_file(name: &str, path: &Path) -> Result<String, InvalidValue> {
     let refused = |what: String, remedy: &str| Err(InvalidValue::Other(what, remedy.to_owned()));
     match read_secret(path, MAX_VALUE_BYTES).map(String::from_utf8) {
-        // Editors and `echo` end a file with a line break, which is not part of the value.
-        Ok(Ok(text)) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
+        // Editors and `echo` end a file with a line break. A header can't carry white space at its ends.
+        Ok(Ok(text)) => Ok(trimmed(&text).to_owned()),
         Ok(Err(_)) => {
             refused(format!("{name} is not UTF-8"), "The file holds the header's whole value as text.")
         }

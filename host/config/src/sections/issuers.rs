@@ -1,7 +1,7 @@
 //! `[auth.issuers.NAME]`: identity providers.
 //!
 //! Threat: whoever can change the keys on their way can make tokens. Policy: keys are fetched over https, or from this
-//! machine, and algorithms with a shared secret are refused.
+//! machine, unless the operator allows http for an issuer; algorithms with a shared secret are refused.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -24,17 +24,21 @@ pub struct Issuer {
     pub issuer: String,
     /// Where its keys are.
     pub source: JwkSource,
-    /// The accepted audiences; `aud` of a token has at least one of them.
+    /// Whether its keys may be fetched over plain http from other machines.
+    pub allow_http: bool,
+    /// The accepted audiences; the audience of a token has at least one of them.
     pub audience: Vec<String>,
+    /// The claim that holds the audience, or the path to it.
+    pub audience_claim: String,
     /// The accepted algorithms by their names in RFC 7518. Never empty.
     pub algorithms: Vec<String>,
     /// The only accepted `typ`. `None`: any.
     pub typ: Option<String>,
-    /// The claim that holds the scopes.
+    /// The claim that holds the scopes, or the path to it.
     pub scope_claim: String,
     /// Scopes that each token has in addition to those in its claim.
     pub default_scopes: Vec<String>,
-    /// The claim that holds the tenant.
+    /// The claim that holds the tenant, or the path to it.
     pub tenant_claim: Option<String>,
     /// How often the keys are read again.
     pub refresh: Duration,
@@ -54,12 +58,13 @@ pub enum JwkSource {
     Discovery,
 }
 
-/// The algorithms of RFC 7518, section 3.1 and RFC 8037 with a key pair. Those with a shared secret are not accepted:
-/// whoever can verify with such a secret can also sign.
-const ALGORITHMS: [&str; 9] =
-    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
+/// The algorithms with a key pair of RFC 7518, section 3.1, RFC 8037 and RFC 9864. Those with a shared secret are not
+/// accepted: whoever can verify with such a secret can also sign.
+const ALGORITHMS: [&str; 10] =
+    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "Ed25519"];
 const DEFAULT_ALGORITHM: &str = "RS256";
 const DEFAULT_SCOPE_CLAIM: &str = "scope";
+const DEFAULT_AUDIENCE_CLAIM: &str = "aud";
 
 const ISSUER: Expected =
     Expected { what: "the exact `iss` of its tokens", example: "\"https://id.example.com/\"" };
@@ -92,11 +97,13 @@ fn read_one(mut section: Section<'_, '_>, base: &Path) -> Option<Located<Issuer>
     let text = |value: &DeValue<'_>| value::non_empty(value).map(str::to_owned);
     let issuer = section.read("issuer", ISSUER, text);
     section.require("issuer", ISSUER);
+    let allow_http = section.flag("allow_http", false);
     let audience = audience(&mut section);
     let file = section.read("jwks_file", Expected { what: "a path", example: "\"keys.json\"" }, |value| {
         value::path(value, base).and_then(jwks_file)
     });
-    let url = section.read("jwks_url", URL, |value| value::non_empty(value).and_then(key_url));
+    let url = section
+        .read("jwks_url", URL, |value| value::non_empty(value).and_then(|url| key_url(url, allow_http)));
     if section.has("jwks_file") && section.has("jwks_url") {
         section.refuse_key(
             "jwks_url",
@@ -109,6 +116,9 @@ fn read_one(mut section: Section<'_, '_>, base: &Path) -> Option<Located<Issuer>
     let claim = Expected { what: "a claim", example: "\"scope\"" };
     let scope_claim = section.read("scope_claim", claim, text);
     section.defaults("scope_claim", || DEFAULT_SCOPE_CLAIM.to_owned());
+    let audience_claim =
+        section.read("audience_claim", Expected { what: "a claim", example: "\"client_id\"" }, text);
+    section.defaults("audience_claim", || DEFAULT_AUDIENCE_CLAIM.to_owned());
     let tenant_claim = section.read("tenant_claim", claim, text);
     let default_scopes = default_scopes(&mut section);
     let refresh = section.duration("refresh", 15 * MINUTE, SECOND..=DAY);
@@ -119,11 +129,17 @@ fn read_one(mut section: Section<'_, '_>, base: &Path) -> Option<Located<Issuer>
     let source = match (file, url) {
         (Some(file), _) => JwkSource::File(file.value),
         (None, Some(url)) => JwkSource::Url(url.value),
-        (None, None) => match key_url(&issuer.value) {
+        (None, None) => match key_url(&issuer.value, allow_http) {
             Ok(_) => JwkSource::Discovery,
-            Err(_) => {
+            Err(refused) => {
                 let what = "the keys can't be looked for where `issuer` is no https URL";
-                report.error_at(&issuer.span, what, "Add `jwks_url` or `jwks_file`.");
+                let remedy = match refused {
+                    InvalidValue::Other(..) => {
+                        "Add `jwks_url` or `jwks_file`, or `allow_http = true` inside of a network that you trust."
+                    }
+                    _ => "Add `jwks_url` or `jwks_file`.",
+                };
+                report.error_at(&issuer.span, what, remedy);
                 return None;
             }
         },
@@ -132,7 +148,9 @@ fn read_one(mut section: Section<'_, '_>, base: &Path) -> Option<Located<Issuer>
     let value = Issuer {
         issuer: issuer.value,
         source,
+        allow_http,
         audience: audience?,
+        audience_claim: audience_claim.map_or_else(|| DEFAULT_AUDIENCE_CLAIM.to_owned(), |found| found.value),
         algorithms,
         typ: typ.map(|found| found.value),
         scope_claim: scope_claim.map_or_else(|| DEFAULT_SCOPE_CLAIM.to_owned(), |found| found.value),
@@ -203,7 +221,7 @@ fn jwks_file(path: PathBuf) -> Result<PathBuf, InvalidValue> {
     const MAX_BYTES: u64 = 256 * 1024;
     let name = path.display();
     let what = match read_bounded(&path, MAX_BYTES) {
-        Ok(bytes) => match serde_json::from_slice::<serde_json::Value>(&bytes) {
+        Ok(bytes) => match serde_json::from_slice::<serde_json::Value>(without_mark(&bytes)) {
             Ok(set) if set.get("keys").is_some_and(serde_json::Value::is_array) => return Ok(path),
             Ok(_) | Err(_) => format!("{name} is no JWK Set"),
         },
@@ -214,7 +232,12 @@ fn jwks_file(path: PathBuf) -> Result<PathBuf, InvalidValue> {
     Err(InvalidValue::Other(what, "It holds the provider's keys as JSON: {\"keys\": [...]}.".to_owned()))
 }
 
-fn key_url(text: &str) -> Result<String, InvalidValue> {
+/// Some editors put a byte order mark in front.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+fn key_url(text: &str, allow_http: bool) -> Result<String, InvalidValue> {
     let scheme_and_rest = text.split_once("://");
     let Some((scheme, rest)) = scheme_and_rest else { return Err(InvalidValue::Form) };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -226,10 +249,10 @@ fn key_url(text: &str) -> Result<String, InvalidValue> {
     let is_loopback = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     match scheme {
         "https" => Ok(text.to_owned()),
-        "http" if is_loopback => Ok(text.to_owned()),
+        "http" if is_loopback || allow_http => Ok(text.to_owned()),
         "http" => Err(InvalidValue::Other(
             "keys are not fetched over plain http, except from this machine".to_owned(),
-            "Use https.".to_owned(),
+            "Use https, or add `allow_http = true` inside of a network that you trust.".to_owned(),
         )),
         _ => Err(InvalidValue::Form),
     }

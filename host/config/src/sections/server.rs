@@ -1,12 +1,12 @@
 //! `[server]`: the public listener, and what one client may send.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use masque_grants::IpNet;
 use serde::{Serialize, Serializer};
 
-use crate::listen::{DEFAULT_LISTEN, parse_listen};
+use crate::listen::{DEFAULT_LISTEN, ListenAddress};
 use crate::section::{Located, Section, items};
 use crate::units::{HOUR, KIB, MIB, MILLISECOND, SECOND};
 use crate::value::{self, Expected, InvalidValue};
@@ -14,8 +14,8 @@ use crate::value::{self, Expected, InvalidValue};
 /// The public listener, and what one client may send.
 #[derive(Clone, Debug, Serialize)]
 pub struct Server {
-    /// The address to listen on.
-    pub listen: SocketAddr,
+    /// What to listen on.
+    pub listen: ListenAddress,
     /// The longest message of a user, in bytes.
     pub max_message_bytes: usize,
     /// The longest body of any request, in bytes.
@@ -41,10 +41,11 @@ fn as_text<S: Serializer>(networks: &[IpNet], serializer: S) -> Result<S::Ok, S:
 
 /// Reads the section. The address is returned separately, because a variable or a flag may override it; `listen` of the
 /// result holds the default.
-pub(crate) fn read(mut section: Section<'_, '_>) -> (Server, Option<Located<SocketAddr>>) {
+pub(crate) fn read(mut section: Section<'_, '_>) -> (Server, Option<Located<ListenAddress>>) {
     let expected = Expected { what: "an address with a port", example: "\"127.0.0.1:8000\"" };
-    let listen =
-        section.read("listen", expected, |value| parse_listen(value::text(value)?).ok_or(InvalidValue::Form));
+    let listen = section.read("listen", expected, |value| {
+        ListenAddress::parse(value::text(value)?).ok_or(InvalidValue::Form)
+    });
     section.defaults("listen", || DEFAULT_LISTEN.to_string());
     let max_message = section.size("max_message_bytes", 64 * KIB, 1..=16 * MIB);
     let max_body = section.size("max_body_bytes", MIB, KIB..=64 * MIB);

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::diagnostic::Location;
+use crate::diagnostic::{Diagnostic, Location};
 use crate::environment::{Environment, SECRET, SECRET_FILE};
 use crate::file::{ReadError, read_secret};
 use crate::report::Report;
+use crate::secret_text::{quotes_of, trimmed};
 use crate::section::Located;
 use crate::signing_key::{SigningKey, parse_keys};
 
@@ -52,11 +53,23 @@ pub(crate) fn read(
         );
     }
     if let Some((text, location)) = text {
-        return Some(SigningKeys { keys: vec![SigningKey::from_text(text)], file: None, location });
+        return match from_variable(text) {
+            Ok(key) => {
+                warn_of_quotes(std::slice::from_ref(&key), &location, report);
+                Some(SigningKeys { keys: vec![key], file: None, location })
+            }
+            Err(what) => {
+                report.error(location, what, "Make one with `openssl rand -base64 32`.");
+                None
+            }
+        };
     }
     let (path, location) = file?;
     match read_signing_keys(&path) {
-        Ok(keys) => Some(SigningKeys { keys, file: Some(path), location }),
+        Ok(keys) => {
+            warn_of_quotes(&keys, &location, report);
+            Some(SigningKeys { keys, file: Some(path), location })
+        }
         Err(what) => {
             report.error(
                 location,
@@ -65,6 +78,22 @@ pub(crate) fn read(
             );
             None
         }
+    }
+}
+
+/// The key in `JWT_SECRET_KEY`, read as one in a file is.
+fn from_variable(text: &str) -> Result<SigningKey, &'static str> {
+    match trimmed(text) {
+        "" => Err("the secret is nothing but white space"),
+        // What is not UTF-8 has been replaced, so the key would be another one than the operator believes.
+        text if text.contains(char::REPLACEMENT_CHARACTER) => Err("the secret is not UTF-8"),
+        text => Ok(SigningKey::from_text(text)),
+    }
+}
+
+fn warn_of_quotes(keys: &[SigningKey], location: &Location, report: &Report<'_>) {
+    if let Some((what, remedy)) = keys.iter().find_map(|key| quotes_of(key.plain_text()?)) {
+        report.add(Diagnostic::warning(location.clone(), what, remedy));
     }
 }
 

@@ -5,6 +5,7 @@ mod guide;
 mod mistakes;
 mod reference;
 mod reload;
+mod secrets;
 mod valid;
 
 use std::path::Path;

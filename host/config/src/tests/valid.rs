@@ -144,7 +144,7 @@ fn flags_take_precedence_over_variables_and_variables_over_the_file() {
 }
 
 #[test]
-fn a_secret_from_a_file_loses_only_its_line_break() {
+fn a_secret_from_a_file_loses_the_white_space_around_it() {
     let folder = Folder::new()
         .with(
             "masque.toml",

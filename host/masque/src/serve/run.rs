@@ -27,7 +27,7 @@ use super::signals::Signals;
 use super::supervisor::Supervisor;
 use crate::convert;
 use masque_api::{self as api, App};
-use masque_config::{Config, ConfigSource, Diagnostics};
+use masque_config::{Config, ConfigSource, Diagnostics, ListenAddress};
 
 /// The connection limit of the admin listener and of the Unix socket, each. It is separate from the public limit, so that
 /// operators get in when the public listener is full.
@@ -88,8 +88,12 @@ pub(crate) async fn run(config: Config, source: ConfigSource) -> anyhow::Result<
     let admin = (ListenerKind::Admin, config.admin.listen, "`listen` in [admin]", MAX_ADMIN_CONNECTIONS);
     for (kind, address, setting, max_connections) in [public, admin] {
         let Some(address) = address else { continue };
-        let listener = Listener::bind(address).await.map_err(|error| with_remedy(error, setting))?;
-        addresses.extend(listener.address()?.map(|address| (kind, address)));
+        let listener = match address {
+            ListenAddress::One(address) => Listener::bind(address).await,
+            ListenAddress::Localhost(port) => Listener::bind_localhost(port).await,
+        };
+        let listener = listener.map_err(|error| with_remedy(error, setting))?;
+        addresses.extend(listener.addresses()?.into_iter().map(|address| (kind, address)));
         let accepting = server.serve(listener, max_connections, handler(kind, certificate.clone()));
         supervisor.watch("a listener", &server.shutdown().graceful, accepting);
     }

@@ -16,7 +16,7 @@ pub(crate) const CONVERSATION_NOT_FOUND: Definition = define(
     "conversation-not-found",
     StatusCode::NOT_FOUND,
     "No such conversation",
-    "the id is unknown, deleted, or another user's",
+    "the id is unknown, deleted, another user's, or beyond the companions of the API key",
     "See GET /conversations for yours, or leave `conversation_id` out to begin one.",
 );
 
@@ -24,7 +24,7 @@ pub(crate) const TURN_NOT_FOUND: Definition = define(
     "turn-not-found",
     StatusCode::NOT_FOUND,
     "No such turn",
-    "the id is unknown, deleted, or another user's",
+    "the id is unknown, deleted, another user's, or beyond the companions of the API key",
     "Use the `turn_id` that `turn.created` or the reply gave.",
 );
 

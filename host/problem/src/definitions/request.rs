@@ -72,8 +72,8 @@ pub(crate) const UNSUPPORTED_MEDIA_TYPE: Definition = define(
     "unsupported-media-type",
     StatusCode::UNSUPPORTED_MEDIA_TYPE,
     "Unsupported media type",
-    "a request with a body does not say that it is JSON",
-    "Send `Content-Type: application/json`.",
+    "a request with a body does not say that it is JSON, or the body is compressed or not UTF-8",
+    "Send `Content-Type: application/json`, and the body in UTF-8 without compression.",
 );
 
 pub(crate) const ROUTE_NOT_FOUND: Definition = define(

@@ -146,6 +146,8 @@ impl HostState {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<String>, Failure> {
+        check_text(prefix)?;
+        after.map_or(Ok(()), check_text)?;
         with_timeout(self.state(scope)?.list(scope, prefix, after, limit.min(MAX_PAGE))).await
     }
 
@@ -223,6 +225,14 @@ fn check_key(key: &str) -> Result<(), Failure> {
             "invalid",
             format!("a key has 1 to {MAX_KEY_BYTES} bytes, not {}", key.len()),
         ));
+    }
+    check_text(key)
+}
+
+/// Not every store can keep the character in a key.
+fn check_text(key: &str) -> Result<(), Failure> {
+    if key.contains('\0') {
+        return Err(Failure::new("invalid", "a key does not have the character U+0000"));
     }
     Ok(())
 }

@@ -54,6 +54,8 @@ pub async fn another_users_conversation_is_an_unknown_one(store: &Arc<dyn Store>
         assert_eq!(store.messages(&stranger, mine, page()).await.unwrap(), None);
         assert_eq!(store.messages_before(&stranger, mine, None, few(10)).await.unwrap(), []);
         assert!(store.conversations(&stranger, page()).await.unwrap().items.is_empty());
+        let with_elara = store.conversations_with(&stranger, &set_of(&["elara"]), page()).await.unwrap();
+        assert!(with_elara.items.is_empty());
         assert!(!store.delete(&stranger, mine).await.unwrap());
     }
     assert_eq!(transcript(store, mine).await.len(), 2);
@@ -76,6 +78,54 @@ pub async fn the_list_is_newest_first_and_its_cursor_stands_still_while_it_grows
     let third = store.conversations(&ada(), Page { limit: 2, after: second.next }).await.unwrap();
     assert_eq!(ids(&third), made[4..]);
     assert_eq!(third.next, None);
+}
+
+fn set_of(companions: &[&str]) -> std::collections::BTreeSet<String> {
+    companions.iter().map(|name| (*name).to_owned()).collect()
+}
+
+pub async fn a_list_of_some_companions_leaves_out_the_others_and_its_pages_are_full(store: &Arc<dyn Store>) {
+    let mut made = Vec::new();
+    for companion in ["elara", "ida", "ida", "mia", "elara", "ida", "mia", "ida"] {
+        let new = NewConversation { id: ConversationId::new(), companion: companion.into(), ..greeted() };
+        made.push((store.create(&ada(), new.clone()).await.unwrap().id, companion));
+    }
+    // What is deleted is in no list, and takes no place in a page.
+    store.delete(&ada(), made.remove(5).0).await.unwrap();
+    made.reverse();
+    for companions in
+        [&["elara"][..], &["ida"], &["elara", "mia"], &["elara", "ida", "mia"], &["nobody"], &[]]
+    {
+        let expected: Vec<_> =
+            made.iter().filter(|(_, companion)| companions.contains(companion)).map(|(id, _)| *id).collect();
+        let mut seen = Vec::new();
+        let mut after = None;
+        loop {
+            let page = Page { limit: 2, after };
+            let page = store.conversations_with(&ada(), &set_of(companions), page).await.unwrap();
+            assert!(page.next.is_none() || page.items.len() == 2, "a page before the last is full");
+            seen.extend(page.items.iter().map(|item| item.id));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, expected, "{companions:?}");
+    }
+}
+
+pub async fn a_text_with_the_character_zero_is_refused_and_changes_nothing(store: &Arc<dyn Store>) {
+    let id = empty(store).await;
+    let refused = store.rename(&ada(), id, "a\0b".into()).await;
+    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+    let refused = store.admit(admission(Target::Existing(id), "a\0b")).await;
+    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+    let greeting = Some(said("\0"));
+    let refused = store.create(&ada(), NewConversation { greeting, ..greeted() }).await;
+    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+    assert!(transcript(store, id).await.is_empty());
+    assert_eq!(store.conversations(&ada(), Page { limit: 10, after: None }).await.unwrap().items.len(), 1);
+    exchange(store, Target::Existing(id), "Hello", "Hi").await;
 }
 
 pub async fn messages_come_oldest_first_in_pages_that_meet(store: &Arc<dyn Store>) {
@@ -123,6 +173,8 @@ pub async fn a_cursor_of_something_else_is_refused(store: &Arc<dyn Store>) {
     let id = empty(store).await;
     let page = || Page { limit: 2, after: Some("nonsense".into()) };
     assert!(matches!(store.conversations(&ada(), page()).await, Err(StoreError::Refused(_))));
+    let listed = store.conversations_with(&ada(), &set_of(&["elara"]), page()).await;
+    assert!(matches!(listed, Err(StoreError::Refused(_))));
     assert!(matches!(store.messages(&ada(), id, page()).await, Err(StoreError::Refused(_))));
 }
 

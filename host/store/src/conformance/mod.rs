@@ -48,6 +48,8 @@ macro_rules! conformance_tests {
                 renaming_is_the_owners_alone,
                 another_users_conversation_is_an_unknown_one,
                 the_list_is_newest_first_and_its_cursor_stands_still_while_it_grows,
+                a_list_of_some_companions_leaves_out_the_others_and_its_pages_are_full,
+                a_text_with_the_character_zero_is_refused_and_changes_nothing,
                 messages_come_oldest_first_in_pages_that_meet,
                 a_page_of_long_messages_ends_at_its_bytes_and_the_pages_meet,
                 a_cursor_of_something_else_is_refused,

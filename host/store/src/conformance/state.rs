@@ -236,6 +236,8 @@ pub async fn keys_and_values_past_their_size_are_refused(store: &Arc<dyn Store>)
     write(store, set(long, &"x".repeat(1 << 20))).await.unwrap();
     let longer = mine(&"k".repeat(513));
     assert!(matches!(store.state_write(None, vec![set(longer, "x")]).await, Err(StoreError::Refused(_))));
+    let zero = mine("a\0b");
+    assert!(matches!(store.state_write(None, vec![set(zero, "x")]).await, Err(StoreError::Refused(_))));
     let larger = set(mine("k"), &"x".repeat((1 << 20) + 1));
     assert!(matches!(store.state_write(None, vec![larger]).await, Err(StoreError::Refused(_))));
     assert_eq!(get(store, mine("k")).await, None);

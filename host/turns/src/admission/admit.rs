@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use super::earlier::{CHAT_ROUTE, replay};
-use super::selection::{allowed_names, is_allowed};
+use super::selection::{allowed_names, check_earlier, is_allowed};
 use super::ticket::{Ticket, Waited};
 use crate::contract;
 use crate::failure::store_problem;
@@ -71,7 +71,7 @@ impl Host {
             // The end of the earlier turn may not be on disk yet. A client must not see a reply that can still be lost.
             AdmissionOutcome::Completed(record) => {
                 let durable = admitted.durable.wait().await.map_err(|error| store_problem(&error));
-                drop(answer.send(durable.and_then(|()| replay(record))));
+                drop(answer.send(durable.and_then(|()| replay(&ticket.request, record))));
             }
             outcome => drop(answer.send(self.refuse_or_join(&ticket.request, outcome))),
         }
@@ -119,7 +119,10 @@ impl Host {
     ) -> Result<EventReader, Problem> {
         match outcome {
             AdmissionOutcome::Running { turn, host } => match self.registry.find(&request.owner, turn) {
-                Some(live) if host == self.id && !live.log.has_ended() => Ok(live.log.reader(None)),
+                Some(live) if host == self.id && !live.log.has_ended() => {
+                    check_earlier(request, live.log.companion())?;
+                    Ok(live.log.reader(None))
+                }
                 // It is just ending, or it runs on another host. A later request finds it completed.
                 _ => Err(Problem::from(Kind::ConversationBusy)),
             },
@@ -128,8 +131,11 @@ impl Host {
             }
             AdmissionOutcome::OtherBody => Err(Problem::from(Kind::IdempotencyMismatch)),
             AdmissionOutcome::UnknownConversation => Err(Problem::from(Kind::ConversationNotFound)),
-            AdmissionOutcome::CompanionGone { companion } if !is_allowed(request, &companion) => {
-                Err(Problem::from(Kind::CompanionNotAllowed))
+            AdmissionOutcome::CompanionGone { companion }
+            | AdmissionOutcome::OtherCompanion { companion }
+                if !is_allowed(request, &companion) =>
+            {
+                Err(Problem::from(Kind::ConversationNotFound))
             }
             AdmissionOutcome::CompanionGone { companion } => Err(Problem::new(
                 Kind::CompanionNotFound,

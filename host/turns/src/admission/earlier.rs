@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use masque_problem::{Kind, Problem};
-use masque_store::{ConversationId, Owner, TurnRecord, TurnStatus};
+use masque_store::{ConversationId, TurnRecord, TurnStatus};
 
 use crate::failure::store_problem;
 use crate::host::Host;
 use crate::log::{EventLog, EventReader};
 use crate::registry::LiveTurn;
-use crate::request::IdempotencyKey;
+use crate::request::{ChatRequest, IdempotencyKey};
+
+use super::selection::check_earlier;
 
 /// The route of `Idempotency-Key`s. A key belongs to one owner and one route.
 pub(crate) const CHAT_ROUTE: &str = "POST /chat";
@@ -27,9 +29,10 @@ impl Host {
     /// its conversation is.
     pub(super) async fn find_earlier(
         &self,
-        owner: &Owner,
+        request: &ChatRequest,
         key: &IdempotencyKey,
     ) -> Result<Option<EarlierTurn>, Problem> {
+        let owner = &request.owner;
         let found =
             self.store.keyed(owner, CHAT_ROUTE, &key.key).await.map_err(|error| store_problem(&error))?;
         let Some(found) = found else { return Ok(None) };
@@ -39,14 +42,15 @@ impl Host {
         if found.status == TurnStatus::Completed {
             let record = self.store.turn(owner, found.turn).await.map_err(|error| store_problem(&error))?;
             // There is none if the conversation was deleted in between, and the turn with it.
-            return record.map(|record| replay(record).map(EarlierTurn::Completed)).transpose();
+            return record.map(|record| replay(request, record).map(EarlierTurn::Completed)).transpose();
         }
         Ok(Some(EarlierTurn::Unfinished(found.conversation)))
     }
 }
 
 /// A reader of a running turn, for a request with the same idempotency key.
-pub(super) fn join(live: &LiveTurn, digest: &[u8]) -> Result<EventReader, Problem> {
+pub(super) fn join(live: &LiveTurn, request: &ChatRequest, digest: &[u8]) -> Result<EventReader, Problem> {
+    check_earlier(request, live.log.companion())?;
     match &live.key {
         Some(key) if key.digest == digest => Ok(live.log.reader(None)),
         _ => Err(Problem::from(Kind::IdempotencyMismatch)),
@@ -54,7 +58,8 @@ pub(super) fn join(live: &LiveTurn, digest: &[u8]) -> Result<EventReader, Proble
 }
 
 /// A reader of a turn that was completed before.
-pub(super) fn replay(record: TurnRecord) -> Result<EventReader, Problem> {
+pub(super) fn replay(request: &ChatRequest, record: TurnRecord) -> Result<EventReader, Problem> {
+    check_earlier(request, &record.companion)?;
     let Some(response) = record.response else { return Err(Problem::from(Kind::Internal)) };
     let text = record.reply.map(|reply| reply.content).unwrap_or_default();
     let log = EventLog::replay(record.id, record.conversation, record.companion, &text, Arc::new(response));

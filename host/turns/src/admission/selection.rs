@@ -32,19 +32,28 @@ impl Host {
             let (companion, title) = (companion.name.clone(), title_of(&request.message));
             return Ok(Target::New { id: ConversationId::new(), companion, title });
         };
+        if request.allowed_companions.is_some() {
+            // Asked before the wait for the conversation, which would tell whether the conversation is busy.
+            self.companion_of(request, id).await?;
+        }
         if let Some(model) = &request.model {
             let companion = match named {
                 Some(companion) => Arc::clone(companion),
-                None => {
-                    let found = self.store.conversation(&request.owner, id).await;
-                    let found = found.map_err(|error| store_problem(&error))?;
-                    let conversation = found.ok_or_else(|| Problem::from(Kind::ConversationNotFound))?;
-                    Arc::clone(find_companion(set, &conversation.companion)?)
-                }
+                None => Arc::clone(find_companion(set, &self.companion_of(request, id).await?)?),
             };
             select_models(&companion, Some(model))?;
         }
         Ok(Target::Existing(id))
+    }
+
+    /// The companion of a conversation. A conversation with one that the request may not talk to is like an unknown one.
+    async fn companion_of(&self, request: &ChatRequest, id: ConversationId) -> Result<String, Problem> {
+        let found =
+            self.store.conversation(&request.owner, id).await.map_err(|error| store_problem(&error))?;
+        let companion = found.map(|conversation| conversation.companion);
+        companion
+            .filter(|companion| is_allowed(request, companion))
+            .ok_or_else(|| Problem::from(Kind::ConversationNotFound))
     }
 }
 
@@ -56,6 +65,17 @@ pub(crate) fn find_companion<'a>(set: &'a ActiveSet, name: &str) -> Result<&'a A
 /// Whether the companion may answer the request.
 pub(super) fn is_allowed(request: &ChatRequest, companion: &str) -> bool {
     request.allowed_companions.as_ref().is_none_or(|allowed| allowed.contains(companion))
+}
+
+/// Refuses an earlier turn of the same request whose companion the request may not talk to. The idempotency key belongs to
+/// the user, who may have sent the request with another API key before.
+pub(super) fn check_earlier(request: &ChatRequest, companion: &str) -> Result<(), Problem> {
+    if is_allowed(request, companion) {
+        return Ok(());
+    }
+    let detail =
+        "The `Idempotency-Key` was used with a companion that the API key is not for; use another one.";
+    Err(Problem::new(Kind::ConversationNotFound, detail))
 }
 
 /// The names of all companions that may answer the request.

@@ -30,7 +30,7 @@ impl Host {
             Some(key) => {
                 let slot = self.keys.enter((request.owner.clone(), key.key.clone())).await.map_err(busy)?;
                 if let Some(live) = self.registry.find_running(&request.owner, &key.key) {
-                    return join(&live, &key.digest).map(Waited::Reader);
+                    return join(&live, &request, &key.digest).map(Waited::Reader);
                 }
                 Some(slot)
             }
@@ -49,7 +49,7 @@ impl Host {
                 (target, self.conversations.enter(conversation).await.map_err(busy)?, false)
             }
             (target, _, Some(key)) => {
-                let unfinished = match self.find_earlier(&request.owner, key).await? {
+                let unfinished = match self.find_earlier(&request, key).await? {
                     Some(EarlierTurn::Completed(reader)) => return Ok(Waited::Reader(reader)),
                     Some(EarlierTurn::Unfinished(conversation)) => Some(conversation),
                     None => None,
@@ -64,7 +64,7 @@ impl Host {
             match (self.wait_for_capacity(&request).now_or_never(), &request.idempotency) {
                 (Some(Ok(slots)), _) => slots,
                 (_, Some(key)) if !resume => {
-                    match self.find_earlier(&request.owner, key).await? {
+                    match self.find_earlier(&request, key).await? {
                         Some(EarlierTurn::Completed(reader)) => return Ok(Waited::Reader(reader)),
                         Some(EarlierTurn::Unfinished(conversation))
                             if conversation != target.conversation() =>

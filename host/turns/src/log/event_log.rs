@@ -19,6 +19,10 @@ use super::event::{Event, EventKind, TurnEnd};
 /// otherwise multiply the reply limit by that.
 const MAX_EVENTS: usize = 1 << 17;
 
+/// The longest text of one event, in bytes. Written as JSON it has at most six times as many, which is less than the 64 KiB
+/// that clients and proxies read as one line.
+const MAX_DELTA_BYTES: usize = 10 << 10;
+
 /// What an event costs beside its text, in bytes.
 const EVENT_OVERHEAD_BYTES: usize = 160;
 /// What the log and its last event cost beside the reply, in bytes: the response as a JSON tree with the timing of each
@@ -47,6 +51,7 @@ pub(crate) enum ResumePoint {
 #[derive(Debug)]
 pub struct EventLog {
     turn: TurnId,
+    companion: String,
     max_bytes: usize,
     state: Mutex<LogState>,
     /// Notified of every change that a reader may wait for.
@@ -69,10 +74,12 @@ pub(super) struct LogState {
 impl EventLog {
     /// A log that holds at most `max_bytes` of reply. Its first event is there but not yet visible.
     pub fn new(turn: TurnId, conversation: ConversationId, companion: String, max_bytes: usize) -> Arc<Self> {
-        let created = EventKind::Created { turn_id: turn, conversation_id: conversation, companion };
+        let created =
+            EventKind::Created { turn_id: turn, conversation_id: conversation, companion: companion.clone() };
         let events = vec![Arc::new(Event { sequence: 0, kind: created })];
         Arc::new(Self {
             turn,
+            companion,
             max_bytes,
             state: Mutex::new(LogState { events, ..LogState::default() }),
             changed: watch::Sender::new(()),
@@ -80,7 +87,7 @@ impl EventLog {
         })
     }
 
-    /// The log of a turn that has ended before, to replay it: three events.
+    /// The log of a turn that has ended before, to replay it, with as few events as its text needs.
     pub(crate) fn replay(
         turn: TurnId,
         conversation: ConversationId,
@@ -99,6 +106,11 @@ impl EventLog {
         self.turn
     }
 
+    /// The companion that answers.
+    pub(crate) fn companion(&self) -> &str {
+        &self.companion
+    }
+
     /// Makes the events visible. To be called once the admission is on disk.
     pub fn open(&self) {
         self.state().is_open = true;
@@ -112,7 +124,7 @@ impl EventLog {
     }
 
     /// Appends to the reply and returns the number of bytes. Text that no reader has seen grows in place, so a reader that
-    /// is slower than the model gets few large events.
+    /// is slower than the model gets few large events. Longer text is divided among several events.
     ///
     /// # Errors
     /// [`LogFull`] if the text did not fit; what fits, cut between two characters, is written.
@@ -120,7 +132,7 @@ impl EventLog {
         let mut state = self.state();
         let room = self.max_bytes.saturating_sub(state.bytes);
         let fitting = text.get(..text.floor_char_boundary(room)).unwrap_or_default();
-        let written = if state.append(fitting) { fitting.len() } else { 0 };
+        let written = state.append(fitting);
         drop(state);
         self.changed.send_replace(());
         if written == text.len() { Ok(written) } else { Err(LogFull { written }) }
@@ -226,23 +238,38 @@ impl EventLog {
 }
 
 impl LogState {
-    /// Appends text; false if there was no room for a further event.
-    fn append(&mut self, text: &str) -> bool {
-        if text.is_empty() {
-            return true;
+    /// Appends text and returns how much of it had room, in bytes.
+    fn append(&mut self, text: &str) -> usize {
+        let mut rest = text;
+        while !rest.is_empty() {
+            let grown = self.grow_last(rest);
+            rest = rest.get(grown..).unwrap_or_default();
+            if rest.is_empty() || self.events.len() >= MAX_EVENTS {
+                break;
+            }
+            let (piece, next) = rest.split_at(rest.floor_char_boundary(MAX_DELTA_BYTES));
+            self.push(EventKind::Delta { text: piece.to_owned() });
+            rest = next;
         }
+        let written = text.len() - rest.len();
+        self.bytes += written;
+        written
+    }
+
+    /// Appends the beginning of a text to the last event, as much as fits, if no reader has seen that event. Returns how many
+    /// bytes.
+    fn grow_last(&mut self, text: &str) -> usize {
         if self.seen < self.events.len()
             && let Some(Event { kind: EventKind::Delta { text: last }, .. }) =
                 self.events.last_mut().and_then(Arc::get_mut)
         {
-            last.push_str(text);
-        } else if self.events.len() < MAX_EVENTS {
-            self.push(EventKind::Delta { text: text.to_owned() });
+            let room = MAX_DELTA_BYTES.saturating_sub(last.len());
+            let piece = text.get(..text.floor_char_boundary(room)).unwrap_or_default();
+            last.push_str(piece);
+            piece.len()
         } else {
-            return false;
+            0
         }
-        self.bytes += text.len();
-        true
     }
 
     fn push(&mut self, kind: EventKind) {

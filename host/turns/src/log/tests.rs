@@ -93,7 +93,7 @@ async fn text_that_no_one_has_read_is_one_event() {
 
 #[tokio::test]
 async fn one_read_takes_a_bounded_part_and_all_reads_take_everything() {
-    for (piece, events) in [("x".to_owned(), MAX_EVENTS_PER_READ), ("x".repeat(MAX_BYTES_PER_READ / 4), 5)] {
+    for (piece, events) in [("x".to_owned(), MAX_EVENTS_PER_READ), ("x".repeat(MAX_BYTES_PER_READ / 8), 9)] {
         let log = log(usize::MAX);
         log.open();
         let mut early = log.reader(None);
@@ -106,6 +106,30 @@ async fn one_read_takes_a_bounded_part_and_all_reads_take_everything() {
         seen.extend(early.next().await.unwrap());
         assert_eq!(log.reader(None).next().await.unwrap().len(), events);
         assert_eq!(all(log.reader(None)).await, seen);
+    }
+}
+
+#[tokio::test]
+async fn a_long_text_is_divided_so_that_each_event_fits_a_line() {
+    // As JSON, each of these characters has six bytes.
+    let long = "\u{1}é".repeat(50_000);
+    let (whole, replayed) = (log(usize::MAX), {
+        EventLog::replay(TurnId::new(), ConversationId::new(), "elara".into(), &long, response())
+    });
+    whole.open();
+    assert_eq!(whole.write(&long), Ok(long.len()));
+    whole.write("the end").unwrap();
+    whole.end(TurnEnd::Completed(response()));
+    for (log, expected) in [(whole, format!("{long}the end")), (replayed, long)] {
+        let events = all(log.reader(None)).await;
+        assert_eq!(text(&events), expected);
+        for event in &events {
+            let EventKind::Delta { text } = &event.kind else { continue };
+            let line = serde_json::to_string(text).unwrap();
+            assert!(line.len() < (64 << 10) - 200, "{} bytes", line.len());
+        }
+        let sequences: Vec<u64> = events.iter().map(|event| event.sequence).collect();
+        assert_eq!(sequences, (0..events.len() as u64).collect::<Vec<_>>());
     }
 }
 

@@ -142,3 +142,24 @@ async fn a_reader_of_one_attempt_can_not_resume_in_the_next() {
     let whole = all(host.turns.events(&owner(), turn, None).await.unwrap().unwrap()).await;
     assert_eq!(whole.len(), events.len());
 }
+
+#[tokio::test]
+async fn a_turn_with_a_companion_that_the_api_key_is_not_for_is_neither_joined_nor_replayed() {
+    let mut host = TestHost::new().await;
+    let restricted =
+        |request| ChatRequest { allowed_companions: Some(["other".to_owned()].into()), ..request };
+    let first = host.send(keyed("k", "Hello."));
+    let asked = host.upstream.next().await;
+    let joined = host.turns.chat(restricted(keyed("k", "Hello."))).await.unwrap_err();
+    assert_eq!(joined.kind, Kind::ConversationNotFound);
+    asked.reply("Good evening.").await;
+    let (_, conversation) = created(&all(first.await.unwrap().unwrap()).await);
+    let replayed = host.turns.chat(restricted(keyed("k", "Hello."))).await.unwrap_err();
+    assert_eq!(replayed.kind, Kind::ConversationNotFound);
+    // Without an idempotency key, the conversation is an unknown one, whatever else the request names.
+    for model in [None, Some("nothing".to_owned())] {
+        let request = ChatRequest { model, ..restricted(says_in(conversation, "Again.")) };
+        assert_eq!(host.turns.chat(request).await.unwrap_err().kind, Kind::ConversationNotFound);
+    }
+    assert!(host.upstream.is_idle(), "the model was asked once");
+}

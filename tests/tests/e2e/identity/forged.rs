@@ -68,18 +68,22 @@ async fn a_token_without_a_right_signature_and_header_is_refused() {
         let unsigned = signing_input("{\"alg\":\"none\",\"alg\":\"HS256\"}", &payload);
         format!("{unsigned}.{}", hmac(&unsigned, SECRET.as_bytes()))
     });
+    for (member, value) in
+        [("crit", json!(["exp"])), ("b64", json!(false)), ("zip", json!("DEF")), ("enc", json!("A256GCM"))]
+    {
+        add(member, with_header(json!({ "alg": "HS256", member: value })));
+    }
+    // Members that bring a key along are ignored: the token counts by the host's own secret, and by nothing else.
     for (member, value) in [
         ("jku", json!("https://evil.example/keys")),
         ("x5u", json!("https://evil.example/cert")),
-        ("jwk", json!({ "kty": "oct", "k": base64url(SECRET) })),
+        ("jwk", json!({ "kty": "oct", "k": base64url("another secret of 32 bytes or more") })),
         ("x5c", json!(["MIIB"])),
-        ("crit", json!(["exp"])),
-        ("b64", json!(false)),
-        ("zip", json!("DEF")),
-        ("enc", json!("A256GCM")),
         ("cty", json!("JWT")),
     ] {
-        add(member, with_header(json!({ "alg": "HS256", member: value })));
+        let header = json!({ "alg": "HS256", member: value });
+        client.bearer(&with_header(header.clone())).get("/conversations").send().await.expect(200);
+        add(member, signed_token(&header, &ana, "another secret of 32 bytes or more"));
     }
     for kid in [
         "../../../../dev/null",

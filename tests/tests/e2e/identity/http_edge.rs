@@ -7,12 +7,12 @@ use serde_json::json;
 async fn only_pages_of_listed_origins_may_call() {
     let setup = Setup::defaults()
         .with_authentication()
-        .environment("CORS_ORIGINS", "https://app.example, http://localhost:3000");
+        .environment("CORS_ORIGINS", "https://app.example, http://localhost:3000, tauri://localhost");
     let host = setup.start().await;
     let client = host.client();
     let preflight = |origin: &str| {
         let request = client.request("OPTIONS".parse().unwrap(), "/chat").header("origin", origin);
-        let headers = "authorization,content-type,idempotency-key";
+        let headers = "authorization,content-type,idempotency-key,cache-control,tracestate,baggage";
         request
             .header("access-control-request-method", "POST")
             .header("access-control-request-headers", headers)
@@ -23,7 +23,11 @@ async fn only_pages_of_listed_origins_may_call() {
         (allowed.status, allowed.header("access-control-allow-origin")),
         (200, Some("https://app.example"))
     );
-    assert!(allowed.header("access-control-allow-headers").unwrap().contains("authorization"));
+    for name in ["authorization", "cache-control", "tracestate", "baggage"] {
+        assert!(allowed.header("access-control-allow-headers").unwrap().contains(name), "{name}");
+    }
+    let app = preflight("tauri://localhost").send().await;
+    assert_eq!(app.header("access-control-allow-origin"), Some("tauri://localhost"));
     assert_eq!(allowed.header("access-control-allow-credentials"), None);
     let refused = preflight("https://evil.example").send().await;
     assert_eq!(refused.header("access-control-allow-origin"), None);

@@ -264,5 +264,6 @@ async fn the_companions_of_a_key_restrict_its_tokens() {
         assert_eq!(reply["companion"], "other");
     }
     let body = json!({ "message": "Hi.", "conversation_id": with_elara["conversation_id"] });
-    restricted.chat(&body).send().await.problem(403, "companion-not-allowed");
+    // What belongs to another companion is unknown to the key.
+    restricted.chat(&body).send().await.problem(404, "conversation-not-found");
 }

@@ -1,6 +1,7 @@
 //! Authentication and authorisation: valid and forged credentials, API keys, scopes, tenants, limits, the audit log.
 
 mod audit;
+mod companions;
 mod described;
 mod forged;
 mod http_edge;

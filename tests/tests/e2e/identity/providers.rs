@@ -156,3 +156,44 @@ async fn scopes_tenant_and_type_are_read_as_configured() {
     let operator = json!({ "permissions": ["admin:read"], "org": "default" });
     get("at+jwt", operator, "/admin/keys").send().await.expect(200);
 }
+
+#[tokio::test]
+async fn tokens_and_keys_are_read_as_providers_write_them() {
+    let key = SigningKey::ed25519("o");
+    let provider = IdentityProvider::start(&[&key]).await;
+    // A key with padding and the name of RFC 9864, next to keys that can't be used.
+    let mut jwk = key.jwk();
+    jwk["alg"] = json!("Ed25519");
+    jwk["x"] = json!(format!("{}=", jwk["x"].as_str().unwrap().replace('-', "+").replace('_', "/")));
+    let weak = json!({ "kty": "RSA", "kid": "weak-1", "n": "AQID", "e": "AQAB" });
+    let other = json!({ "kty": "RSA", "kid": "enc-1", "use": "enc", "n": "AQID", "e": "AQAB" });
+    provider.publish_raw(vec![weak, other, jwk]);
+    let section = provider.section(
+        "algorithms = [\"EdDSA\"]\naudience_claim = \"client_id\"\nscope_claim = \"realm_access.roles\"",
+    );
+    let host = Setup::file(&section).start().await;
+    let mut claims = provider.claims("ana");
+    claims.remove("scope");
+    claims.insert("aud".into(), json!(null));
+    claims.insert("jti".into(), json!(null));
+    claims.insert("client_id".into(), json!("masque"));
+    claims.insert("realm_access".into(), json!({ "roles": ["chat", "uma_authorization"] }));
+    let header =
+        json!({ "alg": "Ed25519", "kid": "o", "typ": "JWT", "x5c": ["MIIB"], "jku": "http://127.0.0.1:1/" });
+    host.client().bearer(&key.token_with(header.clone(), &claims)).say("Hello.").await;
+    host.logged_in_one_line(&["WARN", "`weak-1`", "2048 bits"]).await;
+    host.logged_in_one_line(&["INFO", "`enc-1`", "`use`"]).await;
+
+    // A refusal names the claim, to the client and in the log.
+    claims.insert("client_id".into(), json!("another"));
+    let refused = host.client().bearer(&key.token_with(header.clone(), &claims)).get("/conversations");
+    let problem = refused.send().await.problem(401, "invalid-token");
+    assert_eq!((&problem["reason"], &problem["claim"]), (&json!("wrong-audience"), &json!("client_id")));
+    host.logged_in_one_line(&["masque::audit", "refused", "wrong-audience", "client_id"]).await;
+    // An issuer with a slash too many is shown next to the right one.
+    claims.insert("iss".into(), json!(format!("{}/", provider.issuer)));
+    let unknown = host.client().bearer(&key.token_with(header, &claims)).get("/conversations");
+    unknown.send().await.problem(401, "invalid-token");
+    let both = [format!("\"{}/\"", provider.issuer), format!("[\"{}\"]", provider.issuer)];
+    host.logged_in_one_line(&[&both[0], &both[1]]).await;
+}

@@ -3,8 +3,13 @@
 use std::fmt;
 use std::sync::Mutex;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::EncodingKey;
+use serde_json::json;
+
 use super::*;
-use crate::token::{SigningOptions, SigningSecret, SigningSecretSource};
+use crate::token::{IssuerOptions, JwksSource, SigningOptions, SigningSecret, SigningSecretSource};
 
 const SECRET: &str = "pS0bXq7s0pGJx5m1cVYwN2v8dLr4TzKeHfUaQ3oW6Rg=";
 
@@ -68,7 +73,7 @@ async fn a_token_is_valid_from_minting_to_expiry() {
     assert_eq!((verified.scopes, verified.jti), (vec!["chat".to_owned()], Some(minted.jti)));
     assert_eq!(verified.client_id.as_deref(), Some("0123456789abcdef"));
     for (after, expected) in [
-        (-7, Err(TokenRejection::NotYetValid)),
+        (-7, Err(TokenRejection::NotYetValid("iat"))),
         (-4, Ok(())),
         (59, Ok(())),
         (64, Ok(())),
@@ -126,4 +131,165 @@ async fn without_a_secret_the_host_has_no_tokens_of_its_own() {
     let tokens = Tokens::open(options(None)).unwrap();
     assert!(tokens.mint(&request()).is_err());
     assert_eq!(tokens.verify(&token).await.map(drop), Err(TokenRejection::UnknownIssuer));
+}
+
+/// An identity provider whose one key is in a file.
+struct FileProvider {
+    signing: EncodingKey,
+    folder: tempfile::TempDir,
+}
+
+const PROVIDER: &str = "https://id.example.com/";
+
+impl FileProvider {
+    fn new() -> Self {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let x = URL_SAFE_NO_PAD.encode(pair.public_key_raw());
+        let set = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "alg": "Ed25519", "x": x }] });
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("keys.json"), set.to_string()).unwrap();
+        Self { signing: EncodingKey::from_ed_der(&pair.serialize_der()), folder }
+    }
+
+    fn tokens(&self, change: impl FnOnce(&mut IssuerOptions)) -> Arc<Tokens> {
+        let mut issuer = IssuerOptions {
+            issuer: PROVIDER.into(),
+            source: JwksSource::File(self.folder.path().join("keys.json")),
+            allow_http: false,
+            audience: vec!["masque".into()],
+            audience_claim: "aud".into(),
+            algorithms: vec!["EdDSA".into()],
+            typ: None,
+            scope_claim: "scope".into(),
+            default_scopes: Vec::new(),
+            tenant_claim: None,
+            refresh: Duration::from_secs(900),
+            cooldown: Duration::from_secs(10),
+        };
+        change(&mut issuer);
+        Tokens::open(TokenOptions { issuers: vec![issuer], ..options(None) }).unwrap()
+    }
+
+    /// A token with this header and the usual claims with changes.
+    fn token(&self, header: &Value, changes: &Value) -> String {
+        let mut claims = json!({
+            "iss": PROVIDER, "sub": "ana", "aud": "masque", "iat": now(), "exp": now() + 600, "scope": "chat",
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let message = format!("{}.{}", part(header), part(&claims));
+        let signature = crypto::sign(message.as_bytes(), &self.signing, Algorithm::EdDSA).unwrap();
+        format!("{message}.{signature}")
+    }
+}
+
+#[tokio::test]
+async fn an_access_token_without_an_audience_is_taken_where_another_claim_names_it() {
+    let provider = FileProvider::new();
+    let header = json!({ "alg": "EdDSA" });
+    let token = |changes: Value| provider.token(&header, &changes);
+    let by_client = provider.tokens(|issuer| issuer.audience_claim = "client_id".into());
+    by_client.verify(&token(json!({ "aud": null, "client_id": "masque" }))).await.unwrap();
+    // A Keycloak token is for `account`, and names the client that it was made for in `azp`.
+    let by_party = provider.tokens(|issuer| issuer.audience_claim = "azp".into());
+    by_party.verify(&token(json!({ "aud": "account", "azp": "masque" }))).await.unwrap();
+
+    let wrong = |claim: &str| Err(TokenRejection::Audience(claim.into()));
+    let strict = provider.tokens(|_| {});
+    let without = token(json!({ "aud": null, "client_id": "masque" }));
+    assert_eq!(strict.verify(&without).await.map(drop), wrong("aud"));
+    for changes in [json!({ "client_id": "other" }), json!({ "client_id": null }), json!({})] {
+        assert_eq!(
+            by_client.verify(&token(changes.clone())).await.map(drop),
+            wrong("client_id"),
+            "{changes}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_header_may_bring_keys_along_which_never_count() {
+    let (provider, forger) = (FileProvider::new(), FileProvider::new());
+    let tokens = provider.tokens(|_| {});
+    for extra in [
+        json!({ "x5c": ["MIIB"] }),
+        json!({ "jku": "http://127.0.0.1:1/keys" }),
+        json!({ "x5u": "http://127.0.0.1:1/cert" }),
+        json!({ "jwk": { "kty": "OKP", "crv": "Ed25519", "x": "AQ" } }),
+        json!({ "x5t": "AQ", "cty": "JWT", "kid": null, "typ": null, "nonce": "n" }),
+    ] {
+        let mut header = json!({ "alg": "EdDSA" });
+        header.as_object_mut().unwrap().extend(extra.as_object().cloned().unwrap());
+        tokens.verify(&provider.token(&header, &json!({}))).await.unwrap();
+        let forged = tokens.verify(&forger.token(&header, &json!({}))).await;
+        assert_eq!(forged.map(drop), Err(TokenRejection::Signature), "{extra}");
+    }
+    for extra in [json!({ "crit": ["exp"] }), json!({ "b64": false }), json!({ "zip": "DEF" })] {
+        let mut header = json!({ "alg": "EdDSA" });
+        header.as_object_mut().unwrap().extend(extra.as_object().cloned().unwrap());
+        let refused = tokens.verify(&provider.token(&header, &json!({}))).await;
+        assert_eq!(refused.map(drop), Err(TokenRejection::Header), "{extra}");
+    }
+}
+
+#[tokio::test]
+async fn ed25519_is_accepted_wherever_eddsa_is() {
+    let provider = FileProvider::new();
+    for algorithms in ["EdDSA", "Ed25519"] {
+        let tokens = provider.tokens(|issuer| issuer.algorithms = vec![algorithms.into()]);
+        for alg in ["EdDSA", "Ed25519"] {
+            tokens.verify(&provider.token(&json!({ "alg": alg }), &json!({}))).await.unwrap();
+        }
+    }
+    let tokens = provider.tokens(|issuer| issuer.algorithms = vec!["RS256".into()]);
+    let refused = tokens.verify(&provider.token(&json!({ "alg": "Ed25519" }), &json!({}))).await;
+    assert_eq!(refused.map(drop), Err(TokenRejection::Algorithm));
+}
+
+#[tokio::test]
+async fn scopes_and_tenant_are_found_at_the_end_of_a_path() {
+    let provider = FileProvider::new();
+    let tokens = provider.tokens(|issuer| {
+        issuer.scope_claim = "realm_access.roles".into();
+        issuer.tenant_claim = Some("org.slug".into());
+    });
+    let changes = json!({ "scope": null, "realm_access": { "roles": ["chat", "offline_access"] }, "org": { "slug": "acme" } });
+    let verified = tokens.verify(&provider.token(&json!({ "alg": "EdDSA" }), &changes)).await.unwrap();
+    assert_eq!(
+        (verified.scopes.as_slice(), verified.tenant.as_str()),
+        (["chat".to_owned(), "offline_access".to_owned()].as_slice(), "acme")
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_claim() {
+    let provider = FileProvider::new();
+    let tokens = provider.tokens(|issuer| issuer.tenant_claim = Some("org".into()));
+    let mut refused = Vec::new();
+    for changes in [
+        json!({ "exp": null, "org": "a" }),
+        json!({ "exp": 1, "org": "a" }),
+        json!({ "nbf": now() + 600, "org": "a" }),
+        json!({ "iat": now() + 600, "org": "a" }),
+        json!({ "aud": "other", "org": "a" }),
+        json!({ "sub": 7, "org": "a" }),
+        json!({ "jti": ["x"], "org": "a" }),
+        json!({ "scope": {}, "org": "a" }),
+        json!({ "org": null }),
+        json!({ "org": "A b" }),
+        json!({ "iss": "https://id.example.com" }),
+    ] {
+        let rejection =
+            tokens.verify(&provider.token(&json!({ "alg": "EdDSA" }), &changes)).await.unwrap_err();
+        let claim = rejection.claim().unwrap().to_owned();
+        assert!(rejection.to_string().contains(&format!("`{claim}`")), "{rejection}");
+        refused.push(claim);
+    }
+    assert_eq!(refused, ["exp", "exp", "nbf", "iat", "aud", "sub", "jti", "scope", "org", "org", "iss"]);
+    // What is null is absent, and these need not be there.
+    let nulls =
+        json!({ "org": "a", "iat": null, "nbf": null, "jti": null, "scope": null, "client_id": null });
+    tokens.verify(&provider.token(&json!({ "alg": "EdDSA" }), &nulls)).await.unwrap();
 }
