@@ -106,7 +106,10 @@ settings = { max_turns = 5_000_000_000 }
     )
     .await;
     let expected = [
-        ("masque.toml:3:", "the setting `card` of plugin `ida` (broken.wasm) can't be used: the card is not JSON"),
+        (
+            "masque.toml:3:",
+            "the setting `card` of plugin `ida` (broken.wasm) can't be used: the card is not JSON",
+        ),
         ("masque.toml:7:", "the setting `max_turns` of plugin `long` can't be used"),
     ];
     for (line, text) in expected {

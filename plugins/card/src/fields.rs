@@ -100,7 +100,9 @@ impl<'a> Fields<'a> {
     fn values(&mut self, names: Names) -> Vec<(&'static str, &'a Value)> {
         self.known.extend(names);
         let objects = self.objects.iter();
-        objects.flat_map(|object| names.iter().filter_map(move |name| Some((*name, object.get(*name)?)))).collect()
+        objects
+            .flat_map(|object| names.iter().filter_map(move |name| Some((*name, object.get(*name)?))))
+            .collect()
     }
 }
 
