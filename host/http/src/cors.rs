@@ -82,7 +82,7 @@ pub fn layer(options: &Options) -> Option<CorsLayer> {
 mod tests {
     use axum::body::Body;
     use http::{Request, Response};
-    use tower::{Layer, Service, ServiceExt, service_fn};
+    use tower::{Layer, ServiceExt, service_fn};
 
     use super::*;
 
@@ -92,14 +92,14 @@ mod tests {
         let routes = service_fn(|_: Request<Body>| async {
             Ok::<_, std::convert::Infallible>(Response::new(Body::empty()))
         });
-        let mut service = layer(&options).unwrap().layer(routes);
+        let service = layer(&options).unwrap().layer(routes);
         let request = Request::options("/chat")
             .header("origin", origin)
             .header("access-control-request-method", "POST")
             .header("access-control-request-headers", "cache-control,tracestate,baggage")
             .body(Body::empty())
             .unwrap();
-        let response = service.ready().await.unwrap().call(request).await.unwrap();
+        let response = service.oneshot(request).await.unwrap();
         let header =
             |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         (header("access-control-allow-origin").as_deref() == Some(origin))

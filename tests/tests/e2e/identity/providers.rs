@@ -169,7 +169,7 @@ async fn tokens_and_keys_are_read_as_providers_write_them() {
     let other = json!({ "kty": "RSA", "kid": "enc-1", "use": "enc", "n": "AQID", "e": "AQAB" });
     provider.publish_raw(vec![weak, other, jwk]);
     let section = provider.section(
-        "algorithms = [\"EdDSA\"]\naudience_claim = \"client_id\"\nscope_claim = \"realm_access.roles\"",
+        "algorithms = [\"EdDSA\", \"RS256\"]\naudience_claim = \"client_id\"\nscope_claim = \"realm_access.roles\"",
     );
     let host = Setup::file(&section).start().await;
     let mut claims = provider.claims("ana");
