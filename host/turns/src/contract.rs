@@ -1,6 +1,6 @@
 //! Converts stored records to the types of the plugin contract. All functions are pure.
 
-use masque_runtime::contract::{Message, Part, Prompt, Property, Turn, User};
+use masque_runtime::contract::{Message, Part, Property, Turn, User};
 use masque_store::{MessageRecord, Owner, Started, TailLimit};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -49,11 +49,6 @@ pub(crate) fn message(record: &MessageRecord) -> Message {
 /// The text parts of a plugin's message, in order.
 pub(crate) fn message_text(message: &Message) -> String {
     text_parts(message).collect()
-}
-
-/// The bytes of text in a prompt.
-pub(crate) fn prompt_text_bytes(prompt: &Prompt) -> usize {
-    prompt.messages.iter().flat_map(text_parts).map(str::len).sum()
 }
 
 fn text_parts(message: &Message) -> impl Iterator<Item = &str> {

@@ -13,8 +13,6 @@ pub(crate) struct ReplyDraft {
     pub(crate) text: String,
     /// As the model reports it.
     pub(crate) usage: UsageRecord,
-    /// The bytes of text in the prompt.
-    pub(crate) prompt_bytes: usize,
     /// Why the model stopped, once it has.
     pub(crate) finish: Option<&'static str>,
     /// The plugins that made the reply so far.

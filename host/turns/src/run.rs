@@ -22,6 +22,7 @@ use crate::draft::ReplyDraft;
 use crate::finalizer::{FinalizedTurn, FinishedTurn, TurnOutcome};
 use crate::host::Host;
 use crate::log::{EventLog, EventReader, TurnEnd};
+use crate::metering::UsageMeter;
 use crate::pipeline::Pipeline;
 use crate::registry::{LiveTurn, TurnRegistry};
 use crate::timing::TurnTiming;
@@ -92,6 +93,7 @@ impl Host {
             Err(problem) => return self.end_without_companion(ticket, started, durable, problem).await,
         };
         let deadline = Instant::now() + self.options.timeout;
+        let meter = UsageMeter::new(Arc::clone(&self.store), ticket.request.accounts.clone());
         let context = ConversationContext {
             store: Arc::clone(&self.store),
             owner: owner.clone(),
@@ -103,6 +105,7 @@ impl Host {
                 is_stored: started.attempt > 1,
                 tail: started.tail.clone(),
             },
+            meter: Arc::clone(&meter),
         };
         let pipeline = Pipeline {
             capabilities: Capabilities::new(context, companion.models.first().cloned()),
@@ -142,7 +145,8 @@ impl Host {
         let (request_id, accounts) = (&ticket.request.request_id, &ticket.request.accounts);
         let finished =
             FinishedTurn { owner, companion: Some(&companion), started, draft, timing, request_id, accounts };
-        let finalized = self.finalizer.finalize(finished, outcome).await;
+        // The corrections enter the store's queue first, so whoever sees the end of the turn sees them too.
+        let ((), finalized) = tokio::join!(meter.settle(), self.finalizer.finalize(finished, outcome));
         summary.log(&finalized);
         finalized
     }

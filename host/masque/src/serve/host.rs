@@ -81,7 +81,8 @@ impl Host {
         let turns = Turns::new(Arc::clone(&store), Arc::clone(&active), convert::turns::options(&config), id);
 
         let worker_stop = CancellationToken::new();
-        let worker = JobWorker::new(Arc::clone(&store), Arc::clone(&active), config.turn.timeout, id)
+        let jobs = convert::turns::job_options(&config);
+        let worker = JobWorker::new(Arc::clone(&store), Arc::clone(&active), jobs, id)
             .start(turns.new_jobs(), worker_stop.clone());
         let tasks_stop = CancellationToken::new();
         let leases = {

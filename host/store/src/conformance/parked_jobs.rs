@@ -13,7 +13,7 @@ async fn enqueue(store: &Arc<dyn Store>) -> JobId {
 }
 
 async fn take(store: &Arc<dyn Store>) -> Option<JobRecord> {
-    store.take(host(), LONG, 1).await.unwrap().pop()
+    store.take(host(), LONG, JobLimits::total(1)).await.unwrap().jobs.pop()
 }
 
 pub async fn a_parked_job_is_listed_and_comes_back_before_all_that_came_after_it(store: &Arc<dyn Store>) {

@@ -1,13 +1,11 @@
 //! What is written to the store at the end of a turn.
 
-use masque_companions::Companion;
 use masque_problem::Problem;
 use masque_store::{
-    Commit, Failed, Interruption, MessageId, NewJob, NewMessage, Started, TurnId, TurnStatus, UsageRecord,
+    Commit, Failed, Interruption, MessageId, NewJob, NewMessage, Started, TurnId, TurnStatus,
 };
 use serde_json::{Value, json};
 
-use super::charge::charge;
 use super::outcome::FinishedTurn;
 use crate::draft::ReplyDraft;
 use crate::jobs::jobs_after;
@@ -32,7 +30,7 @@ impl IncompleteTurn {
 
 /// The record of a complete turn. Its `response` is what clients get.
 pub(super) fn commit_record(finished: &FinishedTurn<'_>) -> Commit {
-    let FinishedTurn { owner, companion, started, draft, timing, accounts, .. } = finished;
+    let FinishedTurn { owner, started, draft, timing, .. } = finished;
     let finish = draft.finish.unwrap_or("stop");
     let response = CompletedReply {
         turn: started.turn,
@@ -50,12 +48,11 @@ pub(super) fn commit_record(finished: &FinishedTurn<'_>) -> Commit {
         conversation: started.conversation,
         turn: started.turn,
         epoch: started.epoch,
-        jobs: new_jobs(*companion, started, &reply, draft.usage, false),
+        jobs: new_jobs(finished, &reply, false),
         reply,
         finish: finish.to_owned(),
         usage: draft.usage,
         response,
-        charge: charge(accounts, draft),
     }
 }
 
@@ -65,7 +62,7 @@ pub(super) fn incomplete_record(
     problem: &Problem,
     status: TurnStatus,
 ) -> IncompleteTurn {
-    let FinishedTurn { owner, companion, started, draft, request_id, accounts, .. } = finished;
+    let FinishedTurn { owner, started, draft, request_id, .. } = finished;
     let (conversation, turn, epoch) = (started.conversation, started.turn, started.epoch);
     if status == TurnStatus::Failed {
         let problem = problem.to_value(Some(request_id));
@@ -78,7 +75,7 @@ pub(super) fn incomplete_record(
         });
     }
     let reply = reply_message(draft, started);
-    let jobs = new_jobs(*companion, started, &reply, draft.usage, true);
+    let jobs = new_jobs(finished, &reply, true);
     IncompleteTurn::Interrupted(Interruption {
         owner: (*owner).clone(),
         conversation,
@@ -87,20 +84,13 @@ pub(super) fn incomplete_record(
         reply: Some(reply).filter(|reply| !reply.content.is_empty()),
         usage: draft.usage,
         jobs,
-        charge: charge(accounts, draft),
     })
 }
 
-fn new_jobs(
-    companion: Option<&Companion>,
-    started: &Started,
-    reply: &NewMessage,
-    usage: UsageRecord,
-    is_interrupted: bool,
-) -> Vec<NewJob> {
-    companion
-        .map(|companion| jobs_after(companion, started, reply, usage, is_interrupted))
-        .unwrap_or_default()
+fn new_jobs(finished: &FinishedTurn<'_>, reply: &NewMessage, is_interrupted: bool) -> Vec<NewJob> {
+    let FinishedTurn { companion, started, draft, accounts, .. } = finished;
+    let Some(companion) = companion else { return Vec::new() };
+    jobs_after(companion, started, reply, draft.usage, is_interrupted, accounts)
 }
 
 /// The reply as a message. If an earlier attempt left a reply, this one replaces it and keeps its id.

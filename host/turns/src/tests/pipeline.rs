@@ -148,7 +148,7 @@ async fn a_companions_greetings_can_be_chosen_and_one_that_is_not_there_is_refus
     let host = TestHost::new().await;
     let conversation = ConversationId::new();
     let owner = owner();
-    let greet = |index| host.turns.greet(&owner, "elara", conversation, index);
+    let greet = |index| host.turns.greet(&owner, "elara", conversation, index, Vec::new());
     let first = greet(None).await.unwrap().unwrap();
     assert!(!first.content.is_empty());
     assert_eq!(greet(Some(0)).await.unwrap().unwrap().content, first.content);
