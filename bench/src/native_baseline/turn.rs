@@ -21,8 +21,8 @@ use masque_plugin_openai::OpenAi;
 use masque_plugin_window::Newest;
 use masque_sdk::{Delta, Memory, Message, Persona, Property, Turn, User, testing};
 use masque_store::{
-    Admission, AdmissionOutcome, Charge, Commit, ConversationId, Ending, MessageId, MessageRecord,
-    NewMessage, Owner, Started, TailLimit, Target, TurnId, Turns, UsageRecord, title_of,
+    Admission, AdmissionOutcome, Commit, ConversationId, Ending, MessageId, MessageRecord, NewMessage, Owner,
+    Started, TailLimit, Target, TurnId, Turns, UsageRecord, title_of,
 };
 use masque_store_sqlite::SqliteStore;
 use serde::{Deserialize, Serialize};
@@ -174,7 +174,6 @@ impl Companion {
             usage: draft.usage,
             response: response.clone(),
             jobs: Vec::new(),
-            charge: Charge::default(),
         };
         let Ending::Done { .. } = self.store.commit(commit).await? else { bail!("the lease was lost") };
         let mut completed = String::new();

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use masque_store::{
-    Admission, AdmissionOutcome, Charge, Commit, ConversationId, MessageId, NewMessage, Owner, TailLimit,
-    Target, TurnId, Turns, UsageRecord,
+    Admission, AdmissionOutcome, Commit, ConversationId, MessageId, NewMessage, Owner, TailLimit, Target,
+    TurnId, Turns, UsageRecord,
 };
 use masque_store_sqlite::SqliteStore;
 use serde_json::json;
@@ -207,7 +207,6 @@ async fn populate(folder: &Path, users: u64) -> anyhow::Result<()> {
                 usage: UsageRecord::default(),
                 response: json!({}),
                 jobs: Vec::new(),
-                charge: Charge::default(),
             };
             store.commit(commit).await?;
             Ok(())

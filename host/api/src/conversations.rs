@@ -60,6 +60,7 @@ pub(crate) struct NewConversationView {
             headers(("Location" = String, description = "Its path."))),
         (status = 404, description = "No such companion."),
         (status = 422, description = "A field is unknown, missing or has a value that is not allowed."),
+        (status = 429, description = "The user or the API key has asked too often, or has used the tokens of the day."),
     ),
 )]
 pub(crate) async fn create(
@@ -74,7 +75,8 @@ pub(crate) async fn create(
         return Err(Kind::CompanionNotAllowed.into());
     }
     let id = ConversationId::new();
-    let greeting = app.turns.greet(owner, &profile, &companion, id, greeting).await?;
+    let accounts = app.limits.budget_accounts(&principal);
+    let greeting = app.turns.greet(owner, &profile, &companion, id, greeting, accounts).await?;
     let greeted = greeting.is_some();
     let record = app
         .store

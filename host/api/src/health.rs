@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::state::App;
 use masque_companions::{ActiveSet, ActiveState, ReloadOutcome, ReloadReport};
 use masque_problem::{Kind, Problem};
+use masque_store::JobCounts;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -134,6 +135,10 @@ pub(crate) struct JobCountsView {
     running: u64,
     /// Given up after the last retry.
     parked: u64,
+    /// Seconds since the turn of the oldest job that is neither done nor parked. Absent if there is no such job. It grows
+    /// if jobs come faster than they are done, or if one fails again and again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest_s: Option<u64>,
 }
 
 /// The space that the store takes.
@@ -184,8 +189,8 @@ pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Alive>, Proble
 pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
     let ActiveState { set, reload } = app.active.state();
     let jobs = match app.store.counts().await {
-        Ok(counts) => {
-            Some(JobCountsView { queued: counts.queued, running: counts.running, parked: counts.parked })
+        Ok(JobCounts { queued, running, parked, oldest }) => {
+            Some(JobCountsView { queued, running, parked, oldest_s: oldest.map(|oldest| oldest.as_secs()) })
         }
         Err(error) => {
             tracing::warn!(%error, "the store does not answer");

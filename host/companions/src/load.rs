@@ -128,7 +128,8 @@ fn make_plugin(
     {
         return Arc::clone(before);
     }
-    let (grants, limits) = (plugin.grants.clone(), limits(plugin.limits, package.kind(), plugin.grants.models));
+    let (grants, limits) =
+        (plugin.grants.clone(), limits(plugin.limits, package.kind(), plugin.grants.models));
     let plugin = Plugin::new(package, name.to_string(), plugin.settings_json(), grants, limits);
     Arc::new(LoadedPlugin::new(plugin, fingerprint))
 }

@@ -11,6 +11,7 @@ use crate::sections::auth::Auth;
 use crate::sections::companions::Companion;
 use crate::sections::cors::Cors;
 use crate::sections::data::Data;
+use crate::sections::jobs::Jobs;
 use crate::sections::limits::Allowance;
 use crate::sections::log::Log;
 use crate::sections::plugins::Plugin;
@@ -37,6 +38,8 @@ pub struct Config {
     pub stream: Stream,
     /// `[turn]`
     pub turn: Turn,
+    /// `[jobs]`
+    pub jobs: Jobs,
     /// `[limits]`
     pub limits: Allowance,
     /// `[drain]`

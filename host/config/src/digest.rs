@@ -58,6 +58,7 @@ impl Config {
                 ("[auth]", json!(config.auth)),
                 ("[stream]", json!(config.stream)),
                 ("[turn]", json!(config.turn)),
+                ("[jobs]", json!(config.jobs)),
                 ("[limits]", json!(config.limits)),
                 ("[drain]", json!(config.drain)),
                 (
@@ -85,6 +86,7 @@ impl Config {
             "auth": self.auth,
             "stream": self.stream,
             "turn": self.turn,
+            "jobs": self.jobs,
             "limits": self.limits,
             "drain": self.drain,
             "data": self.data.folder.to_string_lossy(),

@@ -50,6 +50,7 @@ pub use sections::companions::Companion;
 pub use sections::cors::Cors;
 pub use sections::data::Data;
 pub use sections::issuers::{Issuer, JwkSource};
+pub use sections::jobs::Jobs;
 pub use sections::limits::{Allowance, Quota};
 pub use sections::log::{Log, LogFormat};
 pub use sections::plugin_limits::PluginLimits;

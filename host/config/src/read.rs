@@ -20,7 +20,7 @@ use crate::section::Section;
 use crate::sections::data::{DEFAULT_DATA, Data};
 use crate::sections::plugins::ComponentFolders;
 use crate::sections::{
-    admin, auth, companions, cors, credentials, data, limits, log, plugins, sandbox, server, tls, turn,
+    admin, auth, companions, cors, credentials, data, jobs, limits, log, plugins, sandbox, server, tls, turn,
 };
 use crate::source::ConfigSource;
 
@@ -55,6 +55,7 @@ pub(crate) fn read(
     let cors = cors::read(sections.table("cors"), environment, auth.required);
     let stream = turn::read_stream(sections.table("stream"));
     let turn = turn::read(sections.table("turn"));
+    let jobs = jobs::read(sections.table("jobs"));
     let limits = limits::read(sections.table("limits"), auth.required);
     let drain = turn::read_drain(sections.table("drain"));
     let (data, compiled) = data::read(sections.table("data"), &base);
@@ -87,6 +88,7 @@ pub(crate) fn read(
         auth,
         stream,
         turn,
+        jobs,
         limits,
         drain,
         data: Data {

@@ -3,7 +3,8 @@
 //! Threat: clients that open connections and send nothing take all slots, and a client with a request must wait behind
 //! them. Policy: at the limit, the connection that has been idle for the longest is closed. A connection with a running
 //! request is never closed for this. Accepted consequence: if every connection has a running request, new clients wait
-//! until one of the requests ends.
+//! until one of the requests ends. When the listener stops, those that wait are served over the limit: every connection
+//! ends soon then, and a client that was accepted gets an answer instead of a reset.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -54,10 +55,17 @@ impl ConnectionLimiter {
         loop {
             tokio::select! {
                 biased;
-                permit = permit.as_mut() => return Some(ConnectionSlot::new(permit.ok()?, Arc::clone(&self.idle))),
+                permit = permit.as_mut() => {
+                    return Some(ConnectionSlot::new(Some(permit.ok()?), Arc::clone(&self.idle)));
+                }
                 () = self.evict_longest_idle() => {}
             }
         }
+    }
+
+    /// A slot over the limit, for a client that waits when the listener stops.
+    pub(crate) fn over_limit(&self) -> ConnectionSlot {
+        ConnectionSlot::new(None, Arc::clone(&self.idle))
     }
 
     /// Asks the connection that has been idle for the longest to close, and gives it time to do so. Waits for a
@@ -79,7 +87,8 @@ impl ConnectionLimiter {
 /// The slot of one connection. Dropping it frees the slot.
 pub(crate) struct ConnectionSlot {
     state: Arc<SlotState>,
-    _permit: OwnedSemaphorePermit,
+    /// `None` for a slot over the limit.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 struct SlotState {
@@ -98,7 +107,7 @@ enum Activity {
 }
 
 impl ConnectionSlot {
-    fn new(permit: OwnedSemaphorePermit, idle: Arc<IdleConnections>) -> Self {
+    fn new(permit: Option<OwnedSemaphorePermit>, idle: Arc<IdleConnections>) -> Self {
         let evict = Arc::new(Notify::new());
         let key = idle.add(&evict);
         let state = SlotState { idle, evict, activity: Mutex::new(Activity::Idle(key)) };

@@ -15,14 +15,16 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use crate::connection::ConnectionHandler;
-use crate::connection_limiter::ConnectionLimiter;
-use crate::listener::Listener;
+use crate::connection_limiter::{ConnectionLimiter, ConnectionSlot};
+use crate::listener::{AcceptedSocket, Listener};
 use crate::shutdown::Shutdown;
 
 /// The pauses after a failed accept, which happens if the process or the machine is out of descriptors or memory: the
 /// first pause, which is doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Connections that are served over the limit when a listener stops: as many as Linux keeps in a backlog by default.
+const MAX_LAST_CONNECTIONS: usize = 4096;
 
 /// The running listeners and the connections that they accepted.
 #[derive(Debug, Default)]
@@ -108,11 +110,13 @@ where
 {
     async fn run(self, stop: CancellationToken) {
         let mut pause = FIRST_PAUSE;
+        // Outlives the future that waits for a slot: dropping the socket would reset the connection.
+        let mut waiting = None;
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                accepted = self.accept_one() => accepted,
+                accepted = self.accept_one(&mut waiting) => accepted,
             };
             match accepted {
                 Ok(()) => pause = FIRST_PAUSE,
@@ -129,18 +133,34 @@ where
                 }
             }
         }
-        // Accept the connections still in the backlog; closing the listener would reset them.
-        while let Some(Ok(())) = self.accept_one().now_or_never() {}
+        // Serve the client that waits for a slot, and those in the backlog: closing the listener would reset them. Waiting
+        // for slots could take as long as running turns do.
+        for _ in 0..MAX_LAST_CONNECTIONS {
+            match waiting.take().map(Ok).or_else(|| self.listener.accept().now_or_never()) {
+                Some(Ok(socket)) => self.spawn(socket, self.limiter.over_limit()),
+                Some(Err(error)) if is_of_one_client(&error) => {}
+                Some(Err(_)) | None => break,
+            }
+        }
     }
 
-    /// Accepts one connection. At the limit, waits for a slot while the longest-idle connection is evicted; later clients
-    /// wait in the kernel's backlog. The socket is accepted first, because only a waiting client is a reason to evict.
-    async fn accept_one(&self) -> io::Result<()> {
-        let socket = self.listener.accept().await?;
+    /// Accepts one connection, which is in `waiting` until it has a slot. At the limit, waits for a slot while the
+    /// longest-idle connection is evicted; later clients wait in the kernel's backlog. The socket is accepted first,
+    /// because only a waiting client is a reason to evict.
+    async fn accept_one(&self, waiting: &mut Option<AcceptedSocket>) -> io::Result<()> {
+        if waiting.is_none() {
+            *waiting = Some(self.listener.accept().await?);
+        }
         let Some(slot) = self.limiter.acquire().await else { return Ok(()) };
+        if let Some(socket) = waiting.take() {
+            self.spawn(socket, slot);
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, socket: AcceptedSocket, slot: ConnectionSlot) {
         let handler = Arc::clone(&self.handler);
         self.connections.spawn(async move { handler.handle(socket, slot).await });
-        Ok(())
     }
 }
 

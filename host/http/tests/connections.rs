@@ -234,6 +234,31 @@ async fn a_request_that_runs_when_the_host_stops_accepting_is_answered() {
     assert!(TcpStream::connect(server.address).await.is_err());
 }
 
+#[tokio::test]
+async fn clients_that_wait_for_a_slot_when_the_host_stops_accepting_are_answered() {
+    let (endless, _left) = endless();
+    let server = serve_with_header_timeout(hello().route("/endless", endless), 2 * LONG).await;
+    let mut busy = Vec::new();
+    for _ in 0..2 {
+        let mut socket = connect(&server).await;
+        socket.write_all(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        assert!(socket.read(&mut [0; 1024]).await.unwrap() > 0);
+        busy.push(socket);
+    }
+    // Both slots are taken: the first of these is accepted and waits for one, the others wait in the backlog.
+    let mut waiting = Vec::new();
+    for _ in 0..3 {
+        let mut socket = connect(&server).await;
+        socket.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        waiting.push(socket);
+    }
+    server.server.stop_accepting();
+    for socket in waiting {
+        let text = read_to_end(socket).await;
+        assert!(text.ends_with("hello"), "{text:?}");
+    }
+}
+
 /// A server with TLS, and the folder of its files.
 async fn serve_tls(router: Router) -> (TestServer, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();

@@ -12,7 +12,7 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use futures::future::join_all;
 use masque_store::{
-    Admission, AdmissionOutcome, Charge, Commit, ConversationId, Idempotency, MessageId, NewMessage, Owner,
+    Admission, AdmissionOutcome, Commit, ConversationId, Idempotency, MessageId, NewMessage, Owner,
     TailLimit, Target, TurnId, Turns, UsageRecord,
 };
 use masque_store_sqlite::SqliteStore;
@@ -86,7 +86,6 @@ impl Bench {
             usage: UsageRecord::default(),
             response: json!({ "reply": { "role": "assistant", "content": "word ".repeat(40) } }),
             jobs: Vec::new(),
-            charge: Charge::default(),
         };
         black_box(self.store.commit(commit).await.unwrap());
         started.conversation

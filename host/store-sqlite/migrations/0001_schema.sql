@@ -94,7 +94,8 @@ CREATE TABLE messages (
     turn         BLOB             CHECK (length(turn) = 16),
     parent       BLOB             CHECK (length(parent) = 16),
     role         TEXT    NOT NULL CHECK (role = 'user' OR role = 'assistant'),
-    -- Whether it is part of what later turns are told of the past. False for the messages of failed turns.
+    -- Whether it is part of what later turns are told of the past. False for the messages of failed turns, and for those
+    -- of an interrupted turn whose question was sent again.
     in_tail      INTEGER NOT NULL CHECK (in_tail = 0 OR in_tail = 1),
     -- JSON parts. NULL stands for one part, the text beside it.
     content      TEXT,
@@ -148,9 +149,10 @@ CREATE TABLE jobs (
 ) STRICT;
 
 CREATE UNIQUE INDEX jobs_heads ON jobs (queue) WHERE due_at IS NOT NULL;
-CREATE INDEX jobs_due ON jobs (due_at, number) WHERE due_at IS NOT NULL;
+CREATE INDEX jobs_due ON jobs (plugin, due_at, number) WHERE due_at IS NOT NULL;
 CREATE INDEX jobs_waiting ON jobs (queue, number) WHERE status <> 'parked';
 CREATE INDEX jobs_running ON jobs (host) WHERE status = 'running';
+CREATE INDEX jobs_oldest ON jobs (created_at) WHERE status <> 'parked';
 CREATE INDEX jobs_parked ON jobs (number) WHERE status = 'parked';
 -- NULL sorts before every number, so that the heads of a conversation are one range.
 CREATE INDEX jobs_of_conversation ON jobs (conversation, due_at);

@@ -11,9 +11,10 @@ use crate::conversation_rows::{insert_conversation, is_taken};
 use crate::deletion::finish_removal;
 use crate::error::Result;
 use crate::leases;
-use crate::messages::{self, Tail, tail};
+use crate::messages::{self, Tail};
 use crate::operation::Operation;
 use crate::query::execute;
+use crate::repetition::leave_out_repeated;
 use crate::resume::{repeat, resume};
 use crate::users;
 
@@ -74,7 +75,7 @@ fn start_conversation(
     )?;
     let new =
         NewTurn { conversation: id, companion: companion.to_owned(), created: true, epoch: 1, sequence: 1 };
-    let tail = Tail { newest: None, messages: Vec::new() };
+    let tail = Tail::default();
     store(connection, admission, user, new, tail, now)
 }
 
@@ -120,7 +121,12 @@ fn start_in_conversation(
             (id.as_uuid(), title_of(&admission.message.content)),
         )?;
     }
-    let tail = tail(connection, id.as_uuid(), sequence, admission.tail)?;
+    let mut tail = messages::tail(connection, id.as_uuid(), sequence, admission.tail)?;
+    if tail.is_newest_interrupted
+        && leave_out_repeated(connection, id.as_uuid(), sequence, &admission.message.content)?
+    {
+        tail = messages::tail(connection, id.as_uuid(), sequence, admission.tail)?;
+    }
     let new = NewTurn { conversation: id, companion: row.companion, created: false, epoch, sequence };
     store(connection, admission, user, new, tail, now)
 }

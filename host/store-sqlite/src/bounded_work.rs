@@ -8,7 +8,7 @@ use masque_store::conformance::fixtures::{
     LONG, ada, admission, host, interruption, job, new_conversation, reply,
 };
 use masque_store::{
-    AdmissionOutcome, Commit, ConversationId, JobCompletion, Page, Started, StateChange, StateKey,
+    AdmissionOutcome, Commit, ConversationId, JobCompletion, JobLimits, Page, Started, StateChange, StateKey,
     StateScope, StateSpace, StateWrite, TailLimit, Target,
 };
 use rusqlite::{Connection, ffi, params};
@@ -17,7 +17,8 @@ use tempfile::TempDir;
 use crate::connection::open_writer;
 use crate::conversation_reads::{history, list, list_messages};
 use crate::deletion::DeleteConversation;
-use crate::job_operations::{CompleteJob, TakeJobs};
+use crate::job_operations::CompleteJob;
+use crate::job_selection::TakeJobs;
 use crate::leases::RenewTurns;
 use crate::operation::Operation;
 use crate::schema;
@@ -208,20 +209,30 @@ impl Database {
                 self.steps(|connection| {
                     let change = StateChange::Set { value: vec![1], if_version: None, ttl: None };
                     let key = StateKey { space: self.space(), key: "kept 1".into() };
-                    state_rows::apply(connection, &[StateWrite { key, change }])
+                    state_rows::apply(connection, &[StateWrite { key, change, quota: Some(1 << 20) }])
                 }),
             ),
             (
                 "taking jobs",
-                self.steps(|connection| TakeJobs { host: host(), lease: LONG, limit: 2 }.run(connection)),
+                self.steps(|connection| {
+                    TakeJobs { host: host(), lease: LONG, limits: JobLimits::total(2) }.run(connection)
+                }),
             ),
             (
                 "completing a job",
                 self.steps(|connection| {
-                    let job = TakeJobs { host: host(), lease: Duration::from_secs(30), limit: 1 }
-                        .run(connection)?;
-                    CompleteJob { job: job[0].id, epoch: job[0].epoch, completion: JobCompletion::default() }
-                        .run(connection)
+                    let job = TakeJobs {
+                        host: host(),
+                        lease: Duration::from_secs(30),
+                        limits: JobLimits::total(1),
+                    }
+                    .run(connection)?;
+                    CompleteJob {
+                        job: job.jobs[0].id,
+                        epoch: job.jobs[0].epoch,
+                        completion: JobCompletion::default(),
+                    }
+                    .run(connection)
                 }),
             ),
         ];

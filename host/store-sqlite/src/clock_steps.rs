@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use masque_store::conformance::fixtures::{LONG, OVER, ada, admission, host, job, new_conversation, reply};
-use masque_store::{AdmissionOutcome, Commit, Page, Started, Target};
+use masque_store::{AdmissionOutcome, Commit, JobLimits, Page, Started, Target};
 use rusqlite::Connection;
 
 use crate::columns::{lease_clock, tests::STEP};
 use crate::connection::open_writer;
 use crate::conversation_reads::list_messages;
-use crate::job_operations::{RetryJob, TakeJobs};
+use crate::job_operations::RetryJob;
 use crate::job_rows::bring_jobs_forward;
+use crate::job_selection::TakeJobs;
 use crate::operation::Operation;
 use crate::schema;
 
@@ -68,7 +69,9 @@ fn jobs_are_neither_taken_twice_nor_put_off_when_the_clock_is_set() {
     let (_folder, connection) = open();
     let turn = started(admission(new_conversation(), "Hello").run(&connection).unwrap());
     Commit { jobs: vec![job("window")], ..reply(&turn, "Hi") }.run(&connection).unwrap();
-    let take = || TakeJobs { host: host(), lease: LEASE, limit: 1 }.run(&connection).unwrap();
+    let take = || {
+        TakeJobs { host: host(), lease: LEASE, limits: JobLimits::total(1) }.run(&connection).unwrap().jobs
+    };
     STEP.set(-HOUR);
     let taken = take();
     let [running] = &taken[..] else { panic!("a job that was stored before the step is due") };
@@ -91,7 +94,8 @@ fn a_restart_brings_jobs_forward_that_a_clock_which_ran_ahead_put_off() {
     set("window", lease_clock() + 24 * HOUR);
     set("card", lease_clock() + HOUR);
     bring_jobs_forward(&connection).unwrap();
-    let taken = TakeJobs { host: host(), lease: LONG, limit: 2 }.run(&connection).unwrap();
+    let taken =
+        TakeJobs { host: host(), lease: LONG, limits: JobLimits::total(2) }.run(&connection).unwrap().jobs;
     let plugins: Vec<_> = taken.iter().map(|job| job.plugin.as_str()).collect();
     assert_eq!(plugins, ["window"], "the other one waits for another try");
 }

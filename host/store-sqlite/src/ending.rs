@@ -2,8 +2,8 @@
 //! turn, the lease is freed, and a repetition gets the same answer and writes nothing.
 
 use masque_store::{
-    Charge, Commit, ConversationId, Ending, Failed, Interruption, MessageId, MessageRecord, NewJob,
-    NewMessage, Owner, StoreError, StoredResponse, TurnId, TurnStatus, UsageRecord,
+    Commit, ConversationId, Ending, Failed, Interruption, MessageId, MessageRecord, NewJob, NewMessage,
+    Owner, StoreError, StoredResponse, TurnId, TurnStatus, UsageRecord,
 };
 use rusqlite::{Connection, params};
 use serde_json::Value;
@@ -15,7 +15,6 @@ use crate::job_rows::{JobOrigin, enqueue};
 use crate::messages;
 use crate::operation::Operation;
 use crate::query::{execute, first_row};
-use crate::spending_rows::charge;
 use crate::users;
 
 impl Operation for Commit {
@@ -35,7 +34,6 @@ impl Operation for Commit {
             response: Some(response),
             problem: None,
             jobs: &self.jobs,
-            charge: Some(&self.charge),
         }
         .write(connection)
     }
@@ -57,7 +55,6 @@ impl Operation for Interruption {
             response: None,
             problem: None,
             jobs: &self.jobs,
-            charge: Some(&self.charge),
         }
         .write(connection)
     }
@@ -79,7 +76,6 @@ impl Operation for Failed {
             response: None,
             problem: Some(&self.problem),
             jobs: &[],
-            charge: None,
         }
         .write(connection)
     }
@@ -98,7 +94,6 @@ struct End<'a> {
     response: Option<StoredResponse>,
     problem: Option<&'a Value>,
     jobs: &'a [NewJob],
-    charge: Option<&'a Charge>,
 }
 
 /// The turn as stored under the epoch of its end.
@@ -137,9 +132,6 @@ impl End<'_> {
         )?;
         let origin = JobOrigin { user: found.user, conversation: self.conversation, turn: self.turn };
         enqueue(connection, &origin, self.jobs, now)?;
-        if let Some(charged) = self.charge {
-            charge(connection, charged, now)?;
-        }
         self.write_turn(connection, reply.as_ref().map(|reply| reply.id), now)?;
         Ok(Ending::Done { reply })
     }

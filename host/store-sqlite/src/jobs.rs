@@ -4,27 +4,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use masque_store::{
-    JobCompletion, JobCounts, JobId, JobRecord, Jobs, Owner, ParkedJob, ParkedJobs, StoreError,
+    JobCompletion, JobCounts, JobId, JobLimits, Jobs, Owner, ParkedJob, ParkedJobs, StoreError, TakenJobs,
 };
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::columns::{attempt, lease_clock, remaining, unsigned};
+use crate::columns::{attempt, now, remaining, unsigned};
 use crate::error::Result as DatabaseResult;
-use crate::job_operations::{
-    CompleteJob, ParkJob, ReleaseJob, RenewJobs, RetryJob, RetryParkedJob, TakeJobs,
-};
-use crate::query::{all_rows, one_row};
+use crate::job_operations::{CompleteJob, ParkJob, ReleaseJob, RenewJobs, RetryJob, RetryParkedJob};
+use crate::job_selection::TakeJobs;
+use crate::query::{all_rows, first_row, one_row};
 use crate::store::SqliteStore;
 
 #[async_trait]
 impl Jobs for SqliteStore {
-    async fn take(&self, host: Uuid, lease: Duration, limit: u32) -> Result<Vec<JobRecord>, StoreError> {
-        self.write(TakeJobs { host, lease, limit }).await
-    }
-
-    async fn next_due(&self) -> Result<Option<Duration>, StoreError> {
-        self.read(next_due).await
+    async fn take(&self, host: Uuid, lease: Duration, limits: JobLimits) -> Result<TakenJobs, StoreError> {
+        self.write(TakeJobs { host, lease, limits }).await
     }
 
     async fn complete(&self, job: JobId, epoch: i64, completion: JobCompletion) -> Result<bool, StoreError> {
@@ -63,17 +58,16 @@ impl ParkedJobs for SqliteStore {
     }
 }
 
-fn next_due(connection: &Connection) -> DatabaseResult<Option<Duration>> {
-    let due_at = one_row(connection, "SELECT min(due_at) FROM jobs WHERE due_at IS NOT NULL", [], |row| {
-        Ok(row.get::<_, Option<i64>>(0)?)
-    })?;
-    Ok(due_at.map(|due_at| remaining(due_at.saturating_sub(lease_clock()))))
-}
-
 /// Counts over indexes, without reading a payload. Jobs of deleted conversations, which are few, are not counted.
 fn counts(connection: &Connection) -> DatabaseResult<JobCounts> {
+    let oldest = oldest(connection)?;
     let count = |(queued, running, parked): (i64, i64, i64)| -> DatabaseResult<JobCounts> {
-        Ok(JobCounts { queued: unsigned(queued)?, running: unsigned(running)?, parked: unsigned(parked)? })
+        Ok(JobCounts {
+            queued: unsigned(queued)?,
+            running: unsigned(running)?,
+            parked: unsigned(parked)?,
+            oldest,
+        })
     };
     let (waiting, running, parked, orphan_waiting, orphan_running, orphan_parked) = one_row(
         connection,
@@ -93,6 +87,17 @@ fn counts(connection: &Connection) -> DatabaseResult<JobCounts> {
     )?;
     let (waiting, running) = (waiting - orphan_waiting, running - orphan_running);
     count((waiting - running, running, parked - orphan_parked))
+}
+
+/// The age of the oldest job that is not parked: one entry of an index, however many jobs wait.
+fn oldest(connection: &Connection) -> DatabaseResult<Option<Duration>> {
+    let created_at = first_row(
+        connection,
+        "SELECT created_at FROM jobs INDEXED BY jobs_oldest WHERE status <> 'parked' ORDER BY created_at LIMIT 1",
+        [],
+        |row| Ok(row.get::<_, i64>(0)?),
+    )?;
+    Ok(created_at.map(|created_at| remaining(now().saturating_sub(created_at))))
 }
 
 fn parked_jobs(connection: &Connection) -> DatabaseResult<Vec<ParkedJob>> {

@@ -54,14 +54,15 @@ pub(crate) fn optional_message(row: &Row<'_>) -> Result<Option<MessageRecord>> {
     }
 }
 
-/// The status of a message. A message out of the tail belongs to a failed turn. While a turn runs again, the reply that
-/// an earlier attempt left is still interrupted.
+/// The status of a message. A message out of the tail belongs to a failed turn, or to an interrupted one whose question
+/// was sent again. While a turn runs again, the reply that an earlier attempt left is still interrupted.
 fn message_status(in_tail: bool, turn: Option<&str>, is_users: bool) -> Result<&'static str> {
     Ok(match turn {
+        Some("interrupted") => "interrupted",
         _ if !in_tail => "failed",
         None | Some("completed") => "complete",
         Some("running") if is_users => "running",
-        Some("running" | "interrupted") => "interrupted",
+        Some("running") => "interrupted",
         Some("failed") => "failed",
         Some(other) => return Err(StoreError::Corrupt(format!("`{other}` is no status of a turn")).into()),
     })
@@ -114,9 +115,12 @@ pub(crate) fn set_in_tail(connection: &Connection, id: MessageId, in_tail: bool)
 }
 
 /// The newest messages of a conversation before a sequence.
+#[derive(Default)]
 pub(crate) struct Tail {
     /// The newest message, also if it is over the limit. The next message names it as its parent.
     pub(crate) newest: Option<MessageId>,
+    /// Whether the newest message is of a turn that was interrupted.
+    pub(crate) is_newest_interrupted: bool,
     /// Those within the limit, oldest first.
     pub(crate) messages: Vec<MessageRecord>,
 }
@@ -137,11 +141,12 @@ pub(crate) fn tail(
     ))?;
     let bytes = i64::try_from(limit.bytes).unwrap_or(i64::MAX);
     let mut rows = statement.query(params![conversation, before, limit.messages.max(1), bytes])?;
-    let mut tail = Tail { newest: None, messages: Vec::new() };
+    let mut tail = Tail::default();
     let mut left = limit.bytes;
     while let Some(row) = rows.next()? {
         if tail.newest.is_none() {
             tail.newest = Some(MessageId::from(row.get::<_, Uuid>(0)?));
+            tail.is_newest_interrupted = row.get_ref(7)?.as_str_or_null()? == Some("interrupted");
         }
         let size = row.get_ref(5)?.as_str_or_null()?.and_then(|text| left.checked_sub(text.len()));
         let Some(rest) = size.filter(|_| limit.messages > 0) else { break };
@@ -166,6 +171,7 @@ mod tests {
             (true, Some("interrupted"), false, "interrupted"),
             (false, Some("failed"), true, "failed"),
             (false, Some("running"), false, "failed"),
+            (false, Some("interrupted"), true, "interrupted"),
         ];
         for (in_tail, turn, is_users, expected) in cases {
             let status = message_status(in_tail, turn, is_users).unwrap();

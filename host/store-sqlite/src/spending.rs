@@ -1,11 +1,10 @@
-//! [`Spending`]: reads the tokens that were counted when turns ended.
+//! [`Spending`]: the tokens of accounts, debited before each model call and corrected after it.
 
 use async_trait::async_trait;
-use masque_store::{Spending, Spent, StoreError};
+use masque_store::{Correction, Debit, DebitOutcome, Spending, Spent, StoreError};
 
-use crate::columns::{now, remaining, unsigned};
-use crate::query::first_row;
-use crate::spending_rows::MILLIS_OF_DAY;
+use crate::columns::now;
+use crate::spending_rows::{CorrectSpending, MILLIS_OF_DAY, day_ends_in, spent};
 use crate::store::SqliteStore;
 
 #[async_trait]
@@ -14,16 +13,17 @@ impl Spending for SqliteStore {
         let account = account.to_owned();
         self.read(move |connection| {
             let now = now();
-            let tokens = first_row(
-                connection,
-                "SELECT input_tokens, output_tokens FROM spending WHERE account = ?1 AND day = ?2",
-                (&account, now / MILLIS_OF_DAY),
-                |row| Ok((unsigned(row.get(0)?)?, unsigned(row.get(1)?)?)),
-            )?;
-            let (input_tokens, output_tokens) = tokens.unwrap_or_default();
-            let day_ends_in = remaining(MILLIS_OF_DAY - now % MILLIS_OF_DAY);
-            Ok(Spent { input_tokens, output_tokens, day_ends_in })
+            let (input_tokens, output_tokens) = spent(connection, &account, now / MILLIS_OF_DAY)?;
+            Ok(Spent { input_tokens, output_tokens, day_ends_in: day_ends_in(now) })
         })
         .await
+    }
+
+    async fn debit(&self, debit: Debit) -> Result<DebitOutcome, StoreError> {
+        self.write(debit).await
+    }
+
+    async fn correct(&self, accounts: Vec<String>, corrections: Vec<Correction>) -> Result<(), StoreError> {
+        self.write(CorrectSpending { accounts, corrections }).await
     }
 }

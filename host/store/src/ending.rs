@@ -29,8 +29,6 @@ pub struct Commit {
     pub response: Value,
     /// Background jobs to be enqueued.
     pub jobs: Vec<NewJob>,
-    /// The tokens to charge, and the accounts.
-    pub charge: Charge,
 }
 
 /// An interrupted turn.
@@ -50,8 +48,6 @@ pub struct Interruption {
     pub usage: UsageRecord,
     /// Background jobs to be enqueued.
     pub jobs: Vec<NewJob>,
-    /// The tokens to charge, and the accounts.
-    pub charge: Charge,
 }
 
 /// A turn that failed without a reply.
@@ -67,15 +63,6 @@ pub struct Failed {
     pub epoch: i64,
     /// The problem that the client is given.
     pub problem: Value,
-}
-
-/// Tokens to be counted for accounts: see [`crate::Spending`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Charge {
-    /// Each account is charged once, however often it is named.
-    pub accounts: Vec<String>,
-    /// The tokens that the model reported, or the caller's estimate if it reported none.
-    pub usage: UsageRecord,
 }
 
 /// The result of ending a turn.

@@ -18,14 +18,13 @@ use crate::state_values::StateWrite;
 /// with the old epoch changes nothing.
 #[async_trait]
 pub trait Jobs: Send + Sync {
-    /// Takes up to `limit` due jobs, at most one of each queue, those that have waited longest first, and leases them
-    /// to `host`. A job that this version can't read is parked. More jobs can be due although fewer than `limit` are
-    /// returned; [`Jobs::next_due`] tells.
-    async fn take(&self, host: Uuid, lease: Duration, limit: u32) -> Result<Vec<JobRecord>, StoreError>;
-
-    /// How long until [`Jobs::take`] can return a job, leases that expire included; `None` if there is no
-    /// job that can become due, zero if one is due.
-    async fn next_due(&self) -> Result<Option<Duration>, StoreError>;
+    /// Takes due jobs within `limits`, at most one of each queue, and leases them to `host`. A job that this version
+    /// can't read is parked.
+    ///
+    /// Plugins take turns: the next job is of the plugin with the fewest jobs running on this host, and of those of one
+    /// plugin, the one that has been due for the longest. So neither a plugin nor a user with many jobs keeps those of
+    /// others from being taken.
+    async fn take(&self, host: Uuid, lease: Duration, limits: JobLimits) -> Result<TakenJobs, StoreError>;
 
     /// The job is done: its writes are applied and the job is removed, in one transaction. False, with nothing written,
     /// if the lease was lost.
@@ -76,6 +75,34 @@ pub struct NewJob {
     pub payload: String,
 }
 
+/// How many jobs may be taken. Jobs that the host runs already count towards `per_user` and `per_plugin`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobLimits {
+    /// Taken by this call.
+    pub total: u32,
+    /// Running on the host at the same time, of one user.
+    pub per_user: u32,
+    /// Running on the host at the same time, of one plugin.
+    pub per_plugin: u32,
+}
+
+impl JobLimits {
+    /// Up to `total` jobs, whoever they are of.
+    pub fn total(total: u32) -> Self {
+        Self { total, per_user: u32::MAX, per_plugin: u32::MAX }
+    }
+}
+
+/// The jobs that were taken.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TakenJobs {
+    /// In the order in which they were chosen.
+    pub jobs: Vec<JobRecord>,
+    /// How long until another job can be taken within the limits per user and plugin, leases that expire included, if
+    /// none of those that run ends before. Zero if one is left because of [`JobLimits::total`], `None` if there is none.
+    pub next_due: Option<Duration>,
+}
+
 /// A job that was taken.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobRecord {
@@ -114,7 +141,7 @@ impl JobCompletion {
     }
 }
 
-/// How many jobs there are, over all owners.
+/// How many jobs there are, over all owners, and for how long they wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JobCounts {
     /// Waiting until they are due, or behind others of their queue.
@@ -123,4 +150,7 @@ pub struct JobCounts {
     pub running: u64,
     /// Parked.
     pub parked: u64,
+    /// The time since the turn of the oldest job that is neither done nor parked; `None` if there is no such job. It
+    /// grows without end if jobs come faster than they are done, or if one fails again and again.
+    pub oldest: Option<Duration>,
 }

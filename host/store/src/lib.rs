@@ -44,10 +44,10 @@ pub use admission::{Admission, AdmissionOutcome, Admitted, Durable, Idempotency,
 pub use audit::{AuditEntry, AuditLog, AuditOutcome, AuditRecord};
 pub use connection::{StoreConnection, StoreSize};
 pub use conversations::{ConversationRecord, Conversations, NewConversation};
-pub use ending::{Charge, Commit, Ending, Failed, Interruption};
+pub use ending::{Commit, Ending, Failed, Interruption};
 pub use error::StoreError;
 pub use ids::{ConversationId, JobId, MessageId, TurnId, make_ids_after};
-pub use jobs::{Ability, JobCompletion, JobCounts, JobRecord, Jobs, NewJob};
+pub use jobs::{Ability, JobCompletion, JobCounts, JobLimits, JobRecord, Jobs, NewJob, TakenJobs};
 pub use keys::{ApiKeyRecord, ApiKeys, KeyHash, KeyId, NewApiKey, NoKeyId};
 pub use message::{MessageRecord, NewMessage, TailLimit};
 pub use open_error::OpenError;
@@ -58,7 +58,7 @@ pub use profile::UserProfile;
 pub use rate_limits::{InProcessRateLimits, Quota, RateLimits, Taken};
 pub use response::StoredResponse;
 pub use revocations::{ENDED_KEY_RETENTION, NewRevocation, Revocation, Revocations, Revoked, Security};
-pub use spending::{Spending, Spent};
+pub use spending::{BudgetAccount, Correction, Debit, DebitOutcome, Spending, SpendingDay, Spent};
 pub use state::PluginState;
 pub use state_values::{
     ConflictReason, STATE_ROW_BYTES, StateChange, StateConflict, StateFence, StateKey, StateResult,

@@ -1,6 +1,6 @@
 //! Converts stored records to the types of the plugin contract. All functions are pure but for their log lines.
 
-use masque_runtime::contract::{Message, Part, Prompt, Property, Turn, User};
+use masque_runtime::contract::{Message, Part, Property, Turn, User};
 use masque_store::{MessageRecord, Owner, Started, TailLimit, UserProfile};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -57,11 +57,6 @@ pub(crate) fn message_text(message: &Message) -> String {
 /// clients are refused it too.
 pub(crate) fn push_text(text: &mut String, more: &str) {
     text.extend(more.split('\0'));
-}
-
-/// The bytes of text in a prompt.
-pub(crate) fn prompt_text_bytes(prompt: &Prompt) -> usize {
-    prompt.messages.iter().flat_map(text_parts).map(str::len).sum()
 }
 
 fn text_parts(message: &Message) -> impl Iterator<Item = &str> {

@@ -11,12 +11,10 @@ use crate::timing::PluginTiming;
 pub(crate) struct ReplyDraft {
     /// The text that readers can see.
     pub(crate) text: String,
-    /// As the model reports it.
+    /// What the model reported so far; zero for a count that it did not report.
+    pub(crate) reported: UsageRecord,
+    /// What clients are told: the same, with an estimate for each count that was not reported.
     pub(crate) usage: UsageRecord,
-    /// The bytes of text in the prompt.
-    pub(crate) prompt_bytes: usize,
-    /// The bytes that the model wrote and that are not in `text`: thinking and tool calls.
-    pub(crate) unsaid_bytes: usize,
     /// Why the model stopped, once it has.
     pub(crate) finish: Option<&'static str>,
     /// The plugins that made the reply so far.

@@ -1,11 +1,12 @@
 //! The greeting of a companion: the first message of a new conversation, before the user has said anything.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use masque_problem::{Kind, Problem};
 use masque_runtime::PluginKind;
 use masque_runtime::contract::Opening;
-use masque_store::{ConversationId, MessageId, Owner, UserProfile};
+use masque_store::{BudgetAccount, ConversationId, MessageId, Owner, UserProfile};
 
 use crate::admission::find_companion;
 use crate::capabilities::{Capabilities, ConversationContext, KnownHistory};
@@ -13,6 +14,7 @@ use crate::clock::now_ms;
 use crate::contract;
 use crate::failure::call_problem;
 use crate::host::Host;
+use crate::metering::UsageMeter;
 
 impl Host {
     /// The text of the greeting `index`, or of the first one. `None` if the companion has no greetings and no index was
@@ -24,6 +26,7 @@ impl Host {
         companion: &str,
         conversation: ConversationId,
         index: Option<usize>,
+        accounts: Vec<BudgetAccount>,
     ) -> Result<Option<String>, Problem> {
         let set = self.active.current();
         let companion = find_companion(&set, companion)?;
@@ -37,6 +40,7 @@ impl Host {
                 now: now_ms(),
                 metadata: Vec::new(),
             };
+            let meter = UsageMeter::new(self.store.clone(), accounts);
             let context = ConversationContext {
                 store: self.store.clone(),
                 owner: owner.clone(),
@@ -48,10 +52,13 @@ impl Host {
                     is_stored: false,
                     tail: Vec::new(),
                 },
+                meter: Arc::clone(&meter),
             };
             let capabilities = Capabilities::new(context, companion.models.first().cloned());
             let call = capabilities.call(persona, Instant::now() + self.options.timeout);
-            persona.greet(call, &opening).await.map_err(|error| {
+            let greeted = persona.greet(call, &opening).await;
+            meter.settle().await;
+            greeted.map_err(|error| {
                 let cause = set.redactor.redact(&error);
                 tracing::warn!(
                     plugin = error.plugin,
@@ -60,7 +67,10 @@ impl Host {
                     cause,
                     "a call failed"
                 );
-                call_problem(PluginKind::Persona, &error)
+                match meter.refusal() {
+                    Some(spent) => spent.problem(),
+                    None => call_problem(PluginKind::Persona, &error),
+                }
             })?
         } else {
             Vec::new()

@@ -45,7 +45,7 @@ pub(crate) struct Host {
     pub(crate) slots: KeyedQueue<()>,
     /// The tasks of turns, and the admissions that may start one.
     pub(crate) tasks: TaskTracker,
-    /// Cancelled when the host takes no new turns.
+    /// Cancelled when the host takes no new turns. Those that run go on, and their ends are stored.
     pub(crate) closing: CancellationToken,
     pub(crate) finalizer: Finalizer,
 }
@@ -53,7 +53,7 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn new(store: Arc<dyn Store>, active: Arc<Active>, options: Options, id: Uuid) -> Self {
         let closing = CancellationToken::new();
-        let finalizer = Finalizer::new(Arc::clone(&store), closing.clone());
+        let finalizer = Finalizer::new(Arc::clone(&store));
         let slots = options.max_concurrent;
         Self {
             registry: TurnRegistry::new(options.log_ttl),

@@ -4,7 +4,7 @@
 //! while `run` watches over it, and is stored by `finalizer`. Its readers follow its [`EventLog`]. A turn is a task of
 //! its own: it goes on when its request is gone, for as long as someone reads it, and it is ended through `cancellation`.
 //! [`JobWorker`] tells memories and personas about exchanges once they are stored. `capabilities` is what the plugins may
-//! use during a call: state, history and models.
+//! use during a call: state, history and models. `metering` counts the tokens of every model call.
 //!
 //! Left to others: who the user is, how requests and replies look on the wire (the API), what is stored and who holds a
 //! conversation (the store), what a plugin may do (the sandbox).
@@ -25,6 +25,7 @@ mod jobs;
 mod keyed_queue;
 mod leases;
 mod log;
+mod metering;
 mod options;
 mod pipeline;
 mod registry;
@@ -33,14 +34,13 @@ mod request;
 mod run;
 mod timing;
 mod turns;
-mod usage;
 
 #[cfg(test)]
 mod test_support;
 #[cfg(test)]
 mod tests;
 
-pub use jobs::JobWorker;
+pub use jobs::{JobOptions, JobWorker};
 pub use log::{Event, EventKind, EventLog, EventReader, LogFull, TurnEnd};
 pub use options::Options;
 pub use request::{ChatRequest, IdempotencyKey};

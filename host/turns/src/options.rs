@@ -5,7 +5,7 @@ use std::time::Duration;
 /// What bounds the turns of one host.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The longest time for the plugins of one turn, and for one background job.
+    /// The longest time for the plugins of one turn.
     pub timeout: Duration,
     /// Turns that run at the same time, over all conversations.
     pub max_concurrent: usize,

@@ -8,7 +8,6 @@ use masque_companions::{Companion, Redactor};
 use masque_problem::{Kind, Problem};
 use masque_runtime::contract::{Delta, Prompt, Turn};
 use masque_runtime::{Call, CallError, Cause, Plugin, PluginKind};
-use masque_store::UsageRecord;
 
 use crate::capabilities::Capabilities;
 use crate::clock::whole_ms;
@@ -16,6 +15,7 @@ use crate::contract;
 use crate::draft::ReplyDraft;
 use crate::failure::{allows_fallback, call_problem};
 use crate::log::EventLog;
+use crate::metering::MeteredCall;
 use crate::timing::PluginTiming;
 
 /// What one turn needs on its way through the plugins.
@@ -28,6 +28,14 @@ pub(crate) struct Pipeline {
     pub(crate) redactor: Arc<Redactor>,
     /// The end of the turn.
     pub(crate) deadline: Instant,
+}
+
+/// Who ended a model's stream.
+enum StreamEnd {
+    /// The model said that the reply is complete.
+    OfModel,
+    /// The host stopped the model at the reply limit.
+    OfHost,
 }
 
 /// A model's stream that failed.
@@ -56,7 +64,6 @@ impl Pipeline {
         draft.plugins.push(PluginTiming::new(persona, began.elapsed()));
 
         contract::override_options(&mut prompt.options, options);
-        draft.prompt_bytes = contract::prompt_text_bytes(&prompt);
         self.generate(&prompt, draft).await
     }
 
@@ -66,13 +73,21 @@ impl Pipeline {
         loop {
             let Some(model) = models.next() else { return Err(Problem::from(Kind::Internal)) };
             draft.model = Some(model.name().to_owned());
-            draft.usage = UsageRecord::default();
-            draft.unsaid_bytes = 0;
+            let metered = self.capabilities.meter().begin(prompt).await;
+            let mut metered = metered.map_err(|error| error.problem())?;
+            (draft.reported, draft.usage) = (metered.reported(), metered.usage());
             let began = Instant::now();
-            let Err(failure) = self.stream(model, prompt, draft).await else {
-                draft.plugins.push(PluginTiming::new(model, began.elapsed()));
-                return Ok(());
+            let failure = match self.stream(model, prompt, draft, &mut metered).await {
+                Ok(end) => {
+                    draft.plugins.push(PluginTiming::new(model, began.elapsed()));
+                    if matches!(end, StreamEnd::OfModel) {
+                        metered.complete();
+                    }
+                    return Ok(());
+                }
+                Err(failure) => failure,
             };
+            metered.fail(failure.error.code());
             let problem = self.report_failure(PluginKind::Model, &failure.error);
             let is_late = Instant::now() >= self.deadline;
             if failure.is_after_content
@@ -93,7 +108,8 @@ impl Pipeline {
         model: &Arc<Plugin>,
         prompt: &Prompt,
         draft: &mut ReplyDraft,
-    ) -> Result<(), StreamFailure> {
+        metered: &mut MeteredCall,
+    ) -> Result<StreamEnd, StreamFailure> {
         let failure = |error, draft: &ReplyDraft| StreamFailure {
             error,
             is_after_content: draft.first_content.is_some(),
@@ -109,18 +125,10 @@ impl Pipeline {
             let mut text = String::new();
             let mut end = None;
             for delta in batch {
+                metered.add(&delta);
                 match delta {
                     Delta::Text(more) => contract::push_text(&mut text, &more),
-                    Delta::Usage(usage) => {
-                        draft.usage = UsageRecord {
-                            input_tokens: usage.input_tokens,
-                            output_tokens: usage.output_tokens,
-                            cached_tokens: usage.cached_tokens,
-                            estimated: false,
-                        };
-                    }
-                    Delta::ToolCall(call) => {
-                        draft.unsaid_bytes += call.name.len() + call.arguments.len();
+                    Delta::ToolCall(_) => {
                         draft.first_content = draft.first_content.or_else(|| Some(Instant::now()))
                     }
                     Delta::Finish(finish) => {
@@ -129,22 +137,23 @@ impl Pipeline {
                         }));
                     }
                     Delta::Failed(failed) => end = Some(Err(Cause::Failed(Box::new(failed)))),
-                    Delta::Thinking(thought) => draft.unsaid_bytes += thought.len(),
-                    Delta::Other(_) => {}
+                    Delta::Usage(_) | Delta::Thinking(_) | Delta::Other(_) => {}
                 }
                 if end.is_some() {
                     break;
                 }
             }
+            // After every batch: a turn that is cancelled drops this future.
+            (draft.reported, draft.usage) = (metered.reported(), metered.usage());
             if !self.write(&text, draft) {
                 // Returning drops the stream, which stops the model.
                 draft.finish = Some("length");
-                return Ok(());
+                return Ok(StreamEnd::OfHost);
             }
             match end {
                 Some(Ok(finish)) => {
                     draft.finish = Some(finish);
-                    return Ok(());
+                    return Ok(StreamEnd::OfModel);
                 }
                 Some(Err(cause)) => return Err(failure(model_error(model, cause), draft)),
                 None => {}
@@ -174,7 +183,11 @@ impl Pipeline {
             cause,
             "a call failed"
         );
-        call_problem(plugin_kind, error)
+        match self.capabilities.meter().refusal() {
+            // The plugin's question to the model was refused for want of tokens.
+            Some(spent) if plugin_kind != PluginKind::Model => spent.problem(),
+            _ => call_problem(plugin_kind, error),
+        }
     }
 
     fn call(&self, plugin: &Plugin) -> Call {

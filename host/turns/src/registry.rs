@@ -107,11 +107,11 @@ impl TurnRegistry {
         self.cancel_if(reason, |_| true);
     }
 
-    /// Cancels every running turn for which `condition` holds.
-    pub(crate) fn cancel_if(&self, reason: CancelReason, condition: impl Fn(&LiveTurn) -> bool) {
-        for live in self.state().turns.values().filter(|live| !live.log.has_ended() && condition(live)) {
-            live.cancellation.cancel(reason);
-        }
+    /// Cancels every running turn for which `condition` holds. Returns how many.
+    pub(crate) fn cancel_if(&self, reason: CancelReason, condition: impl Fn(&LiveTurn) -> bool) -> usize {
+        let state = self.state();
+        let chosen = state.turns.values().filter(|live| !live.log.has_ended() && condition(live));
+        chosen.map(|live| live.cancellation.cancel(reason)).count()
     }
 
     fn state(&self) -> MutexGuard<'_, RegistryState> {

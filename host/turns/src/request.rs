@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use masque_store::{ConversationId, Owner, UserProfile};
+use masque_store::{BudgetAccount, ConversationId, Owner, UserProfile};
 use serde_json::{Map, Value};
 
 /// A request for a turn. The API has checked everything in it that can be checked without the store or the active set.
@@ -28,8 +28,8 @@ pub struct ChatRequest {
     pub request_id: String,
     /// The only companions that may answer; `None` for all.
     pub allowed_companions: Option<BTreeSet<String>>,
-    /// The accounts whose budgets the model's tokens are charged to.
-    pub accounts: Vec<String>,
+    /// The accounts that are debited for the model's tokens, with their budgets.
+    pub accounts: Vec<BudgetAccount>,
 }
 
 /// A client's `Idempotency-Key`, and a digest of the request that was sent with it.

@@ -22,11 +22,11 @@ use crate::draft::ReplyDraft;
 use crate::finalizer::{FinalizedTurn, FinishedTurn, TurnOutcome};
 use crate::host::Host;
 use crate::log::{EventLog, EventReader, TurnEnd};
+use crate::metering::UsageMeter;
 use crate::pipeline::Pipeline;
 use crate::registry::{LiveTurn, TurnRegistry};
 use crate::request::ChatRequest;
 use crate::timing::TurnTiming;
-use crate::usage::reported_or_estimated;
 
 /// Ends the log and the registry's entry when it is dropped, also if the turn's task panics: a stream never ends without
 /// a last event.
@@ -94,6 +94,7 @@ impl Host {
             Err(problem) => return self.end_without_companion(ticket, started, durable, problem).await,
         };
         let deadline = Instant::now() + self.options.timeout;
+        let meter = UsageMeter::new(Arc::clone(&self.store), ticket.request.accounts.clone());
         let context = ConversationContext {
             store: Arc::clone(&self.store),
             owner: owner.clone(),
@@ -105,6 +106,7 @@ impl Host {
                 is_stored: started.attempt > 1,
                 tail: started.tail.clone(),
             },
+            meter: Arc::clone(&meter),
         };
         let pipeline = Pipeline {
             capabilities: Capabilities::new(context, companion.models.first().cloned()),
@@ -145,7 +147,8 @@ impl Host {
         let companion = Some(&*companion);
         let finished =
             FinishedTurn { owner, profile, companion, started, draft, timing, request_id, accounts };
-        let finalized = self.finalizer.finalize(finished, outcome).await;
+        // The corrections enter the store's queue first, so whoever sees the end of the turn sees them too.
+        let ((), finalized) = tokio::join!(meter.settle(), self.finalizer.finalize(finished, outcome));
         summary.log(&finalized);
         finalized
     }
@@ -221,7 +224,7 @@ impl TurnSummary {
             total_ms: fractional_ms(timing.total),
             host_ms: fractional_ms(timing.host()),
             first_content_ms: timing.first_content.map(fractional_ms),
-            usage: reported_or_estimated(draft),
+            usage: draft.usage,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the tests of this crate share: options, built components, and an active set made from a configuration.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use masque_config::{ConfigSource, Environment, Flags};
 use masque_grants::Builtin;
 use masque_runtime::Sandbox;
 
+use crate::jobs::JobOptions;
 use crate::options::Options;
 
 /// The defaults of a host.
@@ -24,6 +26,11 @@ pub(crate) fn options() -> Options {
         max_reply_bytes: 1 << 20,
         stream_hold: Duration::from_secs(10),
     }
+}
+
+/// The defaults of a host for its background jobs.
+pub(crate) fn job_options() -> JobOptions {
+    JobOptions { max_concurrent: NonZeroU32::new(4).unwrap(), timeout: Duration::from_secs(60) }
 }
 
 /// The active set of a configuration, which is written to `folder`.

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use masque_companions::Active;
 use masque_problem::{Kind, Problem};
 use masque_store::{
-    ConversationId, MessageId, NewMessage, Owner, Store, TurnId, TurnRecord, TurnStatus, UserProfile,
+    BudgetAccount, ConversationId, MessageId, NewMessage, Owner, Store, TurnId, TurnRecord, TurnStatus,
+    UserProfile,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -21,7 +22,7 @@ use crate::log::{EventReader, ResumePoint, TurnEnd};
 use crate::options::Options;
 use crate::request::ChatRequest;
 
-/// How long cancelled turns may take, when the host stops, to store what there is of them.
+/// How long turns that have ended or were cancelled may take, when the host stops, to store what there is of them.
 const FINALIZE_GRACE: Duration = Duration::from_secs(5);
 
 /// All turns of one host. Cheap to clone.
@@ -107,10 +108,11 @@ impl Turns {
     }
 
     /// The greeting of a companion for a conversation that is about to begin: the one with this index, or the first.
-    /// `None` if the companion has no greetings and no index was given.
+    /// `None` if the companion has no greetings and no index was given. If the persona asks the model, `accounts` pay.
     ///
     /// # Errors
-    /// `CompanionNotFound`, `InvalidRequest` if there is no such greeting, or why the persona's call failed.
+    /// `CompanionNotFound`, `InvalidRequest` if there is no such greeting, `BudgetSpent` if the persona could not ask the
+    /// model for that reason, or why its call failed.
     pub async fn greet(
         &self,
         owner: &Owner,
@@ -118,8 +120,9 @@ impl Turns {
         companion: &str,
         conversation: ConversationId,
         index: Option<usize>,
+        accounts: Vec<BudgetAccount>,
     ) -> Result<Option<NewMessage>, Problem> {
-        let greeting = self.0.greeting(owner, profile, companion, conversation, index).await?;
+        let greeting = self.0.greeting(owner, profile, companion, conversation, index, accounts).await?;
         Ok(greeting.map(|content| NewMessage { id: MessageId::new(), content, metadata: json!({}) }))
     }
 
@@ -139,25 +142,31 @@ impl Turns {
         self.0.keep_leases(stop).await;
     }
 
-    /// Takes no new turns, and resolves when none runs. At `deadline`, or when `interrupt` is cancelled, the remaining
-    /// turns are interrupted; what was said is kept.
+    /// Takes no new turns, and resolves when none runs and the ends of all are stored. At `deadline`, or when `interrupt`
+    /// is cancelled, the remaining turns are interrupted; what was said is kept. If the store does not answer, it gets a few
+    /// more seconds.
     pub async fn drain(&self, deadline: Instant, interrupt: CancellationToken) {
         let host = &self.0;
         host.closing.cancel();
         host.tasks.close();
-        tokio::select! {
-            () = host.tasks.wait() => return,
-            () = tokio::time::sleep_until(deadline.into()) => {}
-            () = interrupt.cancelled() => {}
+        let has_ended = tokio::select! {
+            () = host.tasks.wait() => true,
+            () = tokio::time::sleep_until(deadline.into()) => false,
+            () = interrupt.cancelled() => false,
+        };
+        if !has_ended {
+            tracing::warn!(turns = host.tasks.len(), "interrupting the turns that still run");
+            host.registry.cancel_all(CancelReason::Draining);
         }
-        tracing::warn!(turns = host.tasks.len(), "interrupting the turns that still run");
-        host.registry.cancel_all(CancelReason::Draining);
-        if tokio::time::timeout(FINALIZE_GRACE, host.tasks.wait()).await.is_err() {
-            tracing::error!(
-                turns = host.tasks.len(),
-                "turns were left behind; the next start marks them interrupted"
-            );
+        let stored = async {
+            host.tasks.wait().await;
+            host.finalizer.wait_for_writes().await;
+        };
+        if tokio::time::timeout(FINALIZE_GRACE, stored).await.is_err() {
+            let (turns, unstored) = (host.tasks.len(), host.finalizer.pending_turns().len());
+            tracing::error!(turns, unstored, "turns were left behind; the next start marks them interrupted");
         }
+        host.finalizer.give_up();
     }
 
     async fn record(&self, owner: &Owner, turn: TurnId) -> Result<TurnRecord, Problem> {

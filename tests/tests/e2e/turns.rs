@@ -136,3 +136,33 @@ async fn assert_interrupted(client: &masque_tests::Client, turn: &str, conversat
     assert_eq!(last["content"], said);
     assert_eq!(messages.iter().filter(|message| message["role"] == "user").count(), 1);
 }
+
+#[tokio::test]
+async fn a_question_that_is_sent_again_after_its_client_gave_up_is_once_in_the_prompt() {
+    const QUESTION: &str = "When is high tide?";
+    let model = MockModel::start().await;
+    let host = Setup::model(&model).and("[turn]\nlinger = \"50ms\"").start().await;
+    let client = host.client();
+    let hello = client.say("Hello.").await;
+    let conversation = hello["conversation_id"].as_str().unwrap();
+    model.next(Answer::steps(vec![Step::Stall]));
+    let body = json!({ "message": QUESTION, "conversation_id": conversation });
+    let given_up = tokio::spawn(client.chat(&body).send());
+    model.request(1).await;
+    given_up.abort();
+    // The model's answer is left by the first turn, so the second one begins after it.
+    model.abandoned().await;
+
+    client.say_in(conversation, QUESTION).await;
+
+    let asked = model.request(2).await.messages();
+    let count = asked.iter().filter(|(role, text)| role == "user" && text.contains(QUESTION)).count();
+    assert_eq!(count, 1, "{asked:?}");
+    let messages = client.messages(conversation).await;
+    let sent: Vec<_> = messages
+        .iter()
+        .filter(|message| message["content"] == QUESTION)
+        .map(|message| &message["status"])
+        .collect();
+    assert_eq!(sent, ["interrupted", "complete"], "{messages:?}");
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use masque_problem::{Kind, Problem};
-use masque_store::{Owner, Quota, RateLimits, Spending, Taken};
+use masque_store::{BudgetAccount, Owner, Quota, RateLimits, Spending, Taken};
 
 use crate::principal::Principal;
 use crate::store_problem::store_problem;
@@ -92,13 +92,22 @@ impl UsageLimiter {
         LimitDecision { policy, quota, taken: self.rates.take(&bucket, quota).await }
     }
 
-    /// The accounts that the tokens of a turn of this principal are charged to.
-    pub fn budget_accounts(&self, principal: &Principal) -> Vec<String> {
-        self.budgets(principal).into_iter().map(|(account, _)| account).collect()
+    /// The accounts that are debited for the model calls of this principal. The tokens of a key are counted even if it
+    /// has no budget, so that one can be set during the day.
+    pub fn budget_accounts(&self, principal: &Principal) -> Vec<BudgetAccount> {
+        let key = principal
+            .key
+            .as_ref()
+            .map(|key| BudgetAccount { name: format!("key:{}", key.id), tokens_per_day: key.tokens_per_day });
+        let user = self.options.tokens_per_day.map(|budget| BudgetAccount {
+            name: format!("user:{}", account(&principal.owner)),
+            tokens_per_day: Some(budget),
+        });
+        key.into_iter().chain(user).collect()
     }
 
-    /// Checks that every budget of the principal has tokens left for a turn. What running turns are going to use is not
-    /// known yet, so a budget can be overdrawn by as many turns as may run at once.
+    /// Checks that every budget of the principal has tokens left, before a turn takes a place or is stored. Each model
+    /// call of the turn is debited, and refused, when it begins ([`Spending::debit`]).
     ///
     /// # Errors
     /// [`Kind::BudgetSpent`] until the day ends, [`Kind::StorageUnavailable`] if the store can't be read.
@@ -107,9 +116,9 @@ impl UsageLimiter {
         store: &S,
         principal: &Principal,
     ) -> Result<(), Problem> {
-        for (account, budget) in self.budgets(principal) {
-            let Some(budget) = budget else { continue };
-            let spent = store.spent(&account).await.map_err(store_problem)?;
+        for BudgetAccount { name, tokens_per_day } in self.budget_accounts(principal) {
+            let Some(budget) = tokens_per_day else { continue };
+            let spent = store.spent(&name).await.map_err(store_problem)?;
             let used = spent.input_tokens.saturating_add(spent.output_tokens);
             if used >= budget {
                 let detail =
@@ -118,17 +127,6 @@ impl UsageLimiter {
             }
         }
         Ok(())
-    }
-
-    /// The accounts of a principal with their budgets. The tokens of a key are counted even if it has no budget, so
-    /// that one can be set during the day.
-    fn budgets(&self, principal: &Principal) -> Vec<(String, Option<u64>)> {
-        let key = principal.key.as_ref().map(|key| (format!("key:{}", key.id), key.tokens_per_day));
-        let user = self
-            .options
-            .tokens_per_day
-            .map(|budget| (format!("user:{}", account(&principal.owner)), Some(budget)));
-        key.into_iter().chain(user).collect()
     }
 }
 

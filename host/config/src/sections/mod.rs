@@ -8,6 +8,7 @@ pub(crate) mod credentials;
 pub(crate) mod data;
 pub(crate) mod grants;
 pub(crate) mod issuers;
+pub(crate) mod jobs;
 pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod plugin_limits;

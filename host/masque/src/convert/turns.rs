@@ -1,7 +1,7 @@
-//! The options of turns.
+//! The options of turns and of background jobs.
 
 use masque_config::Config;
-use masque_turns::Options;
+use masque_turns::{JobOptions, Options};
 
 /// The limits of turns.
 pub(crate) fn options(config: &Config) -> Options {
@@ -17,4 +17,9 @@ pub(crate) fn options(config: &Config) -> Options {
         max_reply_bytes: config.turn.reply_bytes,
         stream_hold: config.stream.hold,
     }
+}
+
+/// The limits of background jobs.
+pub(crate) fn job_options(config: &Config) -> JobOptions {
+    JobOptions { max_concurrent: config.jobs.max_concurrent, timeout: config.jobs.timeout }
 }

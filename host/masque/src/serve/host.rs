@@ -90,9 +90,9 @@ impl Host {
         // under the epoch that another run of it has, so another worker can begin at once.
         let worker = supervisor.spawn_restarting("the worker of background jobs", &worker_stop, {
             let (store, active, stop) = (Arc::clone(&store), Arc::clone(&active), worker_stop.clone());
-            let (timeout, new_jobs) = (config.turn.timeout, turns.new_jobs());
+            let (options, new_jobs) = (convert::turns::job_options(&config), turns.new_jobs());
             move || {
-                let worker = JobWorker::new(Arc::clone(&store), Arc::clone(&active), timeout, id);
+                let worker = JobWorker::new(Arc::clone(&store), Arc::clone(&active), options, id);
                 joined(worker.start(Arc::clone(&new_jobs), stop.clone()))
             }
         });

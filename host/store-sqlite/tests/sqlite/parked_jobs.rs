@@ -16,7 +16,7 @@ async fn enqueue(store: &Arc<dyn Store>) -> JobId {
 }
 
 async fn take(store: &Arc<dyn Store>) -> Option<JobRecord> {
-    store.take(host(), LONG, 1).await.unwrap().pop()
+    store.take(host(), LONG, JobLimits::total(1)).await.unwrap().jobs.pop()
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn a_job_that_can_not_be_read_is_parked_with_its_error_and_blocks_no_job()
         let database = raw_connection::open(folder.path());
         assert_eq!(database.execute(change, [unreadable.as_uuid()]).unwrap(), 1);
 
-        let taken = store.take(host(), LONG, 8).await.unwrap();
+        let taken = store.take(host(), LONG, JobLimits::total(8)).await.unwrap().jobs;
         let mut ids: Vec<JobId> = taken.iter().map(|job| job.id).collect();
         ids.sort();
         assert_eq!(ids, [behind, other.id], "{change}");

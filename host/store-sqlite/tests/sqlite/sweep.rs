@@ -16,11 +16,11 @@ async fn old_spending_is_swept_and_revocations_never_are() {
         let revocation = NewRevocation { issuer: "masque".into(), what };
         store.revoke(revocation, entry("token.revoke")).await.unwrap();
     }
-    let started = start(&store, admission(new_conversation(), "Hello")).await;
-    let accounts = vec!["key:new".to_owned(), "key:old".to_owned()];
-    let charge =
-        Charge { accounts, usage: UsageRecord { input_tokens: 1, output_tokens: 1, cached_tokens: 0, estimated: false } };
-    kept(store.commit(Commit { charge, ..reply(&started, "Hi") }).await);
+    let accounts =
+        ["key:new", "key:old"].map(|name| BudgetAccount { name: name.into(), tokens_per_day: None });
+    let debit =
+        Debit { accounts: accounts.to_vec(), input_tokens: 1, output_tokens: 1, corrections: Vec::new() };
+    store.debit(debit).await.unwrap();
     assert_eq!(store.sweep().await.unwrap(), 0);
 
     let database = raw_connection::open(folder.path());

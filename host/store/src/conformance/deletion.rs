@@ -49,11 +49,13 @@ pub async fn jobs_behind_those_of_a_deleted_conversation_are_taken(store: &Arc<d
     kept(store.commit(Commit { jobs: vec![last.clone()], ..reply(&second, "Second") }).await);
 
     assert!(store.delete(&ada(), first.conversation).await.unwrap());
-    assert_eq!(store.counts().await.unwrap(), JobCounts { queued: 1, running: 0, parked: 0 });
-    let taken = store.take(host(), LONG, 8).await.unwrap();
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.queued, counts.running, counts.parked), (1, 0, 0));
+    let taken = store.take(host(), LONG, JobLimits::total(8)).await.unwrap().jobs;
     assert_eq!(taken.iter().map(|job| job.id).collect::<Vec<_>>(), [last.id]);
     sweep_all(store).await;
-    assert_eq!(store.counts().await.unwrap(), JobCounts { queued: 0, running: 1, parked: 0 });
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.queued, counts.running, counts.parked), (0, 1, 0));
 }
 
 pub async fn a_sweep_frees_the_queues_of_a_deleted_conversations_jobs(store: &Arc<dyn Store>) {
@@ -66,6 +68,6 @@ pub async fn a_sweep_frees_the_queues_of_a_deleted_conversations_jobs(store: &Ar
 
     assert!(store.delete(&ada(), first.conversation).await.unwrap());
     sweep_all(store).await;
-    assert_eq!(store.next_due().await.unwrap(), Some(Duration::ZERO));
-    assert_eq!(store.take(host(), LONG, 1).await.unwrap()[0].id, last.id);
+    assert_eq!(next_due(store).await, Some(Duration::ZERO));
+    assert_eq!(store.take(host(), LONG, JobLimits::total(1)).await.unwrap().jobs[0].id, last.id);
 }

@@ -71,9 +71,9 @@ pub async fn a_job_writes_while_it_is_leased_and_the_lease_was_not_taken(store: 
     let started = start(store, admission(new_conversation(), "Hello")).await;
     kept(store.commit(Commit { jobs: vec![job("window")], ..reply(&started, "Hi") }).await);
     let fence = |job: &JobRecord| StateFence::Job { job: job.id, epoch: job.epoch };
-    let slow = store.take(host(), OVER, 1).await.unwrap().remove(0);
+    let slow = store.take(host(), OVER, JobLimits::total(1)).await.unwrap().jobs.remove(0);
     write(store, fence(&slow), "slow").await.unwrap();
-    let next = store.take(Uuid::from_u128(2), LONG, 1).await.unwrap().remove(0);
+    let next = store.take(Uuid::from_u128(2), LONG, JobLimits::total(1)).await.unwrap().jobs.remove(0);
     assert_eq!(write(store, fence(&slow), "late").await, Err(StoreError::FenceEnded));
     write(store, fence(&next), "next").await.unwrap();
     assert!(store.complete(next.id, next.epoch, JobCompletion::default()).await.unwrap());

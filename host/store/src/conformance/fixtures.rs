@@ -83,7 +83,6 @@ pub fn reply(started: &Started, content: &str) -> Commit {
         usage: UsageRecord { input_tokens: 11, output_tokens: 5, cached_tokens: 3, estimated: false },
         response: json!({ "reply": content }),
         jobs: Vec::new(),
-        charge: Charge::default(),
     }
 }
 
@@ -96,7 +95,6 @@ pub fn interruption(started: &Started, content: Option<&str>) -> Interruption {
         reply: content.map(said),
         usage: UsageRecord::default(),
         jobs: Vec::new(),
-        charge: Charge::default(),
     }
 }
 
@@ -139,6 +137,11 @@ pub fn job(plugin: &str) -> NewJob {
         ability: Ability::Observe,
         payload: format!("for {plugin}"),
     }
+}
+
+/// How long until a job can be taken.
+pub async fn next_due(store: &Arc<dyn Store>) -> Option<Duration> {
+    store.take(host(), LONG, JobLimits::total(0)).await.unwrap().next_due
 }
 
 /// All messages of a conversation of Ada's.

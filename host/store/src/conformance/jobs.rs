@@ -19,7 +19,7 @@ async fn take(store: &Arc<dyn Store>) -> Option<JobRecord> {
 
 /// Takes one job at most.
 async fn take_as(store: &Arc<dyn Store>, host: Uuid, lease: Duration) -> Option<JobRecord> {
-    let mut taken = store.take(host, lease, 1).await.unwrap();
+    let mut taken = store.take(host, lease, JobLimits::total(1)).await.unwrap().jobs;
     assert!(taken.len() <= 1);
     taken.pop()
 }
@@ -80,7 +80,7 @@ pub async fn a_job_to_be_retried_stays_first_and_counts_its_attempts(store: &Arc
     let first = take(store).await.unwrap();
     store.retry(first.id, first.epoch, LONG, "away").await.unwrap();
     assert_eq!(take(store).await, None, "it is not due, and the next waits for it");
-    let due = store.next_due().await.unwrap().unwrap();
+    let due = next_due(store).await.unwrap();
     assert!(due <= LONG && due > LONG / 2, "{due:?}");
 
     store.retry(first.id, first.epoch, OVER, "away").await.unwrap();
@@ -91,7 +91,7 @@ pub async fn a_retried_job_comes_again_with_another_epoch(store: &Arc<dyn Store>
     enqueue(store, ada(), &[job("window"), job("window")]).await;
     let first = take(store).await.unwrap();
     store.retry(first.id, first.epoch, OVER, "away").await.unwrap();
-    assert_eq!(store.next_due().await.unwrap(), Some(Duration::ZERO));
+    assert_eq!(next_due(store).await, Some(Duration::ZERO));
     let again = take(store).await.unwrap();
     assert_eq!((again.id, again.attempt), (first.id, 2));
     assert!(again.epoch > first.epoch);
@@ -114,7 +114,7 @@ pub async fn a_parked_job_does_not_block_its_queue_and_is_counted(store: &Arc<dy
     let counts = store.counts().await.unwrap();
     assert_eq!((counts.queued, counts.running, counts.parked), (0, 1, 1));
     store.complete(second.id, second.epoch, JobCompletion::default()).await.unwrap();
-    assert_eq!(store.next_due().await.unwrap(), None, "a parked job is never due");
+    assert_eq!(next_due(store).await, None, "a parked job is never due");
     // A queue that holds only a parked job takes new jobs as an empty queue does.
     enqueue(store, ada(), &[job("window")]).await;
     assert!(take(store).await.is_some());
@@ -213,9 +213,9 @@ pub async fn deleting_a_conversation_frees_the_queues_of_its_jobs(store: &Arc<dy
 }
 
 pub async fn nothing_is_due_where_there_are_no_jobs(store: &Arc<dyn Store>) {
-    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(next_due(store).await, None);
     exchange(store, Target::Existing(empty(store).await), "Hello", "Hi").await;
-    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(next_due(store).await, None);
 }
 
 pub async fn several_jobs_are_taken_at_once_and_one_of_each_queue(store: &Arc<dyn Store>) {
@@ -223,14 +223,71 @@ pub async fn several_jobs_are_taken_at_once_and_one_of_each_queue(store: &Arc<dy
     enqueue(store, ada(), &jobs).await;
     let eve = job("window");
     enqueue(store, owner("eve"), std::slice::from_ref(&eve)).await;
-    assert_eq!(store.take(host(), LONG, 0).await.unwrap(), []);
+    assert_eq!(store.take(host(), LONG, JobLimits::total(0)).await.unwrap().jobs, []);
 
-    let taken = store.take(host(), LONG, 2).await.unwrap();
+    let taken = store.take(host(), LONG, JobLimits::total(2)).await.unwrap().jobs;
     let ids = |taken: &[JobRecord]| taken.iter().map(|job| job.id).collect::<Vec<_>>();
     assert_eq!(ids(&taken), [jobs[0].id, jobs[2].id], "those that waited longest come first");
-    assert_eq!(ids(&store.take(host(), LONG, 8).await.unwrap()), [eve.id]);
-    assert_eq!(store.take(host(), LONG, 8).await.unwrap(), []);
+    assert_eq!(ids(&store.take(host(), LONG, JobLimits::total(8)).await.unwrap().jobs), [eve.id]);
+    assert_eq!(store.take(host(), LONG, JobLimits::total(8)).await.unwrap().jobs, []);
 
     assert!(store.complete(taken[0].id, taken[0].epoch, JobCompletion::default()).await.unwrap());
-    assert_eq!(ids(&store.take(host(), LONG, 8).await.unwrap()), [jobs[1].id]);
+    assert_eq!(ids(&store.take(host(), LONG, JobLimits::total(8)).await.unwrap().jobs), [jobs[1].id]);
+}
+
+pub async fn neither_a_plugin_nor_a_user_takes_every_place(store: &Arc<dyn Store>) {
+    for user in ["ada", "ben", "cleo"] {
+        enqueue(store, owner(user), &[job("slow")]).await;
+    }
+    enqueue(store, owner("ada"), &[job("card")]).await;
+    enqueue(store, owner("dora"), &[job("card")]).await;
+    let limits = JobLimits { total: 8, per_user: 1, per_plugin: 2 };
+    let taken = store.take(host(), LONG, limits).await.unwrap();
+    let named = |jobs: &[JobRecord]| {
+        jobs.iter().map(|job| (job.owner.subject.clone(), job.plugin.clone())).collect::<Vec<_>>()
+    };
+    let expected = [("ada", "slow"), ("dora", "card"), ("ben", "slow")].map(|(a, b)| (a.into(), b.into()));
+    assert_eq!(named(&taken.jobs), expected, "plugins take turns, and each is within its limits");
+    let next_due = taken.next_due.unwrap();
+    assert!(next_due > LONG / 2, "what is left waits for one of these to end: {next_due:?}");
+
+    // What runs counts in later calls.
+    assert_eq!(store.take(host(), LONG, limits).await.unwrap().jobs, []);
+    let other_host = store.take(Uuid::from_u128(2), LONG, JobLimits { total: 1, ..limits }).await.unwrap();
+    assert_eq!(other_host.jobs.len(), 1, "each host has places of its own");
+    assert_eq!(other_host.next_due, Some(Duration::ZERO), "one more is due and was not asked for");
+    store.retry(other_host.jobs[0].id, other_host.jobs[0].epoch, OVER, "away").await.unwrap();
+
+    let first = &taken.jobs[0];
+    assert!(store.complete(first.id, first.epoch, JobCompletion::default()).await.unwrap());
+    let freed = store.take(host(), LONG, limits).await.unwrap();
+    let mut freed = named(&freed.jobs);
+    freed.sort();
+    assert_eq!(freed, [("ada".into(), "card".into()), ("cleo".into(), "slow".into())]);
+}
+
+pub async fn many_due_jobs_of_one_plugin_do_not_hide_those_of_another(store: &Arc<dyn Store>) {
+    for user in 0..20 {
+        enqueue(store, owner(&user.to_string()), &[job("slow")]).await;
+    }
+    enqueue(store, ada(), &[job("card")]).await;
+    let limits = JobLimits { total: 4, per_user: 2, per_plugin: 2 };
+    let plugins: Vec<_> =
+        store.take(host(), LONG, limits).await.unwrap().jobs.into_iter().map(|job| job.plugin).collect();
+    assert_eq!(plugins, ["slow", "card", "slow"]);
+}
+
+pub async fn the_age_of_the_oldest_job_is_counted_until_it_is_done_or_parked(store: &Arc<dyn Store>) {
+    assert_eq!(store.counts().await.unwrap().oldest, None);
+    enqueue(store, ada(), &[job("window"), job("card")]).await;
+    assert!(store.counts().await.unwrap().oldest.is_some());
+    for _ in 0..2 {
+        let taken = take(store).await.unwrap();
+        assert!(store.counts().await.unwrap().oldest.is_some(), "one that runs is not done");
+        match taken.plugin.as_str() {
+            "card" => store.park(taken.id, taken.epoch, "it never works").await.unwrap(),
+            _ => assert!(store.complete(taken.id, taken.epoch, JobCompletion::default()).await.unwrap()),
+        }
+    }
+    assert_eq!(store.counts().await.unwrap().oldest, None);
 }

@@ -114,6 +114,9 @@ macro_rules! conformance_tests {
                 deleting_a_conversation_frees_the_queues_of_its_jobs,
                 nothing_is_due_where_there_are_no_jobs,
                 several_jobs_are_taken_at_once_and_one_of_each_queue,
+                neither_a_plugin_nor_a_user_takes_every_place,
+                many_due_jobs_of_one_plugin_do_not_hide_those_of_another,
+                the_age_of_the_oldest_job_is_counted_until_it_is_done_or_parked,
             }
             leases {
                 a_conversation_whose_lease_is_held_is_busy_for_as_long_as_the_lease_lasts,
@@ -136,9 +139,11 @@ macro_rules! conformance_tests {
                 changes_after_a_snapshot_lead_to_the_next_snapshot,
             }
             spending {
-                a_repeated_commit_is_charged_once_to_each_account,
-                what_an_interrupted_turn_used_is_charged_and_what_a_failed_one_did_is_not,
-                a_turn_that_lost_its_lease_is_not_charged,
+                a_debit_counts_once_for_each_account_before_the_call_ends,
+                a_spent_budget_refuses_the_debit_for_every_account,
+                calls_that_begin_together_exceed_a_budget_by_one,
+                a_correction_changes_the_day_of_its_debit_and_never_goes_below_zero,
+                corrections_of_earlier_calls_count_before_a_debit_is_refused,
                 no_claim_of_a_model_breaks_the_count,
             }
             state {
@@ -175,6 +180,8 @@ macro_rules! conformance_tests {
                 a_turn_that_ended_one_way_does_not_end_another,
                 an_interruption_keeps_what_had_been_said,
                 an_interruption_before_the_first_word_keeps_no_empty_message,
+                an_interrupted_question_that_is_sent_again_is_in_the_tail_once,
+                a_lost_question_that_is_sent_again_is_in_the_tail_once,
                 a_failed_turn_stays_listed_and_out_of_every_later_tail,
                 each_message_names_the_one_before_it_as_its_parent,
                 the_tail_is_the_newest_whole_messages_within_both_limits,

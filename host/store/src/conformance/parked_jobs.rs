@@ -13,7 +13,7 @@ async fn enqueue(store: &Arc<dyn Store>) -> JobId {
 }
 
 async fn take(store: &Arc<dyn Store>) -> Option<JobRecord> {
-    store.take(host(), LONG, 1).await.unwrap().pop()
+    store.take(host(), LONG, JobLimits::total(1)).await.unwrap().jobs.pop()
 }
 
 pub async fn a_parked_job_is_listed_and_comes_back_before_all_that_came_after_it(store: &Arc<dyn Store>) {
@@ -63,7 +63,7 @@ pub async fn a_job_that_ended_its_host_twice_is_parked_and_the_next_one_runs(sto
     let (first, second) = (enqueue(store).await, enqueue(store).await);
     // Each host ends while it runs the job, and the next one recovers.
     let lose_host = async |number| {
-        let taken = store.take(Uuid::from_u128(number), LONG, 1).await.unwrap();
+        let taken = store.take(Uuid::from_u128(number), LONG, JobLimits::total(1)).await.unwrap().jobs;
         store.recover(Uuid::from_u128(number + 1)).await.unwrap();
         taken[0].id
     };

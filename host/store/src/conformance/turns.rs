@@ -110,6 +110,37 @@ pub async fn an_interruption_before_the_first_word_keeps_no_empty_message(store:
     }
 }
 
+pub async fn an_interrupted_question_that_is_sent_again_is_in_the_tail_once(store: &Arc<dyn Store>) {
+    let first = exchange(store, new_conversation(), "One", "First").await;
+    let here = || Target::Existing(first.conversation);
+    let long = "x".repeat(100_000);
+    for fragment in [None, Some("Sec"), Some(long.as_str())] {
+        let cut = start(store, admission(here(), "Two")).await;
+        assert_eq!(contents(&cut.tail), ["One", "First"], "without the earlier attempts");
+        kept(store.interrupt(interruption(&cut, fragment)).await);
+    }
+    // Another question comes between, which was interrupted too.
+    let other = start(store, admission(here(), "Three")).await;
+    kept(store.interrupt(interruption(&other, None)).await);
+    let again = start(store, admission(here(), " Two\n")).await;
+    assert_eq!(contents(&again.tail), ["One", "First", "Three"]);
+    assert_eq!(again.message.parent, Some(other.message.id));
+    kept(store.commit(reply(&again, "Second")).await);
+    let messages = transcript(store, first.conversation).await;
+    let statuses: Vec<_> = seen(&messages[2..8]).into_iter().map(|(_, _, status, _)| status).collect();
+    assert_eq!(statuses, ["interrupted"; 6], "the history has all of them");
+    let page = TailLimit { messages: 100, bytes: 1 << 20 };
+    let history = store.messages_before(&ada(), first.conversation, None, page).await.unwrap();
+    assert_eq!(contents(&history), ["One", "First", "Three", " Two\n", "Second"]);
+}
+
+pub async fn a_lost_question_that_is_sent_again_is_in_the_tail_once(store: &Arc<dyn Store>) {
+    let lost = start(store, Admission { lease: OVER, ..admission(new_conversation(), "Two") }).await;
+    let again = start(store, admission(Target::Existing(lost.conversation), "Two")).await;
+    assert!(again.tail.is_empty(), "{:?}", again.tail);
+    assert_eq!(transcript(store, lost.conversation).await.len(), 2);
+}
+
 pub async fn a_failed_turn_stays_listed_and_out_of_every_later_tail(store: &Arc<dyn Store>) {
     let first = exchange(store, new_conversation(), "One", "First").await;
     let here = || Target::Existing(first.conversation);

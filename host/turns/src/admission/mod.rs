@@ -1,8 +1,9 @@
 //! Admission: from a request to a turn that runs, or to the log of a turn that the same request began before.
 //!
-//! The order matters. The active set is pinned first. Requests with one idempotency key are admitted one after another,
-//! so that the second finds the turn of the first instead of waiting behind it. The conversation's slot is taken before
-//! the host's slot, so that a turn that waits for its conversation holds nothing. The store decides at the end.
+//! The order matters. Requests with one idempotency key are admitted one after another, so that the second finds the turn
+//! of the first instead of waiting behind it. The conversation's slot is taken before the host's slot, so that a turn that
+//! waits for its conversation holds nothing. The active set is pinned after the waits, so that a turn that has waited uses
+//! the plugins of now. The store decides at the end.
 
 mod admit;
 mod earlier;

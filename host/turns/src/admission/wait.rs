@@ -1,10 +1,12 @@
 //! Waiting before admission: for other requests with the same key, for the conversation, for the user, and for the host.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures::FutureExt;
+use masque_companions::ActiveSet;
 use masque_problem::{Kind, Problem};
-use masque_store::Owner;
+use masque_store::{Owner, Target};
 
 use super::earlier::{EarlierTurn, join};
 use super::ticket::{Ticket, Waited};
@@ -13,7 +15,8 @@ use crate::keyed_queue::{QueueBusy, QueueSlot};
 use crate::request::ChatRequest;
 
 impl Host {
-    /// Waits for everything that a turn has to wait for. `was_seen` is true if the store knows the request.
+    /// Waits for everything that a turn has to wait for, and pins the active set after that: a turn that has waited uses
+    /// the plugins of now. `was_seen` is true if the store knows the request.
     ///
     /// If nothing has to be waited for, an earlier turn of the same request is not looked for here: the store finds it
     /// during admission, and most requests have none. If there is a wait or a refusal, it is looked for first, since a
@@ -79,6 +82,7 @@ impl Host {
                 }
                 _ => self.wait_for_capacity(&request).await?,
             };
+        let (set, target) = self.pin(&request, set, target).await?;
         Ok(Waited::Ticket(Box::new(Ticket {
             request,
             set,
@@ -90,6 +94,28 @@ impl Host {
             _user_slot: user_slot,
             _host_slot: host_slot,
         })))
+    }
+
+    /// The active set that the turn uses from here on. It may have changed while the request waited. Then the request is
+    /// checked again, since its companion or model may be gone.
+    async fn pin(
+        &self,
+        request: &ChatRequest,
+        before: Arc<ActiveSet>,
+        target: Target,
+    ) -> Result<(Arc<ActiveSet>, Target), Problem> {
+        let set = self.active.current();
+        if set.generation == before.generation {
+            return Ok((set, target));
+        }
+        let target = match (target, self.select_target(request, &set).await?) {
+            // The slot of the conversation was taken for the first id.
+            (Target::New { id, .. }, Target::New { companion, title, .. }) => {
+                Target::New { id, companion, title }
+            }
+            (before, _) => before,
+        };
+        Ok((set, target))
     }
 
     /// One of the user's slots, if users are bounded, and one of the host's.

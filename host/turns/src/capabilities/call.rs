@@ -12,6 +12,7 @@ use super::collected_reply::CollectedReply;
 use super::context::ConversationContext;
 use super::history::ConversationHistory;
 use super::state::StoredState;
+use crate::metering::{MeteredCall, UsageMeter};
 
 /// What the plugins of one turn, or of one background job, may use.
 pub(crate) struct Capabilities {
@@ -35,6 +36,11 @@ impl Capabilities {
             models: access.map(|access| Arc::new(access) as _),
             ..call_without_models(&self.context, plugin, deadline)
         }
+    }
+
+    /// Counts the tokens of the model calls.
+    pub(crate) fn meter(&self) -> &Arc<UsageMeter> {
+        &self.context.meter
     }
 
     /// The stored values of the plugin with this name, held to a quota in bytes.
@@ -84,10 +90,35 @@ impl Models for ModelAccess {
     async fn ask(&self, prompt: Prompt, nested: NestedCall) -> Result<Reply, Failure> {
         let call = call_without_models(&self.context, &self.model, nested.deadline());
         let call = Call { nested: Some(nested), ..call };
-        let mut deltas = self.model.generate(call, &prompt).await.map_err(nested_failure)?;
+        let mut metered = self.context.meter.begin(&prompt).await.map_err(|error| {
+            tracing::warn!(?error, model = self.model.name(), "a plugin may not ask the model");
+            error.failure()
+        })?;
+        match self.collect(call, &prompt, &mut metered).await {
+            Ok(reply) => {
+                metered.complete();
+                Ok(reply)
+            }
+            Err(failure) => {
+                metered.fail(&failure.code);
+                Err(failure)
+            }
+        }
+    }
+}
+
+impl ModelAccess {
+    async fn collect(
+        &self,
+        call: Call,
+        prompt: &Prompt,
+        metered: &mut MeteredCall,
+    ) -> Result<Reply, Failure> {
+        let mut deltas = self.model.generate(call, prompt).await.map_err(nested_failure)?;
         let mut reply = CollectedReply::default();
         while let Some(batch) = deltas.next().await {
             for delta in batch.map_err(nested_failure)? {
+                metered.add(&delta);
                 if let Some(finish) = reply.add(delta)? {
                     return Ok(reply.into_reply(finish));
                 }

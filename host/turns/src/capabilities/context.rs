@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use masque_store::{ConversationId, MessageId, MessageRecord, Owner, StateFence, Store};
 
+use crate::metering::UsageMeter;
+
 /// Where the calls of one turn, or of one background job, read and write.
 pub(crate) struct ConversationContext {
     pub(crate) store: Arc<dyn Store>,
@@ -12,6 +14,8 @@ pub(crate) struct ConversationContext {
     /// The turn or job that writes state, which it may as long as it holds its lease. `None` where there is neither.
     pub(crate) fence: Option<StateFence>,
     pub(crate) history: KnownHistory,
+    /// Counts the tokens of the companion's model, if a plugin asks it.
+    pub(crate) meter: Arc<UsageMeter>,
 }
 
 /// The part of the history that the turn knows without asking the store.

@@ -9,6 +9,7 @@ use masque_store::{Ending, Owner, Started, Store, StoreError, TurnId, TurnRecord
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::outcome::{FinalizedTurn, FinishedTurn, TurnOutcome};
 use super::records::{IncompleteTurn, commit_record, incomplete_record};
@@ -18,6 +19,8 @@ use crate::log::TurnEnd;
 
 /// The time between two attempts to write an end. The conversation stays busy meanwhile.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
+/// How long readers wait for an incomplete end to be stored. If the store hangs, they are told before it is.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Ends turns in the store. Cheap to clone.
 #[derive(Clone)]
@@ -27,13 +30,34 @@ pub(crate) struct Finalizer {
     new_jobs: Arc<Notify>,
     /// Turns that have ended for their readers but not yet in the store. Their leases are renewed.
     pending: Arc<Mutex<HashSet<TurnId>>>,
-    /// Cancelled when the host stops. An end that is not written by then is left to the recovery of the next start.
-    closing: CancellationToken,
+    /// The tasks that write ends in the background.
+    writes: TaskTracker,
+    /// Cancelled when the host waits no longer for ends to be stored. It is another signal than that for the end of
+    /// admissions: ends are stored while the host drains. What is not written by then is left to the recovery of the next
+    /// start.
+    give_up: CancellationToken,
 }
 
 impl Finalizer {
-    pub(crate) fn new(store: Arc<dyn Store>, closing: CancellationToken) -> Self {
-        Self { store, new_jobs: Arc::default(), pending: Arc::default(), closing }
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            new_jobs: Arc::default(),
+            pending: Arc::default(),
+            writes: TaskTracker::new(),
+            give_up: CancellationToken::new(),
+        }
+    }
+
+    /// Waits until every end is stored that is written in the background. Call it when no turn runs any more.
+    pub(crate) async fn wait_for_writes(&self) {
+        self.writes.close();
+        self.writes.wait().await;
+    }
+
+    /// Stops to write ends in the background.
+    pub(crate) fn give_up(&self) {
+        self.give_up.cancel();
     }
 
     /// Notified when a turn has left background jobs.
@@ -133,15 +157,21 @@ impl Finalizer {
         status: TurnStatus,
     ) -> FinalizedTurn {
         let record = incomplete_record(&finished, &problem, status);
-        match self.write(&record).await {
-            Ok(Ending::Done { .. }) => FinalizedTurn::failed(problem, status),
-            Ok(Ending::LeaseLost) => lease_lost(),
-            Err(error) => {
+        match tokio::time::timeout(WRITE_TIMEOUT, self.write(&record)).await {
+            Ok(Ok(Ending::Done { .. })) => return FinalizedTurn::failed(problem, status),
+            Ok(Ok(Ending::LeaseLost)) => return lease_lost(),
+            Ok(Err(error)) => {
                 tracing::error!(%error, "the end of a turn could not be stored; trying again");
-                self.write_later(record);
-                FinalizedTurn::failed(problem, status)
+            }
+            Err(_elapsed) => {
+                tracing::error!(
+                    "the store takes long to store the end of a turn; its readers are told before"
+                );
             }
         }
+        // Writing again what was written changes nothing.
+        self.write_later(record);
+        FinalizedTurn::failed(problem, status)
     }
 
     /// Tries in the background until the end is on disk. Meanwhile the lease is renewed and the conversation stays
@@ -149,7 +179,7 @@ impl Finalizer {
     fn write_later(&self, record: IncompleteTurn) {
         let finalizer = self.clone();
         finalizer.pending().insert(record.turn());
-        tokio::spawn(async move {
+        self.writes.spawn(async move {
             let work = async {
                 while let Err(error) = finalizer.write(&record).await {
                     if !matches!(error, StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)) {
@@ -159,7 +189,7 @@ impl Finalizer {
                     tokio::time::sleep(RETRY_INTERVAL).await;
                 }
             };
-            finalizer.closing.run_until_cancelled(work).await;
+            finalizer.give_up.run_until_cancelled(work).await;
             finalizer.pending().remove(&record.turn());
         });
     }

@@ -1,7 +1,6 @@
 //! Ends turns: in the store first, and for the readers after that. No client is told that a turn is complete before the
 //! exchange is on disk, and no failed turn keeps its conversation.
 
-mod charge;
 mod finalize;
 mod outcome;
 mod records;

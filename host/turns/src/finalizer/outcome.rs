@@ -2,7 +2,7 @@
 
 use masque_companions::Companion;
 use masque_problem::Problem;
-use masque_store::{Owner, Started, StoreError, TurnStatus, UserProfile};
+use masque_store::{BudgetAccount, Owner, Started, StoreError, TurnStatus, UserProfile};
 
 use crate::cancellation::CancelReason;
 use crate::draft::ReplyDraft;
@@ -34,8 +34,8 @@ pub(crate) struct FinishedTurn<'a> {
     pub(crate) draft: ReplyDraft,
     pub(crate) timing: TurnTiming,
     pub(crate) request_id: &'a str,
-    /// The accounts whose budgets the turn is charged to.
-    pub(crate) accounts: &'a [String],
+    /// The accounts that pay for its background jobs.
+    pub(crate) accounts: &'a [BudgetAccount],
 }
 
 /// How a turn has ended.

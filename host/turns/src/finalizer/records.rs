@@ -6,12 +6,10 @@ use masque_store::{
 };
 use serde_json::{Value, json};
 
-use super::charge::charge;
 use super::outcome::FinishedTurn;
 use crate::draft::ReplyDraft;
 use crate::jobs::jobs_after;
 use crate::reply::CompletedReply;
-use crate::usage::reported_or_estimated;
 
 /// The record of a turn that ends without a complete reply.
 pub(super) enum IncompleteTurn {
@@ -32,9 +30,9 @@ impl IncompleteTurn {
 
 /// The record of a complete turn. Its `response` is what clients get.
 pub(super) fn commit_record(finished: &FinishedTurn<'_>) -> Commit {
-    let FinishedTurn { owner, started, draft, timing, accounts, .. } = finished;
+    let FinishedTurn { owner, started, draft, timing, .. } = finished;
     let finish = draft.finish.unwrap_or("stop");
-    let usage = reported_or_estimated(draft);
+    let usage = draft.usage;
     let response = CompletedReply {
         turn: started.turn,
         conversation: started.conversation,
@@ -56,7 +54,6 @@ pub(super) fn commit_record(finished: &FinishedTurn<'_>) -> Commit {
         finish: finish.to_owned(),
         usage,
         response,
-        charge: charge(accounts, draft),
     }
 }
 
@@ -66,7 +63,7 @@ pub(super) fn incomplete_record(
     problem: &Problem,
     status: TurnStatus,
 ) -> IncompleteTurn {
-    let FinishedTurn { owner, started, draft, request_id, accounts, .. } = finished;
+    let FinishedTurn { owner, started, draft, request_id, .. } = finished;
     let (conversation, turn, epoch) = (started.conversation, started.turn, started.epoch);
     if status == TurnStatus::Failed {
         let problem = problem.to_value(Some(request_id));
@@ -86,17 +83,15 @@ pub(super) fn incomplete_record(
         turn,
         epoch,
         reply: Some(reply).filter(|reply| !reply.content.is_empty()),
-        usage: reported_or_estimated(draft),
+        usage: draft.usage,
         jobs,
-        charge: charge(accounts, draft),
     })
 }
 
 fn new_jobs(finished: &FinishedTurn<'_>, reply: &NewMessage, is_interrupted: bool) -> Vec<NewJob> {
-    let FinishedTurn { companion, started, profile, draft, .. } = finished;
-    companion
-        .map(|companion| jobs_after(companion, started, profile, reply, draft.usage, is_interrupted))
-        .unwrap_or_default()
+    let FinishedTurn { companion, started, profile, draft, accounts, .. } = finished;
+    let Some(companion) = companion else { return Vec::new() };
+    jobs_after(companion, started, profile, reply, draft.reported, is_interrupted, accounts)
 }
 
 /// The reply as a message. If an earlier attempt left a reply, this one replaces it and keeps its id.

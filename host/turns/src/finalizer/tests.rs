@@ -11,7 +11,6 @@ use masque_store::{
 use masque_store_sqlite::SqliteStore;
 use serde_json::json;
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::*;
@@ -27,7 +26,7 @@ fn owner() -> Owner {
 async fn open() -> (TempDir, Arc<SqliteStore>, Finalizer) {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(folder.path()).await.unwrap();
-    let finalizer = Finalizer::new(store.clone(), CancellationToken::new());
+    let finalizer = Finalizer::new(store.clone());
     (folder, store, finalizer)
 }
 
@@ -113,4 +112,19 @@ async fn a_first_attempt_that_can_not_be_looked_up_is_ended_later_and_a_later_on
     assert_eq!(finalizer.pending_turns(), []);
     finalize(&finalizer, &started, unknown()).await;
     assert_eq!(finalizer.pending_turns(), [started.turn]);
+}
+
+/// The host drains while the store is away: the end is tried until the store is back.
+#[tokio::test]
+async fn an_end_that_can_not_be_stored_is_tried_until_the_host_gives_up() {
+    let (_folder, store, finalizer) = open().await;
+    let started = start(&store, None).await;
+    store.close().await;
+    finalize(&finalizer, &started, unknown()).await;
+    let mut waiting = Box::pin(finalizer.wait_for_writes());
+    assert!(futures::poll!(&mut waiting).is_pending(), "the end is still tried");
+    assert_eq!(finalizer.pending_turns(), [started.turn]);
+    finalizer.give_up();
+    waiting.await;
+    assert_eq!(finalizer.pending_turns(), []);
 }

@@ -1,7 +1,7 @@
 //! The jobs that an exchange leaves behind.
 
 use masque_companions::Companion;
-use masque_store::{Ability, JobId, NewJob, NewMessage, Started, UsageRecord, UserProfile};
+use masque_store::{Ability, BudgetAccount, JobId, NewJob, NewMessage, Started, UsageRecord, UserProfile};
 
 use super::payload::Payload;
 
@@ -13,6 +13,7 @@ pub(crate) fn jobs_after(
     reply: &NewMessage,
     usage: UsageRecord,
     is_interrupted: bool,
+    accounts: &[BudgetAccount],
 ) -> Vec<NewJob> {
     let memory = (&companion.memory, Ability::Observe, companion.memory.package().observes());
     let persona = (&companion.persona, Ability::Reflect, companion.persona.package().reflects());
@@ -22,7 +23,7 @@ pub(crate) fn jobs_after(
             id: JobId::new(),
             plugin: plugin.name().to_owned(),
             ability,
-            payload: Payload::new(started, profile, reply, usage, is_interrupted).to_text(),
+            payload: Payload::new(started, profile, reply, usage, is_interrupted, accounts).to_text(),
         })
         .collect()
 }

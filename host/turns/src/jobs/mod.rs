@@ -17,4 +17,4 @@ mod worker;
 mod tests;
 
 pub(crate) use enqueue::jobs_after;
-pub use worker::JobWorker;
+pub use worker::{JobOptions, JobWorker};

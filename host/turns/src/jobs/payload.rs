@@ -2,7 +2,9 @@
 //! the job runs.
 
 use masque_runtime::contract::{Exchange, Message, Part, Turn, Usage};
-use masque_store::{JobRecord, MessageId, MessageRecord, NewMessage, Started, UsageRecord, UserProfile};
+use masque_store::{
+    BudgetAccount, JobRecord, MessageId, MessageRecord, NewMessage, Started, UsageRecord, UserProfile,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -29,6 +31,16 @@ pub(super) struct Payload {
     interrupted: bool,
     /// When the turn ended, in milliseconds since the Unix epoch.
     at: u64,
+    /// The accounts that pay if the plugin asks the model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    accounts: Vec<StoredAccount>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct StoredAccount {
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tokens_per_day: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +60,7 @@ impl Payload {
         reply: &NewMessage,
         usage: UsageRecord,
         interrupted: bool,
+        accounts: &[BudgetAccount],
     ) -> Self {
         let (message, now) = (&started.message, now_ms());
         Self {
@@ -72,7 +85,25 @@ impl Payload {
             cached_tokens: usage.cached_tokens,
             interrupted,
             at: now,
+            accounts: accounts
+                .iter()
+                .map(|BudgetAccount { name, tokens_per_day }| StoredAccount {
+                    name: name.clone(),
+                    tokens_per_day: *tokens_per_day,
+                })
+                .collect(),
         }
+    }
+
+    /// The accounts that pay if the plugin asks the model, with the budgets that they had at the turn's end.
+    pub(super) fn accounts(&self) -> Vec<BudgetAccount> {
+        self.accounts
+            .iter()
+            .map(|StoredAccount { name, tokens_per_day }| BudgetAccount {
+                name: name.clone(),
+                tokens_per_day: *tokens_per_day,
+            })
+            .collect()
     }
 
     pub(super) fn to_text(&self) -> String {

@@ -15,6 +15,7 @@ use super::retry::{RetryDecision, after_failure, after_panic, before_attempt};
 use crate::capabilities::{Capabilities, ConversationContext, KnownHistory};
 use crate::clock::whole_ms;
 use crate::contract;
+use crate::metering::UsageMeter;
 
 /// How a job's call ended.
 pub(super) enum JobOutcome {
@@ -22,6 +23,8 @@ pub(super) enum JobOutcome {
     Done(Vec<StateWrite>),
     /// It failed, and another attempt may succeed.
     Failed(String),
+    /// It failed after its question to the model was refused, since the tokens of the day are used.
+    BudgetSpent { error: String, day_ends_in: Duration },
     /// It can't succeed without an operator.
     Hopeless(String),
 }
@@ -72,6 +75,15 @@ impl JobRunner {
             JobOutcome::Failed(error) => {
                 after_failure(job.attempt, retry_seed(job), set.redactor.redact(&error))
             }
+            JobOutcome::BudgetSpent { error, day_ends_in } => {
+                let error = set.redactor.redact(&error);
+                match after_failure(job.attempt, retry_seed(&job), error) {
+                    RetryDecision::Retry { after, error } => {
+                        RetryDecision::Retry { after: after.max(day_ends_in), error }
+                    }
+                    parked => parked,
+                }
+            }
             JobOutcome::Hopeless(error) => RetryDecision::Park { error: set.redactor.redact(&error) },
         };
         self.retry_or_park(job, decision).await;
@@ -103,6 +115,7 @@ impl JobRunner {
             Err(error) => return JobOutcome::Failed(error.to_string()),
         };
         let deadline = Instant::now() + self.timeout;
+        let meter = UsageMeter::new(Arc::clone(&self.store), payload.accounts());
         let exchange = payload.exchange(job, &tail, whole_ms(self.timeout));
         let context = ConversationContext {
             store: Arc::clone(&self.store),
@@ -115,6 +128,7 @@ impl JobRunner {
                 is_stored: true,
                 tail,
             },
+            meter: Arc::clone(&meter),
         };
         let companion = set.companions.get(&payload.companion);
         let capabilities =
@@ -127,9 +141,13 @@ impl JobRunner {
             Ability::Observe => plugin.observe(call, &exchange).await,
             Ability::Reflect => plugin.reflect(call, &exchange).await,
         };
-        match called {
-            Ok(()) => JobOutcome::Done(state.take_writes().await),
-            Err(error) => JobOutcome::Failed(error.to_string()),
+        meter.settle().await;
+        match (called, meter.refusal()) {
+            (Ok(()), _) => JobOutcome::Done(state.take_writes().await),
+            (Err(error), Some(spent)) => {
+                JobOutcome::BudgetSpent { error: error.to_string(), day_ends_in: spent.day_ends_in() }
+            }
+            (Err(error), None) => JobOutcome::Failed(error.to_string()),
         }
     }
 

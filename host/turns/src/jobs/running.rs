@@ -3,13 +3,23 @@
 use std::collections::HashMap;
 
 use masque_store::JobId;
-use tokio::task::{self, JoinSet};
+use tokio::task::{self, AbortHandle, JoinError, JoinSet};
+use tokio::time::Instant;
 
 /// The jobs that run.
 #[derive(Default)]
 pub(super) struct RunningJobs {
     tasks: JoinSet<()>,
-    leases: HashMap<task::Id, (JobId, i64)>,
+    leases: HashMap<task::Id, JobLease>,
+}
+
+/// The lease of a job that runs.
+struct JobLease {
+    job: JobId,
+    epoch: i64,
+    /// When it was taken or last renewed.
+    since: Instant,
+    task: AbortHandle,
 }
 
 impl RunningJobs {
@@ -18,12 +28,28 @@ impl RunningJobs {
     }
 
     pub(super) fn ids(&self) -> Vec<JobId> {
-        self.leases.values().map(|(job, _)| *job).collect()
+        self.leases.values().map(|lease| lease.job).collect()
     }
 
     /// Spawns the work of a job that was taken with this epoch.
     pub(super) fn start(&mut self, job: JobId, epoch: i64, work: impl Future<Output = ()> + Send + 'static) {
-        self.leases.insert(self.tasks.spawn(work).id(), (job, epoch));
+        let task = self.tasks.spawn(work);
+        self.leases.insert(task.id(), JobLease { job, epoch, since: Instant::now(), task });
+    }
+
+    /// The leases of these jobs were renewed by a request that was sent at `asked`.
+    pub(super) fn renewed(&mut self, jobs: &[JobId], asked: Instant) {
+        for lease in self.leases.values_mut().filter(|lease| jobs.contains(&lease.job)) {
+            lease.since = asked;
+        }
+    }
+
+    /// Stops the jobs for whose lease, by the time when it was taken or last renewed, `condition` holds.
+    pub(super) fn abort_if(&mut self, condition: impl Fn(Instant) -> bool) {
+        for lease in self.leases.values().filter(|lease| condition(lease.since)) {
+            tracing::error!(job = %lease.job, "a job is stopped, since its lease can't be renewed");
+            lease.task.abort();
+        }
     }
 
     /// Waits for one job to end; `None` if none runs. No end is lost when the future is dropped.
@@ -32,7 +58,9 @@ impl RunningJobs {
             Ok((task, ())) => (task, None),
             Err(error) => (error.id(), Some(error)),
         };
-        if let (Some((job, _)), Some(error)) = (self.leases.remove(&task), panic) {
+        if let (Some(JobLease { job, .. }), Some(error)) =
+            (self.leases.remove(&task), panic.filter(JoinError::is_panic))
+        {
             // Its lease is no longer renewed. When it has run out, the job is tried again.
             tracing::error!(%job, %error, "a background job panicked");
         }
@@ -42,6 +70,6 @@ impl RunningJobs {
     /// Aborts the remaining jobs and returns their ids and epochs.
     pub(super) async fn abort(mut self) -> Vec<(JobId, i64)> {
         self.tasks.shutdown().await;
-        self.leases.into_values().collect()
+        self.leases.into_values().map(|lease| (lease.job, lease.epoch)).collect()
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use masque_companions::Active;
 use masque_runtime::{PluginStateScope, State};
 use masque_store::{
-    Admission, AdmissionOutcome, Commit, ConversationId, JobCompletion, JobRecord, Jobs as _, MessageId,
-    NewMessage, Owner, ParkedJobs as _, PluginState as _, StoreError, Target, TurnId, Turns as _,
-    UsageRecord, UserProfile,
+    Admission, AdmissionOutcome, BudgetAccount, Commit, ConversationId, JobCompletion, JobLimits, JobRecord,
+    Jobs as _, MessageId, NewJob, NewMessage, Owner, ParkedJobs as _, PluginState as _, Spending as _,
+    StoreError, Target, TurnId, Turns as _, UsageRecord, UserProfile,
 };
 use masque_store_sqlite::SqliteStore;
 use serde_json::{Value, json};
@@ -22,7 +22,8 @@ use super::worker::LEASE;
 use super::*;
 use crate::capabilities::{Capabilities, ConversationContext, KnownHistory};
 use crate::contract;
-use crate::test_support::{fixture, load_set, options};
+use crate::metering::UsageMeter;
+use crate::test_support::{fixture, job_options, load_set};
 
 /// A worker that is not started, and the store behind it.
 struct TestWorker {
@@ -41,15 +42,29 @@ fn message(content: &str) -> NewMessage {
 
 impl TestWorker {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = format!(
+        Self::with(&format!(
             "[companions.elara]\npersona = \"elara\"\nmemory = \"counting\"\nmodels = [\"offline\"]\n\
              [plugins.counting]\nsource = \"{}\"\ngrants = {{ state = true }}\n",
             fixture("counts-exchanges").display()
-        );
+        ))
+        .await
+    }
+
+    /// A worker whose only jobs are those of a persona that asks the model when it reflects.
+    async fn asking() -> Self {
+        Self::with(&format!(
+            "[companions.elara]\npersona = \"asking\"\nmemory = \"window\"\nmodels = [\"offline\"]\n\
+             [plugins.asking]\nsource = \"{}\"\ngrants = {{ models = true }}\n",
+            fixture("asks-the-model").display()
+        ))
+        .await
+    }
+
+    async fn with(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("data")).await.unwrap();
-        let active = Arc::new(Active::new(load_set(folder.path(), &config).await));
-        let worker = JobWorker::new(store.clone(), active, options().timeout, Uuid::now_v7());
+        let active = Arc::new(Active::new(load_set(folder.path(), config).await));
+        let worker = JobWorker::new(store.clone(), active, job_options(), Uuid::now_v7());
         Self { store, worker: Arc::new(worker), _folder: folder }
     }
 
@@ -60,6 +75,35 @@ impl TestWorker {
         text: &str,
         plugin: Option<&str>,
     ) -> ConversationId {
+        self.paid_exchange(conversation, text, plugin, &[]).await
+    }
+
+    /// The same, for which these accounts pay.
+    async fn paid_exchange(
+        &self,
+        conversation: Option<ConversationId>,
+        text: &str,
+        plugin: Option<&str>,
+        accounts: &[BudgetAccount],
+    ) -> ConversationId {
+        let change = |jobs: &mut Vec<NewJob>| {
+            assert_eq!(jobs.len(), 1, "either the memory observes or the persona reflects");
+            if let Some(plugin) = plugin {
+                jobs[0].plugin = plugin.into();
+            }
+        };
+        self.exchange_of(owner(), conversation, text, accounts, change).await
+    }
+
+    /// Stores an exchange of a user with the jobs that its plugins ask for, as `change` leaves them.
+    async fn exchange_of(
+        &self,
+        owner: Owner,
+        conversation: Option<ConversationId>,
+        text: &str,
+        accounts: &[BudgetAccount],
+        change: impl FnOnce(&mut Vec<NewJob>),
+    ) -> ConversationId {
         let target = match conversation {
             Some(id) => Target::Existing(id),
             None => {
@@ -67,7 +111,7 @@ impl TestWorker {
             }
         };
         let admission = Admission {
-            owner: owner(),
+            owner: owner.clone(),
             host: self.worker.host,
             lease: LEASE,
             turn: TurnId::new(),
@@ -84,14 +128,18 @@ impl TestWorker {
         };
         let reply = message(&format!("You said: {text}"));
         let companion = self.worker.runner.active.current().companions["elara"].clone();
-        let mut jobs =
-            jobs_after(&companion, &started, &UserProfile::default(), &reply, UsageRecord::default(), false);
-        assert_eq!(jobs.len(), 1, "the memory observes, the persona does not reflect");
-        if let Some(plugin) = plugin {
-            jobs[0].plugin = plugin.into();
-        }
+        let mut jobs = jobs_after(
+            &companion,
+            &started,
+            &UserProfile::default(),
+            &reply,
+            UsageRecord::default(),
+            false,
+            accounts,
+        );
+        change(&mut jobs);
         let commit = Commit {
-            owner: owner(),
+            owner,
             conversation: started.conversation,
             turn: started.turn,
             epoch: started.epoch,
@@ -100,7 +148,6 @@ impl TestWorker {
             usage: UsageRecord::default(),
             response: json!({}),
             jobs,
-            charge: masque_store::Charge::default(),
         };
         self.store.commit(commit).await.unwrap();
         started.conversation
@@ -122,6 +169,7 @@ impl TestWorker {
                 is_stored: true,
                 tail: Vec::new(),
             },
+            meter: UsageMeter::new(self.store.clone(), Vec::new()),
         };
         BufferedState::new(Capabilities::new(context, None).state(plugin, quota))
     }
@@ -137,7 +185,7 @@ impl TestWorker {
     }
 
     async fn take(&self) -> JobRecord {
-        self.store.take(self.worker.host, LEASE, 1).await.unwrap().remove(0)
+        self.store.take(self.worker.host, LEASE, JobLimits::total(1)).await.unwrap().jobs.remove(0)
     }
 }
 
@@ -148,7 +196,10 @@ async fn a_memory_observes_every_exchange_in_order_with_the_messages_before_it()
     test.exchange(Some(conversation), "two", None).await;
     for _ in 0..2 {
         let job = test.take().await;
-        assert!(test.store.take(test.worker.host, LEASE, 1).await.unwrap().is_empty(), "one at a time");
+        assert!(
+            test.store.take(test.worker.host, LEASE, JobLimits::total(1)).await.unwrap().jobs.is_empty(),
+            "one at a time"
+        );
         Arc::clone(&test.worker.runner).run(job).await;
     }
     assert_eq!(test.value(PluginStateScope::User, "told", conversation).await.unwrap(), "2");
@@ -217,6 +268,30 @@ async fn a_job_that_panics_is_tried_again_and_one_that_panics_again_is_parked() 
 }
 
 #[tokio::test]
+async fn a_job_that_asks_the_model_is_charged_and_comes_again_tomorrow_when_the_budget_is_spent() {
+    let test = TestWorker::asking().await;
+    let account = BudgetAccount { name: "key:1".into(), tokens_per_day: Some(1) };
+    let spent = async || {
+        let spent = test.store.spent("key:1").await.unwrap();
+        spent.input_tokens + spent.output_tokens
+    };
+    test.paid_exchange(None, "one", None, std::slice::from_ref(&account)).await;
+    let job = test.take().await;
+    Arc::clone(&test.worker.runner).run(job).await;
+    assert_eq!(test.store.counts().await.unwrap(), Default::default(), "it is done");
+    let after_one = spent().await;
+    assert!(after_one > 0);
+
+    test.paid_exchange(None, "two", None, &[account]).await;
+    let job = test.take().await;
+    Arc::clone(&test.worker.runner).run(job).await;
+    assert_eq!(spent().await, after_one, "the model was not asked");
+    let day_ends_in = test.store.spent("key:1").await.unwrap().day_ends_in;
+    let taken = test.store.take(test.worker.host, LEASE, JobLimits::total(1)).await.unwrap();
+    assert!(taken.jobs.is_empty() && taken.next_due.unwrap() >= day_ends_in.mul_f32(0.99), "{taken:?}");
+}
+
+#[tokio::test]
 async fn the_worker_wakes_for_new_jobs_and_stops_when_it_is_told_to() {
     let test = TestWorker::new().await;
     let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
@@ -227,6 +302,59 @@ async fn the_worker_wakes_for_new_jobs_and_stops_when_it_is_told_to() {
     let conversation = test.exchange(None, "one", None).await;
     wake.notify_one();
     while test.value(PluginStateScope::User, "told", conversation).await.is_none() {
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    worker.await.unwrap();
+}
+
+#[tokio::test]
+async fn reflections_that_stall_do_not_keep_the_jobs_of_others_from_running() {
+    // It accepts connections and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", silent.local_addr().unwrap());
+    let test = TestWorker::with(&format!(
+        r#"
+        [companions.elara]
+        persona = "asking"
+        memory = "counting"
+        models = ["stalled"]
+
+        [plugins.asking]
+        source = "{asking}"
+        grants = {{ models = true }}
+
+        [plugins.counting]
+        source = "{counting}"
+        grants = {{ state = true }}
+
+        [plugins.stalled]
+        source = "{stalled}"
+        settings = {{ speaks = false, url = "{origin}/" }}
+        grants = {{ http = ["{origin}"] }}
+        "#,
+        asking = fixture("asks-the-model").display(),
+        counting = fixture("counts-exchanges").display(),
+        stalled = fixture("never-answers").display(),
+    ))
+    .await;
+    for user in ["ana", "ben", "cleo", "dora"] {
+        test.exchange_of(Owner { subject: user.into(), ..owner() }, None, "Hello.", &[], |jobs| {
+            assert_eq!(jobs.len(), 2, "the memory observes, and the persona reflects");
+        })
+        .await;
+    }
+    let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+    let worker = {
+        let (worker, wake, stop) = (Arc::clone(&test.worker), Arc::clone(&wake), stop.clone());
+        tokio::spawn(async move { worker.work(&wake, &stop).await })
+    };
+    loop {
+        let counts = test.store.counts().await.unwrap();
+        if counts.queued + counts.running == 4 {
+            assert_eq!(counts.running, 2, "the reflections have half of the places");
+            break;
+        }
         tokio::task::yield_now().await;
     }
     stop.cancel();
@@ -333,6 +461,7 @@ fn a_stored_payload_can_be_read_again() {
         "message": { "id": MessageId::new(), "content": "Hi.", "metadata": {}, "at": 4 },
         "sequence": 1, "reply": { "id": MessageId::new(), "content": "Hello.", "metadata": {} },
         "input_tokens": 1, "output_tokens": 2, "cached_tokens": 0, "interrupted": true, "at": 5,
+        "accounts": [{ "name": "key:1", "tokens_per_day": 5 }, { "name": "user:ana" }],
         "of_a_later_version": true,
     });
     let read = super::payload::Payload::from_text(&payload.to_string()).unwrap();

@@ -1,10 +1,15 @@
 //! Takes jobs from the store while there is room, renews their leases, and puts back what still runs when the host stops.
+//!
+//! Threat: jobs that stall (a model that does not answer) take every place, and the jobs of everyone else wait. Policy: no
+//! user and no plugin has more than half of the places, the store chooses fairly among what is due, and a job has a time
+//! limit. Accepted consequence: a plugin or a user alone gets half of the places.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use masque_companions::Active;
-use masque_store::{Store, StoreError};
+use masque_store::{JobLimits, Store, StoreError, TakenJobs};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -14,11 +19,15 @@ use uuid::Uuid;
 use super::runner::JobRunner;
 use super::running::RunningJobs;
 
-/// Jobs that run at the same time. They must not crowd out turns.
-const MAX_RUNNING: usize = 2;
 /// How long the store keeps a job for this host unless its lease is renewed.
 pub(super) const LEASE: Duration = Duration::from_secs(30);
 const RENEW_INTERVAL: Duration = Duration::from_secs(10);
+/// The time between two renewals if the first one failed.
+const RENEW_RETRY_INTERVAL: Duration = Duration::from_secs(2);
+/// How long the store may take to answer a renewal.
+const RENEW_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long before the end of its lease a job is stopped that can't be renewed.
+const SAFETY_MARGIN: Duration = Duration::from_secs(5);
 /// How long the worker waits when the store can't be asked.
 const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// The longest wait for the next due job, since the clocks of hosts and databases drift.
@@ -31,14 +40,25 @@ pub struct JobWorker {
     pub(super) store: Arc<dyn Store>,
     pub(super) host: Uuid,
     pub(super) runner: Arc<JobRunner>,
+    max_running: NonZeroU32,
+}
+
+/// What bounds the background jobs of one host.
+#[derive(Clone, Copy, Debug)]
+pub struct JobOptions {
+    /// Jobs that run at the same time. They must not crowd out turns.
+    pub max_concurrent: NonZeroU32,
+    /// The longest time for one attempt.
+    pub timeout: Duration,
 }
 
 impl JobWorker {
-    /// A worker that takes jobs from `store` and runs them with the plugins of `active`, each for `timeout` at most. `host`
-    /// names this process in the store.
-    pub fn new(store: Arc<dyn Store>, active: Arc<Active>, timeout: Duration, host: Uuid) -> Self {
+    /// A worker that takes jobs from `store` and runs them with the plugins of `active`. `host` names this process in the
+    /// store.
+    pub fn new(store: Arc<dyn Store>, active: Arc<Active>, options: JobOptions, host: Uuid) -> Self {
+        let JobOptions { max_concurrent, timeout } = options;
         let runner = Arc::new(JobRunner { store: Arc::clone(&store), active, timeout });
-        Self { store, host, runner }
+        Self { store, host, runner, max_running: max_concurrent }
     }
 
     /// Starts the worker. `wake` is notified when there may be new jobs. The handle resolves after `stop` is cancelled, once
@@ -65,8 +85,8 @@ impl JobWorker {
                 () = stop.cancelled() => break,
                 Some(()) = running.next_end() => {}
                 () = wake.notified() => {}
-                _ = renew.tick() => if let Err(error) = self.renew_leases(&running).await {
-                    tracing::warn!(%error, "the leases of background jobs could not be renewed");
+                _ = renew.tick() => if !self.renew_leases(&mut running).await {
+                    renew.reset_after(RENEW_RETRY_INTERVAL);
                 },
                 () = tokio::time::sleep_until(due) => {}
             }
@@ -74,24 +94,51 @@ impl JobWorker {
         self.shut_down(running).await;
     }
 
-    /// Takes due jobs while there is room. Returns the time until the next one is due, if there is room for it.
+    /// Takes due jobs while there is room. Returns the time until another can be taken, if there is room for it.
     async fn take_due(&self, running: &mut RunningJobs) -> Result<Option<Duration>, StoreError> {
-        while let Some(free) = MAX_RUNNING.checked_sub(running.len()).filter(|free| *free > 0) {
-            let limit = u32::try_from(free).unwrap_or(u32::MAX);
-            let taken = self.store.take(self.host, LEASE, limit).await?;
-            if taken.is_empty() {
-                return self.store.next_due().await;
+        loop {
+            let free = self.limits(running.len());
+            if free.total == 0 {
+                return Ok(None);
             }
-            for job in taken {
+            let TakenJobs { jobs, next_due } = self.store.take(self.host, LEASE, free).await?;
+            let is_empty = jobs.is_empty();
+            for job in jobs {
                 running.start(job.id, job.epoch, Arc::clone(&self.runner).run(job));
             }
+            if is_empty || next_due != Some(Duration::ZERO) {
+                return Ok(next_due);
+            }
         }
-        Ok(None)
     }
 
-    async fn renew_leases(&self, running: &RunningJobs) -> Result<(), StoreError> {
-        let jobs = running.ids();
-        if jobs.is_empty() { Ok(()) } else { self.store.renew_jobs(self.host, &jobs, LEASE).await }
+    /// How many jobs may be taken while `running` run.
+    fn limits(&self, running: usize) -> JobLimits {
+        let max = self.max_running.get();
+        let share = max.div_ceil(2);
+        let running = u32::try_from(running).unwrap_or(u32::MAX);
+        JobLimits { total: max.saturating_sub(running), per_user: share, per_plugin: share }
+    }
+
+    /// Renews once, and returns whether the store answered. If it did not, stops the jobs whose leases may end before
+    /// another renewal has failed: another host may take them then.
+    async fn renew_leases(&self, running: &mut RunningJobs) -> bool {
+        let (jobs, asked) = (running.ids(), Instant::now());
+        if jobs.is_empty() {
+            return true;
+        }
+        match tokio::time::timeout(RENEW_TIMEOUT, self.store.renew_jobs(self.host, &jobs, LEASE)).await {
+            Ok(Ok(())) => {
+                running.renewed(&jobs, asked);
+                return true;
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "the leases of background jobs could not be renewed"),
+            Err(_elapsed) => tracing::warn!("the store does not answer; the leases of jobs are not renewed"),
+        }
+        // A job that is stopped writes nothing and is tried again.
+        let next_failure = Instant::now() + RENEW_RETRY_INTERVAL + RENEW_TIMEOUT;
+        running.abort_if(|since| next_failure > since + LEASE - SAFETY_MARGIN);
+        false
     }
 
     /// Waits a moment for running jobs, and puts the rest back.

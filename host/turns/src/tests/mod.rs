@@ -15,11 +15,13 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::{ChatRequest, Event, EventKind, EventReader, IdempotencyKey, Options, Turns};
-use crate::test_support::{load_set, options};
+use crate::test_support::{fixture, load_set, options};
 
 mod ending;
 mod idempotency;
+mod metering;
 mod pipeline;
+mod repetition;
 mod upstream;
 mod waiting;
 
@@ -29,6 +31,7 @@ use upstream::Upstream;
 struct TestHost {
     turns: Turns,
     store: Arc<SqliteStore>,
+    active: Arc<Active>,
     upstream: Upstream,
     _folder: TempDir,
 }
@@ -48,31 +51,34 @@ impl TestHost {
         Self::start(models, |_| {}).await
     }
 
+    /// A host whose persona asks the model as well.
+    async fn with_asking_persona() -> Self {
+        Self::start_with("asking", "[\"openai\"]", |_| {}).await
+    }
+
     async fn start(models: &str, change: impl FnOnce(&mut Options)) -> Self {
+        Self::start_with("elara", models, change).await
+    }
+
+    async fn start_with(persona: &str, models: &str, change: impl FnOnce(&mut Options)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let upstream = Upstream::start().await;
-        let config = format!(
-            r#"
-            [companions.elara]
-            persona = "elara"
-            memory = "window"
-            models = {models}
-            fallback = true
-
-            [plugins.openai]
-            source = "builtin:openai"
-            settings = {{ base_url = "{origin}/v1", model = "scripted" }}
-            grants = {{ http = ["{origin}"] }}
-            "#,
-            origin = upstream.origin(),
-        );
+        let config = configuration(persona, models, upstream.origin());
         let store = SqliteStore::open(&folder.path().join("data")).await.unwrap();
         let active = Arc::new(Active::new(load_set(folder.path(), &config).await));
         let mut options = options();
         change(&mut options);
         let shared: Arc<dyn Store> = store.clone();
-        let turns = Turns::new(shared, active, options, Uuid::now_v7());
-        Self { turns, store, upstream, _folder: folder }
+        let turns = Turns::new(shared, Arc::clone(&active), options, Uuid::now_v7());
+        Self { turns, store, active, upstream, _folder: folder }
+    }
+
+    /// Replaces the active set by one whose companion has this persona.
+    async fn publish(&self, persona: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = configuration(persona, "[\"openai\"]", self.upstream.origin());
+        let next = load_set(folder.path(), &config).await;
+        self.active.publish(&self.active.current(), next, Vec::new()).unwrap();
     }
 
     /// Sends a request in a task of its own, since `chat` waits for the model, which the test plays.
@@ -96,6 +102,29 @@ impl TestHost {
         let page = Page { limit: 100, after: None };
         self.store.messages(&owner(), conversation, page).await.unwrap().unwrap().items
     }
+}
+
+/// A companion with this persona and these models, as a list in TOML, whose model server is at `origin`.
+fn configuration(persona: &str, models: &str, origin: &str) -> String {
+    format!(
+        r#"
+        [companions.elara]
+        persona = "{persona}"
+        memory = "window"
+        models = {models}
+        fallback = true
+
+        [plugins.asking]
+        source = "{asking}"
+        grants = {{ models = true }}
+
+        [plugins.openai]
+        source = "builtin:openai"
+        settings = {{ base_url = "{origin}/v1", model = "scripted" }}
+        grants = {{ http = ["{origin}"] }}
+        "#,
+        asking = fixture("asks-the-model").display(),
+    )
 }
 
 fn owner() -> Owner {

@@ -149,7 +149,7 @@ async fn a_companions_greetings_can_be_chosen_and_one_that_is_not_there_is_refus
     let conversation = ConversationId::new();
     let owner = owner();
     let profile = UserProfile { name: Some("Zephyrine".into()), ..UserProfile::default() };
-    let greet = |index| host.turns.greet(&owner, &profile, "elara", conversation, index);
+    let greet = |index| host.turns.greet(&owner, &profile, "elara", conversation, index, Vec::new());
     let first = greet(None).await.unwrap().unwrap();
     // Elara's first words name the user.
     assert!(first.content.contains("Zephyrine"), "{}", first.content);

@@ -106,6 +106,13 @@ impl StreamedReply {
         .await;
     }
 
+    pub(super) async fn think(&self, text: &str) {
+        self.frame(
+            json!({ "choices": [{ "index": 0, "delta": { "reasoning_content": text }, "finish_reason": null }] }),
+        )
+        .await;
+    }
+
     pub(super) async fn finish(self, reason: &str) {
         self.frame(json!({
             "choices": [{ "index": 0, "delta": {}, "finish_reason": reason }],

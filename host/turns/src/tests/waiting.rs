@@ -48,3 +48,21 @@ async fn a_host_at_its_bound_is_overloaded() {
     asked.reply("One.").await;
     completed(&all(first.await.unwrap().unwrap()).await);
 }
+
+#[tokio::test]
+async fn a_turn_that_has_waited_uses_the_plugins_of_now_and_one_that_runs_keeps_its_own() {
+    let mut host = TestHost::new().await;
+    let (_, conversation) = created(&host.exchange(says("Hello."), "Hello.").await);
+    let first = host.send(says_in(conversation, "First."));
+    let asked = host.upstream.next().await;
+    let mut second = Box::pin(host.turns.chat(says_in(conversation, "Second.")));
+    assert!(futures::poll!(&mut second).is_pending(), "it waits for the first");
+    host.publish("asking").await;
+    asked.reply("One.").await;
+    let first = all(first.await.unwrap().unwrap()).await;
+    assert_eq!(completed(&first)["timing"]["plugins"][1]["name"], "elara");
+    let answer = async { host.upstream.next().await.reply("Two.").await };
+    let (second, ()) = tokio::join!(second, answer);
+    let second = all(second.unwrap()).await;
+    assert_eq!(completed(&second)["timing"]["plugins"][1]["name"], "asking");
+}

@@ -167,3 +167,28 @@ async fn a_turn_is_refused_when_the_tokens_of_the_day_are_used() {
     client.chat(&body).send().await.problem(429, "budget-spent");
     assert_eq!(client.messages(conversation).await.len(), 2);
 }
+
+/// None of these replies ends with a report of usage.
+#[tokio::test]
+async fn a_turn_that_fails_is_charged_for_what_the_model_did() {
+    let thought = || Step::Thought("Hmm, let me think. ".repeat(10));
+    let failing = [
+        Answer::steps(vec![thought(), Step::Cut]),
+        Answer::steps(vec![thought(), Step::Finish("stop"), Step::Done]),
+        Answer::error(500, "server_error", "no"),
+    ];
+    let model = MockModel::start().await;
+    let setup = Setup::model(&model).with_authentication();
+    let mut keys = Vec::new();
+    for _ in &failing {
+        keys.push(setup.create_key(&["--scope", "chat", "--tokens-per-day", "20"]).await);
+    }
+    let host = setup.start().await;
+    for (answer, key) in failing.into_iter().zip(&keys) {
+        let client = host.client().bearer(key);
+        model.next(answer);
+        // However it ends.
+        let _reply = client.chat(&json!({ "message": "Tell me. ".repeat(10) })).send().await;
+        client.chat(&json!({ "message": "More." })).send().await.problem(429, "budget-spent");
+    }
+}

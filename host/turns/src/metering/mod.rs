@@ -1,0 +1,11 @@
+//! Counts the tokens of every model call towards the budgets of the user and the API key, whoever makes the call: a turn,
+//! a plugin that asks the model, a greeting, a background job.
+//!
+//! Threat: calls whose end nobody sees, or that report nothing, cost the operator money and their user nothing. Policy: an
+//! estimate is debited before the call begins, and corrected when it has ended, in whichever way. Accepted consequence:
+//! where a model reports no usage, the estimate is what counts.
+
+mod call_usage;
+mod meter;
+
+pub(crate) use meter::{MeteredCall, UsageMeter};
