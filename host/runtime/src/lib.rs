@@ -29,6 +29,7 @@ mod reply;
 mod sandbox;
 mod scratch;
 mod text;
+mod time_slice;
 mod warm;
 
 pub use capability::{Call, History, Models, NestedCall, PluginStateScope, ReuseKey, State, StateEntry};
