@@ -16,6 +16,7 @@ use crate::guest::Guest;
 use crate::package::Package;
 use crate::profile::{ComponentIdentity, PluginProfile};
 use crate::sandbox::Sandbox;
+use crate::secret_matcher::SecretMatcher;
 use crate::text::sanitize;
 
 /// The most bytes of a settings schema.
@@ -121,7 +122,7 @@ fn check_description(description: &Description, kind: PluginKind) -> Result<(), 
 
 /// Shortens a plugin's text for an error message.
 fn clip(text: &str) -> String {
-    sanitize(&text.chars().take(80).collect::<String>(), &[])
+    sanitize(&text.chars().take(80).collect::<String>(), &SecretMatcher::default())
 }
 
 #[cfg(test)]

@@ -69,8 +69,10 @@ fn read_one(
             "Check what it is made of; a line break in the middle is the usual cause.".to_owned(),
         )),
     };
-    let value =
-        section.read("value", VALUE, |given| expand(value::text(given)?, environment).and_then(checked));
+    let mut variables = Vec::new();
+    let value = section.read("value", VALUE, |given| {
+        expand(value::text(given)?, environment, &mut variables).and_then(checked)
+    });
     let report = section.report;
     let from_file = section.read("value_file", VALUE_FILE, |given| {
         let name = value::text(given)?;
@@ -88,12 +90,17 @@ fn read_one(
         _ => {}
     }
     section.finish();
-    try_with(&origin?.value, &header?.value, &value.or(from_file)?.value).ok()
+    let credential = try_with(&origin?.value, &header?.value, &value.or(from_file)?.value).ok()?;
+    Some(credential.with_known_secrets(&variables))
 }
 
 /// Replaces `${NAME}` with the value of the variable and `$$` with a dollar sign. Values of variables are not expanded
-/// again.
-fn expand(text: &str, environment: &Environment) -> Result<String, InvalidValue> {
+/// again; they are added to `variables`.
+fn expand(
+    text: &str,
+    environment: &Environment,
+    variables: &mut Vec<Secret>,
+) -> Result<String, InvalidValue> {
     let mut expanded = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -117,6 +124,7 @@ fn expand(text: &str, environment: &Environment) -> Result<String, InvalidValue>
             ));
         };
         expanded.push_str(value);
+        variables.push(Secret::from(value.to_owned()));
         rest = after;
     }
     expanded.push_str(rest);

@@ -12,6 +12,7 @@ use wasmtime::Engine;
 
 use crate::engine::engine_config;
 use crate::error::LoadError;
+use crate::secret_matcher::SecretMatcher;
 use crate::text::sanitize;
 
 /// Seconds of CPU time. A Python component of 40 MB takes about 60.
@@ -75,7 +76,7 @@ pub(crate) async fn compile(
         Ok(Err(error)) => Err(failed(format!("the compiler's answer could not be read: {error}"))),
         Ok(Ok((status, _))) if status.success() => Ok(code),
         Ok(Ok((status, error_text))) => {
-            let error_text = sanitize(String::from_utf8_lossy(&error_text).trim(), &[]);
+            let error_text = sanitize(String::from_utf8_lossy(&error_text).trim(), &SecretMatcher::default());
             Err(failed(if error_text.is_empty() {
                 format!("the compiler ended with {status}")
             } else {
