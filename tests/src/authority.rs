@@ -45,7 +45,8 @@ impl Authority {
         Issued { certificate: certificate.pem(), key: key.serialize_pem(), shown }
     }
 
-    pub(crate) fn pem(&self) -> &str {
+    /// The certificate that clients trust, as PEM.
+    pub fn pem(&self) -> &str {
         &self.pem
     }
 

@@ -3,22 +3,18 @@
 use std::fmt;
 
 use masque_config::Config;
-use masque_grants::Secret;
-use masque_runtime::sanitize;
+use masque_runtime::{SecretMatcher, sanitize};
 
 /// The secrets of all plugins. Those of one plugin alone are not enough: an upstream may echo what another plugin sent
 /// it.
 #[derive(Debug, Default)]
-pub struct Redactor(Vec<Secret>);
+pub struct Redactor(SecretMatcher);
 
 impl Redactor {
     pub(crate) fn new(config: &Config) -> Self {
         let credentials = config.plugins.values().flat_map(|plugin| &plugin.grants.credentials);
-        let mut secrets: Vec<Secret> = credentials.map(|credential| credential.secret().clone()).collect();
-        // Longest first, since one secret may be part of another.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.reveal().len()));
-        secrets.dedup();
-        Self(secrets)
+        let secrets = credentials.flat_map(|credential| credential.secrets());
+        Self(SecretMatcher::new(secrets.cloned()))
     }
 
     /// `text` on one line, without secrets and control characters, 4 KiB at most.

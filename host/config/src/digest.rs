@@ -36,7 +36,7 @@ impl Plugin {
     pub fn fingerprint(&self) -> PluginFingerprint {
         let mut grants = Sha256::new_with_prefix(grants(self).to_string());
         for credential in &self.grants.credentials {
-            grants.update(Sha256::digest(credential.secret().reveal()));
+            grants.update(Sha256::digest(credential.value().as_bytes()));
         }
         PluginFingerprint {
             settings: Sha256::digest(self.settings_json()).into(),

@@ -5,6 +5,7 @@ use http::{HeaderName, HeaderValue};
 use crate::error::GrantError;
 use crate::origin::Origin;
 use crate::secret::Secret;
+use crate::secret_parts::secret_parts;
 
 /// A secret header that the host adds to every request to one origin. The origin is reached over TLS or is this machine.
 #[derive(Clone, Debug)]
@@ -13,11 +14,12 @@ pub struct Credential {
     origin: Origin,
     header: HeaderName,
     value: HeaderValue,
-    token: Secret,
+    /// Longest first.
+    secrets: Vec<Secret>,
 }
 
 impl Credential {
-    /// A credential that passed the checks below.
+    /// A credential that passed the checks below. White space around `value` is no part of it (RFC 9110, section 5.5).
     ///
     /// # Errors
     /// [`GrantError`] if `origin` is no origin, or is neither https nor this machine; if `header` is no header name; if
@@ -33,15 +35,23 @@ impl Credential {
         let header = header
             .parse::<HeaderName>()
             .map_err(|_| refused(format!("`{header}` is not the name of a header")))?;
-        let mut header_value = HeaderValue::from_str(value.reveal())
+        let mut header_value = HeaderValue::from_str(value.reveal().trim())
             .map_err(|_| refused("the value holds a character that a header can't carry".to_owned()))?;
         header_value.set_sensitive(true);
         if value.reveal().trim().is_empty() {
             return Err(refused("the value is empty".to_owned()));
         }
-        // An upstream that echoes the header may leave out the scheme (`Bearer`); the token alone gives access too.
-        let token = value.reveal().rsplit(' ').next().unwrap_or_default().to_owned();
-        Ok(Self { name, origin, header, value: header_value, token: Secret::from(token) })
+        let secrets = secret_parts(&header, value.reveal(), &[]);
+        Ok(Self { name, origin, header, value: header_value, secrets })
+    }
+
+    /// Names texts in the value that are secret by themselves, such as the values of variables that it was made of. A value without
+    /// separators can't be divided without them.
+    #[must_use]
+    pub fn with_known_secrets(mut self, known: &[Secret]) -> Self {
+        let value = self.value.to_str().unwrap_or_default();
+        self.secrets = secret_parts(&self.header, value, known);
+        self
     }
 
     /// The name of the credential in the configuration.
@@ -64,10 +74,10 @@ impl Credential {
         &self.value
     }
 
-    /// The secret part of the value, without an authentication scheme such as `Bearer` in front. This is the text to
-    /// redact from logs and errors.
-    pub fn secret(&self) -> &Secret {
-        &self.token
+    /// The texts to redact from answers, logs and errors, longest first: every part of the value that is long enough to be secret,
+    /// decoded and encoded where that is usual.
+    pub fn secrets(&self) -> &[Secret] {
+        &self.secrets
     }
 }
 
@@ -82,9 +92,25 @@ mod tests {
     #[test]
     fn a_credential_never_prints_its_value() {
         let credential = credential("https://a.test", "authorization", "Bearer sk-123456").unwrap();
-        let printed = format!("{credential:?} {}", credential.secret());
+        let printed = format!("{credential:?} {:?}", credential.secrets());
         assert!(!printed.contains("sk-123456"), "{printed}");
-        assert_eq!(credential.secret().reveal(), "sk-123456");
+        assert!(credential.secrets().iter().any(|secret| secret.reveal() == "sk-123456"));
+    }
+
+    #[test]
+    fn white_space_around_a_value_is_neither_sent_nor_hides_the_secret() {
+        let credential = credential("https://a.test", "authorization", " Bearer sk-123456 ").unwrap();
+        assert_eq!(credential.value(), "Bearer sk-123456");
+        assert!(credential.secrets().iter().any(|secret| secret.reveal() == "sk-123456"));
+    }
+
+    #[test]
+    fn a_secret_in_the_middle_of_a_value_is_known_where_it_is_named() {
+        let known = Secret::from("abcdefgh".to_owned());
+        let credential = credential("https://a.test", "authorization", "Key-abcdefgh.1").unwrap();
+        let is_known = |credential: &Credential| credential.secrets().contains(&known);
+        assert!(!is_known(&credential));
+        assert!(is_known(&credential.with_known_secrets(std::slice::from_ref(&known))));
     }
 
     #[test]

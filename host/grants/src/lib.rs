@@ -15,6 +15,7 @@ mod limits;
 mod name;
 mod origin;
 mod secret;
+mod secret_parts;
 
 pub use builtin::{Builtin, NotBuiltin};
 pub use credential::Credential;
@@ -26,3 +27,4 @@ pub use limits::{Limits, MAX_COMPONENT_BYTES};
 pub use name::{InvalidName, Name, is_name};
 pub use origin::Origin;
 pub use secret::Secret;
+pub use secret_parts::MIN_SECRET_BYTES;

@@ -1,8 +1,10 @@
 //! The CPU time of one call, and of the nested calls that are made on its behalf.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::time_slice::TimeSlice;
 
 /// Counts CPU time up to a limit. Time also counts for the call on whose behalf this one is made, so that no nested call is
 /// free.
@@ -11,11 +13,19 @@ pub(crate) struct CpuMeter {
     nanoseconds: AtomicU64,
     limit: Duration,
     parent: Option<Arc<Self>>,
+    /// What of it the call's own guest spent since it last waited. It is kept here because both have the same owners.
+    slice: Mutex<TimeSlice>,
 }
 
 impl CpuMeter {
     pub(crate) fn new(limit: Duration, parent: Option<Arc<Self>>) -> Self {
-        Self { nanoseconds: AtomicU64::new(0), limit, parent }
+        let slice = Mutex::new(TimeSlice::new(Instant::now()));
+        Self { nanoseconds: AtomicU64::new(0), limit, parent, slice }
+    }
+
+    /// The time slice of the call's own guest.
+    pub(crate) fn slice(&self) -> MutexGuard<'_, TimeSlice> {
+        self.slice.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds time that was spent, here and in every parent.

@@ -29,8 +29,10 @@ mod profile;
 mod reply;
 mod sandbox;
 mod scratch;
+mod secret_matcher;
 mod stacks;
 mod text;
+mod time_slice;
 mod warm;
 
 pub use capability::{Call, History, Models, NestedCall, PluginStateScope, ReuseKey, State, StateEntry};
@@ -43,4 +45,5 @@ pub use package::Package;
 pub use plugin::Plugin;
 pub use reply::Deltas;
 pub use sandbox::{Sandbox, SandboxConfig};
+pub use secret_matcher::SecretMatcher;
 pub use text::sanitize;

@@ -17,6 +17,7 @@ use crate::guest::Guest;
 use crate::package::Package;
 use crate::profile::{ComponentIdentity, PluginProfile};
 use crate::sandbox::Sandbox;
+use crate::secret_matcher::SecretMatcher;
 use crate::stacks::required_stacks;
 use crate::text::sanitize;
 
@@ -135,7 +136,7 @@ fn check_description(description: &Description, kind: PluginKind) -> Result<(), 
 
 /// Shortens a plugin's text for an error message.
 fn clip(text: &str) -> String {
-    sanitize(&text.chars().take(80).collect::<String>(), &[])
+    sanitize(&text.chars().take(80).collect::<String>(), &SecretMatcher::default())
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use masque_grants::{Grants, Limits, Secret};
+use masque_grants::{Grants, Limits};
 
 use crate::counters::PluginCounters;
 use crate::egress::UpstreamClient;
 use crate::pool::PoolShare;
 use crate::sandbox::Sandbox;
 use crate::scratch::ScratchFolder;
+use crate::secret_matcher::SecretMatcher;
 use crate::warm::WarmPool;
 
 /// A plugin's name, settings, grants and limits, and its parts of the sandbox: client, pool share, folder.
@@ -23,8 +24,8 @@ pub(crate) struct PluginProfile {
     pub(crate) limits: Limits,
     /// The permits of the pool that one instance takes.
     pub(crate) weight: u32,
-    /// The values of its credentials, which are redacted from its log lines.
-    pub(crate) secrets: Arc<[Secret]>,
+    /// The secrets of its credentials, which are redacted from its log lines.
+    pub(crate) secrets: SecretMatcher,
     pub(crate) upstream: UpstreamClient,
     pub(crate) share: PoolShare,
     /// Present if its instances may outlive a call.
@@ -58,8 +59,10 @@ impl PluginProfile {
             version: component.version.into(),
             settings: settings.into(),
             weight: component.weight,
-            secrets: grants.credentials.iter().map(|credential| credential.secret().clone()).collect(),
-            upstream: sandbox.upstreams.client(&grants.networks),
+            secrets: SecretMatcher::new(
+                grants.credentials.iter().flat_map(|credential| credential.secrets()).cloned(),
+            ),
+            upstream: sandbox.upstreams.client(&name, &grants.networks),
             share: sandbox.pool.share(&name),
             warm_pool: grants.reuse.map(|scope| sandbox.warm_pools.create(scope)),
             scratch,

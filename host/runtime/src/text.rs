@@ -3,23 +3,16 @@
 //! The threat: a plugin that forges log lines, writes terminal escapes, or repeats a secret. The policy: one line of at most
 //! 4 KiB, control and direction characters escaped, known secrets replaced by `[redacted]`.
 
-use masque_grants::Secret;
+use crate::secret_matcher::SecretMatcher;
 
 /// The longest line that is kept, in bytes, before the mark of a cut.
 pub(crate) const MAX_LINE_BYTES: usize = 4 << 10;
 /// Marks the place where a line was cut.
 pub(crate) const ELLIPSIS: char = '…';
-/// Secrets shorter than this also occur in ordinary text and are not redacted.
-const MIN_SECRET_BYTES: usize = 8;
 
 /// Returns `text` as one printable line of at most 4 KiB without the given secrets.
-pub fn sanitize(text: &str, secrets: &[Secret]) -> String {
-    let mut text = std::borrow::Cow::Borrowed(text);
-    for secret in secrets.iter().map(Secret::reveal).filter(|secret| secret.len() >= MIN_SECRET_BYTES) {
-        if text.contains(secret) {
-            text = text.replace(secret, "[redacted]").into();
-        }
-    }
+pub fn sanitize(text: &str, secrets: &SecretMatcher) -> String {
+    let text = secrets.redact(text);
     let mut line = String::with_capacity(text.len().min(MAX_LINE_BYTES));
     for character in text.chars() {
         if line.len() >= MAX_LINE_BYTES {
@@ -40,19 +33,21 @@ pub fn sanitize(text: &str, secrets: &[Secret]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use masque_grants::Secret;
+
     use super::*;
 
     #[test]
     fn a_line_can_not_forge_another_or_drive_a_terminal() {
         let sanitized = sanitize(
             "a\nb\r\u{1b}[31mc\u{202e}d é 語 sk-secret-1",
-            &[Secret::from("sk-secret-1".to_owned())],
+            &SecretMatcher::new([Secret::from("sk-secret-1".to_owned())]),
         );
         assert_eq!(sanitized, "a\\nb\\r\\u{1b}[31mc\\u{202e}d é 語 [redacted]");
     }
 
     #[test]
     fn a_line_is_cut() {
-        assert!(sanitize(&"x".repeat(1 << 20), &[]).len() < MAX_LINE_BYTES + 8);
+        assert!(sanitize(&"x".repeat(1 << 20), &SecretMatcher::default()).len() < MAX_LINE_BYTES + 8);
     }
 }

@@ -8,11 +8,12 @@
 //! memory that has grown stays as large as it is, within the limit.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use masque_grants::Reuse;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::capability::ReuseKey;
 use crate::instance::LiveInstance;
@@ -51,8 +52,16 @@ pub(crate) struct WarmPool {
     scope: Reuse,
     /// One permit for each instance that is kept, over all plugins.
     permits: Arc<Semaphore>,
+    kept: Mutex<KeptInstances>,
+}
+
+#[derive(Default)]
+struct KeptInstances {
     /// Oldest first.
-    kept: Mutex<VecDeque<WarmInstance>>,
+    instances: VecDeque<WarmInstance>,
+    /// The one task that drops idle instances, while there are any. A call that takes the only instance and keeps it again starts
+    /// no other task.
+    cleanup: Option<AbortOnDropHandle<()>>,
 }
 
 struct WarmInstance {
@@ -72,9 +81,9 @@ impl WarmPool {
 
     /// Takes the instance that served `key` last, and the permits of the pool that it still holds.
     pub(crate) fn take(&self, key: &WarmKey) -> Option<(LiveInstance, OwnedSemaphorePermit)> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = kept.iter().rposition(|kept| &kept.key == key)?;
-        kept.remove(newest).map(|kept| (kept.live, kept.pool_permits))
+        let mut kept = self.lock();
+        let newest = kept.instances.iter().rposition(|kept| &kept.key == key)?;
+        kept.instances.remove(newest).map(|kept| (kept.live, kept.pool_permits))
     }
 
     /// Keeps an instance after its call if it may serve another and a permit is free; drops it otherwise.
@@ -90,13 +99,17 @@ impl WarmPool {
             drop(pool_permits);
             return;
         };
-        let was_empty = {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.push_back(WarmInstance { key, live, since: Instant::now(), pool_permits, _permit: permit });
-            kept.len() == 1
-        };
-        if was_empty {
-            tokio::spawn(Self::drop_idle(Arc::downgrade(self)));
+        let mut kept = self.lock();
+        kept.instances.push_back(WarmInstance {
+            key,
+            live,
+            since: Instant::now(),
+            pool_permits,
+            _permit: permit,
+        });
+        // A task that has finished ended with its runtime.
+        if kept.cleanup.as_ref().is_none_or(|task| task.is_finished()) {
+            kept.cleanup = Some(AbortOnDropHandle::new(tokio::spawn(Self::cleanup(Arc::downgrade(self)))));
         }
     }
 
@@ -108,26 +121,34 @@ impl WarmPool {
 
     /// Returns false where nothing is kept.
     fn drop_oldest(&self) -> bool {
-        let oldest = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let oldest = self.lock().instances.pop_front();
         oldest.is_some()
     }
 
     /// Drops instances that have been idle for too long. Returns once none is kept.
-    async fn drop_idle(pool: Weak<Self>) {
+    async fn cleanup(pool: Weak<Self>) {
         loop {
-            let due = {
-                let Some(pool) = pool.upgrade() else { return };
-                let mut kept = pool.kept.lock().unwrap_or_else(PoisonError::into_inner);
-                while kept.front().is_some_and(|oldest| oldest.since.elapsed() >= MAX_IDLE) {
-                    kept.pop_front();
-                }
-                match kept.front() {
-                    Some(oldest) => oldest.since + MAX_IDLE,
-                    None => return,
-                }
-            };
+            let Some(due) = pool.upgrade().and_then(|pool| pool.drop_idle()) else { return };
             tokio::time::sleep_until(due.into()).await;
         }
+    }
+
+    /// Drops instances that have been idle for too long, and returns when the next one is due. Where none is kept, it returns
+    /// `None` and the task that calls it must end: the next instance starts another one.
+    fn drop_idle(&self) -> Option<Instant> {
+        let mut kept = self.lock();
+        while kept.instances.front().is_some_and(|oldest| oldest.since.elapsed() >= MAX_IDLE) {
+            kept.instances.pop_front();
+        }
+        let due = kept.instances.front().map(|oldest| oldest.since + MAX_IDLE);
+        if due.is_none() {
+            kept.cleanup = None;
+        }
+        due
+    }
+
+    fn lock(&self) -> MutexGuard<'_, KeptInstances> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -73,8 +73,10 @@ fn read_one(
         )),
     };
     let report = section.report;
-    let value = section
-        .read("value", VALUE, |given| expand(value::text(given)?, environment, report).and_then(checked));
+    let mut variables = Vec::new();
+    let value = section.read("value", VALUE, |given| {
+        expand(value::text(given)?, environment, report, &mut variables).and_then(checked)
+    });
     let from_file = section.read("value_file", VALUE_FILE, |given| {
         let name = value::text(given)?;
         let path = base.join(name);
@@ -96,12 +98,18 @@ fn read_one(
         _ => {}
     }
     section.finish();
-    try_with(&origin?.value, &header?.value, &value.or(from_file)?.value).ok()
+    let credential = try_with(&origin?.value, &header?.value, &value.or(from_file)?.value).ok()?;
+    Some(credential.with_known_secrets(&variables))
 }
 
 /// Replaces `${NAME}` with the value of the variable, without the white space around it, and `$$` with a dollar sign.
-/// Values of variables are not expanded again.
-fn expand(text: &str, environment: &Environment, report: &Report<'_>) -> Result<String, InvalidValue> {
+/// Values of variables are not expanded again; they are added to `variables`.
+fn expand(
+    text: &str,
+    environment: &Environment,
+    report: &Report<'_>,
+    variables: &mut Vec<Secret>,
+) -> Result<String, InvalidValue> {
     let mut expanded = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -132,6 +140,7 @@ fn expand(text: &str, environment: &Environment, report: &Report<'_>) -> Result<
             report.add(Diagnostic::warning(Location::Variable(name.to_owned()), what, remedy));
         }
         expanded.push_str(value);
+        variables.push(Secret::from(value.to_owned()));
         rest = after;
     }
     expanded.push_str(rest);

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{Store, UpdateDeadline};
@@ -12,24 +12,25 @@ use crate::contract::Failure;
 use crate::cpu_meter::CpuMeter;
 use crate::guest::Guest;
 use crate::instance::{LiveInstance, Work};
+use crate::time_slice::OnTick;
 
-/// A guest that has computed for longer than this yields for one tick at each tick, so that tasks that wait for a socket are
-/// served first.
-///
-/// Beside six guests that spin on two cores (the example `fairness`, unoptimised, on a machine with a further load of 13), the
-/// p99 of ordinary calls is 40 ms, against 9 ms without them, and their median stays below 0.5 ms. Pauses in proportion to the
-/// number of such guests showed no gain.
-const LONG_YIELD_AFTER: Duration = Duration::from_millis(20);
-
-/// Makes the guest yield at every tick.
-pub(super) fn yield_at_every_tick(store: &mut Store<Guest>, meter: Arc<CpuMeter>, tick: Duration) {
+/// Makes the guest yield at ticks. Its time slice decides when and for how long.
+pub(super) fn yield_at_ticks(store: &mut Store<Guest>, meter: Arc<CpuMeter>, tick: Duration) {
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
-        if meter.spent() < LONG_YIELD_AFTER {
-            Ok(UpdateDeadline::Yield(1))
-        } else {
-            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::time::sleep(tick))))
-        }
+        let decision = meter.slice().on_tick(Instant::now(), tick);
+        Ok(match decision {
+            OnTick::Continue => UpdateDeadline::Continue(1),
+            OnTick::Yield => UpdateDeadline::Yield(1),
+            OnTick::YieldForOneTick => {
+                let meter = meter.clone();
+                let pause = async move {
+                    tokio::time::sleep(tick).await;
+                    meter.slice().end_long_yield();
+                };
+                UpdateDeadline::YieldCustom(1, Box::pin(pause))
+            }
+        })
     });
 }
 
@@ -47,9 +48,12 @@ impl<R> Future for MeteredWork<R> {
     type Output = Result<wasmtime::Result<(Result<R, Failure>, LiveInstance)>, CpuLimitExceeded>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.meter.slice().resume(Instant::now());
         let before = thread_time();
         let polled = self.work.as_mut().poll(cx);
-        self.meter.add(thread_time().saturating_sub(before));
+        let used = thread_time().saturating_sub(before);
+        self.meter.add(used);
+        self.meter.slice().suspend(used);
         match (polled, self.meter.exceeded_limit()) {
             (Poll::Ready(done), _) => Poll::Ready(Ok(done)),
             (Poll::Pending, Some(limit)) => Poll::Ready(Err(CpuLimitExceeded(limit))),
@@ -61,4 +65,30 @@ impl<R> Future for MeteredWork<R> {
 fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec.try_into().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+
+    use super::*;
+
+    const TICK: Duration = Duration::from_millis(2);
+    /// No test spends as much.
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_wait_of_the_guest_ends_its_time_slice() {
+        let meter = Arc::new(CpuMeter::new(LIMIT, None));
+        let decide = |meter: &CpuMeter| meter.slice().on_tick(Instant::now() + TICK, TICK);
+        while decide(&meter) == OnTick::Yield {
+            meter.slice().suspend(TICK);
+        }
+        meter.slice().end_long_yield();
+        let work: Work<()> = Box::pin(pending());
+        let mut metered = Box::pin(MeteredWork { work, meter: meter.clone() });
+        let polled = poll_fn(|cx| Poll::Ready(metered.as_mut().poll(cx).is_pending())).await;
+        assert!(polled, "the guest waits");
+        assert_eq!(decide(&meter), OnTick::Yield);
+    }
 }

@@ -8,6 +8,7 @@ use wasmtime::component::ResourceTableError;
 use crate::diagnostics::{CallDiagnostics, ExhaustedLimit};
 use crate::engine::MAX_STACK_BYTES;
 use crate::error::Cause;
+use crate::secret_matcher::SecretMatcher;
 use crate::text::sanitize;
 
 /// Finds why a call failed. `elapsed` is its time so far.
@@ -44,7 +45,7 @@ pub(super) fn explain(
     match error.downcast_ref::<wasmtime::Trap>() {
         Some(wasmtime::Trap::StackOverflow) => Cause::Stack { limit: MAX_STACK_BYTES },
         Some(trap) => Cause::Trap(trap.to_string()),
-        None => Cause::Trap(sanitize(&text, &[])),
+        None => Cause::Trap(sanitize(&text, &SecretMatcher::default())),
     }
 }
 

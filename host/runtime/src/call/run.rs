@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 use wasmtime::Store;
 
-use super::cpu_budget::{CpuLimitExceeded, MeteredWork, yield_at_every_tick};
+use super::cpu_budget::{CpuLimitExceeded, MeteredWork, yield_at_ticks};
 use super::fault::explain;
 use super::identity::{CallIdentity, call_error};
 use super::placement::{PlacementRequest, WarmAccess, acquire_placement};
@@ -111,7 +111,7 @@ async fn make<R: Send + 'static>(
         }
         None => new_store(&profile, host_state, gate).await.map_err(|cause| identity.error(cause))?,
     };
-    yield_at_every_tick(&mut live.store, meter.clone(), profile.sandbox.pool.tick());
+    yield_at_ticks(&mut live.store, meter.clone(), profile.sandbox.pool.tick());
 
     let metered = MeteredWork { work: bound(live), meter };
     match tokio::time::timeout_at(deadline.into(), metered).await {

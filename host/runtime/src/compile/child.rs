@@ -14,6 +14,7 @@ use wasmtime::Engine;
 use super::child_limits::{ChildEnd, ChildLimits};
 use crate::engine::{MemoryReservation, engine_config};
 use crate::error::LoadError;
+use crate::secret_matcher::SecretMatcher;
 use crate::text::sanitize;
 
 /// Wall time of the child.
@@ -121,7 +122,7 @@ async fn compile_once(
         Ok(Err(error)) => Err(failed(format!("the compiler's answer could not be read: {error}"))),
         Ok(Ok((status, _))) if status.success() => Ok(code),
         Ok(Ok((status, error_text))) => {
-            let error_text = sanitize(String::from_utf8_lossy(&error_text).trim(), &[]);
+            let error_text = sanitize(String::from_utf8_lossy(&error_text).trim(), &SecretMatcher::default());
             match ChildEnd::of(status, &error_text) {
                 end @ ChildEnd::OutOfMemory => Err(Failure::OutOfMemory(limits.explain(end))),
                 end if error_text.is_empty() || end == ChildEnd::CpuTime => Err(failed(limits.explain(end))),

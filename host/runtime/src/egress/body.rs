@@ -15,7 +15,8 @@ use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::Error;
 
 use super::header_limit::HeaderLimit;
-use super::redact::{EchoRedactor, redact_headers};
+use super::origin_pool::ConnectionLease;
+use super::redact::EchoRedactor;
 
 /// The most bytes that are read of a body that the guest dropped, so that its connection can serve the next request. A
 /// chat-completions stream that was read up to `[DONE]` has a few bytes left; without draining, every turn would open a
@@ -33,15 +34,25 @@ where
     inner: Option<B>,
     redactor: EchoRedactor,
     trailer_limit: HeaderLimit,
-    /// Trailers that are passed on after the bytes that the redactor held back.
-    trailers: Option<HeaderMap>,
-    /// The longest pause of the upstream.
+    /// What is passed on after the bytes that the redactor held back.
+    last: Option<Result<HeaderMap, Error>>,
+    /// The longest time that the guest waits for the upstream.
     between_bytes: Duration,
-    /// Fires when the upstream pauses for longer.
+    /// Fires when it has waited for longer.
     alarm: Pin<Box<Sleep>>,
+    /// Whether the guest waits. The time in which it does not read is no pause of the upstream.
+    is_waiting: bool,
     ended: bool,
-    /// One of the requests that the call may have under way. It is released when the body is no longer read.
-    permit: Option<OwnedSemaphorePermit>,
+    /// Released when the body is no longer read.
+    occupied: Option<OccupiedRequest>,
+}
+
+/// What a request occupies until its answer has been read.
+pub(crate) struct OccupiedRequest {
+    /// One of the requests that the call may have under way.
+    pub(crate) _permit: OwnedSemaphorePermit,
+    /// Its stream, on HTTP/2.
+    pub(crate) _lease: Option<ConnectionLease>,
 }
 
 impl<B> GuardedBody<B>
@@ -53,18 +64,34 @@ where
         redactor: EchoRedactor,
         trailer_limit: HeaderLimit,
         between_bytes: Duration,
-        permit: OwnedSemaphorePermit,
+        occupied: OccupiedRequest,
     ) -> Self {
         Self {
             inner: Some(inner),
             redactor,
             trailer_limit,
-            trailers: None,
+            last: None,
             between_bytes,
             alarm: Box::pin(tokio::time::sleep(between_bytes)),
+            is_waiting: false,
             ended: false,
-            permit: Some(permit),
+            occupied: Some(occupied),
         }
+    }
+
+    /// The next frame where the data has ended: what the redactor held back, then `last`.
+    fn finish(&mut self, last: Option<Result<HeaderMap, Error>>) -> Option<Result<Frame<Bytes>, Error>> {
+        if self.ended {
+            // Resets the stream, where the upstream has not ended it, before another request may have it.
+            self.inner = None;
+            self.occupied = None;
+        }
+        let held = self.redactor.finish();
+        if held.is_empty() {
+            return last.map(|last| last.map(Frame::trailers));
+        }
+        self.last = last;
+        Some(Ok(Frame::data(held)))
     }
 }
 
@@ -80,58 +107,56 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
-        if let Some(trailers) = this.trailers.take() {
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        if let Some(last) = this.last.take() {
+            return Poll::Ready(Some(last.map(Frame::trailers)));
         }
         loop {
             let Some(inner) = this.inner.as_mut().filter(|_| !this.ended) else {
                 return Poll::Ready(None);
             };
             let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) else {
+                if !this.is_waiting {
+                    this.is_waiting = true;
+                    this.alarm.as_mut().reset(Instant::now() + this.between_bytes);
+                }
                 ready!(this.alarm.as_mut().poll(cx));
                 this.ended = true;
-                return Poll::Ready(Some(Err(Error::ConnectionReadTimeout)));
+                return Poll::Ready(this.finish(Some(Err(Error::ConnectionReadTimeout))));
             };
-            this.alarm.as_mut().reset(Instant::now() + this.between_bytes);
+            this.is_waiting = false;
             match frame {
-                Some(Ok(frame)) => {
-                    let data = match frame.into_data() {
-                        Ok(data) => this.redactor.push(data),
-                        Err(other) => {
-                            let Ok(mut trailers) = other.into_trailers() else { continue };
-                            if let Err(size) = this.trailer_limit.check(&trailers) {
-                                this.ended = true;
-                                let error = Error::HttpResponseTrailerSectionSize(Some(size));
-                                return Poll::Ready(Some(Err(error)));
-                            }
-                            redact_headers(&mut trailers, &this.redactor);
-                            let held = this.redactor.finish();
-                            if held.is_empty() {
-                                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-                            }
-                            this.trailers = Some(trailers);
-                            held
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        let data = this.redactor.push(data);
+                        if !data.is_empty() {
+                            return Poll::Ready(Some(Ok(Frame::data(data))));
                         }
-                    };
-                    if !data.is_empty() {
-                        return Poll::Ready(Some(Ok(Frame::data(data))));
                     }
-                }
+                    Err(other) => {
+                        let Ok(mut trailers) = other.into_trailers() else { continue };
+                        if let Err(size) = this.trailer_limit.check(&trailers) {
+                            this.ended = true;
+                            let error = Error::HttpResponseTrailerSectionSize(Some(size));
+                            return Poll::Ready(this.finish(Some(Err(error))));
+                        }
+                        this.redactor.redact_headers(&mut trailers);
+                        return Poll::Ready(this.finish(Some(Ok(trailers))));
+                    }
+                },
                 Some(Err(error)) => {
                     this.ended = true;
-                    return Poll::Ready(Some(Err(error_in_body(&error))));
+                    return Poll::Ready(this.finish(Some(Err(error_in_body(&error)))));
                 }
                 None => {
                     this.ended = true;
-                    let held = this.redactor.finish();
-                    return Poll::Ready((!held.is_empty()).then(|| Ok(Frame::data(held))));
+                    return Poll::Ready(this.finish(None));
                 }
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended
+        self.ended && self.last.is_none()
     }
 }
 
@@ -143,11 +168,11 @@ where
         let Some(inner) = self.inner.take().filter(|_| !self.ended) else { return };
         // Without a runtime the process is ending, and the connection with it.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let permit = self.permit.take();
+            let occupied = self.occupied.take();
             runtime.spawn(async move {
                 // The connection of a slower body is closed, which is the only consequence.
                 let _ = tokio::time::timeout(DRAIN_TIME, drain(inner)).await;
-                drop(permit);
+                drop(occupied);
             });
         }
     }
@@ -165,7 +190,10 @@ async fn drain(mut body: impl Body<Data = Bytes, Error = hyper::Error> + Unpin) 
 
 /// Tells a body that ends early from one that breaks the protocol, so that a plugin can report which.
 fn error_in_body(error: &hyper::Error) -> Error {
-    if error.is_incomplete_message() || error.is_closed() || error.is_body_write_aborted() {
+    if error.is_timeout() {
+        // The server did not answer a ping.
+        Error::ConnectionReadTimeout
+    } else if error.is_incomplete_message() || error.is_closed() || error.is_body_write_aborted() {
         Error::HttpResponseIncomplete
     } else {
         Error::ConnectionTerminated
@@ -180,19 +208,24 @@ mod tests {
     use http::HeaderValue;
     use http_body_util::StreamBody;
     use masque_grants::Secret;
-    use tokio::sync::Semaphore;
+    use tokio::sync::{Semaphore, mpsc};
 
     use super::*;
     use crate::diagnostics::CallDiagnostics;
+    use crate::secret_matcher::SecretMatcher;
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn permit(permits: &Arc<Semaphore>) -> OwnedSemaphorePermit {
-        permits.clone().try_acquire_owned().unwrap()
+    fn occupied(permits: &Arc<Semaphore>) -> OccupiedRequest {
+        OccupiedRequest { _permit: permits.clone().try_acquire_owned().unwrap(), _lease: None }
     }
 
     fn trailer_limit(bytes: usize) -> HeaderLimit {
         HeaderLimit { bytes, diagnostics: CallDiagnostics::default() }
+    }
+
+    fn redactor() -> EchoRedactor {
+        EchoRedactor::new(SecretMatcher::new([Secret::from("sk-secret-1".to_owned())]))
     }
 
     #[tokio::test]
@@ -200,8 +233,8 @@ mod tests {
         let trailers = HeaderMap::from_iter([("x".parse().unwrap(), "v".repeat(1000).parse().unwrap())]);
         let frames = [Frame::data(Bytes::from_static(b"hello")), Frame::trailers(trailers)];
         let inner = StreamBody::new(stream::iter(frames.map(Ok)));
-        let permit = permit(&Arc::new(Semaphore::new(1)));
-        let body = GuardedBody::new(inner, EchoRedactor::default(), trailer_limit(1000), LONG, permit);
+        let occupied = occupied(&Arc::new(Semaphore::new(1)));
+        let body = GuardedBody::new(inner, EchoRedactor::default(), trailer_limit(1000), LONG, occupied);
         let error = body.collect().await.unwrap_err();
         assert!(matches!(error, Error::HttpResponseTrailerSectionSize(Some(1073))), "{error:?}");
     }
@@ -214,13 +247,12 @@ mod tests {
         ]);
         let frames = [Frame::data(Bytes::from_static(b"hello sk-sec")), Frame::trailers(trailers)];
         let inner = StreamBody::new(stream::iter(frames.map(Ok)));
-        let redactor = EchoRedactor::new([Secret::from("sk-secret-1".to_owned())]);
         let body = GuardedBody::new(
             inner,
-            redactor,
+            redactor(),
             trailer_limit(1000),
             LONG,
-            permit(&Arc::new(Semaphore::new(1))),
+            occupied(&Arc::new(Semaphore::new(1))),
         );
         let collected = body.collect().await.unwrap();
         let trailers = collected.trailers().unwrap().clone();
@@ -235,11 +267,62 @@ mod tests {
     async fn a_dropped_body_keeps_its_permit_until_it_is_no_longer_read() {
         let permits = Arc::new(Semaphore::new(1));
         let endless = StreamBody::new(stream::pending::<Result<Frame<Bytes>, hyper::Error>>());
-        let redactor = EchoRedactor::default();
-        drop(GuardedBody::new(endless, redactor, trailer_limit(1000), LONG, permit(&permits)));
+        drop(GuardedBody::new(
+            endless,
+            EchoRedactor::default(),
+            trailer_limit(1000),
+            LONG,
+            occupied(&permits),
+        ));
         tokio::time::sleep(DRAIN_TIME / 2).await;
         assert_eq!(permits.available_permits(), 0);
         tokio::time::sleep(DRAIN_TIME).await;
         assert_eq!(permits.available_permits(), 1);
+    }
+
+    /// A body whose frames the test sends.
+    fn sent_body(
+        between_bytes: Duration,
+    ) -> (
+        mpsc::UnboundedSender<Frame<Bytes>>,
+        GuardedBody<impl Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static>,
+    ) {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let frames = stream::poll_fn(move |cx| receiver.poll_recv(cx).map(|frame| frame.map(Ok)));
+        let occupied = occupied(&Arc::new(Semaphore::new(1)));
+        (
+            sender,
+            GuardedBody::new(
+                StreamBody::new(frames),
+                redactor(),
+                trailer_limit(1000),
+                between_bytes,
+                occupied,
+            ),
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_time_in_which_the_guest_waits_is_a_pause_of_the_upstream() {
+        let (upstream, mut body) = sent_body(Duration::from_secs(1));
+        upstream.send(Frame::data(Bytes::from_static(b"one\n"))).unwrap();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "one\n");
+        // The guest computes, or its reader is slow.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let late = tokio::time::timeout(Duration::from_millis(500), body.frame()).await;
+        assert!(late.is_err(), "the guest has waited for half a second only");
+        upstream.send(Frame::data(Bytes::from_static(b"two\n"))).unwrap();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "two\n");
+        assert!(matches!(body.frame().await, Some(Err(Error::ConnectionReadTimeout))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_held_back_comes_before_the_error_that_ends_the_body() {
+        let (upstream, mut body) = sent_body(Duration::from_secs(1));
+        upstream.send(Frame::data(Bytes::from_static(b"no line"))).unwrap();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "no line");
+        assert!(!body.is_end_stream());
+        assert!(matches!(body.frame().await, Some(Err(Error::ConnectionReadTimeout))));
+        assert!(body.frame().await.is_none());
     }
 }

@@ -8,13 +8,17 @@ use std::io;
 
 use wasmtime_wasi_http::Error;
 
+use super::connection::OpenError;
 use super::connector::{ProhibitedAddress, ResolveError};
 
-/// The code for hyper's error, by its causes.
-pub(super) fn translate(error: &hyper_util::client::legacy::Error) -> Error {
-    let fallback =
-        if error.is_connect() { Error::DestinationUnavailable } else { Error::ConnectionTerminated };
-    by_cause(error).unwrap_or(fallback)
+/// The code for an error of a request on an open connection, by its causes.
+pub(super) fn translate(error: &hyper::Error) -> Error {
+    by_cause(error).unwrap_or(Error::ConnectionTerminated)
+}
+
+/// The code for a connection that could not be opened, by its causes.
+pub(super) fn translate_open(error: &OpenError) -> Error {
+    by_cause(error).unwrap_or(Error::DestinationUnavailable)
 }
 
 /// The code of the first cause that has one.
@@ -43,6 +47,10 @@ fn code_of(cause: &(dyn StdError + 'static)) -> Option<Error> {
         });
     }
     if let Some(hyper) = cause.downcast_ref::<hyper::Error>() {
+        // The server did not answer a ping.
+        if hyper.is_timeout() {
+            return Some(Error::ConnectionReadTimeout);
+        }
         if hyper.is_incomplete_message() {
             return Some(Error::ConnectionTerminated);
         }
@@ -67,8 +75,11 @@ fn code_of(cause: &(dyn StdError + 'static)) -> Option<Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::Request;
     use http_body_util::{BodyExt, Empty};
+    use masque_grants::Origin;
     use tokio::io::AsyncWriteExt;
     use wasmtime_wasi_http::WasiBody;
 
@@ -90,10 +101,12 @@ mod tests {
     }
 
     async fn failure(uri: String) -> Error {
-        let upstream = UpstreamClients::new().unwrap().client(&[]);
+        let upstream = UpstreamClients::new().unwrap().client("plugin", &[]);
         let body: WasiBody = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        let request = Request::get(uri).body(body).unwrap();
-        translate(&upstream.request(request).await.unwrap_err())
+        let request = Request::get(&uri).body(body).unwrap();
+        let origin = Origin::of(request.uri()).unwrap();
+        let long = Duration::from_secs(20);
+        upstream.send(request, &origin, long, long).await.err().unwrap().code
     }
 
     #[tokio::test]

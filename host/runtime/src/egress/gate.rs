@@ -4,19 +4,20 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Method, Request, Response, Uri};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http_body::Body;
 use http_body_util::BodyExt;
-use hyper_util::client::legacy::connect::capture_connection;
 use masque_grants::{Credential, Grants, Limits, Origin};
 use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use super::body::GuardedBody;
-use super::client::UpstreamClient;
-use super::fault::translate;
+use super::body::{GuardedBody, OccupiedRequest};
+use super::client::{Answer, UpstreamClient};
 use super::header_limit::HeaderLimit;
-use super::redact::{EchoRedactor, redact_headers};
+use super::redact::EchoRedactor;
 use crate::diagnostics::CallDiagnostics;
+use crate::secret_matcher::SecretMatcher;
 
 /// The connect timeout where the guest sets none. A timeout of its own counts if it ends before the call's deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,6 +28,9 @@ pub(crate) const BODY_CHUNK_BYTES: usize = 64 << 10;
 pub(crate) const BODY_CHUNKS: usize = 1;
 /// The longest method. The longest registered one has 17 bytes.
 const MAX_METHOD_BYTES: usize = 64;
+
+/// The content coding of an answer that is not compressed (RFC 9110, section 12.5.3).
+const IDENTITY: &str = "identity";
 
 /// Resolves when the request's body has been sent.
 type RequestSent = Box<dyn Future<Output = Result<(), Error>> + Send>;
@@ -73,7 +77,7 @@ impl EgressGate {
 
     /// Returns the request's origin if a grant allows the request. Credentials are chosen by the origin.
     fn check(&self, method: &Method, uri: &Uri) -> Result<Origin, Error> {
-        // A user name is never sent, but each spelling would have a connection pool of its own.
+        // A user name is never sent: on HTTP/2 it would be part of the authority.
         if uri.authority().is_none_or(|authority| authority.as_str().contains('@')) {
             return Err(Error::HttpRequestUriInvalid);
         }
@@ -136,29 +140,45 @@ impl WasiHttpHooks for EgressGate {
         for credential in &credentials {
             request.headers_mut().insert(credential.header().clone(), credential.value().clone());
         }
-        let redactor = EchoRedactor::new(credentials.iter().map(|credential| credential.secret().clone()));
+        let secrets = credentials.iter().flat_map(|credential| credential.secrets()).cloned();
+        let redactor = EchoRedactor::new(SecretMatcher::new(secrets));
+        if redactor.is_active() {
+            request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(IDENTITY));
+        }
         let timeouts = Timeouts::new(options, self.deadline);
         let (upstream, diagnostics) = (self.upstream.clone(), self.diagnostics.clone());
         let headers = HeaderLimit { bytes: self.max_header_bytes, diagnostics: diagnostics.clone() };
         Box::new(async move {
-            let response = exchange(upstream, request, &timeouts).await.inspect_err(|error| {
-                if let Error::DestinationIpProhibited = error {
+            let sent = upstream.send(request, &origin, timeouts.connect, timeouts.first_byte).await;
+            let Answer { response, lease } = sent.map_err(|failure| {
+                if let Error::DestinationIpProhibited = failure.code {
                     diagnostics
                         .record_refusal(format!("the address behind {origin} needs a `networks` grant"));
                 }
+                if let Some(limit) = failure.limit {
+                    diagnostics.record_refusal(limit);
+                }
+                failure.code
             })?;
             let (mut parts, body) = response.into_parts();
+            if redactor.is_active() && !body.is_end_stream() && !is_readable(&parts.headers) {
+                diagnostics.record_refusal(format!(
+                    "{origin} compressed its answer unasked, and an answer to a request with a credential must be readable"
+                ));
+                return Err(Error::HttpResponseContentCoding(None));
+            }
             headers.check(&parts.headers).map_err(|size| Error::HttpResponseHeaderSectionSize(Some(size)))?;
-            redact_headers(&mut parts.headers, &redactor);
+            redactor.redact_headers(&mut parts.headers);
+            let occupied = OccupiedRequest { _permit: permit, _lease: lease };
             let body =
-                GuardedBody::new(body, redactor, headers, timeouts.between_bytes, permit).boxed_unsync();
+                GuardedBody::new(body, redactor, headers, timeouts.between_bytes, occupied).boxed_unsync();
             Ok((Response::from_parts(parts, body), Box::new(async { Ok(()) }) as RequestSent))
         })
     }
 }
 
-/// Writes the address with the origin's canonical spelling. hyper's pool is keyed by the authority's text, so `host.`,
-/// `host:443` and `host:0443` would each keep connections of their own.
+/// Writes the address with the origin's canonical spelling, so that the server sees one name for `host.`, `host:443` and
+/// `host:0443`.
 fn normalize_uri(origin: &Origin, uri: &Uri) -> Option<Uri> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     format!("{origin}{}{path}", if path.starts_with('/') { "" } else { "/" }).parse().ok()
@@ -183,26 +203,12 @@ impl Timeouts {
     }
 }
 
-/// Sends the request and waits for the head of the response. Connecting and answering have a timeout each.
-async fn exchange(
-    upstream: UpstreamClient,
-    mut request: Request<WasiBody>,
-    timeouts: &Timeouts,
-) -> Result<Response<hyper::body::Incoming>, Error> {
-    let mut connection = capture_connection(&mut request);
-    let response = upstream.request(request);
-    tokio::pin!(response);
-    let connected = async { drop(connection.wait_for_connection_metadata().await) };
-    tokio::select! {
-        biased;
-        done = &mut response => return done.map_err(|error| translate(&error)),
-        () = connected => {}
-        () = tokio::time::sleep(timeouts.connect) => return Err(Error::ConnectionTimeout),
-    }
-    match tokio::time::timeout(timeouts.first_byte, response).await {
-        Ok(done) => done.map_err(|error| translate(&error)),
-        Err(_) => Err(Error::HttpResponseTimeout),
-    }
+/// Whether a secret can be found in the body. A guest could otherwise ask for a compressed echo.
+fn is_readable(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .all(|coding| coding.as_bytes().eq_ignore_ascii_case(IDENTITY.as_bytes()))
 }
 
 #[cfg(test)]
@@ -228,7 +234,7 @@ mod tests {
     #[tokio::test]
     async fn a_user_name_in_the_address_is_refused_though_its_origin_is_granted() {
         let grants = Grants { http: vec!["http://127.0.0.1:9".parse().unwrap()], ..Grants::default() };
-        let upstream = UpstreamClients::new().unwrap().client(&[]);
+        let upstream = UpstreamClients::new().unwrap().client("plugin", &[]);
         let gate = EgressGate::new(
             Arc::new(grants),
             upstream,
@@ -240,6 +246,23 @@ mod tests {
         assert!(check("http://127.0.0.1:9/").is_ok());
         for uri in ["http://1@127.0.0.1:9/", "http://a:b@127.0.0.1:9/", "http://@127.0.0.1:9/"] {
             assert!(matches!(check(uri), Err(Error::HttpRequestUriInvalid)), "{uri}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_readable_unless_it_is_compressed() {
+        let headers = |codings: &[&'static str]| -> HeaderMap {
+            codings.iter().map(|coding| (CONTENT_ENCODING, HeaderValue::from_static(*coding))).collect()
+        };
+        for (codings, readable) in [
+            (&[][..], true),
+            (&["identity"], true),
+            (&["Identity"], true),
+            (&["gzip"], false),
+            (&["identity", "br"], false),
+            (&["identity, gzip"], false),
+        ] {
+            assert_eq!(is_readable(&headers(codings)), readable, "{codings:?}");
         }
     }
 }

@@ -9,10 +9,15 @@
 mod address;
 mod body;
 mod client;
+mod connection;
 mod connector;
 mod fault;
+mod first_settings;
 mod gate;
 mod header_limit;
+mod origin_pool;
+mod pool_policy;
+mod pooled_connection;
 mod redact;
 
 pub(crate) use self::client::{UpstreamClient, UpstreamClients};

@@ -1,136 +1,202 @@
-//! Redacts injected secrets from what an upstream sends back, also where one is split over two frames.
+//! Redacts injected secrets from what an upstream sends back, wherever the upstream splits it.
 //!
-//! The threat: an upstream, or an error page of a proxy before it, echoes the request's headers and so hands the guest the key
-//! that was kept from it. The policy: every occurrence in headers, body and trailers is replaced by `[redacted]`. The accepted
-//! consequence: an echo in another encoding passes.
+//! The threat: an upstream, or an error page of a proxy before it, echoes the request's headers and so hands the guest the key that
+//! was kept from it. And a guest that may choose what is echoed asks for guesses: if bytes were held back only where they may be
+//! the beginning of a secret, the guest would see which guess is held back, and learn the secret one byte at a time. The policy:
+//! every secret in headers, body and trailers is replaced by a mark of constant length. What is held back depends on no secret: all
+//! bytes after the last line break, at most 4 KiB of them, until more or the end arrives. No credential holds a line break. The
+//! length is hidden too: `content-length` is dropped. The accepted consequences: an answer that does not end its pieces with a line
+//! break, as server-sent events do, arrives up to 4 KiB late; an echo in another encoding than those of a credential's secrets
+//! passes; and whoever knows a whole secret can see that it is redacted.
 
-use std::sync::Arc;
-
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue};
-use masque_grants::Secret;
 
-const MARK: &str = "[redacted]";
-/// Shorter secrets also occur in ordinary text and are not redacted. None that protects anything is shorter.
-const MIN_SECRET_BYTES: usize = 8;
+use crate::secret_matcher::{MARK, SecretMatcher};
 
-/// Redacts one body, frame by frame. It holds back only bytes that may be the beginning of a secret.
+/// The most bytes that are held back. It is the same for all secrets up to half its length, so that it tells nothing of theirs.
+const MAX_HELD_BYTES: usize = 4 << 10;
+
+/// Redacts one body, frame by frame.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EchoRedactor {
-    secrets: Arc<[Secret]>,
+    secrets: SecretMatcher,
+    /// As received.
     held: BytesMut,
+    /// The first bytes of `held` that the last mark stands for.
+    redacted: usize,
 }
 
 impl EchoRedactor {
-    pub(crate) fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
-        let secrets =
-            secrets.into_iter().filter(|secret| secret.reveal().len() >= MIN_SECRET_BYTES).collect();
-        Self { secrets, held: BytesMut::new() }
+    pub(crate) fn new(secrets: SecretMatcher) -> Self {
+        Self { secrets, held: BytesMut::new(), redacted: 0 }
+    }
+
+    /// Whether there is anything to redact.
+    pub(crate) fn is_active(&self) -> bool {
+        !self.secrets.is_empty()
     }
 
     /// Takes a frame and returns what of the body may be passed on.
     pub(crate) fn push(&mut self, frame: Bytes) -> Bytes {
-        if self.secrets.is_empty() {
+        if !self.is_active() {
             return frame;
         }
-        let joined = if self.held.is_empty() {
-            frame
-        } else {
-            self.held.extend_from_slice(&frame);
-            self.held.split().freeze()
-        };
-        let mut out = self.redact(joined);
-        let keep = self.partial_secret_at_end(&out);
-        let rest = out.split_off(out.len() - keep);
-        self.held = BytesMut::from(rest.as_ref());
-        out
+        self.held.extend_from_slice(&frame);
+        let line = self.held.iter().rposition(|byte| is_line_break(*byte)).map_or(0, |at| at + 1);
+        let max = MAX_HELD_BYTES.max(2 * self.secrets.longest().next_power_of_two());
+        // Half of it is kept, and not all but a byte, since every release searches what is held.
+        let surplus = if self.held.len() > max { self.held.len() - max / 2 } else { 0 };
+        self.release(line.max(surplus))
     }
 
     /// Returns what was held back, at the end of the body.
     pub(crate) fn finish(&mut self) -> Bytes {
-        self.held.split().freeze()
+        self.release(self.held.len())
     }
 
-    /// Whether a header's value contains a secret.
-    pub(crate) fn contains_secret(&self, value: &[u8]) -> bool {
-        self.secrets.iter().any(|needle| find(value, needle.reveal().as_bytes()).is_some())
-    }
-
-    fn redact(&self, bytes: Bytes) -> Bytes {
-        let mut bytes = bytes;
-        for needle in self.secrets.iter().map(|secret| secret.reveal().as_bytes()) {
-            let Some(mut at) = find(&bytes, needle) else { continue };
-            let mut out = BytesMut::with_capacity(bytes.len());
-            loop {
-                out.extend_from_slice(&bytes.split_to(at));
-                out.extend_from_slice(MARK.as_bytes());
-                drop(bytes.split_to(needle.len()));
-                match find(&bytes, needle) {
-                    Some(next) => at = next,
-                    None => break,
-                }
+    /// Redacts and returns the first `count` bytes. A secret that begins in them lies in `held` as a whole.
+    fn release(&mut self, count: usize) -> Bytes {
+        if count == 0 {
+            return Bytes::new();
+        }
+        let mut released = BytesMut::with_capacity(count);
+        // Everything before it is passed on or redacted.
+        let mut at = self.redacted;
+        for found in self.secrets.find(&self.held).into_iter().take_while(|found| found.start < count) {
+            if found.start >= at {
+                released.extend_from_slice(self.held.get(at..found.start).unwrap_or_default());
+                released.extend_from_slice(MARK.as_bytes());
             }
-            out.extend_from_slice(&bytes);
-            bytes = out.freeze();
+            at = at.max(found.end);
         }
-        bytes
+        released.extend_from_slice(self.held.get(at..count).unwrap_or_default());
+        self.held.advance(count);
+        self.redacted = at.saturating_sub(count);
+        released.freeze()
     }
 
-    /// The length of the longest end of `bytes` that a secret begins with.
-    fn partial_secret_at_end(&self, bytes: &[u8]) -> usize {
-        let longest = |needle: &[u8]| {
-            let max = needle.len().saturating_sub(1).min(bytes.len());
-            (1..=max)
-                .rev()
-                .find(|length| bytes.iter().rev().take(*length).rev().eq(needle.iter().take(*length)))
-        };
-        self.secrets.iter().filter_map(|secret| longest(secret.reveal().as_bytes())).max().unwrap_or(0)
-    }
-}
-
-/// Replaces the value of each header that contains a secret.
-pub(crate) fn redact_headers(headers: &mut HeaderMap, redactor: &EchoRedactor) {
-    for value in headers.values_mut() {
-        if redactor.contains_secret(value.as_bytes()) {
-            *value = HeaderValue::from_static(MARK);
+    /// Replaces the value of each header that contains a secret, and drops what tells the length of the body.
+    pub(crate) fn redact_headers(&self, headers: &mut HeaderMap) {
+        if !self.is_active() {
+            return;
+        }
+        headers.remove(CONTENT_LENGTH);
+        for value in headers.values_mut() {
+            if !self.secrets.find(value.as_bytes()).is_empty() {
+                *value = HeaderValue::from_static(MARK);
+            }
         }
     }
 }
 
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+/// Bytes that a header, and so a secret, can't hold: line breaks and other control characters (RFC 9110, section 5.5).
+fn is_line_break(byte: u8) -> bool {
+    byte.is_ascii_control() && byte != b'\t'
 }
 
 #[cfg(test)]
 mod tests {
+    use masque_grants::Secret;
+
     use super::*;
 
-    const BODY: &str = "key sk-secret-1, again sk-secret-1; sk-secret-2 and sk-secre";
-    const REDACTED: &str = "key [redacted], again [redacted]; sk-secret-2 and sk-secre";
+    const BODY: &str = "key sk-secret-1, again sk-secret-1;\nsk-secret-2 and sk-secre";
+    const REDACTED: &str = "key [redacted], again [redacted];\nsk-secret-2 and sk-secre";
 
-    fn redactor() -> EchoRedactor {
-        EchoRedactor::new(["sk-secret-1", "short"].map(|text| Secret::from(text.to_owned())))
+    fn redactor(secrets: &[&str]) -> EchoRedactor {
+        EchoRedactor::new(SecretMatcher::new(secrets.iter().map(|text| Secret::from((*text).to_owned()))))
+    }
+
+    fn redact(secrets: &[&str], frames: &[&str]) -> String {
+        let (mut redactor, mut out) = (redactor(secrets), Vec::new());
+        for frame in frames {
+            out.extend_from_slice(&redactor.push(Bytes::copy_from_slice(frame.as_bytes())));
+        }
+        out.extend_from_slice(&redactor.finish());
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn a_secret_is_redacted_wherever_the_body_is_split() {
         for first in 0..=BODY.len() {
             for second in first..=BODY.len() {
-                let (mut redactor, mut out) = (redactor(), Vec::new());
-                for frame in [&BODY[..first], &BODY[first..second], &BODY[second..]] {
-                    out.extend_from_slice(&redactor.push(Bytes::from_static(frame.as_bytes())));
-                }
-                out.extend_from_slice(&redactor.finish());
-                assert_eq!(String::from_utf8(out).unwrap(), REDACTED, "split at {first} and {second}");
+                let frames = [&BODY[..first], &BODY[first..second], &BODY[second..]];
+                assert_eq!(
+                    redact(&["sk-secret-1", "short"], &frames),
+                    REDACTED,
+                    "split at {first} and {second}"
+                );
             }
         }
     }
 
     #[test]
-    fn only_the_beginning_of_a_secret_is_held_back() {
-        let mut redactor = redactor();
+    fn a_secret_is_redacted_wherever_the_window_ends() {
+        for before in MAX_HELD_BYTES / 2 - 30..MAX_HELD_BYTES / 2 + 30 {
+            let body = format!("{}{BODY}{}", "x".repeat(before), "y".repeat(MAX_HELD_BYTES));
+            let expected = format!("{}{REDACTED}{}", "x".repeat(before), "y".repeat(MAX_HELD_BYTES));
+            let bytes: Vec<_> = body.split_inclusive(|_: char| true).collect();
+            assert!(redact(&["sk-secret-1"], &bytes) == expected, "{before} bytes before");
+        }
+    }
+
+    #[test]
+    fn secrets_that_overlap_across_the_window_become_one_mark() {
+        let secrets = ["aaaaaaaa"];
+        let body = "a".repeat(3 * MAX_HELD_BYTES);
+        let pieces: Vec<_> = body.split_inclusive(|_: char| true).collect();
+        assert_eq!(redact(&secrets, &pieces), MARK);
+        assert_eq!(redact(&secrets, &[&body]), MARK);
+        let mut long = "s".repeat(2 * MAX_HELD_BYTES);
+        long.push('t');
+        let body = format!("{long}.{long}");
+        let pieces: Vec<_> = body.split_inclusive(|_: char| true).collect();
+        assert_eq!(redact(&[&long], &pieces), "[redacted].[redacted]");
+    }
+
+    /// The sizes of what the guest receives after each frame.
+    fn sizes(secret: &str, frames: &[&str]) -> Vec<usize> {
+        let mut redactor = redactor(&[secret]);
+        frames.iter().map(|frame| redactor.push(Bytes::copy_from_slice(frame.as_bytes())).len()).collect()
+    }
+
+    #[test]
+    fn what_is_held_back_depends_on_no_secret() {
+        let long = "0123456789".repeat(MAX_HELD_BYTES / 10);
+        for guess in ["s", "sk-", "sk-secret", "sk-secret-", "x", "\n", "a line\nsk-sec", &long] {
+            let frames = [guess, guess, "and more\n", guess];
+            let expected = sizes("another-secret-of-another-length", &frames);
+            assert_eq!(sizes("sk-secret-1", &frames), expected, "{guess:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_passed_on_at_once() {
+        let mut redactor = redactor(&["sk-secret-1"]);
         assert_eq!(redactor.push(Bytes::from_static(b"data: hello\n\n")), "data: hello\n\n");
-        assert_eq!(redactor.push(Bytes::from_static(b"xs")), "x");
-        assert_eq!(redactor.push(Bytes::from_static(b"o")), "so");
+        assert_eq!(redactor.push(Bytes::from_static(b"data: sk-secret-1\n\ndata")), "data: [redacted]\n\n");
+        assert_eq!(redactor.push(Bytes::from_static(b": x\n\n")), "data: x\n\n");
+    }
+
+    #[test]
+    fn without_a_secret_nothing_is_held_back_and_no_header_dropped() {
+        let mut redactor = redactor(&["short"]);
+        assert_eq!(redactor.push(Bytes::from_static(b"short")), "short");
+        let mut headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("5"))]);
+        redactor.redact_headers(&mut headers);
+        assert_eq!(headers.len(), 1);
+    }
+
+    #[test]
+    fn headers_are_redacted_and_the_length_of_the_body_is_dropped() {
+        let echo = "x-echo".parse::<http::HeaderName>().unwrap();
+        let mut headers = HeaderMap::from_iter([
+            (CONTENT_LENGTH, HeaderValue::from_static("42")),
+            (echo.clone(), HeaderValue::from_static("Bearer sk-secret-1")),
+        ]);
+        redactor(&["sk-secret-1"]).redact_headers(&mut headers);
+        assert_eq!(headers, HeaderMap::from_iter([(echo, HeaderValue::from_static(MARK))]));
     }
 }

@@ -5,9 +5,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use masque_grants::{Limits, Secret};
+use masque_grants::Limits;
 use tracing::Level;
 
+use crate::secret_matcher::SecretMatcher;
 use crate::text::{ELLIPSIS, MAX_LINE_BYTES, sanitize};
 
 /// The plugin, version and function that the lines belong to.
@@ -17,7 +18,7 @@ pub(crate) struct LogSource {
     pub(crate) version: Arc<str>,
     pub(crate) function: &'static str,
     /// Redacted from the lines.
-    pub(crate) secrets: Arc<[Secret]>,
+    pub(crate) secrets: SecretMatcher,
 }
 
 /// The log of one call. Clones share its budget.
@@ -102,7 +103,7 @@ impl CallLog {
                 break;
             }
             line.push(' ');
-            line.push_str(&sanitize(name, &[]));
+            line.push_str(&sanitize(name, secrets));
             line.push('=');
             line.push_str(&sanitize(value, secrets));
         }
@@ -127,6 +128,8 @@ impl Drop for Inner {
 
 #[cfg(test)]
 mod tests {
+    use masque_grants::Secret;
+
     use super::*;
 
     fn call_log(limits: &Limits) -> CallLog {
@@ -134,7 +137,7 @@ mod tests {
             plugin: "noisy".into(),
             version: "1.0.0".into(),
             function: "compose",
-            secrets: [Secret::from("sk-secret-1".to_owned())].into(),
+            secrets: SecretMatcher::new([Secret::from("sk-secret-1".to_owned())]),
         };
         CallLog::new(source, limits)
     }

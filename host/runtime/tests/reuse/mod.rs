@@ -141,3 +141,15 @@ async fn kept_instances_give_way_to_calls_and_are_dropped_with_their_plugin() {
     drop(plugin);
     eventually(|| sandbox.free_instances() == 4).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_reuse_one_instance_start_no_task_each() {
+    let plugin = counting(&sandbox(), Some(Reuse::Conversation), Limits::default()).await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    said(&plugin, call_of("ana", "1"), "a").await.unwrap();
+    let before = tasks();
+    for _ in 0..50 {
+        said(&plugin, call_of("ana", "1"), "again").await.unwrap();
+    }
+    assert!(tasks() <= before + 1, "{} tasks are left of 50 calls, {before} before", tasks());
+}

@@ -4,6 +4,7 @@
 
 mod calls;
 mod compiling;
+mod connections;
 mod files;
 mod log_readers;
 mod names;
