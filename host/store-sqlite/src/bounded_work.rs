@@ -128,10 +128,10 @@ impl Database {
         ] {
             run(
                 &format!(
-                    "MANY INSERT INTO state (tenant, plugin, scope, owner, key, value, version, expires_at)
-                     SELECT 'default', 'window', '{scope}', ?2, '{key} ' || n, {value}, 1, {expires_at} FROM many"
+                    "MANY INSERT INTO state (tenant, plugin, scope, owner, account, key, value, version, expires_at)
+                     SELECT 'default', 'window', '{scope}', ?2, ?3, '{key} ' || n, {value}, 1, {expires_at} FROM many"
                 ),
-                params![owner],
+                params![owner, user],
             );
         }
         run("MANY INSERT INTO spending SELECT 'account ' || n, 1, 1, 1 FROM many", &[]);

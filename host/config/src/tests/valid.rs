@@ -74,11 +74,11 @@ fn the_file_defines_the_plugins_of_a_companion() {
 
 #[test]
 fn what_a_plugin_may_store_is_its_own_limit() {
-    let config = "[plugins.mine]\nsource = \"mine.wasm\"\nlimits.state = \"1MiB\"\n";
+    let config = "[plugins.mine]\nsource = \"mine.wasm\"\nlimits.state = \"1MiB\"\n\n[plugins.other]\nsource = \"mine.wasm\"\n";
     let folder = Folder::new().with("masque.toml", config).with("mine.wasm", "");
     let config = folder.load(&Flags::default(), &[]).unwrap().config;
     let limits = |name: &str| masque_grants::Limits::from(config.plugins.get(name).unwrap().limits);
-    assert_eq!((limits("mine").state_bytes, limits("openai").state_bytes), (1 << 20, 16 << 20));
+    assert_eq!((limits("mine").state_bytes, limits("other").state_bytes), (1 << 20, 16 << 20));
 }
 
 #[test]
