@@ -47,7 +47,7 @@ async fn start(
     certificate: Option<ServerCertificate>,
 ) -> TestServer {
     let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let address = listener.addresses().unwrap()[0];
+    let address = *listener.addresses().unwrap().first().unwrap();
     let (lifecycle, server) = (Lifecycle::new(), Server::new());
     let handler = ConnectionHandler::new(
         ConnectionOptions { header_timeout, write_timeout: SHORT },

@@ -153,7 +153,7 @@ mod tests {
 
     /// A component that instantiates a component that it contains, `times` times.
     fn containing(inner: &[u8], times: u8) -> Vec<u8> {
-        let instances = [vec![times], vec![0, 0, 0].repeat(usize::from(times))].concat();
+        let instances = [vec![times], [0, 0, 0].repeat(usize::from(times))].concat();
         component(&[section(4, inner), section(5, &instances)])
     }
 

@@ -113,7 +113,7 @@ mod tests {
     fn an_id_made_after_the_clock_was_set_back_is_still_the_greatest() {
         let before = ConversationId::new();
         let tomorrow = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 24 * 3600;
-        let newest = Uuid::new_v7(Timestamp::from_unix(&Mutex::new(ContextV7::new()), tomorrow, 999_999_999));
+        let newest = Uuid::new_v7(Timestamp::from_unix(Mutex::new(ContextV7::new()), tomorrow, 999_999_999));
         make_ids_after(newest);
         let first = ConversationId::new();
         assert!(first.as_uuid() > newest && first > before, "{first} after {newest}");

@@ -79,7 +79,7 @@ mod tests {
 
     impl Write for ScriptedOutput {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let result = self.results.recv().unwrap_or_else(|_| Ok(usize::MAX));
+            let result = self.results.recv().unwrap_or(Ok(usize::MAX));
             let count = result?.min(bytes.len());
             // The test may have ended.
             let _ = self.written.send(String::from_utf8_lossy(&bytes[..count]).into_owned());

@@ -62,7 +62,7 @@ fn alternating(messages: Vec<Value>) -> Vec<Value> {
     let mut out: Vec<Value> = Vec::new();
     for message in messages {
         let begins = !out.iter().any(|earlier| !is_system(earlier));
-        if begins && message["role"] == "assistant" {
+        if begins && role(&message) == Some("assistant") {
             out.push(json!({"role": "user", "content": OPENING}));
         }
         push_or_join(&mut out, message);
@@ -72,10 +72,10 @@ fn alternating(messages: Vec<Value>) -> Vec<Value> {
 
 /// Adds a message, or joins it to the last one if both are plain messages of one role.
 fn push_or_join(out: &mut Vec<Value>, message: Value) {
-    let is_plain = |message: &Value| message.get("tool_calls").is_none() && message["role"] != "tool";
+    let is_plain = |message: &Value| message.get("tool_calls").is_none() && role(message) != Some("tool");
     match out.last_mut() {
-        Some(last) if last["role"] == message["role"] && is_plain(last) && is_plain(&message) => {
-            let content = joined(&last["content"], &message["content"]);
+        Some(last) if role(last) == role(&message) && is_plain(last) && is_plain(&message) => {
+            let content = joined(content(last), content(&message));
             if let Some(place) = last.get_mut("content") {
                 *place = content;
             }
@@ -101,7 +101,15 @@ fn parts(content: &Value) -> Vec<Value> {
 }
 
 fn is_system(message: &Value) -> bool {
-    message["role"] == "system"
+    role(message) == Some("system")
+}
+
+fn role(message: &Value) -> Option<&str> {
+    message.get("role")?.as_str()
+}
+
+fn content(message: &Value) -> &Value {
+    message.get("content").unwrap_or(&Value::Null)
 }
 
 #[cfg(test)]

@@ -58,14 +58,14 @@ fn read_first_frame(bytes: &[u8]) -> Option<Option<u32>> {
         return Some(None);
     }
     let parameters = rest.get(..length)?;
-    let values = parameters.chunks_exact(PARAMETER_BYTES).filter_map(|parameter| match *parameter {
+    let mut values = parameters.chunks_exact(PARAMETER_BYTES).filter_map(|parameter| match *parameter {
         [high, low, a, b, c, d] if u16::from_be_bytes([high, low]) == MAX_CONCURRENT_STREAMS => {
             Some(u32::from_be_bytes([a, b, c, d]))
         }
         _ => None,
     });
     // The last value of a parameter counts (section 6.5).
-    Some(values.last())
+    Some(values.next_back())
 }
 
 impl<T: Read + Unpin> Read for FirstSettings<T> {

@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn an_answer_is_readable_unless_it_is_compressed() {
         let headers = |codings: &[&'static str]| -> HeaderMap {
-            codings.iter().map(|coding| (CONTENT_ENCODING, HeaderValue::from_static(*coding))).collect()
+            codings.iter().map(|coding| (CONTENT_ENCODING, HeaderValue::from_static(coding))).collect()
         };
         for (codings, readable) in [
             (&[][..], true),

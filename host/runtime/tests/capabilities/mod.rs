@@ -1,5 +1,6 @@
 //! Capabilities in memory, which replace the host's own.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed precondition fails the test")]
 #![allow(dead_code, reason = "no test target uses all of them")]
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! Outgoing requests: grants, credentials and redirects.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed precondition fails the test")]
+
 use std::sync::Arc;
 
 use masque_grants::{Credential, Grants, Limits, Secret};

@@ -77,7 +77,7 @@ impl JobRunner {
             }
             JobOutcome::BudgetSpent { error, day_ends_in } => {
                 let error = set.redactor.redact(&error);
-                match after_failure(job.attempt, retry_seed(&job), error) {
+                match after_failure(job.attempt, retry_seed(job), error) {
                     RetryDecision::Retry { after, error } => {
                         RetryDecision::Retry { after: after.max(day_ends_in), error }
                     }

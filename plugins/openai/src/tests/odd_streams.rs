@@ -125,7 +125,7 @@ fn an_odd_member_costs_itself_and_nothing_beside_it() {
             frame(r#"{"delta": {"content": "Hi.", "content": null}, "index": 0, "index": 0}"#) + &stop(),
             said("Hi.", "stop"),
         ),
-        ("a single choice", format!("data: {{\"choices\": {{\"delta\": {{\"content\": \"Hi.\"}}, \"finish_reason\": \"stop\"}}}}\n\n"), said("Hi.", "stop")),
+        ("a single choice", "data: {\"choices\": {\"delta\": {\"content\": \"Hi.\"}, \"finish_reason\": \"stop\"}}\n\n".into(), said("Hi.", "stop")),
         ("a list of frames", "data: [{\"choices\": [{\"delta\": {\"content\": \"Hi.\"}}]}, {\"choices\": [{\"finish_reason\": \"stop\"}]}]\n\n".into(), said("Hi.", "stop")),
         (
             "a final message",
