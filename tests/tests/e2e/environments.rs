@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use masque_tests::{MockModel, Setup, shipped};
+use masque_tests::{MockModel, Setup, fixture};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 fn make_pipe(path: &Path) {
@@ -85,7 +85,7 @@ async fn a_host_whose_binary_was_replaced_compiles_new_plugins() {
 
     let plugins = host.data().join("plugins");
     let unfinished = plugins.join("new.part");
-    fs::write(&unfinished, shipped("hello-persona")).unwrap();
+    fs::copy(fixture("counts-exchanges"), &unfinished).unwrap();
     fs::rename(&unfinished, plugins.join("new.wasm")).unwrap();
 
     host.logged("plugin `new` is new").await;
