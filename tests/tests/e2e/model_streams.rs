@@ -12,17 +12,15 @@ const FINISH: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_rea
 async fn a_turn_ends_with_its_finish_reason_although_the_server_keeps_the_stream_open() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).and("[turn]\ntimeout = \"20s\"").start().await;
-    for frames in [vec![CONTENT, FINISH, ": comment\n\n", ": comment\n\n"], vec![CONTENT, FINISH.trim_end()]]
-    {
-        let mut steps: Vec<_> = frames.into_iter().map(Step::Bytes).collect();
-        steps.push(Step::Stall);
-        model.next(Answer::steps(steps));
+    // Without the line break the host would hold the last frame back: it may end in a part of the credential.
+    let frames = [CONTENT, FINISH, ": comment\n\n", ": comment\n\n"];
+    let steps = frames.into_iter().map(Step::Bytes).chain([Step::Stall]).collect();
+    model.next(Answer::steps(steps));
 
-        let transcript = host.client().stream("Hello.").await.transcript().await;
+    let transcript = host.client().stream("Hello.").await.transcript().await;
 
-        let reply = transcript.completed();
-        assert_eq!((&reply["finish"], &reply["reply"]["content"]), (&json!("stop"), &json!("Once upon")));
-    }
+    let reply = transcript.completed();
+    assert_eq!((&reply["finish"], &reply["reply"]["content"]), (&json!("stop"), &json!("Once upon")));
 }
 
 #[tokio::test]

@@ -131,7 +131,7 @@ async fn the_field_overrides_the_accept_header() {
 async fn the_head_of_a_stream_forbids_proxies_to_buffer_it() {
     let host = Setup::defaults().start().await;
     let events = host.client().stream("Hello.").await;
-    assert_eq!(events.headers["cache-control"], "no-store");
+    assert_eq!(events.headers["cache-control"], "no-store, no-transform");
     assert_eq!(events.headers["x-accel-buffering"], "no");
     events.transcript().await;
 }
