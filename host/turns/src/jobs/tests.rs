@@ -390,7 +390,7 @@ async fn a_job_writes_no_more_than_one_step_of_the_store_may_take() {
     assert_eq!(refused.code, "invalid");
     assert!(refused.message.contains("128 values"), "{}", refused.message);
 
-    let large = test.state("counting", conversation);
+    let large = test.state_within("counting", conversation, 16 << 20);
     let megabyte = || vec![0; 1 << 20];
     for number in 0..3 {
         large.set(PluginStateScope::User, &format!("k{number}"), megabyte(), None, None).await.unwrap();
