@@ -77,7 +77,8 @@ impl Default for Limits {
             requests: 8,
             questions: 8,
             delta_bytes: 64 << 10,
-            // As for a background job, whose writes are one transaction that delays the commits of all turns.
+            // Each write of a turn is an operation of the store's one writer. A background job may write fewer, since its
+            // writes are one transaction.
             state_writes: 500,
             state_write_bytes: 16 << 20,
             state_bytes: 16 << 20,

@@ -42,7 +42,8 @@ pub(super) async fn remove_expired(
     }
 }
 
-/// Removes one batch of expired rows and returns their number.
+/// Removes one batch of expired rows and returns their number. Rows that can't be removed don't keep old audit entries.
 async fn remove_batch(store: &dyn Store) -> Result<u64, StoreError> {
-    Ok(store.sweep().await? + store.forget_audit(AUDIT_RETENTION).await?)
+    let (swept, forgotten) = (store.sweep().await, store.forget_audit(AUDIT_RETENTION).await);
+    Ok(swept? + forgotten?)
 }

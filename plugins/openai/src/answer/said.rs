@@ -33,9 +33,15 @@ impl Said {
             return self.add(rest.to_owned());
         }
         if self.by_delta {
-            // The whole again, perhaps without the white space around it. Readers have seen the deltas.
-            let rest = text.trim_start().strip_prefix(self.text.trim_start()).unwrap_or_default();
-            return self.add(rest.to_owned());
+            // The whole or the last piece again, perhaps with other white space, is nothing new. The whole may go on.
+            if let Some(rest) = text.trim_start().strip_prefix(self.text.trim_start()) {
+                return self.add(rest.to_owned());
+            }
+            return if without_space(&self.text).ends_with(&without_space(&text)) {
+                None
+            } else {
+                self.add(text)
+            };
         }
         // Messages in place of deltas: the same text again is the whole if it ends the stream.
         let is_whole = text == self.text && (is_last || self.pieces >= 2);
@@ -61,6 +67,10 @@ impl Said {
     }
 }
 
+fn without_space(text: &str) -> String {
+    text.split_whitespace().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +92,9 @@ mod tests {
             (&[Delta("Hi, "), Delta("Ida."), Last("Hi, Ida.")], "Hi, Ida."),
             (&[Delta("ha"), Delta("ha"), Last("!")], "haha!"),
             (&[Delta("ha"), Last("ha")], "haha"),
+            (&[Delta("Hi"), LastMessage(", Ida.")], "Hi, Ida."),
+            (&[Delta("Hi, "), Message("Hi, "), Delta("Ida."), LastMessage("Ida.")], "Hi, Ida."),
+            (&[Delta("Hi,\n"), Delta("Ida."), LastMessage("Hi, Ida.")], "Hi,\nIda."),
             (&[LastMessage("Hi.")], "Hi."),
             (&[Message("Hi, "), Message("Ida.")], "Hi, Ida."),
             (&[Message("Hi"), Message("Hi, Ida"), LastMessage("Hi, Ida.")], "Hi, Ida."),
