@@ -10,6 +10,7 @@ use crate::draw::{Place, Seeds, draw};
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// How deeply macros are nested. Each level may read what is inside again.
 const MAX_DEPTH: usize = 16;
@@ -17,7 +18,23 @@ const MAX_DEPTH: usize = 16;
 const MAX_GROWTH: usize = 1 << 20;
 /// The longest name of a macro.
 const MAX_NAME: usize = 40;
-/// The most different names that are noted.
+/// The names of macros that have a value.
+const KNOWN: [&str; 13] = [
+    "char",
+    "bot",
+    "user",
+    "original",
+    "newline",
+    "comment",
+    "hidden_key",
+    "noop",
+    "trim",
+    "reverse",
+    "random",
+    "pick",
+    "roll",
+];
+/// The most different notes.
 const MAX_NOTED: usize = 20;
 /// The largest dice.
 const MAX_DICE: u64 = 100;
@@ -25,12 +42,39 @@ const MAX_SIDES: u64 = 1_000_000;
 /// The characters at which reading stops.
 const SPECIAL: [char; 5] = ['{', '}', '<', ',', ':'];
 
+/// What was removed from a text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Removed {
+    /// A macro with a name that is not known, or without a name.
+    Unknown(String),
+    /// A known macro with an argument that it does not take, or without one that it needs.
+    WrongArgument(String),
+    NestedTooDeeply,
+    TooLong,
+}
+
+impl fmt::Display for Removed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) if name.is_empty() => f.write_str("macros without a name are removed"),
+            Self::Unknown(name) => write!(f, "the macro `{{{{{name}}}}}` is not known and is removed"),
+            Self::WrongArgument(name) => {
+                write!(f, "the macro `{{{{{name}}}}}` is removed where its argument can't be used")
+            }
+            Self::NestedTooDeeply => write!(f, "macros nested more than {MAX_DEPTH} deep are removed"),
+            Self::TooLong => {
+                write!(f, "values of macros that add more than {MAX_GROWTH} bytes to a text are left out")
+            }
+        }
+    }
+}
+
 /// The values of the macros, and what was noticed while texts were expanded.
 pub(crate) struct Macros<'a> {
     pub(crate) char: &'a str,
     pub(crate) user: &'a str,
     seeds: Seeds,
-    removed: RefCell<BTreeSet<String>>,
+    removed: RefCell<BTreeSet<Removed>>,
     /// Whether a value was inserted that differs from turn to turn.
     varies: Cell<bool>,
 }
@@ -50,8 +94,8 @@ impl<'a> Macros<'a> {
         Expansion::new(self, part, text, original).run(text)
     }
 
-    /// The names of the macros that were removed because they are not known.
-    pub(crate) fn removed(&self) -> Vec<String> {
+    /// What was removed so far.
+    pub(crate) fn removed(&self) -> Vec<Removed> {
         self.removed.borrow().iter().cloned().collect()
     }
 
@@ -60,10 +104,10 @@ impl<'a> Macros<'a> {
         self.varies.take()
     }
 
-    fn note_removed(&self, name: &str) {
+    fn note_removed(&self, what: Removed) {
         let mut removed = self.removed.borrow_mut();
         if removed.len() < MAX_NOTED {
-            removed.insert(name.chars().take(MAX_NAME).collect());
+            removed.insert(what);
         }
     }
 }
@@ -202,7 +246,7 @@ impl<'a> Expansion<'a> {
         let value = if self.open.len() < MAX_DEPTH {
             self.value(start, separators)
         } else {
-            self.macros.note_removed("nested too deeply");
+            self.macros.note_removed(Removed::NestedTooDeeply);
             String::new()
         };
         self.out.truncate(start);
@@ -214,7 +258,7 @@ impl<'a> Expansion<'a> {
         if self.out.len().saturating_add(value.len()) <= self.max_bytes {
             self.out.push_str(value);
         } else {
-            self.macros.note_removed("text that grows too long");
+            self.macros.note_removed(Removed::TooLong);
         }
     }
 
@@ -247,8 +291,14 @@ impl<'a> Expansion<'a> {
                 choices.get(index).cloned().unwrap_or_default()
             }
             ("roll", Some(dice)) if let Some(dice) = Dice::parse(dice) => self.roll(dice).to_string(),
-            _ => {
-                self.macros.note_removed(name);
+            (known, _) => {
+                let written = name.chars().take(MAX_NAME).collect();
+                let is_known = KNOWN.contains(&known);
+                self.macros.note_removed(if is_known {
+                    Removed::WrongArgument(written)
+                } else {
+                    Removed::Unknown(written)
+                });
                 String::new()
             }
         }

@@ -85,11 +85,7 @@ impl<'a> Script<'a> {
         self.greetings();
         self.macros.expand("card.post_history_instructions", &self.card.post_history_instructions);
         let removed = self.macros.removed();
-        let removed = removed.iter().map(|name| match name.as_str() {
-            "" => "macros without a name are removed".to_string(),
-            name => format!("the macro `{{{{{name}}}}}` is not known and is removed"),
-        });
-        self.card.notes.iter().cloned().chain(removed).collect()
+        self.card.notes.iter().cloned().chain(removed.iter().map(ToString::to_string)).collect()
     }
 
     /// The messages that are the same in every turn, the last of them marked. From the first one on that draws, nothing is.

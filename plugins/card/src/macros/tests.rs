@@ -99,7 +99,9 @@ fn only_what_changes_from_turn_to_turn_varies() {
 fn a_macro_that_is_not_known_is_removed_and_noted() {
     let macros = macros("Ada", "turn");
     assert_eq!(macros.expand("x", "It is {{time_UTC+1}}{{getvar::x}}{{}}{{roll:0}}{{char:x}}."), "It is .");
-    assert_eq!(macros.removed(), ["", "char", "getvar", "roll", "time_UTC+1"]);
+    let unknown = ["", "getvar", "time_UTC+1"].map(|name| Removed::Unknown(name.into()));
+    let wrong = ["char", "roll"].map(|name| Removed::WrongArgument(name.into()));
+    assert_eq!(macros.removed(), [&unknown[..], &wrong[..]].concat());
 }
 
 #[test]
@@ -126,4 +128,25 @@ fn hostile_texts_stay_within_bounds() {
     let long = "x".repeat(200);
     let grown = Macros::new(&long, "Ada", Seeds::new("", "")).expand("x", &repeated("{{char}}"));
     assert!(grown.len() <= size + MAX_GROWTH, "{}", grown.len());
+}
+
+#[test]
+fn what_is_removed_is_named_with_its_reason() {
+    let deep = format!("{}{{{{user}}}}{}", "{{reverse:".repeat(MAX_DEPTH + 1), "}}".repeat(MAX_DEPTH + 1));
+    let long = "{{user}}".repeat(8);
+    let name = "x".repeat(MAX_GROWTH / 4);
+    for (text, user, reason) in [
+        ("{{time}}", "Ada", "`{{time}}` is not known"),
+        ("{{}}", "Ada", "without a name"),
+        ("{{roll:0d0}}", "Ada", "`{{roll}}` is removed where its argument can't be used"),
+        ("{{char: x}}", "Ada", "`{{char}}` is removed where its argument can't be used"),
+        (deep.as_str(), "Ada", "more than 16 deep"),
+        (long.as_str(), name.as_str(), "more than 1048576 bytes"),
+    ] {
+        let macros = macros(user, "turn");
+        macros.expand("card.description", text);
+        let notes: Vec<_> = macros.removed().iter().map(ToString::to_string).collect();
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        assert!(notes[0].contains(reason), "{notes:?}");
+    }
 }
