@@ -9,6 +9,9 @@ const BYTES_PER_TOKEN: usize = 4;
 /// The tokens that are set aside for a reply before it begins: an average one. A prompt that allows fewer sets aside fewer.
 const RESERVED_OUTPUT: u64 = 256;
 
+/// The most tokens of one call that are believed: ten times the largest context of any model in 2026.
+const MAX_TOKENS: u64 = 100_000_000;
+
 /// The options by which a prompt bounds its reply.
 const OUTPUT_LIMITS: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
 
@@ -36,7 +39,8 @@ pub(super) struct CallUsage {
     input_estimate: u64,
     /// The bytes that the model has written, thinking and tool calls included.
     written: usize,
-    reported: Option<Usage>,
+    /// What the model reported so far; zero for a count that it did not report.
+    reported: UsageRecord,
     /// Whether anything came from the model.
     has_begun: bool,
     reserved: u64,
@@ -53,7 +57,7 @@ impl CallUsage {
         Self {
             input_estimate: estimated_tokens(prompt_bytes(prompt)),
             written: 0,
-            reported: None,
+            reported: UsageRecord::default(),
             has_begun: false,
             reserved: limit.unwrap_or(RESERVED_OUTPUT).min(RESERVED_OUTPUT),
         }
@@ -70,7 +74,7 @@ impl CallUsage {
             Delta::Text(text) | Delta::Thinking(text) => self.written += text.len(),
             Delta::ToolCall(call) => self.written += call.name.len() + call.arguments.len(),
             Delta::Other(property) => self.written += property.json.len(),
-            Delta::Usage(usage) => self.reported = Some(usage.clone()),
+            Delta::Usage(usage) => self.reported = plausible(usage),
             Delta::Finish(_) | Delta::Failed(_) => {}
         }
         self.has_begun |= !matches!(delta, Delta::Failed(_));
@@ -78,15 +82,13 @@ impl CallUsage {
 
     /// What the model reported so far; zero for a count that it did not report.
     pub(super) fn reported(&self) -> UsageRecord {
-        let Usage { input_tokens, output_tokens, cached_tokens, .. } =
-            self.reported.clone().unwrap_or_default();
-        UsageRecord { input_tokens, output_tokens, cached_tokens, estimated: false }
+        self.reported
     }
 
     /// The same with an estimate for each count that was not reported. Zero stands for "not known" in the contract, so
     /// clients never see it as a figure; they are told that it is an estimate.
     pub(super) fn reported_or_estimated(&self) -> UsageRecord {
-        let UsageRecord { input_tokens, output_tokens, cached_tokens, .. } = self.reported();
+        let UsageRecord { input_tokens, output_tokens, cached_tokens, .. } = self.reported;
         UsageRecord {
             input_tokens: known_or(input_tokens, self.input_estimate),
             output_tokens: known_or(output_tokens, estimated_tokens(self.written)),
@@ -99,7 +101,7 @@ impl CallUsage {
     /// The tokens that the call used: what the model reported, or an estimate by the length of the text where it reported
     /// nothing. What a model reports before the end of a reply that is then cut off is the least that it used.
     pub(super) fn actual(&self, end: CallEnd) -> Tokens {
-        let Usage { input_tokens, output_tokens, .. } = self.reported.clone().unwrap_or_default();
+        let UsageRecord { input_tokens, output_tokens, .. } = self.reported;
         let written = estimated_tokens(self.written);
         match end {
             CallEnd::Refused if !self.has_begun => Tokens::default(),
@@ -112,6 +114,18 @@ impl CallUsage {
                 output: output_tokens.max(written),
             },
         }
+    }
+}
+
+/// What a model reports. A count over [`MAX_TOKENS`] is a mistake and stands for one that is not known: a budget must not be
+/// spent by one bad frame.
+fn plausible(usage: &Usage) -> UsageRecord {
+    let count = |tokens: u64| if tokens > MAX_TOKENS { 0 } else { tokens };
+    UsageRecord {
+        input_tokens: count(usage.input_tokens),
+        output_tokens: count(usage.output_tokens),
+        cached_tokens: count(usage.cached_tokens),
+        estimated: false,
     }
 }
 
@@ -209,6 +223,16 @@ mod tests {
             assert_eq!((told.input_tokens, told.output_tokens, told.estimated), wanted);
             assert_eq!((call.reported().input_tokens, call.reported().output_tokens), (input, output));
         }
+    }
+
+    #[test]
+    fn a_count_that_no_model_can_reach_is_not_believed() {
+        let mut call = CallUsage::new(&prompt(&"x".repeat(40), &[]));
+        [text(8), usage(u64::MAX, MAX_TOKENS + 1)].iter().for_each(|delta| call.add(delta));
+        assert_eq!(call.actual(CallEnd::Complete), Tokens { input: 10, output: 2 });
+        assert!(call.reported_or_estimated().estimated);
+        call.add(&usage(MAX_TOKENS, MAX_TOKENS));
+        assert_eq!(call.actual(CallEnd::Complete), Tokens { input: MAX_TOKENS, output: MAX_TOKENS });
     }
 
     #[test]
