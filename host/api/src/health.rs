@@ -111,6 +111,9 @@ pub(crate) struct LoadedPluginView {
     version: String,
     /// The digest of the component, as `sha256:…`.
     digest: String,
+    /// Writes to its state that were refused for its quota or a limit of the call, since this version was loaded with these
+    /// settings.
+    state_refusals: u64,
 }
 
 /// The slots for instances of plugins.
@@ -133,7 +136,7 @@ pub(crate) struct TurnCounts {
 pub(crate) struct JobCountsView {
     queued: u64,
     running: u64,
-    /// Given up after the last retry.
+    /// Set aside after the last retry, until an operator retries them.
     parked: u64,
     /// Seconds since the turn of the oldest job that is neither done nor parked. Absent if there is no such job. It grows
     /// if jobs come faster than they are done, or if one fails again and again.
@@ -230,6 +233,7 @@ fn plugins(set: &ActiveSet) -> Vec<LoadedPluginView> {
                 component: description.name.clone(),
                 version: description.version.clone(),
                 digest: package.digest().to_owned(),
+                state_refusals: plugin.counters().state_refusals(),
             }
         })
         .collect()

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 /// The user who writes, as the companion should know them. What is missing is taken from the token, if it says so.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object such as {\"name\": \"Ada\"}")]
 pub(crate) struct UserBody {
     /// What the user wants to be called. At most 64 characters, without line breaks.
     #[schema(example = "Ada", max_length = 64, pattern = r"^[^\x00-\x1F\x7F-\x9F\u2028\u2029]*$")]

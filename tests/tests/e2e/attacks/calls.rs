@@ -89,6 +89,13 @@ async fn no_attack_within_a_call_costs_more_than_the_call() {
 
     assert_withstood(&host, "attacks within a call", &attacks).await;
 
+    let status = host.client().get("/status").send().await.expect(200);
+    let refusals = |name| {
+        let plugins = status["plugins"].as_array().unwrap();
+        plugins.iter().find(|plugin| plugin["name"] == name).unwrap()["state_refusals"].as_u64().unwrap()
+    };
+    assert!(refusals("fills-its-state") >= super::ROUNDS as u64 && refusals("elara") == 0, "{status}");
+
     let log = host.log();
     let logged = log.lines().filter(|line| line.contains("one more")).count();
     assert!(logged <= 200 * super::ROUNDS, "one plugin logged {logged} lines");
