@@ -20,6 +20,7 @@ use finish::Finish;
 use masque_sdk::{Delta, Failure, Result};
 use said::Said;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use usage::Tokens;
 
 /// The number of malformed frames after which the answer is refused, as it is no chat-completions stream.
@@ -225,10 +226,11 @@ impl Answer {
         let is_own = *self.choice.get_or_insert(index) == index;
         let delta = part(choice, "delta");
         let message = part(choice, "message");
+        let (delta, message) = (delta.as_deref(), message.as_deref());
         let before = self.length();
         // Text and tool calls may be in choices of their own, each with a finish reason.
         let mut has_calls = false;
-        for (part, is_whole) in [(&delta, false), (&message, true)] {
+        for (part, is_whole) in [(delta, false), (message, true)] {
             if let Some(part) = part {
                 has_calls |= part.keys().any(|name| name == "tool_calls" || name == "function_call");
                 self.calls.read(index, part, is_whole)?;
@@ -236,15 +238,15 @@ impl Answer {
         }
         let ends = choice.get("finish_reason").or_else(|| choice.get("finishReason"));
         let ends = ends.filter(|reason| !is_blank(reason));
-        let ends = ends.or_else(|| delta.as_ref()?.get("finish_reason"));
+        let ends = ends.or_else(|| delta?.get("finish_reason"));
         if is_own {
-            self.read_texts(choice, delta.as_ref(), message.as_ref(), ends.is_some(), deltas);
+            self.read_texts(choice, delta, message, ends.is_some(), deltas);
             self.is_whole |= is_bare && message.is_some() && delta.is_none();
         }
         if self.length() > before || has_calls {
             self.content += 1;
         }
-        let holders = [Some(choice), delta.as_ref(), message.as_ref()];
+        let holders = [Some(choice), delta, message];
         if let Some(error) = holders.into_iter().flatten().find_map(reported::wrapped) {
             return Err(self.with_reason(failure::from_error(&error), ends));
         }
@@ -303,11 +305,11 @@ impl Answer {
 }
 
 /// A part of a choice that holds a message; a bare text is its content.
-fn part(choice: &Map<String, Value>, name: &str) -> Option<Map<String, Value>> {
+fn part<'a>(choice: &'a Map<String, Value>, name: &str) -> Option<Cow<'a, Map<String, Value>>> {
     match choice.get(name)? {
-        Value::Object(part) => Some(part.clone()),
+        Value::Object(part) => Some(Cow::Borrowed(part)),
         Value::Null => None,
-        other => Some(Map::from_iter([("content".to_owned(), other.clone())])),
+        other => Some(Cow::Owned(Map::from_iter([("content".to_owned(), other.clone())]))),
     }
 }
 

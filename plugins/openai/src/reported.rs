@@ -54,18 +54,21 @@ pub(crate) fn error_in(frame: &Map<String, Value>) -> Option<Value> {
     {
         return Some(Value::Object(outcome.clone()));
     }
-    let says = |name: &str| frame.get(name).and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
+    let says = |name: &str, words: &[&str]| {
+        let said = frame.get(name).and_then(Value::as_str).unwrap_or_default();
+        words.iter().any(|word| said.eq_ignore_ascii_case(word))
+    };
     let names_itself = ["object", "type", "status", "event"]
         .iter()
-        .any(|name| matches!(says(name).as_str(), "error" | "failed" | "failure" | "exception"));
+        .any(|name| says(name, &["error", "failed", "failure", "exception"]));
     if names_itself || frame.get("success") == Some(&Value::Bool(false)) {
         return whole();
     }
     // Without a reply in it, words are an error: `{"detail": …}`, `{"code": 1302, "msg": …}`.
     let has_reply =
         ["choices", "usage", "delta"].iter().filter_map(|name| frame.get(*name)).any(|v| !is_blank(v));
-    let is_heartbeat = matches!(says("type").as_str(), "ping" | "heartbeat" | "keepalive" | "keep-alive")
-        || matches!(says("event").as_str(), "ping" | "heartbeat" | "keepalive" | "keep-alive");
+    let is_heartbeat =
+        ["type", "event"].iter().any(|name| says(name, &["ping", "heartbeat", "keepalive", "keep-alive"]));
     let is_worded =
         ["message", "msg", "detail", "error_description"].iter().any(|name| match frame.get(*name) {
             Some(Value::String(text)) => !text.trim().is_empty(),
