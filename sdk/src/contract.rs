@@ -79,6 +79,14 @@ impl Message {
     }
 }
 
+/// Adds warnings for the operator to the metadata of a prompt or a recollection. Without warnings it stays as it is.
+fn add_warnings(metadata: &mut Vec<Property>, warnings: impl IntoIterator<Item = String>) {
+    let warnings: Vec<_> = warnings.into_iter().collect();
+    if !warnings.is_empty() {
+        metadata.extend(Property::new(WARNINGS, warnings));
+    }
+}
+
 impl Prompt {
     /// Makes a prompt of these messages, without tools and options.
     ///
@@ -113,10 +121,7 @@ impl Prompt {
     /// Adds warnings for the operator. The host reads them in the trial of the settings alone; see [`Turn::is_trial`].
     #[must_use]
     pub fn warnings(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
-        let warnings: Vec<_> = warnings.into_iter().collect();
-        if !warnings.is_empty() {
-            self.metadata.extend(Property::new(WARNINGS, warnings));
-        }
+        add_warnings(&mut self.metadata, warnings);
         self
     }
 
@@ -166,10 +171,7 @@ impl Recollection {
     /// Adds warnings for the operator. The host reads them in the trial of the settings alone; see [`Turn::is_trial`].
     #[must_use]
     pub fn warnings(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
-        let warnings: Vec<_> = warnings.into_iter().collect();
-        if !warnings.is_empty() {
-            self.metadata.extend(Property::new(WARNINGS, warnings));
-        }
+        add_warnings(&mut self.metadata, warnings);
         self
     }
 }

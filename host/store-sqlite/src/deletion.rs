@@ -31,7 +31,7 @@ impl RemovalBudget {
     }
 
     /// Whether a row of this size may be removed now. A row that is larger than a whole budget is removed by itself.
-    pub(crate) fn take(&mut self, bytes: i64) -> bool {
+    fn take(&mut self, bytes: i64) -> bool {
         let bytes = usize::try_from(bytes).unwrap_or(0);
         let fits = self.rows > 0 && self.bytes > 0;
         if fits {
@@ -39,6 +39,23 @@ impl RemovalBudget {
             self.bytes = self.bytes.saturating_sub(bytes);
         }
         fits
+    }
+
+    /// Runs `statement` for each row, named by its id and size, until the budget is spent. Returns how many rows it changed.
+    pub(crate) fn spend(
+        &mut self,
+        connection: &Connection,
+        statement: &'static str,
+        rows: Vec<(i64, i64)>,
+    ) -> Result<usize> {
+        let mut changed = 0;
+        for (row, bytes) in rows {
+            if !self.take(bytes) {
+                break;
+            }
+            changed += execute(connection, statement, [row])?;
+        }
+        Ok(changed)
     }
 
     fn is_spent(&self) -> bool {
@@ -210,12 +227,5 @@ fn remove_state(connection: &Connection, conversation: Uuid, budget: &mut Remova
         (conversation, budget.rows()),
         |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
     )?;
-    let mut removed = 0;
-    for (row, bytes) in values {
-        if !budget.take(bytes) {
-            break;
-        }
-        removed += execute(connection, "DELETE FROM state WHERE rowid = ?1", [row])?;
-    }
-    Ok(removed)
+    budget.spend(connection, "DELETE FROM state WHERE rowid = ?1", values)
 }

@@ -92,12 +92,5 @@ fn remove_values(connection: &Connection, now: i64, budget: &mut RemovalBudget) 
         (now, budget.rows()),
         |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
     )?;
-    let mut removed = 0;
-    for (row, bytes) in expired {
-        if !budget.take(bytes) {
-            break;
-        }
-        removed += execute(connection, "UPDATE state SET value = NULL WHERE rowid = ?1", [row])?;
-    }
-    Ok(removed)
+    budget.spend(connection, "UPDATE state SET value = NULL WHERE rowid = ?1", expired)
 }

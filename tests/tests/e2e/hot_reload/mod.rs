@@ -18,11 +18,7 @@ const SPEAKER: &str = "[companions.elara]\npersona = \"speaker\"\nmemory = \"win
 
 /// A component that only tests need, as `cargo xtask test` has built it.
 fn fixture(name: &str) -> Vec<u8> {
-    let target = match std::env::var_os("MASQUE_PLUGINS") {
-        Some(folder) => PathBuf::from(folder).parent().unwrap().to_owned(),
-        None => std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned(),
-    };
-    let path = target.join("fixtures").join(format!("{name}.wasm"));
+    let path = masque_tests::fixture(name);
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask test`", path.display()))
 }
 
