@@ -12,6 +12,9 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use super::call_log::CallLog;
 use crate::text::MAX_LINE_BYTES;
 
+/// The level of standard error.
+pub(crate) const STDERR_LEVEL: Level = Level::WARN;
+
 /// The log of the call that runs, for streams that live as long as their store.
 #[derive(Clone)]
 pub(crate) struct GuestLog(Arc<Mutex<CallLog>>);
@@ -59,7 +62,11 @@ struct LineWriter {
 impl LineWriter {
     fn end_line(&mut self) {
         if !self.partial.is_empty() {
-            self.log.current().write(self.level, &String::from_utf8_lossy(&self.partial), &[]);
+            let (log, line) = (self.log.current(), String::from_utf8_lossy(&self.partial));
+            if self.level == STDERR_LEVEL {
+                log.keep_error_output(&line);
+            }
+            log.write(self.level, &line, &[]);
             self.partial.clear();
         }
     }

@@ -10,7 +10,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::files::{MeteredFiles, limited_table};
-use super::guest_log::{GuestLog, LogStream};
+use super::guest_log::{GuestLog, LogStream, STDERR_LEVEL};
 use super::host_state::HostState;
 use super::memory_account::MemoryAccount;
 use super::store_limiter::StoreLimiter;
@@ -54,7 +54,7 @@ impl Guest {
         let log = GuestLog::new(host_state.log.clone());
         let mut wasi = WasiCtx::builder();
         wasi.stdout(LogStream { log: log.clone(), level: Level::INFO })
-            .stderr(LogStream { log: log.clone(), level: Level::WARN })
+            .stderr(LogStream { log: log.clone(), level: STDERR_LEVEL })
             .max_random_size(MAX_RANDOM_BYTES)
             // `wasi:sockets` would bypass the egress gate. It is refused to everyone, name look-up included.
             .allow_tcp(false)
