@@ -209,5 +209,6 @@ fn model_error(model: &Plugin, cause: Cause) -> CallError {
         function: "generate",
         cause,
         denied: Vec::new(),
+        error_output: Vec::new(),
     }
 }

@@ -91,7 +91,11 @@ impl Lines {
     fn end_line(&mut self, stream: StandardStream) {
         let line = std::mem::take(self.started(stream));
         if !line.is_empty() {
-            self.log.write(stream.level(), &String::from_utf8_lossy(&line), &[]);
+            let line = String::from_utf8_lossy(&line);
+            if matches!(stream, StandardStream::Error) {
+                self.log.keep_error_output(&line);
+            }
+            self.log.write(stream.level(), &line, &[]);
         }
     }
 
