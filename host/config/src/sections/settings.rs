@@ -127,6 +127,7 @@ impl Converter<'_, '_> {
         };
         let path = folder.join(name);
         self.report.record_file(&path);
+        self.report.warn_of_writers(Path::new(name), &path);
         match read_bounded(&path, MAX_FILE_BYTES).map(content) {
             Ok(FileContent::Text(text)) => match json_error(&path, &text) {
                 None => return Some(text),
