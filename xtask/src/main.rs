@@ -35,12 +35,16 @@ cargo xtask COMMAND
   lint [--structure]           allowed dependencies, import cycles, formatting and clippy, of the host and of the
                                plugins; --structure checks only the first two, without building anything
 
+Every command takes --install: programs that it needs are installed with apt-get, as they are for root and where CI is
+`true`, and no server is started by it.
+
 The binary is target/debug/masque (target/release/masque with --release), the plugins are in target/plugins.";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next();
-    let rest: Vec<String> = arguments.collect();
+    let mut rest: Vec<String> = arguments.collect();
+    needs::take_install_flag(&mut rest);
     match run(command.as_deref(), &rest) {
         Ok(code) => code,
         Err(error) => {

@@ -1,11 +1,36 @@
 //! Programs that must be on the machine besides Rust, and how to install them.
+//!
+//! Hazard: a Debian package of a server starts the server on a fixed port, at once and at every boot. Policy: packages are
+//! installed only when the user is root, when `CI` is `true` or with `--install`; meanwhile no service may start, and
+//! PostgreSQL's packages make no cluster, which would start at the next boot. Consequence: a machine that had no server
+//! has none afterwards; the tests start their own on free ports.
+
+mod service_policy;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
 
 use crate::output::print_error;
+
+use service_policy::ServicePolicy;
+
+/// The flag of every command that allows to install packages, with sudo unless the user is root.
+const INSTALL: &str = "--install";
+
+/// Whether the command line has [`INSTALL`].
+static INSTALL_ALLOWED: AtomicBool = AtomicBool::new(false);
+
+/// Removes [`INSTALL`] from the arguments of a command, up to a `--`, and remembers it for [`ensure`].
+pub(crate) fn take_install_flag(arguments: &mut Vec<String>) {
+    let end = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
+    if let Some(at) = arguments.iter().take(end).position(|argument| argument == INSTALL) {
+        arguments.remove(at);
+        INSTALL_ALLOWED.store(true, Ordering::Relaxed);
+    }
+}
 
 /// A program that is looked for before anything is built.
 pub(crate) struct Need {
@@ -47,13 +72,18 @@ pub(crate) const VENV: Need = Need {
     without: None, // the test of the API against its description is a Python program
 };
 
-/// Makes sure that the programs are installed. Installs missing ones with apt-get if this process is root, otherwise prints
-/// the command. Fails only if a program is missing without which nothing works.
+/// Makes sure that the programs are installed. Installs missing ones with apt-get if this process is root, if `CI` is
+/// `true`, or with the flag `--install`; otherwise prints the command. Fails only if a program is missing
+/// without which nothing works.
 pub(crate) fn ensure(needs: &[&Need]) -> anyhow::Result<()> {
+    let installer = Installer::find(INSTALL_ALLOWED.load(Ordering::Relaxed));
     let mut updated = false;
     let mut missing = Vec::new();
     for need in needs {
-        if is_present(need) || (can_install() && install(need, &mut updated) && is_present(need)) {
+        if is_present(need)
+            || installer.as_ref().is_some_and(|installer| installer.install(need, &mut updated))
+                && is_present(need)
+        {
             continue;
         }
         match need.without {
@@ -62,7 +92,10 @@ pub(crate) fn ensure(needs: &[&Need]) -> anyhow::Result<()> {
                     "xtask: {} is not here, so it is not tested {untested}.",
                     need.name
                 ));
-                print_error(format_args!("       To test it too: sudo apt-get install -y {}", need.package));
+                print_error(format_args!(
+                    "       To test it too: sudo apt-get install -y {}, or add --install",
+                    need.package
+                ));
             }
             None => missing.push(*need),
         }
@@ -71,7 +104,7 @@ pub(crate) fn ensure(needs: &[&Need]) -> anyhow::Result<()> {
         let names: Vec<_> = missing.iter().map(|need| need.name).collect();
         let packages: Vec<_> = missing.iter().map(|need| need.package).collect();
         bail!(
-            "{} missing. On Debian and Ubuntu, run this, then try again:\n\n    sudo apt-get update && sudo apt-get install -y {}\n",
+            "{} missing. On Debian and Ubuntu, run this, then try again:\n\n    sudo apt-get update && sudo apt-get install -y {}\n\nOr add --install to the command, which does it with sudo and starts no servers.",
             names.join(" and "),
             packages.join(" ")
         );
@@ -85,24 +118,57 @@ pub(crate) fn is_present(need: &Need) -> bool {
     succeeds(Command::new(program).args(arguments))
 }
 
-fn can_install() -> bool {
-    let root = Command::new("id").arg("-u").output().is_ok_and(|answer| answer.stdout.trim_ascii() == b"0");
-    root && ["/usr/bin/apt-get", "/bin/apt-get"].iter().any(|path| Path::new(path).exists())
+/// How packages are installed: by root as it is, otherwise through sudo.
+struct Installer {
+    sudo: bool,
 }
 
-fn install(need: &Need, updated: &mut bool) -> bool {
-    print_error(format_args!("xtask: installing {} ({})", need.name, need.package));
-    if apt_get(&["install", "-y", need.package]) {
-        return true;
+impl Installer {
+    /// Returns `None` where nothing may or can be installed.
+    fn find(asked: bool) -> Option<Self> {
+        let has_apt = ["/usr/bin/apt-get", "/bin/apt-get"].iter().any(|path| Path::new(path).exists());
+        let root =
+            Command::new("id").arg("-u").output().is_ok_and(|answer| answer.stdout.trim_ascii() == b"0");
+        let allowed = root || asked || std::env::var("CI").is_ok_and(|value| value == "true");
+        (has_apt && allowed).then_some(Self { sudo: !root })
     }
-    // In a fresh image the package lists are empty or old; update them once.
-    !std::mem::replace(updated, true) && apt_get(&["update"]) && apt_get(&["install", "-y", need.package])
+
+    fn install(&self, need: &Need, updated: &mut bool) -> bool {
+        print_error(format_args!("xtask: installing {} ({})", need.name, need.package));
+        let policy = match ServicePolicy::hold_back(self.sudo) {
+            Ok(policy) => policy,
+            Err(error) => {
+                print_error(format_args!("xtask: can't keep services from starting: {error:#}"));
+                return false;
+            }
+        };
+        let installed = self.apt_get(&["install", "-y", need.package])
+            // In a fresh image the package lists are empty or old; update them once.
+            || !std::mem::replace(updated, true)
+                && self.apt_get(&["update"])
+                && self.apt_get(&["install", "-y", need.package]);
+        policy.release();
+        installed
+    }
+
+    fn apt_get(&self, arguments: &[&str]) -> bool {
+        let mut command = as_root(self.sudo, "env");
+        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]).args(arguments);
+        // sudo asks for the password on the terminal.
+        command.stdin(Stdio::inherit()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    }
 }
 
-fn apt_get(arguments: &[&str]) -> bool {
-    let mut command = Command::new("apt-get");
-    command.arg("-qq").args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-    succeeds(&mut command)
+/// A command that runs `program` as root, through sudo unless this process is root already.
+fn as_root(sudo: bool, program: &str) -> Command {
+    if sudo {
+        let mut command = Command::new("sudo");
+        command.arg(program);
+        command
+    } else {
+        Command::new(program)
+    }
 }
 
 /// Runs a command without output and returns whether it succeeded.
