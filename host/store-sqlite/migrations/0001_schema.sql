@@ -28,6 +28,7 @@ CREATE TABLE conversations (
     companion  TEXT    NOT NULL,
     title      TEXT,
     created_at INTEGER NOT NULL,
+    -- Also the order in which they are removed: one that can't be removed gets a later time.
     deleted_at INTEGER
 ) STRICT, WITHOUT ROWID;
 
