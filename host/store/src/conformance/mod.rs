@@ -131,6 +131,8 @@ macro_rules! conformance_tests {
                 a_parked_job_is_listed_and_comes_back_before_all_that_came_after_it,
                 a_job_that_is_put_back_waits_for_the_one_that_runs,
                 a_parked_job_goes_with_its_conversation,
+                parked_jobs_are_removed_by_age_and_no_other_job_is,
+                a_job_that_was_put_back_is_not_removed_by_the_age_of_its_parking,
                 a_job_that_ended_its_host_twice_is_parked_and_the_next_one_runs,
             }
             security_changes {

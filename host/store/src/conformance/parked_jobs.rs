@@ -59,6 +59,34 @@ pub async fn a_parked_job_goes_with_its_conversation(store: &Arc<dyn Store>) {
     assert_eq!(store.counts().await.unwrap(), JobCounts::default());
 }
 
+pub async fn parked_jobs_are_removed_by_age_and_no_other_job_is(store: &Arc<dyn Store>) {
+    let first = start(store, admission(new_conversation(), "Hello")).await;
+    // Three plugins, so that all can be taken at once: one is parked, one runs, one waits to be tried again.
+    let jobs: Vec<NewJob> = ["card", "diary", "window"].map(job).into();
+    kept(store.commit(Commit { jobs, ..reply(&first, "Hi") }).await);
+    let taken = store.take(host(), LONG, JobLimits::total(3)).await.unwrap().jobs;
+    assert_eq!(taken.len(), 3);
+    store.park(taken[0].id, taken[0].epoch, "broken").await.unwrap();
+    store.retry(taken[1].id, taken[1].epoch, LONG, "later").await.unwrap();
+
+    assert_eq!(store.forget_parked(LONG).await.unwrap(), 0);
+    assert_eq!(store.parked_jobs().await.unwrap().len(), 1);
+    assert_eq!(store.forget_parked(Duration::ZERO).await.unwrap(), 1);
+    assert_eq!(store.forget_parked(Duration::ZERO).await.unwrap(), 0);
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.queued, counts.running, counts.parked), (1, 1, 0));
+    assert!(!store.retry_parked(taken[0].id).await.unwrap(), "it is gone");
+}
+
+pub async fn a_job_that_was_put_back_is_not_removed_by_the_age_of_its_parking(store: &Arc<dyn Store>) {
+    let id = enqueue(store).await;
+    let job = take(store).await.unwrap();
+    store.park(job.id, job.epoch, "broken").await.unwrap();
+    assert!(store.retry_parked(id).await.unwrap());
+    assert_eq!(store.forget_parked(Duration::ZERO).await.unwrap(), 0);
+    assert_eq!(take(store).await.map(|job| job.id), Some(id));
+}
+
 pub async fn a_job_that_ended_its_host_twice_is_parked_and_the_next_one_runs(store: &Arc<dyn Store>) {
     let (first, second) = (enqueue(store).await, enqueue(store).await);
     // Each host ends while it runs the job, and the next one recovers.
