@@ -97,8 +97,7 @@ impl Database {
             params![deleted],
         );
         // Jobs: waiting behind another, parked, at the head of other queues, and of the deleted conversation.
-        let columns =
-            "(id, queue, user, conversation, turn, plugin, kind, payload, status, due_at, parked_at, created_at)";
+        let columns = "(id, queue, user, conversation, turn, plugin, kind, payload, status, due_at, parked_at, created_at)";
         let copied = "'window', 'observe', '{}'";
         for (queue, of, status, due_at) in [
             ("(SELECT queue FROM jobs WHERE number = 1)", conversation, "queued", "NULL"),

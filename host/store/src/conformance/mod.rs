@@ -115,6 +115,7 @@ macro_rules! conformance_tests {
                 nothing_is_due_where_there_are_no_jobs,
                 several_jobs_are_taken_at_once_and_one_of_each_queue,
                 neither_a_plugin_nor_a_user_takes_every_place,
+                users_whose_jobs_failed_come_after_those_who_wait_for_the_same_plugin,
                 many_due_jobs_of_one_plugin_do_not_hide_those_of_another,
                 the_age_of_the_oldest_job_is_counted_until_it_is_done_or_parked,
             }
