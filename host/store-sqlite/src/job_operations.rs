@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use masque_store::{JobCompletion, JobId};
+use masque_store::{JobCompletion, JobId, check_text};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
@@ -56,6 +56,7 @@ impl Operation for RetryJob {
     type Answer = ();
 
     fn run(self, connection: &Connection) -> Result<()> {
+        check_text("error of a job", &self.error)?;
         execute(
             connection,
             "UPDATE jobs SET status = 'queued', host = NULL, due_at = ?3, error = ?4
@@ -77,6 +78,7 @@ impl Operation for ParkJob {
     type Answer = ();
 
     fn run(self, connection: &Connection) -> Result<()> {
+        check_text("error of a job", &self.error)?;
         let Some((number, queue)) = find_running(connection, self.job, self.epoch)? else { return Ok(()) };
         park(connection, number, &self.error)?;
         advance(connection, &queue, lease_clock())

@@ -76,7 +76,8 @@ pub struct NewJob {
     pub plugin: String,
     /// The function of the plugin that is called.
     pub ability: Ability,
-    /// The arguments: any text, returned unchanged.
+    /// The arguments: any text, returned unchanged. A store keeps it as text and not as JSON, which could not be changed
+    /// back and has rules of its own.
     pub payload: String,
 }
 

@@ -72,7 +72,7 @@ impl JobRunner {
                     }
                     // The store panicked at these writes, and would again.
                     Err(StoreError::Internal(_)) => after_panic(attempt),
-                    Err(error) => after_failure(attempt, error.to_string()),
+                    Err(error) => after_failure(attempt, set.redactor.redact(&error)),
                 }
             }
             JobOutcome::Failed(error) => after_failure(attempt, set.redactor.redact(&error)),
