@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use masque_config::{Config, Diagnostic, Name, Plugin as PluginConfig};
 use masque_grants::{Grants, Limits};
-use masque_runtime::contract::{Message, Opening, Part, Prompt, Property, Recollection, Turn, User};
+use masque_runtime::contract::{Message, Opening, Prompt, Property, Recollection, Turn, User};
 use masque_runtime::{Call, CallError, Cause, Package, Plugin, PluginKind};
 use serde_json::Value;
 
@@ -208,12 +208,8 @@ fn user() -> User {
 fn message() -> Message {
     Message {
         id: Some("00000000-0000-0000-0000-000000000000".into()),
-        role: "user".into(),
-        parts: vec![Part::Text("Hello!".into())],
         at: Some(0),
-        source: None,
-        cache: false,
-        metadata: Vec::new(),
+        ..Message::new("user", "Hello!")
     }
 }
 

@@ -37,12 +37,9 @@ pub(crate) fn message(record: &MessageRecord) -> Message {
     }
     Message {
         id: Some(record.id.to_string().into()),
-        role: record.role.as_str().into(),
-        parts: vec![Part::Text(record.content.as_str().into())],
         at: u64::try_from(record.created_at).ok(),
-        source: None,
-        cache: false,
         metadata,
+        ..Message::new(record.role.as_str(), record.content.as_str())
     }
 }
 
@@ -149,15 +146,8 @@ mod tests {
 
     #[test]
     fn a_greeting_loses_the_character_zero() {
-        let greeting = Message {
-            id: None,
-            role: "assistant".into(),
-            parts: vec![Part::Text("Good\0 ".into()), Part::Text("\0".into()), Part::Text("evening.".into())],
-            at: None,
-            source: None,
-            cache: false,
-            metadata: Vec::new(),
-        };
+        let mut greeting = Message::new("assistant", "Good\0 ");
+        greeting.parts.extend([Part::Text("\0".into()), Part::Text("evening.".into())]);
         assert_eq!(message_text(&greeting), "Good evening.");
     }
 
