@@ -17,7 +17,7 @@ use crate::connection::open_writer;
 use crate::conversation_reads::{history, list, list_messages};
 use crate::deletion::DeleteConversation;
 use crate::error::Result;
-use crate::job_operations::{CompleteJob, ParkJob, RetryJob};
+use crate::job_operations::{CompleteJob, ForgetParkedJobs, ParkJob, RetryJob};
 use crate::job_selection::TakeJobs;
 use crate::leases::RenewTurns;
 use crate::operation::Operation;
@@ -104,8 +104,7 @@ impl Database {
             params![deleted],
         );
         // Jobs: waiting behind another, parked, at the head of other queues, and of the deleted conversation.
-        let columns =
-            "(id, queue, user, conversation, turn, plugin, kind, payload, status, due_at, created_at)";
+        let columns = "(id, queue, user, conversation, turn, plugin, kind, payload, status, due_at, parked_at, created_at)";
         let copied = "'window', 'observe', '{}'";
         for (queue, of, status, due_at) in [
             ("(SELECT queue FROM jobs WHERE number = 1)", conversation, "queued", "NULL"),
@@ -116,7 +115,8 @@ impl Database {
             run(
                 &format!(
                     "MANY INSERT INTO jobs {columns}
-                     SELECT randomblob(16), {queue}, ?2, ?3, randomblob(16), {copied}, '{status}', {due_at}, 0 FROM many"
+                     SELECT randomblob(16), {queue}, ?2, ?3, randomblob(16), {copied}, '{status}', {due_at},
+                            iif('{status}' = 'parked', 1, NULL), 0 FROM many"
                 ),
                 params![user, of],
             );
@@ -255,6 +255,10 @@ impl Database {
                 }),
             ),
         ];
+        measured.push((
+            "forgetting parked jobs",
+            self.steps(|connection| ForgetParkedJobs { older_than: LONG }.run(connection)),
+        ));
         measured.extend(Sweep::ALL.map(|kind| ("sweep", self.steps(|connection| kind.run(connection)))));
         measured
     }

@@ -47,17 +47,8 @@ impl CollectedReply {
     }
 
     pub(super) fn into_reply(self, finish: Finish) -> Reply {
-        let mut parts = vec![Part::Text(self.text.into())];
-        parts.extend(self.parts);
-        let message = Message {
-            id: None,
-            role: "assistant".into(),
-            parts,
-            at: None,
-            source: None,
-            cache: false,
-            metadata: Vec::new(),
-        };
+        let mut message = Message::new("assistant", self.text);
+        message.parts.extend(self.parts);
         let none = || Usage { input_tokens: 0, output_tokens: 0, cached_tokens: 0, metadata: Vec::new() };
         Reply { message, usage: self.usage.unwrap_or_else(none), finish, metadata: Vec::new() }
     }
