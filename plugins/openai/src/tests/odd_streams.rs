@@ -119,6 +119,71 @@ fn an_odd_member_costs_itself_and_nothing_beside_it() {
             said("Hi.", "stop"),
         ),
         ("a lone surrogate", says(r"Hi \ud83d.") + &stop(), said("Hi \u{fffd}.", "stop")),
+        ("a character in two deltas", says(r"Hi \ud83d") + &says(r"\ude00.") + &stop(), said("Hi 😀.", "stop")),
+        (
+            "a character in two deltas, with empty ones between",
+            says(r"Hi \ud83d") + &says("") + ": hm\n\n" + &says(r"\ude00.") + &stop(),
+            said("Hi 😀.", "stop"),
+        ),
+        ("half a character and text", says(r"Hi \ud83d") + &says("you.") + &stop(), said("Hi \u{fffd}you.", "stop")),
+        ("half a character at the end", says(r"Hi \ud83d") + &stop(), said("Hi \u{fffd}", "stop")),
+        ("half a character and a cut", says(r"Hi \ud83d"), said("Hi \u{fffd}", "truncated")),
+        (
+            "a private-use character",
+            says("Hi \u{10f83d}") + &says("\u{10fe00}") + &says(r"\ud83d!") + &stop(),
+            said("Hi \u{10f83d}\u{10fe00}\u{fffd}!", "stop"),
+        ),
+        (
+            "half a character of each kind",
+            delta(r#"{"content": "a\ud83d", "reasoning": "b\ud83d"}"#)
+                + &delta(r#"{"content": "\ude00", "reasoning": "\ude01"}"#)
+                + &stop(),
+            Outcome { thought: "b😁".into(), ..said("a😀", "stop") },
+        ),
+        (
+            "an empty finish reason in the delta",
+            says("ha") + &says("ha") + &delta(r#"{"content": "haha", "finish_reason": null}"#) + &stop(),
+            said("hahahaha", "stop"),
+        ),
+        (
+            "a later null index",
+            frame(r#"{"index": 1, "delta": {"content": "Hi, "}}"#)
+                + &frame(r#"{"index": null, "delta": {"content": "Ida."}, "finish_reason": "stop"}"#),
+            said("Hi, Ida.", "stop"),
+        ),
+        (
+            "text beside an empty delta",
+            frame(r#"{"delta": {}, "text": "Hi."}"#) + &stop(),
+            said("Hi.", "stop"),
+        ),
+        (
+            "codes of success",
+            frame(r#"{"delta": {"content": "Hi."}}"#).replace(
+                "data: {",
+                r#"data: {"errcode": "0", "errmsg": "ok", "error": "none", "status": "success", "#,
+            ) + &stop(),
+            said("Hi.", "stop"),
+        ),
+        (
+            "a filter's error beside the text",
+            frame(r#"{"delta": {"content": "Hi."}, "content_filter_results": {"error": {"code": "content_filter_error", "message": "not filtered"}}}"#)
+                + &stop(),
+            said("Hi.", "stop"),
+        ),
+        ("something behind a frame", says("Hi.").replace("\n\n", ",\n\n") + &stop(), said("Hi.", "stop")),
+        (
+            "another choice with an empty list of calls",
+            says("I would ra") + &frame(r#"{"index": 1, "delta": {"tool_calls": []}, "finish_reason": "stop"}"#),
+            said("I would ra", "truncated"),
+        ),
+        (
+            "usage in every frame",
+            (1..=3)
+                .map(|n| format!("data: {{\"choices\": [{{\"delta\": {{\"content\": \"{n}\"}}}}], \"usage\": {{\"prompt_tokens\": 9, \"completion_tokens\": {n}}}}}\n\n"))
+                .collect::<String>()
+                + &stop(),
+            Outcome { tokens: Some((9, 3)), ..said("123", "stop") },
+        ),
         ("no number", frame(r#"{"delta": {"content": "Hi."}, "logprob": NaN}"#) + &stop(), said("Hi.", "stop")),
         (
             "repeated names",
@@ -165,6 +230,17 @@ fn every_framing_is_read() {
     assert_outcomes(vec![
         ("single newlines", plain(says("Hi, ") + &says("Ida.") + &stop() + DONE), said("Hi, Ida.", "stop")),
         ("carriage returns", (says("Hi.") + &stop()).replace('\n', "\r"), said("Hi.", "stop")),
+        ("a quoted end", says("Hi.") + "data: \"[DONE]\" \n\n" + &says("more"), said("Hi.", "stop")),
+        (
+            "words that keep the connection open",
+            "data: ping\n\n".repeat(20) + &says("Hi.") + &stop(),
+            said("Hi.", "stop"),
+        ),
+        (
+            "packed comments",
+            "data: : OPENROUTER PROCESSING\n\n".repeat(20) + &says("Hi.") + &stop(),
+            said("Hi.", "stop"),
+        ),
         ("no last newline", (says("Hi.") + &stop()).trim_end().into(), said("Hi.", "stop")),
         ("twice packed", (says("Hi.") + &stop()).replace("data: ", "data: data: "), said("Hi.", "stop")),
         (
@@ -347,6 +423,23 @@ fn an_error_keeps_its_words_and_its_class_however_it_is_wrapped() {
         ("pretty JSON", "{\n  \"error\": {\n    \"message\": \"no slot\"\n  }\n}\n".into(), "", "unavailable", "no slot"),
         ("true", "data: {\"error\": true, \"message\": \"no slot\"}\n\n".into(), "", "unavailable", "no slot"),
         ("no success", "data: {\"success\": false, \"message\": \"no slot\"}\n\n".into(), "", "unavailable", "no slot"),
+        ("a class beside a text", "data: {\"error\": \"no slot\", \"code\": 429}\n\n".into(), "", "rate-limited", "no slot"),
+        ("TGI", "data: {\"error\": \"no slot\", \"error_type\": \"overloaded\"}\n\n".into(), "", "overloaded", "no slot"),
+        ("beside a text of the reply", "data: {\"choices\": [{\"text\": \"Once\", \"error\": \"no slot\"}]}\n\n".into(), "Once", "unavailable", "no slot"),
+        ("an exception", "data: {\"internalServerException\": {\"message\": \"no slot\"}}\n\n".into(), "", "unavailable", "no slot"),
+        ("another name beside a reply", "data: {\"choices\": [{\"delta\": {\"content\": \"Once\"}}], \"upstream_error\": {\"message\": \"no slot\", \"code\": 503}}\n\n".into(), "Once", "overloaded", "no slot"),
+        ("in an envelope", "data: {\"type\": \"response.failed\", \"response\": {\"error\": {\"message\": \"no slot\", \"code\": 429}}}\n\n".into(), "", "rate-limited", "no slot"),
+        ("a detailed detail", "data: {\"detail\": {\"error\": {\"message\": \"no slot\", \"code\": 429.0}}}\n\n".into(), "", "rate-limited", "no slot"),
+        ("Groq", says("Once") + "data: {\"choices\": [{\"delta\": {}}], \"x_groq\": {\"error\": \"no slot\"}}\n\n", "Once", "unavailable", "no slot"),
+        ("AWS", "data: {\"Message\": \"no slot\", \"Code\": \"X\"}\n\n".into(), "", "unavailable", "no slot"),
+        ("a number", "data: {\"error\": 429}\n\n".into(), "", "rate-limited", "429"),
+        ("an unknown object", "data: {\"outcome\": \"no slot\"}\n\n".into(), "", "unavailable", "no slot"),
+        ("a text", "data: \"no slot\"\n\n".into(), "", "unavailable", "no slot"),
+        ("an unknown object as JSON", "{\"outcome\": \"no slot\"}".into(), "", "unavailable", "no slot"),
+        ("words in a frame", says("Once") + "data: no slot\n\n", "Once", "truncated", "no slot"),
+        ("words between frames", says("Once") + "upstream reset: no slot\n", "Once", "truncated", "no slot"),
+        ("a field with a capital", says("Once") + "Error: no slot\n" + DONE, "Once", "unavailable", "no slot"),
+        ("gzip without a header", "\u{1f}\u{fffd}\u{8}\u{0}".into(), "", "unavailable", "gzip"),
         ("words alone", "no slot is free\n".into(), "", "unavailable", "no slot is free"),
     ];
     for (name, body, text, code, words) in table {
@@ -378,6 +471,13 @@ fn a_reply_that_was_cut_or_refused_is_never_complete() {
         ("a limit", says("I would ra") + &ends("\"MAX_TOKENS\""), "I would ra", "length"),
         ("an abort", says("I would ra") + &ends("\"abort\""), "I would ra", "truncated"),
         ("no reason on every frame", says("I would ra") + &ends("\"null\""), "I would ra", "truncated"),
+        (
+            "a part that can't be read",
+            says("I would ra") + "data: {'content': 'ther not'}\n\n" + DONE,
+            "I would ra",
+            "truncated",
+        ),
+        ("a reply that goes on", says("I would ra") + &ends("\"in_progress\""), "I would ra", "truncated"),
         ("only an end", DONE.into(), "", "unavailable"),
         ("a role and an end", frame(r#"{"delta": {"role": "assistant"}}"#) + DONE, "", "unavailable"),
     ];
@@ -392,4 +492,25 @@ fn the_tokens_of_a_failed_reply_are_reported() {
         "data: {\"choices\": [{\"delta\": {\"content\": \"Once\"}}], \"usage\": {\"prompt_tokens\": 9}}\n\n";
     let (outcome, _) = outcome(events().chunk(body));
     assert_eq!(outcome, Outcome { tokens: Some((9, 0)), ..said("Once", "truncated") });
+}
+
+#[test]
+fn the_last_line_of_a_broken_connection_counts() {
+    let table = [
+        ("the server's words", "error: slot was lost", "Once", "unavailable", "slot was lost"),
+        ("an end", "data: {\"choices\": [{\"finish_reason\": \"stop\"}]} ", "Once", "stop", ""),
+        (
+            "a part of a frame",
+            "data: {\"choices\": [{\"delta\": {\"content\": \" up",
+            "Once",
+            "truncated",
+            "reset",
+        ),
+    ];
+    for (name, line, text, end, words) in table {
+        let response = events().chunk(says("Once")).chunk(line).broken(Error::Cut("reset".into()));
+        let (outcome, message) = outcome(response);
+        assert_eq!(outcome, said(text, end), "{name}");
+        assert!(message.contains(words), "{name}: {message}");
+    }
 }
