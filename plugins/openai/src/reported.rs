@@ -154,8 +154,11 @@ pub(crate) fn wrapped(object: &Map<String, Value>) -> Option<Value> {
             let mut error = without(object);
             let has_words =
                 WORDS.iter().filter_map(|name| error.get(*name)).any(|said| words(said).is_some());
-            let name = if has_words { "type" } else { "message" };
-            error.entry(name).or_insert_with(|| text.clone().into());
+            if has_words {
+                error.entry("type").or_insert_with(|| text.clone().into());
+            } else {
+                error.insert("message".to_owned(), text.clone().into());
+            }
             Some(Value::Object(error))
         }
         _ => Some(found.clone()),
