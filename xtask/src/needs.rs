@@ -5,6 +5,7 @@
 //! PostgreSQL's packages make no cluster, which would start at the next boot. Consequence: a machine that had no server
 //! has none afterwards; the tests start their own on free ports.
 
+mod root;
 mod service_policy;
 
 use std::path::Path;
@@ -15,6 +16,7 @@ use anyhow::bail;
 
 use crate::output::print_error;
 
+use root::as_root;
 use service_policy::ServicePolicy;
 
 /// The flag of every command that allows to install packages, with sudo unless the user is root.
@@ -157,17 +159,6 @@ impl Installer {
         // sudo asks for the password on the terminal.
         command.stdin(Stdio::inherit()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
-    }
-}
-
-/// A command that runs `program` as root, through sudo unless this process is root already.
-fn as_root(sudo: bool, program: &str) -> Command {
-    if sudo {
-        let mut command = Command::new("sudo");
-        command.arg(program);
-        command
-    } else {
-        Command::new(program)
     }
 }
 

@@ -10,7 +10,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, ensure};
 
-use super::as_root;
+use super::root::as_root;
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 const CLUSTERS: &str = "/etc/postgresql-common/createcluster.conf";
