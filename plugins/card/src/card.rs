@@ -286,7 +286,7 @@ mod tests {
         let v2 = |data: Value| json!({"spec": "chara_card_v2", "data": data});
         let table = [
             (json!(5), "the setting", "file ="),
-            (json!("{\"spec\": "), "not JSON", "line 1 column 9"),
+            (json!("{\"spec\": "), "not JSON", "line 1 column 8"),
             (json!("[]"), "no object", "export it again"),
             (json!(" "), "is empty", "export it again"),
             (json!("\u{feff}"), "is empty", "export it again"),
