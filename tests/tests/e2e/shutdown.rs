@@ -129,6 +129,14 @@ async fn an_idle_connection_over_http2_is_told_to_go_away() {
 }
 
 #[tokio::test]
+async fn a_request_to_reload_by_signal_stops_no_host() {
+    let host = Setup::defaults().start().await;
+    host.hang_up();
+    host.logged("SIGHUP is ignored").await;
+    host.client().say("Are you still there?").await;
+}
+
+#[tokio::test]
 async fn ctrl_c_stops_a_host_like_sigterm() {
     let mut host = Setup::defaults().and("[drain]\ndelay = \"0s\"").start().await;
     host.interrupt();
