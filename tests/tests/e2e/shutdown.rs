@@ -1,6 +1,6 @@
 //! Graceful shutdown: the host reports that it is not ready, serves for a while, finishes running turns and exits.
 
-use masque_tests::{Answer, Gate, MockModel, RawConnection, Setup, Step, eventually};
+use masque_tests::{Answer, Gate, MockModel, RawConnection, Setup, Step, eventually, within};
 use serde_json::json;
 
 #[tokio::test]
@@ -100,6 +100,18 @@ async fn a_host_without_turns_exits_when_the_delay_is_over() {
     host.client().say("Hello.").await;
     host.terminate();
     assert!(host.ended().await.success());
+}
+
+#[tokio::test]
+async fn a_host_without_turns_that_is_told_twice_to_stop_interrupts_none() {
+    let mut host = Setup::defaults().and("[drain]\ndelay = \"1h\"\ntimeout = \"1h\"").start().await;
+    host.client().say("Hello.").await;
+    host.terminate();
+    host.logged("stopping").await;
+    host.terminate();
+    assert!(host.ended().await.success());
+    within("the log to end", host.logged("stopped")).await;
+    assert!(!host.log().contains("interrupting the turns"), "{}", host.log());
 }
 
 #[tokio::test]
