@@ -76,6 +76,7 @@ async fn run_keys(options: Options, task: KeyTask) -> ExitCode {
         Err(invalid) => return failure(&invalid.diagnostics),
     };
     warn(&loaded.warnings);
+    warn(&keys::unknown_companions(&task, &loaded.config));
     let tokens = convert::auth::token_options(&loaded.config.auth);
     let loss = if task.shows_secret() { Loss::Fatal } else { Loss::Accepted };
     finish(keys::perform(&loaded.config.data.folder, &tokens, task).await.map_err(chain), loss)
