@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 /// Characters that show nothing and are no white space. They are the property `Default_Ignorable_Code_Point` of the Unicode
 /// Character Database (`DerivedCoreProperties.txt`, version 16), the annotation characters U+FFF9 to U+FFFB, and the empty
 /// braille pattern.
-const INVISIBLE: [RangeInclusive<char>; 19] = [
+static INVISIBLE: [RangeInclusive<char>; 19] = [
     '\u{ad}'..='\u{ad}',
     '\u{34f}'..='\u{34f}',
     '\u{61c}'..='\u{61c}',
