@@ -150,6 +150,9 @@ pub enum LoadError {
         /// The largest allowed.
         limit: usize,
     },
+    /// The process that compiles could not be started. The component was not looked at.
+    #[error("the compiler could not be started: {0}")]
+    NoCompiler(#[source] std::io::Error),
     /// The compiler refused it.
     #[error("the component does not compile: {0}")]
     Compile(String),

@@ -150,6 +150,8 @@ impl Turns {
         host.closing.cancel();
         host.tasks.close();
         let has_ended = tokio::select! {
+            // A host without turns interrupts none, also if it has no time.
+            biased;
             () = host.tasks.wait() => true,
             () = tokio::time::sleep_until(deadline.into()) => false,
             () = interrupt.cancelled() => false,
