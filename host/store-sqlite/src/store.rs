@@ -20,7 +20,7 @@ use crate::query::{first_row, one_row};
 use crate::readers::Readers;
 use crate::schema::{self, FoundSchema};
 use crate::wal;
-use crate::writer::{self, Writer};
+use crate::writer::Writer;
 
 /// Threads that read for a host.
 const READERS: usize = 3;
@@ -139,18 +139,15 @@ impl SqliteStore {
 #[async_trait]
 impl StoreConnection for SqliteStore {
     async fn check(&self) -> Result<(), StoreError> {
-        if self.writer.is_closed() {
-            return Err(writer::closed());
-        }
+        self.writer.check()?;
         self.read(probe).await
     }
 
     async fn failed(&self) -> StoreError {
-        let reason = tokio::select! {
+        tokio::select! {
             reason = self.writer.failed() => reason,
             reason = self.readers.failed() => reason,
-        };
-        StoreError::Internal(reason)
+        }
     }
 
     async fn size(&self) -> Result<StoreSize, StoreError> {
