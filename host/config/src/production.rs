@@ -22,7 +22,7 @@ pub(crate) fn check(config: &Config, environment: &Environment, asked_at: &Locat
         diagnostics.push(Diagnostic::error(
             at,
             "authentication is off, so whoever reaches the host is its one user",
-            "Leave it on, with JWT_SECRET_KEY or [auth.issuers.NAME].",
+            "Turn it on: remove this setting, and set JWT_SECRET_KEY or [auth.issuers.NAME].",
         ));
     }
     diagnostics.extend(
@@ -57,7 +57,7 @@ pub(crate) fn check(config: &Config, environment: &Environment, asked_at: &Locat
         diagnostics.push(Diagnostic::error(
             asked_at.clone(),
             "the admin API is on the public listener",
-            "Set `listen` in [admin], or say aloud that it may be there: `shared = true` in [admin].",
+            "Set `listen` in [admin], or allow this with `shared = true` in [admin].",
         ));
     }
     if let Some(what) = environment.get("DATABASE_URL").and_then(weak_password) {
