@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use async_trait::async_trait;
 use clap::Args;
 use masque_grants::{Grants, Limits, Reuse};
-use masque_runtime::contract::{Delta, Failure, Message, Part, Prompt, Recollection, Turn, User};
+use masque_runtime::contract::{Delta, Failure, Message, Prompt, Recollection, Turn, User};
 use masque_runtime::{Call, Plugin, PluginStateScope, ReuseKey, Sandbox, SandboxConfig, State, StateEntry};
 use serde::{Deserialize, Serialize};
 
@@ -150,7 +150,7 @@ async fn compose(plugin: &Plugin, turn: &Turn) -> anyhow::Result<()> {
 }
 
 async fn generate(plugin: &Plugin, words: u32) -> anyhow::Result<()> {
-    let messages = vec![message(&words.to_string())];
+    let messages = vec![Message::new("user", words.to_string())];
     let prompt = Prompt { messages, tools: Vec::new(), options: Vec::new(), metadata: Vec::new() };
     let mut deltas = plugin.generate(call(), &prompt).await?;
     let (mut said, mut ended) = (0, false);
@@ -164,18 +164,6 @@ async fn generate(plugin: &Plugin, words: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn message(text: &str) -> Message {
-    Message {
-        id: None,
-        role: "user".into(),
-        parts: vec![Part::Text(text.into())],
-        at: None,
-        source: None,
-        cache: false,
-        metadata: Vec::new(),
-    }
-}
-
 fn turn(text: &str) -> Turn {
     Turn {
         id: "turn".into(),
@@ -184,7 +172,7 @@ fn turn(text: &str) -> Turn {
         companion: "companion".into(),
         tenant: "default".into(),
         user: User { id: "user".into(), name: None, locale: None, timezone: None, metadata: Vec::new() },
-        message: message(text),
+        message: Message::new("user", text),
         tail: Vec::new(),
         has_earlier: false,
         now: 0,

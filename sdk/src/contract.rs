@@ -191,7 +191,8 @@ impl User {
 
 impl Turn {
     /// Whether the host only tries whether the settings can be used: before it takes them into use, it calls the plugin
-    /// with a made-up turn and without any grant. Nothing that is returned reaches a user.
+    /// with a made-up turn, without network and models, and with an empty state whose writes are dropped. Nothing that is
+    /// returned reaches a user.
     ///
     /// A plugin needs to know this only if it has warnings, for [`Prompt::warnings`] or [`Recollection::warnings`].
     pub fn is_trial(&self) -> bool {

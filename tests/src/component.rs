@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use wasm_encoder::{
-    BlockType, CodeSection, Component, Function, FunctionSection, Instruction, Module, ModuleSection,
-    TypeSection, ValType,
+    BlockType, CodeSection, Component, ComponentExportKind, ComponentInstanceSection, ComponentSection,
+    Function, FunctionSection, InstanceSection, Instruction, Module, ModuleArg, ModuleSection,
+    NestedComponentSection, TypeSection, ValType,
 };
 use wasmparser::{Parser, Payload};
 
@@ -69,6 +70,32 @@ pub fn with_unsupported_contract(component: &[u8]) -> Vec<u8> {
         let end = name.windows(version.len()).position(|window| window == version).unwrap();
         name[end + 1..end + version.len()].copy_from_slice(b"0.9.0");
     }
+    component
+}
+
+/// Returns the component with so many more instances in it. Each has core code, so that it may wait on a stack of its own.
+pub fn with_parts(component: &[u8], parts: u32) -> Vec<u8> {
+    let (mut depth, mut nested) = (0, 0);
+    for payload in Parser::new(0).parse_all(component) {
+        match payload.unwrap() {
+            Payload::Version { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            // The component itself has the depth 1. None of its other sections defines a component.
+            Payload::ComponentSection { .. } if depth == 1 => nested += 1,
+            _ => {}
+        }
+    }
+    let mut part = Component::new();
+    let mut core = InstanceSection::new();
+    core.instantiate(0, Vec::<(&str, ModuleArg)>::new());
+    part.section(&ModuleSection(&Module::new())).section(&core);
+    let mut instances = ComponentInstanceSection::new();
+    for _ in 0..parts {
+        instances.instantiate(nested, Vec::<(&str, ComponentExportKind, u32)>::new());
+    }
+    let mut component = component.to_vec();
+    NestedComponentSection(&part).append_to_component(&mut component);
+    instances.append_to_component(&mut component);
     component
 }
 

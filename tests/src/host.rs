@@ -63,10 +63,13 @@ impl Host {
         Client::http1(&self.address, self.setup.trusted.as_deref())
     }
 
-    /// Returns a client of the operators' listener, whose address is in the log.
-    pub fn operators(&self) -> Client {
-        let address =
-            address_after(&self.log(), "operators are served on http").expect("operators have a listener");
+    /// Returns a client of the operators' listener, whose address is in the log. The host is ready before its log is
+    /// written.
+    pub async fn operators(&self) -> Client {
+        let address = eventually("the address of the operators' listener", || async {
+            address_after(&self.log(), "operators are served on http")
+        })
+        .await;
         Client::http1(&address, self.setup.trusted.as_deref())
     }
 

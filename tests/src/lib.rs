@@ -34,7 +34,7 @@ pub use background_client::BackgroundClient;
 pub use baseline::Baseline;
 pub use client::{Client, Reply, Request};
 pub use component::{
-    core_module, fixture, section_offsets, shipped, slow_to_compile, with_unsupported_contract,
+    core_module, fixture, section_offsets, shipped, slow_to_compile, with_parts, with_unsupported_contract,
 };
 pub use events::{Event, Events, Transcript};
 pub use host::Host;

@@ -24,6 +24,13 @@ impl Upstream {
         .await
     }
 
+    /// Starts a server whose answers have a header of so many bytes.
+    pub async fn with_header(bytes: usize) -> Self {
+        let value = "v".repeat(bytes);
+        let answer = format!("200 OK\r\nx-large: {value}\r\ncontent-length: 4\r\n\r\nopen");
+        Self::start(Ipv4Addr::LOCALHOST.into(), Some(answer)).await
+    }
+
     /// Starts a server on this address.
     pub async fn on(address: IpAddr) -> Self {
         Self::start(address, Some("200 OK\r\ncontent-length: 4\r\n\r\nopen".to_owned())).await

@@ -1,38 +1,56 @@
 //! Tries whether a plugin can use its settings, before they take effect.
 //!
-//! The schema of a plugin says little about the content of a setting: a character card is any text to it. So the plugin is
-//! called once with its real settings, a made-up turn and no grant at all, and its own words decide. Nothing leaves the
-//! sandbox, and a plugin that needs the network, state or a question to the model is told that they are denied.
+//! The schema of a plugin says little about the content of a setting: a character card is any text to it. So the plugin's
+//! functions are called once with its real settings and the made-up first turn of a new user: `compose`, `greet` and
+//! `reflect` of a persona, `recall` and `observe` of a memory, `generate` of a model.
 //!
-//! The policy: only a failure that names a setting refuses it. Every other failure may come from what the trial lacks, or from
-//! what the user is made to say, so it is a warning at most: a plugin that works is never refused. The consequence: a plugin
-//! that traps on its settings, or calls every failure its input's, is found in the first turn.
+//! A trial has no effect. There is no network, no model to ask and no scratch folder. `state` and `history` are there if they
+//! are granted, as they are for a new user; what is written is dropped with the trial. Nothing is logged. This holds for the
+//! background functions as well, so they are tried like the others: otherwise a setting that only they read would park every
+//! job.
+//!
+//! The policy, for what the plugin does:
+//!
+//! - It fails and names a setting: refused, with its words.
+//! - It traps (a panic), reaches one of its limits (`cpu`, `memory`, …) or breaks the contract, and lacked nothing that it has
+//!   in a turn: refused, with the limit or the message of the panic. The next turn would fail in the same way.
+//! - The same after the trial denied it something, or without the scratch folder that it was granted: a warning.
+//! - It fails for want of a service, a credential or a grant: accepted. An upstream that is away refuses nothing.
+//! - It is slow, but within its limits: accepted. If the trial does not end in time, nothing is known, so it is a warning: wall
+//!   time depends on what else the machine does.
+//!
+//! The consequences: a plugin that needs an upstream to notice an unusable setting is found in the first turn; and a plugin
+//! that breaks at the made-up message can't be used, although another message might go well.
+
+mod input;
+mod state;
+mod verdict;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use masque_config::{Config, Diagnostic, Name, Plugin as PluginConfig};
 use masque_grants::{Grants, Limits};
-use masque_runtime::contract::{Message, Opening, Part, Prompt, Property, Recollection, Turn, User};
-use masque_runtime::{Call, CallError, Cause, Package, Plugin, PluginKind};
-use serde_json::Value;
+use masque_runtime::{Call, CallError, Package, Plugin, PluginKind};
 
+use self::state::{EmptyHistory, TrialState};
+use self::verdict::{Verdict, find, judge};
 use crate::redact::Redactor;
 
-/// The longest trial. A plugin answers within milliseconds, unless it waits for something that it is denied.
-const TIME_LIMIT: Duration = Duration::from_secs(2);
+/// The time for waiting. A plugin answers within milliseconds, unless it waits for something that it is denied.
+const WAITING: Duration = Duration::from_secs(2);
+/// The longest trial, with the time for computing. A plugin whose limit `cpu` is not reached by then is not judged by it.
+const MAX_TIME: Duration = Duration::from_secs(10);
 /// The tokens that a memory is given.
 const MEMORY_BUDGET: u32 = 4096;
 /// The most warnings of one plugin.
 const MAX_WARNINGS: usize = 50;
 /// The longest warning, in characters.
 const MAX_WARNING: usize = 400;
-/// Metadata of the user in a trial. Only the host writes metadata of a user.
-const TRIAL: &str = "trial";
+/// The most files that are named where it is not known which of them is at fault.
+const MAX_FILES: usize = 4;
 /// Metadata of an answer: a list of warnings.
 const WARNINGS: &str = "warnings";
-/// Metadata of a failure: a JSON pointer to the setting that can't be used.
-const SETTING: &str = "setting";
 
 /// What the trial of one plugin found.
 #[derive(Debug, Default)]
@@ -43,19 +61,6 @@ pub(crate) struct TrialReport {
     pub(crate) is_temporary: bool,
 }
 
-/// What one call of a trial means.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    /// The setting at this JSON pointer can't be used.
-    Refused { pointer: String, reason: String },
-    /// The settings may be the reason, or the trial.
-    Doubtful(String),
-    /// Nothing is known against the settings.
-    Usable,
-    /// The host had no instance for the call.
-    Busy,
-}
-
 /// Tries the plugin `name`, whose settings fit its schema.
 pub(crate) async fn try_settings(
     config: &Config,
@@ -64,12 +69,13 @@ pub(crate) async fn try_settings(
     package: &Arc<Package>,
     redactor: &Redactor,
 ) -> TrialReport {
-    // The log of a call that lacks every grant would mislead: what matters of it is in the report.
+    // The log of a call that lacks most grants would mislead: what matters of it is in the report.
     let limits = Limits { log_lines: 0, ..plugin.limits.into() };
-    let tried =
-        Plugin::new(package.clone(), name.to_string(), plugin.settings_json(), Grants::default(), limits);
+    let time_limit = time_limit(limits.cpu);
+    let grants = grants(&plugin.grants);
+    let tried = Plugin::new(package.clone(), name.to_string(), plugin.settings_json(), grants, limits);
     let mut report = TrialReport::default();
-    match call(&tried).await {
+    match call(&tried, time_limit).await {
         Ok(warnings) => {
             for warning in warnings {
                 let warning = clip(&redactor.redact(&warning));
@@ -80,7 +86,7 @@ pub(crate) async fn try_settings(
                 ));
             }
         }
-        Err(error) => match judge(&error) {
+        Err(error) => match judge(&error, &plugin.grants) {
             Verdict::Usable => {}
             Verdict::Busy => {
                 report.is_temporary = true;
@@ -92,24 +98,25 @@ pub(crate) async fn try_settings(
             }
             Verdict::Doubtful(reason) => report.warnings.push(Diagnostic::warning(
                 config.locations.setting(name, ""),
-                format!(
-                    "plugin `{name}` failed when its settings were tried: it {}",
-                    redactor.redact(&reason)
-                ),
+                format!("plugin `{name}` failed when its settings were tried: {}", redactor.redact(&reason)),
                 "If turns fail as well, look at its settings.",
             )),
+            Verdict::Breaks(reason) => {
+                let pointer = only_setting(plugin);
+                let file = named_file(plugin, &pointer);
+                let file = if file.is_empty() { all_files(plugin) } else { file };
+                report.problems.push(Diagnostic::error(
+                    config.locations.setting(name, &pointer),
+                    format!("{}{file} can't be used: {}", subject(name, &pointer), redactor.redact(&reason)),
+                    "Correct what it is given, or raise the limit that it reached. If neither is at fault, the plugin is.",
+                ));
+            }
             Verdict::Refused { pointer, reason } => {
-                let what = match pointer.strip_prefix('/') {
-                    Some(setting) => {
-                        format!("the setting `{}` of plugin `{name}`", setting.replace('/', "."))
-                    }
-                    None => format!("the settings of plugin `{name}`"),
-                };
                 let file = named_file(plugin, &pointer);
                 let remedy = if file.is_empty() { "Correct the setting." } else { "Correct the file." };
                 report.problems.push(Diagnostic::error(
                     config.locations.setting(name, &pointer),
-                    format!("{what}{file} can't be used: {}", redactor.redact(&reason)),
+                    format!("{}{file} can't be used: {}", subject(name, &pointer), redactor.redact(&reason)),
                     remedy,
                 ));
             }
@@ -118,64 +125,68 @@ pub(crate) async fn try_settings(
     report
 }
 
-/// Calls what a turn calls, and returns the plugin's warnings.
-async fn call(plugin: &Plugin) -> Result<Vec<String>, CallError> {
-    let call = Call::until(Instant::now() + TIME_LIMIT);
-    match plugin.package().kind() {
+/// Calls what a turn and its jobs call, and returns the plugin's warnings.
+async fn call(plugin: &Plugin, time_limit: Duration) -> Result<Vec<String>, CallError> {
+    let mut call = Call::until(Instant::now() + time_limit);
+    call.state = Some(Arc::new(TrialState::default()));
+    call.history = Some(Arc::new(EmptyHistory));
+    let package = plugin.package();
+    match package.kind() {
         PluginKind::Persona => {
-            let prompt = plugin.compose(call.clone(), &turn(), nothing()).await?;
-            if plugin.package().greets() {
-                plugin.greet(call, &opening()).await?;
+            let turn = input::turn(time_limit);
+            let prompt = plugin.compose(call.clone(), &turn, input::recollection()).await?;
+            if package.greets() {
+                plugin.greet(call.clone(), &input::opening()).await?;
             }
-            Ok(warnings(&prompt.metadata))
+            if package.reflects() {
+                plugin.reflect(call, &input::exchange(time_limit)).await?;
+            }
+            Ok(warnings(find(&prompt.metadata, WARNINGS)))
         }
         PluginKind::Memory => {
-            let recalled = plugin.recall(call, &turn(), MEMORY_BUDGET).await?;
-            Ok(warnings(&recalled.metadata))
+            let recalled = plugin.recall(call.clone(), &input::turn(time_limit), MEMORY_BUDGET).await?;
+            if package.observes() {
+                plugin.observe(call, &input::exchange(time_limit)).await?;
+            }
+            Ok(warnings(find(&recalled.metadata, WARNINGS)))
         }
         // A model that accepts the prompt has read its settings. The rest of its reply is not waited for.
-        PluginKind::Model => plugin.generate(call, &prompt()).await.map(|_reply| Vec::new()),
+        PluginKind::Model => plugin.generate(call, &input::prompt()).await.map(|_reply| Vec::new()),
     }
 }
 
-fn judge(error: &CallError) -> Verdict {
-    match &error.cause {
-        Cause::Failed(failure) if failure.code == "invalid" => {
-            match find::<String>(&failure.metadata, SETTING).or_else(|| named_by_sdk(&failure.message)) {
-                Some(pointer) => Verdict::Refused { pointer, reason: failure.message.to_string() },
-                None if error.denied.is_empty() => Verdict::Doubtful(error.cause.to_string()),
-                None => Verdict::Usable,
-            }
-        }
-        Cause::Busy(_) => Verdict::Busy,
-        Cause::Failed(_) | Cause::WallTime(_) | Cause::Unsupported(_) => Verdict::Usable,
-        // Whoever is denied something may give up in any way.
-        _ if !error.denied.is_empty() => Verdict::Usable,
-        cause => Verdict::Doubtful(cause.to_string()),
-    }
+/// The grants of a trial: those that have no effect outside of it.
+fn grants(granted: &Grants) -> Grants {
+    let Grants { state, state_shared, history, .. } = *granted;
+    Grants { state, state_shared, history, ..Grants::default() }
 }
 
-/// The setting of a failure with the SDK's own words for settings that can't be read, as a JSON pointer. Components that were
-/// built with its first version name it nowhere else.
-fn named_by_sdk(message: &str) -> Option<String> {
-    if message.starts_with("settings: ") {
-        return Some(String::new());
-    }
-    let rest =
-        message.strip_prefix("the setting `").or_else(|| message.strip_prefix("there is no setting `"))?;
-    let (setting, _) = rest.split_once('`')?;
-    Some(format!("/{}", setting.replace('.', "/")))
+/// How long a trial may take: long enough for a plugin that computes to reach its limit `cpu` on a machine with other work.
+fn time_limit(cpu: Duration) -> Duration {
+    WAITING.saturating_add(cpu.saturating_mul(2)).min(MAX_TIME)
 }
 
-fn warnings(metadata: &[Property]) -> Vec<String> {
-    let mut warnings: Vec<String> = find(metadata, WARNINGS).unwrap_or_default();
+fn warnings(found: Option<Vec<String>>) -> Vec<String> {
+    let mut warnings = found.unwrap_or_default();
     warnings.truncate(MAX_WARNINGS);
     warnings
 }
 
-fn find<T: serde::de::DeserializeOwned>(metadata: &[Property], name: &str) -> Option<T> {
-    let property = metadata.iter().find(|property| &*property.name == name)?;
-    serde_json::from_str(&property.json).ok()
+/// What can't be used, as the beginning of a sentence.
+fn subject(name: &Name, pointer: &str) -> String {
+    match pointer.strip_prefix('/') {
+        Some(setting) => format!("the setting `{}` of plugin `{name}`", setting.replace('/', ".")),
+        None => format!("the settings of plugin `{name}`"),
+    }
+}
+
+/// The JSON pointer of the plugin's setting if it has one only, otherwise that of all settings.
+fn only_setting(plugin: &PluginConfig) -> String {
+    let mut names = plugin.settings.keys();
+    match (names.next(), names.next()) {
+        (Some(name), None) => format!("/{}", name.replace('~', "~0").replace('/', "~1")),
+        _ => String::new(),
+    }
 }
 
 /// The setting that a warning begins with, such as `` `card`: … ``, as a JSON pointer.
@@ -192,107 +203,47 @@ fn named_file(plugin: &PluginConfig, pointer: &str) -> String {
     file.map(|(_, file)| format!(" ({})", file.display())).unwrap_or_default()
 }
 
+/// The files that the settings are read from, as ` (FILE, FILE)`; empty if there are none.
+fn all_files(plugin: &PluginConfig) -> String {
+    let files: Vec<_> =
+        plugin.setting_files.values().take(MAX_FILES).map(|file| file.display().to_string()).collect();
+    if files.is_empty() { String::new() } else { format!(" ({})", files.join(", ")) }
+}
+
 fn clip(text: &str) -> String {
     text.chars().take(MAX_WARNING).collect()
 }
 
-fn nothing() -> Recollection {
-    Recollection { messages: Vec::new(), memories: Vec::new(), metadata: Vec::new() }
-}
-
-fn user() -> User {
-    let trial = Property { name: TRIAL.into(), json: Value::Bool(true).to_string().into() };
-    User { id: "trial".into(), name: None, locale: None, timezone: None, metadata: vec![trial] }
-}
-
-fn message() -> Message {
-    Message {
-        id: Some("00000000-0000-0000-0000-000000000000".into()),
-        role: "user".into(),
-        parts: vec![Part::Text("Hello!".into())],
-        at: Some(0),
-        source: None,
-        cache: false,
-        metadata: Vec::new(),
-    }
-}
-
-fn turn() -> Turn {
-    Turn {
-        id: "00000000-0000-0000-0000-000000000000".into(),
-        attempt: 1,
-        conversation: "00000000-0000-0000-0000-000000000000".into(),
-        companion: "trial".into(),
-        tenant: "default".into(),
-        user: user(),
-        message: message(),
-        tail: Vec::new(),
-        has_earlier: false,
-        now: 0,
-        deadline_ms: u64::try_from(TIME_LIMIT.as_millis()).unwrap_or(u64::MAX),
-        metadata: Vec::new(),
-    }
-}
-
-fn opening() -> Opening {
-    let Turn { conversation, companion, tenant, user, now, metadata, .. } = turn();
-    Opening { conversation, companion, tenant, user, now, metadata }
-}
-
-fn prompt() -> Prompt {
-    Prompt { messages: vec![message()], tools: Vec::new(), options: Vec::new(), metadata: Vec::new() }
-}
-
 #[cfg(test)]
 mod tests {
-    use masque_runtime::contract::Failure;
-
     use super::*;
-
-    fn verdict(cause: Cause, denied: &[&str]) -> Verdict {
-        judge(&CallError {
-            plugin: "ida".into(),
-            version: "1.0.0".into(),
-            function: "compose",
-            cause,
-            denied: denied.iter().map(|what| (*what).to_owned()).collect(),
-        })
-    }
-
-    fn failed(code: &str, message: &str, setting: Option<&str>) -> Cause {
-        let mut failure = Failure::new(code, message.to_owned());
-        failure.metadata = setting
-            .map(|setting| Property { name: SETTING.into(), json: Value::from(setting).to_string().into() })
-            .into_iter()
-            .collect();
-        Cause::Failed(Box::new(failure))
-    }
-
-    #[test]
-    fn only_a_failure_that_names_a_setting_refuses_it() {
-        let refused = |pointer: &str, reason: &str| Verdict::Refused {
-            pointer: pointer.to_owned(),
-            reason: reason.to_owned(),
-        };
-        assert_eq!(verdict(failed("invalid", "no card", Some("/card")), &[]), refused("/card", "no card"));
-        assert_eq!(verdict(failed("invalid", "no card", Some("/card")), &["x"]), refused("/card", "no card"));
-        let early = "the setting `max_turns`: too large";
-        assert_eq!(verdict(failed("invalid", early, None), &[]), refused("/max_turns", early));
-        // The network, state and what the user says are not settings.
-        for code in ["denied", "unavailable", "unauthorized", "timeout", "internal", "conflict"] {
-            assert_eq!(verdict(failed(code, "x", Some("/card")), &[]), Verdict::Usable, "{code}");
-        }
-        assert_eq!(verdict(failed("invalid", "say how and where", None), &["no state"]), Verdict::Usable);
-        assert!(matches!(verdict(failed("invalid", "say how", None), &[]), Verdict::Doubtful(_)));
-        assert!(matches!(verdict(Cause::Trap("unreachable".into()), &[]), Verdict::Doubtful(_)));
-        assert_eq!(verdict(Cause::Trap("unreachable".into()), &["no state"]), Verdict::Usable);
-        assert_eq!(verdict(Cause::WallTime(TIME_LIMIT), &[]), Verdict::Usable);
-        assert_eq!(verdict(Cause::Busy(TIME_LIMIT), &[]), Verdict::Busy);
-    }
 
     #[test]
     fn a_warning_names_its_setting_first() {
         assert_eq!(first_setting("`card`: `later` is not used"), "/card");
         assert_eq!(first_setting("nothing"), "");
+    }
+
+    #[test]
+    fn a_trial_is_longer_than_the_limit_on_cpu_time_and_bounded() {
+        for (cpu, limit) in [(0, 2), (1, 4), (2, 6), (4, 10), (3600, 10)] {
+            assert_eq!(time_limit(Duration::from_secs(cpu)), Duration::from_secs(limit));
+        }
+    }
+
+    #[test]
+    fn a_trial_has_no_grant_with_an_effect_outside_of_it() {
+        let granted = Grants {
+            state: true,
+            history: true,
+            models: true,
+            scratch: Some(1 << 20),
+            http: vec!["https://example.org".parse().unwrap()],
+            ..Grants::default()
+        };
+        let given = grants(&granted);
+        assert!(given.state && given.history && !given.state_shared);
+        assert!(!given.models && given.scratch.is_none() && given.http.is_empty());
+        assert!(given.credentials.is_empty() && given.networks.is_empty() && given.reuse.is_none());
     }
 }

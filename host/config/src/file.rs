@@ -1,4 +1,4 @@
-//! Reads the files that the configuration names, up to a size. None is waited for, and a secret that every user of the machine
-//! may write is refused.
+//! Reads the files that the configuration names, up to a size. None is waited for, and a secret that other users may write is
+//! refused.
 
-pub(crate) use masque_files::{ReadError, read_bounded, read_secret};
+pub(crate) use masque_files::{ReadError, read_bounded, read_trusted};

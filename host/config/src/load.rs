@@ -43,6 +43,9 @@ impl ConfigSource {
         let report = Report::with_files(files, document.as_ref(), syntax_errors);
         let is_complete = file_error.is_none() && !report.has_broken_lines();
         file_error.into_iter().for_each(|diagnostic| report.add(diagnostic));
+        if let Some(document) = &document {
+            report.warn_of_writers(document.name(), &self.folder.join(document.name()));
+        }
         environment::check(&self.environment, &report);
 
         let config = read(self, running, document.as_ref(), &root, &report);

@@ -35,6 +35,7 @@ pub(crate) fn components(folder: &Path, report: &Report<'_>) -> BTreeMap<Name, P
             return BTreeMap::new();
         }
     };
+    report.warn_of_writers(folder, folder);
     let mut components = BTreeMap::new();
     for entry in entries {
         let path = match entry {
@@ -51,6 +52,7 @@ pub(crate) fn components(folder: &Path, report: &Report<'_>) -> BTreeMap<Name, P
         match path.file_stem().unwrap_or_default().to_string_lossy().parse::<Name>() {
             Ok(name) => {
                 report.record_file(&path);
+                report.warn_of_writers(&path, &path);
                 components.insert(name, path);
             }
             Err(error) => report.add(Diagnostic::warning(

@@ -6,9 +6,12 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
+use masque_files::{other_writers, take_away};
+
 use crate::diagnostic::{Diagnostic, Diagnostics, Location, Severity};
 use crate::document::{Document, SyntaxError};
 use crate::snapshot::FileSnapshot;
+use crate::wording::sentence;
 
 /// Collects diagnostics from everything that reads the same document.
 #[derive(Debug)]
@@ -78,6 +81,16 @@ impl<'d> Report<'d> {
     /// Records how a folder is found. Call this before the folder is listed.
     pub(crate) fn record_folder(&self, path: &Path) {
         self.files.borrow_mut().record_folder(path);
+    }
+
+    /// Warns if other users may change a file or folder that decides what the host does. `name` is the path as the operator
+    /// gave it. Where nothing can be found out of it, reading it tells.
+    pub(crate) fn warn_of_writers(&self, name: &Path, path: &Path) {
+        let writers = path.metadata().ok().and_then(|metadata| other_writers(&metadata));
+        if let Some(writers) = writers {
+            let remedy = sentence(&take_away(path));
+            self.add(Diagnostic::warning(Location::whole_file(name), writers.to_string(), remedy));
+        }
     }
 
     /// Everything that was read so far.

@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use crate::trust::refuse_writable_by_everyone;
+use crate::trust::refuse_other_writers;
 
 /// Why a file can't be read.
 #[derive(Debug)]
@@ -50,13 +50,14 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
     read_to_limit(open_regular(path)?, limit)
 }
 
-/// Like [`read_bounded`], for a secret.
+/// Like [`read_bounded`], for a file whose content is believed: a secret, or the keys that prove who a user is.
 ///
 /// # Errors
-/// Every user of the machine may write the file, so its content may be another user's; or those of [`read_bounded`].
-pub fn read_secret(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
+/// [`other_writers`](crate::other_writers) may write the file, so its content may be another user's; or those of
+/// [`read_bounded`].
+pub fn read_trusted(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
     let file = open_regular(path)?;
-    refuse_writable_by_everyone(&file.metadata()?)?;
+    refuse_other_writers(path, &file.metadata()?)?;
     read_to_limit(file, limit)
 }
 
@@ -142,15 +143,28 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_every_user_may_write_is_not_read() {
+    fn a_trusted_file_that_every_user_may_write_is_not_read_and_the_error_says_what_to_do() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         std::fs::write(&file, "secret").unwrap();
         for (mode, is_read) in [(0o600, true), (0o644, true), (0o664, true), (0o666, false), (0o602, false)] {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(read_secret(&file, 10).is_ok(), is_read, "{mode:o}");
+            let read = read_trusted(&file, 10);
+            assert_eq!(read.is_ok(), is_read, "{mode:o}");
+            if let Err(error) = read {
+                let error = io::Error::from(error).to_string();
+                assert!(error.contains(&format!("`chmod go-w {}`", file.display())), "{error}");
+            }
         }
+        // As in a volume of Kubernetes, where each file is a link through a link to a folder.
+        std::fs::create_dir(folder.path().join("v1")).unwrap();
+        std::fs::rename(&file, folder.path().join("v1/file")).unwrap();
+        std::os::unix::fs::symlink("v1", folder.path().join("..data")).unwrap();
+        std::os::unix::fs::symlink("..data/file", &file).unwrap();
+        assert!(read_trusted(&file, 10).is_err(), "the mode of the file behind the links counts");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o440)).unwrap();
+        assert_eq!(read_trusted(&file, 10).unwrap(), b"secret");
     }
 
     #[test]

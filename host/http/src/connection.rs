@@ -30,6 +30,7 @@ use crate::listener::AcceptedSocket;
 use crate::shutdown::Shutdown;
 use crate::streams::{StreamExecutor, record_unread_data};
 use crate::tls::ServerCertificate;
+use crate::unread_body::UnreadBody;
 
 /// The limit on a request's head, for both protocols: four times what browsers and proxies produce. hyper also limits
 /// HTTP/1.1 to 100 headers.
@@ -274,6 +275,10 @@ async fn answer<S>(
 where
     S: Service<Request<Body>, Response = Response, Error = Infallible>,
 {
-    let response = service.oneshot(request.map(Body::new)).await?;
+    let request = match request.version() {
+        Version::HTTP_2 => request.map(|body| Body::new(UnreadBody::new(body))),
+        _ => request.map(Body::new),
+    };
+    let response = service.oneshot(request).await?;
     Ok(record_unread_data(active.hold_until_end_of(response)))
 }

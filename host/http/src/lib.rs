@@ -32,6 +32,7 @@ mod strict_json;
 pub mod tls;
 mod trace_context;
 pub mod unix_socket;
+mod unread_body;
 
 pub use client_address::{ClientAddress, client_address};
 pub use connection::{ConnectionHandler, ConnectionOptions};

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use masque_files::{ReadError, read_bounded, read_secret};
+use masque_files::{ReadError, read_bounded, read_trusted};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{InconsistentKeys, ServerConfig};
@@ -204,7 +204,7 @@ impl PemFiles {
                 io_error(error),
             )
         })?;
-        let key = read_secret(&options.key, MAX_FILE_BYTES).map_err(|error| {
+        let key = read_trusted(&options.key, MAX_FILE_BYTES).map_err(|error| {
             CertificateError::KeyUnreadable(options.key.display().to_string(), io_error(error))
         })?;
         Ok(Self { certificate, key })
@@ -283,7 +283,7 @@ mod tests {
         verify(&options).unwrap();
         std::fs::set_permissions(&options.key, std::fs::Permissions::from_mode(0o666)).unwrap();
         let error = verify(&options).unwrap_err();
-        assert!(error.is_in_key_file() && error.to_string().contains("chmod o-w"), "{error}");
+        assert!(error.is_in_key_file() && error.to_string().contains("chmod go-w"), "{error}");
     }
 
     #[test]

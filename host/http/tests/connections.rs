@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed precondition fails the test")]
 
-use std::future::ready;
+use std::future::{poll_fn, ready};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
 use futures::StreamExt;
 use http_body_util::{BodyExt, Empty};
@@ -174,6 +174,40 @@ async fn an_http2_stream_that_is_not_read_is_reset_and_the_others_are_not() {
         go.send(()).unwrap();
         assert_eq!(neighbour.await.unwrap().unwrap().status(), 200, "{window}");
     }
+}
+
+/// Sends a request whose body follows after the response, and returns whether the stream was reset instead.
+async fn is_reset_when_its_body_comes_late(bytes: usize) -> bool {
+    let refuse = Router::new().route("/", post(async || http::StatusCode::UNAUTHORIZED));
+    let server = serve_with_header_timeout(refuse, LONG).await;
+    let (requests, connection) = h2::client::handshake(connect(&server).await).await.unwrap();
+    tokio::spawn(connection);
+    let mut requests = requests.ready().await.unwrap();
+    let request = http::Request::post("http://localhost/").body(()).unwrap();
+    let (response, mut body) = requests.send_request(request, false).unwrap();
+    assert_eq!(response.await.unwrap().status(), http::StatusCode::UNAUTHORIZED);
+    body.reserve_capacity(bytes);
+    let mut sent = 0;
+    while sent < bytes {
+        let Some(Ok(window)) = poll_fn(|context| body.poll_capacity(context)).await else { return true };
+        let piece = window.min(bytes - sent);
+        sent += piece;
+        if body.send_data(Bytes::from(vec![b'x'; piece]), sent == bytes).is_err() {
+            return true;
+        }
+    }
+    // A reset would have been sent with the response, long before the body.
+    tokio::time::timeout(SHORT, poll_fn(|context| body.poll_reset(context)))
+        .await
+        .is_ok_and(|reset| reset.is_ok())
+}
+
+#[tokio::test]
+async fn an_http2_request_that_is_refused_before_its_body_is_not_reset() {
+    for bytes in [2, 200 * 1024] {
+        assert!(!is_reset_when_its_body_comes_late(bytes).await, "{bytes}");
+    }
+    assert!(is_reset_when_its_body_comes_late(8 * 1024 * 1024).await);
 }
 
 #[tokio::test]

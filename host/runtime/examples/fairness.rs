@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use masque_grants::{Grants, Limits};
-use masque_runtime::contract::{Message, Part, Prompt, Recollection, Turn, User};
+use masque_runtime::contract::{Message, Prompt, Recollection, Turn, User};
 use masque_runtime::{Call, Plugin, Sandbox, SandboxConfig};
 
 const ROUNDS: usize = 5;
@@ -27,15 +27,6 @@ async fn plugin(sandbox: &Arc<Sandbox>, name: &str, limits: Limits) -> Arc<Plugi
 }
 
 fn turn() -> Turn {
-    let message = Message {
-        id: None,
-        role: "user".into(),
-        parts: vec![Part::Text("hello".into())],
-        at: None,
-        source: None,
-        cache: false,
-        metadata: Vec::new(),
-    };
     Turn {
         id: "turn".into(),
         attempt: 1,
@@ -43,7 +34,7 @@ fn turn() -> Turn {
         companion: "companion".into(),
         tenant: "default".into(),
         user: User { id: "user".into(), name: None, locale: None, timezone: None, metadata: Vec::new() },
-        message,
+        message: Message::new("user", "hello"),
         tail: Vec::new(),
         has_earlier: false,
         now: 0,

@@ -59,3 +59,20 @@ impl CallDiagnostics {
         self.0.exhausted.get().copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_thousand_refusals_only_the_first_few_are_kept() {
+        let diagnostics = CallDiagnostics::default();
+        for number in 0..1000 {
+            diagnostics.record_refusal(format!("refusal {number}"));
+            diagnostics.record_refusal("the same again".to_owned());
+        }
+        let kept = diagnostics.refusals();
+        assert_eq!(kept.len(), MAX_REFUSALS);
+        assert_eq!(kept.iter().filter(|refusal| *refusal == "the same again").count(), 1);
+    }
+}

@@ -21,6 +21,9 @@ pub struct CallError {
     pub cause: Cause,
     /// The operations that were refused during the call because of a missing grant or a limit; often the reason for `cause`.
     pub denied: Vec<String>,
+    /// The last lines that the plugin wrote to standard error before it trapped, such as the message of a panic. They are not
+    /// in the text of the error, since they may repeat what a user wrote.
+    pub error_output: Vec<String>,
 }
 
 /// Why a call did not succeed.

@@ -21,6 +21,7 @@ mod exports;
 mod file;
 mod guest;
 mod instance;
+mod json_escapes;
 mod load;
 mod package;
 mod plugin;

@@ -1,10 +1,11 @@
-//! Finds secrets in text.
+//! Finds secrets in text, as they are written and behind the escapes of JSON strings.
 //!
 //! The threat: a guest makes an upstream or the log repeat a guess many times, and measures how long the search takes: a search
 //! that stops at the first different byte takes longer, the more of a guess is right. The policy: the text's hash is compared with
 //! the secret's at every place, which takes the same time whatever the text is (Karp and Rabin, 1987), and bytes are compared only
-//! where the hashes are equal. The hash has a random base, so nobody can make a text that collides. The accepted consequence: the
-//! time tells how many secrets there are.
+//! where the hashes are equal. The hash has a random base, so nobody can make a text that collides. A text with a
+//! backslash is searched once more with its escapes read, whatever the secrets are. The accepted consequence: the time tells how
+//! many secrets there are.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,6 +15,8 @@ use std::sync::{Arc, LazyLock};
 
 use masque_grants::{MIN_SECRET_BYTES, Secret};
 
+use crate::json_escapes::{Spelled, Unescaped, as_written};
+
 /// Stands in the place of a secret.
 pub(crate) const MARK: &str = "[redacted]";
 
@@ -22,7 +25,14 @@ static BASE: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(()) | 
 
 /// A set of secrets. Its `Debug` prints their number alone. Clones share them.
 #[derive(Clone, Default)]
-pub struct SecretMatcher(Arc<[Needle]>);
+pub struct SecretMatcher(Arc<Needles>);
+
+#[derive(Default)]
+struct Needles {
+    written: Vec<Needle>,
+    /// The secrets with their escapes read, for a text that is read in the same way. A secret may hold a backslash.
+    unescaped: Vec<Needle>,
+}
 
 struct Needle {
     secret: Secret,
@@ -38,22 +48,34 @@ impl SecretMatcher {
             secrets.into_iter().filter(|secret| secret.reveal().len() >= MIN_SECRET_BYTES).collect();
         secrets.sort_by(|a, b| a.reveal().cmp(b.reveal()));
         secrets.dedup();
-        Self(secrets.into_iter().map(Needle::new).collect())
+        let mut meant: Vec<_> = secrets.iter().filter_map(unescaped).collect();
+        meant.retain(|text| text.len() >= MIN_SECRET_BYTES);
+        meant.sort();
+        meant.dedup();
+        Self(Arc::new(Needles {
+            written: secrets.into_iter().map(Needle::new).collect(),
+            unescaped: meant.into_iter().map(|text| Needle::new(Secret::from(text))).collect(),
+        }))
     }
 
     /// Whether there is no secret to find.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.written.is_empty()
     }
 
-    /// The length of the longest secret.
+    /// The length of the longest secret, as it is written without escapes.
     pub(crate) fn longest(&self) -> usize {
-        self.0.iter().map(|needle| needle.bytes().len()).max().unwrap_or(0)
+        self.0.written.iter().map(|needle| needle.bytes().len()).max().unwrap_or(0)
     }
 
-    /// Where secrets are, in order. Secrets that overlap are one range.
+    /// Where secrets are, in order, from the first byte that stands for a part of one to the last. Secrets that overlap are one
+    /// range.
     pub(crate) fn find(&self, bytes: &[u8]) -> Vec<Range<usize>> {
-        let mut found: Vec<_> = self.0.iter().flat_map(|needle| needle.find(bytes)).collect();
+        let mut found: Vec<_> =
+            self.0.written.iter().flat_map(|needle| needle.find(as_written(bytes))).collect();
+        if bytes.contains(&b'\\') {
+            found.extend(self.0.unescaped.iter().flat_map(|needle| needle.find(Unescaped::new(bytes))));
+        }
         found.sort_by_key(|range| range.start);
         let mut merged: Vec<Range<usize>> = Vec::new();
         for range in found {
@@ -96,25 +118,36 @@ impl Needle {
     }
 
     /// Every place of this secret, overlapping ones too.
-    fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
+    fn find(&self, text: impl Iterator<Item = Spelled> + Clone) -> Vec<Range<usize>> {
         let length = self.bytes().len();
         let mut found = Vec::new();
         let mut hash = 0;
-        let leaving = std::iter::repeat_n(None, length).chain(text.iter().map(Some));
-        for (last, (byte, leaving)) in text.iter().zip(leaving).enumerate() {
-            hash = append(hash, *byte);
-            if let Some(leaving) = leaving {
-                hash = hash.wrapping_sub(u64::from(*leaving).wrapping_mul(self.leaving));
+        // The last `length` bytes.
+        let mut window = text.clone();
+        for (count, last) in (1..).zip(text) {
+            hash = append(hash, last.byte);
+            if count > length
+                && let Some(leaving) = window.next()
+            {
+                hash = hash.wrapping_sub(u64::from(leaving.byte).wrapping_mul(self.leaving));
             }
-            if hash == self.hash && last + 1 >= length {
-                let range = last + 1 - length..last + 1;
-                if text.get(range.clone()) == Some(self.bytes()) {
-                    found.push(range);
+            if hash == self.hash && count >= length {
+                let same = window.clone().map(|spelled| spelled.byte).take(length);
+                if same.eq(self.bytes().iter().copied())
+                    && let Some(first) = window.clone().next()
+                {
+                    found.push(first.start..last.end);
                 }
             }
         }
         found
     }
+}
+
+/// The secret with its escapes read.
+fn unescaped(secret: &Secret) -> Option<String> {
+    let bytes = Unescaped::new(secret.reveal().as_bytes()).map(|spelled| spelled.byte).collect();
+    String::from_utf8(bytes).ok()
 }
 
 fn append(hash: u64, byte: u8) -> u64 {
@@ -123,7 +156,7 @@ fn append(hash: u64, byte: u8) -> u64 {
 
 impl fmt::Debug for SecretMatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SecretMatcher({} secrets)", self.0.len())
+        write!(f, "SecretMatcher({} secrets)", self.0.written.len())
     }
 }
 
@@ -147,6 +180,14 @@ mod tests {
             (&["schlüssel"], "ein schlüssel", "ein [redacted]"),
             (&["short"], "short", "short"),
             (&[], "text", "text"),
+            (&["sk-secret-1"], r"a \u0073k-secret-1 é", "a [redacted] é"),
+            (&["sk-secret-1"], r"\u0073\u006b\u002D\u0073ecret-1\n", r"[redacted]\n"),
+            (&["sk-secret-1"], r"\\u0073k-\\\\u0073ecret-1 \u0073k-secret-2", r"[redacted] \u0073k-secret-2"),
+            (&["sk/secret/1"], r#"{"a": "sk\/secret\u002f1\""}"#, r#"{"a": "[redacted]\""}"#),
+            (&["sk\"secret\"1"], r#"sk\"secret\u00221"#, "[redacted]"),
+            (&[r"sk\secret\new"], r"sk\secret\new sk\\secret\\new", "[redacted] [redacted]"),
+            (&["schlüssel"], r"ein schl\u00FCssel, schl\u00fcssel", "ein [redacted], [redacted]"),
+            (&["sk-secret-1"], r"C:\sk-secret-1\", r"C:[redacted]\"),
         ] {
             assert_eq!(matcher(secrets).redact(text), redacted, "{secrets:?}");
         }

@@ -19,7 +19,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fixtures::{built, call, message, sandbox, turn};
+use fixtures::{built, call, sandbox, turn};
 use masque_grants::{Grants, Limits};
 use masque_runtime::Plugin;
 use masque_runtime::contract::{Delta, Message, Prompt, Recollection, Turn};
@@ -156,7 +156,8 @@ async fn plugin(name: &str) -> Plugin {
 fn messages() -> Vec<Message> {
     let one = |index: usize| {
         let role = if index.is_multiple_of(2) { "user" } else { "assistant" };
-        let mut message = message(role, "What was said here is as long as a sentence of a talk mostly is.");
+        let mut message =
+            Message::new(role, "What was said here is as long as a sentence of a talk mostly is.");
         message.id = Some(format!("message-{index}").into());
         message
     };

@@ -28,6 +28,7 @@ CREATE TABLE conversations (
     companion  TEXT    NOT NULL,
     title      TEXT,
     created_at INTEGER NOT NULL,
+    -- Also the order in which they are removed: one that can't be removed gets a later time.
     deleted_at INTEGER
 ) STRICT, WITHOUT ROWID;
 
@@ -143,7 +144,10 @@ CREATE TABLE jobs (
     host         BLOB             CHECK (length(host) = 16),
     error        TEXT,
     created_at   INTEGER NOT NULL,
+    -- When it was parked.
+    parked_at    INTEGER,
     CHECK ((status = 'running') = (host IS NOT NULL)),
+    CHECK ((status = 'parked') = (parked_at IS NOT NULL)),
     CHECK (status <> 'parked' OR due_at IS NULL),
     CHECK (status <> 'running' OR due_at IS NOT NULL)
 ) STRICT;
@@ -154,6 +158,7 @@ CREATE INDEX jobs_waiting ON jobs (queue, number) WHERE status <> 'parked';
 CREATE INDEX jobs_running ON jobs (host) WHERE status = 'running';
 CREATE INDEX jobs_oldest ON jobs (created_at) WHERE status <> 'parked';
 CREATE INDEX jobs_parked ON jobs (number) WHERE status = 'parked';
+CREATE INDEX jobs_parked_at ON jobs (parked_at) WHERE parked_at IS NOT NULL;
 -- NULL sorts before every number, so that the heads of a conversation are one range.
 CREATE INDEX jobs_of_conversation ON jobs (conversation, due_at);
 

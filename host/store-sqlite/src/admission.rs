@@ -1,7 +1,9 @@
 //! Admits a turn: decides whether it may start, takes the lease and stores the turn. Repeated requests are in
 //! [`resume`].
 
-use masque_store::{Admission, AdmissionOutcome, ConversationId, MessageRecord, Started, Target, title_of};
+use masque_store::{
+    Admission, AdmissionOutcome, CheckTexts as _, ConversationId, MessageRecord, Started, Target, title_of,
+};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
@@ -22,6 +24,7 @@ impl Operation for Admission {
     type Answer = AdmissionOutcome;
 
     fn run(self, connection: &Connection) -> Result<AdmissionOutcome> {
+        self.check_texts()?;
         let now = now();
         let user = match (users::find(connection, &self.owner)?, &self.target) {
             (Some(user), _) => user,

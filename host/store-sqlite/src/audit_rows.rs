@@ -1,6 +1,6 @@
 //! Rows of the audit log.
 
-use masque_store::{AuditEntry, AuditOutcome, AuditRecord};
+use masque_store::{AuditEntry, AuditOutcome, AuditRecord, CheckTexts as _};
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
@@ -10,6 +10,7 @@ use crate::query::execute;
 
 /// Adds an entry, in the transaction of the change that it describes.
 pub(crate) fn insert_entry(connection: &Connection, entry: &AuditEntry) -> Result<()> {
+    entry.check_texts()?;
     execute(
         connection,
         "INSERT INTO audit (id, at, tenant, actor, action, target, outcome, request_id, address, detail)

@@ -2,14 +2,13 @@
 //! SQLite's virtual machine, which take no time into account.
 
 use std::ffi::{c_int, c_void};
-use std::time::Duration;
 
 use masque_store::conformance::fixtures::{
-    LONG, ada, admission, host, interruption, job, new_conversation, reply,
+    LONG, ada, admission, failure, host, interruption, job, new_conversation, reply,
 };
 use masque_store::{
-    AdmissionOutcome, Commit, ConversationId, JobCompletion, JobLimits, Page, Started, StateChange, StateKey,
-    StateScope, StateSpace, StateWrite, TailLimit, Target,
+    AdmissionOutcome, Commit, ConversationId, JobCompletion, JobId, JobLimits, Page, Started, StateChange,
+    StateKey, StateScope, StateSpace, StateWrite, TailLimit, Target,
 };
 use rusqlite::{Connection, ffi, params};
 use tempfile::TempDir;
@@ -17,12 +16,14 @@ use tempfile::TempDir;
 use crate::connection::open_writer;
 use crate::conversation_reads::{history, list, list_messages};
 use crate::deletion::DeleteConversation;
-use crate::job_operations::CompleteJob;
+use crate::error::Result;
+use crate::job_operations::{CompleteJob, ForgetParkedJobs, ParkJob, RetryJob};
 use crate::job_selection::TakeJobs;
 use crate::leases::RenewTurns;
 use crate::operation::Operation;
 use crate::schema;
 use crate::state_rows;
+use crate::store::probe;
 use crate::sweep::Sweep;
 
 /// A database with one user, whose conversation has an exchange.
@@ -39,6 +40,12 @@ fn start(connection: &Connection, target: Target) -> Started {
         AdmissionOutcome::Started(started) => started,
         other => panic!("{other:?}"),
     }
+}
+
+/// Takes one job, and returns its id and epoch.
+fn take_job(connection: &Connection) -> Result<(JobId, i64)> {
+    let taken = TakeJobs { host: host(), lease: LONG, limits: JobLimits::total(1) }.run(connection)?;
+    Ok((taken.jobs[0].id, taken.jobs[0].epoch))
 }
 
 impl Database {
@@ -97,8 +104,7 @@ impl Database {
             params![deleted],
         );
         // Jobs: waiting behind another, parked, at the head of other queues, and of the deleted conversation.
-        let columns =
-            "(id, queue, user, conversation, turn, plugin, kind, payload, status, due_at, created_at)";
+        let columns = "(id, queue, user, conversation, turn, plugin, kind, payload, status, due_at, parked_at, created_at)";
         let copied = "'window', 'observe', '{}'";
         for (queue, of, status, due_at) in [
             ("(SELECT queue FROM jobs WHERE number = 1)", conversation, "queued", "NULL"),
@@ -109,7 +115,8 @@ impl Database {
             run(
                 &format!(
                     "MANY INSERT INTO jobs {columns}
-                     SELECT randomblob(16), {queue}, ?2, ?3, randomblob(16), {copied}, '{status}', {due_at}, 0 FROM many"
+                     SELECT randomblob(16), {queue}, ?2, ?3, randomblob(16), {copied}, '{status}', {due_at},
+                            iif('{status}' = 'parked', 1, NULL), 0 FROM many"
                 ),
                 params![user, of],
             );
@@ -139,7 +146,7 @@ impl Database {
     }
 
     /// How many steps the work takes. What it writes is undone.
-    fn steps<T>(&self, work: impl FnOnce(&Connection) -> crate::error::Result<T>) -> u64 {
+    fn steps<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> u64 {
         unsafe extern "C" fn count(steps: *mut c_void) -> c_int {
             // SAFETY: the pointer is that of `steps` below, which outlives the handler.
             unsafe { *steps.cast::<u64>() += 1 };
@@ -191,6 +198,14 @@ impl Database {
                 }),
             ),
             (
+                "failure",
+                self.steps(|connection| {
+                    let started = start(connection, Target::Existing(id));
+                    failure(&started).run(connection)
+                }),
+            ),
+            ("health check", self.steps(probe)),
+            (
                 "renewal",
                 self.steps(|connection| {
                     RenewTurns { host: host(), turns: vec![self.first.turn], lease: LONG }.run(connection)
@@ -221,21 +236,29 @@ impl Database {
             (
                 "completing a job",
                 self.steps(|connection| {
-                    let job = TakeJobs {
-                        host: host(),
-                        lease: Duration::from_secs(30),
-                        limits: JobLimits::total(1),
-                    }
-                    .run(connection)?;
-                    CompleteJob {
-                        job: job.jobs[0].id,
-                        epoch: job.jobs[0].epoch,
-                        completion: JobCompletion::default(),
-                    }
-                    .run(connection)
+                    let (job, epoch) = take_job(connection)?;
+                    CompleteJob { job, epoch, completion: JobCompletion::default() }.run(connection)
+                }),
+            ),
+            (
+                "retrying a job",
+                self.steps(|connection| {
+                    let (job, epoch) = take_job(connection)?;
+                    RetryJob { job, epoch, after: LONG, error: "failed".into() }.run(connection)
+                }),
+            ),
+            (
+                "parking a job",
+                self.steps(|connection| {
+                    let (job, epoch) = take_job(connection)?;
+                    ParkJob { job, epoch, error: "failed".into() }.run(connection)
                 }),
             ),
         ];
+        measured.push((
+            "forgetting parked jobs",
+            self.steps(|connection| ForgetParkedJobs { older_than: LONG }.run(connection)),
+        ));
         measured.extend(Sweep::ALL.map(|kind| ("sweep", self.steps(|connection| kind.run(connection)))));
         measured
     }

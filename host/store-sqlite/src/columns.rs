@@ -65,14 +65,6 @@ pub(crate) fn attempt(number: i64) -> Result<u32> {
     u32::try_from(number).map_err(|_wide| StoreError::Corrupt(format!("{number} is no attempt")).into())
 }
 
-/// Refuses a text that other databases can't keep, so that all stores behave alike.
-pub(crate) fn refuse_nul(text: &str) -> Result<()> {
-    if text.contains('\0') {
-        return Err(StoreError::Refused("a text has the character U+0000".into()).into());
-    }
-    Ok(())
-}
-
 /// A stored JSON text.
 pub(crate) fn json(row: &Row<'_>, column: usize) -> Result<Value> {
     parse(row.get_ref(column)?.as_str()?)

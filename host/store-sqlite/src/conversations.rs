@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use masque_store::{
-    ConversationId, ConversationRecord, Conversations, MessageId, MessageRecord, NewConversation, Owner,
-    Page, Paged, StoreError, TailLimit,
+    CheckTexts as _, ConversationId, ConversationRecord, Conversations, MessageId, MessageRecord,
+    NewConversation, Owner, Page, Paged, StoreError, TailLimit, check_text,
 };
 use rusqlite::Connection;
 
-use crate::columns::{now, refuse_nul};
+use crate::columns::now;
 use crate::conversation_reads::{history, list, list_messages, list_with, load};
 use crate::conversation_rows::{insert_conversation, is_taken};
 use crate::deletion::{DeleteConversation, finish_removal};
@@ -105,6 +105,8 @@ impl Operation for CreateConversation {
 
     fn run(self, connection: &Connection) -> DatabaseResult<ConversationRecord> {
         let Self { owner, new } = self;
+        owner.check_texts()?;
+        new.check_texts()?;
         let now = now();
         let user = users::find_or_create(connection, &owner)?;
         let insert =
@@ -157,7 +159,7 @@ impl Operation for RenameConversation {
     type Answer = Option<ConversationRecord>;
 
     fn run(self, connection: &Connection) -> DatabaseResult<Self::Answer> {
-        refuse_nul(&self.title)?;
+        check_text("title", &self.title)?;
         if load(connection, &self.owner, self.id)?.is_none() {
             return Ok(None);
         }

@@ -1,13 +1,13 @@
 //! Deleting conversations: marked at once, removed in batches.
 
-use masque_store::{ConversationId, Owner};
+use masque_store::{ConversationId, Owner, StoreError};
 use rusqlite::Connection;
 use uuid::Uuid;
 
 use crate::columns::{lease_clock, now};
 use crate::error::Result;
 use crate::job_rows::{advance, remove_head};
-use crate::operation::Operation;
+use crate::operation::{Operation, without_panic};
 use crate::query::{all_rows, execute, first_row};
 use crate::users;
 
@@ -100,8 +100,11 @@ impl Operation for DeleteConversation {
 }
 
 /// Removes rows of deleted conversations, those deleted first before others. Returns how many rows.
+///
+/// A conversation that can't be removed keeps no other from being removed: what was done of it is undone, and it is tried
+/// again after all others.
 pub(crate) fn remove_some(connection: &Connection, budget: &mut RemovalBudget) -> Result<usize> {
-    let mut removed = 0;
+    let (mut removed, mut failed) = (0, Vec::new());
     while !budget.is_spent() {
         let next = first_row(
             connection,
@@ -109,10 +112,55 @@ pub(crate) fn remove_some(connection: &Connection, budget: &mut RemovalBudget) -
             [],
             |row| Ok(row.get::<_, Uuid>(0)?),
         )?;
-        let Some(conversation) = next else { break };
-        removed += remove_batch(connection, conversation, budget)?.rows;
+        // Only conversations that failed are left once one of them comes first again.
+        let Some(conversation) = next.filter(|next| !failed.contains(next)) else { break };
+        match in_savepoint(connection, || remove_batch(connection, conversation, budget))? {
+            Ok(batch) => removed += batch.rows,
+            Err(error) => {
+                tracing::error!(%conversation, %error, "a deleted conversation can't be removed; it is tried again later");
+                put_last(connection, conversation)?;
+                // A failure before the first row counts too, so that failures are bounded as rows are.
+                budget.take(0);
+                failed.push(conversation);
+            }
+        }
     }
     Ok(removed)
+}
+
+/// Runs `work` in a savepoint. The inner error is one that concerns the rows of this conversation alone (a rule that is
+/// broken, a row that can't be read, a panic); what the work wrote is undone.
+///
+/// # Errors
+/// The outer error concerns the whole database, such as a full disk. Trying other conversations would fail too.
+fn in_savepoint<T>(
+    connection: &Connection,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<std::result::Result<T, StoreError>> {
+    execute(connection, "SAVEPOINT conversation", [])?;
+    let result = without_panic(work).map_err(StoreError::from);
+    if let Err(error) = &result {
+        let is_of_rows =
+            matches!(error, StoreError::Refused(_) | StoreError::Corrupt(_) | StoreError::Internal(_));
+        if !is_of_rows || connection.is_autocommit() {
+            return Err(error.clone().into());
+        }
+        execute(connection, "ROLLBACK TO conversation", [])?;
+    }
+    execute(connection, "RELEASE conversation", [])?;
+    Ok(result)
+}
+
+/// Puts a deleted conversation behind all others that are to be removed, whatever the clock says.
+fn put_last(connection: &Connection, conversation: Uuid) -> Result<()> {
+    execute(
+        connection,
+        "UPDATE conversations
+            SET deleted_at = 1 + (SELECT max(deleted_at) FROM conversations WHERE deleted_at IS NOT NULL)
+          WHERE id = ?1",
+        [conversation],
+    )?;
+    Ok(())
 }
 
 /// Removes a deleted conversation whose id is needed again, for example by a restored backup. Returns whether it is

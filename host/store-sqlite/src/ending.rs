@@ -2,8 +2,8 @@
 //! turn, the lease is freed, and a repetition gets the same answer and writes nothing.
 
 use masque_store::{
-    Commit, ConversationId, Ending, Failed, Interruption, MessageId, MessageRecord, NewJob, NewMessage,
-    Owner, StoreError, StoredResponse, TurnId, TurnStatus, UsageRecord,
+    CheckTexts as _, Commit, ConversationId, Ending, Failed, Interruption, MessageId, MessageRecord, NewJob,
+    NewMessage, Owner, StoreError, StoredResponse, TurnId, TurnStatus, UsageRecord,
 };
 use rusqlite::{Connection, params};
 use serde_json::Value;
@@ -21,6 +21,7 @@ impl Operation for Commit {
     type Answer = Ending;
 
     fn run(self, connection: &Connection) -> Result<Ending> {
+        self.check_texts()?;
         let response = StoredResponse::without_text(self.response, &self.reply.content);
         End {
             owner: &self.owner,
@@ -43,6 +44,7 @@ impl Operation for Interruption {
     type Answer = Ending;
 
     fn run(self, connection: &Connection) -> Result<Ending> {
+        self.check_texts()?;
         End {
             owner: &self.owner,
             conversation: self.conversation,
@@ -64,6 +66,7 @@ impl Operation for Failed {
     type Answer = Ending;
 
     fn run(self, connection: &Connection) -> Result<Ending> {
+        self.check_texts()?;
         End {
             owner: &self.owner,
             conversation: self.conversation,

@@ -1,16 +1,17 @@
-//! Operations on jobs that were taken: complete, retry, park, release, renew.
+//! Operations on jobs that were taken (complete, retry, park, release, renew) and on parked jobs (put back, remove).
 
 use std::time::Duration;
 
-use masque_store::{JobCompletion, JobId};
+use masque_store::{JobCompletion, JobId, check_text};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use crate::columns::{lease_clock, lease_end};
+use crate::columns::{lease_clock, lease_end, millis, now};
+use crate::deletion::RemovalBudget;
 use crate::error::Result;
-use crate::job_rows::{advance, remove_head};
+use crate::job_rows::{advance, park, remove_head};
 use crate::operation::Operation;
-use crate::query::{execute, first_row};
+use crate::query::{all_rows, execute, first_row};
 use crate::state_rows::apply;
 
 /// Removes a job that is done and applies its writes.
@@ -26,17 +27,21 @@ impl Operation for CompleteJob {
     const IS_BACKGROUND: bool = true;
 
     fn run(self, connection: &Connection) -> Result<bool> {
-        let found = first_row(
-            connection,
-            "SELECT number, queue FROM jobs WHERE id = ?1 AND epoch = ?2 AND status = 'running'",
-            (self.job.as_uuid(), self.epoch),
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
-        )?;
-        let Some((number, queue)) = found else { return Ok(false) };
+        let Some((number, queue)) = find_running(connection, self.job, self.epoch)? else { return Ok(false) };
         remove_head(connection, number, &queue, lease_clock())?;
         apply(connection, &self.completion.writes)?;
         Ok(true)
     }
+}
+
+/// The number and the queue of a job whose lease has this epoch.
+fn find_running(connection: &Connection, job: JobId, epoch: i64) -> Result<Option<(i64, String)>> {
+    first_row(
+        connection,
+        "SELECT number, queue FROM jobs WHERE id = ?1 AND epoch = ?2 AND status = 'running'",
+        (job.as_uuid(), epoch),
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
+    )
 }
 
 /// Makes a failed job due again.
@@ -51,6 +56,7 @@ impl Operation for RetryJob {
     type Answer = ();
 
     fn run(self, connection: &Connection) -> Result<()> {
+        check_text("error of a job", &self.error)?;
         execute(
             connection,
             "UPDATE jobs SET status = 'queued', host = NULL, due_at = ?3, error = ?4
@@ -72,17 +78,10 @@ impl Operation for ParkJob {
     type Answer = ();
 
     fn run(self, connection: &Connection) -> Result<()> {
-        let queue = first_row(
-            connection,
-            "UPDATE jobs SET status = 'parked', host = NULL, due_at = NULL, error = ?3
-              WHERE id = ?1 AND epoch = ?2 AND status = 'running' RETURNING queue",
-            (self.job.as_uuid(), self.epoch, &self.error),
-            |row| Ok(row.get::<_, String>(0)?),
-        )?;
-        match queue {
-            Some(queue) => advance(connection, &queue, lease_clock()),
-            None => Ok(()),
-        }
+        check_text("error of a job", &self.error)?;
+        let Some((number, queue)) = find_running(connection, self.job, self.epoch)? else { return Ok(()) };
+        park(connection, number, &self.error)?;
+        advance(connection, &queue, lease_clock())
     }
 }
 
@@ -140,7 +139,7 @@ impl Operation for RetryParkedJob {
     fn run(self, connection: &Connection) -> Result<bool> {
         let queue = first_row(
             connection,
-            "UPDATE jobs SET status = 'queued', attempt = 0, crashes = 0, error = NULL
+            "UPDATE jobs SET status = 'queued', attempt = 0, crashes = 0, error = NULL, parked_at = NULL
               WHERE id = ?1 AND status = 'parked'
                 AND NOT EXISTS (SELECT 1 FROM conversations c WHERE c.id = jobs.conversation AND c.deleted_at IS NOT NULL)
              RETURNING queue",
@@ -163,5 +162,30 @@ impl Operation for RetryParkedJob {
             advance(connection, &queue, lease_clock())?;
         }
         Ok(true)
+    }
+}
+
+/// Removes jobs that were parked longer ago than this, the oldest first.
+pub(crate) struct ForgetParkedJobs {
+    pub(crate) older_than: Duration,
+}
+
+impl Operation for ForgetParkedJobs {
+    type Answer = u64;
+
+    const IS_BACKGROUND: bool = true;
+
+    /// A parked job is no head, so its queue goes on as before.
+    fn run(self, connection: &Connection) -> Result<u64> {
+        let mut budget = RemovalBudget::of_one_transaction();
+        let parked = all_rows(
+            connection,
+            "SELECT number, octet_length(payload) FROM jobs
+              WHERE parked_at IS NOT NULL AND parked_at <= ?1 ORDER BY parked_at LIMIT ?2",
+            (now().saturating_sub(millis(self.older_than)), budget.rows()),
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+        )?;
+        let removed = budget.spend(connection, "DELETE FROM jobs WHERE number = ?1", parked)?;
+        Ok(removed as u64)
     }
 }

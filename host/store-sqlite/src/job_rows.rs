@@ -9,7 +9,7 @@ use masque_store::{Ability, ConversationId, NewJob, StoreError, TurnId};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use crate::columns::{lease_clock, lease_end};
+use crate::columns::{lease_clock, lease_end, now};
 use crate::error::Result;
 use crate::query::{all_rows, execute, first_row};
 
@@ -73,6 +73,16 @@ pub(crate) fn remove_head(connection: &Connection, number: i64, queue: &str, now
     advance(connection, queue, now)
 }
 
+/// Parks a job. The caller makes the next job of its queue the head.
+pub(crate) fn park(connection: &Connection, number: i64, error: &str) -> Result<()> {
+    execute(
+        connection,
+        "UPDATE jobs SET status = 'parked', host = NULL, due_at = NULL, error = ?2, parked_at = ?3 WHERE number = ?1",
+        (number, error, now()),
+    )?;
+    Ok(())
+}
+
 /// How often a host may end while it runs a job. The job may be what ended it, so it does not run again by itself.
 const MAX_CRASHES: i64 = 2;
 
@@ -91,11 +101,7 @@ pub(crate) fn release_jobs_of_others(connection: &Connection, host: Uuid) -> Res
         if crashes >= MAX_CRASHES {
             let error = format!("the host ended {crashes} times while it ran this job");
             tracing::error!(job = number, queue, error, "a job was parked");
-            execute(
-                connection,
-                "UPDATE jobs SET status = 'parked', due_at = NULL, error = ?2 WHERE number = ?1",
-                (number, error),
-            )?;
+            park(connection, number, &error)?;
             advance(connection, &queue, now)?;
         }
     }

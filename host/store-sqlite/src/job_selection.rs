@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::columns::{attempt, lease_clock, lease_end, remaining};
 use crate::error::{DatabaseError, Result};
-use crate::job_rows::{ability, advance, remove_head};
+use crate::job_rows::{ability, advance, park, remove_head};
 use crate::operation::{Operation, without_panic};
 use crate::query::{all_rows, execute, first_row, one_row};
 
@@ -264,11 +264,7 @@ fn read_head(connection: &Connection, number: i64) -> Result<JobRecord> {
 fn park_unreadable(connection: &Connection, head: &Head, error: DatabaseError, now: i64) -> Result<()> {
     let error = StoreError::from(error).to_string();
     tracing::error!(job = head.number, queue = head.queue, error, "a job that can't be read was parked");
-    execute(
-        connection,
-        "UPDATE jobs SET status = 'parked', host = NULL, due_at = NULL, error = ?2 WHERE number = ?1",
-        (head.number, &error),
-    )?;
+    park(connection, head.number, &error)?;
     advance(connection, &head.queue, now)
 }
 

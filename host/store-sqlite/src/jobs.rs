@@ -11,7 +11,9 @@ use uuid::Uuid;
 
 use crate::columns::{attempt, now, remaining, unsigned};
 use crate::error::Result as DatabaseResult;
-use crate::job_operations::{CompleteJob, ParkJob, ReleaseJob, RenewJobs, RetryJob, RetryParkedJob};
+use crate::job_operations::{
+    CompleteJob, ForgetParkedJobs, ParkJob, ReleaseJob, RenewJobs, RetryJob, RetryParkedJob,
+};
 use crate::job_selection::TakeJobs;
 use crate::query::{all_rows, first_row, one_row};
 use crate::store::SqliteStore;
@@ -36,6 +38,10 @@ impl Jobs for SqliteStore {
 
     async fn release(&self, job: JobId, epoch: i64) -> Result<(), StoreError> {
         self.write(ReleaseJob { job, epoch }).await
+    }
+
+    async fn forget_parked(&self, older_than: Duration) -> Result<u64, StoreError> {
+        self.write(ForgetParkedJobs { older_than }).await
     }
 
     async fn counts(&self) -> Result<JobCounts, StoreError> {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use masque_store::{ApiKeyRecord, ApiKeys, AuditEntry, KeyHash, KeyId, NewApiKey, Page, Paged, StoreError};
+use masque_store::{
+    ApiKeyRecord, ApiKeys, AuditEntry, CheckTexts as _, KeyHash, KeyId, NewApiKey, Page, Paged, StoreError,
+};
 use rusqlite::{Connection, params};
 
 use crate::audit_rows::insert_entry;
@@ -55,6 +57,7 @@ impl Operation for CreateKey {
 
     fn run(self, connection: &Connection) -> DatabaseResult<ApiKeyRecord> {
         let Self { key, entry } = self;
+        key.check_texts()?;
         let version = raise(connection)?;
         let created_at = now();
         execute(

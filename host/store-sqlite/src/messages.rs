@@ -6,7 +6,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
-use crate::columns::{json, refuse_nul};
+use crate::columns::json;
 use crate::error::Result;
 use crate::query::{execute, first_row};
 
@@ -68,9 +68,8 @@ fn message_status(in_tail: bool, turn: Option<&str>, is_users: bool) -> Result<&
     })
 }
 
-/// Stores a new message of a conversation, in its tail.
+/// Stores a new message of a conversation, in its tail. Its texts are checked.
 pub(crate) fn insert(connection: &Connection, conversation: Uuid, message: &MessageRecord) -> Result<()> {
-    refuse_nul(&message.content)?;
     execute(
         connection,
         "INSERT INTO messages (conversation, sequence, id, turn, parent, role, in_tail, text, metadata, created_at)

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use masque_store::{
-    AuditEntry, ENDED_KEY_RETENTION, NewRevocation, Revocation, Revocations, Revoked, Security, StoreError,
+    AuditEntry, CheckTexts as _, ENDED_KEY_RETENTION, NewRevocation, Revocation, Revocations, Revoked,
+    Security, StoreError,
 };
 use rusqlite::{Connection, Row};
 
@@ -46,6 +47,7 @@ impl Operation for Revoke {
     type Answer = Revocation;
 
     fn run(self, connection: &Connection) -> DatabaseResult<Revocation> {
+        self.revocation.check_texts()?;
         let NewRevocation { issuer, what } = self.revocation;
         let (kind, name, tenant) = match &what {
             Revoked::Token { jti } => ("token", jti.as_str(), ""),

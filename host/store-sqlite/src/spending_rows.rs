@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use masque_store::{BudgetAccount, Correction, Debit, DebitOutcome, SpendingDay};
+use masque_store::{
+    BudgetAccount, CheckTexts as _, Correction, Debit, DebitOutcome, SpendingDay, check_text,
+};
 use rusqlite::Connection;
 
 use crate::columns::{now, remaining, signed, unsigned};
@@ -21,6 +23,7 @@ impl Operation for Debit {
     type Answer = DebitOutcome;
 
     fn run(self, connection: &Connection) -> Result<DebitOutcome> {
+        self.accounts.check_texts()?;
         let now = now();
         let today = now / MILLIS_OF_DAY;
         let accounts: BTreeMap<&str, Option<u64>> = self
@@ -61,6 +64,7 @@ impl Operation for CorrectSpending {
         accounts.sort_unstable();
         accounts.dedup();
         for account in &accounts {
+            check_text("account", account)?;
             correct(connection, account, &self.corrections)?;
         }
         Ok(())

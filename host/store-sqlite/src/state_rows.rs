@@ -2,11 +2,12 @@
 //! go on rising.
 
 use masque_store::{
-    ConflictReason, StateChange, StateConflict, StateResult, StateScope, StateSpace, StateWrite, StoreError,
+    CheckTexts as _, ConflictReason, StateChange, StateConflict, StateResult, StateScope, StateSpace,
+    StateWrite, StoreError,
 };
 use rusqlite::{Connection, params};
 
-use crate::columns::{millis, now, refuse_nul, unsigned};
+use crate::columns::{millis, now, unsigned};
 use crate::error::{DatabaseError, Result};
 use crate::query::{all_rows, execute, first_row, one_row};
 use crate::state_spaces::{SpaceColumns, find_space, total};
@@ -82,7 +83,7 @@ fn change(
     connection: &Connection,
     write: &StateWrite,
 ) -> Result<std::result::Result<StateResult, ConflictReason>> {
-    refuse_nul(&write.key.key)?;
+    write.check_texts()?;
     if let StateScope::User(owner) = &write.key.space.scope {
         users::find_or_create(connection, owner)?;
     }

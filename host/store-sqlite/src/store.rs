@@ -140,10 +140,7 @@ impl StoreConnection for SqliteStore {
         if self.writer.is_closed() {
             return Err(writer::closed());
         }
-        self.read(|connection| {
-            first_row(connection, "SELECT 1 FROM conversations LIMIT 1", [], |_row| Ok(())).map(drop)
-        })
-        .await
+        self.read(probe).await
     }
 
     async fn failed(&self) -> StoreError {
@@ -170,6 +167,11 @@ impl StoreConnection for SqliteStore {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Reads one row, if there is any. Anyone may make the host do so.
+pub(crate) fn probe(connection: &Connection) -> DatabaseResult<()> {
+    first_row(connection, "SELECT 1 FROM conversations LIMIT 1", [], |_row| Ok(())).map(drop)
 }
 
 /// Opens the database for writing once its schema is known to be current, or makes the schema in an empty one. A

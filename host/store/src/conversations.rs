@@ -13,9 +13,6 @@ use crate::page::{Page, Paged};
 
 /// Operations on the conversations of one user. The id of another user's conversation gets the same answer as an
 /// unknown one.
-///
-/// No store keeps the character U+0000 in a text, since not every database can: a message, title or key of state with it is
-/// [`StoreError::Refused`] by all of them. Callers refuse it or leave it out before.
 #[async_trait]
 pub trait Conversations: Send + Sync {
     /// Makes a conversation, with its greeting as the first message.

@@ -45,6 +45,11 @@ pub trait Jobs: Send + Sync {
     /// lease was lost.
     async fn release(&self, job: JobId, epoch: i64) -> Result<(), StoreError>;
 
+    /// Removes jobs that were parked longer ago than this and not put back, a bounded number in one transaction. Returns
+    /// how many; call again while it is not zero. Jobs that are not parked are never removed before they are done: an
+    /// exchange that was stored is told to its plugins at least once.
+    async fn forget_parked(&self, older_than: Duration) -> Result<u64, StoreError>;
+
     /// How many jobs there are.
     async fn counts(&self) -> Result<JobCounts, StoreError>;
 
@@ -71,7 +76,8 @@ pub struct NewJob {
     pub plugin: String,
     /// The function of the plugin that is called.
     pub ability: Ability,
-    /// The arguments: any text, returned unchanged.
+    /// The arguments: any text, returned unchanged. A store keeps it as text and not as JSON, which could not be changed
+    /// back and has rules of its own.
     pub payload: String,
 }
 

@@ -8,6 +8,8 @@
 //!
 //! The feature `conformance` adds the module `conformance`: the tests that every implementation has to pass.
 //!
+//! No store keeps the character U+0000 in a text; see [`CheckTexts`].
+//!
 //! The caller decides who the user is, what a reply looks like, and how long a turn may wait. All
 //! times are milliseconds since the Unix epoch by the database's clock, never by the host's.
 #![deny(missing_docs)]
@@ -36,6 +38,8 @@ mod spending;
 mod state;
 mod state_values;
 mod store;
+mod text;
+mod text_checks;
 mod title;
 mod turn;
 mod turns;
@@ -65,6 +69,7 @@ pub use state_values::{
     StateScope, StateSpace, StateValue, StateWrite,
 };
 pub use store::{KeyRing, Store};
+pub use text::{CheckTexts, check_json, check_text, push_storable};
 pub use title::title_of;
 pub use turn::{KeyedTurn, TurnRecord, TurnStatus, UsageRecord};
 pub use turns::Turns;

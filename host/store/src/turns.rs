@@ -66,6 +66,7 @@ pub trait Turns: Send + Sync {
     async fn recover(&self, host: Uuid) -> Result<u64, StoreError>;
 
     /// Removes a bounded number of rows in one transaction: expired idempotency records and state, old days of
-    /// spending, and rows of deleted conversations. Returns how many rows; call again while it is not zero.
+    /// spending, and rows of deleted conversations. Returns how many rows; call again while it is not zero. A conversation
+    /// that can't be removed is logged and tried again by a later call, and keeps no other from being removed.
     async fn sweep(&self) -> Result<u64, StoreError>;
 }

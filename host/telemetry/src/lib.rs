@@ -6,7 +6,8 @@
 //! The threat: whoever reads the log stalls or goes away, and each line that a request logs then waits or fails. The policy:
 //! a line goes into a bounded queue, which never waits and never fails, and a thread of its own writes it. If the queue is
 //! full, warnings, errors and security events are dropped last; dropped lines are counted, and the count is logged when the
-//! reader is back. The accepted consequence: lines that were not written when the process is killed are lost.
+//! reader is back. The thread survives its own panics, so the log never ends before the process. The accepted consequence:
+//! lines that were not written when the process is killed are lost.
 
 #![deny(missing_docs)]
 

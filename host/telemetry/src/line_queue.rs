@@ -97,6 +97,13 @@ impl LineQueue {
         self.work.notify_one();
     }
 
+    /// Counts a line as dropped that was taken and can't be written. Counts it as one of high priority, since its own is no
+    /// longer known.
+    pub(crate) fn count_lost(&self) {
+        self.state().count_dropped(Priority::High);
+        self.work.notify_one();
+    }
+
     /// Waits for something to do. Whatever was taken before counts as done.
     pub(crate) fn wait_next(&self) -> Next {
         let mut state = self.state();

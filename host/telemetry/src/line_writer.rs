@@ -3,8 +3,13 @@
 //!
 //! The policy: a line that can't be written is tried again, with growing waits, until it is written. Meanwhile the queue
 //! decides what is dropped. So a reader that comes back finds the most important lines of the time between.
+//!
+//! The thread can't be missed, and nothing watches over it: it catches its own panics instead. That is safe, because all that
+//! it keeps between two lines is in the queue. A line at which it panics is tried once more and then counted as dropped; the
+//! waits keep a panic at every line from using up a processor.
 
 use std::io::{self, ErrorKind, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,10 +38,27 @@ impl<W: Write + Send + 'static> LineWriter<W> {
 
     fn run(mut self) {
         loop {
-            match self.queue.wait_next() {
-                Next::Line(line) => self.write(&line),
-                Next::Report(dropped) => (self.report)(dropped),
+            let next = self.queue.wait_next();
+            self.process(&next);
+        }
+    }
+
+    /// Writes a line or logs a report. Never panics.
+    fn process(&mut self, next: &Next) {
+        for delay in [FIRST_RETRY, MAX_RETRY] {
+            let attempt = AssertUnwindSafe(|| match next {
+                Next::Line(line) => self.write(line),
+                Next::Report(dropped) => (self.report)(*dropped),
+            });
+            // The panic hook has put a line about it into the queue.
+            if catch_unwind(attempt).is_ok() {
+                return;
             }
+            self.queue.wait_retry(delay);
+        }
+        // A report is not counted again: it comes before all lines, which would then never be written.
+        if matches!(next, Next::Line(_)) {
+            self.queue.count_lost();
         }
     }
 
@@ -89,6 +111,35 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    /// Panics at the first calls of `write`, and shows what was written.
+    struct PanickingOutput {
+        panics: usize,
+        written: Sender<String>,
+    }
+
+    impl Write for PanickingOutput {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if let Some(left) = self.panics.checked_sub(1) {
+                self.panics = left;
+                panic!("on purpose");
+            }
+            // The test may have ended.
+            let _ = self.written.send(String::from_utf8_lossy(bytes).into_owned());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn start_panicking(panics: usize, report: fn(DroppedLines)) -> (Arc<LineQueue>, Receiver<String>) {
+        let queue = Arc::new(LineQueue::new(1 << 20));
+        let (written, lines) = channel();
+        LineWriter::new(Arc::clone(&queue), PanickingOutput { panics, written }, report).start().unwrap();
+        (queue, lines)
     }
 
     fn start(
@@ -150,6 +201,35 @@ mod tests {
         });
         assert_eq!(reported, DroppedLines { high: 0, normal: 1000 - text.matches('n').count() as u64 });
         assert!(reported.normal > 800, "{reported:?}");
+    }
+
+    #[test]
+    fn a_writer_that_panics_once_loses_no_line_and_goes_on() {
+        let (queue, lines) = start_panicking(1, |_| ());
+        queue.push(Priority::Normal, b"first");
+        queue.push(Priority::Normal, b"second");
+        assert_eq!(lines.recv_timeout(LONG).unwrap(), "first");
+        assert_eq!(lines.recv_timeout(LONG).unwrap(), "second");
+        assert!(queue.flush(LONG));
+    }
+
+    #[test]
+    fn a_line_at_which_the_writer_panics_again_is_counted_as_dropped_and_the_next_one_is_written() {
+        static REPORTS: Mutex<Vec<DroppedLines>> = Mutex::new(Vec::new());
+        let (queue, lines) = start_panicking(2, |dropped| REPORTS.lock().unwrap().push(dropped));
+        queue.push(Priority::High, b"first");
+        queue.push(Priority::High, b"second");
+        assert_eq!(lines.recv_timeout(LONG).unwrap(), "second");
+        assert!(queue.flush(LONG));
+        assert_eq!(*REPORTS.lock().unwrap(), [DroppedLines { high: 1, normal: 0 }]);
+    }
+
+    #[test]
+    fn a_report_that_panics_does_not_end_the_writer() {
+        let (queue, lines) = start_panicking(0, |_| panic!("on purpose"));
+        queue.count_lost();
+        queue.push(Priority::Normal, b"after it");
+        assert_eq!(lines.recv_timeout(LONG).unwrap(), "after it");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Converts stored records to the types of the plugin contract. All functions are pure but for their log lines.
 
 use masque_runtime::contract::{Message, Part, Property, Turn, User};
-use masque_store::{MessageRecord, Owner, Started, TailLimit, UserProfile};
+use masque_store::{MessageRecord, Owner, Started, TailLimit, UserProfile, push_storable};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -37,26 +37,17 @@ pub(crate) fn message(record: &MessageRecord) -> Message {
     }
     Message {
         id: Some(record.id.to_string().into()),
-        role: record.role.as_str().into(),
-        parts: vec![Part::Text(record.content.as_str().into())],
         at: u64::try_from(record.created_at).ok(),
-        source: None,
-        cache: false,
         metadata,
+        ..Message::new(record.role.as_str(), record.content.as_str())
     }
 }
 
-/// The text parts of a plugin's message, in order.
+/// The text parts of a plugin's message, in order, as they can be stored.
 pub(crate) fn message_text(message: &Message) -> String {
     let mut text = String::new();
-    text_parts(message).for_each(|part| push_text(&mut text, part));
+    text_parts(message).for_each(|part| push_storable(&mut text, part));
     text
-}
-
-/// Appends text of a plugin that is going to be stored, without the character U+0000: not every database can keep it, and
-/// clients are refused it too.
-pub(crate) fn push_text(text: &mut String, more: &str) {
-    text.extend(more.split('\0'));
 }
 
 fn text_parts(message: &Message) -> impl Iterator<Item = &str> {
@@ -154,12 +145,10 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_a_plugin_loses_the_character_zero_and_no_other() {
-        let mut text = "a".to_owned();
-        for more in ["\0", "", "b\0c\0\0", "\u{1}d", "é\0"] {
-            push_text(&mut text, more);
-        }
-        assert_eq!(text, "abc\u{1}dé");
+    fn a_greeting_loses_the_character_zero() {
+        let mut greeting = Message::new("assistant", "Good\0 ");
+        greeting.parts.extend([Part::Text("\0".into()), Part::Text("evening.".into())]);
+        assert_eq!(message_text(&greeting), "Good evening.");
     }
 
     fn record(content: &str) -> MessageRecord {

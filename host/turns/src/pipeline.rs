@@ -8,6 +8,7 @@ use masque_companions::{Companion, Redactor};
 use masque_problem::{Kind, Problem};
 use masque_runtime::contract::{Delta, Prompt, Turn};
 use masque_runtime::{Call, CallError, Cause, Plugin, PluginKind};
+use masque_store::push_storable;
 
 use crate::capabilities::Capabilities;
 use crate::clock::whole_ms;
@@ -127,7 +128,7 @@ impl Pipeline {
             for delta in batch {
                 metered.add(&delta);
                 match delta {
-                    Delta::Text(more) => contract::push_text(&mut text, &more),
+                    Delta::Text(more) => push_storable(&mut text, &more),
                     Delta::ToolCall(_) => {
                         draft.first_content = draft.first_content.or_else(|| Some(Instant::now()))
                     }
@@ -209,5 +210,6 @@ fn model_error(model: &Plugin, cause: Cause) -> CallError {
         function: "generate",
         cause,
         denied: Vec::new(),
+        error_output: Vec::new(),
     }
 }

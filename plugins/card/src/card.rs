@@ -6,7 +6,8 @@
 
 use crate::data_url::DataUrl;
 use crate::fields::{Fields, Names, is_blank};
-use crate::{json, png};
+use crate::json;
+use crate::png::Png;
 use serde_json::{Map, Value};
 
 /// The longest name, in characters. It is inserted wherever the card says `{{char}}`.
@@ -94,9 +95,7 @@ impl Card {
             Ok(_) => {
                 Err("the card is JSON but no object; export it again as a Character Card V2 or V3".into())
             }
-            Err(error) => Err(format!(
-                "the card is not JSON ({error}); name a file with the card's JSON, or the PNG that holds the card"
-            )),
+            Err(error) => Err(not_json(text, &error)),
         }
     }
 
@@ -107,17 +106,9 @@ impl Card {
                 "the card is a file of the type `{kind}`; a card is read from JSON or from a PNG, so export it as one of them"
             ));
         }
-        let mut errors = Vec::new();
-        for found in png::cards(file.bytes)? {
-            match Self::parse(&found.json) {
-                Ok(mut card) => {
-                    card.notes.extend(errors);
-                    return Ok(card);
-                }
-                Err(error) => errors.push(format!("the PNG's text `{}`: {error}", found.keyword)),
-            }
-        }
-        Err(errors.join("; "))
+        let (mut card, errors) = Png::open(file.bytes)?.first(Self::parse)?;
+        card.notes.extend(errors);
+        Ok(card)
     }
 
     fn from_object(card: &Map<String, Value>) -> Result<Self, String> {
@@ -184,6 +175,26 @@ impl Card {
     }
 }
 
+/// Says what a text is that is no JSON.
+fn not_json(text: &str, error: &serde_json::Error) -> String {
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let head = text.get(..text.floor_char_boundary(8)).unwrap_or_default();
+    if text.is_empty() {
+        "the card is empty; export it again".into()
+    } else if head.contains("PNG\r") || head.contains("PNG\n") {
+        // The first byte of a PNG is no text, so it was replaced or removed.
+        "the card is a PNG that was damaged when it was sent or saved as text; download the original file again".into()
+    } else if head.contains('\0') {
+        "the card is a text in UTF-16, or no text; save it as UTF-8".into()
+    } else if head.starts_with('<') {
+        "the card is a web page (it begins with `<`); download the file of the card itself".into()
+    } else {
+        format!(
+            "the card is not JSON ({error}); name a file with the card's JSON, or the PNG that holds the card"
+        )
+    }
+}
+
 /// Notes the parts of the card that no prompt gets.
 fn note_unused(fields: &mut Fields<'_>) {
     fields.ignore(ABOUT_THE_CARD);
@@ -212,11 +223,14 @@ fn note_unused(fields: &mut Fields<'_>) {
     }
 }
 
-/// The number of entries of a lorebook: a list in cards, a map in files for world info.
+/// The number of entries of a lorebook: a list in cards, a map in files for world info, which may stand alone. A text counts as
+/// one.
 fn book_entries(book: &Value) -> usize {
     match book.get("entries").unwrap_or(book) {
         Value::Array(entries) => entries.len(),
         Value::Object(entries) if book.get("entries").is_some() => entries.len(),
+        Value::Object(fields) => fields.values().filter(|entry| entry.is_object()).count(),
+        Value::String(_) => 1,
         _ => 0,
     }
 }
@@ -257,6 +271,8 @@ mod tests {
             json!({"spec": "chara_card_v2", "data": fields, "name": "older", "chat": "Ida - 2024", "fav": true}),
             json!({"spec": "chara_card_v2", "data": {"name": ""}, "name": "Ida", "first_mes": "Hi."}),
             json!({"spec": "chara_card_v2", "name": "Ida", "first_mes": "Hi."}),
+            json!({"spec": "chara_card_v2", "data": null, "name": "Ida", "first_mes": "Hi.", "extensions": null}),
+            json!({"data": [], "name": "Ida", "first_mes": "Hi.", "extensions": [], "character_book": []}),
         ];
         let wanted = Card { name: "Ida".into(), first_message: "Hi.".into(), ..Card::default() };
         for card in table {
@@ -270,8 +286,15 @@ mod tests {
         let v2 = |data: Value| json!({"spec": "chara_card_v2", "data": data});
         let table = [
             (json!(5), "the setting", "file ="),
-            (json!("{\"spec\": "), "not JSON", "line 1 column 9"),
+            (json!("{\"spec\": "), "not JSON", "line 1 column 8"),
             (json!("[]"), "no object", "export it again"),
+            (json!(" "), "is empty", "export it again"),
+            (json!("\u{feff}"), "is empty", "export it again"),
+            (json!("\u{fffd}PNG\r\n\u{1a}\n"), "a PNG that was damaged", "download the original"),
+            (json!("PNG\n\u{1a}\n\0\0"), "a PNG that was damaged", "download the original"),
+            (json!("{\0\"\0n\0"), "UTF-16", "save it as UTF-8"),
+            (json!("<!DOCTYPE html>"), "a web page", "download the file"),
+            (json!("[".repeat(200)), "recursion limit", "name a file"),
             (json!({"spec": "chara_card_v9", "data": {}}), "`spec` is `chara_card_v9`", "chara_card_v3"),
             (json!({"spec": "chara_card_v2"}), "`data` is missing", "belongs there"),
             (v2(json!({})), "`name` is missing", "give the character a name"),
@@ -320,6 +343,12 @@ mod tests {
                 json!({"character_book": {"entries": {"0": {"key": ["x"]}, "1": {"key": ["y"]}}}}),
                 "`character_book` (2 entries) is not played",
             ),
+            (
+                json!({"character_book": {"0": {"content": "x"}, "1": {"content": "y"}}}),
+                "`character_book` (2 entries) is not played",
+            ),
+            (json!({"lorebook": [{"content": "no keys"}]}), "`character_book` (1 entries) is not played"),
+            (json!({"character_book": "The lamp."}), "`character_book` (1 entries) is not played"),
             (json!({"group_only_greetings": ["Hi all."]}), "`group_only_greetings` is not used"),
             (
                 json!({"extensions": {"depth_prompt": {"depth": 4, "prompt": "Be terse."}}}),

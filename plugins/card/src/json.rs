@@ -7,7 +7,9 @@ use std::borrow::Cow;
 /// # Errors
 /// What is wrong with the text, by line and column.
 pub(crate) fn parse(text: &str) -> Result<Value, serde_json::Error> {
-    let text = text.trim_start_matches('\u{feff}').trim_end_matches(['\0', '\u{1a}']);
+    let text = text
+        .trim_start_matches('\u{feff}')
+        .trim_end_matches(|c: char| matches!(c, '\0' | '\u{1a}') || c.is_ascii_whitespace());
     match serde_json::from_str(text) {
         Err(error) => match replace_lone_surrogates(text) {
             // Nothing was replaced, so the error stays.
@@ -75,7 +77,9 @@ mod tests {
 
     #[test]
     fn what_surrounds_the_text_is_left_out_and_other_mistakes_stay() {
-        assert!(parse("\u{feff}{}\0\0").is_ok());
+        for text in ["\u{feff}{}\0\0", "{}\0\n", "{}\r\n\u{1a}\n"] {
+            assert!(parse(text).is_ok(), "{text:?}");
+        }
         for text in ["", "{", r#"{"a": "\ud83c}"#, r#""\u12"#, "\"\\é\\ud83c\"", "{} {}"] {
             assert!(parse(text).is_err(), "{text}");
         }

@@ -7,7 +7,6 @@
 //! too deeply, is removed and noted: nothing in braces is meant for a reader. A text with open braces alone stays as it is.
 
 use crate::draw::{Place, Seeds, draw};
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -278,7 +277,8 @@ impl<'a> Expansion<'a> {
             ("original", None) => self.original.into(),
             ("newline", None) => "\n".into(),
             ("comment" | "hidden_key", Some(_)) | ("noop" | "trim", None) => String::new(),
-            ("reverse", Some(text)) => text.chars().rev().collect(),
+            // Two colons, as `{{random::a::b}}` has them.
+            ("reverse", Some(text)) => text.strip_prefix(':').unwrap_or(text).chars().rev().collect(),
             ("random", Some(_)) => {
                 let choices = self.choices(argument_at.unwrap_or(begins), separators);
                 let index = self.draw(self.macros.seeds.turn, choices.len());
@@ -376,17 +376,18 @@ struct Dice {
 }
 
 impl Dice {
-    /// Reads `6`, `d6`, `2d6`, `2d6+1`.
+    /// Reads `6`, `d6`, `2d6`, `2d6+1`, `2 d 6 + 1`.
     fn parse(text: &str) -> Option<Self> {
-        let text: Cow<'_, str> = text.trim().trim_start_matches(':').to_ascii_lowercase().into();
+        let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+        let text = text.trim_start_matches(':').to_ascii_lowercase();
         let (dice, plus) = match text.find(['+', '-']) {
             Some(at) => (text.get(..at)?, text.get(at..)?.parse::<i32>().ok()?),
-            None => (&*text, 0),
+            None => (text.as_str(), 0),
         };
-        let (count, sides) = match dice.trim().split_once('d') {
+        let (count, sides) = match dice.split_once('d') {
             Some(("", sides)) => (1, sides.parse().ok()?),
             Some((count, sides)) => (count.parse().ok()?, sides.parse().ok()?),
-            None => (1, dice.trim().parse().ok()?),
+            None => (1, dice.parse().ok()?),
         };
         let is_possible = (1..=MAX_DICE).contains(&count) && (1..=MAX_SIDES).contains(&sides);
         is_possible.then_some(Self { count, sides, plus: plus.into() })

@@ -1,44 +1,53 @@
 //! Turns the frames of an endpoint's answer into deltas: those of a stream one by one, or a whole answer at once.
 //!
 //! Servers differ in every member of a frame. What is odd costs itself and nothing beside it: a member that can't be read
-//! is passed over, the rest of its frame counts. The parts are read by `content` (texts), `said` (texts that are
-//! repeated), `calls` (tool calls), `finish` (reasons) and `usage` (tokens).
+//! is passed over, the rest of its frame counts. The parts are read by `texts` with `content` (their forms) and `said`
+//! (texts that are repeated), by `calls` (tool calls), `finish` (reasons) and `usage` (tokens).
 
 mod calls;
 mod content;
 mod finish;
 mod said;
+mod texts;
 mod usage;
 
 use crate::failure;
 use crate::frames::Frame;
 use crate::json::{self, is_blank};
 use crate::reported;
-use crate::think::ThinkTags;
+use crate::surrogates;
 use calls::Calls;
 use finish::Finish;
 use masque_sdk::{Delta, Failure, Result};
-use said::Said;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use texts::Texts;
 use usage::Tokens;
 
-/// The number of malformed frames after which the answer is refused, as it is no chat-completions stream.
+/// The number of malformed frames one after the other after which the answer is refused, as it is no chat-completions
+/// stream.
 const MAX_MALFORMED: u32 = 16;
+/// Data that are no JSON and only keep a connection open.
+const HEARTBEATS: [&str; 5] = ["ping", "heartbeat", "keepalive", "keep-alive", "processing"];
 
 /// The part of a reply that has arrived.
 pub(crate) struct Answer {
-    text: Said,
-    thinking: Said,
-    refusal: Said,
-    think_tags: ThinkTags,
+    texts: Texts,
     calls: Calls,
     finish: Option<Finish>,
     tokens: Tokens,
     /// The choice that is read: the first one that came. Of others only the tool calls are.
     choice: Option<u64>,
     understood: u32,
+    /// The malformed frames since the last one that was understood.
     malformed: u32,
+    /// The beginning of the last malformed frame: it may have been a part of the reply.
+    lost: Option<String>,
+    /// The beginning of the first frame that is JSON and was not understood, for the message that none was.
+    unknown: Option<String>,
+    /// Whether this frame, or any one, may hold halves of characters.
+    has_marks: bool,
+    had_marks: bool,
     /// Frames with something that belongs to the reply.
     content: u32,
     /// A whole answer came, or the end of the stream.
@@ -51,16 +60,17 @@ impl Answer {
     /// `think_tags` says whether a `<think>` at the beginning of the text is thinking.
     pub(crate) fn new(think_tags: bool) -> Self {
         Self {
-            text: Said::default(),
-            thinking: Said::default(),
-            refusal: Said::default(),
-            think_tags: ThinkTags::new(think_tags),
+            texts: Texts::new(think_tags),
             calls: Calls::default(),
             finish: None,
             tokens: Tokens::default(),
             choice: None,
             understood: 0,
             malformed: 0,
+            lost: None,
+            unknown: None,
+            has_marks: false,
+            had_marks: false,
             content: 0,
             done: false,
             is_whole: false,
@@ -81,17 +91,34 @@ impl Answer {
             Frame::Bare(data) => (data, true),
         };
         let data = data.trim();
-        if data.eq_ignore_ascii_case("[DONE]") {
+        if data.trim_matches('"').eq_ignore_ascii_case("[DONE]") {
             self.done = true;
             return Ok(());
         }
-        match json::parse(data) {
-            Ok(values) => values.into_iter().try_for_each(|value| self.read_value(&value, is_bare, deltas)),
-            Err(error) => {
-                self.malformed += 1;
-                if self.malformed == 1 {
-                    tracing::warn!(%error, frame = failure::excerpt(data.as_bytes()), "skipped a malformed frame");
+        match json::parse_frame(data) {
+            Ok(parsed) => {
+                self.has_marks = parsed.has_marks;
+                self.had_marks |= parsed.has_marks;
+                let understood = self.understood;
+                parsed.values.iter().try_for_each(|value| self.read_value(value, is_bare, deltas))?;
+                if self.understood > understood {
+                    self.malformed = 0;
+                } else if self.understood == 0
+                    && self.unknown.is_none()
+                    && !parsed.values.iter().all(is_blank)
+                {
+                    self.unknown = Some(failure::excerpt(data.as_bytes()));
                 }
+                Ok(())
+            }
+            Err(_) if is_heartbeat(data) => Ok(()),
+            Err(error) => {
+                let frame = failure::excerpt(data.as_bytes());
+                if self.lost.is_none() {
+                    tracing::warn!(%error, frame, "skipped a malformed frame");
+                }
+                self.lost = Some(frame);
+                self.malformed += 1;
                 if self.malformed < MAX_MALFORMED {
                     return Ok(());
                 }
@@ -133,9 +160,9 @@ impl Answer {
             Ok(reason) => reason,
             Err(failure) => return (self.fail(has_begun), Err(failure)),
         };
-        let mut deltas = Vec::new();
-        self.think_tags.end(&mut deltas);
-        deltas.extend(self.calls.into_deltas());
+        let mut deltas = self.texts.end();
+        let has_marks = self.had_marks;
+        deltas.extend(self.calls.into_deltas(|text| surrogates::join_whole(text, has_marks)));
         deltas.extend(self.tokens.usage().map(Delta::Usage));
         (deltas, Ok(masque_sdk::Finish::new(reason)))
     }
@@ -144,31 +171,40 @@ impl Answer {
     /// although the reply is incomplete. Tool calls may be cut and are left out. Returns nothing if nothing was passed
     /// on: then another model may answer.
     pub(crate) fn fail(mut self, has_begun: bool) -> Vec<Delta> {
-        let mut deltas = Vec::new();
-        self.think_tags.end(&mut deltas);
+        let mut deltas = self.texts.end();
         let has_begun = has_begun || !deltas.is_empty();
         deltas.extend(self.tokens.usage().filter(|_| has_begun).map(Delta::Usage));
         deltas
     }
 
     fn reason(&self, stray: &str) -> Result<&'static str> {
-        let is_silent = self.text.is_empty()
-            && self.thinking.is_empty()
-            && self.refusal.is_empty()
-            && self.calls.is_empty();
+        // What was neither field nor frame tells most, and then what could not be read.
+        let unknown = self.unknown.as_deref().filter(|_| self.understood == 0);
+        let words = [Some(stray.trim()), self.lost.as_deref(), unknown];
+        let words = words.into_iter().flatten().find(|text| !text.is_empty()).unwrap_or_default();
         if self.understood == 0 {
-            return Err(failure::invalid_answer("it holds no frame of a chat completion", stray.as_bytes()));
+            return Err(failure::invalid_answer("it holds no frame of a chat completion", words.as_bytes()));
         }
+        let cut = |how: &str| {
+            let mut message = format!("the stream ended {how}");
+            if !words.is_empty() {
+                message += &format!("; beside the reply it holds: {}", failure::excerpt(words.as_bytes()));
+            }
+            Failure::truncated(message)
+        };
         if !self.may_end() {
-            return Err(Failure::truncated("the stream ended without a finish_reason and without [DONE]"));
+            return Err(cut("without a finish_reason and without [DONE]"));
         }
-        if self.finish.is_none() && is_silent {
-            return Err(failure::invalid_answer("it ended before it said anything", stray.as_bytes()));
+        if self.finish.is_none() && self.texts.is_blank() && self.calls.is_empty() {
+            return Err(failure::invalid_answer("it ended before it said anything", words.as_bytes()));
+        }
+        if self.finish.is_none() && self.lost.is_some() {
+            return Err(cut("without a finish_reason, and a part of it could not be read"));
         }
         let finish = self.finish.unwrap_or(Finish::Stop);
         Ok(match finish {
             // A refusal ends with `stop`, and so do the tool calls of some servers.
-            Finish::Stop | Finish::ToolCalls if !self.refusal.is_empty() => Finish::Filtered,
+            Finish::Stop | Finish::ToolCalls if self.texts.has_refusal() => Finish::Filtered,
             Finish::Stop if !self.calls.is_empty() => Finish::ToolCalls,
             other => other,
         }
@@ -193,17 +229,19 @@ impl Answer {
         deltas: &mut Vec<Delta>,
     ) -> Result<()> {
         self.tokens.read(frame);
-        let choices: Vec<_> = match frame.get("choices") {
-            Some(Value::Array(choices)) => choices.iter().filter_map(Value::as_object).collect(),
-            Some(Value::Object(choice)) => vec![choice],
-            _ => Vec::new(),
+        let choices = match frame.get("choices") {
+            Some(Value::Array(choices)) => choices.as_slice(),
+            Some(choice @ Value::Object(_)) => std::slice::from_ref(choice),
+            _ => &[],
         };
         // An empty list is a frame of a stream, but no whole answer.
-        if !choices.is_empty() || (!is_bare && frame.contains_key("choices")) {
+        if choices.iter().any(Value::is_object) || (!is_bare && frame.contains_key("choices")) {
             self.understood += 1;
         }
         let mut outcome = Ok(());
-        for (position, choice) in (0..).zip(&choices) {
+        for (position, choice) in (0..).zip(choices.iter().filter_map(Value::as_object)) {
+            // One alone without a number is the choice that is read.
+            let position = if choices.len() == 1 { self.choice.unwrap_or(position) } else { position };
             // The first failure counts; the other choices are read, as they may hold tool calls.
             outcome = outcome.and(self.read_choice(position, choice, is_bare, deltas));
         }
@@ -227,23 +265,25 @@ impl Answer {
         let delta = part(choice, "delta");
         let message = part(choice, "message");
         let (delta, message) = (delta.as_deref(), message.as_deref());
-        let before = self.length();
+        let before = self.texts.len();
         // Text and tool calls may be in choices of their own, each with a finish reason.
         let mut has_calls = false;
         for (part, is_whole) in [(delta, false), (message, true)] {
             if let Some(part) = part {
-                has_calls |= part.keys().any(|name| name == "tool_calls" || name == "function_call");
+                // Many servers have an empty list in every frame.
+                let mut calls = ["tool_calls", "function_call"].iter().filter_map(|name| part.get(*name));
+                has_calls |= calls.any(|calls| !is_blank(calls));
                 self.calls.read(index, part, is_whole)?;
             }
         }
-        let ends = choice.get("finish_reason").or_else(|| choice.get("finishReason"));
-        let ends = ends.filter(|reason| !is_blank(reason));
-        let ends = ends.or_else(|| delta?.get("finish_reason"));
+        let ends = [Some(choice), delta].into_iter().flatten();
+        let ends = ends.flat_map(|part| [part.get("finish_reason"), part.get("finishReason")]);
+        let ends = ends.flatten().find(|reason| !is_blank(reason));
         if is_own {
-            self.read_texts(choice, delta, message, ends.is_some(), deltas);
+            self.texts.read(choice, delta, message, ends.is_some(), self.has_marks, deltas);
             self.is_whole |= is_bare && message.is_some() && delta.is_none();
         }
-        if self.length() > before || has_calls {
+        if self.texts.len() > before || has_calls {
             self.content += 1;
         }
         let holders = [Some(choice), delta, message];
@@ -259,11 +299,6 @@ impl Answer {
         Ok(())
     }
 
-    /// The bytes of all texts.
-    fn length(&self) -> usize {
-        self.text.len() + self.thinking.len() + self.refusal.len()
-    }
-
     /// The error of a choice without a class of its own has that of its finish reason.
     fn with_reason(&self, mut failure: Failure, ends: Option<&Value>) -> Failure {
         if failure.code == "unavailable"
@@ -273,35 +308,13 @@ impl Answer {
         }
         failure
     }
+}
 
-    /// Reads the texts of the choice that is read.
-    fn read_texts(
-        &mut self,
-        choice: &Map<String, Value>,
-        delta: Option<&Map<String, Value>>,
-        message: Option<&Map<String, Value>>,
-        is_last: bool,
-        deltas: &mut Vec<Delta>,
-    ) {
-        let piece = delta.map(content::read).unwrap_or_default();
-        let whole = message.map(content::read).unwrap_or_default();
-        let thinking =
-            [self.thinking.delta(piece.thinking, is_last), self.thinking.message(whole.thinking, is_last)];
-        deltas.extend(thinking.into_iter().flatten().map(Delta::Thinking));
-        // The completions API has its text in the choice.
-        let legacy = choice.get("text").filter(|_| delta.is_none() && message.is_none()).map(content::words);
-        let text = [
-            self.text.delta(piece.text, is_last),
-            self.text.message(whole.text, is_last),
-            legacy.and_then(|text| self.text.delta(text, is_last)),
-        ];
-        for text in text.into_iter().flatten() {
-            self.think_tags.push(text, deltas);
-        }
-        let refusal =
-            [self.refusal.delta(piece.refusal, is_last), self.refusal.message(whole.refusal, is_last)];
-        deltas.extend(refusal.into_iter().flatten().map(Delta::Text));
-    }
+/// Whether data that are no JSON only keep the connection open.
+fn is_heartbeat(data: &str) -> bool {
+    let word = data.trim_matches(|character: char| !character.is_alphanumeric());
+    let is_word = word.is_empty() || HEARTBEATS.iter().any(|name| word.eq_ignore_ascii_case(name));
+    data.starts_with(':') || (is_word && !json::is_structure(data))
 }
 
 /// A part of a choice that holds a message; a bare text is its content.

@@ -5,6 +5,7 @@
 use crate::frames::{Frame, Frames};
 use crate::json;
 use crate::reported;
+use crate::surrogates;
 use masque_sdk::Failure;
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
@@ -121,17 +122,32 @@ pub(crate) fn invalid_answer(what: &str, body: &[u8]) -> Failure {
     Failure::unavailable(format!("invalid answer from the endpoint, {what}: {}", excerpt(body)))
 }
 
-/// Returns the beginning of an endpoint's answer on one line, without control characters.
+/// Returns the beginning of an endpoint's answer on one line, without control characters. Of one that is compressed it
+/// returns the encoding.
 pub(crate) fn excerpt(bytes: &[u8]) -> String {
+    // The second form is the first one, read as text.
+    if bytes.starts_with(b"\x1f\x8b") || bytes.starts_with(b"\x1f\xef\xbf\xbd") {
+        return "(compressed with gzip, without the header content-encoding)".to_owned();
+    }
     let kept = bytes.get(..MAX_EXCERPT).unwrap_or(bytes);
     let text = String::from_utf8_lossy(kept).replace(char::is_control, " ");
+    let text = text.replace(surrogates::is_mark, "\u{fffd}");
     let mark = if kept.len() < bytes.len() { "…" } else { "" };
     format!("{}{mark}", text.trim())
 }
 
 /// The number that an error names as its status, if it names one.
 fn status_of(error: &Value) -> Option<u64> {
-    let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
+    let number = |value: &Value| match value {
+        // The cast saturates.
+        Value::Number(number) => number.as_u64().or_else(|| number.as_f64().map(|number| number as u64)),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    // `{"error": 429}`
+    if error.is_number() {
+        return number(error);
+    }
     ["code", "status", "status_code", "http_status", "http_code", "error_code"]
         .iter()
         .filter_map(|name| error.get(name))
@@ -236,6 +252,11 @@ mod tests {
             (json!({"error": {"type": "overloaded_error"}}), "overloaded"),
             (json!({"error": {"code": "context_length_exceeded"}}), "context-length"),
             (json!({"error": "out of memory"}), "unavailable"),
+            (json!({"error": 429}), "rate-limited"),
+            (json!({"error": {"code": 429.0}}), "rate-limited"),
+            (json!({"error": "slow down", "status": 429}), "rate-limited"),
+            (json!({"error": "no slot", "error_type": "overloaded"}), "overloaded"),
+            (json!({"detail": {"error": {"code": 504}}}), "timeout"),
         ];
         for (error, code) in table {
             assert_eq!(from_error(&error).code, code, "{error}");

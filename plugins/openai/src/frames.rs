@@ -21,7 +21,7 @@ pub(crate) enum Frame {
     Event(String),
     /// JSON without a field name.
     Bare(String),
-    /// What an event or a field named `error` holds.
+    /// What an event that is named after an error, or a field `error`, holds.
     Error(String),
 }
 
@@ -130,8 +130,11 @@ impl Blocks {
     fn take_line(&mut self, line: &str) -> Result<(), TooLong> {
         let text = line.trim_start();
         if self.pending.as_ref().is_some_and(|pending| pending.source == Source::Bare) {
-            // Pretty-printed JSON: it has lines of every form.
-            return self.extend(line);
+            // Pretty-printed JSON has lines of every form but this one.
+            if !text.starts_with("data:") {
+                return self.extend(line);
+            }
+            self.dispatch();
         }
         if text.is_empty() {
             self.dispatch();
@@ -151,7 +154,7 @@ impl Blocks {
                 Ok(())
             }
             "data" => self.take_data(value),
-            "error" => {
+            name if name.eq_ignore_ascii_case("error") => {
                 self.dispatch();
                 self.begin(Source::ErrorField, value.trim())
             }
@@ -225,7 +228,8 @@ impl Blocks {
             return;
         }
         let event = std::mem::take(&mut self.event);
-        let is_error = matches!(event.as_str(), "error" | "exception" | "failure" | "fatal");
+        let is_error =
+            ["error", "exception", "failure", "fatal", "failed"].iter().any(|end| event.ends_with(*end));
         self.ready.push_back(match source {
             Source::ErrorField => Frame::Error(text),
             Source::Data | Source::Bare if is_error => Frame::Error(text),
@@ -282,6 +286,9 @@ mod tests {
             ("data: ping\ndata: {\"a\": 1}\n\n", &["data ping", "data {\"a\": 1}"]),
             ("data: {\"a\": 1\n\ndata: {\"b\": 2}\n\n", &["data {\"a\": 1", "data {\"b\": 2}"]),
             ("\u{feff}data: {\"a\": \"ü\"}\n\n", &["data {\"a\": \"ü\"}"]),
+            ("{\"a\": [\ndata: {\"b\": 2}\n\n", &["bare {\"a\": [", "data {\"b\": 2}"]),
+            ("event: server_error\ndata: {}\n\n", &["error {}"]),
+            ("Error: out of memory\n", &["error out of memory"]),
             ("Internal Server Error", &[]),
         ];
         for (input, wanted) in table {

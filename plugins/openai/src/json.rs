@@ -2,24 +2,68 @@
 //!
 //! Valid JSON is read as it is. Otherwise the text is repaired once: lone surrogates become U+FFFD, raw control characters
 //! and unknown escapes in strings become what they stand for, and `NaN` and `Infinity` become null. Of repeated names the
-//! last one with a value counts.
+//! last one with a value counts. Objects and lists before a mistake that could not be repaired are kept.
 
+mod repair;
+
+use crate::surrogates;
+use repair::Repair;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Value};
 use std::fmt;
+
+/// What a text holds.
+pub(crate) struct Parsed {
+    pub(crate) values: Vec<Value>,
+    /// The strings hold marks of halves of characters, which `surrogates` joins.
+    pub(crate) has_marks: bool,
+}
 
 /// Reads all values of the text, which may follow each other without a separator.
 ///
 /// # Errors
-/// The first mistake that could not be repaired.
+/// The first mistake that could not be repaired, if no object or list is before it.
 pub(crate) fn parse(text: &str) -> Result<Vec<Value>, serde_json::Error> {
-    values(text).or_else(|_| values(&repaired(text)))
+    read(text, false).map(|parsed| parsed.values)
 }
 
-fn values(text: &str) -> Result<Vec<Value>, serde_json::Error> {
+/// Reads the values of a frame. Half a character at the beginning or the end of a string becomes a mark, since its other
+/// half may be in another frame.
+///
+/// # Errors
+/// As for [`parse`].
+pub(crate) fn parse_frame(text: &str) -> Result<Parsed, serde_json::Error> {
+    read(text, true)
+}
+
+fn read(text: &str, keeps_halves: bool) -> Result<Parsed, serde_json::Error> {
+    if let Ok(values) = all_values(text) {
+        return Ok(Parsed { values, has_marks: false });
+    }
+    // A text with a character that would be taken for a mark has none.
+    let mut repair = Repair::new(keeps_halves && !text.contains(surrogates::is_mark));
+    repair.add(text);
+    let values = all_values(&repair.out).or_else(|error| {
+        let begun = structures(&repair.out);
+        if begun.is_empty() { Err(error) } else { Ok(begun) }
+    })?;
+    Ok(Parsed { values, has_marks: repair.has_marks })
+}
+
+fn all_values(text: &str) -> Result<Vec<Value>, serde_json::Error> {
     serde_json::Deserializer::from_str(text)
         .into_iter::<Lenient>()
         .map(|value| value.map(|Lenient(value)| value))
+        .collect()
+}
+
+/// The objects and lists before the first mistake.
+fn structures(text: &str) -> Vec<Value> {
+    serde_json::Deserializer::from_str(text)
+        .into_iter::<Lenient>()
+        .map_while(|value| value.ok().map(|Lenient(value)| value))
+        .filter(|value| value.is_object() || value.is_array())
         .collect()
 }
 
@@ -122,8 +166,14 @@ impl<'de> Deserialize<'de> for Lenient {
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Lenient, A::Error> {
                 let mut map = Map::new();
                 while let Some((name, Lenient(value))) = members.next_entry::<String, Lenient>()? {
-                    if !(is_blank(&value) && map.contains_key(&name)) {
-                        map.insert(name, value);
+                    match map.entry(name) {
+                        Entry::Vacant(place) => {
+                            place.insert(value);
+                        }
+                        Entry::Occupied(mut place) if !is_blank(&value) => {
+                            place.insert(value);
+                        }
+                        Entry::Occupied(_) => {}
                     }
                 }
                 Ok(Lenient(map.into()))
@@ -131,99 +181,6 @@ impl<'de> Deserialize<'de> for Lenient {
         }
         deserializer.deserialize_any(Any)
     }
-}
-
-/// Rewrites what makes the text invalid. Leaves the rest as it is.
-fn repaired(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 16);
-    let mut rest = text;
-    let mut in_string = false;
-    while let Some(next) = rest.chars().next() {
-        let (_, after) = rest.split_at(next.len_utf8());
-        if !in_string {
-            in_string = next == '"';
-            rest = match ["NaN", "-Infinity", "Infinity"].iter().find_map(|word| rest.strip_prefix(word)) {
-                Some(after) => {
-                    out.push_str("null");
-                    after
-                }
-                None => {
-                    out.push(next);
-                    after
-                }
-            };
-            continue;
-        }
-        rest = match next {
-            '\\' => repair_escape(after, &mut out),
-            '"' => {
-                in_string = false;
-                out.push(next);
-                after
-            }
-            control if control.is_ascii_control() => {
-                out.push_str(&format!("\\u{:04x}", u32::from(control)));
-                after
-            }
-            other => {
-                out.push(other);
-                after
-            }
-        };
-    }
-    out
-}
-
-/// Writes the escape whose backslash was read, and returns the text after it.
-fn repair_escape<'a>(after: &'a str, out: &mut String) -> &'a str {
-    let Some(kind) = after.chars().next() else { return after };
-    let (_, rest) = after.split_at(kind.len_utf8());
-    match kind {
-        '"' | '\\' | '/' | 'b' | 'f' | 'n' | 'r' | 't' => {
-            out.push('\\');
-            out.push(kind);
-            rest
-        }
-        'u' => match code_unit(rest) {
-            Some((high @ 0xd800..=0xdbff, rest)) => match rest.strip_prefix("\\u").and_then(code_unit) {
-                Some((low @ 0xdc00..=0xdfff, rest)) => {
-                    out.push_str(&format!("\\u{high:04x}\\u{low:04x}"));
-                    rest
-                }
-                _ => {
-                    out.push(char::REPLACEMENT_CHARACTER);
-                    rest
-                }
-            },
-            Some((0xdc00..=0xdfff, rest)) => {
-                out.push(char::REPLACEMENT_CHARACTER);
-                rest
-            }
-            Some((unit, rest)) => {
-                out.push_str(&format!("\\u{unit:04x}"));
-                rest
-            }
-            None => {
-                out.push_str("\\\\u");
-                rest
-            }
-        },
-        '\'' => {
-            out.push('\'');
-            rest
-        }
-        _ => {
-            out.push_str("\\\\");
-            after
-        }
-    }
-}
-
-fn code_unit(text: &str) -> Option<(u16, &str)> {
-    let (digits, rest) = text.split_at_checked(4)?;
-    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let unit = u16::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
-    Some((unit, rest))
 }
 
 #[cfg(test)]
@@ -250,8 +207,27 @@ mod tests {
         for (text, wanted) in table {
             assert_eq!(Value::from(parse(text).unwrap()), wanted, "{text}");
         }
+        assert_eq!(parse(r#"{"a": 1}, {"b": 2}"#).unwrap(), [json!({"a": 1})]);
         for text in ["{", "what?", r#"{"a": tru}"#, r#"{"a": "\"#] {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_half_that_may_go_on_in_another_frame_is_marked() {
+        let (high, low) = (surrogates::mark(0xd83d), surrogates::mark(0xde00));
+        let private = format!(r#"["{high}\ud83d"]"#);
+        let table: [(&str, String, bool); 6] = [
+            (r#"["a\ud83d"]"#, format!("a{high}"), true),
+            (r#"["\ude00b"]"#, format!("{low}b"), true),
+            (r#"["\"\ude00"]"#, "\"\u{fffd}".into(), false),
+            (r#"["a\ud83db\ude00c"]"#, "a\u{fffd}b\u{fffd}c".into(), false),
+            (r#"["\ud83d\ude00"]"#, "😀".into(), false),
+            (private.as_str(), format!("{high}{}", char::REPLACEMENT_CHARACTER), false),
+        ];
+        for (text, wanted, has_marks) in table {
+            let parsed = parse_frame(text).unwrap();
+            assert_eq!((parsed.values, parsed.has_marks), (vec![json!([wanted])], has_marks), "{text}");
         }
     }
 

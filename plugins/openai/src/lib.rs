@@ -16,6 +16,7 @@ mod reported;
 mod request;
 mod servers;
 mod settings;
+mod surrogates;
 mod think;
 
 use answer::Answer;

@@ -50,11 +50,17 @@ pub(crate) async fn read(
         let (taken, is_end) = match chunk {
             Ok(Some(chunk)) => (frames.push(&chunk), false),
             Ok(None) => (frames.end(), true),
-            Err(error) if answer.may_end() => {
+            Err(error) => {
+                // The last line, without a line break, may hold the end of the reply or the server's own words.
+                if !answer.may_end() && frames.end().is_ok() {
+                    pass_on(frames, answer, reply).await?;
+                }
+                if !answer.may_end() {
+                    return Err(error.into());
+                }
                 tracing::debug!(%error, "the connection ended badly after the reply");
                 break;
             }
-            Err(error) => return Err(error.into()),
         };
         pass_on(frames, answer, reply).await?;
         // Frames before a line that is too long were read.

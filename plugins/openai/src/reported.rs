@@ -20,8 +20,9 @@ const MARKS: [&str; 10] = [
     "faultstring",
 ];
 /// The names of an error's words, in the order of preference.
-const WORDS: [&str; 14] = [
+const WORDS: [&str; 15] = [
     "message",
+    "Message",
     "error_message",
     "error_msg",
     "errorMessage",
@@ -36,17 +37,52 @@ const WORDS: [&str; 14] = [
     "reason",
     "title",
 ];
+/// The members of a frame of a reply.
+const USUAL: [&str; 9] = [
+    "id",
+    "object",
+    "created",
+    "model",
+    "choices",
+    "usage",
+    "system_fingerprint",
+    "service_tier",
+    "provider",
+];
+/// The kinds of frames that tell how far the server is.
+const HEARTBEATS: [&str; 9] = [
+    "ping",
+    "heartbeat",
+    "keepalive",
+    "keep-alive",
+    "queued",
+    "pending",
+    "loading",
+    "processing",
+    "in_progress",
+];
+/// The members in which a gateway puts the answer of the server behind it.
+const ENVELOPES: [&str; 6] = ["response", "Response", "detail", "data", "body", "result"];
 /// How deep errors are wrapped in each other at most.
 const MAX_DEPTH: usize = 6;
 
 /// The error that a frame, or a whole answer, reports. `None` for a frame of a reply, and for frames that say nothing.
 pub(crate) fn error_in(frame: &Map<String, Value>) -> Option<Value> {
+    // Most frames of a stream are plain ones.
+    let is_plain = frame.keys().all(|name| USUAL.contains(&name.as_str()));
+    if is_plain && frame.get("object").and_then(Value::as_str) != Some("error") {
+        return None;
+    }
     if let Some(error) = wrapped(frame) {
         return Some(error);
     }
     let whole = || Some(Value::Object(frame.clone()));
-    if MARKS.iter().filter_map(|name| frame.get(*name)).any(|value| !is_blank(value)) {
+    if MARKS.iter().filter_map(|name| frame.get(*name)).any(|value| !says_success(value)) {
         return whole();
+    }
+    // Groq has its own place for what goes wrong within a stream.
+    if let Some(error) = frame.get("x_groq").and_then(Value::as_object).and_then(wrapped) {
+        return Some(error);
     }
     // MiniMax reports the outcome beside the reply.
     if let Some(Value::Object(outcome)) = frame.get("base_resp")
@@ -64,34 +100,75 @@ pub(crate) fn error_in(frame: &Map<String, Value>) -> Option<Value> {
     if names_itself || frame.get("success") == Some(&Value::Bool(false)) {
         return whole();
     }
-    // Without a reply in it, words are an error: `{"detail": …}`, `{"code": 1302, "msg": …}`.
     let has_reply =
         ["choices", "usage", "delta"].iter().filter_map(|name| frame.get(*name)).any(|v| !is_blank(v));
-    let is_heartbeat =
-        ["type", "event"].iter().any(|name| says(name, &["ping", "heartbeat", "keepalive", "keep-alive"]));
+    if has_reply {
+        return None;
+    }
+    let inner = ENVELOPES.iter().filter_map(|name| frame.get(*name)?.as_object());
+    if let Some(error) = inner.filter(|inner| !inner.contains_key("choices")).find_map(wrapped) {
+        return Some(error);
+    }
+    // Without a reply in it, words are an error: `{"detail": …}`, `{"code": 1302, "msg": …}`.
+    let is_heartbeat = ["type", "event", "status"].iter().any(|name| says(name, &HEARTBEATS));
     let is_worded =
-        ["message", "msg", "detail", "error_description"].iter().any(|name| match frame.get(*name) {
+        ["message", "Message", "msg", "detail", "title", "error_description"].iter().any(|name| match frame
+            .get(*name)
+        {
             Some(Value::String(text)) => !text.trim().is_empty(),
             Some(Value::Array(items)) => *name == "detail" && !items.is_empty(),
+            Some(detail @ Value::Object(_)) => *name == "detail" && !is_blank(detail),
             _ => false,
         });
-    if is_worded && !has_reply && !is_heartbeat { whole() } else { None }
+    if is_worded && !is_heartbeat { whole() } else { None }
 }
 
-/// The error under one of the names of errors.
+/// Whether a code or a text of an outcome reports no error.
+fn says_success(value: &Value) -> bool {
+    let is_good = |text: &str| {
+        ["0", "200", "ok", "success", "none", "null"].iter().any(|good| text.eq_ignore_ascii_case(good))
+    };
+    match value {
+        Value::String(text) => text.trim().is_empty() || is_good(text.trim()),
+        Value::Number(number) => number.as_u64() == Some(200) || is_blank(value),
+        other => is_blank(other),
+    }
+}
+
+/// The error under one of the names of errors, or under a name that holds the word.
 pub(crate) fn wrapped(object: &Map<String, Value>) -> Option<Value> {
-    let found = WRAPPERS.iter().filter_map(|name| object.get(*name)).find(|value| !is_blank(value))?;
+    let named = WRAPPERS.iter().filter_map(|name| object.get(*name)).find(|value| !says_success(value));
+    let found = named.or_else(|| {
+        // `{"internalServerException": {"message": …}}`
+        let is_error = |name: &str, value: &Value| {
+            value.is_object() && is_named_after_errors(name) && words(value).is_some()
+        };
+        object.iter().find(|(name, value)| is_error(name, value)).map(|(_, value)| value)
+    })?;
     match found {
         // `{"error": true, "message": …}`
         Value::Bool(_) => Some(Value::Object(object.clone())),
-        // `{"error": "not_found", "message": …}`: the words are beside the name.
-        Value::String(name) if words(&Value::Object(without(object))).is_some() => {
+        // `{"error": "not_found", "message": …}`: the words are beside the name. In `{"error": "slow down", "status": 429}`
+        // they are the error itself.
+        Value::String(text) if inner_json(text).is_none() => {
             let mut error = without(object);
-            error.entry("type").or_insert_with(|| name.clone().into());
+            let has_words =
+                WORDS.iter().filter_map(|name| error.get(*name)).any(|said| words(said).is_some());
+            if has_words {
+                error.entry("type").or_insert_with(|| text.clone().into());
+            } else {
+                error.insert("message".to_owned(), text.clone().into());
+            }
             Some(Value::Object(error))
         }
         _ => Some(found.clone()),
     }
+}
+
+/// Whether the name of a member says that its object is an error.
+fn is_named_after_errors(name: &str) -> bool {
+    let has = |word: &[u8]| name.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+    has(b"error") || has(b"exception")
 }
 
 /// The members that are not the error's own wrapper and not a reply.
@@ -111,22 +188,24 @@ pub(crate) fn innermost(error: &Value) -> Value {
     for _ in 0..MAX_DEPTH {
         let inner = match &error {
             Value::Array(items) => items.iter().find(|item| !is_blank(item)).cloned(),
-            Value::Object(members) => wrapped(members).filter(|inner| *inner != error),
+            Value::Object(members) => {
+                wrapped(members).or_else(|| enveloped(members)).filter(|inner| *inner != error)
+            }
             Value::String(text) => inner_json(text),
             _ => None,
         };
         match inner {
-            // An inner text takes the outer members along: they may hold the status.
-            Some(Value::String(text)) if error.is_object() => {
-                let mut members = error.as_object().map(without).unwrap_or_default();
-                members.insert("message".into(), text.into());
-                return Value::Object(members);
-            }
             Some(inner) => error = inner,
             None => break,
         }
     }
     error
+}
+
+/// The object in `{"detail": {…}}`, if no words are beside it.
+fn enveloped(members: &Map<String, Value>) -> Option<Value> {
+    let detail = members.get("detail").filter(|_| !members.contains_key("message"))?;
+    (detail.is_object() && !is_blank(detail)).then(|| detail.clone())
 }
 
 /// The error in a text that holds JSON, such as the body of an upstream's response.

@@ -1,6 +1,7 @@
 //! Tests of the whole plugin with responses of real servers.
 
 mod endings;
+mod odd_failures;
 mod odd_streams;
 mod reference;
 mod refused_requests;

@@ -34,6 +34,11 @@ fn chunk(kind: &str, data: &[u8]) -> Vec<u8> {
     [&length[..], kind.as_bytes(), data, &[0; 4]].concat()
 }
 
+/// The PNG in a size that is more than a setting may have.
+fn too_large() -> Vec<u8> {
+    [&png(&json!({}))[..], &[0; 2 << 20]].concat()
+}
+
 /// A PNG with a card after its image data, larger than the image of a usual card.
 fn png(card: &Value) -> Vec<u8> {
     let text = [b"chara\0", base64url(card.to_string()).as_bytes()].concat();
@@ -112,6 +117,11 @@ async fn a_megabyte_of_open_braces_stays_within_the_limit_on_cpu_time() {
 async fn a_card_that_can_not_be_used_is_refused_by_check_and_at_start_with_file_and_reason() {
     for (file, card, reason) in [
         ("ida.png", &b"\x89PNG\r\n\x1a\n\0\0\0\0IEND\0\0\0\0"[..], "holds no card"),
+        // The file ends within its image, before the card.
+        ("ida.png", &png(&v2(&json!({})))[..1 << 20], "cut off within its chunk `IDAT`"),
+        ("ida.png", b"\x89PNG\n\x1a\n\0\0\0\rIHDR", "its signature"),
+        ("ida.png", "\u{fffd}PNG\r\n\u{1a}\n".as_bytes(), "a PNG that was damaged"),
+        ("ida.png", b"<!DOCTYPE html>", "a web page"),
         ("ida.webp", b"RIFF\0\0\0\0WEBPVP8 ", "`image/webp`"),
         ("ida.json", b"{\"data\": {}}", "`name` is missing"),
     ] {
@@ -126,6 +136,21 @@ async fn a_card_that_can_not_be_used_is_refused_by_check_and_at_start_with_file_
                 assert!(refused.text.contains(words), "{words} is not in:\n{}", refused.text);
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_card_that_is_too_large_or_no_known_file_is_refused_with_its_size_or_type() {
+    let large = too_large();
+    let size =
+        format!("ida.png is too large: it has {} bytes, and the limit is 4194304 (4 MiB)", large.len());
+    for (file, card, reason) in [
+        ("ida.png", &large[..], size.as_str()),
+        ("ida.gif", b"GIF89a\xff", "ida.gif is not UTF-8, and no PNG"),
+    ] {
+        let refused = playing(file, card).check().await;
+        assert!(!refused.status.success(), "{file} was taken: {}", refused.text);
+        assert!(refused.text.contains(reason), "{reason} is not in:\n{}", refused.text);
     }
 }
 

@@ -49,7 +49,7 @@ async fn operators_are_served_while_the_public_listener_is_full() {
     model.next(Answer::held("Before", &gate, " and after."));
     let mut events = host.client().stream("Hello.").await;
     events.until_text("Before").await;
-    host.operators().get("/status").send().await.expect(200);
+    host.operators().await.get("/status").send().await.expect(200);
     host.socket().get("/status").send().await.expect(200);
     gate.open();
     events.until_text("and after.").await;

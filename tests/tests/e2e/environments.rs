@@ -17,7 +17,7 @@ fn limited_by(limit: &str) -> Setup {
 
 #[tokio::test]
 async fn a_host_with_less_address_space_or_cpu_time_starts_and_names_the_limit() {
-    for (limit, name) in [("-v 4000000", "`ulimit -v`"), ("-t 250", "`ulimit -t`")] {
+    for (limit, name) in [("-v 4000000", "`ulimit -v`"), ("-t 120", "`ulimit -t`")] {
         let host = limited_by(limit).start().await;
         host.client().say("There is less than usual.").await;
         host.logged(name).await;

@@ -16,7 +16,7 @@ async fn status(client: &masque_tests::Client, path: &str) -> u16 {
 #[tokio::test]
 async fn with_an_admin_listener_the_public_one_does_not_serve_operators_routes() {
     let host = Setup::defaults().and("[admin]\nlisten = \"127.0.0.1:0\"").start().await;
-    let (public, operators, socket) = (host.client(), host.operators(), host.socket());
+    let (public, operators, socket) = (host.client(), host.operators().await, host.socket());
     for path in FOR_OPERATORS {
         public.get(path).send().await.problem(404, "route-not-found");
         assert_eq!((status(&operators, path).await, status(&socket, path).await), (200, 200), "{path}");

@@ -31,6 +31,7 @@ mod model_streams;
 mod queue;
 mod readme;
 mod service;
+mod settings_trial;
 mod shutdown;
 mod slow_clients;
 mod smuggling;

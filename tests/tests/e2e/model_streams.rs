@@ -23,6 +23,17 @@ async fn a_turn_ends_with_its_finish_reason_although_the_server_keeps_the_stream
     assert_eq!((&reply["finish"], &reply["reply"]["content"]), (&json!("stop"), &json!("Once upon")));
 }
 
+/// Behind a credential the host holds back what follows the last line break until the body ends.
+#[tokio::test]
+async fn the_last_line_of_a_stream_counts_without_its_line_break() {
+    let model = MockModel::start().await;
+    let host = Setup::model(&model).start().await;
+    model.next(Answer::steps(vec![Step::Bytes(CONTENT), Step::Bytes(FINISH.trim_end())]));
+    let transcript = host.client().stream("Hello.").await.transcript().await;
+    let reply = transcript.completed();
+    assert_eq!((&reply["finish"], &reply["reply"]["content"]), (&json!("stop"), &json!("Once upon")));
+}
+
 #[tokio::test]
 async fn an_error_in_the_stream_interrupts_the_reply_and_the_log_has_its_words() {
     let model = MockModel::start().await;

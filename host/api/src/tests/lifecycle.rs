@@ -33,6 +33,7 @@ async fn health_and_status_say_what_the_host_stands_on() {
     assert_eq!(status["generation"], 1);
     assert_eq!(status["jobs"], json!({ "queued": 0, "running": 0, "parked": 0 }));
     assert!(status["store"]["database_bytes"].as_u64().unwrap() > 0, "{status}");
+    assert!(status["store"]["log_bytes"].is_u64(), "{status}");
     assert!(status["configuration"].as_str().unwrap().starts_with("sha256:"));
 }
 

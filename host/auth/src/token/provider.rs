@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use jsonwebtoken::Algorithm;
+use masque_files::{ReadError, read_trusted};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -228,15 +229,32 @@ impl Provider {
     }
 }
 
+/// Whoever may write the file can make tokens for every user, so it is read as a secret is.
 fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    use std::io::Read as _;
-    let unreadable = |error: std::io::Error| format!("{} can't be read: {error}", path.display());
-    let mut bytes = Vec::new();
-    masque_files::open_regular(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("{} is larger than 256 KiB", path.display()));
+    let name = path.display();
+    read_trusted(path, MAX_FILE_BYTES).map_err(|error| match error {
+        ReadError::Missing => format!("there is no file {name}"),
+        ReadError::TooLarge => format!("{name} is larger than 256 KiB"),
+        ReadError::Other(error) => format!("{name} can't be read: {error}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_of_keys_that_every_user_may_write_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("keys.json");
+        std::fs::write(&file, "{}").unwrap();
+        for (mode, is_read) in [(0o444, true), (0o640, true), (0o644, true), (0o666, false), (0o602, false)] {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            let read = read_file(&file);
+            assert_eq!(read.is_ok(), is_read, "{mode:o}: {read:?}");
+            assert!(read.err().is_none_or(|error| error.contains("chmod go-w")), "{mode:o}");
+        }
     }
-    Ok(bytes)
 }

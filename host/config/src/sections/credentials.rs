@@ -10,7 +10,7 @@ use masque_grants::{Credential, Name, Secret};
 use super::grants;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::environment::Environment;
-use crate::file::{ReadError, read_secret};
+use crate::file::{ReadError, read_trusted};
 use crate::report::Report;
 use crate::secret_text::{quotes_of, trimmed};
 use crate::section::Section;
@@ -149,7 +149,7 @@ fn expand(
 
 fn from_file(name: &str, path: &Path) -> Result<String, InvalidValue> {
     let refused = |what: String, remedy: &str| Err(InvalidValue::Other(what, remedy.to_owned()));
-    match read_secret(path, MAX_VALUE_BYTES).map(String::from_utf8) {
+    match read_trusted(path, MAX_VALUE_BYTES).map(String::from_utf8) {
         // Editors and `echo` end a file with a line break. A header can't carry white space at its ends.
         Ok(Ok(text)) => Ok(trimmed(&text).to_owned()),
         Ok(Err(_)) => {

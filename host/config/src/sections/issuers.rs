@@ -12,7 +12,7 @@ use masque_grants::Name;
 use serde::Serialize;
 use toml::de::DeValue;
 
-use crate::file::{ReadError, read_bounded};
+use crate::file::{ReadError, read_trusted};
 use crate::section::{Located, Section, items};
 use crate::units::{DAY, HOUR, MILLISECOND, MINUTE, SECOND};
 use crate::value::{self, Expected, InvalidValue};
@@ -216,11 +216,11 @@ fn default_scopes(section: &mut Section<'_, '_>) -> Vec<String> {
     }))
 }
 
-/// Checks that the file is a JWK Set. Which of its keys can be used is decided where tokens are verified.
+/// Checks that the file is a JWK Set that no other user may write: whoever may can make tokens for every user. Which of its keys can be used is decided where tokens are verified.
 fn jwks_file(path: PathBuf) -> Result<PathBuf, InvalidValue> {
     const MAX_BYTES: u64 = 256 * 1024;
     let name = path.display();
-    let what = match read_bounded(&path, MAX_BYTES) {
+    let what = match read_trusted(&path, MAX_BYTES) {
         Ok(bytes) => match serde_json::from_slice::<serde_json::Value>(without_mark(&bytes)) {
             Ok(set) if set.get("keys").is_some_and(serde_json::Value::is_array) => return Ok(path),
             Ok(_) | Err(_) => format!("{name} is no JWK Set"),

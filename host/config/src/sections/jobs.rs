@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::section::Section;
-use crate::units::{HOUR, MILLISECOND, SECOND};
+use crate::units::{DAY, HOUR, MILLISECOND, SECOND};
 
 /// Background jobs of one host: `observe` and `reflect`.
 #[derive(Clone, Debug, Serialize)]
@@ -15,6 +15,8 @@ pub struct Jobs {
     pub max_concurrent: NonZeroU32,
     /// The longest time for one attempt.
     pub timeout: Duration,
+    /// How long a parked job is kept.
+    pub parked_ttl: Duration,
 }
 
 pub(crate) fn read(mut section: Section<'_, '_>) -> Jobs {
@@ -25,6 +27,7 @@ pub(crate) fn read(mut section: Section<'_, '_>) -> Jobs {
             .and_then(NonZeroU32::new)
             .unwrap_or(NonZeroU32::MIN),
         timeout: section.duration("timeout", 60 * SECOND, 100 * MILLISECOND..=HOUR),
+        parked_ttl: section.duration("parked_ttl", 30 * DAY, HOUR..=3650 * DAY),
     };
     section.finish();
     jobs

@@ -155,6 +155,7 @@ fn source(text: &str, base: &Path, report: &Report<'_>) -> Result<PluginSource, 
     }
     let path = base.join(text);
     report.record_file(&path);
+    report.warn_of_writers(Path::new(text), &path);
     let metadata = path.metadata().map_err(|error| {
         let remedy = "Name a component file; a relative path starts at the configuration file's folder.";
         match error.kind() {

@@ -33,7 +33,8 @@ pub(crate) fn content(bytes: Vec<u8>) -> FileContent {
 /// The type of a file by its first bytes, if it is one that plugins are known to be given.
 fn media_type(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
-        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some("image/png"),
+        // The other bytes of the signature change when a PNG is sent as text. The plugin says so.
+        [0x89, b'P', b'N', b'G', ..] => Some("image/png"),
         [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
         [b'P', b'K', 3, 4, ..] => Some("application/zip"),
@@ -48,11 +49,13 @@ mod tests {
     #[test]
     fn a_file_is_handed_over_as_text_or_as_a_data_url_by_its_first_bytes() {
         let url = |text: &str| FileContent::DataUrl(text.to_owned());
-        let table: [(&[u8], FileContent); 7] = [
+        let table: [(&[u8], FileContent); 9] = [
             (b"", FileContent::Text(String::new())),
             ("größer".as_bytes(), FileContent::Text("größer".to_owned())),
             (b"gr\xf6\xdfer", FileContent::Unknown),
             (b"\x89PNG\r\n\x1a\n", url("data:image/png;base64,iVBORw0KGgo=")),
+            (b"\x89PNG\n\x1a\n", url("data:image/png;base64,iVBORwoaCg==")),
+            (b"\xff\xfe{\0}\0", FileContent::Unknown),
             (b"\xff\xd8\xff", url("data:image/jpeg;base64,/9j/")),
             (b"RIFF\0\0\0\0WEBP", url("data:image/webp;base64,UklGRgAAAABXRUJQ")),
             (b"PK\x03\x04", url("data:application/zip;base64,UEsDBA==")),

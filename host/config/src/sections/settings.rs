@@ -127,6 +127,7 @@ impl Converter<'_, '_> {
         };
         let path = folder.join(name);
         self.report.record_file(&path);
+        self.report.warn_of_writers(Path::new(name), &path);
         match read_bounded(&path, MAX_FILE_BYTES).map(content) {
             Ok(FileContent::Text(text)) => match json_error(&path, &text) {
                 None => return Some(text),
@@ -136,15 +137,18 @@ impl Converter<'_, '_> {
                 ),
             },
             Ok(FileContent::DataUrl(url)) => return Some(url),
-            Ok(FileContent::Unknown) => refuse(format!("{name} is not UTF-8"), "Save it as UTF-8."),
+            Ok(FileContent::Unknown) => refuse(
+                format!("{name} is not UTF-8, and no PNG, JPEG, WebP or ZIP file"),
+                "Save a text as UTF-8. If it is an image, it is damaged or of another type.",
+            ),
             Err(ReadError::Missing) => refuse(
                 format!("there is no file {name}"),
                 "Name a file that exists; a relative path starts at the configuration file's folder.",
             ),
             Err(ReadError::TooLarge) => {
                 refuse(
-                    format!("{name} is larger than 4 MiB"),
-                    "Settings are handed over with every call; make it smaller.",
+                    format!("{name} is too large: {}the limit is {MAX_FILE_BYTES} (4 MiB)", size(&path)),
+                    "Settings are handed over with every call; make it smaller. Of a card in a PNG, shrink the image or export the JSON.",
                 );
             }
             Err(ReadError::Other(error)) => {
@@ -156,6 +160,11 @@ impl Converter<'_, '_> {
         }
         None
     }
+}
+
+/// The size of a file, as the beginning of a sentence. Empty if it can't be asked for.
+fn size(path: &Path) -> String {
+    path.metadata().map(|metadata| format!("it has {} bytes, and ", metadata.len())).unwrap_or_default()
 }
 
 /// The error in a file whose name ends in `.json`. The plugin would find it only in the first turn that needs the setting.

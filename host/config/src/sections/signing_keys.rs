@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::diagnostic::{Diagnostic, Location};
 use crate::environment::{Environment, SECRET, SECRET_FILE};
-use crate::file::{ReadError, read_secret};
+use crate::file::{ReadError, read_trusted};
 use crate::report::Report;
 use crate::secret_text::{quotes_of, trimmed};
 use crate::section::Located;
@@ -103,7 +103,7 @@ fn warn_of_quotes(keys: &[SigningKey], location: &Location, report: &Report<'_>)
 /// What is wrong with the file, for the operator. The text never quotes the file.
 pub fn read_signing_keys(path: &Path) -> Result<Vec<SigningKey>, String> {
     const MAX_BYTES: u64 = 64 * 1024;
-    let bytes = read_secret(path, MAX_BYTES).map_err(|error| match error {
+    let bytes = read_trusted(path, MAX_BYTES).map_err(|error| match error {
         ReadError::Missing => format!("there is no file {}", path.display()),
         ReadError::TooLarge => format!("{} is larger than 64 KiB", path.display()),
         ReadError::Other(error) => format!("{} can't be read: {error}", path.display()),

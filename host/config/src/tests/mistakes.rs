@@ -96,3 +96,51 @@ fn a_named_pipe_and_a_secret_that_everyone_may_write_are_refused_without_waiting
     assert!(named(&[("JWT_SECRET_KEY_FILE", "pipe.wasm")]).contains("a named pipe"));
     assert!(named(&[("MASQUE_CONFIG", "pipe.wasm")]).contains("a named pipe"));
 }
+
+#[test]
+fn a_file_that_decides_what_the_host_does_and_that_everyone_may_write_is_named_by_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let file = "[plugins.mine]\nsource = \"mine.wasm\"\nsettings = { card = { file = \"card.json\" } }\n";
+    let folder =
+        folder(file).with("mine.wasm", "").with("card.json", "{}").with("masque-data/plugins/other.wasm", "");
+    let warnings = || {
+        let lines = lines_of(folder.load(&Flags::default(), &[]));
+        lines.into_iter().filter(|line| line.contains("may write it")).collect::<Vec<_>>()
+    };
+    assert!(warnings().is_empty(), "{:?}", warnings());
+    for (name, mode) in [
+        ("masque.toml", 0o666),
+        ("mine.wasm", 0o666),
+        ("card.json", 0o666),
+        ("masque-data/plugins", 0o777),
+        ("masque-data/plugins/other.wasm", 0o666),
+    ] {
+        let set_mode = |mode| {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(folder.path().join(name), permissions).unwrap();
+        };
+        set_mode(mode);
+        let found = warnings();
+        assert_eq!(found.len(), 1, "{name}: {found:?}");
+        let expected =
+            format!("{name}: warning: every user of this machine may write it. Take that right away");
+        assert!(found[0].contains(&expected), "{found:?}");
+        set_mode(mode & 0o755);
+    }
+}
+
+#[test]
+fn keys_that_prove_users_and_that_everyone_may_write_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let file = "[auth.issuers.file]\nissuer = \"https://id.example\"\naudience = \"masque\"\njwks_file = \"keys.json\"\n";
+    let folder = folder(file).with("keys.json", "{\"keys\": []}");
+    let lines = || lines_of(folder.load(&Flags::default(), &[])).join("\n");
+    assert!(!lines().contains("keys.json"), "{}", lines());
+    let keys = folder.path().join("keys.json");
+    std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o666)).unwrap();
+    assert!(
+        lines().contains("keys.json can't be read: every user of this machine may write it"),
+        "{}",
+        lines()
+    );
+}

@@ -59,7 +59,9 @@ fn list_text(parked: &[ParkedJob]) -> String {
             job.id, job.plugin, job.kind, job.attempt, job.owner.subject, job.error
         );
     }
-    text.push_str("To try again: masque jobs --retry ID, or --retry all.");
+    text.push_str(
+        "To try again: masque jobs --retry ID, or --retry all. The host removes a job that was parked for `jobs.parked_ttl`.",
+    );
     text
 }
 

@@ -119,7 +119,8 @@ impl Host {
         let rates: Arc<dyn RateLimits> = Arc::new(InProcessRateLimits::default());
         let sweep = supervisor.spawn_restarting("the sweep", &tasks_stop, {
             let (store, rates, stop) = (Arc::clone(&store), Arc::clone(&rates), tasks_stop.clone());
-            move || remove_expired(Arc::clone(&store), Arc::clone(&rates), stop.clone())
+            let parked_ttl = config.jobs.parked_ttl;
+            move || remove_expired(Arc::clone(&store), Arc::clone(&rates), parked_ttl, stop.clone())
         });
         let store_failure = supervisor.watch_failure(&tasks_stop, {
             let store = Arc::clone(&store);

@@ -12,10 +12,12 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// How long audit entries are kept: a yearly review finds all entries since the last one.
 const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 24 * 3600);
 
-/// Runs until `stop`. Errors of the store are logged, and the next round tries again.
+/// Runs until `stop`. Parked jobs are removed `parked_ttl` after they were parked. Errors of the store are logged, and the
+/// next round tries again.
 pub(super) async fn remove_expired(
     store: Arc<dyn Store>,
     rates: Arc<dyn RateLimits>,
+    parked_ttl: Duration,
     stop: CancellationToken,
 ) {
     let mut ticks = tokio::time::interval(INTERVAL);
@@ -27,7 +29,7 @@ pub(super) async fn remove_expired(
         }
         rates.forget().await;
         loop {
-            match remove_batch(&*store).await {
+            match remove_batch(&*store, parked_ttl).await {
                 Ok(0) => break,
                 Ok(removed) => tracing::debug!(removed, "rows past their time were removed"),
                 Err(error) => {
@@ -42,8 +44,14 @@ pub(super) async fn remove_expired(
     }
 }
 
-/// Removes one batch of expired rows and returns their number. Rows that can't be removed don't keep old audit entries.
-async fn remove_batch(store: &dyn Store) -> Result<u64, StoreError> {
+/// Removes one batch of expired rows of each kind and returns their number. Rows that can't be removed keep those of no
+/// other kind.
+async fn remove_batch(store: &dyn Store, parked_ttl: Duration) -> Result<u64, StoreError> {
     let (swept, forgotten) = (store.sweep().await, store.forget_audit(AUDIT_RETENTION).await);
-    Ok(swept? + forgotten?)
+    let parked = store.forget_parked(parked_ttl).await;
+    if let Ok(jobs @ 1..) = parked {
+        // A plugin is never told of these exchanges.
+        tracing::warn!(jobs, "parked jobs were removed that nobody retried within `jobs.parked_ttl`");
+    }
+    Ok(swept? + forgotten? + parked?)
 }

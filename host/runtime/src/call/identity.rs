@@ -32,6 +32,7 @@ impl CallIdentity {
             function: self.function,
             cause,
             denied: self.diagnostics.refusals(),
+            error_output: Vec::new(),
         }
     }
 }

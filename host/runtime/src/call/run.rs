@@ -97,6 +97,7 @@ async fn make<R: Send + 'static>(
         one_at_a_time: Arc::new(Semaphore::new(1)),
     };
     let host_state = host_state(&profile, &identity, call, inherited);
+    let log = host_state.log.clone();
     let gate = EgressGate::new(
         profile.grants.clone(),
         profile.upstream.clone(),
@@ -124,7 +125,8 @@ async fn make<R: Send + 'static>(
             answer.map_err(|failure| identity.error(Cause::Failed(Box::new(failure))))
         }
         Ok(Ok(Err(error))) => {
-            Err(identity.error(explain(error, &identity.diagnostics, limits, begun.elapsed())))
+            let cause = explain(error, &identity.diagnostics, limits, begun.elapsed());
+            Err(CallError { error_output: log.error_output(), ..identity.error(cause) })
         }
         Ok(Err(CpuLimitExceeded(limit))) => Err(identity.error(Cause::CpuTime(limit))),
         Err(_) => Err(identity.error(Cause::WallTime(begun.elapsed()))),

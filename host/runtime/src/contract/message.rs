@@ -85,6 +85,19 @@ pub struct Message {
 }
 
 impl Message {
+    /// A message of this role with one part of text and nothing else.
+    pub fn new(role: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
+        Self {
+            id: None,
+            role: role.into(),
+            parts: vec![Part::Text(text.into())],
+            at: None,
+            source: None,
+            cache: false,
+            metadata: Vec::new(),
+        }
+    }
+
     /// Whether any part is more than blank text.
     pub(crate) fn has_content(&self) -> bool {
         self.parts.iter().any(|part| !matches!(part, Part::Text(text) if text.trim().is_empty()))

@@ -80,7 +80,7 @@ impl Delta {
     }
 
     /// The bytes that the item holds, roughly and at least 1: an empty item takes space in the channel too.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         let held = match self {
             Self::Text(text) | Self::Thinking(text) => text.len(),
             Self::ToolCall(call) => {

@@ -184,7 +184,11 @@ fn normalize_uri(origin: &Origin, uri: &Uri) -> Option<Uri> {
     format!("{origin}{}{path}", if path.starts_with('/') { "" } else { "/" }).parse().ok()
 }
 
-/// The timeouts that the guest asked for, capped by what is left of the call.
+/// How much longer than the call a request may take. A request that is as late as the call is ended with the call, whose
+/// error names the limit; with the same time for both, either could come first.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The timeouts that the guest asked for, capped by what is left of the call and [`GRACE`].
 struct Timeouts {
     connect: Duration,
     first_byte: Duration,
@@ -193,7 +197,7 @@ struct Timeouts {
 
 impl Timeouts {
     fn new(options: Option<RequestOptions>, deadline: Instant) -> Self {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(Instant::now()) + GRACE;
         let options = options.unwrap_or_default();
         Self {
             connect: options.connect_timeout.unwrap_or(CONNECT_TIMEOUT).min(left),

@@ -6,8 +6,9 @@
 //! every secret in headers, body and trailers is replaced by a mark of constant length. What is held back depends on no secret: all
 //! bytes after the last line break, at most 4 KiB of them, until more or the end arrives. No credential holds a line break. The
 //! length is hidden too: `content-length` is dropped. The accepted consequences: an answer that does not end its pieces with a line
-//! break, as server-sent events do, arrives up to 4 KiB late; an echo in another encoding than those of a credential's secrets
-//! passes; and whoever knows a whole secret can see that it is redacted.
+//! break, as server-sent events do, arrives up to 4 KiB late; an echo in another encoding than those of a credential's secrets and
+//! the escapes of JSON strings passes, and so does one whose parts are in several lines or strings; and whoever knows a whole secret
+//! can see that it is redacted. What is held back is released, redacted, at the end of the body, also before an error that ends it.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
@@ -15,8 +16,11 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::secret_matcher::{MARK, SecretMatcher};
 
-/// The most bytes that are held back. It is the same for all secrets up to half its length, so that it tells nothing of theirs.
+/// The most bytes that are held back. It is the same for all secrets up to a twelfth of its length, so that it tells nothing of
+/// theirs: half of it holds the secret with every byte escaped.
 const MAX_HELD_BYTES: usize = 4 << 10;
+/// The length of `\u0073`, the longest way to escape a byte in JSON that is not within other JSON.
+const ESCAPE_BYTES: usize = 6;
 
 /// Redacts one body, frame by frame.
 #[derive(Clone, Debug, Default)]
@@ -43,9 +47,12 @@ impl EchoRedactor {
         if !self.is_active() {
             return frame;
         }
+        // What is held has no line break.
+        let line =
+            frame.iter().rposition(|byte| is_line_break(*byte)).map_or(0, |at| self.held.len() + at + 1);
         self.held.extend_from_slice(&frame);
-        let line = self.held.iter().rposition(|byte| is_line_break(*byte)).map_or(0, |at| at + 1);
-        let max = MAX_HELD_BYTES.max(2 * self.secrets.longest().next_power_of_two());
+        let longest = (ESCAPE_BYTES * self.secrets.longest()).next_power_of_two();
+        let max = MAX_HELD_BYTES.max(2 * longest);
         // Half of it is kept, and not all but a byte, since every release searches what is held.
         let surplus = if self.held.len() > max { self.held.len() - max / 2 } else { 0 };
         self.release(line.max(surplus))
@@ -139,6 +146,26 @@ mod tests {
             let expected = format!("{}{REDACTED}{}", "x".repeat(before), "y".repeat(MAX_HELD_BYTES));
             let bytes: Vec<_> = body.split_inclusive(|_: char| true).collect();
             assert!(redact(&["sk-secret-1"], &bytes) == expected, "{before} bytes before");
+        }
+    }
+
+    #[test]
+    fn a_secret_with_json_escapes_is_redacted_wherever_the_body_or_the_window_ends() {
+        let escaped = r"\u0073k-\u0073ecret-\u0031";
+        let body = format!(r#"{{"key": "{escaped}", "nested": "{}"}}"#, escaped.replace('\\', r"\\"));
+        let expected = r#"{"key": "[redacted]", "nested": "[redacted]"}"#;
+        for at in 0..=body.len() {
+            assert_eq!(redact(&["sk-secret-1"], &[&body[..at], &body[at..]]), expected, "split at {at}");
+        }
+        for before in MAX_HELD_BYTES / 2 - 100..MAX_HELD_BYTES / 2 + 10 {
+            let (before, after) = ("x".repeat(before), "y".repeat(MAX_HELD_BYTES));
+            let body = format!("{before}{body}{after}");
+            let bytes: Vec<_> = body.split_inclusive(|_: char| true).collect();
+            assert!(
+                redact(&["sk-secret-1"], &bytes) == format!("{before}{expected}{after}"),
+                "{}",
+                before.len()
+            );
         }
     }
 

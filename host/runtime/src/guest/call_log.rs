@@ -3,6 +3,7 @@
 //! The threat: a plugin that fills the disk, forges lines of the host's, or writes terminal escapes. The policy: each call has a
 //! budget of lines and bytes; each line is cut, its control characters are escaped, and known secrets are redacted.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use masque_grants::Limits;
@@ -10,6 +11,9 @@ use tracing::Level;
 
 use crate::secret_matcher::SecretMatcher;
 use crate::text::{ELLIPSIS, MAX_LINE_BYTES, sanitize};
+
+/// The most lines of standard error that are kept for the error of a call. A panic has two: its place and its message.
+const MAX_KEPT_LINES: usize = 3;
 
 /// The plugin, version and function that the lines belong to.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ struct Inner {
     /// The call may not log at all.
     is_silent: bool,
     budget: Mutex<Budget>,
+    /// The last lines of standard error, as they were written.
+    error_output: Mutex<VecDeque<String>>,
 }
 
 struct Budget {
@@ -50,7 +56,31 @@ impl Budget {
 impl CallLog {
     pub(crate) fn new(source: LogSource, limits: &Limits) -> Self {
         let budget = Budget { lines: limits.log_lines, bytes: limits.log_bytes, dropped: 0, limit: None };
-        Self(Arc::new(Inner { source, is_silent: limits.log_lines == 0, budget: Mutex::new(budget) }))
+        Self(Arc::new(Inner {
+            source,
+            is_silent: limits.log_lines == 0,
+            budget: Mutex::new(budget),
+            error_output: Mutex::default(),
+        }))
+    }
+
+    /// Keeps a line of standard error for the call's error, whether or not it is logged. Of many lines the last ones are kept.
+    pub(crate) fn keep_error_output(&self, line: &str) {
+        // The last line of a panic in Rust advises to set a variable, which a guest does not have.
+        if line.starts_with("note: run with `RUST_BACKTRACE") {
+            return;
+        }
+        let mut kept = self.0.error_output.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == MAX_KEPT_LINES {
+            kept.pop_front();
+        }
+        kept.push_back(line.to_owned());
+    }
+
+    /// The last lines of standard error, without secrets and control characters.
+    pub(crate) fn error_output(&self) -> Vec<String> {
+        let kept = self.0.error_output.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().map(|line| sanitize(line, &self.0.source.secrets)).collect()
     }
 
     /// Writes one line, or counts it as dropped where the budget is used up.
@@ -156,6 +186,17 @@ mod tests {
         }
         let short = log.format_line("said", &[("key".to_owned(), "sk-secret-1".to_owned())]);
         assert_eq!(short, "said key=[redacted]");
+    }
+
+    #[test]
+    fn the_last_lines_of_standard_error_are_kept_without_secrets_even_where_nothing_is_logged() {
+        let log = call_log(&Limits { log_lines: 0, ..Limits::default() });
+        for line in ["one", "two", "sk-secret-1\u{1b}", "panicked", "note: run with `RUST_BACKTRACE=1`"] {
+            log.keep_error_output(line);
+        }
+        let kept = log.error_output();
+        assert!(kept.len() == MAX_KEPT_LINES && kept[0] == "two" && kept[2] == "panicked", "{kept:?}");
+        assert!(kept[1].starts_with("[redacted]") && !kept[1].contains('\u{1b}'), "{kept:?}");
     }
 
     #[test]

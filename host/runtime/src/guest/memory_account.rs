@@ -6,9 +6,24 @@
 //! an unsent body, and a request that is under way. The accepted consequences: the limit may be exceeded by the size of one
 //! operation, and field sets that share their memory are counted several times.
 //!
-//! Other memory has limits of its own: linear memories and tables (`store_limiter`), what passes in one host call and the handles
-//! of the component model (the store's own limits), files (`files`), lines of the log (`call_log`), and items of a reply
-//! (`reply`).
+//! Everything else that the host holds for a guest has a small limit of its own and is counted where it arises, so that nothing
+//! is locked or summed for each item of a reply:
+//!
+//! | what | counted in |
+//! | --- | --- |
+//! | headers and trailers of one response; requests under way | `egress::header_limit`, `egress::gate` |
+//! | pollables, errors and other small resources | the capacity of the resource tables (`store_data`) |
+//! | handles, tasks, streams and futures of the component model; arguments and results | wasmtime, set in `call::run` |
+//! | answers of `state` and `history`, one at a time | `host_state`, and the capabilities that answer |
+//! | the answer of a nested call, one at a time; what a job has written | the capabilities that hold them |
+//! | items of a reply that wait for its reader | `reply::sink` |
+//! | standard output and standard error; lines of the log | `guest_log`; `call_log` |
+//! | reasons of refusals | `diagnostics` |
+//! | open files, what is written to them, and the space that they take | `files`, `scratch` |
+//! | stacks of the instances within a component | `stacks` |
+//! | linear memories and tables | `store_limiter` |
+//!
+//! `docs/architecture.md` has the same rows with their limits and tests.
 
 use std::any::Any;
 

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use masque_grants::Limits;
-use tracing::Level;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::filesystem::{WasiFilesystemCtx, WasiFilesystemCtxView};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::files::{MeteredFiles, limited_table};
-use super::guest_log::{GuestLog, LogStream};
+use super::guest_log::{GuestLog, LogStream, StandardStream};
 use super::host_state::HostState;
 use super::memory_account::MemoryAccount;
 use super::store_limiter::StoreLimiter;
@@ -53,8 +52,8 @@ impl Guest {
     ) -> wasmtime::Result<Self> {
         let log = GuestLog::new(host_state.log.clone());
         let mut wasi = WasiCtx::builder();
-        wasi.stdout(LogStream { log: log.clone(), level: Level::INFO })
-            .stderr(LogStream { log: log.clone(), level: Level::WARN })
+        wasi.stdout(LogStream { log: log.clone(), stream: StandardStream::Output })
+            .stderr(LogStream { log: log.clone(), stream: StandardStream::Error })
             .max_random_size(MAX_RANDOM_BYTES)
             // `wasi:sockets` would bypass the egress gate. It is refused to everyone, name look-up included.
             .allow_tcp(false)

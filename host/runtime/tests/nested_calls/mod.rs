@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use masque_grants::{Grants, Limits};
-use masque_runtime::contract::{Failure, Finish, Prompt, Reply, Usage};
+use masque_runtime::contract::{Failure, Finish, Message, Prompt, Reply, Usage};
 use masque_runtime::{Call, CallError, Cause, Models, NestedCall, Plugin, Sandbox, SandboxConfig};
 
 use crate::fixtures::{
-    call, eventually, first_text, message, no_recollection, persona, plugin_in, sandbox, short, turn,
+    call, eventually, first_text, no_recollection, persona, plugin_in, sandbox, short, turn,
 };
 
 /// A persona that was granted `models`.
@@ -25,7 +25,7 @@ fn with_models(models: impl Models + 'static) -> Call {
 
 fn reply(text: &str) -> Reply {
     Reply {
-        message: message("assistant", text),
+        message: Message::new("assistant", text),
         usage: Usage::default(),
         finish: Finish { reason: "stop".into(), metadata: Vec::new() },
         metadata: Vec::new(),

@@ -102,6 +102,16 @@ async fn nothing_outgrows_the_folder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_has_few_files_open_at_a_time() {
+    let root = ScratchRoot::new();
+    // A limit so large that it is not reached before the limit on open files.
+    let plugin = root.plugin("open", Some(16 << 20)).await;
+    let said = composed(&plugin, "flood unlinked").await;
+    let open: u64 = said.split(' ').next().unwrap().parse().unwrap_or(u64::MAX);
+    assert!((1..=32).contains(&open), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_large_file_ends_at_the_quota_and_what_is_deleted_or_replaced_is_free_for_the_next_call() {
     let root = ScratchRoot::new();
     let plugin = root.plugin("large", Some(QUOTA)).await;

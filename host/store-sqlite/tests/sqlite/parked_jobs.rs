@@ -5,28 +5,14 @@ use masque_store_sqlite::{SqliteStore, open_parked_jobs};
 
 use super::raw_connection;
 
-async fn enqueue(store: &Arc<dyn Store>) -> JobId {
-    let started = start(store, admission(new_conversation(), "Hello")).await;
-    let mut commit = reply(&started, "Hi");
-    let job = job("window");
-    let id = job.id;
-    commit.jobs = vec![job];
-    kept(store.commit(commit).await);
-    id
-}
-
-async fn take(store: &Arc<dyn Store>) -> Option<JobRecord> {
-    store.take(host(), LONG, JobLimits::total(1)).await.unwrap().jobs.pop()
-}
-
 #[tokio::test]
 async fn a_parked_job_is_listed_and_runs_before_later_jobs_when_it_is_put_back() {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
     let parked = open_parked_jobs(folder.path()).await.unwrap();
     assert_eq!(parked.parked_jobs().await.unwrap(), []);
-    let (first, second) = (enqueue(&store).await, enqueue(&store).await);
-    let job = take(&store).await.unwrap();
+    let (first, second) = (enqueue_job(&store).await, enqueue_job(&store).await);
+    let job = take_job(&store).await.unwrap();
     store.park(job.id, job.epoch, "no such plugin").await.unwrap();
 
     let listed = parked.parked_jobs().await.unwrap();
@@ -36,11 +22,11 @@ async fn a_parked_job_is_listed_and_runs_before_later_jobs_when_it_is_put_back()
     assert!(parked.retry_parked(first).await.unwrap());
     assert_eq!(parked.parked_jobs().await.unwrap(), []);
 
-    let again = take(&store).await.unwrap();
+    let again = take_job(&store).await.unwrap();
     assert_eq!((again.id, again.attempt), (first, 1));
-    assert_eq!(take(&store).await, None, "one job of a queue runs at a time");
+    assert_eq!(take_job(&store).await, None, "one job of a queue runs at a time");
     assert!(store.complete(again.id, again.epoch, JobCompletion::default()).await.unwrap());
-    assert_eq!(take(&store).await.map(|job| job.id), Some(second));
+    assert_eq!(take_job(&store).await.map(|job| job.id), Some(second));
 }
 
 #[tokio::test]
@@ -48,16 +34,16 @@ async fn a_job_that_is_put_back_waits_for_the_running_job_of_its_queue() {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
     let parked = open_parked_jobs(folder.path()).await.unwrap();
-    let (first, second) = (enqueue(&store).await, enqueue(&store).await);
-    let job = take(&store).await.unwrap();
+    let (first, second) = (enqueue_job(&store).await, enqueue_job(&store).await);
+    let job = take_job(&store).await.unwrap();
     store.park(job.id, job.epoch, "broken").await.unwrap();
-    let running = take(&store).await.unwrap();
+    let running = take_job(&store).await.unwrap();
     assert_eq!(running.id, second);
 
     assert!(parked.retry_parked(first).await.unwrap());
-    assert_eq!(take(&store).await, None);
+    assert_eq!(take_job(&store).await, None);
     assert!(store.complete(running.id, running.epoch, JobCompletion::default()).await.unwrap());
-    assert_eq!(take(&store).await.map(|job| job.id), Some(first));
+    assert_eq!(take_job(&store).await.map(|job| job.id), Some(first));
 }
 
 #[tokio::test]
@@ -78,7 +64,7 @@ async fn a_job_that_can_not_be_read_is_parked_with_its_error_and_blocks_no_job()
     for (change, reason, kind) in changes {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
-        let (unreadable, behind) = (enqueue(&store).await, enqueue(&store).await);
+        let (unreadable, behind) = (enqueue_job(&store).await, enqueue_job(&store).await);
         let started = start(&store, admission(new_conversation(), "Hello")).await;
         let other = job("card");
         kept(store.commit(Commit { jobs: vec![other.clone()], ..reply(&started, "Hi") }).await);

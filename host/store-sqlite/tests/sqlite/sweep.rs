@@ -37,6 +37,37 @@ async fn old_spending_is_swept_and_revocations_never_are() {
 }
 
 #[tokio::test]
+async fn a_deleted_conversation_that_can_not_be_removed_keeps_no_other_from_being_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
+    let mut deleted = Vec::new();
+    for _ in 0..4 {
+        deleted.push(exchange(&store, new_conversation(), "Hello", "Hi").await.conversation);
+    }
+    let database = raw_connection::open(folder.path());
+    let planted = format!(
+        "CREATE TRIGGER planted BEFORE DELETE ON messages WHEN OLD.conversation = x'{}'
+         BEGIN SELECT RAISE(ABORT, 'planted'); END",
+        deleted[0].as_uuid().simple()
+    );
+    database.execute_batch(&planted).unwrap();
+    for conversation in deleted {
+        assert!(store.delete(&ada(), conversation).await.unwrap());
+    }
+    while store.sweep().await.unwrap() > 0 {}
+    let count = |table: &str| raw_connection::number(&database, &format!("SELECT count(*) FROM {table}"));
+    assert_eq!(
+        (count("conversations"), count("turns"), count("messages")),
+        (1, 1, 2),
+        "the one that can't be removed is left whole"
+    );
+
+    database.execute_batch("DROP TRIGGER planted").unwrap();
+    while store.sweep().await.unwrap() > 0 {}
+    assert_eq!((count("conversations"), count("turns"), count("messages")), (0, 0, 0));
+}
+
+#[tokio::test]
 async fn revoking_again_never_moves_the_time_of_a_revocation_back() {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();

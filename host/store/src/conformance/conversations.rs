@@ -114,20 +114,6 @@ pub async fn a_list_of_some_companions_leaves_out_the_others_and_its_pages_are_f
     }
 }
 
-pub async fn a_text_with_the_character_zero_is_refused_and_changes_nothing(store: &Arc<dyn Store>) {
-    let id = empty(store).await;
-    let refused = store.rename(&ada(), id, "a\0b".into()).await;
-    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
-    let refused = store.admit(admission(Target::Existing(id), "a\0b")).await;
-    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
-    let greeting = Some(said("\0"));
-    let refused = store.create(&ada(), NewConversation { greeting, ..greeted() }).await;
-    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
-    assert!(transcript(store, id).await.is_empty());
-    assert_eq!(store.conversations(&ada(), Page { limit: 10, after: None }).await.unwrap().items.len(), 1);
-    exchange(store, Target::Existing(id), "Hello", "Hi").await;
-}
-
 pub async fn messages_come_oldest_first_in_pages_that_meet(store: &Arc<dyn Store>) {
     let id = empty(store).await;
     for number in 0..3 {

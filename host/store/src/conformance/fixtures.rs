@@ -139,6 +139,20 @@ pub fn job(plugin: &str) -> NewJob {
     }
 }
 
+/// Stores an exchange of Ada's with one job of the plugin `window`.
+pub async fn enqueue_job(store: &Arc<dyn Store>) -> JobId {
+    let started = start(store, admission(new_conversation(), "Hello")).await;
+    let job = job("window");
+    let id = job.id;
+    kept(store.commit(Commit { jobs: vec![job], ..reply(&started, "Hi") }).await);
+    id
+}
+
+/// Takes one job, if one is due.
+pub async fn take_job(store: &Arc<dyn Store>) -> Option<JobRecord> {
+    store.take(host(), LONG, JobLimits::total(1)).await.unwrap().jobs.pop()
+}
+
 /// How long until a job can be taken.
 pub async fn next_due(store: &Arc<dyn Store>) -> Option<Duration> {
     store.take(host(), LONG, JobLimits::total(0)).await.unwrap().next_due

@@ -266,6 +266,21 @@ pub async fn neither_a_plugin_nor_a_user_takes_every_place(store: &Arc<dyn Store
     assert_eq!(freed, [("ada".into(), "card".into()), ("cleo".into(), "slow".into())]);
 }
 
+pub async fn users_whose_jobs_failed_come_after_those_who_wait_for_the_same_plugin(store: &Arc<dyn Store>) {
+    for user in ["ada", "ben", "cleo", "dora"] {
+        enqueue(store, owner(user), &[job("slow")]).await;
+    }
+    let limits = JobLimits { total: 2, per_user: 1, per_plugin: 2 };
+    let first = store.take(host(), LONG, limits).await.unwrap().jobs;
+    for job in &first {
+        store.retry(job.id, job.epoch, Duration::from_millis(1), "the model does not answer").await.unwrap();
+    }
+    let second = store.take(host(), LONG, limits).await.unwrap().jobs;
+    let users = |jobs: &[JobRecord]| jobs.iter().map(|job| job.owner.subject.clone()).collect::<Vec<_>>();
+    assert_eq!(users(&first), ["ada", "ben"]);
+    assert_eq!(users(&second), ["cleo", "dora"]);
+}
+
 pub async fn many_due_jobs_of_one_plugin_do_not_hide_those_of_another(store: &Arc<dyn Store>) {
     for user in 0..20 {
         enqueue(store, owner(&user.to_string()), &[job("slow")]).await;

@@ -25,6 +25,7 @@ pub mod security_changes;
 pub mod spending;
 pub mod state;
 pub mod state_quota;
+pub mod texts;
 pub mod turns;
 
 /// Makes a test of every test of the suite.
@@ -49,7 +50,6 @@ macro_rules! conformance_tests {
                 another_users_conversation_is_an_unknown_one,
                 the_list_is_newest_first_and_its_cursor_stands_still_while_it_grows,
                 a_list_of_some_companions_leaves_out_the_others_and_its_pages_are_full,
-                a_text_with_the_character_zero_is_refused_and_changes_nothing,
                 messages_come_oldest_first_in_pages_that_meet,
                 a_page_of_long_messages_ends_at_its_bytes_and_the_pages_meet,
                 a_cursor_of_something_else_is_refused,
@@ -115,6 +115,7 @@ macro_rules! conformance_tests {
                 nothing_is_due_where_there_are_no_jobs,
                 several_jobs_are_taken_at_once_and_one_of_each_queue,
                 neither_a_plugin_nor_a_user_takes_every_place,
+                users_whose_jobs_failed_come_after_those_who_wait_for_the_same_plugin,
                 many_due_jobs_of_one_plugin_do_not_hide_those_of_another,
                 the_age_of_the_oldest_job_is_counted_until_it_is_done_or_parked,
             }
@@ -131,6 +132,8 @@ macro_rules! conformance_tests {
                 a_parked_job_is_listed_and_comes_back_before_all_that_came_after_it,
                 a_job_that_is_put_back_waits_for_the_one_that_runs,
                 a_parked_job_goes_with_its_conversation,
+                parked_jobs_are_removed_by_age_and_no_other_job_is,
+                a_job_that_was_put_back_is_not_removed_by_the_age_of_its_parking,
                 a_job_that_ended_its_host_twice_is_parked_and_the_next_one_runs,
             }
             security_changes {
@@ -171,6 +174,14 @@ macro_rules! conformance_tests {
                 a_plugin_over_a_lowered_quota_can_shrink_and_not_grow,
                 a_job_whose_writes_are_past_the_quota_is_not_completed,
             }
+            texts {
+                a_conversation_with_the_character_zero_is_refused_and_changes_nothing,
+                an_end_of_a_turn_with_the_character_zero_is_refused_and_the_turn_can_still_end,
+                an_error_of_a_job_with_the_character_zero_is_refused,
+                a_key_of_state_has_no_character_zero_and_a_value_may_have_any_bytes,
+                keys_revocations_entries_and_accounts_have_no_character_zero,
+                a_question_with_the_character_zero_finds_nothing,
+            }
             turns {
                 an_admission_stores_the_turn_and_the_users_message_as_running,
                 a_commit_keeps_reply_usage_and_response_and_completes_both_messages,
@@ -209,7 +220,7 @@ macro_rules! conformance_tests {
 #[cfg(test)]
 mod tests {
     /// The sources of the modules of the suite, and the list above.
-    const SOURCES: [&str; 14] = [
+    const SOURCES: [&str; 15] = [
         include_str!("concurrency.rs"),
         include_str!("conversations.rs"),
         include_str!("deletion.rs"),
@@ -223,6 +234,7 @@ mod tests {
         include_str!("spending.rs"),
         include_str!("state.rs"),
         include_str!("state_quota.rs"),
+        include_str!("texts.rs"),
         include_str!("turns.rs"),
     ];
 

@@ -2,24 +2,10 @@
 
 use super::fixtures::*;
 
-async fn enqueue(store: &Arc<dyn Store>) -> JobId {
-    let started = start(store, admission(new_conversation(), "Hello")).await;
-    let mut commit = reply(&started, "Hi");
-    let job = job("window");
-    let id = job.id;
-    commit.jobs = vec![job];
-    kept(store.commit(commit).await);
-    id
-}
-
-async fn take(store: &Arc<dyn Store>) -> Option<JobRecord> {
-    store.take(host(), LONG, JobLimits::total(1)).await.unwrap().jobs.pop()
-}
-
 pub async fn a_parked_job_is_listed_and_comes_back_before_all_that_came_after_it(store: &Arc<dyn Store>) {
     assert_eq!(store.parked_jobs().await.unwrap(), []);
-    let (first, second) = (enqueue(store).await, enqueue(store).await);
-    let job = take(store).await.unwrap();
+    let (first, second) = (enqueue_job(store).await, enqueue_job(store).await);
+    let job = take_job(store).await.unwrap();
     store.park(job.id, job.epoch, "no such plugin").await.unwrap();
 
     let listed = store.parked_jobs().await.unwrap();
@@ -29,29 +15,29 @@ pub async fn a_parked_job_is_listed_and_comes_back_before_all_that_came_after_it
     assert!(store.retry_parked(first).await.unwrap());
     assert_eq!(store.parked_jobs().await.unwrap(), []);
 
-    let again = take(store).await.unwrap();
+    let again = take_job(store).await.unwrap();
     assert_eq!((again.id, again.attempt), (first, 1));
-    assert_eq!(take(store).await, None, "one of a queue runs at a time");
+    assert_eq!(take_job(store).await, None, "one of a queue runs at a time");
     assert!(store.complete(again.id, again.epoch, JobCompletion::default()).await.unwrap());
-    assert_eq!(take(store).await.map(|job| job.id), Some(second));
+    assert_eq!(take_job(store).await.map(|job| job.id), Some(second));
 }
 
 pub async fn a_job_that_is_put_back_waits_for_the_one_that_runs(store: &Arc<dyn Store>) {
-    let (first, second) = (enqueue(store).await, enqueue(store).await);
-    let job = take(store).await.unwrap();
+    let (first, second) = (enqueue_job(store).await, enqueue_job(store).await);
+    let job = take_job(store).await.unwrap();
     store.park(job.id, job.epoch, "broken").await.unwrap();
-    let running = take(store).await.unwrap();
+    let running = take_job(store).await.unwrap();
     assert_eq!(running.id, second);
 
     assert!(store.retry_parked(first).await.unwrap());
-    assert_eq!(take(store).await, None);
+    assert_eq!(take_job(store).await, None);
     assert!(store.complete(running.id, running.epoch, JobCompletion::default()).await.unwrap());
-    assert_eq!(take(store).await.map(|job| job.id), Some(first));
+    assert_eq!(take_job(store).await.map(|job| job.id), Some(first));
 }
 
 pub async fn a_parked_job_goes_with_its_conversation(store: &Arc<dyn Store>) {
-    let first = enqueue(store).await;
-    let job = take(store).await.unwrap();
+    let first = enqueue_job(store).await;
+    let job = take_job(store).await.unwrap();
     store.park(job.id, job.epoch, "broken").await.unwrap();
     assert!(store.delete(&ada(), job.conversation).await.unwrap());
     assert_eq!(store.parked_jobs().await.unwrap(), []);
@@ -59,8 +45,36 @@ pub async fn a_parked_job_goes_with_its_conversation(store: &Arc<dyn Store>) {
     assert_eq!(store.counts().await.unwrap(), JobCounts::default());
 }
 
+pub async fn parked_jobs_are_removed_by_age_and_no_other_job_is(store: &Arc<dyn Store>) {
+    let first = start(store, admission(new_conversation(), "Hello")).await;
+    // Three plugins, so that all can be taken at once: one is parked, one runs, one waits to be tried again.
+    let jobs: Vec<NewJob> = ["card", "diary", "window"].map(job).into();
+    kept(store.commit(Commit { jobs, ..reply(&first, "Hi") }).await);
+    let taken = store.take(host(), LONG, JobLimits::total(3)).await.unwrap().jobs;
+    assert_eq!(taken.len(), 3);
+    store.park(taken[0].id, taken[0].epoch, "broken").await.unwrap();
+    store.retry(taken[1].id, taken[1].epoch, LONG, "later").await.unwrap();
+
+    assert_eq!(store.forget_parked(LONG).await.unwrap(), 0);
+    assert_eq!(store.parked_jobs().await.unwrap().len(), 1);
+    assert_eq!(store.forget_parked(Duration::ZERO).await.unwrap(), 1);
+    assert_eq!(store.forget_parked(Duration::ZERO).await.unwrap(), 0);
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.queued, counts.running, counts.parked), (1, 1, 0));
+    assert!(!store.retry_parked(taken[0].id).await.unwrap(), "it is gone");
+}
+
+pub async fn a_job_that_was_put_back_is_not_removed_by_the_age_of_its_parking(store: &Arc<dyn Store>) {
+    let id = enqueue_job(store).await;
+    let job = take_job(store).await.unwrap();
+    store.park(job.id, job.epoch, "broken").await.unwrap();
+    assert!(store.retry_parked(id).await.unwrap());
+    assert_eq!(store.forget_parked(Duration::ZERO).await.unwrap(), 0);
+    assert_eq!(take_job(store).await.map(|job| job.id), Some(id));
+}
+
 pub async fn a_job_that_ended_its_host_twice_is_parked_and_the_next_one_runs(store: &Arc<dyn Store>) {
-    let (first, second) = (enqueue(store).await, enqueue(store).await);
+    let (first, second) = (enqueue_job(store).await, enqueue_job(store).await);
     // Each host ends while it runs the job, and the next one recovers.
     let lose_host = async |number| {
         let taken = store.take(Uuid::from_u128(number), LONG, JobLimits::total(1)).await.unwrap().jobs;
@@ -73,12 +87,12 @@ pub async fn a_job_that_ended_its_host_twice_is_parked_and_the_next_one_runs(sto
     let parked = store.parked_jobs().await.unwrap();
     assert_eq!((parked.len(), parked[0].id), (1, first));
     assert!(parked[0].error.contains("ended 2 times"), "{}", parked[0].error);
-    let next = take(store).await.unwrap();
+    let next = take_job(store).await.unwrap();
     assert_eq!(next.id, second);
     assert!(store.complete(next.id, next.epoch, JobCompletion::default()).await.unwrap());
 
     // Who puts it back gives it both chances again.
     assert!(store.retry_parked(first).await.unwrap());
     assert_eq!(lose_host(12).await, first);
-    assert_eq!(take(store).await.map(|job| job.id), Some(first));
+    assert_eq!(take_job(store).await.map(|job| job.id), Some(first));
 }

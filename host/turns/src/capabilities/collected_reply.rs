@@ -2,7 +2,7 @@
 
 use masque_runtime::contract::{Delta, Failure, Finish, Message, Part, Reply, Usage};
 
-/// The longest reply, in bytes.
+/// The longest reply, in bytes that the host holds for it.
 const MAX_REPLY_BYTES: usize = 1 << 20;
 
 /// A reply as far as it has arrived.
@@ -20,13 +20,14 @@ impl CollectedReply {
     /// # Errors
     /// The model's failure, or `invalid` if the reply is longer than [`MAX_REPLY_BYTES`].
     pub(super) fn add(&mut self, delta: Delta) -> Result<Option<Finish>, Failure> {
+        let bytes = delta.bytes();
         match delta {
             Delta::Text(text) => {
-                self.count(text.len())?;
+                self.count(bytes)?;
                 self.text.push_str(&text);
             }
             Delta::ToolCall(call) => {
-                self.count(call.arguments.len() + call.name.len() + call.id.len())?;
+                self.count(size_of::<Part>() + bytes)?;
                 self.parts.push(Part::ToolCall(call));
             }
             Delta::Usage(usage) => self.usage = Some(usage),
@@ -38,8 +39,7 @@ impl CollectedReply {
     }
 
     fn count(&mut self, bytes: usize) -> Result<(), Failure> {
-        // An empty item takes memory too.
-        self.bytes += bytes.max(1);
+        self.bytes += bytes;
         if self.bytes > MAX_REPLY_BYTES {
             return Err(Failure::new("invalid", format!("the reply is longer than {MAX_REPLY_BYTES} bytes")));
         }
@@ -47,18 +47,39 @@ impl CollectedReply {
     }
 
     pub(super) fn into_reply(self, finish: Finish) -> Reply {
-        let mut parts = vec![Part::Text(self.text.into())];
-        parts.extend(self.parts);
-        let message = Message {
-            id: None,
-            role: "assistant".into(),
-            parts,
-            at: None,
-            source: None,
-            cache: false,
-            metadata: Vec::new(),
-        };
+        let mut message = Message::new("assistant", self.text);
+        message.parts.extend(self.parts);
         let none = || Usage { input_tokens: 0, output_tokens: 0, cached_tokens: 0, metadata: Vec::new() };
         Reply { message, usage: self.usage.unwrap_or_else(none), finish, metadata: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use masque_runtime::contract::{Property, ToolCall};
+
+    use super::*;
+
+    /// How many tool calls with this metadata a reply may have.
+    fn collected(metadata: &[Property]) -> usize {
+        let call =
+            ToolCall { id: "".into(), name: "".into(), arguments: "".into(), metadata: metadata.to_vec() };
+        let mut reply = CollectedReply::default();
+        (0..MAX_REPLY_BYTES).take_while(|_| reply.add(Delta::ToolCall(call.clone())).is_ok()).count()
+    }
+
+    #[test]
+    fn a_tool_call_counts_with_its_metadata_and_with_the_place_that_it_takes() {
+        assert!(collected(&[]) <= MAX_REPLY_BYTES / size_of::<Part>());
+        let large = Property { name: "state".into(), json: "1".repeat(60 << 10).into() };
+        let few = collected(&[large]);
+        assert!((10..=17).contains(&few), "{few}");
+    }
+
+    #[test]
+    fn a_reply_longer_than_the_limit_is_refused() {
+        let mut reply = CollectedReply::default();
+        reply.add(Delta::Text("x".repeat(MAX_REPLY_BYTES))).unwrap();
+        assert_eq!(reply.add(Delta::Text(String::new())).unwrap_err().code, "invalid");
     }
 }

@@ -1,7 +1,7 @@
 //! The stored form of a job's exchange. The messages before it are not part of it: they are read from the conversation when
 //! the job runs.
 
-use masque_runtime::contract::{Exchange, Message, Part, Turn, Usage};
+use masque_runtime::contract::{Exchange, Message, Turn, Usage};
 use masque_store::{
     BudgetAccount, JobRecord, MessageId, MessageRecord, NewMessage, Started, UsageRecord, UserProfile,
 };
@@ -127,12 +127,9 @@ impl Payload {
         };
         let message = |message: &StoredMessage, role: &str| Message {
             id: Some(message.id.to_string().into()),
-            role: role.into(),
-            parts: vec![Part::Text(message.content.as_str().into())],
             at: message.at,
-            source: None,
-            cache: false,
             metadata: properties(message),
+            ..Message::new(role, message.content.as_str())
         };
         Exchange {
             turn: Turn {

@@ -1,4 +1,9 @@
 //! When a failed job is tried again, and when it is parked for an operator. Pure.
+//!
+//! Threat: the jobs of a few users stall (each holds its place until the time limit), come again after a short wait, and
+//! so hold all places of their plugin; other users of the plugin wait. Policy: a job waits at least twice as long as its
+//! attempt took, and the store prefers what has been due for longer. Accepted consequence: users whose jobs stall have
+//! about a third of a place each, so six of them can still hold the two places of a plugin.
 
 use std::time::Duration;
 
@@ -11,6 +16,20 @@ const MAX_WAIT: Duration = Duration::from_secs(3600);
 /// The factor between one wait and the next. Eight attempts span about an hour and a half, so an upstream that is down
 /// for an hour parks nothing.
 const WAIT_GROWTH: u32 = 3;
+/// How many times as long as its attempt took a job waits at least. A queue that stalls every time then holds a place for
+/// about a third of the time, as long as the wait is below [`MAX_WAIT`].
+const WAIT_PER_TIME_TAKEN: u32 = 2;
+
+/// An attempt of a job that failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FailedAttempt {
+    /// Its number, from 1.
+    pub(super) number: u32,
+    /// How long it held a place.
+    pub(super) took: Duration,
+    /// Any number that differs between jobs.
+    pub(super) seed: u64,
+}
 
 /// What becomes of a failed job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,28 +47,28 @@ pub(super) fn before_attempt(attempt: u32) -> Option<RetryDecision> {
     })
 }
 
-/// What becomes of a job after its attempt number `attempt` (from 1) failed. `seed` is any number that differs between
-/// jobs.
-pub(super) fn after_failure(attempt: u32, seed: u64, error: String) -> RetryDecision {
-    if attempt >= MAX_ATTEMPTS {
+/// What becomes of a job after this attempt failed.
+pub(super) fn after_failure(attempt: FailedAttempt, error: String) -> RetryDecision {
+    if attempt.number >= MAX_ATTEMPTS {
         RetryDecision::Park { error }
     } else {
-        RetryDecision::Retry { after: wait(attempt, seed), error }
+        RetryDecision::Retry { after: wait(attempt), error }
     }
 }
 
-/// What becomes of a job after its attempt number `attempt` panicked in the host. The same input panics every time, so it
-/// gets one more try and not all of them.
-pub(super) fn after_panic(attempt: u32, seed: u64) -> RetryDecision {
+/// What becomes of a job after this attempt panicked in the host. The same input panics every time, so it gets one more
+/// try and not all of them.
+pub(super) fn after_panic(attempt: FailedAttempt) -> RetryDecision {
     let error = "the host panicked while it ran this job".to_owned();
-    if attempt >= MAX_PANICS { RetryDecision::Park { error } } else { after_failure(attempt, seed, error) }
+    if attempt.number >= MAX_PANICS { RetryDecision::Park { error } } else { after_failure(attempt, error) }
 }
 
-/// An exponential wait, shortened or lengthened by up to a quarter, so that jobs that failed together come back at
-/// different times.
-fn wait(attempt: u32, seed: u64) -> Duration {
+/// An exponential wait, or a longer one after an attempt that took long. Shortened or lengthened by up to a quarter, so that
+/// jobs that failed together come back at different times.
+fn wait(FailedAttempt { number: attempt, took, seed }: FailedAttempt) -> Duration {
     let growth = WAIT_GROWTH.saturating_pow(attempt.saturating_sub(1));
-    let wait = FIRST_WAIT.saturating_mul(growth).min(MAX_WAIT);
+    let after_stall = took.saturating_mul(WAIT_PER_TIME_TAKEN);
+    let wait = FIRST_WAIT.saturating_mul(growth).max(after_stall).min(MAX_WAIT);
     // Mixed with the attempt (by the finalizer of splitmix64), so that two jobs with the same wait once do not have the
     // same wait every time.
     let mut mixed = seed.wrapping_add(u64::from(attempt).wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -63,17 +82,24 @@ fn wait(attempt: u32, seed: u64) -> Duration {
 mod tests {
     use super::*;
 
+    const SEEDS: [u64; 4] = [0, 1, u64::MAX, 0x1234_5678_9abc_def0];
+
+    /// An attempt that failed at once.
+    fn attempt(number: u32, seed: u64) -> FailedAttempt {
+        FailedAttempt { number, took: Duration::ZERO, seed }
+    }
+
     #[test]
     fn a_job_that_panics_is_tried_once_more_and_then_parked() {
-        assert!(matches!(after_panic(1, 1), RetryDecision::Retry { .. }));
-        assert!(matches!(after_panic(2, 1), RetryDecision::Park { .. }));
-        assert!(matches!(after_panic(5, 1), RetryDecision::Park { .. }));
+        assert!(matches!(after_panic(attempt(1, 1)), RetryDecision::Retry { .. }));
+        assert!(matches!(after_panic(attempt(2, 1)), RetryDecision::Park { .. }));
+        assert!(matches!(after_panic(attempt(5, 1)), RetryDecision::Park { .. }));
     }
 
     #[test]
     fn a_job_is_parked_after_its_eighth_attempt_and_not_earlier() {
-        assert!(matches!(after_failure(7, 1, String::new()), RetryDecision::Retry { .. }));
-        assert!(matches!(after_failure(8, 1, String::new()), RetryDecision::Park { .. }));
+        assert!(matches!(after_failure(attempt(7, 1), String::new()), RetryDecision::Retry { .. }));
+        assert!(matches!(after_failure(attempt(8, 1), String::new()), RetryDecision::Park { .. }));
     }
 
     #[test]
@@ -84,17 +110,30 @@ mod tests {
 
     #[test]
     fn waits_grow_and_differ_by_a_quarter_at_most() {
-        for (attempt, middle) in [(1, 5), (2, 15), (3, 45), (4, 135), (7, 3600), (60, 3600)] {
-            for seed in [0, 1, u64::MAX, 0x1234_5678_9abc_def0] {
-                let wait = wait(attempt, seed).as_millis();
-                assert!((middle * 750..=middle * 1250).contains(&wait), "attempt {attempt}: {wait} ms");
+        for (number, middle) in [(1, 5), (2, 15), (3, 45), (4, 135), (7, 3600), (60, 3600)] {
+            for seed in SEEDS {
+                let wait = wait(attempt(number, seed)).as_millis();
+                assert!((middle * 750..=middle * 1250).contains(&wait), "attempt {number}: {wait} ms");
+            }
+        }
+    }
+
+    #[test]
+    fn a_job_that_stalled_waits_about_twice_as_long_as_it_held_its_place() {
+        for (number, took, middle) in
+            [(1, 0, 5), (1, 2, 5), (1, 60, 120), (3, 60, 120), (4, 60, 135), (7, 60, 3600), (1, 3600, 3600)]
+        {
+            for seed in SEEDS {
+                let stalled = FailedAttempt { took: Duration::from_secs(took), ..attempt(number, seed) };
+                let wait = wait(stalled).as_millis();
+                assert!((middle * 750..=middle * 1250).contains(&wait), "{stalled:?}: {wait} ms");
             }
         }
     }
 
     #[test]
     fn jobs_that_failed_together_come_back_at_different_times() {
-        let waits: std::collections::BTreeSet<_> = (0..100).map(|seed| wait(3, seed)).collect();
+        let waits: std::collections::BTreeSet<_> = (0..100).map(|seed| wait(attempt(3, seed))).collect();
         assert!(waits.len() > 50);
     }
 }

@@ -11,7 +11,7 @@ use masque_store::{Ability, JobCompletion, JobRecord, StateFence, StateWrite, St
 
 use super::buffered_state::BufferedState;
 use super::payload::Payload;
-use super::retry::{RetryDecision, after_failure, after_panic, before_attempt};
+use super::retry::{FailedAttempt, RetryDecision, after_failure, after_panic, before_attempt};
 use crate::capabilities::{Capabilities, ConversationContext, KnownHistory};
 use crate::clock::whole_ms;
 use crate::contract;
@@ -56,8 +56,11 @@ impl JobRunner {
         set: &ActiveSet,
         call: impl Future<Output = JobOutcome>,
     ) {
-        let Ok(outcome) = AssertUnwindSafe(call).catch_unwind().await else {
-            return self.retry_or_park(job, after_panic(job.attempt, retry_seed(job))).await;
+        let began = Instant::now();
+        let called = AssertUnwindSafe(call).catch_unwind().await;
+        let attempt = FailedAttempt { number: job.attempt, took: began.elapsed(), seed: retry_seed(job) };
+        let Ok(outcome) = called else {
+            return self.retry_or_park(job, after_panic(attempt)).await;
         };
         let decision = match outcome {
             JobOutcome::Done(writes) => {
@@ -68,16 +71,14 @@ impl JobRunner {
                         return;
                     }
                     // The store panicked at these writes, and would again.
-                    Err(StoreError::Internal(_)) => after_panic(job.attempt, retry_seed(job)),
-                    Err(error) => after_failure(job.attempt, retry_seed(job), error.to_string()),
+                    Err(StoreError::Internal(_)) => after_panic(attempt),
+                    Err(error) => after_failure(attempt, set.redactor.redact(&error)),
                 }
             }
-            JobOutcome::Failed(error) => {
-                after_failure(job.attempt, retry_seed(job), set.redactor.redact(&error))
-            }
+            JobOutcome::Failed(error) => after_failure(attempt, set.redactor.redact(&error)),
             JobOutcome::BudgetSpent { error, day_ends_in } => {
                 let error = set.redactor.redact(&error);
-                match after_failure(job.attempt, retry_seed(job), error) {
+                match after_failure(attempt, error) {
                     RetryDecision::Retry { after, error } => {
                         RetryDecision::Retry { after: after.max(day_ends_in), error }
                     }

@@ -1,8 +1,9 @@
 //! Takes jobs from the store while there is room, renews their leases, and puts back what still runs when the host stops.
 //!
 //! Threat: jobs that stall (a model that does not answer) take every place, and the jobs of everyone else wait. Policy: no
-//! user and no plugin has more than half of the places, the store chooses fairly among what is due, and a job has a time
-//! limit. Accepted consequence: a plugin or a user alone gets half of the places.
+//! user and no plugin has more than half of the places, the store chooses fairly among what is due, a job has a time limit,
+//! and one that held its place for long waits for longer (see [`retry`](super::retry)). Accepted consequence: a plugin or a
+//! user alone gets half of the places.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -165,20 +165,16 @@ mod tests {
     use super::*;
 
     fn prompt(text: &str, options: &[(&str, &str)]) -> Prompt {
-        let message = Message {
-            id: None,
-            role: "user".into(),
-            parts: vec![Part::Text(text.into())],
-            at: None,
-            source: None,
-            cache: false,
-            metadata: Vec::new(),
-        };
         let options = options
             .iter()
             .map(|(name, json)| Property { name: (*name).into(), json: (*json).into() })
             .collect();
-        Prompt { messages: vec![message], tools: Vec::new(), options, metadata: Vec::new() }
+        Prompt {
+            messages: vec![Message::new("user", text)],
+            tools: Vec::new(),
+            options,
+            metadata: Vec::new(),
+        }
     }
 
     fn usage(input_tokens: u64, output_tokens: u64) -> Delta {

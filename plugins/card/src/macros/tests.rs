@@ -47,7 +47,11 @@ fn the_macros_of_version_3_are_replaced() {
     for (text, wanted) in [
         ("{{reverse:olleh}}", "hello"),
         ("{{comment:to whoever edits this}}{{hidden_key:storm}}.", "."),
+        ("{{reverse::olleh}}{{reverse:}}", "hello"),
+        ("{{Roll: 2 D 1 + 3 }}{{roll::1d1-1}}", "50"),
+        ("{{HIDDEN_KEY: a }}{{Comment: b }}{{ // c }}{{//}}.", "."),
         ("{{random:only}}", "only"),
+        ("{{pick:}}{{random:}}{{random::}}.", "."),
         ("{{random:a,a}}", "a"),
         ("{{roll:1}}", "1"),
     ] {

@@ -39,6 +39,8 @@ struct Piece {
     arguments: String,
     /// The arguments are whole: they replace what there is.
     is_whole: bool,
+    /// Its place in a whole message, which may repeat the calls of the deltas.
+    repeats: Option<usize>,
 }
 
 impl Calls {
@@ -60,9 +62,10 @@ impl Calls {
         let legacy = message.get("function_call").filter(|call| call.is_object());
         let has_several = listed.len() > 1;
         for (position, value) in listed.into_iter().chain(legacy).enumerate() {
-            let position = has_several.then_some(position);
             if let Some(call) = value.as_object() {
-                self.add(piece(choice, position, call, is_whole))?;
+                let mut piece = piece(choice, has_several.then_some(position), call, is_whole);
+                piece.repeats = is_whole.then_some(position);
+                self.add(piece)?;
             }
         }
         Ok(())
@@ -72,11 +75,12 @@ impl Calls {
         self.calls.is_empty()
     }
 
-    /// The whole calls. The result of a tool refers to the id of the call, which a few servers leave out.
-    pub(super) fn into_deltas(self) -> impl Iterator<Item = Delta> {
-        self.calls.into_iter().enumerate().map(|(number, call)| {
+    /// The whole calls, each text of them through `finish`. The result of a tool refers to the id of the call, which a few
+    /// servers leave out.
+    pub(super) fn into_deltas(self, finish: impl Fn(String) -> String) -> impl Iterator<Item = Delta> {
+        self.calls.into_iter().enumerate().map(move |(number, call)| {
             let id = if call.id.is_empty() { format!("call-{number}") } else { call.id };
-            Delta::ToolCall(ToolCall::new(id, call.name, call.arguments))
+            Delta::ToolCall(ToolCall::new(finish(id), finish(call.name), finish(call.arguments)))
         })
     }
 
@@ -92,11 +96,14 @@ impl Calls {
             }
         };
         let Some(call) = self.calls.get_mut(at) else { return Ok(()) };
-        if !piece.id.is_empty() {
+        // A few servers send another id with every piece: the first one counts.
+        if call.id.is_empty() {
             call.id = piece.id;
         }
         add_name(&mut call.name, &piece.name, piece.is_whole);
-        if piece.is_whole && !piece.arguments.is_empty() {
+        // An empty object before the pieces of a text stands for no arguments yet.
+        let has_begun = call.arguments != "{}" || !piece.arguments.trim_start().starts_with('{');
+        if (piece.is_whole || !has_begun) && !piece.arguments.is_empty() {
             call.arguments = piece.arguments;
         } else {
             call.arguments.push_str(&piece.arguments);
@@ -116,6 +123,12 @@ impl Calls {
             return Some(at);
         }
         let own = || self.calls.iter().enumerate().filter(|(_, call)| call.choice == piece.choice);
+        if let Some((at, call)) = piece.repeats.and_then(|place| own().nth(place))
+            && call.name == piece.name
+            && call.arguments == piece.arguments
+        {
+            return Some(at);
+        }
         let (at, call) = match piece.index {
             Some(index) => own().rev().find(|(_, call)| call.index == Some(index))?,
             // Pieces without number and name continue the calls in their order; one alone continues the newest.
@@ -131,15 +144,18 @@ impl Calls {
 impl Piece {
     /// Whether the piece begins a new call although its number, or the lack of one, names this one.
     fn begins_after(&self, call: &Call) -> bool {
+        let is_closed = || serde_json::from_str::<serde::de::IgnoredAny>(&call.arguments).is_ok();
         if !self.id.is_empty() && !call.id.is_empty() {
-            return self.id != call.id;
+            // A piece without a name that has the call's own number goes on with it, though its id is another one.
+            let goes_on =
+                self.index.is_some() && self.name.is_empty() && (self.arguments.is_empty() || !is_closed());
+            return self.id != call.id && !goes_on;
         }
         if self.name.is_empty() || call.name.is_empty() {
             return false;
         }
-        let is_closed = serde_json::from_str::<serde::de::IgnoredAny>(&call.arguments).is_ok();
         // The name again with an open call is a repetition. With a closed one it is a further call, if it says anything.
-        if is_closed {
+        if is_closed() {
             !self.arguments.is_empty()
         } else {
             self.name != call.name && !call.arguments.is_empty()
@@ -167,6 +183,7 @@ fn piece(choice: u64, position: Option<usize>, call: &Map<String, Value>, is_who
         name: text(function.get("name")),
         arguments,
         is_whole: is_whole || is_object,
+        repeats: None,
     }
 }
 
@@ -201,7 +218,7 @@ mod tests {
             calls.read(0, json!({"tool_calls": delta}).as_object().unwrap(), false).unwrap();
         }
         calls
-            .into_deltas()
+            .into_deltas(|text| text)
             .map(|delta| match delta {
                 Delta::ToolCall(call) => format!("{} {} {}", call.id, call.name, call.arguments),
                 other => panic!("{other:?}"),
@@ -304,6 +321,25 @@ mod tests {
                     json!([whole(&json!(1.0), "c2", "wind", 2)]),
                 ],
             ),
+            (
+                "another id with every piece",
+                vec![
+                    json!([head(&zero, "c1", "tide")]),
+                    json!([call(zero.clone(), text("x1"), none.clone(), text("{\"at\""))]),
+                    json!([call(zero.clone(), text("x2"), none.clone(), text(":1}"))]),
+                    json!([call(zero.clone(), text("x3"), none.clone(), text(""))]),
+                    json!([whole(&one, "c2", "wind", 2)]),
+                ],
+            ),
+            (
+                "an empty object first",
+                vec![
+                    json!([call(zero.clone(), text("c1"), text("tide"), json!({}))]),
+                    json!([tail(&zero, "{\"at\"")]),
+                    json!([tail(&zero, ":1}")]),
+                    json!([whole(&one, "c2", "wind", 2)]),
+                ],
+            ),
             ("a map", vec![json!({"0": whole(&none, "c1", "tide", 1), "1": whole(&none, "c2", "wind", 2)})]),
         ];
         for (name, deltas) in table {
@@ -322,13 +358,15 @@ mod tests {
 
     #[test]
     fn a_whole_message_repeats_the_calls_of_its_deltas() {
-        let mut calls = Calls::default();
-        let message = json!({"tool_calls": [call(json!(0), json!("c1"), json!("tide"), json!("{}"))]});
-        calls.read(0, message.as_object().unwrap(), false).unwrap();
-        calls.read(0, message.as_object().unwrap(), true).unwrap();
-        assert_eq!(
-            calls.into_deltas().collect::<Vec<_>>(),
-            [Delta::ToolCall(ToolCall::new("c1", "tide", "{}"))]
-        );
+        for (id, wanted) in [(json!("c1"), "c1"), (json!(null), "call-0")] {
+            let mut calls = Calls::default();
+            let message = json!({"tool_calls": [call(json!(null), id, json!("tide"), json!("{}"))]});
+            calls.read(0, message.as_object().unwrap(), false).unwrap();
+            calls.read(0, message.as_object().unwrap(), true).unwrap();
+            assert_eq!(
+                calls.into_deltas(|text| text).collect::<Vec<_>>(),
+                [Delta::ToolCall(ToolCall::new(wanted, "tide", "{}"))]
+            );
+        }
     }
 }

@@ -25,9 +25,10 @@ impl Finish {
     }
 }
 
-const FILTERED: [&str; 15] = [
+const FILTERED: [&str; 32] = [
     "filter",
     "safety",
+    "unsafe",
     "moderat",
     "block",
     "prohibit",
@@ -41,8 +42,24 @@ const FILTERED: [&str; 15] = [
     "flagged",
     "censor",
     "language",
+    "toxic",
+    "harm",
+    "hate",
+    "abus",
+    "jailbreak",
+    "injection",
+    "copyright",
+    "inappropriate",
+    "profan",
+    "risk",
+    "illegal",
+    "reject",
+    "restrict",
+    "nsfw",
+    "intervene",
+    "declin",
 ];
-const FAILED: [&str; 17] = [
+const FAILED: [&str; 26] = [
     "error",
     "fail",
     "abort",
@@ -50,19 +67,37 @@ const FAILED: [&str; 17] = [
     "exception",
     "timeout",
     "timed_out",
+    "time_limit",
+    "deadline",
     "interrupt",
     "insufficient",
     "unavailable",
     "overload",
+    "rate_limit",
+    "quota",
+    "throttl",
     "malformed",
+    "invalid",
     "disconnect",
     "preempt",
-    "eviction",
+    "evict",
     "killed",
+    "crash",
+    "out_of_memory",
     "unexpected",
+    "busy",
 ];
-const LENGTH: [&str; 8] =
-    ["length", "max_", "token_limit", "tokens_limit", "truncat", "incomplete", "limit_reached", "exceed"];
+const LENGTH: [&str; 9] = [
+    "length",
+    "max_",
+    "token_limit",
+    "tokens_limit",
+    "truncat",
+    "incomplete",
+    "limit_reached",
+    "exceed",
+    "context_full",
+];
 const TOOL_CALLS: [&str; 3] = ["tool_call", "tool_use", "function_call"];
 const STOP: [&str; 11] = [
     "stop",
@@ -76,6 +111,23 @@ const STOP: [&str; 11] = [
     "finished",
     "success",
     "eos_token",
+];
+/// What says that the reply goes on.
+const NO_END: [&str; 14] = [
+    "",
+    "null",
+    "none",
+    "nil",
+    "undefined",
+    "unspecified",
+    "finish_reason_unspecified",
+    "continue",
+    "in_progress",
+    "running",
+    "generating",
+    "streaming",
+    "pending",
+    "unfinished",
 ];
 
 /// Reads a finish reason. `None` if the value is no end: some servers send an empty reason, or the word `null`, with
@@ -99,11 +151,11 @@ pub(super) fn read(value: &Value) -> Result<Option<Finish>, Failure> {
         .strip_prefix("finishreason_")
         .or_else(|| reason.strip_prefix("finish_reason_"))
         .unwrap_or(&reason);
-    if matches!(reason, "" | "null" | "none" | "unspecified" | "finish_reason_unspecified") {
+    if NO_END.contains(&reason) {
         return Ok(None);
     }
     let has = |words: &[&str]| words.iter().any(|word| reason.contains(word));
-    if STOP.contains(&reason) || reason.starts_with("stop") {
+    if STOP.contains(&reason) {
         return Ok(Some(Finish::Stop));
     }
     // A malformed tool call is a failure, a filter's error a filter.
@@ -119,6 +171,10 @@ pub(super) fn read(value: &Value) -> Result<Option<Finish>, Failure> {
     if has(&LENGTH) {
         return Ok(Some(Finish::Length));
     }
+    // `stop_sequence`, but not `stopped_by_filter`.
+    if reason.starts_with("stop") {
+        return Ok(Some(Finish::Stop));
+    }
     tracing::warn!(
         finish_reason = reason,
         "the endpoint ended the reply with an unknown reason; it counts as `stop`"
@@ -128,9 +184,11 @@ pub(super) fn read(value: &Value) -> Result<Option<Finish>, Failure> {
 
 fn failure(reason: &str) -> Failure {
     let has = |words: &[&str]| words.iter().any(|word| reason.contains(word));
-    let code = if has(&["timeout", "timed_out"]) {
+    let code = if has(&["timeout", "timed_out", "time_limit", "deadline"]) {
         "timeout"
-    } else if has(&["insufficient", "overload", "preempt", "eviction"]) {
+    } else if has(&["rate_limit", "quota", "throttl"]) {
+        "rate-limited"
+    } else if has(&["insufficient", "overload", "preempt", "evict", "busy"]) {
         "overloaded"
     } else if has(&["abort", "cancel", "interrupt", "disconnect", "killed"]) {
         "truncated"
@@ -153,6 +211,16 @@ mod tests {
             (json!("stop_sequence"), Ok(Some("stop"))),
             (json!("end_turn"), Ok(Some("stop"))),
             (json!("eos"), Ok(Some("stop"))),
+            (json!("stopped_by_filter"), Ok(Some("filtered"))),
+            (json!("stop: unsafe"), Ok(Some("filtered"))),
+            (json!("high_risk"), Ok(Some("filtered"))),
+            (json!("stop_due_to_error"), Err("unavailable")),
+            (json!("rate_limit_exceeded"), Err("rate-limited")),
+            (json!("DEADLINE_EXCEEDED"), Err("timeout")),
+            (json!("server_busy"), Err("overloaded")),
+            (json!("context_window_exceeded"), Ok(Some("length"))),
+            (json!("in_progress"), Ok(None)),
+            (json!("continue"), Ok(None)),
             (json!("length"), Ok(Some("length"))),
             (json!("MAX_TOKENS"), Ok(Some("length"))),
             (json!("model_length"), Ok(Some("length"))),

@@ -1,5 +1,7 @@
 //! Keeps a text that arrives in pieces from being taken twice, where a server repeats the whole at the end.
 
+use crate::surrogates::Halves;
+
 /// The text so far.
 #[derive(Debug, Default)]
 pub(super) struct Said {
@@ -7,12 +9,14 @@ pub(super) struct Said {
     pieces: usize,
     /// A piece came as a delta, so a whole message repeats it.
     by_delta: bool,
+    halves: Halves,
 }
 
 impl Said {
     /// Takes a piece of a delta and returns what is new. The last frame of a stream, which has a finish reason, may repeat
-    /// everything.
-    pub(super) fn delta(&mut self, piece: String, is_last: bool) -> Option<String> {
+    /// everything. With `has_marks` the piece may hold halves of characters; one at its end waits for the next piece.
+    pub(super) fn delta(&mut self, piece: String, is_last: bool, has_marks: bool) -> Option<String> {
+        let piece = self.halves.join(piece, has_marks);
         if piece.is_empty() {
             return None;
         }
@@ -46,6 +50,12 @@ impl Said {
         // Messages in place of deltas: the same text again is the whole if it ends the stream.
         let is_whole = text == self.text && (is_last || self.pieces >= 2);
         if is_whole { None } else { self.add(text) }
+    }
+
+    /// Returns what stands for half a character whose other half did not come.
+    pub(super) fn end(&mut self) -> Option<String> {
+        let replacement = self.halves.end()?;
+        self.add(replacement.into())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -106,8 +116,8 @@ mod tests {
             let got: String = pieces
                 .iter()
                 .filter_map(|piece| match piece {
-                    Delta(text) => said.delta((*text).into(), false),
-                    Last(text) => said.delta((*text).into(), true),
+                    Delta(text) => said.delta((*text).into(), false, false),
+                    Last(text) => said.delta((*text).into(), true, false),
                     Message(text) => said.message((*text).into(), false),
                     LastMessage(text) => said.message((*text).into(), true),
                 })

@@ -10,6 +10,11 @@ const USAGE: &str =
 
 /// The answer to chunks after which the connection stays open, with or without comments.
 fn kept_open(chunks: &[&str], has_comments: bool, kind: &'static str) -> testing::Answer {
+    kept_open_with(chunks, has_comments.then_some(": comment\n\n"), kind)
+}
+
+/// The answer to chunks after which the connection stays open, and `heartbeat` comes now and then.
+fn kept_open_with(chunks: &[&str], heartbeat: Option<&'static str>, kind: &'static str) -> testing::Answer {
     testing::reset();
     testing::set_settings(r#"{"model": "m", "base_url": "http://127.0.0.1:9/v1"}"#);
     let chunks: Vec<_> = chunks.iter().map(|chunk| Ok(chunk.as_bytes().to_vec())).collect();
@@ -20,12 +25,11 @@ fn kept_open(chunks: &[&str], has_comments: bool, kind: &'static str) -> testing
             async move {
                 match chunk {
                     Some(chunk) => Some((chunk, ())),
-                    None if has_comments => {
-                        // A comment now and then, for ever.
+                    None if heartbeat.is_some() => {
                         masque_sdk::time::sleep(std::time::Duration::from_millis(500))
                             .unless(pending::<()>())
                             .await;
-                        Some((Ok(b": comment\n\n".to_vec()), ()))
+                        Some((Ok(heartbeat.unwrap_or_default().as_bytes().to_vec()), ()))
                     }
                     None => pending().await,
                 }
@@ -54,6 +58,13 @@ fn a_reply_ends_after_its_finish_reason_whatever_keeps_the_connection_open() {
             }
         }
     }
+}
+
+#[test]
+fn empty_frames_after_the_finish_reason_do_not_prolong_the_reply() {
+    let empty = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\",\"tool_calls\":[]}}]}\n\n";
+    let answer = kept_open_with(&[HELLO, FINISH], Some(empty), "text/event-stream");
+    assert_eq!((answer.text().as_str(), answer.finish()), ("Hello", Some("stop")));
 }
 
 #[test]

@@ -5,18 +5,18 @@ use masque_sdk::Usage;
 
 /// What a stream comes to.
 #[derive(Debug, Default, PartialEq)]
-struct Outcome {
-    said: String,
-    thought: String,
+pub(super) struct Outcome {
+    pub(super) said: String,
+    pub(super) thought: String,
     /// Each as `id name arguments`.
-    calls: Vec<String>,
+    pub(super) calls: Vec<String>,
     /// The finish reason, or the code of the failure.
-    end: String,
-    tokens: Option<(u64, u64)>,
+    pub(super) end: String,
+    pub(super) tokens: Option<(u64, u64)>,
 }
 
 /// The outcome, and the failure's message.
-fn outcome(response: HttpResponse) -> (Outcome, String) {
+pub(super) fn outcome(response: HttpResponse) -> (Outcome, String) {
     let answer = match answer(response) {
         Ok(answer) => answer,
         Err(failure) => return (Outcome { end: failure.code, ..Outcome::default() }, failure.message),
@@ -38,24 +38,24 @@ fn outcome(response: HttpResponse) -> (Outcome, String) {
     (outcome, failure.map(|failure| failure.message.clone()).unwrap_or_default())
 }
 
-fn said(text: &str, end: &str) -> Outcome {
+pub(super) fn said(text: &str, end: &str) -> Outcome {
     Outcome { said: text.into(), end: end.into(), ..Outcome::default() }
 }
 
 /// A frame with this text.
-fn says(text: &str) -> String {
+pub(super) fn says(text: &str) -> String {
     frame(&format!(r#"{{"index": 0, "delta": {{"content": "{text}"}}, "finish_reason": null}}"#))
 }
 
-fn frame(choice: &str) -> String {
+pub(super) fn frame(choice: &str) -> String {
     format!("data: {{\"choices\": [{choice}]}}\n\n")
 }
 
-fn ends(reason: &str) -> String {
+pub(super) fn ends(reason: &str) -> String {
     frame(&format!(r#"{{"index": 0, "delta": {{}}, "finish_reason": {reason}}}"#))
 }
 
-const DONE: &str = "data: [DONE]\n\n";
+pub(super) const DONE: &str = "data: [DONE]\n\n";
 
 /// Asserts the outcomes, each stream in one chunk and in chunks of a few bytes.
 fn assert_outcomes(table: Vec<(&str, String, Outcome)>) {
@@ -119,6 +119,71 @@ fn an_odd_member_costs_itself_and_nothing_beside_it() {
             said("Hi.", "stop"),
         ),
         ("a lone surrogate", says(r"Hi \ud83d.") + &stop(), said("Hi \u{fffd}.", "stop")),
+        ("a character in two deltas", says(r"Hi \ud83d") + &says(r"\ude00.") + &stop(), said("Hi 😀.", "stop")),
+        (
+            "a character in two deltas, with empty ones between",
+            says(r"Hi \ud83d") + &says("") + ": hm\n\n" + &says(r"\ude00.") + &stop(),
+            said("Hi 😀.", "stop"),
+        ),
+        ("half a character and text", says(r"Hi \ud83d") + &says("you.") + &stop(), said("Hi \u{fffd}you.", "stop")),
+        ("half a character at the end", says(r"Hi \ud83d") + &stop(), said("Hi \u{fffd}", "stop")),
+        ("half a character and a cut", says(r"Hi \ud83d"), said("Hi \u{fffd}", "truncated")),
+        (
+            "a private-use character",
+            says("Hi \u{10f83d}") + &says("\u{10fe00}") + &says(r"\ud83d!") + &stop(),
+            said("Hi \u{10f83d}\u{10fe00}\u{fffd}!", "stop"),
+        ),
+        (
+            "half a character of each kind",
+            delta(r#"{"content": "a\ud83d", "reasoning": "b\ud83d"}"#)
+                + &delta(r#"{"content": "\ude00", "reasoning": "\ude01"}"#)
+                + &stop(),
+            Outcome { thought: "b😁".into(), ..said("a😀", "stop") },
+        ),
+        (
+            "an empty finish reason in the delta",
+            says("ha") + &says("ha") + &delta(r#"{"content": "haha", "finish_reason": null}"#) + &stop(),
+            said("hahahaha", "stop"),
+        ),
+        (
+            "a later null index",
+            frame(r#"{"index": 1, "delta": {"content": "Hi, "}}"#)
+                + &frame(r#"{"index": null, "delta": {"content": "Ida."}, "finish_reason": "stop"}"#),
+            said("Hi, Ida.", "stop"),
+        ),
+        (
+            "text beside an empty delta",
+            frame(r#"{"delta": {}, "text": "Hi."}"#) + &stop(),
+            said("Hi.", "stop"),
+        ),
+        (
+            "codes of success",
+            frame(r#"{"delta": {"content": "Hi."}}"#).replace(
+                "data: {",
+                r#"data: {"errcode": "0", "errmsg": "ok", "error": "none", "status": "success", "#,
+            ) + &stop(),
+            said("Hi.", "stop"),
+        ),
+        (
+            "a filter's error beside the text",
+            frame(r#"{"delta": {"content": "Hi."}, "content_filter_results": {"error": {"code": "content_filter_error", "message": "not filtered"}}}"#)
+                + &stop(),
+            said("Hi.", "stop"),
+        ),
+        ("something behind a frame", says("Hi.").replace("\n\n", ",\n\n") + &stop(), said("Hi.", "stop")),
+        (
+            "another choice with an empty list of calls",
+            says("I would ra") + &frame(r#"{"index": 1, "delta": {"tool_calls": []}, "finish_reason": "stop"}"#),
+            said("I would ra", "truncated"),
+        ),
+        (
+            "usage in every frame",
+            (1..=3)
+                .map(|n| format!("data: {{\"choices\": [{{\"delta\": {{\"content\": \"{n}\"}}}}], \"usage\": {{\"prompt_tokens\": 9, \"completion_tokens\": {n}}}}}\n\n"))
+                .collect::<String>()
+                + &stop(),
+            Outcome { tokens: Some((9, 3)), ..said("123", "stop") },
+        ),
         ("no number", frame(r#"{"delta": {"content": "Hi."}, "logprob": NaN}"#) + &stop(), said("Hi.", "stop")),
         (
             "repeated names",
@@ -165,6 +230,17 @@ fn every_framing_is_read() {
     assert_outcomes(vec![
         ("single newlines", plain(says("Hi, ") + &says("Ida.") + &stop() + DONE), said("Hi, Ida.", "stop")),
         ("carriage returns", (says("Hi.") + &stop()).replace('\n', "\r"), said("Hi.", "stop")),
+        ("a quoted end", says("Hi.") + "data: \"[DONE]\" \n\n" + &says("more"), said("Hi.", "stop")),
+        (
+            "words that keep the connection open",
+            "data: ping\n\n".repeat(20) + &says("Hi.") + &stop(),
+            said("Hi.", "stop"),
+        ),
+        (
+            "packed comments",
+            "data: : OPENROUTER PROCESSING\n\n".repeat(20) + &says("Hi.") + &stop(),
+            said("Hi.", "stop"),
+        ),
         ("no last newline", (says("Hi.") + &stop()).trim_end().into(), said("Hi.", "stop")),
         ("twice packed", (says("Hi.") + &stop()).replace("data: ", "data: data: "), said("Hi.", "stop")),
         (
@@ -321,75 +397,4 @@ fn tool_calls_are_whole_however_they_are_numbered() {
             Outcome { said: "Let me see.".into(), ..calls(&["c1 tide {}"]) },
         ),
     ]);
-}
-
-#[test]
-fn an_error_keeps_its_words_and_its_class_however_it_is_wrapped() {
-    let choice_error = r#"{"index": 0, "delta": {}, "finish_reason": "error", "error": {"code": 504, "message": "worker gave up"}}"#;
-    let table = [
-        ("a field", says("Once") + "error: {\"code\":500,\"message\":\"slot was lost\"}\n\n" + DONE, "Once", "unavailable", "slot was lost"),
-        ("a field in words", says("Once") + "error: slot was lost\n\n", "Once", "unavailable", "slot was lost"),
-        ("an event", says("Once") + "event: error\ndata: {\"message\": \"slot was lost\"}\n\n", "Once", "unavailable", "slot was lost"),
-        ("in the choice", says("Once") + &frame(choice_error), "Once", "timeout", "worker gave up"),
-        ("beside the last text", "data: {\"error\": {\"code\": 429, \"message\": \"slow down\"}, \"choices\": [{\"delta\": {\"content\": \"Once\"}, \"finish_reason\": \"error\"}]}\n\n".into(), "Once", "rate-limited", "slow down"),
-        ("a reason", says("Once") + &ends("\"error\""), "Once", "unavailable", "error"),
-        ("FastChat", format!("data: {{\"text\": \"The request is too long.\", \"error_code\": 40303}}\n\n{DONE}"), "", "context-length", "The request is too long."),
-        ("FastAPI", "data: {\"detail\": \"no such slot\"}\n\n".into(), "", "unavailable", "no such slot"),
-        ("a list", "data: {\"errors\": [{\"message\": \"no such slot\", \"code\": 404}]}\n\n".into(), "", "not-found", "no such slot"),
-        ("in a list", "data: [{\"error\": {\"message\": \"no such slot\", \"status\": \"RESOURCE_EXHAUSTED\"}}]\n\n".into(), "", "rate-limited", "no such slot"),
-        ("vLLM", "data: {\"object\": \"error\", \"message\": \"no such slot\", \"code\": 503}\n\n".into(), "", "overloaded", "no such slot"),
-        ("Anthropic", "event: error\ndata: {\"type\": \"error\", \"error\": {\"type\": \"overloaded_error\", \"message\": \"no slot\"}}\n\n".into(), "", "overloaded", "no slot"),
-        ("MiniMax", "data: {\"choices\": null, \"base_resp\": {\"status_code\": 1004, \"status_msg\": \"no slot\"}}\n\n".into(), "", "unavailable", "no slot"),
-        ("a code and words", "data: {\"code\": 1302, \"msg\": \"no slot\"}\n\n".into(), "", "unavailable", "no slot"),
-        ("a text that holds JSON", "data: {\"error\": \"upstream: {\\\"error\\\": {\\\"message\\\": \\\"no slot\\\", \\\"code\\\": 429}}\"}\n\n".into(), "", "rate-limited", "no slot"),
-        ("bare JSON", "{\"error\": {\"message\": \"no slot\", \"code\": 429}}".into(), "", "rate-limited", "no slot"),
-        ("bare JSON after text", says("Once") + "{\"error\": {\"message\": \"no slot\"}}\n", "Once", "unavailable", "no slot"),
-        ("pretty JSON", "{\n  \"error\": {\n    \"message\": \"no slot\"\n  }\n}\n".into(), "", "unavailable", "no slot"),
-        ("true", "data: {\"error\": true, \"message\": \"no slot\"}\n\n".into(), "", "unavailable", "no slot"),
-        ("no success", "data: {\"success\": false, \"message\": \"no slot\"}\n\n".into(), "", "unavailable", "no slot"),
-        ("words alone", "no slot is free\n".into(), "", "unavailable", "no slot is free"),
-    ];
-    for (name, body, text, code, words) in table {
-        for size in [body.len(), 1, 13] {
-            let response =
-                body.as_bytes().chunks(size).fold(events(), |response, chunk| response.chunk(chunk));
-            let (outcome, message) = outcome(response);
-            assert_eq!(outcome, said(text, code), "{name}: {message}");
-            assert!(message.contains(words), "{name}: {message}");
-        }
-    }
-    let list = r#"[{"error": {"code": 400, "message": "No such slot.", "status": "INVALID_ARGUMENT"}}]"#;
-    let json = |status| HttpResponse::new(status).header("content-type", "application/json").chunk(list);
-    for status in [400, 200] {
-        let failure = answer(json(status)).unwrap_err();
-        assert_eq!(failure.code, "invalid");
-        assert!(failure.message.ends_with(": No such slot."), "{}", failure.message);
-    }
-}
-
-#[test]
-fn a_reply_that_was_cut_or_refused_is_never_complete() {
-    let refusal = frame(r#"{"delta": {"refusal": "I can't."}}"#) + &ends("\"stop\"");
-    let table = [
-        ("cut", says("I would ra"), "I would ra", "truncated"),
-        ("a filter", says("I would ra") + &ends("\"SAFETY\"") + DONE, "I would ra", "filtered"),
-        ("a filter, then stop", says("I") + &ends("\"content_filter\"") + &ends("\"stop\""), "I", "filtered"),
-        ("a refusal", refusal, "I can't.", "filtered"),
-        ("a limit", says("I would ra") + &ends("\"MAX_TOKENS\""), "I would ra", "length"),
-        ("an abort", says("I would ra") + &ends("\"abort\""), "I would ra", "truncated"),
-        ("no reason on every frame", says("I would ra") + &ends("\"null\""), "I would ra", "truncated"),
-        ("only an end", DONE.into(), "", "unavailable"),
-        ("a role and an end", frame(r#"{"delta": {"role": "assistant"}}"#) + DONE, "", "unavailable"),
-    ];
-    for (name, body, text, end) in table {
-        assert_eq!(outcome(events().chunk(body)).0, said(text, end), "{name}");
-    }
-}
-
-#[test]
-fn the_tokens_of_a_failed_reply_are_reported() {
-    let body =
-        "data: {\"choices\": [{\"delta\": {\"content\": \"Once\"}}], \"usage\": {\"prompt_tokens\": 9}}\n\n";
-    let (outcome, _) = outcome(events().chunk(body));
-    assert_eq!(outcome, Outcome { tokens: Some((9, 0)), ..said("Once", "truncated") });
 }

@@ -1,10 +1,16 @@
 //! Attacks by a persona within a call of `compose` or `greet`.
 
-use masque_tests::Upstream;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use masque_tests::{Host, Upstream};
 use serde_json::json;
 
 use super::AttackOutcome::{Completes, Fails};
 use super::{Attack, AttackOutcome, assert_withstood};
+
+/// What a plugin may keep in its scratch folder.
+const SCRATCH_BYTES: u64 = 256 << 10;
 
 /// An attack by the fixture `breaks-a-call`, whose setting selects the behaviour `name`.
 fn behaviour(name: &'static str, more: &str, outcome: AttackOutcome) -> Attack {
@@ -27,6 +33,12 @@ async fn no_attack_within_a_call_costs_more_than_the_call() {
     let origin = silent.origin();
     let requests =
         format!("limits.wall = \"2s\"\nsettings.url = \"{origin}/\"\ngrants.http = [\"{origin}\"]\n");
+    let (large, too_large) = (Upstream::with_header(60 << 10).await, Upstream::with_header(70 << 10).await);
+    let requests_to = |upstream: &Upstream| {
+        let origin = upstream.origin();
+        format!("settings.url = \"{origin}/\"\ngrants.http = [\"{origin}\"]\n")
+    };
+    let scratch = format!("grants.scratch = \"{}KiB\"\n", SCRATCH_BYTES >> 10);
     let attacks = [
         // Time.
         single_behaviour(
@@ -64,7 +76,16 @@ async fn no_attack_within_a_call_costs_more_than_the_call() {
         behaviour("hoards-unsent-bodies", "", plugin_fails(&["limit `host_memory`"])),
         behaviour("hoards-methods", "", plugin_fails(&["limit `host_memory`"])),
         behaviour("hoards-paths", "", plugin_fails(&["limit `host_memory`"])),
+        behaviour("gets-large-headers", &requests_to(&too_large), plugin_fails(&["limit `header_bytes`"])),
+        behaviour("holds-its-responses", &requests_to(&large), plugin_fails(&["limit `requests`"])),
+        behaviour("hoards-log-streams", "", plugin_fails(&["limit `resources`"])),
         // What outlives the call.
+        behaviour("fills-its-scratch", &scratch, plugin_fails(&["limit `scratch`"])),
+        behaviour(
+            "rewrites-its-scratch",
+            &format!("{scratch}limits.wall = \"500ms\""),
+            Fails(504, "turn-timeout", &["limit `wall`"]),
+        ),
         behaviour(
             "fills-its-state",
             "limits.state = \"1MiB\"\ngrants.state = true",
@@ -102,6 +123,23 @@ async fn no_attack_within_a_call_costs_more_than_the_call() {
     let longest = log.lines().map(str::len).max().unwrap_or_default();
     assert!(longest < 16 << 10, "a line of {longest} bytes");
     assert!(silent.seen().len() <= 9 * super::ROUNDS, "{} requests at once", silent.seen().len());
+    for (name, bytes) in scratch_folders(&host) {
+        assert!(bytes <= SCRATCH_BYTES, "{bytes} bytes in the scratch folder {name}");
+    }
+}
+
+/// The scratch folders of a host with the bytes that they take on disk.
+fn scratch_folders(host: &Host) -> Vec<(String, u64)> {
+    let folders: Vec<_> =
+        std::fs::read_dir(host.data().join("scratch")).unwrap().map(Result::unwrap).collect();
+    // One for each plugin with the grant.
+    assert_eq!(folders.len(), 2, "{folders:?}");
+    let bytes = |folder: &Path| -> u64 {
+        // Ignore a file that is removed meanwhile, by an operation that outlives its call.
+        let files = std::fs::read_dir(folder).unwrap().filter_map(|file| file.ok()?.metadata().ok());
+        files.map(|file| file.blocks() * 512).sum()
+    };
+    folders.iter().map(|folder| (format!("{:?}", folder.file_name()), bytes(&folder.path()))).collect()
 }
 
 #[tokio::test]

@@ -5,11 +5,14 @@
 mod calls;
 mod compiling;
 mod connections;
+mod echoes;
 mod files;
 mod log_readers;
 mod names;
 mod network;
 mod replies;
+mod stacks;
+mod store_work;
 
 use futures::future::join_all;
 use masque_tests::{BackgroundClient, Baseline, Host, Setup, fixture};

@@ -121,9 +121,9 @@ async fn the_admin_listener_needs_a_key_and_the_socket_does_not() {
     for path in ["/admin/keys", "/status", "/docs", "/openapi.json"] {
         host.client().bearer(&key).get(path).send().await.problem(404, "route-not-found");
     }
-    host.operators().bearer(&key).get("/admin/keys").send().await.expect(200);
-    host.operators().get("/admin/keys").send().await.problem(401, "unauthenticated");
-    host.operators().bearer(&key).get("/conversations").send().await.problem(404, "route-not-found");
+    host.operators().await.bearer(&key).get("/admin/keys").send().await.expect(200);
+    host.operators().await.get("/admin/keys").send().await.problem(401, "unauthenticated");
+    host.operators().await.bearer(&key).get("/conversations").send().await.problem(404, "route-not-found");
     // The socket is for the owner of the data folder, and needs no credential.
     let socket = host.socket();
     let made = socket.post("/admin/keys", &json!({ "name": "by socket", "scopes": ["chat"] }));
