@@ -69,6 +69,8 @@ BEGIN
             v_dropped := v_dropped + 1;
             IF masque_try_lock_v1(2, v_head.queue) THEN
                 PERFORM masque_remove_jobs_v1(ARRAY[v_head.number]);
+                -- The next job of the queue is due since a moment ago.
+                v_now := masque_now_v1();
             ELSE
                 v_passed := v_passed || v_head.number;
             END IF;
@@ -90,6 +92,7 @@ BEGIN
                 UPDATE jobs j SET status = 'parked', host = NULL, due_at = NULL, error = v_problem
                  WHERE j.number = v_job.number;
                 PERFORM masque_advance_v1(v_job.queue);
+                v_now := masque_now_v1();
                 RETURN QUERY SELECT v_job.id, NULL, NULL, NULL, v_job.conversation, v_job.turn, v_job.plugin, v_job.kind,
                                     NULL, v_job.attempt, v_job.epoch, v_problem, NULL::bigint;
             ELSE
