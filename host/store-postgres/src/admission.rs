@@ -18,7 +18,7 @@ use crate::turn_rows::find_turn;
 
 /// What the function answered.
 enum Answer {
-    Outcome(AdmissionOutcome),
+    Outcome(Box<AdmissionOutcome>),
     /// The turn was completed before, and is to be read.
     Completed(TurnId),
     /// The id of the new conversation is taken.
@@ -38,7 +38,7 @@ pub(crate) async fn admit(
         answer = ask(store, admission).await?;
     }
     match answer {
-        Answer::Outcome(outcome) => Ok(outcome),
+        Answer::Outcome(outcome) => Ok(*outcome),
         Answer::Taken(id) => Err(is_taken(id)),
         Answer::Completed(turn) => Ok(match find_turn(store, &admission.owner, turn).await? {
             Some(turn) => AdmissionOutcome::Completed(turn),
@@ -99,7 +99,7 @@ fn read(admission: &Admission, rows: &[PgRow]) -> Result<Answer> {
     let (row, rest) = rows.split_first().ok_or_else(|| corrupt("it has no outcome"))?;
     let turn = || Ok::<_, DatabaseError>(TurnId::from(get::<Uuid, _>(row, "turn")?));
     let companion = || get::<String, _>(row, "companion");
-    Ok(Answer::Outcome(match get::<&str, _>(row, "outcome")? {
+    Ok(Answer::Outcome(Box::new(match get::<&str, _>(row, "outcome")? {
         "started" => {
             AdmissionOutcome::Started(started(admission, row, first_message(admission, row)?, rest)?)
         }
@@ -117,7 +117,7 @@ fn read(admission: &Admission, rows: &[PgRow]) -> Result<Answer> {
         "completed" => return Ok(Answer::Completed(turn()?)),
         "taken" => return Ok(Answer::Taken(admission.target.conversation())),
         other => return Err(corrupt(&format!("`{other}` is no outcome")).into()),
-    }))
+    })))
 }
 
 fn started(

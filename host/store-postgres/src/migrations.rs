@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use sqlx::postgres::PgPoolOptions;
 use sqlx_core::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx_core::sql_str::SqlSafeStr;
 
@@ -49,9 +50,21 @@ pub async fn migrate(options: &PostgresOptions) -> Result<bool, PostgresOpenErro
         disconnect(connection).await;
         return Ok(false);
     }
-    MIGRATOR.run(&mut connection).await.map_err(|error| failed(options, error))?;
     disconnect(connection).await;
+    apply(options).await.map_err(|error| failed(options, error))?;
     Ok(true)
+}
+
+/// Applies what is missing. On a pool of one connection: the borrow of a single connection would keep [`migrate`] from being
+/// `Send`.
+async fn apply(options: &PostgresOptions) -> Result<(), MigrateError> {
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(options.acquire_timeout)
+        .connect_lazy_with(options.connect.clone());
+    let applied = MIGRATOR.run(&pool).await;
+    pool.close().await;
+    applied
 }
 
 /// Whether [`migrate`] has something to do. Changes nothing.

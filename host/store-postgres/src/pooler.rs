@@ -44,6 +44,8 @@ pub(crate) async fn check_prepared_statements(
 
 async fn run_twice(connection: &mut PgConnection, other: &mut PgConnection) -> Result<(), sqlx::Error> {
     in_transaction(connection, 1).await?;
+    // Both clients number their statements, so on one connection to the server the names of the second one are taken.
+    in_transaction(other, 1).await?;
     sqlx::raw_sql("BEGIN").execute(&mut *other).await?;
     let second = in_transaction(connection, 2).await;
     sqlx::raw_sql("ROLLBACK").execute(&mut *other).await?;
