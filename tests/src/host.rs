@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, prlimit};
 use tokio::process::Child;
 
 use crate::client::Client;
@@ -141,6 +141,17 @@ impl Host {
         self.signal(Signal::INT);
     }
 
+    /// Sends SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    /// Takes away the limit on the size of files that the host writes. The limit was lowered for the host (`ulimit -S -f`),
+    /// not for these tests.
+    pub fn unlimit_file_size(&self) {
+        prlimit(Some(self.pid()), Resource::Fsize, getrlimit(Resource::Fsize)).unwrap();
+    }
+
     /// Sends SIGKILL and waits until the process has ended.
     pub async fn kill(&mut self) {
         if matches!(self.process.try_wait(), Ok(None)) {
@@ -159,7 +170,11 @@ impl Host {
     }
 
     fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_raw(self.id().cast_signed()).unwrap(), signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.id().cast_signed()).unwrap()
     }
 
     fn id(&self) -> u32 {

@@ -17,11 +17,13 @@ use super::reply::ChatReply;
 use super::schema::ServerSentEvent;
 use super::state::{App, Caller};
 use super::user::UserBody;
+use super::visible_text::has_visible_character;
 use super::{idempotency, sse, user};
 use masque_problem::{Kind, Problem};
 use masque_turns::{ChatRequest, EventKind, EventReader, IdempotencyKey};
 
-/// A JSON Schema pattern: at least one character that is not white space.
+/// A JSON Schema pattern: at least one character that is not white space. A message of other invisible characters matches
+/// and is refused nevertheless.
 const SAYS_SOMETHING: &str = r"\S";
 /// The maximum number of parts in one message.
 const PARTS: usize = 256;
@@ -214,7 +216,7 @@ async fn whole(mut reader: EventReader) -> Result<Response, Problem> {
 
 fn spoken(message: UserMessage, limit: usize) -> Result<String, Problem> {
     let UserMessage(text) = message;
-    if text.trim().is_empty() {
+    if !has_visible_character(&text) {
         return Err(Kind::MessageEmpty.into());
     }
     if text.len() > limit {
@@ -315,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_message_without_a_visible_character_is_empty() {
-        for text in ["", " ", "\n\t\u{2003}"] {
+        for text in ["", " ", "\n\t\u{2003}", "\u{200b}\u{feff}"] {
             assert_eq!(
                 spoken(UserMessage(text.into()), 10).unwrap_err().kind,
                 Kind::MessageEmpty,

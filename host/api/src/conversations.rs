@@ -165,7 +165,8 @@ pub(crate) async fn rename(
     Ok(Json(record.ok_or(Kind::ConversationNotFound)?.into()))
 }
 
-/// Deletes a conversation with its messages and turns.
+/// Deletes a conversation with its messages and turns. A turn that runs in it is cancelled, and its stream ends with the
+/// problem `conversation-not-found`.
 #[utoipa::path(
     delete, path = "/conversations/{id}", tag = "conversations",
     params(("id" = Uuid, Path, description = "Its id.")),
@@ -181,6 +182,7 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Problem> {
     reach::check_conversation(&app, &principal, id).await?;
     if app.store.delete(&principal.owner, id).await.map_err(store_problem)? {
+        app.turns.conversation_deleted(&principal.owner, id);
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Kind::ConversationNotFound.into())

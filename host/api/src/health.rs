@@ -27,7 +27,8 @@ pub(crate) struct Health {
 /// The state of each dependency: `ok` or what is wrong.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Checks {
-    /// `ok` or `unavailable`.
+    /// `ok`, or `unavailable` if nothing can be read or the last write failed, for example on a full disk. It is `ok` again
+    /// once a write succeeds.
     #[schema(example = "ok")]
     store: &'static str,
     /// `ok`, or `busy` if no sandbox is free.

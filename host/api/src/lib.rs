@@ -37,6 +37,7 @@ mod tests;
 mod turns;
 mod user;
 mod view;
+mod visible_text;
 
 pub use options::Options;
 pub use router::{loading, router};

@@ -15,7 +15,7 @@ pub(crate) struct UserBody {
     /// A BCP 47 language tag.
     #[schema(example = "de-AT", max_length = 64, pattern = "^[A-Za-z0-9_-]*$")]
     locale: Option<String>,
-    /// An IANA time zone name.
+    /// An IANA time zone name. Only its characters are checked, not whether there is such a zone.
     #[schema(example = "Europe/Vienna", max_length = 64, pattern = "^[A-Za-z0-9/_+-]*$")]
     timezone: Option<String>,
 }

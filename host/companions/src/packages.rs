@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::builtins::BuiltinComponents;
 use crate::set::ActiveSet;
+
 /// Why a source gives no package, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PackageError {
@@ -117,9 +118,10 @@ fn is_limit(cause: &Cause) -> bool {
 }
 
 fn package_error(source: &PluginSource, error: &LoadError) -> PackageError {
-    let is_temporary = matches!(error, LoadError::Describe(call) if matches!(call.cause, Cause::Busy(_)));
+    let is_busy = matches!(error, LoadError::Describe(call) if matches!(call.cause, Cause::Busy(_)));
     let remedy = match (source, error) {
-        _ if is_temporary => "Try again when fewer calls are under way; a host that runs does so by itself.",
+        (_, LoadError::NoCompiler(error)) => no_compiler_remedy(error),
+        _ if is_busy => "Try again when fewer calls are under way; a host that runs does so by itself.",
         (_, LoadError::Describe(call)) if is_limit(&call.cause) => {
             "Build a component that needs less to describe itself, or raise the plugin's `limits`."
         }
@@ -133,5 +135,44 @@ fn package_error(source: &PluginSource, error: &LoadError) -> PackageError {
         }
         _ => "Build the component again, and look at what its build says.",
     };
+    let is_temporary = is_busy || matches!(error, LoadError::NoCompiler(_));
     PackageError { what: error.to_string(), remedy: remedy.into(), is_temporary }
+}
+
+/// What lets the host start its compiler, by the error of the system.
+fn no_compiler_remedy(error: &std::io::Error) -> &'static str {
+    /// Error numbers of Linux (`errno(3)`).
+    const EAGAIN: i32 = 11;
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    match error.raw_os_error() {
+        Some(EMFILE | ENFILE) => {
+            "Raise the limit on open files (`ulimit -n`, `LimitNOFILE=` of systemd) to 1024 or more."
+        }
+        Some(EAGAIN | ENOMEM) => {
+            "Raise the limits on memory (`ulimit -v`) and on processes and threads (`ulimit -u`, `TasksMax=` of systemd)."
+        }
+        _ => "Let the host start its own binary as a second process.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use masque_grants::Builtin;
+
+    use super::*;
+
+    #[test]
+    fn a_compiler_that_a_limit_kept_from_starting_is_answered_with_that_limit() {
+        for (number, limit) in [(24, "ulimit -n"), (23, "ulimit -n"), (11, "ulimit -u"), (12, "ulimit -v")] {
+            for source in [PluginSource::Builtin(Builtin::Card), PluginSource::File("ida.wasm".into())] {
+                let error = LoadError::NoCompiler(io::Error::from_raw_os_error(number));
+                let error = package_error(&source, &error);
+                assert!(error.remedy.contains(limit) && error.is_temporary, "{error:?}");
+            }
+        }
+    }
 }

@@ -15,7 +15,8 @@
 //! - It traps (a panic), reaches one of its limits (`cpu`, `memory`, …) or breaks the contract, and lacked nothing that it has
 //!   in a turn: refused, with the limit or the message of the panic. The next turn would fail in the same way.
 //! - The same after the trial denied it something, or without the scratch folder that it was granted: a warning.
-//! - It fails for want of a service, a credential or a grant: accepted. An upstream that is away refuses nothing.
+//! - It fails for want of a service or a credential: accepted. An upstream that is away refuses nothing.
+//! - It fails, and asked for something that the operator did not grant: accepted, with a warning that names the grant.
 //! - It is slow, but within its limits: accepted. If the trial does not end in time, nothing is known, so it is a warning: wall
 //!   time depends on what else the machine does.
 //!
@@ -23,6 +24,7 @@
 //! that breaks at the made-up message can't be used, although another message might go well.
 
 mod input;
+mod missing_grants;
 mod state;
 mod verdict;
 
@@ -33,6 +35,7 @@ use masque_config::{Config, Diagnostic, Name, Plugin as PluginConfig};
 use masque_grants::{Grants, Limits};
 use masque_runtime::{Call, CallError, Package, Plugin, PluginKind};
 
+use self::missing_grants::missing_grant_warnings;
 use self::state::{EmptyHistory, TrialState};
 use self::verdict::{Verdict, find, judge};
 use crate::redact::Redactor;
@@ -86,41 +89,57 @@ pub(crate) async fn try_settings(
                 ));
             }
         }
-        Err(error) => match judge(&error, &plugin.grants) {
-            Verdict::Usable => {}
-            Verdict::Busy => {
-                report.is_temporary = true;
-                report.problems.push(Diagnostic::error(
+        Err(error) => {
+            report.warnings.extend(missing_grant_warnings(
+                &config.locations,
+                name,
+                &plugin.grants,
+                &error,
+                redactor,
+            ));
+            match judge(&error, &plugin.grants) {
+                Verdict::Usable => {}
+                Verdict::Busy => {
+                    report.is_temporary = true;
+                    report.problems.push(Diagnostic::error(
+                        config.locations.setting(name, ""),
+                        format!("the settings of plugin `{name}` could not be tried: it {}", error.cause),
+                        "Try again when fewer calls are under way; a host that runs does so by itself.",
+                    ));
+                }
+                Verdict::Doubtful(reason) => report.warnings.push(Diagnostic::warning(
                     config.locations.setting(name, ""),
-                    format!("the settings of plugin `{name}` could not be tried: it {}", error.cause),
-                    "Try again when fewer calls are under way; a host that runs does so by itself.",
-                ));
-            }
-            Verdict::Doubtful(reason) => report.warnings.push(Diagnostic::warning(
-                config.locations.setting(name, ""),
-                format!("plugin `{name}` failed when its settings were tried: {}", redactor.redact(&reason)),
-                "If turns fail as well, look at its settings.",
-            )),
-            Verdict::Breaks(reason) => {
-                let pointer = only_setting(plugin);
-                let file = named_file(plugin, &pointer);
-                let file = if file.is_empty() { all_files(plugin) } else { file };
-                report.problems.push(Diagnostic::error(
+                    format!(
+                        "plugin `{name}` failed when its settings were tried: {}",
+                        redactor.redact(&reason)
+                    ),
+                    "If turns fail as well, look at its settings.",
+                )),
+                Verdict::Breaks(reason) => {
+                    let pointer = only_setting(plugin);
+                    let file = named_file(plugin, &pointer);
+                    let file = if file.is_empty() { all_files(plugin) } else { file };
+                    report.problems.push(Diagnostic::error(
                     config.locations.setting(name, &pointer),
                     format!("{}{file} can't be used: {}", subject(name, &pointer), redactor.redact(&reason)),
                     "Correct what it is given, or raise the limit that it reached. If neither is at fault, the plugin is.",
                 ));
+                }
+                Verdict::Refused { pointer, reason } => {
+                    let file = named_file(plugin, &pointer);
+                    let remedy = if file.is_empty() { "Correct the setting." } else { "Correct the file." };
+                    report.problems.push(Diagnostic::error(
+                        config.locations.setting(name, &pointer),
+                        format!(
+                            "{}{file} can't be used: {}",
+                            subject(name, &pointer),
+                            redactor.redact(&reason)
+                        ),
+                        remedy,
+                    ));
+                }
             }
-            Verdict::Refused { pointer, reason } => {
-                let file = named_file(plugin, &pointer);
-                let remedy = if file.is_empty() { "Correct the setting." } else { "Correct the file." };
-                report.problems.push(Diagnostic::error(
-                    config.locations.setting(name, &pointer),
-                    format!("{}{file} can't be used: {}", subject(name, &pointer), redactor.redact(&reason)),
-                    remedy,
-                ));
-            }
-        },
+        }
     }
     report
 }

@@ -49,6 +49,11 @@ impl Stage {
         environment.get(STAGE).and_then(Self::parse).unwrap_or(Self::Development)
     }
 
+    /// The stage with the rules of production where they are asked for, whatever the variable says.
+    pub(crate) fn with_rules_of_production(self, are_asked_for: bool) -> Self {
+        if are_asked_for && !self.is_strict() { Self::Production } else { self }
+    }
+
     /// Whether unsafe settings are errors. Staging has the rules of production.
     pub(crate) fn is_strict(self) -> bool {
         matches!(self, Self::Staging | Self::Production)

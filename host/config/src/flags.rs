@@ -11,6 +11,6 @@ pub struct Flags {
     pub listen: Option<String>,
     /// `--data`: the folder that holds all state.
     pub data: Option<PathBuf>,
-    /// `--production`: apply the rules of production although `ENVIRONMENT` does not ask for them.
+    /// `--production`: read the configuration as if `ENVIRONMENT` were `production`.
     pub production: bool,
 }

@@ -23,7 +23,7 @@ pub(crate) fn check(config: &Config, environment: &Environment, asked_at: &Locat
         diagnostics.push(Diagnostic::error(
             at,
             "authentication is off, so whoever reaches the host is its one user",
-            "Leave it on, with JWT_SECRET_KEY or [auth.issuers.NAME].",
+            "Turn it on: remove this setting, and set JWT_SECRET_KEY or [auth.issuers.NAME].",
         ));
     }
     diagnostics.extend(
@@ -58,7 +58,7 @@ pub(crate) fn check(config: &Config, environment: &Environment, asked_at: &Locat
         diagnostics.push(Diagnostic::error(
             asked_at.clone(),
             "the admin API is on the public listener",
-            "Set `listen` in [admin], or say aloud that it may be there: `shared = true` in [admin].",
+            "Set `listen` in [admin], or allow this with `shared = true` in [admin].",
         ));
     }
     for name in [DATABASE_URL, DATABASE_DIRECT_URL] {

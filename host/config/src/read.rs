@@ -45,7 +45,8 @@ pub(crate) fn read(
 
     let mut sections = Section::root(report, root);
     let (mut server, listen) = server::read(sections.table("server"));
-    let stage = Stage::of(environment);
+    // `--production` reads the configuration as with `ENVIRONMENT=production`, so that both find the same mistakes.
+    let stage = Stage::of(environment).with_rules_of_production(flags.production);
     let auth = auth::read(sections.table("auth"), environment, stage, &base, folder);
     server.listen = public_address(flags, environment, listen, auth.required, report);
     let tls = tls::read(sections.table("tls"), &base);
@@ -113,15 +114,15 @@ pub(crate) fn read(
 
 /// Reports what is not safe: as errors if the rules of production apply. Otherwise it only warns of weak secrets.
 fn check_safety(config: &Config, source: &ConfigSource, stage: Stage, report: &Report<'_>) {
-    let asked_at = match stage.is_strict() {
-        true => Location::Variable(environment::STAGE.to_owned()),
-        false if source.flags.production => Location::Flag("--production"),
-        false => {
-            for (location, what) in production::weak_secrets(config) {
-                report.add(Diagnostic::warning(location, what, "Make one with `openssl rand -base64 32`."));
-            }
-            return;
+    if !stage.is_strict() {
+        for (location, what) in production::weak_secrets(config) {
+            report.add(Diagnostic::warning(location, what, "Make one with `openssl rand -base64 32`."));
         }
+        return;
+    }
+    let asked_at = match Stage::of(&source.environment).is_strict() {
+        true => Location::Variable(environment::STAGE.to_owned()),
+        false => Location::Flag("--production"),
     };
     for diagnostic in production::check(config, &source.environment, &asked_at) {
         report.add(diagnostic);

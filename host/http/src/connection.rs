@@ -27,6 +27,7 @@ use crate::connection_limiter::{ActiveRequest, ConnectionSlot};
 use crate::first_request::FirstRequest;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::listener::AcceptedSocket;
+use crate::plain_http;
 use crate::shutdown::Shutdown;
 use crate::streams::{StreamExecutor, record_unread_data};
 use crate::tls::ServerCertificate;
@@ -123,21 +124,30 @@ where
         Box::new(Box::pin(socket))
     }
 
-    /// The encrypted transport; `None` if the handshake fails, takes too long, or is cut off.
+    /// The encrypted transport; `None` if the client speaks plain HTTP, or the handshake fails, takes too long, or is cut
+    /// off.
     async fn accept_tls(
         &self,
         certificate: &ServerCertificate,
         socket: TcpStream,
         slot: &ConnectionSlot,
     ) -> Option<Box<dyn Transport>> {
-        let handshake = certificate.acceptor().accept(self.with_write_timeout(socket));
+        let handshake = async {
+            if plain_http::is_spoken_on(&socket).await {
+                tracing::debug!("a client speaks plain HTTP where HTTPS is served");
+                plain_http::refuse(socket).await;
+                return Ok(None);
+            }
+            certificate.acceptor().accept(self.with_write_timeout(socket)).await.map(Some)
+        };
         let stopping = async {
             self.shutdown.graceful.cancelled().await;
             tokio::time::sleep(LAST_REQUEST_TIMEOUT).await;
         };
         tokio::select! {
             result = handshake => match result {
-                Ok(socket) => Some(Box::new(socket)),
+                Ok(Some(socket)) => Some(Box::new(socket)),
+                Ok(None) => None,
                 Err(error) => {
                     tracing::debug!(%error, "a client did not come to terms over TLS");
                     None

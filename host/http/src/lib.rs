@@ -22,6 +22,7 @@ mod lifecycle;
 mod listener;
 mod media_type;
 mod nearest_name;
+mod plain_http;
 mod request_id;
 mod request_layer;
 mod server;

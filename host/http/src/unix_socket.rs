@@ -2,12 +2,13 @@
 //!
 //! Access is decided by file permissions alone: mode 0600, set before the file has a name. Only the process that holds
 //! the lock of the data folder may bind the socket, because [`bind`] replaces a socket file that it finds: an earlier
-//! host that was killed left it behind.
+//! host that was killed left it behind. While the host runs, something else may be put in the file's place; the host then
+//! leaves that alone when it stops.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tokio::net::UnixSocket;
@@ -22,10 +23,24 @@ const BACKLOG: u32 = 64;
 /// The longest path that fits into the address of a Unix socket, without the zero at its end (`unix(7)`).
 const MAX_PATH_BYTES: usize = 107;
 
-/// The file of a bound socket. Dropping it removes the file.
+/// The file of a bound socket. Dropping it removes the file, unless another file has its name by then.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
+    inode: Inode,
+}
+
+/// What tells a file from all others that exist at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Inode {
+    device: u64,
+    number: u64,
+}
+
+impl Inode {
+    fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), number: metadata.ino() }
+    }
 }
 
 impl SocketFile {
@@ -57,13 +72,22 @@ pub fn bind(folder: &Path) -> io::Result<(Listener, SocketFile)> {
         let folder = File::open(folder)?;
         socket.bind(format!("/proc/self/fd/{}/{NAME}", folder.as_raw_fd()))?;
     }
-    let file = SocketFile { path };
+    let inode = Inode::of(&fs::symlink_metadata(&path)?);
+    let file = SocketFile { path, inode };
     Ok((Listener::Unix(socket.listen(BACKLOG)?), file))
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.path) {
+        let removed = fs::symlink_metadata(&self.path).and_then(|found| {
+            // The listener may be closed already, and then a new file can get the number of the inode. It is hardly a socket.
+            if found.file_type().is_socket() && Inode::of(&found) == self.inode {
+                return fs::remove_file(&self.path);
+            }
+            tracing::warn!("{} is not this host's socket any more and is left alone", self.path.display());
+            Ok(())
+        });
+        if let Err(error) = removed {
             tracing::debug!(%error, "the operators' socket can't be removed");
         }
     }
@@ -101,6 +125,25 @@ mod tests {
         fs::write(&path, "precious").unwrap();
         assert_eq!(bind(folder.path()).err().unwrap().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[tokio::test]
+    async fn what_was_put_in_the_place_of_the_socket_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        let (_listener, file) = bind(folder.path()).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "precious").unwrap();
+        drop(file);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+
+        fs::remove_file(&path).unwrap();
+        let (_listener, file) = bind(folder.path()).unwrap();
+        let other = folder.path().join("other");
+        let _other = std::os::unix::net::UnixListener::bind(&other).unwrap();
+        fs::rename(&other, &path).unwrap();
+        drop(file);
+        assert!(path.exists(), "another socket is another file");
     }
 
     #[tokio::test]

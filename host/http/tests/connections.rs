@@ -317,13 +317,14 @@ async fn a_client_that_does_not_finish_the_tls_handshake_is_disconnected() {
 }
 
 #[tokio::test]
-async fn a_client_without_tls_is_disconnected_unanswered() {
+async fn a_client_without_tls_is_told_and_disconnected() {
     let (server, _folder) = serve_tls(hello()).await;
     for first_words in ["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         let mut socket = connect(&server).await;
         socket.write_all(first_words.as_bytes()).await.unwrap();
         let answer = read_to_end(socket).await;
-        assert!(!answer.contains("HTTP") && !answer.contains("hello"), "{answer:?}");
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("speaks HTTPS"), "{answer:?}");
+        assert!(!answer.contains("hello"), "{answer:?}");
     }
 }
 

@@ -10,6 +10,7 @@ use crate::commands::keys::{self, KeyTask};
 use crate::commands::{check, jobs};
 use crate::configuration::{self, Loaded};
 use crate::convert;
+use crate::file_size_limit;
 use crate::output::{Loss, print, print_error};
 use crate::serve;
 
@@ -75,6 +76,7 @@ async fn run_keys(options: Options, task: KeyTask) -> ExitCode {
         Err(invalid) => return failure(&invalid.diagnostics),
     };
     warn(&loaded.warnings);
+    warn(&keys::unknown_companions(&task, &loaded.config));
     let tokens = convert::auth::token_options(&loaded.config.auth);
     let loss = if task.shows_secret() { Loss::Fatal } else { Loss::Accepted };
     finish(keys::perform(&loaded.config.data.folder, &tokens, task).await.map_err(chain), loss)
@@ -85,7 +87,13 @@ fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
     // with 4 they wait less than 10 ms; the default of 61 measured up to 750 ms.
     match tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(4).build() {
         Ok(runtime) => {
-            let code = runtime.block_on(work);
+            let code = runtime.block_on(async {
+                // Before anything is written, since the log itself may be at the limit.
+                if let Err(error) = file_size_limit::make_writes_fail() {
+                    print_error(&format_args!("SIGXFSZ can't be handled: {error}"));
+                }
+                work.await
+            });
             // Dropping the runtime would wait for blocking work, such as a name lookup or a file system that is away.
             runtime.shutdown_timeout(serve::RUNTIME_END);
             code

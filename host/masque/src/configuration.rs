@@ -16,7 +16,7 @@ pub(crate) struct Loaded {
     pub(crate) warnings: Diagnostics,
 }
 
-/// Reads the configuration. With `is_production`, everything unsafe is an error, whatever `ENVIRONMENT` says.
+/// Reads the configuration. With `is_production`, it is read as if `ENVIRONMENT` were `production`.
 ///
 /// # Errors
 /// The configuration is not valid.

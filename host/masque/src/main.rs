@@ -8,6 +8,7 @@ mod commands;
 mod compiler;
 mod configuration;
 mod convert;
+mod file_size_limit;
 mod output;
 mod serve;
 

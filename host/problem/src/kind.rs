@@ -36,7 +36,7 @@ kinds! {
     InvalidRequest = request::INVALID_REQUEST,
     /// The body or the query has a field that the route does not know.
     UnknownField = request::UNKNOWN_FIELD,
-    /// `message` has no text, or nothing but white space.
+    /// `message` has no visible character.
     MessageEmpty = request::MESSAGE_EMPTY,
     /// The text of `message` is over the host's limit.
     MessageTooLarge = request::MESSAGE_TOO_LARGE,

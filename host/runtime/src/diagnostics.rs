@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use crate::missing_grant::MissingGrant;
+
 /// The most different refusals that are kept for one call. A guest may repeat the same attempt a thousand times.
 const MAX_REFUSALS: usize = 8;
 
@@ -21,13 +23,23 @@ pub(crate) struct CallDiagnostics(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     refusals: Mutex<Vec<String>>,
+    missing: Mutex<Vec<MissingGrant>>,
     exhausted: OnceLock<ExhaustedLimit>,
     /// The limit on the host's memory, once the guest was past it.
     host_memory: OnceLock<usize>,
 }
 
 impl CallDiagnostics {
-    /// Records that something was refused because a grant is missing, or because of a limit that the guest may survive.
+    /// Records that something was refused because a grant is missing.
+    pub(crate) fn record_missing_grant(&self, missing: MissingGrant) {
+        self.record_refusal(missing.to_string());
+        let mut all = self.0.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() < MAX_REFUSALS && !all.contains(&missing) {
+            all.push(missing);
+        }
+    }
+
+    /// Records that something was refused for another reason than a missing grant, such as a limit that the guest may survive.
     pub(crate) fn record_refusal(&self, refusal: String) {
         let mut refusals = self.0.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         if refusals.len() < MAX_REFUSALS && !refusals.contains(&refusal) {
@@ -53,6 +65,10 @@ impl CallDiagnostics {
 
     pub(crate) fn refusals(&self) -> Vec<String> {
         self.0.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn missing_grants(&self) -> Vec<MissingGrant> {
+        self.0.missing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn exhausted(&self) -> Option<ExhaustedLimit> {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::contract::Failure;
+use crate::missing_grant::MissingGrant;
 
 /// A call that did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,8 @@ pub struct CallError {
     pub cause: Cause,
     /// The operations that were refused during the call because of a missing grant or a limit; often the reason for `cause`.
     pub denied: Vec<String>,
+    /// Those of `denied` that a grant would have allowed.
+    pub missing_grants: Vec<MissingGrant>,
     /// The last lines that the plugin wrote to standard error before it trapped, such as the message of a panic. They are not
     /// in the text of the error, since they may repeat what a user wrote.
     pub error_output: Vec<String>,
@@ -150,6 +153,9 @@ pub enum LoadError {
         /// The largest allowed.
         limit: usize,
     },
+    /// The process that compiles could not be started. The component was not looked at.
+    #[error("the compiler could not be started: {0}")]
+    NoCompiler(#[source] std::io::Error),
     /// The compiler refused it.
     #[error("the component does not compile: {0}")]
     Compile(String),

@@ -16,6 +16,7 @@ use crate::query::first_row;
 pub(crate) struct KeyedTurnRow {
     pub(crate) id: TurnId,
     pub(crate) conversation: ConversationId,
+    pub(crate) companion: String,
     pub(crate) digest: Vec<u8>,
     pub(crate) status: TurnStatus,
     pub(crate) host: Uuid,
@@ -35,7 +36,7 @@ impl KeyedTurnRow {
     ) -> Result<Option<Self>> {
         first_row(
             connection,
-            "SELECT i.digest, t.id, t.conversation, t.status, t.host, t.attempt, t.message, t.reply
+            "SELECT i.digest, t.id, t.conversation, t.status, t.host, t.attempt, t.message, t.reply, c.companion
                FROM idempotency_keys i JOIN turns t ON t.id = i.turn JOIN conversations c ON c.id = t.conversation
               WHERE i.user = ?1 AND i.route = ?2 AND i.key = ?3 AND i.expires_at > ?4 AND c.deleted_at IS NULL",
             (user, &key.route, &key.key, now),
@@ -49,6 +50,7 @@ impl KeyedTurnRow {
                     attempt: row.get(5)?,
                     message: MessageId::from(row.get::<_, Uuid>(6)?),
                     reply: row.get::<_, Option<Uuid>>(7)?.map(MessageId::from),
+                    companion: row.get(8)?,
                 })
             },
         )

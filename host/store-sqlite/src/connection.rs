@@ -31,9 +31,10 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Opens an existing file for reading.
+/// Opens an existing file for reading. Closing it leaves the log as it is, also if no other connection is open.
 pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.execute_batch("PRAGMA temp_store = MEMORY")?;
     Ok(connection)
 }

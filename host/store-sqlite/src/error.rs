@@ -17,8 +17,10 @@ pub(crate) enum DatabaseError {
 
 /// Primary result codes (<https://www.sqlite.org/rescode.html>).
 const BUSY: i32 = 5;
+const READ_ONLY: i32 = 8;
 const IO_ERROR: i32 = 10;
 const CORRUPT: i32 = 11;
+const CAN_NOT_OPEN: i32 = 14;
 const TOO_BIG: i32 = 18;
 const CONSTRAINT: i32 = 19;
 const NOT_A_DATABASE: i32 = 26;
@@ -27,6 +29,11 @@ impl DatabaseError {
     /// Whether another process held the database for longer than this one waits.
     pub(crate) fn is_busy(&self) -> bool {
         matches!(self, Self::Sqlite(error) if primary_code(error) == Some(BUSY))
+    }
+
+    /// Whether a file could not be opened as it was asked for.
+    pub(crate) fn is_refused_access(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if matches!(primary_code(error), Some(READ_ONLY | CAN_NOT_OPEN)))
     }
 
     /// Whether one row holds something that this version can't read, or that it panics at, in a database that can be read

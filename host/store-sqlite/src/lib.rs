@@ -22,6 +22,7 @@ mod connection;
 mod conversation_reads;
 mod conversation_rows;
 mod conversations;
+mod database_file;
 mod deletion;
 mod ending;
 mod error;
@@ -56,6 +57,7 @@ mod turn_rows;
 mod turns;
 mod users;
 mod wal;
+mod write_health;
 mod writer;
 
 pub use command_line::{open_key_ring, open_parked_jobs};

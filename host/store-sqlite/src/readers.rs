@@ -67,7 +67,10 @@ impl Readers {
     pub(crate) fn start(connections: Vec<Connection>) -> std::io::Result<Self> {
         let threads = connections.into_iter().map(|connection| {
             let (queue, requests) = mpsc::channel(QUEUE);
-            let thread = StoreThread::start("store-reader", move || run(connection, requests))?;
+            let thread = StoreThread::start("store-reader", move || {
+                run(connection, requests);
+                Ok(())
+            })?;
             Ok(Reader { queue, pending: Arc::default(), thread })
         });
         Ok(Self { threads: threads.collect::<std::io::Result<_>>()? })
@@ -121,7 +124,7 @@ impl Readers {
     }
 
     /// Resolves with the reason when one of the threads ends although nobody closed the store.
-    pub(crate) async fn failed(&self) -> String {
+    pub(crate) async fn failed(&self) -> StoreError {
         let mut threads: Vec<_> =
             self.threads.iter().map(|reader| Box::pin(reader.thread.failed())).collect();
         std::future::poll_fn(|context| {

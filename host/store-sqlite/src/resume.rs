@@ -22,7 +22,7 @@ pub(crate) fn resume(
     now: i64,
 ) -> Result<AdmissionOutcome> {
     if admission.idempotency.as_ref().is_some_and(|key| key.digest != earlier.digest) {
-        return Ok(AdmissionOutcome::OtherBody);
+        return Ok(AdmissionOutcome::OtherBody { companion: earlier.companion.clone() });
     }
     if earlier.status == TurnStatus::Completed {
         let turn = load_turn(connection, &admission.owner, earlier.id)?;
@@ -36,7 +36,8 @@ pub(crate) fn resume(
         return if earlier.id == admission.turn {
             repeat(connection, admission, &conversation)
         } else {
-            Ok(AdmissionOutcome::Running { turn: earlier.id, host: earlier.host })
+            let companion = earlier.companion.clone();
+            Ok(AdmissionOutcome::Running { turn: earlier.id, host: earlier.host, companion })
         };
     }
     if let Some(outcome) = conversation.refusal(admission, user) {
@@ -105,7 +106,8 @@ pub(crate) fn repeat(
         },
     )?;
     if host != admission.host {
-        return Ok(AdmissionOutcome::Running { turn: admission.turn, host });
+        let companion = conversation.companion.clone();
+        return Ok(AdmissionOutcome::Running { turn: admission.turn, host, companion });
     }
     let created = matches!(admission.target, Target::New { .. });
     started(connection, admission, conversation, admission.turn, found, created)

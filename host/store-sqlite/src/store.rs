@@ -1,5 +1,7 @@
 //! The store: one data folder, its writer and its readers.
 
+use std::fs::OpenOptions;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +20,7 @@ use crate::query::{first_row, one_row};
 use crate::readers::Readers;
 use crate::schema::{self, FoundSchema};
 use crate::wal;
-use crate::writer::{self, Writer};
+use crate::writer::Writer;
 
 /// Threads that read for a host.
 const READERS: usize = 3;
@@ -106,7 +108,7 @@ impl SqliteStore {
     ) -> Result<Arc<Self>, OpenError> {
         let connections = (0..readers).map(|_| open_reader(&path)).collect::<DatabaseResult<Vec<_>>>();
         let connections = connections.map_err(|error| database(folder, error))?;
-        let no_thread = |source| OpenError::Io { folder: folder.to_owned(), source };
+        let no_thread = |source| OpenError::NoThread { source };
         let readers = Readers::start(connections).map_err(no_thread)?;
         let writer = Writer::start(path.clone(), connection, claimed).map_err(no_thread)?;
         Ok(Arc::new(Self { readers, writer, path }))
@@ -137,18 +139,15 @@ impl SqliteStore {
 #[async_trait]
 impl StoreConnection for SqliteStore {
     async fn check(&self) -> Result<(), StoreError> {
-        if self.writer.is_closed() {
-            return Err(writer::closed());
-        }
+        self.writer.check()?;
         self.read(probe).await
     }
 
     async fn failed(&self) -> StoreError {
-        let reason = tokio::select! {
+        tokio::select! {
             reason = self.writer.failed() => reason,
             reason = self.readers.failed() => reason,
-        };
-        StoreError::Internal(reason)
+        }
     }
 
     async fn size(&self) -> Result<StoreSize, StoreError> {
@@ -194,8 +193,8 @@ fn open_current(folder: &Path, path: &Path) -> Result<Connection, OpenError> {
 fn open_existing(folder: &Path, path: &Path) -> Result<Connection, OpenError> {
     // Opening a file that is absent for reading fails and does not make it.
     let found = open_reader(path).and_then(|connection| schema::inspect(&connection));
-    match found.map_err(|error| database(folder, error))? {
-        FoundSchema::Current => open_writer(path).map_err(|error| database(folder, error)),
+    match found.map_err(|error| unopened(folder, path, error))? {
+        FoundSchema::Current => open_writer(path).map_err(|error| unopened(folder, path, error)),
         FoundSchema::Empty => Err(OpenError::NoSchema { folder: folder.to_owned() }),
         FoundSchema::OtherVersion(reason) => {
             Err(OpenError::OtherSchema { folder: folder.to_owned(), reason: reason.to_owned() })
@@ -222,6 +221,25 @@ fn recover_all(connection: &Connection) -> DatabaseResult<u64> {
     bring_jobs_forward(&transaction)?;
     transaction.commit()?;
     Ok(interrupted)
+}
+
+/// Why the database can't be opened. SQLite does not say which file it means and what the system answered, so the file is
+/// opened once more without SQLite. This process has no connection to it yet, whose locks that would release.
+fn unopened(folder: &Path, path: &Path, error: DatabaseError) -> OpenError {
+    if !error.is_refused_access() {
+        return database(folder, error);
+    }
+    let opened = path.metadata().and_then(|metadata| {
+        masque_files::check_is_regular(&metadata)?;
+        OpenOptions::new().read(true).write(true).open(path)
+    });
+    match opened {
+        Ok(_) => database(folder, error),
+        Err(cause) => {
+            let text = format!("{} can't be opened for writing: {cause}", path.display());
+            OpenError::Io { folder: folder.to_owned(), source: io::Error::new(cause.kind(), text) }
+        }
+    }
 }
 
 fn database(folder: &Path, error: DatabaseError) -> OpenError {

@@ -83,7 +83,7 @@ pub(crate) fn find_keyed(
 ) -> Result<Option<KeyedTurn>> {
     first_row(
         connection,
-        "SELECT t.id, t.conversation, i.digest, t.status
+        "SELECT t.id, t.conversation, i.digest, t.status, c.companion
            FROM users u JOIN idempotency_keys i ON i.user = u.id JOIN turns t ON t.id = i.turn
                 JOIN conversations c ON c.id = t.conversation
           WHERE u.subject = ?1 AND u.issuer = ?2 AND u.tenant = ?3 AND i.route = ?4 AND i.key = ?5
@@ -95,6 +95,7 @@ pub(crate) fn find_keyed(
                 conversation: ConversationId::from(row.get::<_, Uuid>(1)?),
                 digest: row.get(2)?,
                 status: status(row, 3)?,
+                companion: row.get(4)?,
             })
         },
     )

@@ -10,22 +10,32 @@
 //!
 //! An operation that fails or panics is undone alone. When the transaction is lost (a full disk at `COMMIT`), every
 //! operation in it fails with the reason and none is stored, unless the error says that this is unknown.
+//!
+//! Before each `COMMIT` the thread looks whether the database file is still there ([`DatabaseFile`]). If it is not, the
+//! transaction is not committed, everything that waits is refused, and the thread ends with the reason.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use masque_store::{Durable, StoreError};
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::connection::open_writer;
+use crate::database_file::DatabaseFile;
 use crate::error::Result;
 use crate::folder::Folder;
-use crate::operation::{Operation, without_panic};
+use crate::operation::Operation;
 use crate::query::execute;
 use crate::threads::StoreThread;
 use crate::wal::LogLimit;
+use crate::write_health::WriteHealth;
+use crate::writer::queued::{Answer, Queued, QueuedOperation};
+
+mod queued;
 
 /// Operations that can wait. When the queue is full, callers wait.
 const QUEUE: usize = 1024;
@@ -43,6 +53,7 @@ const BATCH_TIME: Duration = Duration::from_millis(10);
 pub(crate) struct Writer {
     queue: mpsc::Sender<Request>,
     thread: StoreThread,
+    health: Arc<WriteHealth>,
 }
 
 /// A message to the thread.
@@ -57,21 +68,29 @@ impl Writer {
     /// is done and the connection is closed.
     ///
     /// # Errors
-    /// The thread can't be started.
+    /// The thread can't be started, or the file can't be found.
     pub(crate) fn start(
         path: PathBuf,
         connection: Connection,
         folder: Option<Folder>,
     ) -> std::io::Result<Self> {
         let (queue, requests) = mpsc::channel(QUEUE);
-        let log_limit = LogLimit::new(&path);
-        let deferred = VecDeque::new();
-        let writer = WriterThread { path, connection: Some(connection), requests, deferred, log_limit };
+        let health = Arc::new(WriteHealth::default());
+        let writer = WriterThread {
+            file: DatabaseFile::open(&path)?,
+            log_limit: LogLimit::new(&path),
+            path,
+            connection: Some(connection),
+            requests,
+            deferred: VecDeque::new(),
+            health: Arc::clone(&health),
+        };
         let thread = StoreThread::start("store-writer", move || {
-            writer.run();
+            let ended = writer.run();
             drop(folder);
+            ended
         })?;
-        Ok(Self { queue, thread })
+        Ok(Self { queue, thread, health })
     }
 
     /// Queues an operation. Its answer comes as soon as it ran, and its durability after `COMMIT`.
@@ -102,13 +121,13 @@ impl Writer {
         answer: oneshot::Sender<Answer<O>>,
         durable: Option<oneshot::Sender<std::result::Result<(), StoreError>>>,
     ) -> std::result::Result<(), StoreError> {
-        let queued =
-            QueuedOperation { operation: Some(operation), held: None, answer: Some(answer), durable };
+        let queued = QueuedOperation::new(operation, answer, durable);
         self.queue.send(Request::Run(Box::new(queued))).await.map_err(|_closed| closed())
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.queue.is_closed()
+    /// Fails if no operation is taken any more, or if the last one that changed something could not be written.
+    pub(crate) fn check(&self) -> std::result::Result<(), StoreError> {
+        if self.queue.is_closed() { Err(closed()) } else { self.health.check() }
     }
 
     /// Refuses new operations, and returns when the last one is done, the connection is closed and the folder is free.
@@ -119,12 +138,12 @@ impl Writer {
     }
 
     /// Resolves with the reason when the thread ends although nobody closed the store.
-    pub(crate) async fn failed(&self) -> String {
+    pub(crate) async fn failed(&self) -> StoreError {
         self.thread.failed().await
     }
 }
 
-pub(crate) fn closed() -> StoreError {
+fn closed() -> StoreError {
     StoreError::Unavailable("the store is closed".into())
 }
 
@@ -142,32 +161,70 @@ struct WriterThread {
     /// are callers of such operations: each waits for its answer.
     deferred: VecDeque<Box<dyn Queued>>,
     log_limit: LogLimit,
+    file: DatabaseFile,
+    health: Arc<WriteHealth>,
 }
 
 impl WriterThread {
-    fn run(mut self) {
+    /// Runs until it is told to end.
+    ///
+    /// # Errors
+    /// Why it can't go on.
+    fn run(mut self) -> std::result::Result<(), StoreError> {
         let mut batch = Vec::with_capacity(BATCH);
         while let Some(first) = self.wait_for_first() {
-            self.write(first, &mut batch);
+            self.write(first, &mut batch).inspect_err(|reason| self.refuse_all(reason))?;
         }
-        if let Some(Err((_, error))) = self.connection.take().map(Connection::close) {
+        self.close();
+        Ok(())
+    }
+
+    fn close(self) {
+        if let Some(Err((_, error))) = self.connection.map(Connection::close) {
             // Everything that was acknowledged is in the log on disk; only the checkpoint failed.
             tracing::warn!(%error, "the database was not closed cleanly");
         }
     }
 
     /// Runs one batch and sends its operations how the transaction ended.
-    fn write(&mut self, first: Box<dyn Queued>, batch: &mut Vec<Box<dyn Queued>>) {
+    ///
+    /// # Errors
+    /// The database file is gone.
+    fn write(
+        &mut self,
+        first: Box<dyn Queued>,
+        batch: &mut Vec<Box<dyn Queued>>,
+    ) -> std::result::Result<(), StoreError> {
         let result = self.transact(first, batch);
         if let Err(error) = &result {
             tracing::error!(%error, operations = batch.len(), "a transaction was lost");
+            self.health.failed(error);
             self.abandon();
         }
         for operation in batch.drain(..) {
             operation.finish(&result);
         }
+        if result.is_err() {
+            self.file.check()?;
+        }
         if let Some(connection) = &self.connection {
             self.log_limit.after_commit(connection);
+        }
+        Ok(())
+    }
+
+    /// Refuses everything that waits, and leaves the connection so that closing it touches no file: another host may have
+    /// made files with the same paths.
+    fn refuse_all(&mut self, reason: &StoreError) {
+        self.requests.close();
+        let refused = Err(reason.clone());
+        while let Some(operation) = self.next().or_else(|| self.deferred.pop_front()) {
+            operation.finish(&refused);
+        }
+        if let Some(connection) = &self.connection
+            && let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        {
+            tracing::warn!(%error, "the log of the database is removed as the connection is closed");
         }
     }
 
@@ -190,10 +247,15 @@ impl WriterThread {
             return Err(lost(error.into()));
         }
         let (began, mut number, mut has_background) = (Instant::now(), 0, false);
+        let (mut has_changes, mut unavailable) = (false, None);
         while let Some(operation) = batch.get_mut(number) {
             has_background |= operation.is_background();
             let connection = self.connected()?;
-            run_in_savepoint(operation.as_mut(), connection).map_err(lost)?;
+            match run_in_savepoint(operation.as_mut(), connection).map_err(lost)? {
+                Effect::Nothing => {}
+                Effect::Changes => has_changes = true,
+                Effect::Unavailable(error) => unavailable = Some(error),
+            }
             number += 1;
             let has_room = number < BATCH && began.elapsed() < BATCH_TIME;
             let next = if has_room { self.next() } else { None };
@@ -201,8 +263,16 @@ impl WriterThread {
             let next = next.or_else(|| if has_background { None } else { self.deferred.pop_front() });
             batch.extend(next);
         }
+        self.file.check()?;
         let connection = self.connected()?;
-        execute(connection, "COMMIT", []).map(drop).map_err(|error| lost(error.of_commit()))
+        execute(connection, "COMMIT", []).map_err(|error| lost(error.of_commit()))?;
+        // A transaction that changed nothing also succeeds on a full disk.
+        match unavailable {
+            Some(error) => self.health.failed(&error),
+            None if has_changes => self.health.succeeded(),
+            None => {}
+        }
+        Ok(())
     }
 
     /// The first operation of the next batch. `None` when the queue is closed and nothing waits.
@@ -263,91 +333,39 @@ fn lost(error: StoreError) -> StoreError {
     }
 }
 
+/// What an operation did to the database.
+enum Effect {
+    /// It changed nothing, or was undone.
+    Nothing,
+    Changes,
+    /// It was undone alone because the disk failed it.
+    Unavailable(StoreError),
+}
+
 /// An error means that the whole transaction is lost.
 fn run_in_savepoint(
     operation: &mut dyn Queued,
     connection: &Connection,
-) -> std::result::Result<(), StoreError> {
+) -> std::result::Result<Effect, StoreError> {
     execute(connection, "SAVEPOINT operation", [])?;
-    if let Err(error) = operation.run(connection) {
+    let changes_before = connection.total_changes();
+    let result = operation.run(connection);
+    let mut effect =
+        if connection.total_changes() > changes_before { Effect::Changes } else { Effect::Nothing };
+    if let Err(error) = result {
         // On a full disk SQLite may have rolled back everything, this savepoint included. The error to report is then
         // that of the operation, and not that its savepoint is gone.
         if connection.is_autocommit() || execute(connection, "ROLLBACK TO operation", []).is_err() {
             return Err(error);
         }
+        effect = match &error {
+            StoreError::Unavailable(_) => Effect::Unavailable(error.clone()),
+            _ => Effect::Nothing,
+        };
         operation.refuse(error);
     }
     execute(connection, "RELEASE operation", [])?;
-    Ok(())
-}
-
-/// An operation in the queue, of any answer type.
-trait Queued: Send {
-    /// See [`Operation::IS_BACKGROUND`].
-    fn is_background(&self) -> bool;
-
-    /// Runs the operation, and sends the answer at once if the caller waits for durability separately. An error is sent
-    /// by `refuse` or `finish`.
-    fn run(&mut self, connection: &Connection) -> std::result::Result<(), StoreError>;
-
-    /// Sends the error of an operation that was undone alone.
-    fn refuse(&mut self, error: StoreError);
-
-    /// Sends how the transaction ended.
-    fn finish(self: Box<Self>, result: &std::result::Result<(), StoreError>);
-}
-
-type Answer<O> = std::result::Result<<O as Operation>::Answer, StoreError>;
-
-struct QueuedOperation<O: Operation> {
-    operation: Option<O>,
-    /// The answer, if it waits for `COMMIT`.
-    held: Option<O::Answer>,
-    /// `None` once it was answered.
-    answer: Option<oneshot::Sender<Answer<O>>>,
-    /// Present if the answer goes out before `COMMIT`.
-    durable: Option<oneshot::Sender<std::result::Result<(), StoreError>>>,
-}
-
-impl<O: Operation> QueuedOperation<O> {
-    /// Sends the answer. If the caller went away, the write is still done.
-    fn tell(&mut self, answer: Answer<O>) {
-        if let Some(caller) = self.answer.take() {
-            let _caller_left = caller.send(answer);
-        }
-    }
-}
-
-impl<O: Operation> Queued for QueuedOperation<O> {
-    fn is_background(&self) -> bool {
-        O::IS_BACKGROUND
-    }
-
-    fn run(&mut self, connection: &Connection) -> std::result::Result<(), StoreError> {
-        let Some(operation) = self.operation.take() else { return Ok(()) };
-        let answer = without_panic(|| operation.run(connection))?;
-        if self.durable.is_some() {
-            self.tell(Ok(answer));
-        } else {
-            self.held = Some(answer);
-        }
-        Ok(())
-    }
-
-    fn refuse(&mut self, error: StoreError) {
-        self.tell(Err(error));
-    }
-
-    fn finish(mut self: Box<Self>, result: &std::result::Result<(), StoreError>) {
-        match (self.held.take(), result) {
-            (Some(answer), Ok(())) => self.tell(Ok(answer)),
-            (_, Err(error)) => self.tell(Err(error.clone())),
-            (None, Ok(())) => {}
-        }
-        if let Some(durable) = self.durable.take() {
-            let _caller_left = durable.send(result.clone());
-        }
-    }
+    Ok(effect)
 }
 
 #[cfg(test)]

@@ -136,11 +136,17 @@ pub enum AdmissionOutcome {
         turn: TurnId,
         /// The process that runs it.
         host: Uuid,
+        /// The companion that it is with.
+        companion: String,
     },
     /// The request was seen before, and `resume` is false. Read its state with [`Turns::keyed`](crate::Turns::keyed).
     Seen,
-    /// The idempotency key belongs to another request.
-    OtherBody,
+    /// The idempotency key belongs to another request. Whoever may not talk to the companion of that request must not
+    /// learn this: the key may have been used with other credentials of the same owner.
+    OtherBody {
+        /// The companion of the turn that the key stands for.
+        companion: String,
+    },
     /// This owner has no such conversation.
     UnknownConversation,
     /// The conversation is with a companion that does not exist any more.

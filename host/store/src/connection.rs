@@ -7,14 +7,15 @@ use crate::error::StoreError;
 /// The connection to the database.
 #[async_trait]
 pub trait StoreConnection: Send + Sync {
-    /// Whether the store can read and still takes writes.
+    /// Whether the store can read and takes writes. It takes none if the last write that changed something failed, for
+    /// example on a full disk, until one succeeds. Writes nothing itself.
     ///
     /// # Errors
-    /// [`StoreError`] says what is wrong.
+    /// [`StoreError`] says what is wrong, and for how long.
     async fn check(&self) -> Result<(), StoreError>;
 
     /// Resolves with the reason when the store stopped working for good although nobody closed it, for example because
-    /// a thread of it ended. Nothing can be stored or read from then on, so the process has to end.
+    /// a thread of it ended or the database was deleted. Nothing can be stored or read from then on, so the process has to end.
     async fn failed(&self) -> StoreError;
 
     /// The space that the store takes.

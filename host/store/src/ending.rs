@@ -73,6 +73,7 @@ pub enum Ending {
         /// The companion's message, if one is kept.
         reply: Option<MessageRecord>,
     },
-    /// Another turn has the lease, or the conversation is gone: nothing was written.
+    /// Another turn has the lease, or the conversation is gone: nothing was written. [`crate::Conversations::conversation`]
+    /// tells which.
     LeaseLost,
 }

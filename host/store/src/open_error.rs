@@ -25,6 +25,15 @@ pub enum OpenError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// A thread of the store can't be started. The folder was not used.
+    #[error(
+        "the system refuses another thread: {source}; raise the limits on memory (`ulimit -v`) and on processes and threads \
+         (`ulimit -u`, `TasksMax=` of systemd, `pids` of a container)"
+    )]
+    NoThread {
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// The database has another schema than this build: it was written by an older or a newer version of Masque.
     /// Nothing was changed.
     #[error(

@@ -106,6 +106,8 @@ pub struct KeyedTurn {
     pub turn: TurnId,
     /// Its conversation.
     pub conversation: ConversationId,
+    /// The companion that the conversation is with.
+    pub companion: String,
     /// The digest of the request that started it.
     pub digest: Vec<u8>,
     /// Its status.

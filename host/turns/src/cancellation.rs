@@ -16,16 +16,22 @@ pub(crate) enum CancelReason {
     Draining,
     /// Another host may hold the conversation's lease.
     LeaseLost,
+    /// The conversation was deleted.
+    ConversationDeleted,
 }
 
 impl CancelReason {
     /// What readers are told.
     pub(crate) fn problem(self) -> Problem {
-        Problem::from(match self {
-            Self::ByClient | Self::NoReader => Kind::TurnCancelled,
-            Self::Draining => Kind::TurnInterrupted,
-            Self::LeaseLost => Kind::LeaseLost,
-        })
+        match self {
+            Self::ByClient | Self::NoReader => Kind::TurnCancelled.into(),
+            Self::Draining => Kind::TurnInterrupted.into(),
+            Self::LeaseLost => Kind::LeaseLost.into(),
+            Self::ConversationDeleted => {
+                let detail = "The conversation was deleted before the reply was complete; begin a new one.";
+                Problem::new(Kind::ConversationNotFound, detail)
+            }
+        }
     }
 }
 

@@ -87,6 +87,7 @@ mod tests {
             function: "generate",
             cause,
             denied: Vec::new(),
+            missing_grants: Vec::new(),
             error_output: Vec::new(),
         }
     }

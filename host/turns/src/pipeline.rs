@@ -210,6 +210,7 @@ fn model_error(model: &Plugin, cause: Cause) -> CallError {
         function: "generate",
         cause,
         denied: Vec::new(),
+        missing_grants: Vec::new(),
         error_output: Vec::new(),
     }
 }

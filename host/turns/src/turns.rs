@@ -107,6 +107,16 @@ impl Turns {
         self.record(owner, turn).await
     }
 
+    /// Cancels the turn that runs in a conversation which the owner has deleted from the store. Its readers are told so.
+    ///
+    /// A turn that the store has just admitted, and that has not begun, is not cancelled here. It ends when its lease is
+    /// renewed or its end is stored, whichever comes first, with the same problem.
+    pub fn conversation_deleted(&self, owner: &Owner, conversation: ConversationId) {
+        self.0.registry.cancel_if(CancelReason::ConversationDeleted, |live| {
+            live.log.conversation() == conversation && live.owner == *owner
+        });
+    }
+
     /// The greeting of a companion for a conversation that is about to begin: the one with this index, or the first.
     /// `None` if the companion has no greetings and no index was given. If the persona asks the model, `accounts` pay.
     ///
@@ -150,6 +160,8 @@ impl Turns {
         host.closing.cancel();
         host.tasks.close();
         let has_ended = tokio::select! {
+            // A host without turns interrupts none, also if it has no time.
+            biased;
             () = host.tasks.wait() => true,
             () = tokio::time::sleep_until(deadline.into()) => false,
             () = interrupt.cancelled() => false,

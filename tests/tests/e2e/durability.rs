@@ -1,4 +1,5 @@
-//! Durability, observed with strace: a reply is written and flushed before the first byte that acknowledges it.
+//! Durability: a reply is written and flushed before the first byte that acknowledges it, as strace shows, and none is
+//! acknowledged after the database is gone.
 
 use std::path::Path;
 
@@ -43,6 +44,23 @@ async fn a_reply_is_flushed_to_disk_before_it_is_acknowledged() {
             calls[written..acknowledged].iter().any(|call| call.name == "fdatasync" && call.result == "0");
         assert!(flushed, "{marker} was acknowledged before it was flushed");
     }
+}
+
+#[tokio::test]
+async fn a_host_whose_data_folder_is_deleted_acknowledges_nothing_more_and_ends_with_the_reason() {
+    let mut host = Setup::defaults().start().await;
+    let client = host.client();
+    client.say("Keep this.").await;
+    std::fs::remove_dir_all(host.data()).unwrap();
+    // The connection may be closed instead of the refusal, since the host ends at once.
+    let answer =
+        tokio::spawn(async move { client.chat(&json!({ "message": "And this." })).send().await }).await;
+    if let Ok(answer) = answer {
+        assert_eq!(answer.status, 503, "{}", answer.text);
+    }
+    assert_eq!(host.ended().await.code(), Some(1));
+    let log = host.log();
+    assert!(log.contains("masque.db was moved or deleted"), "{log}");
 }
 
 const CALLS: &str = "trace=fdatasync,fsync,pwrite64,write,writev,sendto,sendmsg";

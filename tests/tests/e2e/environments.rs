@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use masque_tests::{MockModel, Setup, fixture};
+use masque_tests::{MockModel, Setup, eventually, fixture};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::json;
 
 fn make_pipe(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
@@ -29,6 +30,35 @@ async fn a_host_with_less_address_space_or_cpu_time_starts_and_names_the_limit()
 async fn a_host_that_may_not_reserve_memory_ahead_of_its_use_starts() {
     let host = limited_by("-d 3000000").start().await;
     host.client().say("Memory is counted when it is reserved.").await;
+}
+
+/// The log is over the limit from the start, and the database reaches it with the messages.
+#[tokio::test]
+async fn a_host_at_the_limit_on_file_sizes_runs_on_as_on_a_full_disk() {
+    let words = "head -c 6000000 /dev/zero > log; ulimit -S -f 8192; exec \"$@\" 2>> log";
+    let mut host = Setup::defaults().launched_by(&["sh", "-c", words, "sh"]).start().await;
+    let client = host.client();
+    let first = client.say("There is room for this.").await;
+    let message = "x".repeat(32_000);
+    let body = json!({ "message": message, "conversation_id": first["conversation_id"] });
+
+    let mut refused = None;
+    for _ in 0..1000 {
+        let answer = client.chat(&body).send().await;
+        if answer.status != 200 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    refused.expect("the database reaches the limit").problem(503, "storage-unavailable");
+    assert!(host.is_running());
+    client.get("/livez").send().await.expect(200);
+
+    host.unlimit_file_size();
+    eventually("the host to accept messages again", || async {
+        (client.chat(&body).send().await.status == 200).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A disk that fills up: the host keeps every acknowledged message, refuses others, and recovers when there is space again.
 
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 
 use masque_tests::{Reply, Setup, eventually, skipped};
@@ -54,6 +55,20 @@ async fn a_full_disk_loses_no_acknowledged_message_and_the_host_recovers_when_th
     }
     assert!(host.is_running());
     client.get("/livez").send().await.expect(200);
+    // Reads succeed on a full disk, so only the refused writes tell.
+    let (number, fitting) = (Cell::new(0), RefCell::new(Vec::new()));
+    eventually("the host to say that its store is unavailable", || async {
+        number.set(number.get() + 1);
+        let message = format!("Late message {} {}", number.get(), "x".repeat(32_000));
+        let body = json!({ "message": message, "conversation_id": conversation });
+        if client.chat(&body).send().await.status == 200 {
+            fitting.borrow_mut().push(message);
+        }
+        let health = client.get("/health").send().await.expect(200);
+        (health["status"] == "degraded" && health["checks"]["store"] == "unavailable").then_some(())
+    })
+    .await;
+    acknowledged.extend(fitting.into_inner());
     client.get(&format!("/conversations/{conversation}")).send().await.expect(200);
 
     std::fs::remove_file(data.join("filler")).unwrap();
@@ -63,6 +78,11 @@ async fn a_full_disk_loses_no_acknowledged_message_and_the_host_recovers_when_th
     })
     .await;
     acknowledged.push("Is there room again?".to_owned());
+    eventually("the host to say that its store works", || async {
+        let health = client.get("/health").send().await.expect(200);
+        (health["checks"]["store"] == "ok").then_some(())
+    })
+    .await;
 
     let mut stored = Vec::new();
     let mut path = format!("/conversations/{conversation}/messages?limit=100");

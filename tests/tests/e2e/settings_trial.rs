@@ -75,3 +75,22 @@ async fn a_memory_whose_background_function_breaks_with_its_settings_is_refused(
     let checked = with(false).check().await;
     assert!(checked.status.success() && !checked.text.contains("warning"), "{}", checked.text);
 }
+
+#[tokio::test]
+async fn a_plugin_that_fails_for_want_of_a_grant_is_named_with_the_line_to_add() {
+    let counting = fixture("counts-exchanges");
+    let setup = Setup::file(&format!(
+        "[plugins.counting]\nsource = {counting:?}\n\n[plugins.openai]\nsource = \"builtin:openai\"\n\
+         settings = {{ base_url = \"https://b.test/v1\", model = \"m\" }}\ngrants = {{ http = [\"https://a.test\"] }}\n"
+    ));
+    let checked = setup.check().await;
+    assert!(checked.status.success(), "{}", checked.text);
+    for words in [
+        "warning: `observe` of plugin `counting` failed: it needs the grant `state`",
+        "Add `grants = { state = true }` to [plugins.counting].",
+        "warning: `generate` of plugin `openai` failed: no `http` grant allows its POST to https://b.test",
+        "Add \"https://b.test\" to `http` in the grants of [plugins.openai]",
+    ] {
+        assert!(checked.text.contains(words), "{words} is not in:\n{}", checked.text);
+    }
+}

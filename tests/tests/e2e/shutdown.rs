@@ -1,6 +1,6 @@
 //! Graceful shutdown: the host reports that it is not ready, serves for a while, finishes running turns and exits.
 
-use masque_tests::{Answer, Gate, MockModel, RawConnection, Setup, Step, eventually};
+use masque_tests::{Answer, Gate, MockModel, RawConnection, Setup, Step, eventually, within};
 use serde_json::json;
 
 #[tokio::test]
@@ -103,6 +103,18 @@ async fn a_host_without_turns_exits_when_the_delay_is_over() {
 }
 
 #[tokio::test]
+async fn a_host_without_turns_that_is_told_twice_to_stop_interrupts_none() {
+    let mut host = Setup::defaults().and("[drain]\ndelay = \"1h\"\ntimeout = \"1h\"").start().await;
+    host.client().say("Hello.").await;
+    host.terminate();
+    host.logged("stopping").await;
+    host.terminate();
+    assert!(host.ended().await.success());
+    within("the log to end", host.logged("stopped")).await;
+    assert!(!host.log().contains("interrupting the turns"), "{}", host.log());
+}
+
+#[tokio::test]
 async fn an_idle_connection_over_http2_is_told_to_go_away() {
     /// The connection preface and an empty SETTINGS frame (RFC 9113, sections 3.4 and 6.5).
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -126,6 +138,14 @@ async fn an_idle_connection_over_http2_is_told_to_go_away() {
     }
     drop(connection);
     assert!(host.ended().await.success());
+}
+
+#[tokio::test]
+async fn a_request_to_reload_by_signal_stops_no_host() {
+    let host = Setup::defaults().start().await;
+    host.hang_up();
+    host.logged("SIGHUP is ignored").await;
+    host.client().say("Are you still there?").await;
 }
 
 #[tokio::test]

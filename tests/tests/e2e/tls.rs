@@ -149,7 +149,9 @@ async fn a_client_without_tls_or_with_an_unfinished_handshake_is_disconnected() 
     unfinished.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
     let mut plain = RawConnection::open(host.address()).await;
     plain.send("GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
-    for connection in [&mut silent, &mut unfinished, &mut plain] {
+    let answer = plain.read_to_end().await;
+    assert!(String::from_utf8_lossy(&answer).contains("This port speaks HTTPS"));
+    for connection in [&mut silent, &mut unfinished] {
         let answer = connection.read_to_end().await;
         assert!(!String::from_utf8_lossy(&answer).contains("HTTP"));
     }

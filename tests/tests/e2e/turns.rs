@@ -66,6 +66,27 @@ async fn a_cancelled_turn_keeps_its_partial_reply_and_disconnects_from_the_model
 }
 
 #[tokio::test]
+async fn deleting_a_conversation_disconnects_its_turn_from_the_model_and_ends_its_stream() {
+    let model = MockModel::start().await;
+    let host = Setup::model(&model).start().await;
+    let client = host.client();
+    model.next(Answer::steps(vec![Step::Text("I was about to".to_owned()), Step::Stall]));
+    let mut events = client.stream("Go on.").await;
+    let created = events.expect("turn.created").await;
+    events.until_text("I was about to").await;
+    let conversation = created.data["conversation_id"].as_str().unwrap();
+
+    let deleted = client.delete(&format!("/conversations/{conversation}")).send().await;
+
+    assert_eq!(deleted.status, 204, "{}", deleted.text);
+    model.abandoned().await;
+    let last = events.rest().await.pop().unwrap();
+    assert_eq!(last.name, "turn.failed");
+    assert!(last.data.to_string().contains("#conversation-not-found"), "{}", last.data);
+    assert!(last.data.to_string().contains("was deleted"), "{}", last.data);
+}
+
+#[tokio::test]
 async fn a_turn_whose_last_reader_leaves_is_cancelled() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).and("[turn]\nlinger = \"50ms\"").start().await;

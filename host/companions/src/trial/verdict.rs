@@ -114,6 +114,7 @@ mod tests {
             function: "compose",
             cause,
             denied: denied.iter().map(|what| (*what).to_owned()).collect(),
+            missing_grants: Vec::new(),
             error_output: Vec::new(),
         }
     }

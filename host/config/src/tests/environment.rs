@@ -12,16 +12,16 @@ fn a_variable_that_asks_for_an_unsupported_feature_is_refused() {
             &[("ENVIRONMENT", "production")],
             &[
                 "ENVIRONMENT: there is no [tls], and no proxy that could speak TLS is declared. Set certificate and key in [tls], or name the proxy in `trusted_proxies` of [server].",
-                "ENVIRONMENT: the admin API is on the public listener. Set `listen` in [admin], or say aloud that it may be there: `shared = true` in [admin].",
+                "ENVIRONMENT: the admin API is on the public listener. Set `listen` in [admin], or allow this with `shared = true` in [admin].",
             ],
         ),
         (
             &[("ENVIRONMENT", "staging"), ("REQUIRE_AUTHENTICATION", "false"), ("JWT_SECRET_KEY", "hunter2")],
             &[
                 "ENVIRONMENT: there is no [tls], and no proxy that could speak TLS is declared. Set certificate and key in [tls], or name the proxy in `trusted_proxies` of [server].",
-                "ENVIRONMENT: the admin API is on the public listener. Set `listen` in [admin], or say aloud that it may be there: `shared = true` in [admin].",
+                "ENVIRONMENT: the admin API is on the public listener. Set `listen` in [admin], or allow this with `shared = true` in [admin].",
                 "JWT_SECRET_KEY: the secret has 7 bytes, and 32 are the least. Make one with `openssl rand -base64 32`.",
-                "REQUIRE_AUTHENTICATION: authentication is off, so whoever reaches the host is its one user. Leave it on, with JWT_SECRET_KEY or [auth.issuers.NAME].",
+                "REQUIRE_AUTHENTICATION: authentication is off, so whoever reaches the host is its one user. Turn it on: remove this setting, and set JWT_SECRET_KEY or [auth.issuers.NAME].",
             ],
         ),
         (
@@ -161,4 +161,31 @@ fn mistakes_in_file_variables_and_flags_are_reported_together() {
     let lines = lines_of(folder.load(&flags, &[("CORS_ORIGINS", "*")]));
     let locations: Vec<_> = lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
     assert_eq!(locations, ["masque.toml:2:8", "CORS_ORIGINS", "--listen"]);
+}
+
+#[test]
+fn the_flag_production_finds_what_the_variable_finds() {
+    let production = Flags { production: true, ..Flags::default() };
+    let variables: &[Variables] = &[
+        &[],
+        &[("JWT_SECRET_KEY", "hunter2")],
+        &[("REQUIRE_AUTHENTICATION", "false"), ("CORS_ORIGINS", "*")],
+    ];
+    for variables in variables {
+        let with_variable = [variables, &[("ENVIRONMENT", "production")][..]].concat();
+        let by_variable = lines_of(Folder::new().load(&Flags::default(), &with_variable));
+        let by_flag = lines_of(Folder::new().load(&production, variables));
+        let without_place = |lines: Vec<String>, place: &str| {
+            let mut lines: Vec<String> =
+                lines.iter().map(|line| line.strip_prefix(place).unwrap_or(line).to_owned()).collect();
+            lines.sort();
+            lines
+        };
+        assert!(!by_flag.is_empty(), "{variables:?}");
+        assert_eq!(
+            without_place(by_flag, "--production"),
+            without_place(by_variable, "ENVIRONMENT"),
+            "{variables:?}"
+        );
+    }
 }

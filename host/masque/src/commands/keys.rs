@@ -10,6 +10,7 @@ use masque_auth::{
     DEFAULT_TENANT, KeyText, NewKeyRequest, TokenOptions, audit_detail, is_subject, revocation_target,
     rotation_overlap,
 };
+use masque_config::{Config, Diagnostic, Diagnostics, Location};
 use masque_store::{ApiKeyRecord, AuditEntry, AuditOutcome, KeyId, KeyRing, NewRevocation, Page, Revoked};
 use serde_json::{Value, json};
 
@@ -46,6 +47,26 @@ impl KeyTask {
     pub(crate) fn shows_secret(&self) -> bool {
         matches!(self, Self::CreateKey(_) | Self::RotateKey { .. })
     }
+}
+
+/// Warns of companions that a new key is for and that the configuration does not have. Without a file, the configuration is
+/// hardly that of the host, so nothing is said.
+pub(crate) fn unknown_companions(task: &KeyTask, config: &Config) -> Diagnostics {
+    let (KeyTask::CreateKey(NewKeyRequest { companions: Some(names), .. }), Some(file)) =
+        (task, &config.file)
+    else {
+        return Diagnostics::new(Vec::new());
+    };
+    let unknown = names.iter().filter(|name| !config.companions.contains_key(name.as_str()));
+    let warning = |name: &String| {
+        let what = format!("{} has no companion `{}`", file.display(), name.escape_debug());
+        Diagnostic::warning(
+            Location::Flag("--companion"),
+            what,
+            "The key can't talk to it before there is one.",
+        )
+    };
+    Diagnostics::new(unknown.map(warning).collect())
 }
 
 /// A task with valid arguments.

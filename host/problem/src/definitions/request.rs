@@ -32,7 +32,7 @@ pub(crate) const MESSAGE_EMPTY: Definition = define(
     "message-empty",
     StatusCode::UNPROCESSABLE_ENTITY,
     "Empty message",
-    "`message` has no text, or nothing but white space",
+    "`message` has no visible character",
     "Send a message with at least one visible character.",
 );
 
@@ -72,8 +72,8 @@ pub(crate) const UNSUPPORTED_MEDIA_TYPE: Definition = define(
     "unsupported-media-type",
     StatusCode::UNSUPPORTED_MEDIA_TYPE,
     "Unsupported media type",
-    "a request with a body does not say that it is JSON, or the body is compressed or not UTF-8",
-    "Send `Content-Type: application/json`, and the body in UTF-8 without compression.",
+    "a request with a body does not say once that it is JSON, or the body is compressed or not UTF-8",
+    "Send one `Content-Type: application/json`, and the body in UTF-8 without compression.",
 );
 
 pub(crate) const ROUTE_NOT_FOUND: Definition = define(

@@ -32,6 +32,7 @@ impl CallIdentity {
             function: self.function,
             cause,
             denied: self.diagnostics.refusals(),
+            missing_grants: self.diagnostics.missing_grants(),
             error_output: Vec::new(),
         }
     }

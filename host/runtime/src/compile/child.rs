@@ -61,6 +61,7 @@ pub(crate) async fn compile(
         result => result,
     };
     compiled.map_err(|failure| match failure {
+        Failure::NotStarted(error) => LoadError::NoCompiler(error),
         Failure::OutOfMemory(reason) | Failure::Other(reason) => LoadError::Compile(reason),
     })
 }
@@ -68,6 +69,7 @@ pub(crate) async fn compile(
 /// Why there is no code.
 #[derive(Debug)]
 enum Failure {
+    NotStarted(std::io::Error),
     OutOfMemory(String),
     Other(String),
 }
@@ -91,7 +93,7 @@ async fn compile_once(
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| failed(format!("the compiler could not be started: {error}")))?;
+        .map_err(Failure::NotStarted)?;
     let (Some(mut stdin), Some(stdout), Some(stderr)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
@@ -215,6 +217,15 @@ mod tests {
         assert!(error.contains("memory ran out"), "{error}");
         let error = compile_by("echo no; exit 1").await.unwrap_err().to_string();
         assert!(!error.contains("memory"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_compiler_that_can_not_be_started_is_no_fault_of_the_component() {
+        let missing = Path::new("/nowhere/at/all");
+        match compile(missing, &[], MemoryReservation::Full, b"").await {
+            Err(LoadError::NoCompiler(error)) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::client::{Answer, UpstreamClient};
 use super::header_limit::HeaderLimit;
 use super::redact::EchoRedactor;
 use crate::diagnostics::CallDiagnostics;
+use crate::missing_grant::MissingGrant;
 use crate::secret_matcher::SecretMatcher;
 
 /// The connect timeout where the guest sets none. A timeout of its own counts if it ends before the call's deadline.
@@ -88,7 +89,8 @@ impl EgressGate {
         if self.grants.http.iter().any(|grant| grant.allows(method, &origin, uri.path())) {
             return Ok(origin);
         }
-        self.diagnostics.record_refusal(format!("{method} {origin}{} needs an `http` grant", uri.path()));
+        let (method, path) = (method.clone(), uri.path().to_owned());
+        self.diagnostics.record_missing_grant(MissingGrant::Http { method, origin, path });
         Err(Error::HttpRequestDenied)
     }
 

@@ -16,6 +16,7 @@ use crate::capability::{Call, Models, NestedCall, PluginStateScope, State, State
 use crate::contract::{Failure, Message, Prompt, Reply};
 use crate::counters::PluginCounters;
 use crate::diagnostics::CallDiagnostics;
+use crate::missing_grant::MissingGrant;
 
 /// The longest wait for a store. A call of `state` or `history` suspends the guest's whole store meanwhile.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -157,7 +158,7 @@ impl HostState {
         limit: u32,
     ) -> Result<Vec<Message>, Failure> {
         if !self.grants.history {
-            return Err(self.deny("history"));
+            return Err(self.deny(MissingGrant::History));
         }
         let Some(history) = &self.call.history else {
             return Err(Failure::new("unavailable", "no history in this call"));
@@ -177,7 +178,7 @@ impl HostState {
     /// Takes one of the nested calls that this call may make.
     fn begin_nested_call(&mut self) -> Result<(Arc<dyn Models>, NestedCall), Failure> {
         if !self.grants.models {
-            return Err(self.deny("models"));
+            return Err(self.deny(MissingGrant::Models));
         }
         let Some(models) = self.call.models.clone() else {
             return Err(Failure::new("denied", "a call that was itself asked can't ask on"));
@@ -197,17 +198,18 @@ impl HostState {
     /// The state of the call, if the plugin was granted the scope.
     fn state(&self, scope: PluginStateScope) -> Result<&dyn State, Failure> {
         if !self.grants.state {
-            return Err(self.deny("state"));
+            return Err(self.deny(MissingGrant::State));
         }
         if scope == PluginStateScope::Shared && !self.grants.state_shared {
-            return Err(self.deny("state_shared"));
+            return Err(self.deny(MissingGrant::StateShared));
         }
         self.call.state.as_deref().ok_or_else(|| Failure::new("unavailable", "no state in this call"))
     }
 
-    fn deny(&self, grant: &str) -> Failure {
-        self.diagnostics.record_refusal(format!("the grant `{grant}` is missing"));
-        Failure::new("denied", format!("needs the grant `{grant}`"))
+    fn deny(&self, missing: MissingGrant) -> Failure {
+        let failure = Failure::new("denied", format!("needs the grant `{}`", missing.key()));
+        self.diagnostics.record_missing_grant(missing);
+        failure
     }
 }
 

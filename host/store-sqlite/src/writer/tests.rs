@@ -1,5 +1,5 @@
 use futures::FutureExt;
-use futures::future::{join_all, join4};
+use futures::future::{join, join_all, join4};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -102,7 +102,7 @@ async fn closing_finishes_what_was_accepted_and_refuses_what_comes_later() {
     let (results, ()) = futures::future::join(run_all(&writer, &[Then::Succeed; 300]), writer.close()).await;
     let done: Vec<i64> = results.into_iter().filter_map(std::result::Result::ok).collect();
     assert_eq!(numbers(&path), done);
-    assert!(writer.is_closed());
+    assert!(writer.check().is_err());
     assert_eq!(writer.perform(Write(1000, Then::Succeed)).await, Err(closed()));
     writer.close().await;
 }
@@ -238,9 +238,9 @@ async fn a_writer_whose_thread_ended_says_why_and_takes_no_operation() {
     assert_eq!(writer.perform(Write(1, Then::Panic)).await.map_err(|_| "failed"), Err("failed"));
     assert_eq!(writer.failed().now_or_never(), None, "a panic of one operation ends nothing");
     writer.queue.send(Request::Run(Box::new(EndsTheThread))).await.unwrap_or_else(|_| panic!("it runs"));
-    let reason = writer.failed().await;
+    let reason = writer.failed().await.to_string();
     assert!(reason.contains("store-writer") && reason.contains("a test ends the thread"), "{reason}");
-    assert!(writer.is_closed());
+    assert!(writer.check().is_err());
     assert!(writer.perform(Write(2, Then::Succeed)).await.is_err());
 }
 
@@ -249,4 +249,67 @@ async fn a_writer_that_was_closed_has_not_failed() {
     let (_folder, _path, writer) = open();
     writer.close().await;
     assert_eq!(writer.failed().now_or_never(), None);
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_once_the_database_is_deleted_and_the_thread_ends_with_the_reason() {
+    let (folder, path, writer) = open();
+    assert_eq!(writer.perform(Write(1, Then::Succeed)).await, Ok(1));
+    for name in ["test.db", "test.db-wal", "test.db-shm"] {
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    let (open_gate, gate) = std::sync::mpsc::channel();
+    let (_gate, early, (late, background), ()) = join4(
+        writer.perform(Gate(gate)),
+        writer.submit(Write(2, Then::Succeed)),
+        join(
+            join_all((3..20).map(|number| writer.perform(Write(number, Then::Succeed)))),
+            // A batch takes one of these, so the others wait while it is refused.
+            join_all((100..105).map(|number| writer.perform(Background(number)))),
+        ),
+        async { open_gate.send(()).unwrap() },
+    )
+    .await;
+    let refused = |error: &StoreError| {
+        let text = error.to_string();
+        matches!(error, StoreError::Unavailable(_)) && text.contains("test.db was moved or deleted")
+    };
+    let early = match early {
+        Ok((_answer, durable)) => durable.wait().await,
+        Err(error) => Err(error),
+    };
+    assert!(refused(&early.unwrap_err()));
+    for result in late.into_iter().chain(background) {
+        assert!(refused(result.as_ref().unwrap_err()), "{result:?}");
+    }
+    assert!(refused(&writer.failed().await));
+    assert!(writer.check().is_err());
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_before_the_folder_was_moved_is_in_the_moved_folder() {
+    let (folder, _path, writer) = open();
+    assert_eq!(run_all(&writer, &[Then::Succeed; 3]).await, [Ok(0), Ok(1), Ok(2)]);
+    let parent = tempfile::tempdir().unwrap();
+    let moved = parent.path().join("moved");
+    std::fs::rename(folder.path(), &moved).unwrap();
+    assert!(writer.perform(Write(7, Then::Succeed)).await.is_err());
+    writer.failed().await;
+    assert_eq!(numbers(&moved.join("test.db")), [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn writes_count_as_failing_until_one_that_changes_something_succeeds() {
+    let (_folder, _path, writer) = open();
+    writer.check().unwrap();
+    writer.perform(Write(1, Then::BreakCommit)).await.unwrap_err();
+    writer.check().unwrap_err();
+    assert_eq!(writer.perform(Long).await, Ok(()), "an operation that writes nothing succeeds");
+    let text = writer.check().unwrap_err().to_string();
+    assert!(text.contains("writes have failed for"), "{text}");
+    assert_eq!(writer.perform(Write(2, Then::Succeed)).await, Ok(2));
+    writer.check().unwrap();
+    writer.perform(Write(3, Then::Refuse)).await.unwrap_err();
+    assert_eq!(writer.check(), Ok(()), "a refusal of the store's rules is no failure of the disk");
 }

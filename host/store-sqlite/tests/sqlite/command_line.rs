@@ -65,6 +65,19 @@ async fn a_database_without_a_schema_has_no_parked_jobs_to_open() {
 }
 
 #[tokio::test]
+async fn a_database_that_can_not_be_opened_is_named_with_the_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    match open_parked_jobs(folder.path()).await.err() {
+        Some(OpenError::Io { source, .. }) => {
+            let text = source.to_string();
+            assert!(text.contains("masque.db") && text.contains("No such file"), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!folder.path().join("masque.db").exists(), "nothing is made");
+}
+
+#[tokio::test]
 async fn a_key_ring_beside_a_host_of_another_version_names_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let _host = SqliteStore::open(folder.path()).await.unwrap();

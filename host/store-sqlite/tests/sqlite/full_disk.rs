@@ -59,6 +59,7 @@ fn fills_its_disk() {
         let mut refused = Vec::new();
         for round in 0..3 {
             fill(&folder.join("filler"));
+            let mut is_last_refused = false;
             for _ in 0..8 {
                 let mut attempt = admission(new_conversation(), &"x".repeat(8192));
                 attempt.turn = TurnId::new();
@@ -67,6 +68,7 @@ fn fills_its_disk() {
                     Ok(admitted) => admitted.durable.wait().await,
                     Err(error) => Err(error),
                 };
+                is_last_refused = result.is_err();
                 match result {
                     // Free pages within the database may still hold some turns.
                     Ok(()) => kept.push(turn),
@@ -75,9 +77,11 @@ fn fills_its_disk() {
                 }
             }
             assert!(refused.len() > round, "round {round}: the disk was not full");
+            assert_eq!(store.check().await.is_err(), is_last_refused, "round {round}: the last write tells");
             store.turn(&ada(), kept[0]).await.unwrap().expect("reading needs no space");
             std::fs::remove_file(folder.join("filler")).unwrap();
             kept.push(exchange(&store, new_conversation(), "There is room", "Again").await.turn);
+            store.check().await.unwrap();
         }
         check(&store, &kept, &refused).await;
         drop(store);

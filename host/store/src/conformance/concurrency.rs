@@ -69,7 +69,7 @@ pub async fn of_many_requests_with_one_key_one_starts_and_the_rest_join_it(store
         })
         .collect();
     assert_eq!(started.len(), 1);
-    let joined = AdmissionOutcome::Running { turn: started[0], host: host() };
+    let joined = AdmissionOutcome::Running { turn: started[0], host: host(), companion: "elara".into() };
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == joined).count(), 31);
 }
 

@@ -27,6 +27,7 @@ pub async fn a_key_tells_of_its_turn_without_an_admission(store: &Arc<dyn Store>
     let expected = |status| KeyedTurn {
         turn: first.turn,
         conversation: first.conversation,
+        companion: "elara".into(),
         digest: keyed(new_conversation()).idempotency.unwrap().digest,
         status,
     };
@@ -86,7 +87,10 @@ pub async fn a_conversation_whose_companion_is_gone_gets_no_turn(store: &Arc<dyn
 pub async fn a_running_turn_is_joined(store: &Arc<dyn Store>) {
     let first = start(store, keyed(new_conversation())).await;
     let outcome = admit(store, Admission { host: Uuid::from_u128(2), ..keyed(new_conversation()) }).await;
-    assert_eq!(outcome, AdmissionOutcome::Running { turn: first.turn, host: host() });
+    assert_eq!(
+        outcome,
+        AdmissionOutcome::Running { turn: first.turn, host: host(), companion: "elara".into() }
+    );
 }
 
 pub async fn another_body_under_the_same_key_is_refused_however_the_turn_stands(store: &Arc<dyn Store>) {
@@ -95,10 +99,35 @@ pub async fn another_body_under_the_same_key_is_refused_however_the_turn_stands(
         other.idempotency.as_mut().unwrap().digest = vec![8];
         other
     };
+    let refused = AdmissionOutcome::OtherBody { companion: "elara".into() };
     let first = start(store, keyed(new_conversation())).await;
-    assert_eq!(admit(store, other()).await, AdmissionOutcome::OtherBody);
+    assert_eq!(admit(store, other()).await, refused);
     kept(store.commit(reply(&first, "Hi")).await);
-    assert_eq!(admit(store, other()).await, AdmissionOutcome::OtherBody);
+    assert_eq!(admit(store, other()).await, refused);
+}
+
+pub async fn an_earlier_turn_names_its_companion_also_to_a_request_that_may_not_talk_to_it(
+    store: &Arc<dyn Store>,
+) {
+    let other_companion = |digest| {
+        let id = ConversationId::new();
+        let target = Target::New { id, companion: "two".into(), title: "A title".into() };
+        let mut other = Admission { companions: Arc::new(["two".to_owned()].into()), ..keyed(target) };
+        other.idempotency.as_mut().unwrap().digest = digest;
+        other
+    };
+    let companion = || "elara".to_owned();
+    let first = start(store, keyed(new_conversation())).await;
+    assert_eq!(
+        admit(store, other_companion(vec![7])).await,
+        AdmissionOutcome::Running { turn: first.turn, host: host(), companion: companion() }
+    );
+    let refused = AdmissionOutcome::OtherBody { companion: companion() };
+    assert_eq!(admit(store, other_companion(vec![8])).await, refused);
+    kept(store.interrupt(interruption(&first, Some("H"))).await);
+    let beyond = AdmissionOutcome::CompanionGone { companion: companion() };
+    assert_eq!(admit(store, other_companion(vec![7])).await, beyond);
+    assert_eq!(admit(store, other_companion(vec![8])).await, refused);
 }
 
 pub async fn a_key_is_its_owners_and_its_routes(store: &Arc<dyn Store>) {

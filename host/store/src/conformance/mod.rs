@@ -77,6 +77,7 @@ macro_rules! conformance_tests {
                 a_conversation_whose_companion_is_gone_gets_no_turn,
                 a_running_turn_is_joined,
                 another_body_under_the_same_key_is_refused_however_the_turn_stands,
+                an_earlier_turn_names_its_companion_also_to_a_request_that_may_not_talk_to_it,
                 a_key_is_its_owners_and_its_routes,
                 an_interrupted_turn_runs_again_under_its_id_and_its_reply_takes_the_fragments_place,
                 a_failed_turn_runs_again_and_its_message_is_not_doubled,

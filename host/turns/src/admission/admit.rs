@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use super::earlier::{CHAT_ROUTE, replay};
-use super::selection::{allowed_names, check_earlier, is_allowed};
+use super::selection::{allowed_names, beyond_companions, check_earlier, is_allowed};
 use super::ticket::{Ticket, Waited};
 use crate::contract;
 use crate::failure::store_problem;
@@ -118,24 +118,27 @@ impl Host {
         outcome: AdmissionOutcome,
     ) -> Result<EventReader, Problem> {
         match outcome {
-            AdmissionOutcome::Running { turn, host } => match self.registry.find(&request.owner, turn) {
-                Some(live) if host == self.id && !live.log.has_ended() => {
-                    check_earlier(request, live.log.companion())?;
-                    Ok(live.log.reader(None))
+            AdmissionOutcome::Running { turn, host, companion } => {
+                check_earlier(request, &companion)?;
+                match self.registry.find(&request.owner, turn) {
+                    Some(live) if host == self.id && !live.log.has_ended() => Ok(live.log.reader(None)),
+                    // It is just ending, or it runs on another host. A later request finds it completed.
+                    _ => Err(Problem::from(Kind::ConversationBusy)),
                 }
-                // It is just ending, or it runs on another host. A later request finds it completed.
-                _ => Err(Problem::from(Kind::ConversationBusy)),
-            },
+            }
             AdmissionOutcome::Busy { retry_after } => {
                 Err(Problem::from(Kind::ConversationBusy).retry_after(retry_after))
             }
-            AdmissionOutcome::OtherBody => Err(Problem::from(Kind::IdempotencyMismatch)),
+            AdmissionOutcome::OtherBody { companion } => {
+                check_earlier(request, &companion)?;
+                Err(Problem::from(Kind::IdempotencyMismatch))
+            }
             AdmissionOutcome::UnknownConversation => Err(Problem::from(Kind::ConversationNotFound)),
             AdmissionOutcome::CompanionGone { companion }
             | AdmissionOutcome::OtherCompanion { companion }
                 if !is_allowed(request, &companion) =>
             {
-                Err(Problem::from(Kind::ConversationNotFound))
+                Err(beyond_companions(request))
             }
             AdmissionOutcome::CompanionGone { companion } => Err(Problem::new(
                 Kind::CompanionNotFound,

@@ -36,6 +36,8 @@ impl Host {
         let found =
             self.store.keyed(owner, CHAT_ROUTE, &key.key).await.map_err(|error| store_problem(&error))?;
         let Some(found) = found else { return Ok(None) };
+        // Checked before the digest, which would tell of a request that the caller may not know.
+        check_earlier(request, &found.companion)?;
         if found.digest != key.digest {
             return Err(Problem::from(Kind::IdempotencyMismatch));
         }

@@ -70,12 +70,18 @@ pub(super) fn is_allowed(request: &ChatRequest, companion: &str) -> bool {
 /// Refuses an earlier turn of the same request whose companion the request may not talk to. The idempotency key belongs to
 /// the user, who may have sent the request with another API key before.
 pub(super) fn check_earlier(request: &ChatRequest, companion: &str) -> Result<(), Problem> {
-    if is_allowed(request, companion) {
-        return Ok(());
+    if is_allowed(request, companion) { Ok(()) } else { Err(beyond_companions(request)) }
+}
+
+/// The answer to a request whose turn is with a companion that the request may not talk to. With an idempotency key it is
+/// an earlier turn's, and the answer is the same however that turn stands and whatever the body of its request was.
+pub(super) fn beyond_companions(request: &ChatRequest) -> Problem {
+    if request.idempotency.is_none() {
+        return Problem::from(Kind::ConversationNotFound);
     }
     let detail =
         "The `Idempotency-Key` was used with a companion that the API key is not for; use another one.";
-    Err(Problem::new(Kind::ConversationNotFound, detail))
+    Problem::new(Kind::ConversationNotFound, detail)
 }
 
 /// The names of all companions that may answer the request.

@@ -125,7 +125,7 @@ impl Finalizer {
                 self.notify_of_jobs(has_jobs);
                 return completed(response);
             }
-            Ok(Ending::LeaseLost) => return lease_lost(),
+            Ok(Ending::LeaseLost) => return self.lease_lost(finished.owner, finished.started).await,
             Err(error) => error,
         };
         tracing::error!(%error, "a reply could not be committed");
@@ -137,6 +137,22 @@ impl Finalizer {
         let problem = store_problem(&error);
         self.write_later(incomplete_record(&finished, &problem, TurnStatus::Interrupted));
         FinalizedTurn::failed(problem, TurnStatus::Interrupted)
+    }
+
+    /// Tells the two ways apart in which a turn loses its lease: its conversation was deleted, perhaps by another process,
+    /// or another turn took it.
+    async fn lease_lost(&self, owner: &Owner, started: &Started) -> FinalizedTurn {
+        let found = self.store.conversation(owner, started.conversation);
+        let reason = match tokio::time::timeout(WRITE_TIMEOUT, found).await {
+            Ok(Ok(None)) => CancelReason::ConversationDeleted,
+            Ok(Ok(Some(_))) => CancelReason::LeaseLost,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the conversation of a turn that lost its lease could not be looked up");
+                CancelReason::LeaseLost
+            }
+            Err(_elapsed) => CancelReason::LeaseLost,
+        };
+        FinalizedTurn::failed(reason.problem(), TurnStatus::Failed)
     }
 
     /// The response of this attempt, if the store has it.
@@ -159,7 +175,7 @@ impl Finalizer {
         let record = incomplete_record(&finished, &problem, status);
         match tokio::time::timeout(WRITE_TIMEOUT, self.write(&record)).await {
             Ok(Ok(Ending::Done { .. })) => return FinalizedTurn::failed(problem, status),
-            Ok(Ok(Ending::LeaseLost)) => return lease_lost(),
+            Ok(Ok(Ending::LeaseLost)) => return self.lease_lost(finished.owner, finished.started).await,
             Ok(Err(error)) => {
                 tracing::error!(%error, "the end of a turn could not be stored; trying again");
             }
@@ -214,8 +230,4 @@ impl Finalizer {
 
 fn completed(response: Value) -> FinalizedTurn {
     FinalizedTurn { end: TurnEnd::Completed(Arc::new(response)), status: TurnStatus::Completed }
-}
-
-fn lease_lost() -> FinalizedTurn {
-    FinalizedTurn::failed(CancelReason::LeaseLost.problem(), TurnStatus::Failed)
 }

@@ -51,6 +51,7 @@ pub(crate) enum ResumePoint {
 #[derive(Debug)]
 pub struct EventLog {
     turn: TurnId,
+    conversation: ConversationId,
     companion: String,
     max_bytes: usize,
     state: Mutex<LogState>,
@@ -79,6 +80,7 @@ impl EventLog {
         let events = vec![Arc::new(Event { sequence: 0, kind: created })];
         Arc::new(Self {
             turn,
+            conversation,
             companion,
             max_bytes,
             state: Mutex::new(LogState { events, ..LogState::default() }),
@@ -104,6 +106,10 @@ impl EventLog {
 
     pub(crate) fn turn(&self) -> TurnId {
         self.turn
+    }
+
+    pub(crate) fn conversation(&self) -> ConversationId {
+        self.conversation
     }
 
     /// The companion that answers.

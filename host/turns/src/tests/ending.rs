@@ -139,12 +139,38 @@ async fn draining_lets_a_turn_end_by_itself() {
 }
 
 #[tokio::test]
-async fn a_conversation_that_is_deleted_meanwhile_ends_its_turn_as_lost() {
+async fn deleting_a_conversation_stops_the_model_of_its_turn_and_tells_its_readers() {
+    let mut host = TestHost::new().await;
+    let (mut reader, turn, answer) = half_a_reply(&mut host, says("Tell me.")).await;
+    let (_, conversation) = created(&reader.next().await.unwrap());
+    let (other_reader, other, other_answer) = half_a_reply(&mut host, says("Tell me more.")).await;
+    assert!(host.store.delete(&owner(), conversation).await.unwrap());
+    let stranger = Owner { subject: "stranger".into(), ..owner() };
+    host.turns.conversation_deleted(&stranger, conversation);
+    host.turns.conversation_deleted(&owner(), conversation);
+    // The model's answer never ends, so only a cancellation hangs up.
+    answer.hung_up().await;
+    let events = all(reader).await;
+    let problem = failed(&events);
+    assert_eq!(problem.kind, Kind::ConversationNotFound);
+    assert!(problem.detail.contains("deleted"), "{problem:?}");
+    assert_eq!(host.turns.cancel(&owner(), turn).await.unwrap_err().kind, Kind::TurnNotFound);
+
+    other_answer.finish("stop").await;
+    completed(&all(other_reader).await);
+    assert_eq!(host.record(other).await.status, TurnStatus::Completed);
+}
+
+#[tokio::test]
+async fn a_turn_learns_at_its_end_that_another_process_has_deleted_its_conversation() {
     let mut host = TestHost::new().await;
     let (mut reader, turn, answer) = half_a_reply(&mut host, says("Tell me.")).await;
     let (_, conversation) = created(&reader.next().await.unwrap());
     assert!(host.store.delete(&owner(), conversation).await.unwrap());
     answer.finish("stop").await;
-    assert_eq!(failed(&all(reader).await).kind, Kind::LeaseLost);
+    let events = all(reader).await;
+    let problem = failed(&events);
+    assert_eq!(problem.kind, Kind::ConversationNotFound);
+    assert!(problem.detail.contains("deleted"), "{problem:?}");
     assert_eq!(host.turns.cancel(&owner(), turn).await.unwrap_err().kind, Kind::TurnNotFound);
 }

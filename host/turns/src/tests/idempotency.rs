@@ -152,10 +152,15 @@ async fn a_turn_with_a_companion_that_the_api_key_is_not_for_is_neither_joined_n
     let asked = host.upstream.next().await;
     let joined = host.turns.chat(restricted(keyed("k", "Hello."))).await.unwrap_err();
     assert_eq!(joined.kind, Kind::ConversationNotFound);
+    // Another body must not tell that the key is in use either.
+    let other_body = host.turns.chat(restricted(keyed("k", "Goodbye."))).await.unwrap_err();
+    assert_eq!(other_body, joined);
     asked.reply("Good evening.").await;
     let (_, conversation) = created(&all(first.await.unwrap().unwrap()).await);
     let replayed = host.turns.chat(restricted(keyed("k", "Hello."))).await.unwrap_err();
-    assert_eq!(replayed.kind, Kind::ConversationNotFound);
+    assert_eq!(replayed, joined);
+    let other_body = host.turns.chat(restricted(keyed("k", "Goodbye."))).await.unwrap_err();
+    assert_eq!(other_body, joined);
     // Without an idempotency key, the conversation is an unknown one, whatever else the request names.
     for model in [None, Some("nothing".to_owned())] {
         let request = ChatRequest { model, ..restricted(says_in(conversation, "Again.")) };

@@ -97,7 +97,7 @@ async fn a_cancelled_turn_is_charged_for_what_was_written() {
 }
 
 #[tokio::test]
-async fn a_turn_that_lost_its_lease_is_charged() {
+async fn a_turn_whose_conversation_was_deleted_is_charged() {
     let mut host = TestHost::new().await;
     let sent = host.send(paid("Hello.", None));
     let answer = host.upstream.next().await.stream();
@@ -106,7 +106,7 @@ async fn a_turn_that_lost_its_lease_is_charged() {
     let (_, conversation) = created(&reader.next().await.unwrap());
     assert!(host.store.delete(&owner(), conversation).await.unwrap());
     answer.finish("stop").await;
-    assert_eq!(failed(&all(reader).await).kind, Kind::LeaseLost);
+    assert_eq!(failed(&all(reader).await).kind, Kind::ConversationNotFound);
     assert_eq!(spent(&host).await, REPORTED);
 }
 

@@ -95,6 +95,23 @@ async fn a_turn_can_not_be_reached_through_a_message_or_a_repeated_request() {
 }
 
 #[tokio::test]
+async fn a_repeated_request_is_answered_alike_whatever_its_body_was() {
+    let setup = Setup::file(COMPANIONS).with_authentication();
+    let (_host, free, limited) = user_with_two_tokens(setup).await;
+    talk(&free, "ida", "one").await;
+    let mut details = Vec::new();
+    for (message, companion) in
+        [("My secret is 42.", "ida"), ("My secret is 42.", "elara"), ("Something else.", "elara")]
+    {
+        let body = json!({ "message": message, "companion": companion });
+        // The first body is the one that the key was used with.
+        let answer = limited.chat(&body).key("one").send().await;
+        details.push(answer.problem(404, "conversation-not-found")["detail"].clone());
+    }
+    assert!(details.iter().all(|detail| *detail == details[0]), "{details:?}");
+}
+
+#[tokio::test]
 async fn a_list_has_full_pages_of_what_the_key_may_see() {
     let setup = Setup::file(COMPANIONS).with_authentication();
     let (_host, free, limited) = user_with_two_tokens(setup).await;

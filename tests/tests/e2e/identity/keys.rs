@@ -45,6 +45,18 @@ async fn a_key_is_shown_once_and_listed_without_its_secret() {
 }
 
 #[tokio::test]
+async fn a_key_for_a_companion_that_the_file_does_not_have_is_made_with_a_warning() {
+    let setup = Setup::defaults().with_authentication();
+    let data = setup.data().to_str().unwrap().to_owned();
+    let create = ["keys", "create", "mine", "--data", &data, "--scope", "chat", "--companion"];
+    let known = setup.run(&[&create[..], &["elara"]].concat()).await;
+    assert!(known.status.success() && !known.text.contains("no companion"), "{}", known.text);
+    let unknown = setup.run(&[&create[..], &["elarra"]].concat()).await;
+    assert!(unknown.status.success() && unknown.text.contains("msq_"), "{}", unknown.text);
+    assert!(unknown.text.contains("masque.toml has no companion `elarra`"), "{}", unknown.text);
+}
+
+#[tokio::test]
 async fn an_invalid_key_request_names_the_field() {
     let (_host, admin) = admin().await;
     for (field, body) in [

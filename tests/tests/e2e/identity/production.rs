@@ -76,9 +76,11 @@ async fn check_production_applies_the_rules_of_production() {
     assert!(setup.check().await.status.success());
     let outcome = setup.run(&["check", "--production"]).await;
     assert!(!outcome.status.success());
-    for text in ["authentication", "[tls]", "[admin]"] {
+    for text in ["[tls]", "[admin]"] {
         assert!(outcome.text.contains(text), "{text:?} is not in:\n{}", outcome.text);
     }
+    // As with `ENVIRONMENT=production`, authentication is on unless the configuration turns it off.
+    assert!(!outcome.text.contains("authentication is off"), "{}", outcome.text);
     let setup = Setup::file(SAFE).environment("JWT_SECRET_KEY", SECRET);
     let outcome = setup.run(&["check", "--production"]).await;
     assert!(outcome.status.success(), "{}", outcome.text);
