@@ -2,8 +2,8 @@
 //! answer.
 
 use masque_store::{
-    Admission, AdmissionOutcome, ConversationId, MessageId, MessageRecord, Started, StoreError, Target,
-    TurnId, title_of,
+    Admission, AdmissionOutcome, CheckTexts as _, ConversationId, MessageId, MessageRecord, Started,
+    StoreError, Target, TurnId, title_of,
 };
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::columns::{attempt, millis, remaining};
 use crate::deletion::finish_removal;
 use crate::error::{DatabaseError, Result};
-use crate::messages::{message, refuse_nul};
+use crate::messages::message;
 use crate::statement::{Statement, get};
 use crate::store::PostgresStore;
 use crate::turn_rows::find_turn;
@@ -30,7 +30,7 @@ pub(crate) async fn admit(
     store: &PostgresStore,
     admission: &Admission,
 ) -> std::result::Result<AdmissionOutcome, StoreError> {
-    refuse_nul(&admission.message.content)?;
+    admission.check_texts()?;
     let mut answer = ask(store, admission).await?;
     if let Answer::Taken(id) = answer
         && finish_removal(store, id).await?
@@ -108,9 +108,11 @@ fn read(admission: &Admission, rows: &[PgRow]) -> Result<Answer> {
             AdmissionOutcome::Started(started(admission, row, message(stored)?, tail)?)
         }
         "busy" => AdmissionOutcome::Busy { retry_after: remaining(get(row, "retry_after")?) },
-        "running" => AdmissionOutcome::Running { turn: turn()?, host: get(row, "host")? },
+        "running" => {
+            AdmissionOutcome::Running { turn: turn()?, host: get(row, "host")?, companion: companion()? }
+        }
         "seen" => AdmissionOutcome::Seen,
-        "other_body" => AdmissionOutcome::OtherBody,
+        "other_body" => AdmissionOutcome::OtherBody { companion: companion()? },
         "unknown" => AdmissionOutcome::UnknownConversation,
         "companion_gone" => AdmissionOutcome::CompanionGone { companion: companion()? },
         "other_companion" => AdmissionOutcome::OtherCompanion { companion: companion()? },

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use masque_store::{AuditEntry, AuditLog, AuditRecord, Page, Paged, StoreError};
+use masque_store::{AuditEntry, AuditLog, AuditRecord, CheckTexts as _, Page, Paged, StoreError};
 
 use crate::audit_rows::{insert_entry, record, with_entry};
 use crate::columns::{millis, unsigned};
@@ -17,6 +17,7 @@ const FORGOTTEN_AT_ONCE: i64 = 256;
 #[async_trait]
 impl AuditLog for PostgresStore {
     async fn record(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        entry.check_texts()?;
         self.write(with_entry(insert_entry!(), &entry)).await.map(drop)
     }
 

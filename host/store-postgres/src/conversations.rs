@@ -4,24 +4,22 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use masque_store::{
-    ConversationId, ConversationRecord, Conversations, MessageId, MessageRecord, NewConversation, Owner,
-    Page, Paged, StoreError, TailLimit,
+    CheckTexts as _, ConversationId, ConversationRecord, Conversations, MessageId, MessageRecord,
+    NewConversation, Owner, Page, Paged, StoreError, TailLimit, check_text,
 };
 use uuid::Uuid;
 
 use crate::admission::is_taken;
 use crate::conversation_reads::{history, list, list_messages, list_with, load, record};
 use crate::deletion::finish_removal;
-use crate::messages::refuse_nul;
 use crate::statement::Statement;
 use crate::store::PostgresStore;
 
 #[async_trait]
 impl Conversations for PostgresStore {
     async fn create(&self, owner: &Owner, new: NewConversation) -> Result<ConversationRecord, StoreError> {
-        if let Some(greeting) = &new.greeting {
-            refuse_nul(&greeting.content)?;
-        }
+        owner.check_texts()?;
+        new.check_texts()?;
         let mut made = self.write_value::<Option<i64>>(insertion(owner, &new)).await?;
         if made.is_none() && finish_removal(self, new.id).await? {
             made = self.write_value(insertion(owner, &new)).await?;
@@ -68,7 +66,10 @@ impl Conversations for PostgresStore {
         id: ConversationId,
         title: String,
     ) -> Result<Option<ConversationRecord>, StoreError> {
-        refuse_nul(&title)?;
+        check_text("title", &title)?;
+        if owner.check_texts().is_err() {
+            return Ok(None);
+        }
         let statement = Statement::new("SELECT * FROM masque_rename_v1($1, $2, $3, $4, $5)")
             .bind(&*owner.tenant)
             .bind(&*owner.issuer)
@@ -79,6 +80,10 @@ impl Conversations for PostgresStore {
     }
 
     async fn delete(&self, owner: &Owner, id: ConversationId) -> Result<bool, StoreError> {
+        if owner.check_texts().is_err() {
+            // Nobody whom the database can't name has a conversation.
+            return Ok(false);
+        }
         let statement = Statement::new("SELECT masque_delete_conversation_v1($1, $2, $3, $4)")
             .bind(&*owner.tenant)
             .bind(&*owner.issuer)

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::columns::signed;
 use crate::error::{DatabaseError, Result};
 use crate::job_rows::kind;
-use crate::messages::{message_saying, refuse_nul};
+use crate::messages::message_saying;
 use crate::statement::{Statement, get};
 use crate::store::PostgresStore;
 
@@ -88,9 +88,6 @@ impl From<Failed> for End {
 impl End {
     /// Writes the end. The answer is on disk.
     pub(crate) async fn write(self, store: &PostgresStore) -> std::result::Result<Ending, StoreError> {
-        if let Some(reply) = &self.reply {
-            refuse_nul(&reply.content)?;
-        }
         let ended = store.write(self.statement()).await?;
         match ended.first() {
             None => Ok(Ending::LeaseLost),

@@ -29,6 +29,11 @@ const UNKEPT_CHARACTER: &str = "22021";
 const COMPLETION_UNKNOWN: &str = "40003";
 
 impl DatabaseError {
+    /// Whether an argument has a character that no stored text has. A question with it finds nothing.
+    pub(crate) fn is_of_unkept_character(&self) -> bool {
+        matches!(self, Self::Sqlx(error) if reported(error).is_some_and(|error| error.code() == UNKEPT_CHARACTER))
+    }
+
     /// The error of a statement that only reads.
     pub(crate) fn of_read(self) -> StoreError {
         match self {

@@ -16,6 +16,9 @@ use crate::state_arguments::{bind_writes, named};
 use crate::statement::{Statement, get};
 use crate::store::PostgresStore;
 
+/// Parked jobs that are removed in one transaction. A parked job is no head, so its queue goes on as before.
+const FORGOTTEN_AT_ONCE: i64 = 256;
+
 #[async_trait]
 impl Jobs for PostgresStore {
     async fn take(&self, host: Uuid, lease: Duration, limits: JobLimits) -> Result<TakenJobs, StoreError> {
@@ -68,6 +71,21 @@ impl Jobs for PostgresStore {
         .bind(job.as_uuid())
         .bind(epoch);
         self.write(statement).await.map(drop)
+    }
+
+    async fn forget_parked(&self, older_than: Duration) -> Result<u64, StoreError> {
+        let statement = Statement::new(
+            "WITH gone AS (
+                DELETE FROM jobs WHERE number = ANY (ARRAY(
+                    SELECT number FROM jobs WHERE status = 'parked' AND parked_at <= (SELECT masque_now_v1()) - $1
+                     ORDER BY parked_at LIMIT $2 FOR UPDATE SKIP LOCKED))
+                RETURNING 1)
+             SELECT count(*) FROM gone",
+        )
+        .bind(millis(older_than))
+        .bind(FORGOTTEN_AT_ONCE);
+        let forgotten = self.write_first(statement, |row| unsigned(get(row, 0)?)).await?;
+        Ok(forgotten.unwrap_or_default())
     }
 
     /// Counts over indexes, without reading a payload. Jobs of deleted conversations, which are few, are not counted.

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use masque_store::{ApiKeyRecord, ApiKeys, AuditEntry, KeyHash, KeyId, NewApiKey, Page, Paged, StoreError};
+use masque_store::{
+    ApiKeyRecord, ApiKeys, AuditEntry, CheckTexts as _, KeyHash, KeyId, NewApiKey, Page, Paged, StoreError,
+};
 
 use crate::audit_rows::{insert_entry, with_entry};
 use crate::columns::{millis, signed};
@@ -16,6 +18,8 @@ use crate::store::PostgresStore;
 #[async_trait]
 impl ApiKeys for PostgresStore {
     async fn create_key(&self, key: NewApiKey, entry: AuditEntry) -> Result<ApiKeyRecord, StoreError> {
+        key.check_texts()?;
+        entry.check_texts()?;
         let statement = with_entry(
             concat!(
                 "WITH raised AS (UPDATE security SET version = version + 1 RETURNING version),
@@ -53,6 +57,7 @@ impl ApiKeys for PostgresStore {
         overlap: Duration,
         entry: AuditEntry,
     ) -> Result<Option<ApiKeyRecord>, StoreError> {
+        entry.check_texts()?;
         let overlap = millis(overlap);
         let statement = with_entry(
             concat!(
@@ -82,6 +87,7 @@ impl ApiKeys for PostgresStore {
     }
 
     async fn revoke_key(&self, id: &KeyId, entry: AuditEntry) -> Result<Option<ApiKeyRecord>, StoreError> {
+        entry.check_texts()?;
         let statement = with_entry(
             concat!(
                 "WITH raised AS (

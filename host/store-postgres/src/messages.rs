@@ -1,6 +1,6 @@
 //! Rows of messages, and the status that clients see, which follows from the turn.
 
-use masque_store::{MessageId, MessageRecord, StoreError, TurnId, TurnStatus};
+use masque_store::{MessageId, MessageRecord, TurnId, TurnStatus};
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
@@ -66,14 +66,6 @@ fn message_status(in_tail: bool, turn: Option<&str>, is_users: bool) -> Result<&
         Some(TurnStatus::Running) => "interrupted",
         Some(TurnStatus::Failed) => "failed",
     })
-}
-
-/// Refuses a text that PostgreSQL can't keep. Where the text is one of several arguments, the server would name none.
-pub(crate) fn refuse_nul(text: &str) -> std::result::Result<(), StoreError> {
-    if text.contains('\0') {
-        return Err(StoreError::Refused("a text has the character U+0000".into()));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use masque_files::{ReadError, read_secret};
+use masque_files::{ReadError, read_trusted};
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
@@ -78,7 +78,7 @@ impl PostgresOptions {
     /// [`PostgresOpenError::PasswordFile`] if the file can't be read, is no text, or may be written by every user.
     pub fn with_password_file(self, path: &Path) -> Result<Self, PostgresOpenError> {
         let refuse = |reason: String| PostgresOpenError::PasswordFile { path: path.to_owned(), reason };
-        let bytes = read_secret(path, MAX_PASSWORD_FILE).map_err(|error| refuse(describe(error)))?;
+        let bytes = read_trusted(path, MAX_PASSWORD_FILE).map_err(|error| refuse(describe(error)))?;
         let text = String::from_utf8(bytes).map_err(|_| refuse("it is not UTF-8".into()))?;
         let password = text.trim_end_matches(['\n', '\r']);
         if password.is_empty() {

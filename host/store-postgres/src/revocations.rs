@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use masque_store::{
-    AuditEntry, ENDED_KEY_RETENTION, NewRevocation, Revocation, Revocations, Revoked, Security, StoreError,
+    AuditEntry, CheckTexts as _, ENDED_KEY_RETENTION, NewRevocation, Revocation, Revocations, Revoked,
+    Security, StoreError,
 };
 use sqlx::postgres::PgRow;
 
@@ -19,6 +20,8 @@ const BEFORE_ALL: i64 = 0;
 #[async_trait]
 impl Revocations for PostgresStore {
     async fn revoke(&self, revocation: NewRevocation, entry: AuditEntry) -> Result<Revocation, StoreError> {
+        revocation.check_texts()?;
+        entry.check_texts()?;
         let NewRevocation { issuer, what } = revocation;
         let (kind, name, tenant) = match &what {
             Revoked::Token { jti } => ("token", jti.as_str(), ""),

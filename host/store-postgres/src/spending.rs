@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use masque_store::{
-    BudgetAccount, Correction, Debit, DebitOutcome, Spending, SpendingDay, Spent, StoreError,
+    BudgetAccount, CheckTexts as _, Correction, Debit, DebitOutcome, Spending, SpendingDay, Spent,
+    StoreError, check_text,
 };
 use sqlx::postgres::PgRow;
 
@@ -41,6 +42,7 @@ impl Spending for PostgresStore {
     }
 
     async fn debit(&self, debit: Debit) -> Result<DebitOutcome, StoreError> {
+        debit.accounts.check_texts()?;
         let accounts: BTreeMap<&str, Option<u64>> = debit
             .accounts
             .iter()
@@ -57,6 +59,7 @@ impl Spending for PostgresStore {
     }
 
     async fn correct(&self, accounts: Vec<String>, corrections: Vec<Correction>) -> Result<(), StoreError> {
+        accounts.iter().try_for_each(|account| check_text("account", account))?;
         let mut accounts: Vec<&str> = accounts.iter().map(String::as_str).collect();
         accounts.sort_unstable();
         accounts.dedup();

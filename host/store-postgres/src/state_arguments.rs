@@ -1,10 +1,11 @@
 //! Writes of plugin state as arguments: an array for each part of a write.
 
-use masque_store::{ConflictReason, Owner, StateChange, StateConflict, StateScope, StateWrite, StoreError};
+use masque_store::{
+    CheckTexts as _, ConflictReason, Owner, StateChange, StateConflict, StateScope, StateWrite, StoreError,
+};
 use uuid::Uuid;
 
 use crate::columns::{millis, signed};
-use crate::messages::refuse_nul;
 use crate::statement::Statement;
 
 /// Refuses a space of a tenant that its user does not belong to.
@@ -49,7 +50,7 @@ pub(crate) fn scope_conversation(scope: &StateScope) -> Option<Uuid> {
 /// [`StoreError::Refused`] if a key or a space can't be stored.
 pub(crate) fn bind_writes(statement: Statement, writes: &[StateWrite]) -> Result<Statement, StoreError> {
     for write in writes {
-        refuse_nul(&write.key.key)?;
+        write.check_texts()?;
         check_tenant(&write.key.space.tenant, &write.key.space.scope)?;
     }
     let scopes = || writes.iter().map(|write| &write.key.space.scope);

@@ -90,9 +90,12 @@ impl PostgresStore {
         }
     }
 
-    /// Runs a statement that only reads.
+    /// Runs a statement that only reads. Nothing is found with a text that the database can't hold.
     pub(crate) async fn read(&self, statement: Statement) -> std::result::Result<Vec<PgRow>, StoreError> {
-        run(self.pool.clone(), statement, self.statement_timeout).await.map_err(DatabaseError::of_read)
+        match run(self.pool.clone(), statement, self.statement_timeout).await {
+            Err(error) if error.is_of_unkept_character() => Ok(Vec::new()),
+            rows => rows.map_err(DatabaseError::of_read),
+        }
     }
 
     /// Runs a statement that only reads, and converts each of its rows.

@@ -86,7 +86,7 @@ pub(crate) async fn find_keyed(
     key: &str,
 ) -> std::result::Result<Option<KeyedTurn>, StoreError> {
     let statement = Statement::new(
-        "SELECT t.id, t.conversation, i.digest, t.status
+        "SELECT t.id, t.conversation, i.digest, t.status, c.companion
            FROM users u JOIN idempotency_keys i ON i.user_id = u.id JOIN turns t ON t.id = i.turn
                 JOIN conversations c ON c.id = t.conversation
           WHERE u.subject = $1 AND u.issuer = $2 AND u.tenant = $3 AND i.route = $4 AND i.key = $5
@@ -103,6 +103,7 @@ pub(crate) async fn find_keyed(
             conversation: ConversationId::from(get::<Uuid, _>(row, 1)?),
             digest: get(row, 2)?,
             status: get::<&str, _>(row, 3)?.parse::<TurnStatus>()?,
+            companion: get(row, 4)?,
         })
     };
     store.read_first(statement, keyed).await

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use masque_store::{
-    Admission, Admitted, Commit, Durable, Ending, Failed, Interruption, KeyedTurn, Owner, StoreError, TurnId,
-    TurnRecord, Turns,
+    Admission, Admitted, CheckTexts as _, Commit, Durable, Ending, Failed, Interruption, KeyedTurn, Owner,
+    StoreError, TurnId, TurnRecord, Turns,
 };
 use uuid::Uuid;
 
@@ -28,14 +28,17 @@ impl Turns for PostgresStore {
     }
 
     async fn commit(&self, commit: Commit) -> Result<Ending, StoreError> {
+        commit.check_texts()?;
         End::from(commit).write(self).await
     }
 
     async fn interrupt(&self, interruption: Interruption) -> Result<Ending, StoreError> {
+        interruption.check_texts()?;
         End::from(interruption).write(self).await
     }
 
     async fn fail(&self, failure: Failed) -> Result<Ending, StoreError> {
+        failure.check_texts()?;
         End::from(failure).write(self).await
     }
 

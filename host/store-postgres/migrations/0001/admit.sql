@@ -95,7 +95,8 @@ BEGIN
     END IF;
 
     IF p_key IS NOT NULL THEN
-        SELECT i.digest, t.id, t.conversation INTO v_key_digest, v_key_turn, v_key_conversation
+        SELECT i.digest, t.id, t.conversation, c.companion
+          INTO v_key_digest, v_key_turn, v_key_conversation, v_answer.companion
           FROM idempotency_keys i JOIN turns t ON t.id = i.turn JOIN conversations c ON c.id = t.conversation
          WHERE i.user_id = v_user AND i.route = p_route AND i.key = p_key AND i.expires_at > masque_now_v1()
            AND c.deleted_at IS NULL;

@@ -89,7 +89,7 @@ BEGIN
         IF v_problem IS NOT NULL THEN
             v_dropped := v_dropped + 1;
             IF masque_try_lock_v1(2, v_job.queue) THEN
-                UPDATE jobs j SET status = 'parked', host = NULL, due_at = NULL, error = v_problem
+                UPDATE jobs j SET status = 'parked', parked_at = masque_now_v1(), host = NULL, due_at = NULL, error = v_problem
                  WHERE j.number = v_job.number;
                 PERFORM masque_advance_v1(v_job.queue);
                 v_now := masque_now_v1();
@@ -155,7 +155,7 @@ DECLARE
     v_number bigint := masque_hold_job_v1(p_job, p_epoch);
     v_queue  text;
 BEGIN
-    UPDATE jobs SET status = 'parked', host = NULL, due_at = NULL, error = p_error WHERE number = v_number
+    UPDATE jobs SET status = 'parked', parked_at = masque_now_v1(), host = NULL, due_at = NULL, error = p_error WHERE number = v_number
     RETURNING queue INTO v_queue;
     IF FOUND THEN
         PERFORM masque_advance_v1(v_queue);
@@ -174,7 +174,7 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM masque_lock_v1(2, ARRAY[v_queue]);
-    UPDATE jobs j SET status = 'queued', attempt = 0, crashes = 0, error = NULL
+    UPDATE jobs j SET status = 'queued', parked_at = NULL, attempt = 0, crashes = 0, error = NULL
      WHERE j.id = p_job AND j.status = 'parked'
        AND NOT EXISTS (SELECT 1 FROM conversations c WHERE c.id = j.conversation AND c.deleted_at IS NOT NULL);
     IF NOT FOUND THEN

@@ -58,7 +58,7 @@ BEGIN
         RETURNING j.number, j.id, j.queue, j.crashes
     LOOP
         IF v_lost.crashes >= p_max_crashes THEN
-            UPDATE jobs j SET status = 'parked', due_at = NULL,
+            UPDATE jobs j SET status = 'parked', parked_at = v_now, due_at = NULL,
                    error = format('the host ended %s times while it ran this job', v_lost.crashes)
              WHERE j.number = v_lost.number;
             PERFORM masque_advance_v1(v_lost.queue);

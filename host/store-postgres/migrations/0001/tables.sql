@@ -161,7 +161,9 @@ CREATE TABLE jobs (
     host         uuid,
     error        text,
     created_at   bigint  NOT NULL,
+    parked_at    bigint,
     CHECK ((status = 'running') = (host IS NOT NULL)),
+    CHECK ((status = 'parked') = (parked_at IS NOT NULL)),
     CHECK (status <> 'parked' OR due_at IS NULL),
     CHECK (status <> 'running' OR due_at IS NOT NULL)
 );
@@ -172,6 +174,7 @@ CREATE INDEX jobs_waiting ON jobs (queue, number) WHERE status <> 'parked';
 CREATE INDEX jobs_running ON jobs (host) WHERE status = 'running';
 CREATE INDEX jobs_oldest ON jobs (created_at) WHERE status <> 'parked';
 CREATE INDEX jobs_parked ON jobs (number) WHERE status = 'parked';
+CREATE INDEX jobs_parked_at ON jobs (parked_at) WHERE status = 'parked';
 CREATE INDEX jobs_of_conversation ON jobs (conversation, due_at);
 
 -- What plugins keep. A deleted key stays for a while without a value, so that its version goes on rising.
