@@ -29,7 +29,7 @@ impl Folder {
         let failed = |source| OpenError::Io { folder: path.to_owned(), source };
         let made = make(path).map_err(failed)?;
         warn_of_network(path);
-        let mut lock = private(&path.join("masque.lock")).map_err(failed)?;
+        let mut lock = private(&Self::lock_in(path)).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -39,13 +39,18 @@ impl Folder {
         }
         sign(&mut lock).map_err(failed)?;
         // SQLite gives its `-wal` and `-shm` files the mode of the database, so this one file decides for all three.
-        private(&path.join("masque.db")).map_err(failed)?;
+        private(&Self::database_in(path)).map_err(failed)?;
         made.iter().map(PathBuf::as_path).chain([path]).try_for_each(persist).map_err(failed)?;
         Ok(Self { path: path.to_owned(), lock })
     }
 
     pub(crate) fn database(&self) -> PathBuf {
         Self::database_in(&self.path)
+    }
+
+    /// The file that is locked.
+    pub(crate) fn lock_in(path: &Path) -> PathBuf {
+        path.join("masque.lock")
     }
 
     /// The database of a folder that another process may have locked.

@@ -1,6 +1,9 @@
-//! The command `masque check`: validates a configuration, plugins and TLS files included, without starting a host.
+//! The command `masque check`: validates a configuration, plugins, TLS files and the data folder included, without starting
+//! a host.
 
-use masque_config::{Config, Diagnostic, Diagnostics};
+use anyhow::Error;
+use masque_config::{Config, Diagnostic, Diagnostics, Location};
+use masque_store_sqlite::check_data_folder;
 
 use crate::builtins;
 use crate::compiler::compiler;
@@ -9,9 +12,11 @@ use crate::convert::http::verify_tls;
 /// Validates a configuration and returns a summary of it, with warnings.
 ///
 /// # Errors
-/// Every error in the plugins, their settings, and the TLS files.
+/// Every error in the plugins, their settings, the TLS files, and the data folder.
 pub(crate) async fn check(config: &Config) -> Result<(String, Diagnostics), Diagnostics> {
-    let diagnostics = Diagnostics::new(verify_contents(config).await);
+    let mut diagnostics = verify_contents(config).await;
+    diagnostics.extend(verify_data_folder(config).await);
+    let diagnostics = Diagnostics::new(diagnostics);
     if diagnostics.are_fatal() { Err(diagnostics) } else { Ok((summary(config), diagnostics)) }
 }
 
@@ -20,6 +25,15 @@ pub(crate) async fn verify_contents(config: &Config) -> Vec<Diagnostic> {
     let mut diagnostics = masque_companions::verify(config, compiler(), builtins::component).await;
     diagnostics.extend(verify_tls(config));
     diagnostics
+}
+
+/// Returns why a host could not use the data folder. A host that runs on it already is no mistake.
+async fn verify_data_folder(config: &Config) -> Option<Diagnostic> {
+    let folder = &config.data.folder;
+    let error = check_data_folder(folder).await.err()?;
+    let remedy =
+        "Make the folder usable for this user, or name another one with `--data` or in [data] `folder`.";
+    Some(Diagnostic::error(Location::whole_file(folder), format!("{:#}", Error::new(error)), remedy))
 }
 
 /// Describes the host that this configuration would start.
