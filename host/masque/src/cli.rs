@@ -78,8 +78,15 @@ async fn run_keys(options: Options, task: KeyTask) -> ExitCode {
     warn(&loaded.warnings);
     warn(&keys::unknown_companions(&task, &loaded.config));
     let tokens = convert::auth::token_options(&loaded.config.auth);
-    let loss = if task.shows_secret() { Loss::Fatal } else { Loss::Accepted };
-    finish(keys::perform(&loaded.config.data.folder, &tokens, task).await.map_err(chain), loss)
+    let shows_secret = task.shows_secret();
+    let loss = if shows_secret { Loss::Fatal } else { Loss::Accepted };
+    let performed = keys::perform(&loaded.config.data.folder, &tokens, task).await.map_err(chain);
+    let is_shown = shows_secret && performed.is_ok();
+    let code = finish(performed, loss);
+    if is_shown && code == ExitCode::SUCCESS {
+        print_error(&keys::SECRET_NOTE);
+    }
+    code
 }
 
 fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {

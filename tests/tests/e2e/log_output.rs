@@ -30,6 +30,27 @@ async fn an_error_that_can_not_be_printed_is_no_panic() {
 }
 
 #[tokio::test]
+async fn standard_output_of_a_new_key_is_the_key_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path().to_str().unwrap();
+    // What a shell puts into the variable of `KEY=$(masque keys create …)`.
+    let capture = "captured=$(\"$@\" 2> stderr) && printf '<%s>' \"$captured\"";
+    let setup = Setup::defaults().launched_by(&["sh", "-c", capture, "sh"]);
+    let created = setup.run(&["keys", "create", "mine", "--scope", "chat", "--data", data]).await;
+    let key = created.text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap();
+    assert!(key.starts_with("msq_") && !key.contains(char::is_whitespace), "{}", created.text);
+    let id = key.split('_').nth(1).unwrap();
+    let rotated = setup.run(&["keys", "rotate", id, "--data", data]).await;
+    assert!(
+        rotated.text.starts_with("<msq_") && !rotated.text.contains(char::is_whitespace),
+        "{}",
+        rotated.text
+    );
+    let said = std::fs::read_to_string(setup.folder().join("stderr")).unwrap();
+    assert!(said.contains("shown this once"), "{said}");
+}
+
+#[tokio::test]
 async fn a_secret_that_can_not_be_shown_is_a_failure() {
     let words = ["keys", "create", "mine", "--scope", "chat"];
     let setup = Setup::defaults().launched_by(&["sh", "-c", "\"$@\" > /dev/full", "sh"]);

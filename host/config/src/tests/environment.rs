@@ -171,7 +171,7 @@ fn the_flag_production_finds_what_the_variable_finds() {
         &[("JWT_SECRET_KEY", "hunter2")],
         &[("REQUIRE_AUTHENTICATION", "false"), ("CORS_ORIGINS", "*")],
     ];
-    for variables in variables {
+    for &variables in variables {
         let with_variable = [variables, &[("ENVIRONMENT", "production")][..]].concat();
         let by_variable = lines_of(Folder::new().load(&Flags::default(), &with_variable));
         let by_flag = lines_of(Folder::new().load(&production, variables));

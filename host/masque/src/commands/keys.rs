@@ -14,6 +14,8 @@ use masque_config::{Config, Diagnostic, Diagnostics, Location};
 use masque_store::{ApiKeyRecord, AuditEntry, AuditOutcome, KeyId, KeyRing, NewRevocation, Page, Revoked};
 use serde_json::{Value, json};
 
+/// What an operator should know of a secret. It goes to standard error, so that `KEY=$(masque keys create …)` is the key alone.
+pub(crate) const SECRET_NOTE: &str = "The key is shown this once. Send it as `Authorization: Bearer KEY`.";
 /// Who made a change, for the audit log.
 const ACTOR: &str = "cli";
 /// How many keys are read at a time.
@@ -43,7 +45,7 @@ pub(crate) async fn perform(folder: &Path, options: &TokenOptions, task: KeyTask
 }
 
 impl KeyTask {
-    /// Whether the report has a secret, which is shown this once.
+    /// Whether the report is a secret, which is shown this once.
     pub(crate) fn shows_secret(&self) -> bool {
         matches!(self, Self::CreateKey(_) | Self::RotateKey { .. })
     }
@@ -117,7 +119,7 @@ impl KeyOperation {
                 let entry = audit_entry("key.create", format!("key:{}", new.id), audit_detail(&new));
                 let entry = AuditEntry { tenant: new.tenant.clone(), ..entry };
                 ring.create_key(new, entry).await?;
-                Ok(show_secret(&text))
+                Ok(text.reveal().to_string())
             }
             Self::ListKeys => list_keys(ring).await,
             Self::RotateKey(id, overlap) => {
@@ -129,7 +131,7 @@ impl KeyOperation {
                     rotated.is_some(),
                     "there is no key {id}, or it is revoked; `masque keys list` has them"
                 );
-                Ok(show_secret(&text))
+                Ok(text.reveal().to_string())
             }
             Self::RevokeKey(id) => {
                 let entry = audit_entry("key.revoke", format!("key:{id}"), json!({}));
@@ -160,10 +162,6 @@ fn audit_entry(action: &str, target: String, detail: Value) -> AuditEntry {
     }
 }
 
-fn show_secret(text: &KeyText) -> String {
-    format!("{}\n\nIt is shown this once. Send it as `Authorization: Bearer`.", text.reveal())
-}
-
 /// A line for each key, the newest first.
 async fn list_keys(ring: &dyn KeyRing) -> anyhow::Result<String> {
     let mut text = String::new();
@@ -183,7 +181,7 @@ fn write_line(text: &mut String, key: &ApiKeyRecord) {
     let state = match (key.revoked_at, key.expires_at) {
         (Some(at), _) => format!("revoked {}", date(at)),
         (None, Some(at)) => format!("until {}", date(at)),
-        (None, None) => "without end".to_owned(),
+        (None, None) => "never expires".to_owned(),
     };
     let separator = if text.is_empty() { "" } else { "\n" };
     let (tenant, name, scopes) = (&key.tenant, &key.name, key.scopes.join(" "));
