@@ -44,11 +44,9 @@ mod sweep;
 pub mod testing;
 mod turn_rows;
 mod turns;
-mod warnings;
 
 pub use command_line::{open_key_ring, open_parked_jobs};
 pub use migrations::{is_migration_needed, migrate};
 pub use open_error::PostgresOpenError;
 pub use options::PostgresOptions;
 pub use store::PostgresStore;
-pub use warnings::{ConnectionWarning, connection_warnings};

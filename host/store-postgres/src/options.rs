@@ -18,7 +18,6 @@ const MAX_PASSWORD_FILE: u64 = 4096;
 #[derive(Clone)]
 pub struct PostgresOptions {
     pub(crate) connect: PgConnectOptions,
-    pub(crate) password: Option<String>,
     /// The most connections that are open at the same time. Ten serve several hundred turns a second; all hosts together
     /// have to stay below the server's `max_connections`.
     pub max_connections: u32,
@@ -52,12 +51,8 @@ impl PostgresOptions {
             .application_name("masque")
             // Poolers refuse a connection that asks for this setting; no column holds a floating-point number.
             .extra_float_digits(None);
-        let in_query =
-            url.query_pairs().find(|(key, _)| key == "password").map(|(_, value)| value.into_owned());
-        let password = url.password().map(decode).or(in_query);
         Ok(Self {
             connect,
-            password,
             max_connections: 10,
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
@@ -68,7 +63,6 @@ impl PostgresOptions {
     #[must_use]
     pub fn with_password(mut self, password: &str) -> Self {
         self.connect = self.connect.password(password);
-        self.password = Some(password.to_owned());
         self
     }
 
@@ -138,13 +132,6 @@ fn name_ssl_mode(url: &mut Url) {
     url.query_pairs_mut().clear().extend_pairs(pairs);
 }
 
-/// A percent-encoded part of a URL as text. What is no UTF-8 is kept encoded; it is only judged, not sent.
-fn decode(part: &str) -> String {
-    let encoded = part.replace('+', "%2B");
-    let pairs = url::form_urlencoded::parse(encoded.as_bytes()).next();
-    pairs.map_or_else(|| part.to_owned(), |(text, _)| text.into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use sqlx::postgres::PgSslMode;
@@ -161,7 +148,6 @@ mod tests {
         ] {
             let options = PostgresOptions::from_url(url).unwrap();
             assert_eq!(options.target(), "db.example:5433/masque", "{url}");
-            assert_eq!(options.password.as_deref(), Some("secret"));
         }
         for url in ["mysql://ada@db/masque", "sqlite:masque.db", "masque", "http+postgres://x/y", ""] {
             assert!(PostgresOptions::from_url(url).is_err(), "{url}");
@@ -179,9 +165,8 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_decoded_and_the_tls_mode_of_asyncpg_is_understood() {
+    fn the_tls_mode_of_asyncpg_is_understood() {
         let options = PostgresOptions::from_url("postgresql://ada:a%2Fb+c@db/masque?ssl=require").unwrap();
-        assert_eq!(options.password.as_deref(), Some("a/b+c"));
         assert!(matches!(options.connect.get_ssl_mode(), PgSslMode::Require));
     }
 }

@@ -62,4 +62,5 @@ mod write_health;
 mod writer;
 
 pub use command_line::{check_data_folder, open_key_ring, open_parked_jobs};
+pub use folder::Folder;
 pub use store::SqliteStore;

@@ -8,6 +8,7 @@ use masque_store_sqlite::check_data_folder;
 use crate::builtins;
 use crate::compiler::compiler;
 use crate::convert::http::verify_tls;
+use crate::store::postgres_options;
 
 /// Validates a configuration and returns a summary of it, with warnings.
 ///
@@ -15,7 +16,7 @@ use crate::convert::http::verify_tls;
 /// Every error in the plugins, their settings, the TLS files, and the data folder.
 pub(crate) async fn check(config: &Config) -> Result<(String, Diagnostics), Diagnostics> {
     let mut diagnostics = verify_contents(config).await;
-    diagnostics.extend(verify_data_folder(config).await);
+    diagnostics.extend(verify_store(config).await);
     let diagnostics = Diagnostics::new(diagnostics);
     if diagnostics.are_fatal() { Err(diagnostics) } else { Ok((summary(config), diagnostics)) }
 }
@@ -27,9 +28,19 @@ pub(crate) async fn verify_contents(config: &Config) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// Returns why a host could not use the data folder. A host that runs on it already is no mistake.
-async fn verify_data_folder(config: &Config) -> Option<Diagnostic> {
+/// Returns why a host could not use its data folder, or the URL of its database. A host that runs on it already is no
+/// mistake, and a database is not asked.
+async fn verify_store(config: &Config) -> Option<Diagnostic> {
     let folder = &config.data.folder;
+    if let Some(database) = &config.database {
+        let error = postgres_options(database, false).and_then(|_| postgres_options(database, true)).err()?;
+        let remedy = "Correct it, or unset it to keep state in SQLite, in the data folder.";
+        return Some(Diagnostic::error(
+            Location::Variable("DATABASE_URL".to_owned()),
+            format!("{error:#}"),
+            remedy,
+        ));
+    }
     let error = check_data_folder(folder).await.err()?;
     let remedy =
         "Make the folder usable for this user, or name another one with `--data` or in [data] `folder`.";
@@ -45,6 +56,10 @@ fn summary(config: &Config) -> String {
         format!("file        {file}"),
         format!("listen      {}", config.server.listen),
         format!("data        {}", config.data.folder.display()),
+        format!(
+            "state       {}",
+            if config.database.is_some() { "PostgreSQL" } else { "SQLite, in the data folder" }
+        ),
         format!("callers     {}", authentication(config)),
     ];
     if let Some(tls) = &config.tls {

@@ -1,20 +1,19 @@
 //! The command `masque jobs`: lists parked jobs, and puts them back once the operator has fixed the cause.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use anyhow::{Context, bail};
+use masque_config::Config;
 use masque_store::{JobId, ParkedJob, ParkedJobs};
 
-/// Lists the parked jobs in a data folder, or puts back those that `retry` names.
+use crate::store::open_parked_jobs;
+
+/// Lists the parked jobs of a host's store, or puts back those that `retry` names.
 ///
 /// # Errors
 /// If one of the named jobs is not parked; then nothing is put back.
-pub(crate) async fn list_or_retry(folder: &Path, retry: &[String]) -> anyhow::Result<String> {
-    if !folder.is_dir() {
-        bail!("there is no data folder {}; name that of your host with --data or --config", folder.display());
-    }
-    let store = masque_store_sqlite::open_parked_jobs(folder).await?;
+pub(crate) async fn list_or_retry(config: &Config, retry: &[String]) -> anyhow::Result<String> {
+    let store = open_parked_jobs(config).await?;
     let report = list_or_retry_in(&*store, retry).await;
     store.close().await;
     report

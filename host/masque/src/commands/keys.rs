@@ -2,7 +2,6 @@
 //! changes over within 5 seconds.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow, ensure};
@@ -13,6 +12,8 @@ use masque_auth::{
 use masque_config::{Config, Diagnostic, Diagnostics, Location};
 use masque_store::{ApiKeyRecord, AuditEntry, AuditOutcome, KeyId, KeyRing, NewRevocation, Page, Revoked};
 use serde_json::{Value, json};
+
+use crate::store::open_key_ring;
 
 /// What an operator should know of a secret. It goes to standard error, so that `KEY=$(masque keys create …)` is the key alone.
 pub(crate) const SECRET_NOTE: &str = "The key is shown this once. Send it as `Authorization: Bearer KEY`.";
@@ -31,14 +32,18 @@ pub(crate) enum KeyTask {
     RevokeTokens { jti: Option<String>, user: Option<String>, issuer: Option<String>, tenant: Option<String> },
 }
 
-/// Performs the task on a data folder, which is made if it does not exist. Returns the text for the terminal. `options`
+/// Performs the task on a host's store; a data folder that does not exist is made. Returns the text for the terminal. `options`
 /// name the trusted issuers.
 ///
 /// # Errors
-/// An argument is wrong, and then nothing was changed; or the data folder can't be read or written.
-pub(crate) async fn perform(folder: &Path, options: &TokenOptions, task: KeyTask) -> anyhow::Result<String> {
+/// An argument is wrong, and then nothing was changed; or the store can't be read or written.
+pub(crate) async fn perform(
+    config: &Config,
+    options: &TokenOptions,
+    task: KeyTask,
+) -> anyhow::Result<String> {
     let operation = KeyOperation::check(options, task)?;
-    let ring = masque_store_sqlite::open_key_ring(folder).await?;
+    let ring = open_key_ring(config).await?;
     let report = operation.perform(&*ring).await;
     ring.close().await;
     report
