@@ -172,9 +172,11 @@ async fn any_setting_that_its_plugin_can_not_use_is_refused_with_the_reason() {
     }
     // What the trial lacks is not held against a plugin: this one needs the network.
     let far = "[plugins.far]\nsource = \"builtin:openai\"\nsettings = { model = \"m\", base_url = \"http://127.0.0.1:1/v1\" }\n";
-    let checked = Setup::file(far).check().await;
-    assert!(checked.status.success(), "{}", checked.text);
-    assert!(!checked.text.contains("warning"), "{}", checked.text);
+    for (grants, is_warned) in [("", true), ("grants = { http = [\"http://127.0.0.1:1\"] }\n", false)] {
+        let checked = Setup::file(&format!("{far}{grants}")).check().await;
+        assert!(checked.status.success(), "{}", checked.text);
+        assert_eq!(checked.text.contains("warning"), is_warned, "{}", checked.text);
+    }
 }
 
 #[tokio::test]

@@ -66,9 +66,11 @@ fn list_text(parked: &[ParkedJob]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use masque_config::{ConfigSource, Environment, Flags};
     use masque_store::Owner;
 
     use super::*;
+    use crate::builtins::ELARA_CARD;
 
     fn job() -> ParkedJob {
         ParkedJob {
@@ -94,7 +96,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_folder_is_named_with_what_to_do() {
-        let error = list_or_retry(Path::new("/nowhere/at/all"), &[]).await.unwrap_err().to_string();
+        let source = ConfigSource {
+            flags: Flags { data: Some("/nowhere/at/all".into()), ..Flags::default() },
+            environment: Environment::default(),
+            folder: std::env::temp_dir().join("nowhere"),
+            default_card: ELARA_CARD.into(),
+        };
+        let config = source.load().unwrap().config;
+        let error = list_or_retry(&config, &[]).await.unwrap_err().to_string();
         assert!(error.contains("/nowhere/at/all") && error.contains("--data"), "{error}");
     }
 

@@ -56,7 +56,8 @@ async fn a_folder_that_is_missing_empty_used_or_in_use_passes_without_a_trace() 
 #[tokio::test]
 async fn whatever_keeps_a_host_from_starting_fails_the_check() {
     let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
-    let damages: [(&str, &dyn Fn(&Path)); 8] = [
+    type Damage<'d> = (&'d str, &'d dyn Fn(&Path));
+    let damages: [Damage<'_>; 8] = [
         ("the database is a pipe", &|folder| {
             fs::remove_file(folder.join("masque.db")).unwrap();
             pipe(&folder.join("masque.db"));
