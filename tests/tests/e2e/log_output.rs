@@ -1,6 +1,7 @@
-//! Whoever reads the output of the host or of a command is gone, or its disk is full.
+//! What the host logs and what a command prints, also where the reader is gone or the disk is full.
 
-use masque_tests::{Setup, within};
+use masque_tests::{Setup, fixture, within};
+use serde_json::json;
 
 #[tokio::test]
 async fn the_last_lines_of_a_host_that_stops_are_in_its_log() {
@@ -8,6 +9,16 @@ async fn the_last_lines_of_a_host_that_stops_are_in_its_log() {
     host.terminate();
     assert!(host.ended().await.success());
     within("the log to end", host.logged("stopped")).await;
+}
+
+#[tokio::test]
+async fn the_message_of_a_panic_is_logged_with_the_requests_id() {
+    let source = fixture("panics");
+    let companion = "[companions.ida]\npersona = \"ida\"\nmodels = [\"offline\"]\n";
+    let host = Setup::file(companion).and(&format!("[plugins.ida]\nsource = {source:?}")).start().await;
+    let request = host.client().chat(&json!({ "message": "Hello." })).header("x-request-id", "look-for-me");
+    request.send().await.problem(500, "plugin-failed");
+    host.logged_in_one_line(&["look-for-me", "no answer to Hello."]).await;
 }
 
 #[tokio::test]

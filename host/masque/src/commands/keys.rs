@@ -124,7 +124,7 @@ impl KeyOperation {
                 let entry = audit_entry("key.create", format!("key:{}", new.id), audit_detail(&new));
                 let entry = AuditEntry { tenant: new.tenant.clone(), ..entry };
                 ring.create_key(new, entry).await?;
-                Ok(text.reveal().to_string())
+                Ok(text.reveal().to_owned())
             }
             Self::ListKeys => list_keys(ring).await,
             Self::RotateKey(id, overlap) => {
@@ -136,7 +136,7 @@ impl KeyOperation {
                     rotated.is_some(),
                     "there is no key {id}, or it is revoked; `masque keys list` has them"
                 );
-                Ok(text.reveal().to_string())
+                Ok(text.reveal().to_owned())
             }
             Self::RevokeKey(id) => {
                 let entry = audit_entry("key.revoke", format!("key:{id}"), json!({}));
