@@ -168,6 +168,23 @@ impl Recollection {
         Self { messages: messages.into_iter().collect(), memories: Vec::new(), metadata: Vec::new() }
     }
 
+    /// Returns the long-term memories as one system message, each on a line of its own. `None` if there are none. A prompt
+    /// without them drops what the memory plugin remembers.
+    ///
+    /// ```
+    /// use masque_sdk::{Recollection, Remembered};
+    ///
+    /// let mut recalled = Recollection::default();
+    /// assert!(recalled.memory_message().is_none());
+    /// let (id, text) = ("m1".to_owned(), "Likes rye.".to_owned());
+    /// recalled.memories.push(Remembered { id, text, score: None, source: None, metadata: Vec::new() });
+    /// assert_eq!(recalled.memory_message().unwrap().text(), "What you remember:\n- Likes rye.");
+    /// ```
+    pub fn memory_message(&self) -> Option<Message> {
+        let lines: Vec<_> = self.memories.iter().map(|memory| format!("- {}", memory.text.trim())).collect();
+        (!lines.is_empty()).then(|| Message::system(format!("What you remember:\n{}", lines.join("\n"))))
+    }
+
     /// Adds warnings for the operator. The host reads them in the trial of the settings alone; see [`Turn::is_trial`].
     #[must_use]
     pub fn warnings(mut self, warnings: impl IntoIterator<Item = String>) -> Self {

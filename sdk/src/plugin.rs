@@ -23,7 +23,9 @@ impl<T: DeserializeOwned + JsonSchema + 'static> Plugin for T {}
 ///
 /// impl Persona for Pirate {
 ///     async fn compose(&self, turn: Turn, recalled: Recollection) -> Result<Prompt> {
-///         Ok(Prompt::new([Message::system("You are a pirate.")]).messages(recalled.messages).message(turn.message))
+///         let system = Message::system("You are a pirate.");
+///         let memories = recalled.memory_message();
+///         Ok(Prompt::new([system]).messages(memories).messages(recalled.messages).message(turn.message))
 ///     }
 /// }
 ///

@@ -67,6 +67,13 @@ pub(crate) const VALGRIND: Need = Need {
     without: Some("that what only computes takes no more instructions than before"),
 };
 
+pub(crate) const POSTGRESQL: Need = Need {
+    name: "PostgreSQL's server",
+    probe: &["bash", "-c", "compgen -G '/usr/lib/postgresql/*/bin/initdb'"],
+    package: "postgresql",
+    without: None, // the tests of the store on PostgreSQL start it
+};
+
 pub(crate) const VENV: Need = Need {
     name: "Python with its venv module",
     probe: &["python3", "-c", "import venv, ensurepip"],

@@ -150,10 +150,10 @@ pub(crate) async fn chat(
     Caller(principal): Caller,
     Extension(request): Extension<RequestId>,
     headers: HeaderMap,
-    body: JsonBody<ChatBody>,
+    body: Result<JsonBody<ChatBody>, Problem>,
 ) -> Result<Response, Problem> {
     let key = idempotency::key(&headers)?;
-    let JsonBody { data, raw } = body;
+    let JsonBody { data, raw } = body.map_err(user::place_hint)?;
     // The parsed tree of a large body takes many times its size, so it is dropped before the turn runs.
     let idempotency = match key {
         Some(key) => Some(IdempotencyKey { key, digest: idempotency::digest(raw) }),

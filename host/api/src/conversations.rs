@@ -25,9 +25,9 @@ const TITLE: usize = 200;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewBody {
-    /// The companion to talk to.
+    /// The companion to talk to. Required where the host has more than one companion.
     #[schema(example = "elara")]
-    companion: String,
+    companion: Option<String>,
     /// The number of the companion's greeting, from 0. By default the first.
     greeting: Option<usize>,
     user: Option<UserBody>,
@@ -66,11 +66,15 @@ pub(crate) struct NewConversationView {
 pub(crate) async fn create(
     State(app): State<App>,
     Caller(principal): Caller,
-    body: JsonBody<NewBody>,
+    body: Result<JsonBody<NewBody>, Problem>,
 ) -> Result<Response, Problem> {
     let owner = &principal.owner;
-    let NewBody { companion, greeting, user } = body.into_data();
+    let NewBody { companion, greeting, user } = body.map_err(user::place_hint)?.into_data();
     let profile = user::profile(user, principal.profile.clone())?;
+    let companion = match companion {
+        Some(name) => name,
+        None => app.turns.only_companion(principal.allowed_companions())?,
+    };
     if !principal.may_talk_to(&companion) {
         return Err(Kind::CompanionNotAllowed.into());
     }

@@ -1,20 +1,38 @@
 //! Which paths each kind of listener serves.
 
 use masque_http::ListenerKind;
+use masque_problem::{Kind, Problem};
+
+/// The page of errors.
+const ERRORS: &str = "/docs/errors";
 
 /// Whether `path` is served on a listener of this kind. `has_admin_listener` says whether operators have an address of
-/// their own; if so, the public address does not serve their routes. Probes are answered everywhere.
+/// their own; if so, the public address does not serve their routes. Probes are answered everywhere, and so is the page of
+/// errors, which the `type` of every problem names.
 pub(super) fn is_served(listener: ListenerKind, path: &str, has_admin_listener: bool) -> bool {
     match listener {
-        ListenerKind::Public => !(has_admin_listener && is_for_operators(path)),
+        ListenerKind::Public => path == ERRORS || !(has_admin_listener && is_for_operators(path)),
         ListenerKind::Admin | ListenerKind::Socket => is_for_operators(path) || is_for_probes(path),
     }
 }
 
+/// Whether the path is one of the operators' routes, or below one.
 fn is_for_operators(path: &str) -> bool {
     let is_below =
         |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     ["/admin", "/docs", "/metrics", "/status", "/openapi.json"].into_iter().any(is_below)
+}
+
+/// The answer to a path that this listener does not serve. `/docs` is named only where it is served.
+pub(super) fn not_served(listener: ListenerKind, path: &str, has_admin_listener: bool) -> Problem {
+    let has_no_docs = listener == ListenerKind::Public && has_admin_listener;
+    match has_no_docs {
+        true if is_for_operators(path) => {
+            Problem::new(Kind::RouteNotFound, "This route is on the admin listener, not on the public one.")
+        }
+        true => Problem::new(Kind::RouteNotFound, "The routes are listed at /docs on the admin listener."),
+        false => Kind::RouteNotFound.into(),
+    }
 }
 
 fn is_for_probes(path: &str) -> bool {
@@ -28,15 +46,22 @@ mod tests {
 
     #[test]
     fn operators_have_their_own_routes_and_probes_are_answered_everywhere() {
-        let operators =
-            ["/admin", "/admin/keys", "/docs", "/docs/errors", "/metrics", "/status", "/openapi.json"];
+        let operators = [
+            "/admin",
+            "/admin/keys",
+            "/docs",
+            "/docs/swagger-ui.css",
+            "/metrics",
+            "/status",
+            "/openapi.json",
+        ];
         for path in operators {
             assert!(is_served(Public, path, false), "{path}");
             assert!(!is_served(Public, path, true), "{path}");
             assert!(is_served(Admin, path, true) && is_served(Socket, path, true), "{path}");
             assert!(is_served(Socket, path, false), "{path}");
         }
-        for path in ["/livez", "/readyz", "/health"] {
+        for path in ["/livez", "/readyz", "/health", "/docs/errors"] {
             for listener in [Public, Admin, Socket] {
                 assert!(is_served(listener, path, true), "{path} {listener:?}");
             }

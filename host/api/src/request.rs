@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use masque_http::{ListenerKind, has_several_hosts};
 
-use super::listeners::is_served;
+use super::listeners::{is_served, not_served};
 use masque_problem::{Kind, Problem};
 
 /// Which requests reach a route.
@@ -33,7 +33,7 @@ pub(super) async fn admit(State(policy): State<RequestPolicy>, request: Request,
     }
     let listener = request.extensions().get::<ListenerKind>().copied().unwrap_or(ListenerKind::Public);
     if !is_served(listener, uri.path(), policy.has_admin_listener) {
-        return Problem::from(Kind::RouteNotFound).into_response();
+        return not_served(listener, uri.path(), policy.has_admin_listener).into_response();
     }
     let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     response.unwrap_or_else(|_| {

@@ -12,7 +12,7 @@ use masque_http::{Lifecycle, ListenerKind, cors, track_request};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::listeners::is_served;
+use super::listeners::{is_served, not_served};
 use super::options::Options;
 use super::request::{self, RequestPolicy};
 use super::state::App;
@@ -63,10 +63,10 @@ pub fn router(app: App) -> Router {
 /// The answer to a path that is no route. It names the route that the path nearly is.
 fn no_route(request: &Request, has_admin_listener: bool) -> Problem {
     let listener = request.extensions().get::<ListenerKind>().copied().unwrap_or(ListenerKind::Public);
-    let is_served = |path: &str| is_served(listener, path, has_admin_listener);
-    match nearest_route::hint(request.uri().path(), is_served) {
+    let path = request.uri().path();
+    match nearest_route::hint(path, |path| is_served(listener, path, has_admin_listener)) {
         Some(hint) => Problem::new(Kind::RouteNotFound, hint),
-        None => Kind::RouteNotFound.into(),
+        None => not_served(listener, path, has_admin_listener),
     }
 }
 

@@ -3,6 +3,7 @@
 use masque_problem::{Kind, Problem};
 use masque_store::UserProfile;
 use serde::Deserialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// The user who writes, as the companion should know them. What is missing is taken from the token, if it says so.
@@ -34,6 +35,16 @@ pub(crate) fn profile(said: Option<UserBody>, known: UserProfile) -> Result<User
     Ok(said.or(known))
 }
 
+/// The problem of a body, which names `user` if a field of it was sent outside of it.
+pub(crate) fn place_hint(mut problem: Problem) -> Problem {
+    let field = problem.members.get("field").and_then(Value::as_str).unwrap_or_default();
+    if problem.kind == Kind::UnknownField && matches!(field, "name" | "locale" | "timezone") {
+        problem.detail = format!("`{field}` is not known here; it is a field of `user`: `user.{field}`.");
+        problem.members.remove("nearest");
+    }
+    problem
+}
+
 /// The text of a field; `None` if it is absent or blank.
 fn checked(
     field: &str,
@@ -53,7 +64,7 @@ fn checked(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

@@ -28,7 +28,7 @@ pub(crate) fn describe_changes(before: &ActiveSet, after: &ActiveSet) -> Vec<Str
         match before.companions.get(name) {
             None => changes.push(format!("companion `{name}` is new")),
             Some(other) if is_same_companion(other, companion) => {}
-            Some(_) => changes.push(format!("companion `{name}` is made otherwise")),
+            Some(_) => changes.push(format!("companion `{name}` has other plugins or options")),
         }
     }
     for name in before.companions.keys() {
@@ -37,6 +37,20 @@ pub(crate) fn describe_changes(before: &ActiveSet, after: &ActiveSet) -> Vec<Str
         }
     }
     changes
+}
+
+/// A warning for each companion that the next generation lacks. A mistyped name or a first `[companions]` section, which
+/// replaces the default companion, removes one unintentionally.
+pub(crate) fn dropped_companions(before: &ActiveSet, after: &ActiveSet) -> Vec<String> {
+    let names = before.companions.keys().filter(|name| !after.companions.contains_key(*name));
+    names
+        .map(|name| {
+            format!(
+                "companion `{name}` is gone, and its conversations can't be continued: the configuration has no \
+                 [companions.{name}]. Add the section to keep it."
+            )
+        })
+        .collect()
 }
 
 fn plugin_changes(before: &LoadedPlugin, after: &LoadedPlugin) -> Vec<String> {

@@ -129,6 +129,7 @@ fn package_error(source: &PluginSource, error: &LoadError) -> PackageError {
         (_, LoadError::NotWasm | LoadError::CoreModule) => {
             "Build it for the target `wasm32-wasip2`, and name the file from that target's folder."
         }
+        (_, LoadError::Compile(_)) => "If it is still being copied, wait. Otherwise build it again.",
         (_, LoadError::Import(_) | LoadError::Link(_)) => "Build it with the SDK of this host's version.",
         (_, LoadError::Exports(_) | LoadError::Description { .. }) => {
             "Export one persona, memory or model with the SDK's macro."

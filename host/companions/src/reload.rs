@@ -13,7 +13,7 @@ use masque_runtime::Sandbox;
 
 use crate::active::Active;
 use crate::builtins::BuiltinComponents;
-use crate::changes::describe_changes;
+use crate::changes::{describe_changes, dropped_companions};
 use crate::load::{Assembled, LoadFailure, assemble};
 use crate::report::{ReloadOutcome, ReloadReport};
 use crate::set::ActiveSet;
@@ -170,6 +170,7 @@ impl Reloader {
     fn publish(&mut self, candidate: Candidate, current: &ActiveSet, began: Instant) -> bool {
         let Candidate { set, config, warnings } = candidate;
         let changes = describe_changes(current, &set);
+        let dropped = dropped_companions(current, &set);
         let warnings = lines(&warnings);
         if changes.is_empty() && set.configuration == current.configuration {
             self.running = config;
@@ -182,6 +183,7 @@ impl Reloader {
         self.running = config;
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(generation = set.generation, ms, "changes are in effect: {}", changes.join("; "));
+        dropped.iter().for_each(|dropped| tracing::warn!("{dropped}"));
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         false
     }

@@ -113,6 +113,12 @@ fn explain(error: &ValidationError<'_>, schema: &str) -> Vec<Mistake> {
                 })
                 .collect()
         }
+        // An object that allows no member is reported as a whole, not by the member.
+        ValidationErrorKind::FalseSchema if at.is_empty() => vec![Mistake {
+            pointer: String::new(),
+            what: "the plugin takes none".into(),
+            remedy: "Remove them.".into(),
+        }],
         ValidationErrorKind::Required { property } => {
             let key = property.as_str().unwrap_or_default();
             vec![Mistake {
@@ -186,6 +192,13 @@ mod tests {
         assert_eq!(cart.remedy, "Did you mean `card`?");
         let missing = mistakes.iter().find(|mistake| mistake.pointer.is_empty()).unwrap();
         assert_eq!(missing.what, "`card` is missing");
+    }
+
+    #[test]
+    fn a_plugin_without_settings_says_so() {
+        let mistakes = found(&json!({ "type": "object", "additionalProperties": false }), &json!({ "a": 1 }));
+        let [mistake] = &mistakes[..] else { panic!("{mistakes:?}") };
+        assert_eq!((&*mistake.what, &*mistake.remedy), ("the plugin takes none", "Remove them."));
     }
 
     #[test]

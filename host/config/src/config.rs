@@ -11,6 +11,7 @@ use crate::sections::auth::Auth;
 use crate::sections::companions::Companion;
 use crate::sections::cors::Cors;
 use crate::sections::data::Data;
+use crate::sections::database::Database;
 use crate::sections::jobs::Jobs;
 use crate::sections::limits::Allowance;
 use crate::sections::log::Log;
@@ -46,6 +47,8 @@ pub struct Config {
     pub drain: Drain,
     /// `[data]`
     pub data: Data,
+    /// `DATABASE_URL` and `[database]`; `None`: state is kept in SQLite, in the data folder.
+    pub database: Option<Database>,
     /// `[log]`
     pub log: Log,
     /// `[sandbox]`

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use crate::database_url::scheme_of;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::report::Report;
 use crate::wording::nearest;
@@ -12,6 +13,9 @@ use crate::wording::nearest;
 pub(crate) const CONFIG: &str = "MASQUE_CONFIG";
 pub(crate) const LISTEN: &str = "MASQUE_LISTEN";
 pub(crate) const DATA: &str = "MASQUE_DATA";
+
+pub(crate) const DATABASE_URL: &str = "DATABASE_URL";
+pub(crate) const DATABASE_DIRECT_URL: &str = "DATABASE_DIRECT_URL";
 
 pub(crate) const STAGE: &str = "ENVIRONMENT";
 pub(crate) const CORS_ORIGINS: &str = "CORS_ORIGINS";
@@ -96,23 +100,28 @@ pub(crate) fn check(environment: &Environment, report: &Report<'_>) {
         };
         refuse(STAGE, &format!("`{}` is not an environment", other.escape_debug()), &remedy);
     }
-    for name in ["DATABASE_URL", "DATABASE_DIRECT_URL"] {
-        match environment.get(name).map(|url| url.split(':').next().unwrap_or_default()) {
-            None => {}
+    for name in [DATABASE_URL, DATABASE_DIRECT_URL] {
+        match environment.get(name).map(scheme_of) {
             Some("sqlite" | "file") => refuse(
                 name,
                 "the SQLite database is kept in the data folder and can't be elsewhere",
                 "Unset it, and name the folder with --data, MASQUE_DATA or `folder` in [data].",
             ),
-            Some("postgres" | "postgresql") => refuse(
+            Some("postgres" | "postgresql") | None => {}
+            // The text is not quoted: it may be a password.
+            Some(_) => refuse(
                 name,
-                "this version can't use Postgres yet; it keeps its state in SQLite, in the data folder",
-                "Unset it.",
+                "this is not the URL of a PostgreSQL database",
+                "It begins with `postgres://`. Unset it to keep state in SQLite, in the data folder.",
             ),
-            Some(_) => {
-                refuse(name, "this version keeps its state in SQLite, in the data folder", "Unset it.")
-            }
         }
+    }
+    if environment.get(DATABASE_URL).is_none() && environment.get(DATABASE_DIRECT_URL).is_some() {
+        refuse(
+            DATABASE_DIRECT_URL,
+            "DATABASE_URL is not set, so no database is used",
+            "Set DATABASE_URL to the URL that the host uses, or unset both.",
+        );
     }
     match (boolean(environment, "REDIS_ENABLED", report), environment.get("REDIS_URL")) {
         (Some(true), _) => {

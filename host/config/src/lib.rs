@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 mod config;
+mod database_url;
 mod defaults;
 mod diagnostic;
 mod digest;
@@ -49,6 +50,7 @@ pub use sections::auth::Auth;
 pub use sections::companions::Companion;
 pub use sections::cors::Cors;
 pub use sections::data::Data;
+pub use sections::database::Database;
 pub use sections::issuers::{Issuer, JwkSource};
 pub use sections::jobs::Jobs;
 pub use sections::limits::{Allowance, Quota};

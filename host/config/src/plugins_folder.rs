@@ -6,7 +6,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use masque_grants::Name;
+use masque_grants::{Name, is_name};
 
 use crate::diagnostic::{Diagnostic, Location};
 use crate::report::Report;
@@ -49,7 +49,8 @@ pub(crate) fn components(folder: &Path, report: &Report<'_>) -> BTreeMap<Name, P
         if is_hidden || path.extension().is_none_or(|extension| extension != "wasm") {
             continue;
         }
-        match path.file_stem().unwrap_or_default().to_string_lossy().parse::<Name>() {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        match stem.parse::<Name>() {
             Ok(name) => {
                 report.record_file(&path);
                 report.warn_of_writers(&path, &path);
@@ -58,9 +59,28 @@ pub(crate) fn components(folder: &Path, report: &Report<'_>) -> BTreeMap<Name, P
             Err(error) => report.add(Diagnostic::warning(
                 Location::whole_file(&path),
                 format!("it is ignored, since its name can't be a plugin's: {error}"),
-                sentence("rename it, for example to `mine.wasm`"),
+                sentence(&format!("rename it, for example to `{}.wasm`", name_like(&stem))),
             )),
         }
     }
     components
+}
+
+/// A plugin's name that resembles `stem`, such as `my-persona` for `my_persona`, which is how cargo names the component.
+fn name_like(stem: &str) -> String {
+    let name = stem.replace('_', "-").to_ascii_lowercase();
+    if is_name(&name) { name } else { "mine".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_built_component_is_made_a_plugins_name() {
+        for (stem, expected) in [("my_persona", "my-persona"), ("Ida", "ida"), ("käse", "mine"), ("", "mine")]
+        {
+            assert_eq!(name_like(stem), expected, "{stem}");
+        }
+    }
 }

@@ -7,12 +7,13 @@
 use masque_grants::IpNet;
 
 use crate::config::Config;
+use crate::database_url::{unverified_connection, weak_password};
 use crate::diagnostic::{Diagnostic, Location};
-use crate::environment::{CORS_ORIGINS, Environment};
+use crate::environment::{CORS_ORIGINS, DATABASE_DIRECT_URL, DATABASE_URL, Environment};
 use crate::sections::cors::Cors;
-use crate::signing_key::is_guessable;
 
-/// All violations of the rules. A weak password of a database that this version does not use is a warning. A violation
+/// All violations of the rules. A weak password of a database, and a connection to it that others can read, are warnings: the
+/// operator of the host may not be the one of the database. A violation
 /// without a place in the configuration is reported at `asked_at`, where production is asked for.
 pub(crate) fn check(config: &Config, environment: &Environment, asked_at: &Location) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
@@ -60,9 +61,19 @@ pub(crate) fn check(config: &Config, environment: &Environment, asked_at: &Locat
             "Set `listen` in [admin], or allow this with `shared = true` in [admin].",
         ));
     }
-    if let Some(what) = environment.get("DATABASE_URL").and_then(weak_password) {
-        let at = Location::Variable("DATABASE_URL".to_owned());
-        diagnostics.push(Diagnostic::warning(at, what, "Give the database's user a random password."));
+    for name in [DATABASE_URL, DATABASE_DIRECT_URL] {
+        let Some(url) = environment.get(name) else { continue };
+        let at = || Location::Variable(name.to_owned());
+        // A password from a file is not in the URL.
+        let has_file = config.database.as_ref().is_some_and(|database| database.password_file.is_some());
+        if let Some(what) = weak_password(url).filter(|_| !has_file) {
+            diagnostics.push(Diagnostic::warning(at(), what, "Give the database's user a random password."));
+        }
+        if let Some(what) = unverified_connection(url) {
+            let remedy =
+                "Add `sslmode=verify-full` to the URL, and `sslrootcert` if its authority is your own.";
+            diagnostics.push(Diagnostic::warning(at(), what, remedy));
+        }
     }
     diagnostics
 }
@@ -81,45 +92,4 @@ pub(crate) fn weak_secrets(config: &Config) -> Vec<(Location, String)> {
             secret.keys.iter().filter_map(|key| Some((secret.location.clone(), key.weakness()?)))
         })
         .collect()
-}
-
-/// What is wrong with the password in the URL of a database, if anything.
-fn weak_password(url: &str) -> Option<String> {
-    const DEFAULTS: [&str; 9] =
-        ["postgres", "password", "masque", "admin", "root", "secret", "changeme", "example", "test"];
-    const MIN_CHARACTERS: usize = 12;
-    let (_, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let (login, _) = authority.rsplit_once('@')?;
-    let password = login.split_once(':').map_or("", |(_, password)| password);
-    if password.is_empty() {
-        return Some("the database's user has no password".to_owned());
-    }
-    let lower = password.to_ascii_lowercase();
-    if DEFAULTS.contains(&lower.as_str()) {
-        return Some("the database's password is a default".to_owned());
-    }
-    (password.chars().count() < MIN_CHARACTERS || is_guessable(password))
-        .then(|| "the database's password is weak".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_database_password_that_is_a_default_or_short_is_weak() {
-        for (url, weak) in [
-            ("postgres://masque:k8Hq2vTz9RxL4mWp@db/masque", false),
-            ("postgres://masque:p@ss:k8Hq2vTz9RxL4mWp@db/masque", false),
-            ("postgres://db/masque", false),
-            ("postgres://masque@db/masque", true),
-            ("postgres://masque:@db/masque", true),
-            ("postgres://masque:Postgres@db/masque", true),
-            ("postgres://masque:k8Hq2vTz@db/masque", true),
-            ("postgres://masque:aaaaaaaaaaaaaaaa@db/masque", true),
-        ] {
-            assert_eq!(weak_password(url).is_some(), weak, "{url}");
-        }
-    }
 }

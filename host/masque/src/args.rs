@@ -38,6 +38,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: TokensCommand,
     },
+    /// Bring the schema of the PostgreSQL database in DATABASE_URL up to date. Works beside running hosts.
+    Migrate(MigrateOptions),
     /// Compile the component on standard input. A host starts this command for each new component.
     #[command(name = COMPILE_COMMAND, hide = true)]
     Compile,
@@ -74,6 +76,15 @@ pub(crate) struct JobsOptions {
     /// Retry the job with this id, or `all`; a running host runs it within a minute
     #[arg(long, value_name = "ID")]
     pub(crate) retry: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MigrateOptions {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// Change nothing; exit with 1 if the database has to be migrated
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 #[derive(Debug, Subcommand)]

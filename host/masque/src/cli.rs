@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{CheckOptions, Cli, Command, JobsOptions, Options};
+use crate::args::{CheckOptions, Cli, Command, JobsOptions, MigrateOptions, Options};
 use crate::commands::keys::{self, KeyTask};
-use crate::commands::{check, jobs};
+use crate::commands::{check, jobs, migrate};
 use crate::configuration::{self, Loaded};
 use crate::convert;
 use crate::file_size_limit;
@@ -22,6 +22,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Jobs(options) => on_runtime(run_jobs(options)),
         Command::Keys { options, command } => on_runtime(run_keys(options, command.into())),
         Command::Tokens { options, command } => on_runtime(run_keys(options, command.into())),
+        Command::Migrate(options) => on_runtime(run_migrate(options)),
         Command::Compile => finish(masque_runtime::compile_from_stdin().map(|()| String::new()), Loss::Fatal),
     }
 }
@@ -67,7 +68,16 @@ async fn run_jobs(JobsOptions { options, retry }: JobsOptions) -> ExitCode {
         Err(invalid) => return failure(&invalid.diagnostics),
     };
     warn(&loaded.warnings);
-    finish(jobs::list_or_retry(&loaded.config.data.folder, &retry).await.map_err(chain), Loss::Accepted)
+    finish(jobs::list_or_retry(&loaded.config, &retry).await.map_err(chain), Loss::Accepted)
+}
+
+async fn run_migrate(MigrateOptions { options, check }: MigrateOptions) -> ExitCode {
+    let loaded = match configuration::load(options, false) {
+        Ok(loaded) => loaded,
+        Err(invalid) => return failure(&invalid.diagnostics),
+    };
+    warn(&loaded.warnings);
+    finish(migrate::run(&loaded.config, check).await.map_err(chain), Loss::Accepted)
 }
 
 async fn run_keys(options: Options, task: KeyTask) -> ExitCode {
@@ -78,8 +88,15 @@ async fn run_keys(options: Options, task: KeyTask) -> ExitCode {
     warn(&loaded.warnings);
     warn(&keys::unknown_companions(&task, &loaded.config));
     let tokens = convert::auth::token_options(&loaded.config.auth);
-    let loss = if task.shows_secret() { Loss::Fatal } else { Loss::Accepted };
-    finish(keys::perform(&loaded.config.data.folder, &tokens, task).await.map_err(chain), loss)
+    let shows_secret = task.shows_secret();
+    let loss = if shows_secret { Loss::Fatal } else { Loss::Accepted };
+    let performed = keys::perform(&loaded.config, &tokens, task).await.map_err(chain);
+    let is_shown = shows_secret && performed.is_ok();
+    let code = finish(performed, loss);
+    if is_shown && code == ExitCode::SUCCESS {
+        print_error(&keys::SECRET_NOTE);
+    }
+    code
 }
 
 fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {

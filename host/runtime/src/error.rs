@@ -143,7 +143,7 @@ pub enum LoadError {
     #[error("this is not a WebAssembly file")]
     NotWasm,
     /// A core module.
-    #[error("this is a core WebAssembly module, not a component: build for the target `wasm32-wasip2`")]
+    #[error("this is a core WebAssembly module, not a component")]
     CoreModule,
     /// Larger than a component may be.
     #[error("the component has {bytes} bytes; the limit is {limit}")]

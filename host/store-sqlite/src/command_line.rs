@@ -1,4 +1,4 @@
-//! What the command line opens, also while a host runs: SQLite lets another process write between two transactions of
+//! What the command line opens and checks, also while a host runs: SQLite lets another process write between two transactions of
 //! the host.
 
 use std::path::Path;
@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use masque_store::{KeyRing, OpenError, ParkedJobs};
 
-use crate::store::SqliteStore;
+use crate::folder_check::check;
+use crate::store::{SqliteStore, spawn_blocking};
 
 /// Opens the API keys and revocations of a data folder. If no host has run on it yet, the folder and its database are
 /// made. If no host runs, none can start until the key ring is closed.
@@ -25,4 +26,13 @@ pub async fn open_key_ring(folder: &Path) -> Result<Arc<dyn KeyRing>, OpenError>
 /// a tokio runtime.
 pub async fn open_parked_jobs(folder: &Path) -> Result<Arc<dyn ParkedJobs>, OpenError> {
     Ok(SqliteStore::open_unlocked(folder).await?)
+}
+
+/// Checks whether a host could start on a data folder. Changes nothing in it, and makes nothing. A folder in which a host
+/// runs passes, and so does a missing one that can be made.
+///
+/// # Errors
+/// [`OpenError`] as [`SqliteStore::open`] would return it. Must be called within a tokio runtime.
+pub async fn check_data_folder(folder: &Path) -> Result<(), OpenError> {
+    spawn_blocking(folder, check).await
 }

@@ -1,6 +1,8 @@
 //! How connections to the database are opened.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -39,6 +41,26 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Opens an existing file to read its pages as they are: takes no lock, makes no file, and does not look into the log.
+pub(crate) fn open_immutable(path: &Path) -> Result<Connection> {
+    open(&immutable_uri(path), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
+}
+
+/// The path as a URI (<https://www.sqlite.org/uri.html>).
+fn immutable_uri(path: &Path) -> PathBuf {
+    // With the empty authority, a path may begin with two slashes.
+    let scheme: &[u8] = if path.is_absolute() { b"file://" } else { b"file:" };
+    let mut uri = scheme.to_vec();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => uri.push(*byte),
+            other => uri.extend(format!("%{other:02X}").bytes()),
+        }
+    }
+    uri.extend(b"?immutable=1");
+    OsString::from_vec(uri).into()
+}
+
 fn open(path: &Path, access: OpenFlags) -> Result<Connection> {
     // A connection is used by one thread at a time, so SQLite's own mutexes are not needed.
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -47,4 +69,25 @@ fn open(path: &Path, access: OpenFlags) -> Result<Connection> {
     // The query planner stability guarantee: statements are not compiled again for their arguments.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{immutable_uri, open_immutable};
+
+    #[test]
+    fn a_path_with_any_byte_is_one_uri() {
+        let uri = |path| immutable_uri(Path::new(path)).to_str().unwrap().to_owned();
+        assert_eq!(uri("/a b/c?d#e%41.db"), "file:///a%20b/c%3Fd%23e%2541.db?immutable=1");
+        assert_eq!(uri("data/m.db"), "file:data/m.db?immutable=1");
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("what? 100% #1.db");
+        rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        let connection = open_immutable(&path).unwrap();
+        connection.execute_batch("SELECT x FROM t").unwrap();
+        connection.execute_batch("INSERT INTO t VALUES (1)").unwrap_err();
+    }
 }

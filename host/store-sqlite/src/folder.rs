@@ -18,18 +18,22 @@ const OTHERS: u32 = 0o077;
 
 /// A data folder that this process has locked. The lock ends when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub struct Folder {
     path: PathBuf,
     lock: File,
 }
 
 impl Folder {
-    /// Makes the folder and the (empty) database file if they are missing, and takes the lock.
-    pub(crate) fn claim(path: &Path) -> Result<Self, OpenError> {
+    /// Makes the folder if it is missing, and takes the lock: for a host whose database is elsewhere, and that keeps only
+    /// compiled plugins, scratch folders and its socket here.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`] if another process has the lock; [`OpenError::Io`].
+    pub fn lock(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Io { folder: path.to_owned(), source };
         let made = make(path).map_err(failed)?;
         warn_of_network(path);
-        let mut lock = private(&path.join("masque.lock")).map_err(failed)?;
+        let mut lock = private(&Self::lock_in(path)).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -38,14 +42,26 @@ impl Folder {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         sign(&mut lock).map_err(failed)?;
-        // SQLite gives its `-wal` and `-shm` files the mode of the database, so this one file decides for all three.
-        private(&path.join("masque.db")).map_err(failed)?;
         made.iter().map(PathBuf::as_path).chain([path]).try_for_each(persist).map_err(failed)?;
         Ok(Self { path: path.to_owned(), lock })
     }
 
+    /// Makes the folder and the (empty) database file if they are missing, and takes the lock.
+    pub(crate) fn claim(path: &Path) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Io { folder: path.to_owned(), source };
+        let folder = Self::lock(path)?;
+        // SQLite gives its `-wal` and `-shm` files the mode of the database, so this one file decides for all three.
+        private(&folder.database()).and_then(|_file| persist(path)).map_err(failed)?;
+        Ok(folder)
+    }
+
     pub(crate) fn database(&self) -> PathBuf {
         Self::database_in(&self.path)
+    }
+
+    /// The file that is locked.
+    pub(crate) fn lock_in(path: &Path) -> PathBuf {
+        path.join("masque.lock")
     }
 
     /// The database of a folder that another process may have locked.

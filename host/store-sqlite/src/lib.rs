@@ -28,6 +28,7 @@ mod ending;
 mod error;
 mod fences;
 mod folder;
+mod folder_check;
 mod job_operations;
 mod job_rows;
 mod job_selection;
@@ -60,5 +61,6 @@ mod wal;
 mod write_health;
 mod writer;
 
-pub use command_line::{open_key_ring, open_parked_jobs};
+pub use command_line::{check_data_folder, open_key_ring, open_parked_jobs};
+pub use folder::Folder;
 pub use store::SqliteStore;

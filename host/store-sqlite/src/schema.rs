@@ -3,7 +3,9 @@
 //! There is one migration, which is edited in place until the first release. So a database that has another digest
 //! can't be used. A database that is refused is not changed.
 
-use masque_store::StoreError;
+use std::path::Path;
+
+use masque_store::{OpenError, StoreError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use sha2::{Digest, Sha256};
 
@@ -26,6 +28,18 @@ pub(crate) enum FoundSchema {
     OtherVersion(&'static str),
     /// Tables of another program.
     Foreign,
+}
+
+impl FoundSchema {
+    /// Whether a host of this build can use the database of `folder`, which includes an empty one.
+    pub(crate) fn ensure_usable(self, folder: &Path) -> std::result::Result<(), OpenError> {
+        let folder = folder.to_owned();
+        match self {
+            Self::Empty | Self::Current => Ok(()),
+            Self::OtherVersion(reason) => Err(OpenError::OtherSchema { folder, reason: reason.to_owned() }),
+            Self::Foreign => Err(OpenError::ForeignDatabase { folder }),
+        }
+    }
 }
 
 /// Looks at the schema. Changes nothing.

@@ -193,14 +193,12 @@ fn open_current(folder: &Path, path: &Path) -> Result<Connection, OpenError> {
 fn open_existing(folder: &Path, path: &Path) -> Result<Connection, OpenError> {
     // Opening a file that is absent for reading fails and does not make it.
     let found = open_reader(path).and_then(|connection| schema::inspect(&connection));
-    match found.map_err(|error| unopened(folder, path, error))? {
-        FoundSchema::Current => open_writer(path).map_err(|error| unopened(folder, path, error)),
-        FoundSchema::Empty => Err(OpenError::NoSchema { folder: folder.to_owned() }),
-        FoundSchema::OtherVersion(reason) => {
-            Err(OpenError::OtherSchema { folder: folder.to_owned(), reason: reason.to_owned() })
-        }
-        FoundSchema::Foreign => Err(OpenError::ForeignDatabase { folder: folder.to_owned() }),
+    let found = found.map_err(|error| unopened(folder, path, error))?;
+    if found == FoundSchema::Empty {
+        return Err(OpenError::NoSchema { folder: folder.to_owned() });
     }
+    found.ensure_usable(folder)?;
+    open_writer(path).map_err(|error| unopened(folder, path, error))
 }
 
 /// The newest ids of what is listed by id. Each is one step in an index.
@@ -247,7 +245,7 @@ fn database(folder: &Path, error: DatabaseError) -> OpenError {
 }
 
 /// Opening waits for the disk, and for locks of other processes.
-async fn spawn_blocking<T: Send + 'static>(
+pub(crate) async fn spawn_blocking<T: Send + 'static>(
     folder: &Path,
     open: impl FnOnce(&Path) -> Result<T, OpenError> + Send + 'static,
 ) -> Result<T, OpenError> {

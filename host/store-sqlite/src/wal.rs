@@ -28,8 +28,17 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The path of the log of a database.
 pub(crate) fn path_of(database: &Path) -> PathBuf {
+    beside(database, "-wal")
+}
+
+/// The path of the index of the log, which the processes that use the database share.
+pub(crate) fn index_path_of(database: &Path) -> PathBuf {
+    beside(database, "-shm")
+}
+
+fn beside(database: &Path, ending: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
-    path.push("-wal");
+    path.push(ending);
     path.into()
 }
 

@@ -47,13 +47,11 @@ impl Host {
         }
     }
 
-    /// Renews once, and cancels the turns whose lease another host has. Returns whether the store answered.
+    /// Renews once, and cancels the turns whose lease another host has. Returns whether the store answered. Without turns it
+    /// only tells a store that hosts share that this one lives.
     async fn renew_leases(&self, asked: Instant) -> bool {
         let mut turns = self.registry.running_ids();
         turns.extend(self.finalizer.pending_turns());
-        if turns.is_empty() {
-            return true;
-        }
         let renewed: HashSet<TurnId> = match self.store.renew(self.id, &turns, LEASE).await {
             Ok(renewed) => renewed.into_iter().collect(),
             Err(error) => {

@@ -1,5 +1,6 @@
 //! The turns of one host, as the API uses them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::admission::CHAT_ROUTE;
+use crate::admission::{CHAT_ROUTE, only_companion};
 use crate::cancellation::CancelReason;
 use crate::failure::store_problem;
 use crate::host::Host;
@@ -115,6 +116,16 @@ impl Turns {
         self.0.registry.cancel_if(CancelReason::ConversationDeleted, |live| {
             live.log.conversation() == conversation && live.owner == *owner
         });
+    }
+
+    /// The name of the companion that a new conversation without a name is with: the only one. `allowed` are the companions
+    /// that the caller may talk to; `None` for all.
+    ///
+    /// # Errors
+    /// `CompanionNotNamed` if there are several, whose names are in the detail; `CompanionNotFound` or `CompanionNotAllowed`
+    /// if there is none.
+    pub fn only_companion(&self, allowed: Option<&BTreeSet<String>>) -> Result<String, Problem> {
+        only_companion(&self.0.active.current(), allowed).map(|companion| companion.name.clone())
     }
 
     /// The greeting of a companion for a conversation that is about to begin: the one with this index, or the first.

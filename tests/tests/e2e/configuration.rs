@@ -31,6 +31,30 @@ async fn defaults_and_a_valid_file_pass_the_check_without_a_trace_on_disk() {
 }
 
 #[tokio::test]
+async fn a_data_folder_that_no_host_can_use_fails_the_check_and_one_in_use_passes() {
+    let mut host = Setup::defaults().start().await;
+    let data = host.data().to_str().unwrap().to_owned();
+    let check = ["check", "--data", data.as_str()];
+    let used = host.run(&check).await;
+    assert!(used.status.success(), "{}", used.text);
+    // Stopped and not killed, so that no log is left from which SQLite would read instead.
+    host.terminate();
+    host.ended().await;
+
+    for (name, content) in [("masque.db", "this is a diary, ".repeat(500)), ("masque.lock", String::new())] {
+        let path = host.data().join(name);
+        std::fs::remove_file(&path).unwrap();
+        match content.as_str() {
+            "" => std::fs::create_dir(&path).unwrap(),
+            content => std::fs::write(&path, content).unwrap(),
+        }
+        let refused = host.run(&check).await;
+        assert_eq!(refused.status.code(), Some(1), "{}", refused.text);
+        assert!(refused.text.contains("the data") && refused.text.contains("--data"), "{}", refused.text);
+    }
+}
+
+#[tokio::test]
 async fn every_mistake_is_reported_at_once_with_its_line_and_a_remedy() {
     let setup = Setup::file(
         r#"[server]

@@ -155,6 +155,22 @@ async fn a_conversation_can_begin_with_one_of_the_companions_greetings() {
 }
 
 #[tokio::test]
+async fn a_conversation_begins_without_a_name_where_there_is_one_companion() {
+    let host = Setup::defaults().start().await;
+    let conversation = host.client().post("/conversations", &json!({})).send().await.expect(201);
+    assert_eq!(conversation["companion"], "elara");
+
+    let toml = "[companions.one]\npersona = \"elara\"\nmodels = [\"offline\"]\n\
+                [companions.two]\npersona = \"elara\"\nmodels = [\"offline\"]\n";
+    let host = Setup::file(toml).start().await;
+    let answer = host.client().post("/conversations", &json!({})).send().await;
+    let problem = answer.problem(422, "companion-not-named");
+    for name in ["`one`", "`two`"] {
+        assert!(problem["detail"].as_str().unwrap().contains(name), "{problem}");
+    }
+}
+
+#[tokio::test]
 async fn a_greeting_that_the_companion_does_not_have_is_refused() {
     let host = Setup::defaults().start().await;
     let body = json!({ "companion": "elara", "greeting": 4096 });

@@ -5,8 +5,9 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
 use masque_tests::{Host, RawConnection, SECRET, Setup};
 
-const FOR_OPERATORS: [&str; 4] = ["/status", "/docs", "/docs/errors", "/openapi.json"];
-const FOR_PROBES: [&str; 3] = ["/livez", "/readyz", "/health"];
+const FOR_OPERATORS: [&str; 3] = ["/status", "/docs", "/openapi.json"];
+/// The probes, and the page that the `type` of every problem names.
+const ON_EVERY_LISTENER: [&str; 4] = ["/livez", "/readyz", "/health", "/docs/errors"];
 const FOR_EVERYONE: [&str; 2] = ["/companions", "/conversations"];
 
 async fn status(client: &masque_tests::Client, path: &str) -> u16 {
@@ -21,7 +22,7 @@ async fn with_an_admin_listener_the_public_one_does_not_serve_operators_routes()
         public.get(path).send().await.problem(404, "route-not-found");
         assert_eq!((status(&operators, path).await, status(&socket, path).await), (200, 200), "{path}");
     }
-    for path in FOR_PROBES {
+    for path in ON_EVERY_LISTENER {
         for client in [&public, &operators, &socket] {
             assert_eq!(status(client, path).await, 200, "{path}");
         }

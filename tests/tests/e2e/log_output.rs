@@ -1,6 +1,7 @@
-//! Whoever reads the output of the host or of a command is gone, or its disk is full.
+//! What the host logs and what a command prints, also where the reader is gone or the disk is full.
 
-use masque_tests::{Setup, within};
+use masque_tests::{Setup, fixture, within};
+use serde_json::json;
 
 #[tokio::test]
 async fn the_last_lines_of_a_host_that_stops_are_in_its_log() {
@@ -8,6 +9,16 @@ async fn the_last_lines_of_a_host_that_stops_are_in_its_log() {
     host.terminate();
     assert!(host.ended().await.success());
     within("the log to end", host.logged("stopped")).await;
+}
+
+#[tokio::test]
+async fn the_message_of_a_panic_is_logged_with_the_requests_id() {
+    let source = fixture("panics");
+    let companion = "[companions.ida]\npersona = \"ida\"\nmodels = [\"offline\"]\n";
+    let host = Setup::file(companion).and(&format!("[plugins.ida]\nsource = {source:?}")).start().await;
+    let request = host.client().chat(&json!({ "message": "Hello." })).header("x-request-id", "look-for-me");
+    request.send().await.problem(500, "plugin-failed");
+    host.logged_in_one_line(&["look-for-me", "no answer to Hello."]).await;
 }
 
 #[tokio::test]
@@ -27,6 +38,27 @@ async fn an_error_that_can_not_be_printed_is_no_panic() {
     let setup = Setup::defaults().launched_by(&["sh", "-c", "\"$@\" 2> /dev/full", "sh"]);
     let output = setup.run(&words).await;
     assert_eq!(output.status.code(), Some(1), "{}", output.text);
+}
+
+#[tokio::test]
+async fn standard_output_of_a_new_key_is_the_key_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path().to_str().unwrap();
+    // What a shell puts into the variable of `KEY=$(masque keys create …)`.
+    let capture = "captured=$(\"$@\" 2> stderr) && printf '<%s>' \"$captured\"";
+    let setup = Setup::defaults().launched_by(&["sh", "-c", capture, "sh"]);
+    let created = setup.run(&["keys", "create", "mine", "--scope", "chat", "--data", data]).await;
+    let key = created.text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap();
+    assert!(key.starts_with("msq_") && !key.contains(char::is_whitespace), "{}", created.text);
+    let id = key.split('_').nth(1).unwrap();
+    let rotated = setup.run(&["keys", "rotate", id, "--data", data]).await;
+    assert!(
+        rotated.text.starts_with("<msq_") && !rotated.text.contains(char::is_whitespace),
+        "{}",
+        rotated.text
+    );
+    let said = std::fs::read_to_string(setup.folder().join("stderr")).unwrap();
+    assert!(said.contains("shown this once"), "{said}");
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ mod identity;
 mod listeners;
 mod log_output;
 mod model_streams;
+mod postgres;
 mod queue;
 mod readme;
 mod service;

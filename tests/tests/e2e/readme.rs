@@ -69,6 +69,9 @@ async fn the_persona_of_the_readme_works_next_to_the_default_one() {
         let reply = host.client().chat(&body).send().await.expect(200);
         assert_eq!(reply["companion"], name);
     }
+    let body = serde_json::json!({ "companion": "ida" });
+    let conversation = host.client().post("/conversations", &body).send().await.expect(201);
+    assert_eq!(conversation["messages"][0]["content"], "Hello, stranger! I am Ida.");
 }
 
 #[test]

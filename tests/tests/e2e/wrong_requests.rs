@@ -100,6 +100,12 @@ async fn a_message_of_too_many_parts_is_refused_with_the_limit() {
 }
 
 #[tokio::test]
+async fn a_field_of_the_user_outside_of_it_is_refused_with_its_place() {
+    let problem = assert_refused(&json!({ "message": "Hello.", "locale": "de" }), 422, "unknown-field").await;
+    assert!(problem["detail"].as_str().unwrap().contains("`user.locale`"), "{problem}");
+}
+
+#[tokio::test]
 async fn an_unknown_companion_is_not_found() {
     assert_refused(&json!({ "message": "Hello.", "companion": "nobody" }), 404, "companion-not-found").await;
 }

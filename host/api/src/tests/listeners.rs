@@ -20,7 +20,7 @@ async fn where_operators_have_a_listener_their_routes_are_there_alone() {
         ("/status", 404, 200),
         ("/openapi.json", 404, 200),
         ("/docs", 404, 200),
-        ("/docs/errors", 404, 200),
+        ("/docs/errors", 200, 200),
         ("/livez", 200, 200),
         ("/health", 200, 200),
         ("/companions", 200, 404),
@@ -29,6 +29,23 @@ async fn where_operators_have_a_listener_their_routes_are_there_alone() {
         assert_eq!(status(path, ListenerKind::Public).await, public, "{path}");
         assert_eq!(status(path, ListenerKind::Admin).await, admin, "{path}");
         assert_eq!(status(path, ListenerKind::Socket).await, admin, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_is_not_served_names_the_docs_only_where_they_are() {
+    let api = Api::with(Arc::new(LocalAuthenticator), |options| options.has_admin_listener = true).await;
+    for (path, listener, expected) in [
+        ("/docs", ListenerKind::Public, "This route is on the admin listener"),
+        ("/status", ListenerKind::Public, "This route is on the admin listener"),
+        ("/nothing", ListenerKind::Public, "at /docs on the admin listener"),
+        ("/nothing", ListenerKind::Admin, "See /docs for the routes"),
+    ] {
+        let connection = ConnectionInfo { listener, peer: None, is_encrypted: false };
+        let answer = api.send(request_over(connection, path)).await;
+        assert_eq!(answer.status.as_u16(), 404, "{path}");
+        let detail = answer.json()["detail"].to_string();
+        assert!(detail.contains(expected), "{path}: {detail}");
     }
 }
 

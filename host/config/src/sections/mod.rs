@@ -6,6 +6,7 @@ pub(crate) mod companions;
 pub(crate) mod cors;
 pub(crate) mod credentials;
 pub(crate) mod data;
+pub(crate) mod database;
 pub(crate) mod grants;
 pub(crate) mod issuers;
 pub(crate) mod jobs;

@@ -44,20 +44,19 @@ fn a_variable_that_asks_for_an_unsupported_feature_is_refused() {
                Unset it, and serve the page and the host from one origin."],
         ),
         (
-            &[("DATABASE_URL", "postgres://me:hunter2@db/masque")],
-            &[
-                "DATABASE_URL: this version can't use Postgres yet; it keeps its state in SQLite, in the data folder. \
-               Unset it.",
-            ],
-        ),
-        (
             &[("DATABASE_URL", "sqlite:///x")],
             &["DATABASE_URL: the SQLite database is kept in the data folder and can't be elsewhere. \
                Unset it, and name the folder with --data, MASQUE_DATA or `folder` in [data]."],
         ),
         (
             &[("DATABASE_URL", "hunter2")],
-            &["DATABASE_URL: this version keeps its state in SQLite, in the data folder. Unset it."],
+            &["DATABASE_URL: this is not the URL of a PostgreSQL database. It begins with `postgres://`. \
+               Unset it to keep state in SQLite, in the data folder."],
+        ),
+        (
+            &[("DATABASE_DIRECT_URL", "postgres://me:hunter2@db/masque")],
+            &["DATABASE_DIRECT_URL: DATABASE_URL is not set, so no database is used. \
+               Set DATABASE_URL to the URL that the host uses, or unset both."],
         ),
         (
             &[("REDIS_ENABLED", "true"), ("REDIS_URL", "redis://:hunter2@r")],
@@ -80,7 +79,8 @@ fn a_variable_that_asks_for_an_unsupported_feature_is_refused() {
         (
             &[("ENVIRONMENT", "test"), ("DATABASE_URL", "hunter2"), ("MASQUE_LISTEN", "[::]:80")],
             &[
-                "DATABASE_URL: this version keeps its state in SQLite, in the data folder. Unset it.",
+                "DATABASE_URL: this is not the URL of a PostgreSQL database. It begins with `postgres://`. \
+               Unset it to keep state in SQLite, in the data folder.",
                 "MASQUE_LISTEN: [::]:80 is reached from other machines, and authentication is off. \
                  Listen on 127.0.0.1 or [::1], or turn authentication on: set JWT_SECRET_KEY, or [auth.issuers.NAME].",
             ],
@@ -99,6 +99,11 @@ fn a_variable_that_changes_nothing_is_accepted() {
         &[("ENVIRONMENT", "development")][..],
         &[("ENVIRONMENT", "test"), ("REQUIRE_AUTHENTICATION", "false")],
         &[("REDIS_ENABLED", "false"), ("REDIS_URL", "redis://r")],
+        &[("DATABASE_URL", "postgres://me:hunter2@db/masque")],
+        &[
+            ("DATABASE_URL", "postgresql+asyncpg://me:hunter2@db/masque"),
+            ("DATABASE_DIRECT_URL", "postgres://db/masque"),
+        ],
         &[("ENVIRONMENT", ""), ("DATABASE_URL", ""), ("CORS_ORIGINS", ""), ("MASQUE_LISTEN", "")],
         &[("MASQUE_SERVICE_HOST", "10.0.0.1"), ("MASQUE_PORT", "tcp://10.0.0.1:80")],
     ] {
@@ -166,7 +171,7 @@ fn the_flag_production_finds_what_the_variable_finds() {
         &[("JWT_SECRET_KEY", "hunter2")],
         &[("REQUIRE_AUTHENTICATION", "false"), ("CORS_ORIGINS", "*")],
     ];
-    for variables in variables {
+    for &variables in variables {
         let with_variable = [variables, &[("ENVIRONMENT", "production")][..]].concat();
         let by_variable = lines_of(Folder::new().load(&Flags::default(), &with_variable));
         let by_flag = lines_of(Folder::new().load(&production, variables));

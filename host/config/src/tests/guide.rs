@@ -19,7 +19,7 @@ fn its_configurations_are_valid() {
     for configuration in configurations {
         let folder = super::Folder::new().with("masque.toml", configuration).with("words.txt", "sail");
         // The components that the guide builds.
-        let components = ["hello.wasm", "lately.wasm", "talk.wasm"];
+        let components = ["hello.wasm", "host.wasm", "keeper.wasm", "lately.wasm", "talk.wasm"];
         let folder = components
             .into_iter()
             .fold(folder, |folder, name| folder.with(&format!("masque-data/plugins/{name}"), "\0asm"));

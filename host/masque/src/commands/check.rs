@@ -1,17 +1,23 @@
-//! The command `masque check`: validates a configuration, plugins and TLS files included, without starting a host.
+//! The command `masque check`: validates a configuration, plugins, TLS files and the data folder included, without starting
+//! a host.
 
-use masque_config::{Config, Diagnostic, Diagnostics};
+use anyhow::Error;
+use masque_config::{Config, Diagnostic, Diagnostics, Location};
+use masque_store_sqlite::check_data_folder;
 
 use crate::builtins;
 use crate::compiler::compiler;
 use crate::convert::http::verify_tls;
+use crate::store::postgres_options;
 
 /// Validates a configuration and returns a summary of it, with warnings.
 ///
 /// # Errors
-/// Every error in the plugins, their settings, and the TLS files.
+/// Every error in the plugins, their settings, the TLS files, and the data folder.
 pub(crate) async fn check(config: &Config) -> Result<(String, Diagnostics), Diagnostics> {
-    let diagnostics = Diagnostics::new(verify_contents(config).await);
+    let mut diagnostics = verify_contents(config).await;
+    diagnostics.extend(verify_store(config).await);
+    let diagnostics = Diagnostics::new(diagnostics);
     if diagnostics.are_fatal() { Err(diagnostics) } else { Ok((summary(config), diagnostics)) }
 }
 
@@ -20,6 +26,25 @@ pub(crate) async fn verify_contents(config: &Config) -> Vec<Diagnostic> {
     let mut diagnostics = masque_companions::verify(config, compiler(), builtins::component).await;
     diagnostics.extend(verify_tls(config));
     diagnostics
+}
+
+/// Returns why a host could not use its data folder, or the URL of its database. A host that runs on it already is no
+/// mistake, and a database is not asked.
+async fn verify_store(config: &Config) -> Option<Diagnostic> {
+    let folder = &config.data.folder;
+    if let Some(database) = &config.database {
+        let error = postgres_options(database, false).and_then(|_| postgres_options(database, true)).err()?;
+        let remedy = "Correct it, or unset it to keep state in SQLite, in the data folder.";
+        return Some(Diagnostic::error(
+            Location::Variable("DATABASE_URL".to_owned()),
+            format!("{error:#}"),
+            remedy,
+        ));
+    }
+    let error = check_data_folder(folder).await.err()?;
+    let remedy =
+        "Make the folder usable for this user, or name another one with `--data` or in [data] `folder`.";
+    Some(Diagnostic::error(Location::whole_file(folder), format!("{:#}", Error::new(error)), remedy))
 }
 
 /// Describes the host that this configuration would start.
@@ -31,6 +56,10 @@ fn summary(config: &Config) -> String {
         format!("file        {file}"),
         format!("listen      {}", config.server.listen),
         format!("data        {}", config.data.folder.display()),
+        format!(
+            "state       {}",
+            if config.database.is_some() { "PostgreSQL" } else { "SQLite, in the data folder" }
+        ),
         format!("callers     {}", authentication(config)),
     ];
     if let Some(tls) = &config.tls {

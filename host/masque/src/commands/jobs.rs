@@ -1,20 +1,19 @@
 //! The command `masque jobs`: lists parked jobs, and puts them back once the operator has fixed the cause.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use anyhow::{Context, bail};
+use masque_config::Config;
 use masque_store::{JobId, ParkedJob, ParkedJobs};
 
-/// Lists the parked jobs in a data folder, or puts back those that `retry` names.
+use crate::store::open_parked_jobs;
+
+/// Lists the parked jobs of a host's store, or puts back those that `retry` names.
 ///
 /// # Errors
 /// If one of the named jobs is not parked; then nothing is put back.
-pub(crate) async fn list_or_retry(folder: &Path, retry: &[String]) -> anyhow::Result<String> {
-    if !folder.is_dir() {
-        bail!("there is no data folder {}; name that of your host with --data or --config", folder.display());
-    }
-    let store = masque_store_sqlite::open_parked_jobs(folder).await?;
+pub(crate) async fn list_or_retry(config: &Config, retry: &[String]) -> anyhow::Result<String> {
+    let store = open_parked_jobs(config).await?;
     let report = list_or_retry_in(&*store, retry).await;
     store.close().await;
     report
@@ -67,9 +66,11 @@ fn list_text(parked: &[ParkedJob]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use masque_config::{ConfigSource, Environment, Flags};
     use masque_store::Owner;
 
     use super::*;
+    use crate::builtins::ELARA_CARD;
 
     fn job() -> ParkedJob {
         ParkedJob {
@@ -95,7 +96,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_folder_is_named_with_what_to_do() {
-        let error = list_or_retry(Path::new("/nowhere/at/all"), &[]).await.unwrap_err().to_string();
+        let source = ConfigSource {
+            flags: Flags { data: Some("/nowhere/at/all".into()), ..Flags::default() },
+            environment: Environment::default(),
+            folder: std::env::temp_dir().join("nowhere"),
+            default_card: ELARA_CARD.into(),
+        };
+        let config = source.load().unwrap().config;
+        let error = list_or_retry(&config, &[]).await.unwrap_err().to_string();
         assert!(error.contains("/nowhere/at/all") && error.contains("--data"), "{error}");
     }
 

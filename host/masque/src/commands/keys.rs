@@ -2,7 +2,6 @@
 //! changes over within 5 seconds.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow, ensure};
@@ -14,6 +13,10 @@ use masque_config::{Config, Diagnostic, Diagnostics, Location};
 use masque_store::{ApiKeyRecord, AuditEntry, AuditOutcome, KeyId, KeyRing, NewRevocation, Page, Revoked};
 use serde_json::{Value, json};
 
+use crate::store::open_key_ring;
+
+/// What an operator should know of a secret. It goes to standard error, so that `KEY=$(masque keys create …)` is the key alone.
+pub(crate) const SECRET_NOTE: &str = "The key is shown this once. Send it as `Authorization: Bearer KEY`.";
 /// Who made a change, for the audit log.
 const ACTOR: &str = "cli";
 /// How many keys are read at a time.
@@ -29,21 +32,25 @@ pub(crate) enum KeyTask {
     RevokeTokens { jti: Option<String>, user: Option<String>, issuer: Option<String>, tenant: Option<String> },
 }
 
-/// Performs the task on a data folder, which is made if it does not exist. Returns the text for the terminal. `options`
+/// Performs the task on a host's store; a data folder that does not exist is made. Returns the text for the terminal. `options`
 /// name the trusted issuers.
 ///
 /// # Errors
-/// An argument is wrong, and then nothing was changed; or the data folder can't be read or written.
-pub(crate) async fn perform(folder: &Path, options: &TokenOptions, task: KeyTask) -> anyhow::Result<String> {
+/// An argument is wrong, and then nothing was changed; or the store can't be read or written.
+pub(crate) async fn perform(
+    config: &Config,
+    options: &TokenOptions,
+    task: KeyTask,
+) -> anyhow::Result<String> {
     let operation = KeyOperation::check(options, task)?;
-    let ring = masque_store_sqlite::open_key_ring(folder).await?;
+    let ring = open_key_ring(config).await?;
     let report = operation.perform(&*ring).await;
     ring.close().await;
     report
 }
 
 impl KeyTask {
-    /// Whether the report has a secret, which is shown this once.
+    /// Whether the report is a secret, which is shown this once.
     pub(crate) fn shows_secret(&self) -> bool {
         matches!(self, Self::CreateKey(_) | Self::RotateKey { .. })
     }
@@ -117,7 +124,7 @@ impl KeyOperation {
                 let entry = audit_entry("key.create", format!("key:{}", new.id), audit_detail(&new));
                 let entry = AuditEntry { tenant: new.tenant.clone(), ..entry };
                 ring.create_key(new, entry).await?;
-                Ok(show_secret(&text))
+                Ok(text.reveal().to_owned())
             }
             Self::ListKeys => list_keys(ring).await,
             Self::RotateKey(id, overlap) => {
@@ -129,7 +136,7 @@ impl KeyOperation {
                     rotated.is_some(),
                     "there is no key {id}, or it is revoked; `masque keys list` has them"
                 );
-                Ok(show_secret(&text))
+                Ok(text.reveal().to_owned())
             }
             Self::RevokeKey(id) => {
                 let entry = audit_entry("key.revoke", format!("key:{id}"), json!({}));
@@ -160,10 +167,6 @@ fn audit_entry(action: &str, target: String, detail: Value) -> AuditEntry {
     }
 }
 
-fn show_secret(text: &KeyText) -> String {
-    format!("{}\n\nIt is shown this once. Send it as `Authorization: Bearer`.", text.reveal())
-}
-
 /// A line for each key, the newest first.
 async fn list_keys(ring: &dyn KeyRing) -> anyhow::Result<String> {
     let mut text = String::new();
@@ -183,7 +186,7 @@ fn write_line(text: &mut String, key: &ApiKeyRecord) {
     let state = match (key.revoked_at, key.expires_at) {
         (Some(at), _) => format!("revoked {}", date(at)),
         (None, Some(at)) => format!("until {}", date(at)),
-        (None, None) => "without end".to_owned(),
+        (None, None) => "never expires".to_owned(),
     };
     let separator = if text.is_empty() { "" } else { "\n" };
     let (tenant, name, scopes) = (&key.tenant, &key.name, key.scopes.join(" "));

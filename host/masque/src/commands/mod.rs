@@ -3,3 +3,4 @@
 pub(crate) mod check;
 pub(crate) mod jobs;
 pub(crate) mod keys;
+pub(crate) mod migrate;

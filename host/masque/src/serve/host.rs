@@ -11,18 +11,20 @@ use masque_auth::{Authenticator, Identity, LocalAuthenticator, Tokens};
 use masque_http::Lifecycle;
 use masque_runtime::{Sandbox, SandboxConfig};
 use masque_store::{InProcessRateLimits, RateLimits, Store};
-use masque_store_sqlite::SqliteStore;
+use masque_store_sqlite::Folder;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::recovery::recover_continuously;
 use super::retention::remove_expired;
 use super::sandbox_slots::Slots;
 use super::supervisor::{Supervisor, joined};
 use crate::builtins;
 use crate::compiler::compiler;
 use crate::convert;
+use crate::store::{self, OpenStore};
 use masque_api::Services;
 use masque_companions::{self as active, Active, Reloader};
 use masque_config::{Config, ConfigSource, Diagnostic};
@@ -35,6 +37,8 @@ const JOBS_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Host {
     config: Arc<Config>,
     store: Arc<dyn Store>,
+    /// The lock of the data folder, where the store does not hold it.
+    folder: Option<Folder>,
     sandbox: Arc<Sandbox>,
     active: Arc<Active>,
     /// `None` where authentication is off.
@@ -59,7 +63,7 @@ impl Host {
         supervisor: &Supervisor,
     ) -> anyhow::Result<Self> {
         let id = Uuid::now_v7();
-        let store: Arc<dyn Store> = SqliteStore::open(&config.data.folder).await?;
+        let OpenStore { store, folder } = store::open(&config).await?;
         let interrupted = store.recover(id).await.context("can't recover the turns of an earlier run")?;
         if interrupted > 0 {
             tracing::warn!(interrupted, "turns that an earlier run did not end are marked interrupted");
@@ -134,6 +138,12 @@ impl Host {
             }
         });
         let mut tasks = vec![leases, follow, sweep, store_failure, ticker_end];
+        if config.database.is_some() {
+            let (store, stop) = (Arc::clone(&store), tasks_stop.clone());
+            tasks.push(supervisor.spawn_restarting("the recovery of turns", &tasks_stop, move || {
+                recover_continuously(Arc::clone(&store), id, stop.clone())
+            }));
+        }
         if let Some(identity) = &identity {
             let (identity, stop) = (Arc::clone(identity), tasks_stop.clone());
             tasks.push(supervisor.spawn_restarting(
@@ -148,6 +158,7 @@ impl Host {
         Ok(Self {
             config,
             store,
+            folder,
             sandbox,
             active,
             identity,
@@ -191,7 +202,7 @@ impl Host {
 
     /// Stops the background tasks and closes the store. Call it when no request runs any more.
     pub(super) async fn close(self) {
-        let Self { worker, tasks, tasks_stop, store, .. } = self;
+        let Self { worker, tasks, tasks_stop, store, folder, .. } = self;
         let mut worker = worker;
         if tokio::time::timeout(JOBS_TIMEOUT, &mut worker).await.is_err() {
             // The job's lease expires, and the job runs again after the next start.
@@ -203,6 +214,7 @@ impl Host {
             let _ = task.await;
         }
         store.close().await;
+        drop(folder);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command `masque serve`: the life of a host from the open socket to the closed store.
 
 mod host;
+mod recovery;
 mod retention;
 mod run;
 mod sandbox_slots;

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use masque_grants::Limits;
-use tracing::Level;
+use tracing::{Level, Span};
 
 use crate::secret_matcher::SecretMatcher;
 use crate::text::{ELLIPSIS, MAX_LINE_BYTES, sanitize};
@@ -31,6 +31,8 @@ pub(crate) struct CallLog(Arc<Inner>);
 
 struct Inner {
     source: LogSource,
+    /// The span of the call, which has the request's id. Standard error is written outside of it.
+    span: Span,
     /// The call may not log at all.
     is_silent: bool,
     budget: Mutex<Budget>,
@@ -58,6 +60,7 @@ impl CallLog {
         let budget = Budget { lines: limits.log_lines, bytes: limits.log_bytes, dropped: 0, limit: None };
         Self(Arc::new(Inner {
             source,
+            span: Span::current(),
             is_silent: limits.log_lines == 0,
             budget: Mutex::new(budget),
             error_output: Mutex::default(),
@@ -108,6 +111,7 @@ impl CallLog {
         }
         let LogSource { plugin, version, function, .. } = &self.0.source;
         let (plugin, version) = (&**plugin, &**version);
+        let _entered = self.0.span.enter();
         match level {
             Level::ERROR => tracing::error!(target: "plugin", plugin, version, function, "{line}"),
             Level::WARN => tracing::warn!(target: "plugin", plugin, version, function, "{line}"),

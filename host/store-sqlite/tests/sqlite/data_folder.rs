@@ -1,7 +1,7 @@
 //! The data folder: its lock, closing and opening again, databases that are refused, and file permissions.
 
 use masque_store::conformance::fixtures::*;
-use masque_store_sqlite::{SqliteStore, open_key_ring, open_parked_jobs};
+use masque_store_sqlite::{SqliteStore, check_data_folder, open_key_ring, open_parked_jobs};
 
 use super::raw_connection;
 
@@ -87,7 +87,7 @@ async fn a_turn_that_ran_when_the_store_was_closed_is_interrupted_when_it_is_ope
     );
 }
 
-/// Asserts that store, key ring and parked jobs refuse to open the folder with the same error and leave the database's
+/// Asserts that store, key ring, parked jobs and the check refuse the folder with the same error and leave the database's
 /// bytes as they are. Returns the error.
 async fn assert_refused(folder: &std::path::Path, is_expected: fn(&OpenError) -> bool) -> String {
     let path = folder.join("masque.db");
@@ -97,6 +97,7 @@ async fn assert_refused(folder: &std::path::Path, is_expected: fn(&OpenError) ->
         SqliteStore::open(folder).await.err(),
         open_key_ring(folder).await.err(),
         open_parked_jobs(folder).await.err(),
+        check_data_folder(folder).await.err(),
     ] {
         match error {
             Some(error) if is_expected(&error) => texts.push(error.to_string()),

@@ -13,32 +13,35 @@ use masque_store_sqlite::SqliteStore;
 
 use super::crash::{acknowledge, child, child_folder, this_binary};
 
+/// Mounts a small file system over the folder, and then runs the child process.
 const MOUNT: &str =
     "mount -t tmpfs -o size=4m,mode=700 tmpfs \"$MASQUE_STORE_TEST_FOLDER\" && exec \"$0\" \"$@\"";
 
-/// A command that executes its further arguments in a mount namespace with a small file system over the folder.
-fn unshared(arguments: &[&str]) -> Command {
-    let mut command = Command::new("unshare");
-    command.args(arguments).args(["sh", "-c", MOUNT]);
-    command
+/// A command that executes its further arguments in a mount namespace, after `script` has mounted something there. `None`
+/// if this machine does not allow that.
+pub(super) fn unshared(script: &str, folder: &Path) -> Option<Command> {
+    let command = |arguments: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(arguments).args(["sh", "-c", script]);
+        command
+    };
+    let is_allowed = |arguments: &&[&str]| {
+        let probe = command(arguments).arg("true").env("MASQUE_STORE_TEST_FOLDER", folder).output();
+        probe.is_ok_and(|output| output.status.success())
+    };
+    let arguments = [["-m"].as_slice(), &["-r", "-m"]].into_iter().find(is_allowed);
+    if arguments.is_none() {
+        println!(
+            "skipped: the test may not mount a file system (`unshare -m` and `unshare -r -m` are refused)"
+        );
+    }
+    arguments.map(command)
 }
 
 #[test]
 fn a_full_disk_loses_no_acknowledged_turn_and_the_store_works_when_there_is_space() {
     let folder = tempfile::tempdir().unwrap();
-    let is_allowed = |arguments: &[&str]| {
-        let probe = unshared(arguments).arg("true").env("MASQUE_STORE_TEST_FOLDER", folder.path()).output();
-        probe.is_ok_and(|output| output.status.success())
-    };
-    let Some(arguments) =
-        [["-m"].as_slice(), &["-r", "-m"]].into_iter().find(|arguments| is_allowed(arguments))
-    else {
-        println!(
-            "skipped: the test may not mount a file system (`unshare -m` and `unshare -r -m` are refused)"
-        );
-        return;
-    };
-    let mut command = unshared(arguments);
+    let Some(mut command) = unshared(MOUNT, folder.path()) else { return };
     command.arg(this_binary());
     let mut child = child(command, "full_disk::fills_its_disk", folder.path());
     let mut output = String::new();

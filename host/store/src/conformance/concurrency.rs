@@ -98,11 +98,15 @@ pub async fn a_failed_operation_does_not_undo_others_in_its_batch(store: &Arc<dy
 pub async fn a_caller_that_goes_away_takes_nothing_back(store: &Arc<dyn Store>) {
     let started = start(store, admission(new_conversation(), "Hello")).await;
     let mut commit = Box::pin(store.commit(reply(&started, "Hi")));
-    // One poll puts the operation in the queue; then its caller is gone.
+    // One poll hands the operation over; then its caller is gone.
     let pending = poll_fn(|context| Poll::Ready(commit.as_mut().poll(context).is_pending())).await;
     assert!(pending);
     drop(commit);
-    // The queue is in order: when this is answered, so is what came before.
-    empty(store).await;
-    assert_eq!(contents(&transcript(store, started.conversation).await), ["Hello", "Hi"]);
+    // A store with several connections may do it later than what is asked for next.
+    let is_stored = async {
+        while contents(&transcript(store, started.conversation).await) != ["Hello", "Hi"] {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), is_stored).await.expect("the commit was not stored");
 }

@@ -12,5 +12,5 @@ mod ticket;
 mod wait;
 
 pub(crate) use earlier::CHAT_ROUTE;
-pub(crate) use selection::{find_companion, select_models};
+pub(crate) use selection::{find_companion, only_companion, select_models};
 pub(crate) use ticket::Ticket;

@@ -26,7 +26,7 @@ impl Host {
         let Some(id) = request.conversation else {
             let companion = match named {
                 Some(companion) => companion,
-                None => only_companion(set, request)?,
+                None => only_companion(set, request.allowed_companions.as_ref())?,
             };
             select_models(companion, request.model.as_deref())?;
             let (companion, title) = (companion.name.clone(), title_of(&request.message));
@@ -92,16 +92,21 @@ pub(super) fn allowed_names(set: &ActiveSet, request: &ChatRequest) -> Arc<BTree
     }
 }
 
-/// The companion that a request without a name means: the only one that may answer it.
-fn only_companion<'a>(set: &'a ActiveSet, request: &ChatRequest) -> Result<&'a Arc<Companion>, Problem> {
-    let mut companions = set.companions.values().filter(|companion| is_allowed(request, &companion.name));
+/// The companion that a request without a name means: the only one that may answer it. `allowed` are the companions that
+/// the caller may talk to; `None` for all.
+pub(crate) fn only_companion<'a>(
+    set: &'a ActiveSet,
+    allowed: Option<&BTreeSet<String>>,
+) -> Result<&'a Arc<Companion>, Problem> {
+    let is_allowed = |name: &str| allowed.is_none_or(|allowed| allowed.contains(name));
+    let mut companions = set.companions.values().filter(|companion| is_allowed(&companion.name));
     match (companions.next(), companions.next()) {
         (Some(companion), None) => Ok(companion),
         (None, _) if set.companions.is_empty() => Err(Problem::from(Kind::CompanionNotFound)),
         (None, _) => Err(Problem::from(Kind::CompanionNotAllowed)),
         (Some(_), Some(_)) => {
-            let names = allowed_names(set, request);
-            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+            let names = set.companions.keys().filter(|name| is_allowed(name));
+            let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
             Err(Problem::new(
                 Kind::CompanionNotNamed,
                 format!("Name one in `companion`: {}.", names.join(", ")),

@@ -84,7 +84,7 @@ async fn a_file_that_is_not_a_supported_plugin_is_refused_with_a_remedy() {
             built("spins-in-describe"),
             &["`describe` failed", "limit `cpu`", "Build"],
         ),
-        invalid("padded", [card, vec![0; 64]].concat(), &["does not compile", "Build"]),
+        invalid("padded", [card, vec![0; 64]].concat(), &["does not compile", "build it again"]),
     ])
     .await;
 }

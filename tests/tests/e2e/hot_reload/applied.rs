@@ -51,6 +51,7 @@ async fn a_component_put_into_the_folder_is_loaded_and_can_be_used_by_a_companio
     // Remove the companion first, then its plugin.
     fs::write(&file, fs::read_to_string(&file).unwrap().replace(more, "")).unwrap();
     generation(&host, 4).await;
+    host.logged("companion `ida` is gone, and its conversations can't be continued").await;
     fs::remove_file(plugin_file(&host, "ida")).unwrap();
     let status = generation(&host, 5).await;
     assert!(!status.to_string().contains("\"ida\""), "{status}");

@@ -86,6 +86,14 @@ fn tests_may_not_use_what_the_crate_never_reaches() {
 }
 
 #[test]
+fn tests_may_switch_on_a_feature_of_their_own_crate() {
+    let workspace = workspace();
+    let own = "\n[dev-dependencies]\nmasque-store = { path = \".\" }";
+    write_package(workspace.path(), "host/store", "masque-store", own);
+    run(workspace.path()).unwrap();
+}
+
+#[test]
 fn a_plugin_may_use_the_sdk_alone() {
     let workspace = workspace();
     let planted = "masque-store = { path = \"../../host/store\" }";

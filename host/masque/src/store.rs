@@ -1,0 +1,103 @@
+//! Opens the store that the configuration names: PostgreSQL where `DATABASE_URL` is set, otherwise SQLite in the data folder.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use masque_config::{Config, Database};
+use masque_store::{KeyRing, ParkedJobs, Store};
+use masque_store_postgres::{PostgresOpenError, PostgresOptions, PostgresStore};
+use masque_store_sqlite::{Folder, SqliteStore};
+use tokio::time::Instant;
+
+/// How often a database that can't be reached is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a host that waits for its database says so again.
+const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
+
+/// An open store.
+pub(crate) struct OpenStore {
+    pub(crate) store: Arc<dyn Store>,
+    /// The lock of the data folder, where the store does not hold it.
+    pub(crate) folder: Option<Folder>,
+}
+
+/// Opens the store of a host. Waits for a database that can't be reached, and says for what it waits.
+///
+/// # Errors
+/// The store can't be used, and waiting does not help.
+pub(crate) async fn open(config: &Config) -> anyhow::Result<OpenStore> {
+    let Some(database) = &config.database else {
+        return Ok(OpenStore { store: SqliteStore::open(&config.data.folder).await?, folder: None });
+    };
+    let options = postgres_options(database, false)?;
+    let folder = Folder::lock(&config.data.folder)?;
+    Ok(OpenStore { store: wait_for(&options).await?, folder: Some(folder) })
+}
+
+async fn wait_for(options: &PostgresOptions) -> Result<Arc<PostgresStore>, PostgresOpenError> {
+    let mut said: Option<(String, Instant)> = None;
+    loop {
+        let error = match PostgresStore::open(options).await {
+            Err(error) if error.is_transient() => error.to_string(),
+            opened => return opened,
+        };
+        let is_new = |(text, at): &(String, Instant)| *text != error || at.elapsed() >= REMINDER_INTERVAL;
+        if said.as_ref().is_none_or(is_new) {
+            tracing::warn!("waiting for the database: {error}");
+            said = Some((error, Instant::now()));
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+    }
+}
+
+/// Opens the API keys and revocations for the command line.
+///
+/// # Errors
+/// They can't be read or written.
+pub(crate) async fn open_key_ring(config: &Config) -> anyhow::Result<Arc<dyn KeyRing>> {
+    Ok(match &config.database {
+        Some(database) => masque_store_postgres::open_key_ring(&postgres_options(database, false)?).await?,
+        None => masque_store_sqlite::open_key_ring(&config.data.folder).await?,
+    })
+}
+
+/// Opens the parked jobs for the command line.
+///
+/// # Errors
+/// They can't be read or written.
+pub(crate) async fn open_parked_jobs(config: &Config) -> anyhow::Result<Arc<dyn ParkedJobs>> {
+    let folder = &config.data.folder;
+    Ok(match &config.database {
+        Some(database) => {
+            masque_store_postgres::open_parked_jobs(&postgres_options(database, false)?).await?
+        }
+        None => {
+            anyhow::ensure!(
+                folder.is_dir(),
+                "there is no data folder {}; name that of your host with --data or --config",
+                folder.display()
+            );
+            masque_store_sqlite::open_parked_jobs(folder).await?
+        }
+    })
+}
+
+/// How to reach the database; with `is_direct`, without a pooler in between.
+///
+/// # Errors
+/// The URL or the file with the password can't be used.
+pub(crate) fn postgres_options(database: &Database, is_direct: bool) -> anyhow::Result<PostgresOptions> {
+    let (url, name) = match &database.direct_url {
+        Some(direct) if is_direct => (direct, "DATABASE_DIRECT_URL"),
+        _ => (&database.url, "DATABASE_URL"),
+    };
+    let mut options = PostgresOptions::from_url(url.reveal()).context(name)?;
+    if let Some(file) = &database.password_file {
+        options = options.with_password_file(file)?;
+    }
+    options.max_connections = database.max_connections.get();
+    options.acquire_timeout = database.acquire_timeout;
+    options.statement_timeout = database.statement_timeout;
+    Ok(options)
+}

@@ -1,0 +1,71 @@
+-- Leases of turns and jobs: renewed by their hosts, and taken back from hosts that are gone.
+
+-- Makes the leases of these turns end later, and notes that the host lives. Returns the turns that have their lease from
+-- this host.
+CREATE FUNCTION masque_renew_v1(p_host uuid, p_turns uuid[], p_lease bigint) RETURNS SETOF uuid
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_held uuid[];
+BEGIN
+    INSERT INTO hosts (id, alive_until) VALUES (p_host, masque_now_v1() + p_lease)
+        ON CONFLICT (id) DO UPDATE SET alive_until = excluded.alive_until;
+    -- One order for all that lock several conversations.
+    SELECT array_agg(held.conversation) INTO v_held
+      FROM (SELECT conversation FROM leases WHERE turn = ANY (p_turns) AND host = p_host ORDER BY conversation FOR UPDATE) held;
+    RETURN QUERY
+        UPDATE leases SET ends_at = masque_now_v1() + p_lease WHERE conversation = ANY (v_held) RETURNING turn;
+END $$;
+
+CREATE FUNCTION masque_renew_jobs_v1(p_host uuid, p_jobs uuid[], p_lease bigint) RETURNS void
+LANGUAGE sql AS $$
+    WITH held AS MATERIALIZED (
+        SELECT number FROM jobs WHERE id = ANY (p_jobs) AND host = p_host AND status = 'running' ORDER BY number FOR UPDATE)
+    UPDATE jobs SET due_at = masque_now_v1() + p_lease WHERE number IN (SELECT number FROM held);
+$$;
+
+-- Interrupts turns whose lease has expired or whose host is gone, and makes the jobs of hosts that are gone due again. A
+-- job that was running when its host ended `p_max_crashes` times may be what ended it, and is parked. The first row is the
+-- number of turns; others are jobs that were parked.
+CREATE FUNCTION masque_recover_v1(p_host uuid, p_max_crashes bigint) RETURNS TABLE (turns bigint, parked uuid, error text)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_now   bigint := masque_now_v1();
+    v_lost  record;
+    v_turns bigint := 0;
+    v_jobs  bigint[];
+BEGIN
+    FOR v_lost IN
+        SELECT l.conversation, l.turn FROM leases l
+         WHERE l.turn IS NOT NULL
+           AND (l.ends_at <= v_now OR l.host <> p_host
+                AND NOT EXISTS (SELECT 1 FROM hosts h WHERE h.id = l.host AND h.alive_until > v_now))
+         ORDER BY l.conversation FOR UPDATE OF l SKIP LOCKED
+    LOOP
+        PERFORM masque_interrupt_v1(v_lost.turn, v_now);
+        UPDATE leases l SET turn = NULL, host = NULL, ends_at = NULL WHERE l.conversation = v_lost.conversation;
+        v_turns := v_turns + 1;
+    END LOOP;
+    RETURN QUERY SELECT v_turns, NULL::uuid, NULL::text;
+
+    SELECT array_agg(j.number) INTO v_jobs FROM jobs j
+     WHERE j.status = 'running' AND j.host <> p_host
+       AND NOT EXISTS (SELECT 1 FROM hosts h WHERE h.id = j.host AND h.alive_until > v_now);
+    PERFORM masque_lock_v1(2, (SELECT array_agg(j.queue) FROM jobs j WHERE j.number = ANY (v_jobs)));
+    FOR v_lost IN
+        UPDATE jobs j SET status = 'queued', host = NULL, due_at = v_now, crashes = j.crashes + 1
+         WHERE j.number = ANY (v_jobs) AND j.status = 'running' AND j.host <> p_host
+        RETURNING j.number, j.id, j.queue, j.crashes
+    LOOP
+        IF v_lost.crashes >= p_max_crashes THEN
+            UPDATE jobs j SET status = 'parked', parked_at = v_now, due_at = NULL,
+                   error = format('the host ended %s times while it ran this job', v_lost.crashes)
+             WHERE j.number = v_lost.number;
+            PERFORM masque_advance_v1(v_lost.queue);
+            RETURN QUERY SELECT NULL::bigint, v_lost.id,
+                                format('the host ended %s times while it ran this job', v_lost.crashes);
+        END IF;
+    END LOOP;
+    DELETE FROM hosts h WHERE h.alive_until < v_now - 86400000;
+END $$;
+

@@ -1,0 +1,289 @@
+-- The tables. Until the first release this migration is edited in place: a database remembers the digest of its text and
+-- is refused by a build with another one.
+--
+-- Times are milliseconds since the Unix epoch by the database's clock. Ids are UUIDv7 made by the hosts.
+--
+-- Several transactions run at once, so their locks have one order, and none waits for an earlier one of the list while
+-- it holds a later one:
+--   1. an idempotency key (advisory);
+--   2. the lease rows of conversations, by id: the lock of the conversation;
+--   3. the rows of deleted conversations that are being removed;
+--   4. queues of jobs (advisory, sorted), then rows of jobs;
+--   5. accounts of plugin state (advisory, sorted), then rows of state and totals.
+-- Everything is released when the transaction ends, so that a transaction pooler can be used.
+
+-- What a host has to know before it uses the database.
+CREATE TABLE masque (
+    one             boolean NOT NULL PRIMARY KEY DEFAULT true CHECK (one),
+    -- Tells this installation from others that share a server, for example a Redis.
+    installation    uuid    NOT NULL DEFAULT gen_random_uuid(),
+    -- The oldest migration whose hosts can work with these tables. A migration that only adds leaves it as it is.
+    compatible_from bigint  NOT NULL
+);
+
+INSERT INTO masque (compatible_from) VALUES (1);
+
+-- One row for each tenant, issuer and subject. Other tables name users by the id, so that the same person can return
+-- under a new id after an erasure.
+CREATE TABLE users (
+    id      uuid NOT NULL PRIMARY KEY,
+    tenant  text COLLATE "C" NOT NULL,
+    issuer  text COLLATE "C" NOT NULL,
+    subject text COLLATE "C" NOT NULL,
+    UNIQUE (subject, issuer, tenant)
+);
+
+-- The hosts that renew their leases. Any other host counts as gone.
+CREATE TABLE hosts (
+    id          uuid   NOT NULL PRIMARY KEY,
+    alive_until bigint NOT NULL
+);
+
+-- What changes rarely. A deleted conversation stays, marked, until its rows are removed in batches.
+CREATE TABLE conversations (
+    id         uuid   NOT NULL PRIMARY KEY,
+    user_id    uuid   NOT NULL REFERENCES users (id),
+    companion  text   COLLATE "C" NOT NULL,
+    title      text,
+    created_at bigint NOT NULL,
+    deleted_at bigint
+);
+
+CREATE INDEX conversations_of_user ON conversations (user_id, id) WHERE deleted_at IS NULL;
+-- For the lists of API keys that are limited to some companions.
+CREATE INDEX conversations_of_companion ON conversations (user_id, companion, id) WHERE deleted_at IS NULL;
+CREATE INDEX conversations_deleted ON conversations (deleted_at) WHERE deleted_at IS NOT NULL;
+
+-- What every turn changes, in a narrow row: the lease and the newest sequence. A deleted conversation has no lease row.
+-- Pages keep room for the next version of a row.
+CREATE TABLE leases (
+    conversation  uuid   NOT NULL PRIMARY KEY REFERENCES conversations (id),
+    -- Goes up whenever the lease is taken and never down.
+    epoch         bigint NOT NULL,
+    -- The turn that holds the lease.
+    turn          uuid,
+    host          uuid,
+    ends_at       bigint,
+    -- Sequences have no gaps, so this is also the number of messages.
+    last_sequence bigint NOT NULL CHECK (last_sequence >= 0),
+    updated_at    bigint NOT NULL,
+    CHECK ((turn IS NULL) = (host IS NULL) AND (turn IS NULL) = (ends_at IS NULL))
+) WITH (fillfactor = 50);
+
+CREATE UNIQUE INDEX leases_held ON leases (turn) WHERE turn IS NOT NULL;
+
+-- What the messages of a turn don't have. Turns are removed with their messages, which name them. A foreign key to the
+-- conversation would write a lock to its row with every turn and message.
+CREATE TABLE turns (
+    id              uuid    NOT NULL PRIMARY KEY,
+    conversation    uuid    NOT NULL,
+    status          text    NOT NULL CHECK (status IN ('running', 'completed', 'interrupted', 'failed')),
+    attempt         bigint  NOT NULL CHECK (attempt >= 1),
+    -- The epoch it was last started with. NULL once another turn took the lease: nobody can end this one any more.
+    epoch           bigint,
+    host            uuid    NOT NULL,
+    -- The user's message, and what is kept of the companion's.
+    message         uuid    NOT NULL,
+    reply           uuid,
+    finish          text,
+    input_tokens    bigint,
+    output_tokens   bigint,
+    cached_tokens   bigint,
+    -- Whether a count is the host's estimate. NULL where there are no counts.
+    usage_estimated boolean,
+    -- The reply as the client got it, without its text, and the JSON pointer where the text belongs.
+    response        text,
+    response_text   text,
+    problem         text,
+    -- When the idempotency key ends, if the turn has one.
+    key_expires_at  bigint,
+    created_at      bigint  NOT NULL,
+    ended_at        bigint,
+    CHECK ((status = 'running') = (ended_at IS NULL))
+) WITH (fillfactor = 70);
+
+-- The status that clients see follows from the turn. Metadata are JSON as text, so that they come back as they were.
+CREATE TABLE messages (
+    id           uuid    NOT NULL UNIQUE,
+    conversation uuid    NOT NULL,
+    sequence     bigint  NOT NULL CHECK (sequence >= 1),
+    -- NULL for a greeting.
+    turn         uuid,
+    parent       uuid,
+    role         text    NOT NULL CHECK (role IN ('user', 'assistant')),
+    -- Whether it is part of what later turns are told of the past. False for the messages of failed turns, and for those
+    -- of an interrupted turn whose question was sent again.
+    in_tail      boolean NOT NULL,
+    -- JSON parts. NULL stands for one part, the text beside it.
+    content      text,
+    -- The text of all parts.
+    text         text    NOT NULL,
+    metadata     text    NOT NULL,
+    created_at   bigint  NOT NULL,
+    PRIMARY KEY (conversation, sequence)
+);
+
+CREATE INDEX messages_in_tail ON messages (conversation, sequence) WHERE in_tail;
+
+CREATE TABLE idempotency_keys (
+    expires_at bigint NOT NULL,
+    turn       uuid   NOT NULL,
+    user_id    uuid   NOT NULL,
+    route      text   COLLATE "C" NOT NULL,
+    key        text   COLLATE "C" NOT NULL,
+    digest     bytea  NOT NULL,
+    PRIMARY KEY (user_id, route, key)
+);
+
+-- For the sweep, and for removing the key of a turn.
+CREATE INDEX idempotency_keys_expiry ON idempotency_keys (expires_at, turn);
+
+-- A job that is done is removed. The number is the order within a queue: it is given under the lock of the queue.
+CREATE TABLE jobs (
+    number       bigint  NOT NULL PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    id           uuid    NOT NULL UNIQUE,
+    -- Jobs with the same key run one after the other.
+    queue        text    COLLATE "C" NOT NULL,
+    user_id      uuid    NOT NULL,
+    conversation uuid,
+    turn         uuid,
+    plugin       text    COLLATE "C" NOT NULL,
+    -- An open set: `observe`, `reflect`, …
+    kind         text    NOT NULL,
+    payload      text    NOT NULL,
+    status       text    NOT NULL CHECK (status IN ('queued', 'running', 'parked')),
+    -- Only the head of a queue has a time: when it can be taken if it is queued, when its lease ends if it is running.
+    due_at       bigint,
+    attempt      bigint  NOT NULL DEFAULT 0,
+    epoch        bigint  NOT NULL DEFAULT 0,
+    -- How often a host ended while it ran the job.
+    crashes      bigint  NOT NULL DEFAULT 0,
+    host         uuid,
+    error        text,
+    created_at   bigint  NOT NULL,
+    parked_at    bigint,
+    CHECK ((status = 'running') = (host IS NOT NULL)),
+    CHECK ((status = 'parked') = (parked_at IS NOT NULL)),
+    CHECK (status <> 'parked' OR due_at IS NULL),
+    CHECK (status <> 'running' OR due_at IS NOT NULL)
+);
+
+CREATE UNIQUE INDEX jobs_heads ON jobs (queue) WHERE due_at IS NOT NULL;
+CREATE INDEX jobs_due ON jobs (plugin, due_at, number) WHERE due_at IS NOT NULL;
+CREATE INDEX jobs_waiting ON jobs (queue, number) WHERE status <> 'parked';
+CREATE INDEX jobs_running ON jobs (host) WHERE status = 'running';
+CREATE INDEX jobs_oldest ON jobs (created_at) WHERE status <> 'parked';
+CREATE INDEX jobs_parked ON jobs (number) WHERE status = 'parked';
+CREATE INDEX jobs_parked_at ON jobs (parked_at) WHERE status = 'parked';
+CREATE INDEX jobs_of_conversation ON jobs (conversation, due_at);
+
+-- What plugins keep. A deleted key stays for a while without a value, so that its version goes on rising.
+CREATE TABLE state (
+    -- The conversation or user; the nil id in the scope `shared`, since NULLs would not be unique.
+    owner      uuid    NOT NULL,
+    -- The user that it counts for: the owner, or the user of the conversation; the nil id in the scope `shared`.
+    account    uuid    NOT NULL,
+    tenant     text    COLLATE "C" NOT NULL,
+    plugin     text    COLLATE "C" NOT NULL,
+    scope      text    COLLATE "C" NOT NULL CHECK (scope IN ('conversation', 'user', 'shared')),
+    -- In byte order, as lists are.
+    key        text    COLLATE "C" NOT NULL CHECK (octet_length(key) <= 512),
+    value      bytea           CHECK (octet_length(value) <= 1048576),
+    absent     boolean NOT NULL GENERATED ALWAYS AS (value IS NULL) STORED,
+    -- What it counts for: STATE_ROW_BYTES, the key, and the value.
+    bytes      bigint  NOT NULL GENERATED ALWAYS AS (64 + octet_length(key) + coalesce(octet_length(value), 0)) STORED,
+    version    bigint  NOT NULL CHECK (version >= 1),
+    expires_at bigint,
+    PRIMARY KEY (owner, tenant, plugin, scope, key),
+    CHECK (value IS NOT NULL OR expires_at IS NOT NULL)
+);
+
+CREATE INDEX state_expiry ON state (absent, expires_at) WHERE expires_at IS NOT NULL;
+
+-- The running total of each account, kept by triggers, so that every statement that changes `state` keeps it right.
+CREATE TABLE state_totals (
+    account uuid   NOT NULL,
+    tenant  text   COLLATE "C" NOT NULL,
+    plugin  text   COLLATE "C" NOT NULL,
+    bytes   bigint NOT NULL CHECK (bytes >= 0),
+    PRIMARY KEY (account, tenant, plugin)
+) WITH (fillfactor = 70);
+
+-- Goes up with every change of keys and revocations. Each of them carries the version that it was changed with, so that
+-- hosts can read what changed since a version. Its row is locked for each change, so versions commit in order.
+CREATE TABLE security (
+    one     boolean NOT NULL PRIMARY KEY DEFAULT true CHECK (one),
+    version bigint  NOT NULL
+);
+
+INSERT INTO security (version) VALUES (1);
+
+-- The number is the order of making.
+CREATE TABLE api_keys (
+    number              bigint NOT NULL PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    id                  text   NOT NULL UNIQUE CHECK (length(id) = 16),
+    version             bigint NOT NULL,
+    tenant              text   NOT NULL,
+    name                text   NOT NULL,
+    -- SHA-256 of the whole key, and that of the key before while it is valid too.
+    hash                bytea  NOT NULL CHECK (octet_length(hash) = 32),
+    previous            bytea           CHECK (octet_length(previous) = 32),
+    previous_ends       bigint,
+    scopes              text[] NOT NULL,
+    -- NULL stands for all companions.
+    companions          text[],
+    requests_per_minute bigint,
+    tokens_per_day      bigint,
+    created_at          bigint NOT NULL,
+    created_by          text   NOT NULL,
+    expires_at          bigint,
+    revoked_at          bigint,
+    CHECK ((previous IS NULL) = (previous_ends IS NULL))
+);
+
+CREATE INDEX api_keys_changed ON api_keys (version);
+
+-- One token by its `jti`, or all tokens of a user that were issued until then. A revocation never ends: a token that
+-- someone else signed may be valid for as long as dates go.
+CREATE TABLE revocations (
+    issuer     text   COLLATE "C" NOT NULL,
+    kind       text   COLLATE "C" NOT NULL CHECK (kind IN ('token', 'user')),
+    -- The `jti` or the subject.
+    name       text   COLLATE "C" NOT NULL,
+    -- Empty for any.
+    tenant     text   COLLATE "C" NOT NULL,
+    revoked_at bigint NOT NULL,
+    version    bigint NOT NULL,
+    PRIMARY KEY (issuer, kind, name, tenant)
+);
+
+CREATE INDEX revocations_changed ON revocations (version);
+
+-- The number is the order of writing.
+CREATE TABLE audit (
+    number     bigint NOT NULL PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    id         uuid   NOT NULL UNIQUE,
+    at         bigint NOT NULL,
+    tenant     text   NOT NULL,
+    actor      text   NOT NULL,
+    action     text   NOT NULL,
+    target     text,
+    outcome    text   NOT NULL CHECK (outcome IN ('ok', 'refused')),
+    request_id text,
+    address    text,
+    detail     text   NOT NULL
+);
+
+CREATE INDEX audit_time ON audit (at);
+
+-- The model's tokens by account and day (UTC), as days since the Unix epoch.
+CREATE TABLE spending (
+    account       text   COLLATE "C" NOT NULL,
+    day           bigint NOT NULL,
+    input_tokens  bigint NOT NULL,
+    output_tokens bigint NOT NULL,
+    PRIMARY KEY (account, day)
+) WITH (fillfactor = 70);
+
+CREATE INDEX spending_day ON spending (day);
+

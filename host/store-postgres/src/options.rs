@@ -1,0 +1,172 @@
+//! How to reach a database, and how much of it a host uses.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use masque_files::{ReadError, read_trusted};
+use sqlx::postgres::PgConnectOptions;
+use url::Url;
+
+use crate::open_error::PostgresOpenError;
+
+/// The most bytes of a file with a password.
+const MAX_PASSWORD_FILE: u64 = 4096;
+
+/// How to reach a database, and how much of it a host uses. Its `Debug` output shows no password.
+#[derive(Clone)]
+pub struct PostgresOptions {
+    pub(crate) connect: PgConnectOptions,
+    /// The most connections that are open at the same time. Ten serve several hundred turns a second; all hosts together
+    /// have to stay below the server's `max_connections`.
+    pub max_connections: u32,
+    /// How long an operation waits for a connection, opening one included.
+    pub acquire_timeout: Duration,
+    /// How long an operation waits for the answer to its statement. The connection is dropped then, and the outcome of a
+    /// write is unknown.
+    pub statement_timeout: Duration,
+}
+
+impl PostgresOptions {
+    /// From a URL as `postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full`. The drivers that other programs
+    /// name in the scheme, as in `postgresql+asyncpg://`, are ignored. What the URL leaves out comes from the variables that
+    /// `psql` reads, such as `PGHOST`.
+    ///
+    /// # Errors
+    /// [`PostgresOpenError::Url`] if it is no URL of PostgreSQL.
+    pub fn from_url(text: &str) -> Result<Self, PostgresOpenError> {
+        let refuse = |reason: &str| PostgresOpenError::Url { reason: reason.to_owned() };
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| refuse("it has no scheme"))?;
+        let kind = scheme.split_once('+').map_or(scheme, |(kind, _driver)| kind);
+        if !matches!(kind, "postgres" | "postgresql") {
+            return Err(refuse(&format!("its scheme is `{scheme}`")));
+        }
+        let mut url =
+            Url::parse(&format!("postgresql://{rest}")).map_err(|error| refuse(&error.to_string()))?;
+        name_ssl_mode(&mut url);
+        // The error of sqlx may quote the URL, and with it the password.
+        let connect = PgConnectOptions::from_str(url.as_str())
+            .map_err(|_| refuse("a part of it has a value that PostgreSQL does not know"))?
+            .application_name("masque")
+            // Poolers refuse a connection that asks for this setting; no column holds a floating-point number.
+            .extra_float_digits(None);
+        Ok(Self {
+            connect,
+            max_connections: 10,
+            acquire_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(10),
+        })
+    }
+
+    /// With this password instead of that of the URL.
+    #[must_use]
+    pub fn with_password(mut self, password: &str) -> Self {
+        self.connect = self.connect.password(password);
+        self
+    }
+
+    /// With the password in a file, without the line break at its end.
+    ///
+    /// # Errors
+    /// [`PostgresOpenError::PasswordFile`] if the file can't be read, is no text, or may be written by every user.
+    pub fn with_password_file(self, path: &Path) -> Result<Self, PostgresOpenError> {
+        let refuse = |reason: String| PostgresOpenError::PasswordFile { path: path.to_owned(), reason };
+        let bytes = read_trusted(path, MAX_PASSWORD_FILE).map_err(|error| refuse(describe(error)))?;
+        let text = String::from_utf8(bytes).map_err(|_| refuse("it is not UTF-8".into()))?;
+        let password = text.trim_end_matches(['\n', '\r']);
+        if password.is_empty() {
+            return Err(refuse("it is empty".into()));
+        }
+        Ok(self.with_password(password))
+    }
+
+    /// The host, port and database, for people to read.
+    pub(crate) fn target(&self) -> String {
+        let host = match self.connect.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => self.connect.get_host().to_owned(),
+        };
+        format!("{host}:{}/{}", self.connect.get_port(), self.database())
+    }
+
+    /// The name of the database: that of the user if none is given.
+    pub(crate) fn database(&self) -> &str {
+        self.connect.get_database().unwrap_or_else(|| self.connect.get_username())
+    }
+}
+
+impl fmt::Debug for PostgresOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("PostgresOptions")
+            .field("target", &self.target())
+            .field("user", &self.connect.get_username())
+            .field("max_connections", &self.max_connections)
+            .finish_non_exhaustive()
+    }
+}
+
+fn describe(error: ReadError) -> String {
+    match error {
+        ReadError::Missing => "it does not exist".into(),
+        ReadError::TooLarge => format!("it has more than {MAX_PASSWORD_FILE} bytes"),
+        ReadError::Other(error) => error.to_string(),
+    }
+}
+
+/// asyncpg's `ssl=MODE` means what libpq calls `sslmode`.
+fn name_ssl_mode(url: &mut Url) {
+    if !url.query_pairs().any(|(key, _)| key == "ssl") {
+        return;
+    }
+    let pairs: Vec<(String, String)> = url
+        .query_pairs()
+        .map(|(key, value)| match (&*key, &*value) {
+            ("ssl", "true") => ("sslmode".to_owned(), "require".to_owned()),
+            ("ssl", "false") => ("sslmode".to_owned(), "disable".to_owned()),
+            ("ssl", mode) => ("sslmode".to_owned(), mode.to_owned()),
+            (key, value) => (key.to_owned(), value.to_owned()),
+        })
+        .collect();
+    url.query_pairs_mut().clear().extend_pairs(pairs);
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::postgres::PgSslMode;
+
+    use super::PostgresOptions;
+
+    #[test]
+    fn a_driver_in_the_scheme_is_ignored_and_another_database_is_refused() {
+        for url in [
+            "postgres://ada:secret@db.example:5433/masque",
+            "postgresql://ada:secret@db.example:5433/masque",
+            "postgresql+asyncpg://ada:secret@db.example:5433/masque",
+            "postgresql+psycopg2://ada:secret@db.example:5433/masque",
+        ] {
+            let options = PostgresOptions::from_url(url).unwrap();
+            assert_eq!(options.target(), "db.example:5433/masque", "{url}");
+        }
+        for url in ["mysql://ada@db/masque", "sqlite:masque.db", "masque", "http+postgres://x/y", ""] {
+            assert!(PostgresOptions::from_url(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn no_output_shows_the_password() {
+        let options = PostgresOptions::from_url("postgresql://ada:hunter2@db/masque").unwrap();
+        assert!(!format!("{options:?}").contains("hunter2"));
+        let error = PostgresOptions::from_url("postgresql://ada:hunter2@db:port/masque").unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+        let error = PostgresOptions::from_url("postgresql://ada:hunter2@db/masque?sslmode=odd").unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn the_tls_mode_of_asyncpg_is_understood() {
+        let options = PostgresOptions::from_url("postgresql://ada:a%2Fb+c@db/masque?ssl=require").unwrap();
+        assert!(matches!(options.connect.get_ssl_mode(), PgSslMode::Require));
+    }
+}

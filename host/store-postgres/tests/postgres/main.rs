@@ -1,0 +1,17 @@
+//! What the store on PostgreSQL does beyond the conformance suite: databases that are refused, lost connections, several
+//! pools on one database, and round trips.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "all of this crate is a test"
+)]
+
+mod lock_order;
+mod lost_connections;
+mod migrations;
+mod proxy;
+mod refused;
+mod round_trips;
+mod several_hosts;

@@ -1,0 +1,159 @@
+//! Databases and servers that can't be used are refused, each with what to do, and left as they are.
+
+use std::io::Write;
+use std::time::Duration;
+
+use masque_store_postgres::testing::{TestDatabase, TestServer};
+use masque_store_postgres::{PostgresOpenError, PostgresOptions, PostgresStore, migrate};
+use tokio::io::AsyncWriteExt;
+
+async fn open(options: &PostgresOptions) -> PostgresOpenError {
+    PostgresStore::open(options).await.unwrap_err()
+}
+
+/// The options of a user that can't do more than it is granted.
+fn as_user(database: &TestDatabase, user: &str) -> PostgresOptions {
+    TestServer::shared().psql("postgres", &format!("CREATE ROLE {user} LOGIN"));
+    PostgresOptions::from_url(&TestServer::shared().url(user, &database.name)).unwrap()
+}
+
+#[tokio::test]
+async fn the_earlier_service_and_other_programs_keep_their_databases() {
+    let server = TestServer::shared();
+    let database = server.empty_database();
+    let options = database.options();
+    server.psql(&database.name, "CREATE TABLE orders (id int)");
+    assert!(matches!(open(&options).await, PostgresOpenError::Foreign { .. }));
+    assert!(matches!(migrate(&options).await, Err(PostgresOpenError::Foreign { .. })));
+    server.psql(&database.name, "CREATE TABLE alembic_version (version_num text)");
+    let refused = open(&options).await;
+    assert!(matches!(refused, PostgresOpenError::EarlierService { .. }), "{refused}");
+    assert!(refused.to_string().contains("alembic_version"), "{refused}");
+    assert!(matches!(migrate(&options).await, Err(PostgresOpenError::EarlierService { .. })));
+    let tables = server.psql(
+        &database.name,
+        "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'",
+    );
+    assert_eq!(tables, "alembic_version orders", "nothing was changed");
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_named() {
+    let options = PostgresOptions::from_url(&TestServer::shared().url("postgres", "nowhere")).unwrap();
+    let refused = open(&options).await;
+    assert!(
+        matches!(&refused, PostgresOpenError::NoDatabase { database } if database == "nowhere"),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("createdb"), "{refused}");
+}
+
+#[tokio::test]
+async fn missing_rights_are_named_with_what_to_grant() {
+    let server = TestServer::shared();
+    let database = server.migrated_database().await;
+    let options = as_user(&database, "stranger");
+    let refused = open(&options).await;
+    assert!(matches!(refused, PostgresOpenError::MissingRights { .. }), "{refused}");
+    server.psql(&database.name, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO stranger");
+    let refused = open(&options).await;
+    assert!(refused.to_string().contains("UPDATE") && refused.to_string().contains("turns"), "{refused}");
+    server.psql(
+        &database.name,
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO stranger",
+    );
+    PostgresStore::open(&options).await.unwrap();
+
+    let empty = server.empty_database();
+    server.psql(&empty.name, "REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+    let options = PostgresOptions::from_url(&server.url("stranger", &empty.name)).unwrap();
+    let refused = migrate(&options).await.unwrap_err();
+    assert!(matches!(refused, PostgresOpenError::MissingRights { .. }), "{refused}");
+    server.psql(&empty.name, "REVOKE USAGE ON SCHEMA public FROM PUBLIC");
+    let refused = migrate(&options).await.unwrap_err();
+    assert!(refused.to_string().contains("search_path"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_database_that_only_reads_is_refused() {
+    let server = TestServer::shared();
+    let database = server.migrated_database().await;
+    let name = &database.name;
+    server.psql("postgres", &format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
+    let refused = open(&database.options()).await;
+    assert!(matches!(refused, PostgresOpenError::ReadOnly { .. }), "{refused}");
+    assert!(refused.is_transient());
+}
+
+#[tokio::test]
+async fn a_database_in_another_encoding_is_refused() {
+    let server = TestServer::shared();
+    server.psql("postgres", "CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII'");
+    let options = PostgresOptions::from_url(&server.url("postgres", "ascii")).unwrap();
+    let refused = open(&options).await;
+    assert!(
+        matches!(&refused, PostgresOpenError::Encoding { found, .. } if found == "SQL_ASCII"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_without_a_free_connection_says_what_to_raise() {
+    let server = TestServer::shared();
+    let database = server.migrated_database().await;
+    let options = as_user(&database, "crowded");
+    server.psql("postgres", "ALTER ROLE crowded CONNECTION LIMIT 0");
+    let refused = open(&options).await;
+    assert!(matches!(refused, PostgresOpenError::TooManyConnections { .. }), "{refused}");
+    assert!(refused.is_transient() && refused.to_string().contains("max_connections"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_does_not_answer_or_is_no_postgresql_is_unreachable() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let url = format!("postgresql://ada:hunter2@127.0.0.1:{port}/masque");
+    let mut options = PostgresOptions::from_url(&url).unwrap();
+    options.acquire_timeout = Duration::from_millis(300);
+    let silent = open(&options).await;
+    assert!(matches!(silent, PostgresOpenError::Unreachable { .. }), "{silent}");
+    assert!(silent.is_transient());
+    let talking = tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
+    let other = open(&options).await;
+    assert!(
+        matches!(other, PostgresOpenError::Unreachable { .. } | PostgresOpenError::Tls { .. }),
+        "{other}"
+    );
+    talking.abort();
+    let _ended = talking.await;
+    let closed = open(&options).await;
+    assert!(matches!(closed, PostgresOpenError::Unreachable { .. }), "{closed}");
+    for error in [silent, other, closed] {
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_comes_from_a_file_without_its_line_break() {
+    let database = TestServer::shared().migrated_database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("password");
+    std::fs::File::create(&path).unwrap().write_all(b"a long and random one\n").unwrap();
+    let options = database.options().with_password_file(&path).unwrap();
+    PostgresStore::open(&options).await.unwrap();
+    for (content, path) in
+        [(Some(b"\n".as_slice()), &path), (Some(b"\xff"), &path), (None, &folder.path().join("none"))]
+    {
+        if let Some(content) = content {
+            std::fs::write(path, content).unwrap();
+        }
+        let refused = database.options().with_password_file(path).unwrap_err();
+        assert!(matches!(refused, PostgresOpenError::PasswordFile { .. }), "{refused}");
+    }
+}

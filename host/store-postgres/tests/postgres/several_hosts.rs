@@ -1,0 +1,175 @@
+//! Several hosts on one database, each with a pool of its own.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use masque_store::conformance::fixtures::{
+    LONG, OVER, admission, admit, empty, exchange, job, kept, new_conversation, reply, start, transcript,
+};
+use masque_store::{
+    Admission, AdmissionOutcome, Commit, ConversationId, JobCompletion, JobId, JobLimits, Store, Target,
+    TurnStatus,
+};
+use masque_store_postgres::PostgresStore;
+use masque_store_postgres::testing::{TestDatabase, TestServer};
+use uuid::Uuid;
+
+/// Two hosts on one database.
+pub(crate) async fn two() -> ([Arc<dyn Store>; 2], TestDatabase) {
+    let database = TestServer::shared().migrated_database().await;
+    let mut options = database.options();
+    options.max_connections = 6;
+    let first: Arc<dyn Store> = PostgresStore::open(&options).await.unwrap();
+    let second: Arc<dyn Store> = PostgresStore::open(&options).await.unwrap();
+    ([first, second], database)
+}
+
+pub(crate) fn host(number: usize) -> Uuid {
+    Uuid::from_u128(100 + number as u128)
+}
+
+/// Takes turns in a conversation until one starts, and commits it with a job.
+async fn exchange_when_free(store: Arc<dyn Store>, number: usize, id: ConversationId, job_id: JobId) {
+    loop {
+        let admission =
+            Admission { host: host(number % 2), ..admission(Target::Existing(id), &format!("q{number}")) };
+        match admit(&store, admission).await {
+            AdmissionOutcome::Started(started) => {
+                let mut new = job("window");
+                new.id = job_id;
+                kept(
+                    store.commit(Commit { jobs: vec![new], ..reply(&started, &format!("a{number}")) }).await,
+                );
+                return;
+            }
+            AdmissionOutcome::Busy { .. } => tokio::task::yield_now().await,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn turns_of_a_conversation_are_serialized_over_all_hosts() {
+    let (stores, _database) = two().await;
+    let id = empty(&stores[0]).await;
+    let turns = (0..40).map(|number| {
+        tokio::spawn(exchange_when_free(Arc::clone(&stores[number % 2]), number, id, JobId::new()))
+    });
+    for turn in join_all(turns).await {
+        turn.unwrap();
+    }
+    let messages = transcript(&stores[0], id).await;
+    let sequences: Vec<i64> = messages.iter().map(|message| message.sequence).collect();
+    assert_eq!(sequences, (1..=80).collect::<Vec<_>>());
+    for pair in messages.chunks(2) {
+        assert_eq!((pair[0].turn, &pair[0].content[1..]), (pair[1].turn, &pair[1].content[1..]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_that_find_a_queue_empty_at_the_same_time_make_one_head_and_lose_no_job() {
+    let (stores, database) = two().await;
+    let ids: Vec<JobId> = (0..48).map(|_| JobId::new()).collect();
+    let enqueue = join_all(ids.iter().enumerate().map(|(number, id)| {
+        let (store, id) = (Arc::clone(&stores[number % 2]), *id);
+        tokio::spawn(async move {
+            let started = start(&store, admission(new_conversation(), "Hello")).await;
+            let mut new = job("window");
+            new.id = id;
+            kept(store.commit(Commit { jobs: vec![new], ..reply(&started, "Hi") }).await);
+        })
+    }));
+    // Both hosts empty the queue meanwhile, so that it has no head again and again.
+    let drain = join_all((0..2).map(|number| {
+        let store = Arc::clone(&stores[number]);
+        tokio::spawn(async move {
+            let mut done = Vec::new();
+            let mut idle = 0;
+            while idle < 200 {
+                let taken = store.take(host(number), LONG, JobLimits::total(4)).await.unwrap().jobs;
+                idle = if taken.is_empty() { idle + 1 } else { 0 };
+                assert!(taken.len() <= 1, "one job of a queue runs at a time");
+                for job in taken {
+                    assert!(store.complete(job.id, job.epoch, JobCompletion::default()).await.unwrap());
+                    done.push(job.id);
+                }
+            }
+            done
+        })
+    }));
+    let (enqueued, done) = tokio::join!(enqueue, drain);
+    enqueued.into_iter().for_each(|ended| ended.unwrap());
+    let mut done: Vec<JobId> = done.into_iter().flat_map(|done| done.unwrap()).collect();
+    done.sort_unstable();
+    assert_eq!(done, ids, "each job was done once");
+    let left = TestServer::shared().psql(&database.name, "SELECT count(*) FROM jobs");
+    assert_eq!(left, "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_with_one_key_to_two_hosts_start_one_turn() {
+    let (stores, _database) = two().await;
+    // Otherwise the first request makes the user, and the others wait for that alone.
+    empty(&stores[0]).await;
+    let requests = (0..24).map(|number| {
+        let store = Arc::clone(&stores[number % 2]);
+        tokio::spawn(async move {
+            let keyed = Admission {
+                host: host(number % 2),
+                idempotency: masque_store::conformance::fixtures::key("k"),
+                ..admission(new_conversation(), "Hello")
+            };
+            admit(&store, keyed).await
+        })
+    });
+    let outcomes: Vec<_> = join_all(requests).await.into_iter().map(Result::unwrap).collect();
+    let started = outcomes.iter().filter(|outcome| matches!(outcome, AdmissionOutcome::Started(_))).count();
+    let joined =
+        outcomes.iter().filter(|outcome| matches!(outcome, AdmissionOutcome::Running { .. })).count();
+    assert_eq!((started, joined), (1, 23));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_renews_keeps_its_turns_and_one_that_stopped_loses_them() {
+    let ([first, second], _database) = two().await;
+    second.renew(host(1), &[], LONG).await.unwrap();
+    let started = start(&second, Admission { host: host(1), ..admission(new_conversation(), "Hello") }).await;
+    assert_eq!(first.recover(host(0)).await.unwrap(), 0, "the other host lives");
+    second.renew(host(1), &[started.turn], OVER).await.unwrap();
+    assert_eq!(first.recover(host(0)).await.unwrap(), 1);
+    let ada = masque_store::conformance::fixtures::ada();
+    let turn = first.turn(&ada, started.turn).await.unwrap().unwrap();
+    assert_eq!(turn.status, TurnStatus::Interrupted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sweeps_of_two_hosts_remove_everything_once() {
+    let (stores, database) = two().await;
+    for _ in 0..6 {
+        let first = exchange(&stores[0], new_conversation(), "q", "a").await;
+        for _ in 0..20 {
+            exchange(&stores[0], Target::Existing(first.conversation), "q", "a").await;
+        }
+        let ada = masque_store::conformance::fixtures::ada();
+        assert!(stores[1].delete(&ada, first.conversation).await.unwrap());
+    }
+    let sweeps = join_all(stores.iter().map(|store| {
+        let store = Arc::clone(store);
+        tokio::spawn(async move {
+            let mut removed = 0;
+            loop {
+                match store.sweep().await.unwrap() {
+                    0 => return removed,
+                    rows => removed += rows,
+                }
+            }
+        })
+    }));
+    let removed: u64 = sweeps.await.into_iter().map(Result::unwrap).sum();
+    let left = TestServer::shared().psql(
+        &database.name,
+        "SELECT (SELECT count(*) FROM conversations) + (SELECT count(*) FROM messages) + (SELECT count(*) FROM turns)",
+    );
+    assert_eq!(left, "0");
+    assert_eq!(removed, 6 * (42 + 1), "each message and each conversation was counted once");
+}
