@@ -42,6 +42,8 @@ struct Blocks {
     /// The beginning of the lines that are neither fields nor JSON.
     stray: String,
     is_stray_full: bool,
+    /// Whether `[DONE]` was read. What stands behind it is no reason for a failure, wherever the stream is cut.
+    is_done: bool,
 }
 
 /// A frame that may go on.
@@ -159,6 +161,7 @@ impl Blocks {
                 self.begin(Source::ErrorField, value.trim())
             }
             _ if self.is_open() => self.extend(line),
+            _ if self.is_done => Ok(()),
             _ => {
                 self.is_stray_full |= self.stray.len() + text.len() > MAX_STRAY;
                 let room = text.floor_char_boundary(MAX_STRAY.saturating_sub(self.stray.len()));
@@ -227,6 +230,7 @@ impl Blocks {
         if text.trim().is_empty() {
             return;
         }
+        self.is_done |= text.trim().trim_matches('"').eq_ignore_ascii_case("[DONE]");
         let event = std::mem::take(&mut self.event);
         let is_error =
             ["error", "exception", "failure", "fatal", "failed"].iter().any(|end| event.ends_with(*end));
@@ -307,6 +311,13 @@ mod tests {
             assert_eq!(frames(&[input.as_bytes()], false).len(), 1, "{input:?}");
         }
         assert_eq!(frames(&[b"data: {\"a\": {}"], false), [""; 0]);
+    }
+
+    #[test]
+    fn what_stands_behind_the_end_is_kept_for_no_error() {
+        let mut frames = Frames::default();
+        frames.push(b"data: {\"a\": 1}\n\ndata: [DONE]\n\nleft over\n").unwrap();
+        assert_eq!(frames.stray(), "");
     }
 
     #[test]
