@@ -13,8 +13,8 @@ use crate::environment::{CORS_ORIGINS, DATABASE_DIRECT_URL, DATABASE_URL, Enviro
 use crate::sections::cors::Cors;
 
 /// All violations of the rules. A weak password of a database, and a connection to it that others can read, are warnings: the
-/// operator of the host may not be the one of the database. A violation
-/// without a place in the configuration is reported at `asked_at`, where production is asked for.
+/// operator of the host may not be the one of the database. Only a password in the URL is judged. A violation without a
+/// place in the configuration is reported at `asked_at`, where production is asked for.
 pub(crate) fn check(config: &Config, environment: &Environment, asked_at: &Location) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     let auth = &config.auth;
