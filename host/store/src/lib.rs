@@ -4,7 +4,7 @@
 //! The traits [`Turns`], [`Conversations`], [`Jobs`], [`ParkedJobs`], [`PluginState`], [`ApiKeys`], [`Revocations`],
 //! [`AuditLog`] and [`Spending`] define what a database has to do, independent of SQL. [`Store`] is all of them, and a
 //! host holds only an `Arc<dyn Store>`. [`KeyRing`] is the part that the command line uses beside a running host.
-//! [`RateLimits`] is separate: its counts may be lost.
+//! [`Shared`] is separate: what it holds may be lost.
 //!
 //! The feature `conformance` adds the module `conformance`: the tests that every implementation has to pass.
 //!
@@ -34,6 +34,7 @@ mod profile;
 mod rate_limits;
 mod response;
 mod revocations;
+mod shared;
 mod spending;
 mod state;
 mod state_values;
@@ -59,9 +60,13 @@ pub use owner::Owner;
 pub use page::{MAX_PAGE_BYTES, Page, Paged};
 pub use parked_jobs::{ParkedJob, ParkedJobs};
 pub use profile::UserProfile;
-pub use rate_limits::{InProcessRateLimits, Quota, RateLimits, Taken};
+pub use rate_limits::{Bucket, InProcessRateLimits, Quota, RateLimits, Taken};
 pub use response::StoredResponse;
 pub use revocations::{ENDED_KEY_RETENTION, NewRevocation, Revocation, Revocations, Revoked, Security};
+pub use shared::{
+    EventPage, Inbox, InboxMessage, LiveHosts, Recipient, Shared, SharedHealth, SharedStatus,
+    TURN_EVENTS_RETENTION, TURN_SLOT_LIFETIME, TurnEvents, TurnSlots,
+};
 pub use spending::{BudgetAccount, Correction, Debit, DebitOutcome, Spending, SpendingDay, Spent};
 pub use state::PluginState;
 pub use state_values::{

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use masque_problem::{Kind, Problem};
-use masque_store::{BudgetAccount, Owner, Quota, RateLimits, Spending, Taken};
+use masque_store::{Bucket, BudgetAccount, Owner, Quota, RateLimits, Spending, Taken};
 
 use crate::principal::Principal;
 use crate::store_problem::store_problem;
@@ -88,8 +88,12 @@ impl UsageLimiter {
     }
 
     async fn take(&self, policy: LimitPolicy, name: &str, quota: Quota) -> LimitDecision {
-        let bucket = format!("{}:{name}", policy.name());
-        LimitDecision { policy, quota, taken: self.rates.take(&bucket, quota).await }
+        let name = format!("{}:{name}", policy.name());
+        let taken = self.rates.take(&[Bucket { name: &name, quota }]).await;
+        // One bucket gives one answer.
+        let taken =
+            taken.first().copied().unwrap_or(Taken { allowed: true, remaining: 0, wait: Duration::ZERO });
+        LimitDecision { policy, quota, taken }
     }
 
     /// The accounts that are debited for the model calls of this principal. The tokens of a key are counted even if it

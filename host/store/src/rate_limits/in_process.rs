@@ -10,7 +10,7 @@ use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota as GovernorQuota, RateLimiter};
 
-use super::limits::{Quota, RateLimits, Taken};
+use super::limits::{Bucket, Quota, RateLimits, Taken};
 
 /// With more buckets of one quota than this, the full ones are forgotten without waiting for the next
 /// [`RateLimits::forget`]: a flood from many addresses must not fill the memory (some 100 bytes each).
@@ -42,6 +42,21 @@ impl InProcessRateLimits {
         Arc::clone(&self.quotas.entry(quota).or_insert_with(new))
     }
 
+    fn take_one(&self, bucket: &Bucket<'_>) -> Taken {
+        let buckets = self.buckets(bucket.quota);
+        if buckets.len() > MAX_BUCKETS && self.may_clear() {
+            buckets.retain_recent();
+        }
+        match buckets.check_key(&bucket.name.to_owned()) {
+            Ok(state) => {
+                Taken { allowed: true, remaining: state.remaining_burst_capacity(), wait: Duration::ZERO }
+            }
+            Err(until) => {
+                Taken { allowed: false, remaining: 0, wait: until.wait_time_from(MonotonicClock.now()) }
+            }
+        }
+    }
+
     fn may_clear(&self) -> bool {
         // Another call holds the lock and is about to clear.
         let Ok(mut cleared) = self.cleared.try_lock() else { return false };
@@ -64,19 +79,16 @@ fn governor_quota(quota: Quota) -> GovernorQuota {
 
 #[async_trait]
 impl RateLimits for InProcessRateLimits {
-    async fn take(&self, bucket: &str, quota: Quota) -> Taken {
-        let buckets = self.buckets(quota);
-        if buckets.len() > MAX_BUCKETS && self.may_clear() {
-            buckets.retain_recent();
-        }
-        match buckets.check_key(&bucket.to_owned()) {
-            Ok(state) => {
-                Taken { allowed: true, remaining: state.remaining_burst_capacity(), wait: Duration::ZERO }
-            }
-            Err(until) => {
-                Taken { allowed: false, remaining: 0, wait: until.wait_time_from(MonotonicClock.now()) }
+    async fn take(&self, buckets: &[Bucket<'_>]) -> Vec<Taken> {
+        let mut answers = Vec::with_capacity(buckets.len());
+        for bucket in buckets {
+            let taken = self.take_one(bucket);
+            answers.push(taken);
+            if !taken.allowed {
+                break;
             }
         }
+        answers
     }
 
     async fn forget(&self) {
@@ -97,14 +109,18 @@ mod tests {
         Quota { per_minute: NonZeroU32::new(per_minute).unwrap(), burst: NonZeroU32::new(burst).unwrap() }
     }
 
+    async fn take(limits: &InProcessRateLimits, name: &str, quota: Quota) -> Taken {
+        limits.take(&[Bucket { name, quota }]).await[0]
+    }
+
     #[tokio::test]
     async fn a_bucket_gives_its_burst_and_then_says_when_to_come_again() {
         let (limits, quota) = (InProcessRateLimits::default(), quota(1, 3));
         for left in [2, 1, 0] {
-            let taken = limits.take("ana", quota).await;
+            let taken = take(&limits, "ana", quota).await;
             assert_eq!((taken.allowed, taken.remaining, taken.wait), (true, left, Duration::ZERO));
         }
-        let taken = limits.take("ana", quota).await;
+        let taken = take(&limits, "ana", quota).await;
         assert!(!taken.allowed && taken.remaining == 0);
         assert!(taken.wait > Duration::from_secs(50) && taken.wait <= MINUTE, "{taken:?}");
     }
@@ -112,9 +128,9 @@ mod tests {
     #[tokio::test]
     async fn one_bucket_takes_nothing_from_another() {
         let (limits, quota) = (InProcessRateLimits::default(), quota(1, 1));
-        assert!(limits.take("ana", quota).await.allowed);
-        assert!(limits.take("ben", quota).await.allowed);
-        assert!(!limits.take("ana", quota).await.allowed);
+        assert!(take(&limits, "ana", quota).await.allowed);
+        assert!(take(&limits, "ben", quota).await.allowed);
+        assert!(!take(&limits, "ana", quota).await.allowed);
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -127,7 +143,7 @@ mod tests {
             tokio::spawn(async move {
                 let mut passed = 0_u32;
                 for _ in 0..500 {
-                    passed += u32::from(limits.take("shared", quota).await.allowed);
+                    passed += u32::from(take(&limits, "shared", quota).await.allowed);
                     tokio::task::yield_now().await;
                 }
                 passed
@@ -144,14 +160,14 @@ mod tests {
     #[tokio::test]
     async fn full_buckets_are_forgotten() {
         let limits = InProcessRateLimits::default();
-        limits.take("ana", quota(60_000, 1)).await;
-        limits.take("ben", quota(1, 1)).await;
+        take(&limits, "ana", quota(60_000, 1)).await;
+        take(&limits, "ben", quota(1, 1)).await;
         let begun = Instant::now();
         while limits.quotas.len() > 1 {
             assert!(begun.elapsed() < Duration::from_secs(5), "a full bucket is kept");
             tokio::task::yield_now().await;
             limits.forget().await;
         }
-        assert!(!limits.take("ben", quota(1, 1)).await.allowed, "a bucket that is not full was forgotten");
+        assert!(!take(&limits, "ben", quota(1, 1)).await.allowed, "a bucket that is not full was forgotten");
     }
 }

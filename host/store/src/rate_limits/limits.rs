@@ -16,6 +16,15 @@ pub struct Quota {
     pub burst: NonZeroU32,
 }
 
+/// A bucket to take from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it holds. A bucket whose quota changes begins full.
+    pub quota: Quota,
+}
+
 /// The answer of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
@@ -30,8 +39,13 @@ pub struct Taken {
 /// Buckets by name.
 #[async_trait]
 pub trait RateLimits: Send + Sync {
-    /// Takes one from the bucket, if it is not empty. A bucket begins full.
-    async fn take(&self, bucket: &str, quota: Quota) -> Taken;
+    /// Takes one from each bucket, in this order, up to the first that is empty. Returns the answers as far as that one,
+    /// which is the last. The buckets before it keep what was taken; those behind it are left as they were. A bucket begins
+    /// full. All buckets are asked in one round trip.
+    ///
+    /// Where buckets are shared and the shared memory can't be reached, those of this host are used, with the quota divided
+    /// by the number of live hosts, but at least one request a minute and a burst of one.
+    async fn take(&self, buckets: &[Bucket<'_>]) -> Vec<Taken>;
 
     /// Forgets buckets that are full again. To be called every minute or so.
     async fn forget(&self);

@@ -7,4 +7,4 @@ mod in_process;
 mod limits;
 
 pub use in_process::InProcessRateLimits;
-pub use limits::{Quota, RateLimits, Taken};
+pub use limits::{Bucket, Quota, RateLimits, Taken};
