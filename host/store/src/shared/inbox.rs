@@ -35,10 +35,6 @@ pub enum InboxMessage {
     WakeTurn(TurnId),
     /// A client of another host reads this turn, which the recipient runs. Sent again every few seconds.
     Reading(TurnId),
-    /// Keys or revocations have changed.
-    SecurityChanged,
-    /// The active set in the store has changed.
-    ActiveSetChanged,
     /// Messages may have been lost: look into the store. Comes from the implementation, after it could not receive.
     MayHaveMissed,
 }
