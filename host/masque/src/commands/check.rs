@@ -2,6 +2,7 @@
 //! a host.
 
 use anyhow::Error;
+use humantime::format_duration;
 use masque_config::{Config, Diagnostic, Diagnostics, Location};
 use masque_store_sqlite::check_data_folder;
 
@@ -17,6 +18,7 @@ use crate::store::postgres_options;
 pub(crate) async fn check(config: &Config) -> Result<(String, Diagnostics), Diagnostics> {
     let mut diagnostics = verify_contents(config).await;
     diagnostics.extend(verify_store(config).await);
+    diagnostics.extend(short_drain(config));
     let diagnostics = Diagnostics::new(diagnostics);
     if diagnostics.are_fatal() { Err(diagnostics) } else { Ok((summary(config), diagnostics)) }
 }
@@ -45,6 +47,23 @@ async fn verify_store(config: &Config) -> Option<Diagnostic> {
     let remedy =
         "Make the folder usable for this user, or name another one with `--data` or in [data] `folder`.";
     Some(Diagnostic::error(Location::whole_file(folder), format!("{:#}", Error::new(error)), remedy))
+}
+
+/// Warns that a host which stops interrupts turns that it would otherwise let run.
+fn short_drain(config: &Config) -> Option<Diagnostic> {
+    let (drain, turn) = (config.drain.timeout, config.turn.timeout);
+    let what = || {
+        format!(
+            "a turn may run for {} (`timeout` in [turn]), and a host that stops gives it {} (`timeout` in [drain])",
+            format_duration(turn),
+            format_duration(drain)
+        )
+    };
+    let remedy = "Longer turns end as interrupted when the host stops. To let them end, raise `timeout` in [drain] and the \
+                  time that your supervisor gives the process.";
+    let file = config.file.as_deref();
+    let at = || file.map_or_else(|| Location::Builtin("defaults".to_owned()), Location::whole_file);
+    (drain < turn).then(|| Diagnostic::warning(at(), what(), remedy))
 }
 
 /// Describes the host that this configuration would start.
@@ -99,15 +118,29 @@ mod tests {
     use super::*;
     use crate::builtins::ELARA_CARD;
 
-    #[test]
-    fn a_summary_names_everything_an_operator_asks_for() {
+    fn config() -> Config {
         let source = ConfigSource {
             flags: Flags::default(),
             environment: Environment::default(),
             folder: std::env::temp_dir().join("nowhere"),
             default_card: ELARA_CARD.into(),
         };
-        let summary = summary(&source.load().unwrap().config);
+        source.load().unwrap().config
+    }
+
+    #[test]
+    fn a_drain_that_is_shorter_than_a_turn_is_a_warning() {
+        let mut config = config();
+        config.drain.timeout = config.turn.timeout;
+        assert_eq!(short_drain(&config), None);
+        config.drain.timeout -= std::time::Duration::from_secs(1);
+        let warning = short_drain(&config).unwrap().to_string();
+        assert!(warning.contains("1m 59s") && warning.contains("[drain]"), "{warning}");
+    }
+
+    #[test]
+    fn a_summary_names_everything_an_operator_asks_for() {
+        let summary = summary(&config());
         for part in [
             "listen      127.0.0.1:8000",
             "masque-data",
