@@ -84,7 +84,8 @@ async fn try_operations(link: &Link, keys: &Keys) -> RedisResult<()> {
     turn_slots::renew_on(link, keys, &[&(nobody.clone(), Uuid::nil())]).await?;
     turn_slots::release_on(link, keys, &nobody, Uuid::nil()).await?;
 
-    let turn = TurnId::from(Uuid::nil());
+    // A log that is new, so that all of the script runs.
+    let turn = TurnId::new();
     let brief = Duration::from_secs(1);
     let events = [String::new()];
     let append = Append { attempt: 1, first: 0, events: &events, has_ended: true };

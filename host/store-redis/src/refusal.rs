@@ -21,7 +21,8 @@ impl Refusal {
     pub(crate) fn of(error: &RedisError, target: &str) -> Self {
         let target = target.to_owned();
         let text = describe(error);
-        let lacks_right = text.contains("no permissions") || text.contains("ACL failure");
+        let all = error.to_string();
+        let lacks_right = all.to_lowercase().contains("no permissions") || all.contains("ACL failure");
         let lasting = match (error.kind(), error.code().unwrap_or_default()) {
             (ErrorKind::AuthenticationFailed, _) | (_, "WRONGPASS") => {
                 RedisOpenError::WrongPassword { target }
@@ -31,13 +32,9 @@ impl Refusal {
             _ if lacks_right => RedisOpenError::MissingRights { target, reason: text },
             (_, "DENIED") => RedisOpenError::Refused { target, reason: text },
             (ErrorKind::RESP3NotSupported, _) | (_, "NOPROTO") => old(target),
-            _ if text.contains("unknown command") => old(target),
+            _ if all.contains("unknown command") => old(target),
             (ErrorKind::Parse, _) => RedisOpenError::NotRedis { target, reason: text },
-            _ if text.contains("cluster support disabled") => RedisOpenError::WrongKind {
-                target,
-                reason: "belongs to no cluster; write redis:// in place of redis+cluster://".into(),
-            },
-            _ if text.contains("switch database") => RedisOpenError::Refused { target, reason: text },
+            _ if all.contains("switch database") => RedisOpenError::Refused { target, reason: text },
             _ if is_tls_error(error) => RedisOpenError::Tls { target, reason: text },
             _ => return Self::Transient(text),
         };

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::{Connection, RedisResult, Value};
@@ -136,7 +137,7 @@ impl TestServer {
             if self.answers() {
                 return true;
             }
-            if !self.signal("0") {
+            if self.is_defunct() {
                 return false;
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -257,9 +258,18 @@ impl Drop for TestServer {
     }
 }
 
-/// A port that nobody uses at the moment.
+/// A port that nobody uses at the moment. It is below those that the system gives to clients, so that it is still free when
+/// a server is started again.
 pub(super) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let tried = TRIED.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (std::process::id().wrapping_mul(97).wrapping_add(tried)) % 22_000;
+        let port = u16::try_from(port).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Waits until something is so, for half a minute at most.

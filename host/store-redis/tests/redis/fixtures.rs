@@ -30,7 +30,10 @@ pub(crate) async fn host_of(url: &str, installation: Uuid, number: u128, live: u
     log();
     let live_hosts = LiveHosts::default();
     live_hosts.set(live);
-    open(&RedisOptions::from_url(url).unwrap(), installation, host_id(number), live_hosts).await.unwrap()
+    let mut options = RedisOptions::from_url(url).unwrap();
+    // Tests run side by side on a busy machine.
+    options.command_timeout = Duration::from_secs(1);
+    open(&options, installation, host_id(number), live_hosts).await.unwrap()
 }
 
 /// A host of an installation of its own.

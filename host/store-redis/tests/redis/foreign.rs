@@ -54,7 +54,14 @@ async fn keys_of_other_programs_and_installations_are_left_as_they_are() {
     let prefix = format!("masque:v1:{{{installation}");
     let (own, foreign): (Vec<_>, Vec<_>) = after.iter().partition(|(key, _)| key.starts_with(&prefix));
     assert!(own.len() >= 4, "{own:?}");
-    assert_eq!(foreign, before.iter().collect::<Vec<_>>());
+    for (key, value) in foreign {
+        assert_eq!(before.get(key), Some(value), "{key}");
+    }
+    // Others may have expired meanwhile.
+    let lasts = |key: &str| !key.starts_with("masque:v1:{0") || key.contains(":slots:");
+    for (key, value) in before.iter().filter(|(key, _)| lasts(key)) {
+        assert_eq!(after.get(key), Some(value), "{key}");
+    }
     assert_eq!(next_message(&other).await, InboxMessage::MayHaveMissed);
     assert!(matches!(next_message(&other).await, InboxMessage::WakeTurn(_)), "its own message");
     let more = tokio::time::timeout(Duration::from_millis(100), other.inbox.receive()).await;
@@ -62,5 +69,5 @@ async fn keys_of_other_programs_and_installations_are_left_as_they_are() {
 
     // Fails if a key has no time to live.
     pass_time(&server, installation, Duration::from_secs(3600));
-    assert_eq!(keys(&server), before, "nothing stays for ever");
+    assert!(!keys(&server).keys().any(|key| key.starts_with(&prefix)), "nothing stays for ever");
 }

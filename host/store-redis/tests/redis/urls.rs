@@ -23,7 +23,7 @@ fn every_form_of_the_url_is_read() {
     ] {
         let options = RedisOptions::from_url(url).unwrap_or_else(|error| panic!("{url}: {error}"));
         assert_eq!(options.target(), target, "{url}");
-        assert_eq!(options.is_tls(), url.contains("s://") || url.starts_with("rediss+"), "{url}");
+        assert_eq!(options.is_tls(), url.starts_with("rediss") || url.starts_with("valkeys"), "{url}");
     }
 }
 
