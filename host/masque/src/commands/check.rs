@@ -9,6 +9,7 @@ use masque_store_sqlite::check_data_folder;
 use crate::builtins;
 use crate::compiler::compiler;
 use crate::convert::http::verify_tls;
+use crate::shared::redis_options;
 use crate::store::postgres_options;
 
 /// Validates a configuration and returns a summary of it, with warnings.
@@ -18,6 +19,7 @@ use crate::store::postgres_options;
 pub(crate) async fn check(config: &Config) -> Result<(String, Diagnostics), Diagnostics> {
     let mut diagnostics = verify_contents(config).await;
     diagnostics.extend(verify_store(config).await);
+    diagnostics.extend(verify_redis(config));
     diagnostics.extend(short_drain(config));
     let diagnostics = Diagnostics::new(diagnostics);
     if diagnostics.are_fatal() { Err(diagnostics) } else { Ok((summary(config), diagnostics)) }
@@ -47,6 +49,13 @@ async fn verify_store(config: &Config) -> Option<Diagnostic> {
     let remedy =
         "Make the folder usable for this user, or name another one with `--data` or in [data] `folder`.";
     Some(Diagnostic::error(Location::whole_file(folder), format!("{:#}", Error::new(error)), remedy))
+}
+
+/// Returns why a host could not use the URL of Redis. Redis is not asked.
+fn verify_redis(config: &Config) -> Option<Diagnostic> {
+    let error = redis_options(config.redis.server.as_ref()?).err()?;
+    let at = Location::Variable("REDIS_URL".to_owned());
+    Some(Diagnostic::error(at, format!("{error:#}"), "Correct it, or unset it to use no Redis."))
 }
 
 /// Warns that a host which stops interrupts turns that it would otherwise let run.
@@ -79,6 +88,7 @@ fn summary(config: &Config) -> String {
             "state       {}",
             if config.database.is_some() { "PostgreSQL" } else { "SQLite, in the data folder" }
         ),
+        format!("shared      {}", if config.redis.server.is_some() { "Redis" } else { "nothing" }),
         format!("callers     {}", authentication(config)),
     ];
     if let Some(tls) = &config.tls {
