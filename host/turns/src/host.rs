@@ -67,8 +67,7 @@ impl Host {
     ) -> Self {
         let closing = CancellationToken::new();
         let (tasks, waiters) = (TaskTracker::new(), Arc::new(Waiters::default()));
-        let wake_ups =
-            WakeUps { host: id, waiters: Arc::clone(&waiters), inbox: Arc::clone(&shared.inbox) };
+        let wake_ups = WakeUps { host: id, waiters: Arc::clone(&waiters), inbox: Arc::clone(&shared.inbox) };
         let finalizer = Finalizer::new(Arc::clone(&store), wake_ups);
         let slots = options.max_concurrent;
         let users = options.max_concurrent_per_user.map(|turns| {

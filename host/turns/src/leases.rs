@@ -66,7 +66,8 @@ impl Host {
         let running = self.registry.running();
         let mut turns: Vec<TurnId> = running.iter().map(|live| live.log.turn()).collect();
         turns.extend(self.finalizer.pending_turns());
-        let Heartbeat { held, cancel, live_hosts } = match self.store.heartbeat(self.id, &turns, LEASE).await {
+        let Heartbeat { held, cancel, live_hosts } = match self.store.heartbeat(self.id, &turns, LEASE).await
+        {
             Ok(heartbeat) => heartbeat,
             Err(error) => {
                 tracing::warn!(%error, "the leases of running turns could not be renewed");
@@ -74,7 +75,8 @@ impl Host {
             }
         };
         self.shared.live_hosts.set(live_hosts);
-        let (held, cancel): (HashSet<_>, HashSet<_>) = (held.into_iter().collect(), cancel.into_iter().collect());
+        let (held, cancel): (HashSet<_>, HashSet<_>) =
+            (held.into_iter().collect(), cancel.into_iter().collect());
         // Turns that began meanwhile were not named, and are not part of the answer.
         for live in running {
             let turn = live.log.turn();

@@ -158,7 +158,11 @@ mod tests {
         let second = second.await.unwrap();
         assert!(began.elapsed() < RETRY_INTERVAL);
         slots.renew().await;
-        assert_eq!(*counted.renewed.lock().unwrap(), [second.holder], "what was released or refused is not renewed");
+        assert_eq!(
+            *counted.renewed.lock().unwrap(),
+            [second.holder],
+            "what was released or refused is not renewed"
+        );
     }
 
     #[tokio::test(start_paused = true)]

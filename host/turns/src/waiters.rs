@@ -48,9 +48,7 @@ impl Waiters {
 
     /// Wakes the turns that wait for this conversation without a place in its queue.
     pub(crate) fn wake_without_place(&self, conversation: ConversationId) {
-        self.wake_if(|_, wait| {
-            wait.is_some_and(|wait| wait.conversation == conversation && !wait.has_place)
-        });
+        self.wake_if(|_, wait| wait.is_some_and(|wait| wait.conversation == conversation && !wait.has_place));
     }
 
     /// Wakes the turns that wait for this conversation.

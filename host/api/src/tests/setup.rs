@@ -17,7 +17,7 @@ use masque_auth::{Authenticator, LocalAuthenticator, Principal};
 use masque_companions::{Active, ActiveSet};
 use masque_http::{BodyLimits, ConnectionInfo, Lifecycle, cors};
 use masque_problem::{Kind, Problem};
-use masque_store::InProcessRateLimits;
+use masque_store::{InProcessRateLimits, Shared};
 use masque_store_sqlite::SqliteStore;
 use masque_turns::Turns;
 use serde_json::Value;
@@ -109,6 +109,7 @@ fn turn_options() -> masque_turns::Options {
         log_ttl: Duration::from_secs(60),
         max_reply_bytes: 1 << 20,
         stream_hold: Duration::from_secs(10),
+        heartbeat: Duration::from_secs(10),
     }
 }
 
@@ -135,9 +136,11 @@ impl Api {
         });
         let active = Arc::new(active);
         let lifecycle = Lifecycle::new();
+        let host = Uuid::now_v7();
+        let shared = Shared::in_process(host);
         let services = Services {
             sandbox: Arc::new(IdleSandbox),
-            turns: Turns::new(store.clone(), Arc::clone(&active), turn_options(), Uuid::now_v7()),
+            turns: Turns::new(store.clone(), Arc::clone(&active), turn_options(), shared, host),
             limits: UsageLimiter::new(LimitOptions::default(), Arc::new(InProcessRateLimits::default())),
             options,
             store,

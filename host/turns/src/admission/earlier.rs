@@ -52,7 +52,10 @@ impl Host {
 
     /// Looks for the earlier turn of the same request, if that was not done before: a reader of it if it is complete. One that
     /// is not complete will be joined or run again.
-    pub(super) async fn find_earlier_once(&self, pending: &mut Pending) -> Result<Option<EventReader>, Problem> {
+    pub(super) async fn find_earlier_once(
+        &self,
+        pending: &mut Pending,
+    ) -> Result<Option<EventReader>, Problem> {
         let Some(key) = pending.request.idempotency.as_ref().filter(|_| !pending.resume) else {
             return Ok(None);
         };

@@ -146,8 +146,10 @@ impl Host {
             return Ok(());
         }
         let again = self.select_target(&pending.request, &set).await?;
-        if let (Target::New { companion, title, .. }, Target::New { companion: now_with, title: now_titled, .. }) =
-            (&mut pending.target, again)
+        if let (
+            Target::New { companion, title, .. },
+            Target::New { companion: now_with, title: now_titled, .. },
+        ) = (&mut pending.target, again)
         {
             // The id stays.
             (*companion, *title) = (now_with, now_titled);

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use masque_problem::{Kind, Problem};
-use masque_store::{ConversationId, InboxMessage, Owner, Recipient, TailLimit, TurnId, TurnRecord, TurnStatus};
+use masque_store::{
+    ConversationId, InboxMessage, Owner, Recipient, TailLimit, TurnId, TurnRecord, TurnStatus,
+};
 use tokio::time::Instant;
 
 use crate::failure::store_problem;

@@ -181,9 +181,13 @@ fn is_running(found: &TurnRecord, original: &Original) -> bool {
 /// Ends a copy by the record of its turn, which does not run any more.
 fn end_as_stored(log: &EventLog, attempt: u32, found: Option<TurnRecord>) {
     let end = match found {
-        Some(TurnRecord { status: TurnStatus::Completed, response: Some(response), reply, attempt: of, .. })
-            if of == attempt =>
-        {
+        Some(TurnRecord {
+            status: TurnStatus::Completed,
+            response: Some(response),
+            reply,
+            attempt: of,
+            ..
+        }) if of == attempt => {
             let text = reply.map(|reply| reply.content).unwrap_or_default();
             if let Some(rest) = text.strip_prefix(log.text().as_str()) {
                 // Can't fail: a copy has no limit.

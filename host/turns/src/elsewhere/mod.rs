@@ -7,3 +7,5 @@ mod cancel;
 mod copy;
 mod events;
 mod inbox;
+
+pub(crate) use events::unknown_event;

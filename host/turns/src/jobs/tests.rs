@@ -6,8 +6,8 @@ use masque_companions::Active;
 use masque_runtime::{PluginStateScope, State};
 use masque_store::{
     Admission, AdmissionOutcome, BudgetAccount, Commit, ConversationId, JobCompletion, JobLimits, JobRecord,
-    Jobs as _, LiveHosts, MessageId, NewJob, NewMessage, Owner, ParkedJobs as _, PluginState as _, Spending as _,
-    StoreError, Target, TurnId, Turns as _, UsageRecord, UserProfile,
+    Jobs as _, LiveHosts, MessageId, NewJob, NewMessage, Owner, ParkedJobs as _, PluginState as _,
+    Spending as _, StoreError, Target, TurnId, Turns as _, UsageRecord, UserProfile,
 };
 use masque_store_sqlite::SqliteStore;
 use serde_json::{Value, json};
@@ -64,7 +64,8 @@ impl TestWorker {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("data")).await.unwrap();
         let active = Arc::new(Active::new(load_set(folder.path(), config).await));
-        let worker = JobWorker::new(store.clone(), active, job_options(), LiveHosts::default(), Uuid::now_v7());
+        let worker =
+            JobWorker::new(store.clone(), active, job_options(), LiveHosts::default(), Uuid::now_v7());
         Self { store, worker: Arc::new(worker), _folder: folder }
     }
 

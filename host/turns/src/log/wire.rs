@@ -28,10 +28,23 @@ struct WireEvent<'a> {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum WireKind<'a> {
-    Created { turn: TurnId, conversation: ConversationId, companion: Cow<'a, str> },
-    Delta { text: Cow<'a, str> },
-    Completed { response: Cow<'a, Value> },
-    Failed { kind: Cow<'a, str>, detail: Cow<'a, str>, retry_after_ms: Option<u64>, members: Cow<'a, Map<String, Value>> },
+    Created {
+        turn: TurnId,
+        conversation: ConversationId,
+        companion: Cow<'a, str>,
+    },
+    Delta {
+        text: Cow<'a, str>,
+    },
+    Completed {
+        response: Cow<'a, Value>,
+    },
+    Failed {
+        kind: Cow<'a, str>,
+        detail: Cow<'a, str>,
+        retry_after_ms: Option<u64>,
+        members: Cow<'a, Map<String, Value>>,
+    },
 }
 
 /// The text of an event.
@@ -114,7 +127,9 @@ mod tests {
         assert_eq!(decode(&event.replace("\"version\":1", "\"version\":2")), None);
         assert_eq!(decode(""), None);
         let unknown = r#"{"version":1,"sequence":1,"event":{"failed":{"kind":"of-a-later-release","detail":"","retry_after_ms":null,"members":{}}}}"#;
-        let Some(Event { kind: EventKind::Failed(problem), .. }) = decode(unknown) else { panic!("not read") };
+        let Some(Event { kind: EventKind::Failed(problem), .. }) = decode(unknown) else {
+            panic!("not read")
+        };
         assert_eq!(problem.kind, Kind::Internal);
     }
 }
