@@ -41,7 +41,7 @@ impl Mirrors {
     pub(crate) fn remove_unread(&self, log: &Arc<EventLog>) -> bool {
         let mut mirrors = self.mirrors();
         // A reader begins under the same lock.
-        if log.has_readers() {
+        if log.reader_count() > 0 {
             return false;
         }
         remove(&mut mirrors, log);

@@ -207,6 +207,12 @@ impl Turns {
         self.0.follow_inbox(stop).await;
     }
 
+    /// What the turns of this host share.
+    #[cfg(test)]
+    pub(crate) fn host(&self) -> &Arc<Host> {
+        &self.0
+    }
+
     /// Takes no new turns, and resolves when none runs and the ends of all are stored. At `deadline`, or when `interrupt`
     /// is cancelled, the remaining turns are interrupted; what was said is kept. If the store does not answer, it gets a few
     /// more seconds.

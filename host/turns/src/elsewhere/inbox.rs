@@ -42,12 +42,13 @@ impl Host {
     fn count_reader(&self, turn: TurnId) {
         let Some(live) = self.registry.running_turn(turn) else { return };
         let log = Arc::clone(&live.log);
+        let reader = log.reader(None);
         self.tasks.spawn(async move {
-            let _reader = log.reader(None);
             tokio::select! {
                 () = log.wait_for_end() => {}
                 () = tokio::time::sleep(READER_LIFETIME) => {}
             }
+            drop(reader);
         });
     }
 }

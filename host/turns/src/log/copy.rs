@@ -47,9 +47,9 @@ impl EventLog {
         texts.collect()
     }
 
-    /// Whether anyone reads the log.
-    pub(crate) fn has_readers(&self) -> bool {
-        *self.readers.borrow() > 0
+    /// How many readers the turn has.
+    pub(crate) fn reader_count(&self) -> usize {
+        *self.readers.borrow()
     }
 
     /// The length of all deltas, in bytes.
