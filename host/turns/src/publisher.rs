@@ -37,3 +37,99 @@ pub(crate) async fn publish(events: Arc<dyn TurnEvents>, log: Arc<EventLog>, att
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use masque_store::{ConversationId, EventPage, TurnId};
+    use serde_json::json;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::log::{EventKind, TurnEnd, decode};
+
+    /// Notes each batch, with its time, and takes the first `takes` of them.
+    struct Batches {
+        seen: Mutex<Vec<(Duration, u64, Vec<String>, bool)>>,
+        began: Instant,
+        takes: usize,
+    }
+
+    #[async_trait]
+    impl TurnEvents for Batches {
+        async fn append(&self, _: TurnId, _: u32, first: u64, events: &[String], has_ended: bool) -> bool {
+            let mut seen = self.seen.lock().unwrap();
+            seen.push((self.began.elapsed(), first, events.to_vec(), has_ended));
+            seen.len() <= self.takes
+        }
+
+        async fn read(&self, _: TurnId, _: u64) -> Option<EventPage> {
+            None
+        }
+
+        fn is_shared(&self) -> bool {
+            true
+        }
+    }
+
+    /// Publishes a log to which `write` writes, and returns the batches.
+    async fn batches<F: Future<Output = ()>>(
+        takes: usize,
+        write: impl FnOnce(Arc<EventLog>) -> F,
+    ) -> Arc<Batches> {
+        let batches = Arc::new(Batches { seen: Mutex::default(), began: Instant::now(), takes });
+        let log = EventLog::new(TurnId::new(), ConversationId::new(), "elara".into(), usize::MAX);
+        log.open();
+        let publishing = publish(Arc::clone(&batches) as Arc<dyn TurnEvents>, Arc::clone(&log), 1);
+        tokio::join!(publishing, write(log));
+        batches
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_leave_in_batches_and_the_last_at_once() {
+        let write = |log: Arc<EventLog>| async move {
+            for _ in 0..20 {
+                tokio::time::sleep(Duration::from_millis(4)).await;
+                log.write("word ").unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            log.write(&"x".repeat(BATCH_BYTES)).unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            log.end(TurnEnd::Completed(Arc::new(json!({}))));
+        };
+        let batches = batches(usize::MAX, write).await;
+        let seen = batches.seen.lock().unwrap();
+        let times: Vec<_> = seen.iter().map(|(at, ..)| at.as_millis()).collect();
+        assert_eq!(times, [0, 50, 81, 82], "the first, after the interval, many bytes, the last");
+        let ends: Vec<_> = seen.iter().map(|(.., has_ended)| *has_ended).collect();
+        assert_eq!(ends, [false, false, false, true]);
+        let mut next = 0;
+        let mut text = String::new();
+        for (_, first, events, _) in seen.iter() {
+            assert_eq!(*first, next);
+            for event in events {
+                let event = decode(event).unwrap();
+                assert_eq!(event.sequence, next);
+                next += 1;
+                if let EventKind::Delta { text: more } = event.kind {
+                    text.push_str(&more);
+                }
+            }
+        }
+        assert_eq!(text, "word ".repeat(20) + &"x".repeat(BATCH_BYTES));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_published_after_a_batch_that_was_not_taken() {
+        let write = |log: Arc<EventLog>| async move {
+            for _ in 0..4 {
+                tokio::time::sleep(BATCH_INTERVAL * 2).await;
+                log.write("word ").unwrap();
+            }
+            log.end(TurnEnd::Completed(Arc::new(json!({}))));
+        };
+        assert_eq!(batches(1, write).await.seen.lock().unwrap().len(), 2);
+    }
+}
