@@ -22,6 +22,8 @@ pub(crate) struct UserSlots {
     slots: Arc<dyn TurnSlots>,
     limit: u32,
     held: Mutex<HashMap<Uuid, Owner>>,
+    /// How many turns of each user wait on this host, without users that have none.
+    waiting: Mutex<HashMap<Owner, u32>>,
     /// Notified when this host has released a place.
     released: Notify,
     /// The releases that are under way.
@@ -31,7 +33,14 @@ pub(crate) struct UserSlots {
 impl UserSlots {
     /// At most `limit` places for each user. Releases are tasks of `tasks`.
     pub(crate) fn new(slots: Arc<dyn TurnSlots>, limit: u32, tasks: TaskTracker) -> Arc<Self> {
-        Arc::new(Self { slots, limit, held: Mutex::default(), released: Notify::new(), tasks })
+        Arc::new(Self {
+            slots,
+            limit,
+            held: Mutex::default(),
+            waiting: Mutex::default(),
+            released: Notify::new(),
+            tasks,
+        })
     }
 
     /// Takes a place, if one is free.
@@ -48,8 +57,10 @@ impl UserSlots {
         None
     }
 
-    /// Takes a place, and waits up to `wait` until one is free.
+    /// Takes a place, and waits up to `wait` until one is free. As many turns may wait as there are places; those behind them
+    /// would wait in vain.
     pub(crate) async fn wait(self: &Arc<Self>, owner: &Owner, wait: Duration) -> Option<UserSlot> {
+        let _waiting = WaitingForSlot::begin(self, owner)?;
         let until = Instant::now() + wait;
         loop {
             let released = self.released.notified();
@@ -79,8 +90,43 @@ impl UserSlots {
         }
     }
 
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Owner, u32>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn held(&self) -> MutexGuard<'_, HashMap<Uuid, Owner>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts one turn that waits, until it is dropped.
+struct WaitingForSlot<'a> {
+    slots: &'a UserSlots,
+    owner: &'a Owner,
+}
+
+impl<'a> WaitingForSlot<'a> {
+    /// `None` if as many wait as may.
+    fn begin(slots: &'a UserSlots, owner: &'a Owner) -> Option<Self> {
+        let mut waiting = slots.waiting();
+        let count = waiting.get(owner).copied().unwrap_or_default();
+        if count >= slots.limit {
+            return None;
+        }
+        waiting.insert(owner.clone(), count + 1);
+        Some(Self { slots, owner })
+    }
+}
+
+impl Drop for WaitingForSlot<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.slots.waiting();
+        match waiting.get_mut(self.owner) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                waiting.remove(self.owner);
+            }
+        }
     }
 }
 
@@ -154,6 +200,8 @@ mod tests {
         let (user, began) = (owner(), Instant::now());
         let mut second = Box::pin(slots.wait(&user, Duration::from_secs(1)));
         assert!(futures::poll!(&mut second).is_pending());
+        assert!(slots.wait(&user, Duration::from_secs(1)).await.is_none(), "as many wait as may");
+        assert_eq!(began.elapsed(), Duration::ZERO);
         drop(first);
         let second = second.await.unwrap();
         assert!(began.elapsed() < RETRY_INTERVAL);
