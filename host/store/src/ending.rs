@@ -1,6 +1,7 @@
 //! How a turn ends: completed, interrupted or failed.
 
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::ids::{ConversationId, TurnId};
 use crate::jobs::NewJob;
@@ -72,8 +73,20 @@ pub enum Ending {
     Done {
         /// The companion's message, if one is kept.
         reply: Option<MessageRecord>,
+        /// The turn that waits first for the conversation. Its host should hear of it; until then it waits for its next
+        /// look.
+        next: Option<Waiter>,
     },
-    /// Another turn has the lease, or the conversation is gone: nothing was written. [`crate::Conversations::conversation`]
-    /// tells which.
+    /// The lease has expired, another turn has it, or the conversation is gone: nothing was written.
+    /// [`crate::Conversations::conversation`] tells whether it is gone.
     LeaseLost,
+}
+
+/// A turn that waits for its conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// The host that it waits on.
+    pub host: Uuid,
+    /// The id of its admission.
+    pub turn: TurnId,
 }

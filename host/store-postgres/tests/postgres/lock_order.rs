@@ -59,7 +59,7 @@ async fn everything(
         }
         store.commit(Commit { owner: owner.clone(), jobs, ..reply(&started, "Hi") }).await?;
     }
-    for taken in store.take(host(number % 2), LONG, JobLimits::total(3)).await?.jobs {
+    for taken in store.take(host(number % 2), LONG, JobLimits::total(3), None).await?.jobs {
         match number % 4 {
             0 => store.park(taken.id, taken.epoch, "broken").await?,
             1 => store.retry(taken.id, taken.epoch, OVER, "again").await?,

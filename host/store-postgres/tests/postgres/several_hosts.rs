@@ -86,7 +86,7 @@ async fn commits_that_find_a_queue_empty_at_the_same_time_make_one_head_and_lose
             let mut done = Vec::new();
             let mut idle = 0;
             while idle < 200 {
-                let taken = store.take(host(number), LONG, JobLimits::total(4)).await.unwrap().jobs;
+                let taken = store.take(host(number), LONG, JobLimits::total(4), None).await.unwrap().jobs;
                 idle = if taken.is_empty() { idle + 1 } else { 0 };
                 assert!(taken.len() <= 1, "one job of a queue runs at a time");
                 for job in taken {

@@ -185,7 +185,7 @@ impl TestWorker {
     }
 
     async fn take(&self) -> JobRecord {
-        self.store.take(self.worker.host, LEASE, JobLimits::total(1)).await.unwrap().jobs.remove(0)
+        self.store.take(self.worker.host, LEASE, JobLimits::total(1), None).await.unwrap().jobs.remove(0)
     }
 }
 
@@ -197,7 +197,7 @@ async fn a_memory_observes_every_exchange_in_order_with_the_messages_before_it()
     for _ in 0..2 {
         let job = test.take().await;
         assert!(
-            test.store.take(test.worker.host, LEASE, JobLimits::total(1)).await.unwrap().jobs.is_empty(),
+            test.store.take(test.worker.host, LEASE, JobLimits::total(1), None).await.unwrap().jobs.is_empty(),
             "one at a time"
         );
         Arc::clone(&test.worker.runner).run(job).await;
@@ -287,7 +287,7 @@ async fn a_job_that_asks_the_model_is_charged_and_comes_again_tomorrow_when_the_
     Arc::clone(&test.worker.runner).run(job).await;
     assert_eq!(spent().await, after_one, "the model was not asked");
     let day_ends_in = test.store.spent("key:1").await.unwrap().day_ends_in;
-    let taken = test.store.take(test.worker.host, LEASE, JobLimits::total(1)).await.unwrap();
+    let taken = test.store.take(test.worker.host, LEASE, JobLimits::total(1), None).await.unwrap();
     assert!(taken.jobs.is_empty() && taken.next_due.unwrap() >= day_ends_in.mul_f32(0.99), "{taken:?}");
 }
 

@@ -102,7 +102,7 @@ impl JobWorker {
             if free.total == 0 {
                 return Ok(None);
             }
-            let TakenJobs { jobs, next_due } = self.store.take(self.host, LEASE, free).await?;
+            let TakenJobs { jobs, next_due } = self.store.take(self.host, LEASE, free, None).await?;
             let is_empty = jobs.is_empty();
             for job in jobs {
                 running.start(job.id, job.epoch, Arc::clone(&self.runner).run(job));
