@@ -30,7 +30,7 @@ async fn a_commit_whose_answer_is_lost_is_unknown_and_repeating_it_tells() {
     proxy.traffic.loses_answers.store(false, Ordering::SeqCst);
     let turn = store.turn(&ada(), started.turn).await.unwrap().unwrap();
     assert_eq!(turn.status, TurnStatus::Completed, "it was committed before the answer was lost");
-    assert!(matches!(store.commit(commit).await, Ok(Ending::Done { reply: Some(_) })));
+    assert!(matches!(store.commit(commit).await, Ok(Ending::Done { reply: Some(_), .. })));
     assert_eq!(contents(&transcript(&store, started.conversation).await), ["Hello", "Hi"]);
 }
 
