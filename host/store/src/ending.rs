@@ -68,6 +68,10 @@ pub struct Failed {
 
 /// The result of ending a turn.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every turn ends as the large variant, and it is moved once"
+)]
 pub enum Ending {
     /// The turn has ended.
     Done {

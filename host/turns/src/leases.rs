@@ -52,8 +52,8 @@ impl Host {
     async fn renew_leases(&self, asked: Instant) -> bool {
         let mut turns = self.registry.running_ids();
         turns.extend(self.finalizer.pending_turns());
-        let renewed: HashSet<TurnId> = match self.store.renew(self.id, &turns, LEASE).await {
-            Ok(renewed) => renewed.into_iter().collect(),
+        let renewed: HashSet<TurnId> = match self.store.heartbeat(self.id, &turns, LEASE).await {
+            Ok(heard) => heard.held.into_iter().collect(),
             Err(error) => {
                 tracing::warn!(%error, "the leases of running turns could not be renewed");
                 return false;

@@ -108,6 +108,7 @@ impl Host {
             }),
             resume: ticket.resume,
             tail: contract::TAIL,
+            waiting: None,
         }
     }
 
@@ -126,7 +127,7 @@ impl Host {
                     _ => Err(Problem::from(Kind::ConversationBusy)),
                 }
             }
-            AdmissionOutcome::Busy { retry_after } => {
+            AdmissionOutcome::Busy { retry_after, .. } => {
                 Err(Problem::from(Kind::ConversationBusy).retry_after(retry_after))
             }
             AdmissionOutcome::OtherBody { companion } => {

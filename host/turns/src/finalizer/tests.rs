@@ -48,6 +48,7 @@ async fn start(store: &SqliteStore, conversation: Option<ConversationId>) -> Sta
         idempotency: None,
         resume: false,
         tail: contract::TAIL,
+        waiting: None,
     };
     let admitted = store.admit(admission).await.unwrap();
     admitted.durable.wait().await.unwrap();

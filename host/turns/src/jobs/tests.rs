@@ -122,6 +122,7 @@ impl TestWorker {
             idempotency: None,
             resume: false,
             tail: contract::TAIL,
+            waiting: None,
         };
         let AdmissionOutcome::Started(started) = self.store.admit(admission).await.unwrap().outcome else {
             panic!("not started")
