@@ -8,19 +8,21 @@ CREATE FUNCTION masque_wait_v1(
     OUT retry_after bigint, OUT is_waiting boolean)
 LANGUAGE plpgsql AS $$
 DECLARE
-    v_own    bigint;
-    v_others bigint;
-    v_first  bigint;
+    v_own     bigint;
+    v_others  bigint;
+    v_first   bigint;
+    v_ends_at bigint;
 BEGIN
     DELETE FROM tickets WHERE conversation = p_conversation AND ends_at <= p_now;
+    -- All in one statement: turns stop waiting without the lock of the conversation.
     SELECT count(*) FILTER (WHERE turn <> p_turn), min(number) FILTER (WHERE turn <> p_turn),
-           min(number) FILTER (WHERE turn = p_turn)
-      INTO v_others, v_first, v_own
+           (array_agg(ends_at ORDER BY number) FILTER (WHERE turn <> p_turn))[1], min(number) FILTER (WHERE turn = p_turn)
+      INTO v_others, v_first, v_ends_at, v_own
       FROM tickets WHERE conversation = p_conversation;
     IF p_held_until > p_now THEN
         retry_after := p_held_until - p_now;
     ELSIF v_others > 0 AND (p_max IS NULL OR v_own IS NULL OR v_own > v_first) THEN
-        retry_after := (SELECT ends_at FROM tickets WHERE conversation = p_conversation AND number = v_first) - p_now;
+        retry_after := v_ends_at - p_now;
     END IF;
 
     is_waiting := retry_after IS NOT NULL AND p_max IS NOT NULL AND (v_own IS NOT NULL OR v_others < p_max);
@@ -29,6 +31,8 @@ BEGIN
     ELSIF v_own IS NOT NULL THEN
         UPDATE tickets SET host = p_host, ends_at = p_now + p_ttl WHERE turn = p_turn;
     ELSE
+        -- A turn waits for one conversation.
+        DELETE FROM tickets WHERE turn = p_turn;
         INSERT INTO tickets (turn, conversation, number, host, ends_at)
         VALUES (p_turn, p_conversation,
                 coalesce((SELECT max(number) FROM tickets WHERE conversation = p_conversation), 0) + 1,

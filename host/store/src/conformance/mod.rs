@@ -210,6 +210,7 @@ macro_rules! conformance_tests {
                 who_stops_waiting_gives_the_place_to_the_next,
                 requests_that_are_joined_replayed_or_refused_for_another_reason_take_no_ticket,
                 requests_to_run_one_turn_again_wait_and_the_rest_join_it,
+                a_turn_waits_for_one_conversation,
                 tickets_go_with_their_conversation,
                 a_lease_that_expired_or_was_recovered_goes_to_the_oldest_ticket,
             }

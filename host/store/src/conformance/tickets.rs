@@ -226,6 +226,16 @@ pub async fn requests_to_run_one_turn_again_wait_and_the_rest_join_it(store: &Ar
     assert_eq!(next(store.commit(reply(&again, "Done")).await), None, "neither waits any more");
 }
 
+pub async fn a_turn_waits_for_one_conversation(store: &Arc<dyn Store>) {
+    let [first, second] = [busy(store).await, busy(store).await];
+    let waits = patient(first.conversation, host(), "Here");
+    assert!(is_waiting(store, &waits).await);
+    let waits = Admission { target: Target::Existing(second.conversation), ..waits };
+    assert!(is_waiting(store, &waits).await);
+    assert_eq!(next(store.commit(reply(&first, "Done")).await), None);
+    assert_eq!(next(store.commit(reply(&second, "Done")).await), waiter(&waits));
+}
+
 pub async fn tickets_go_with_their_conversation(store: &Arc<dyn Store>) {
     let running = busy(store).await;
     let id = running.conversation;
