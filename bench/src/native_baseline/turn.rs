@@ -199,6 +199,7 @@ impl Companion {
             idempotency: None,
             resume: false,
             tail: TAIL,
+            waiting: None,
         }
     }
 }

@@ -192,6 +192,7 @@ async fn populate(folder: &Path, users: u64) -> anyhow::Result<()> {
                 idempotency: None,
                 resume: false,
                 tail: TailLimit { messages: 64, bytes: 64 << 10 },
+                waiting: None,
             };
             let admitted = store.admit(admission).await?;
             let AdmissionOutcome::Started(started) = admitted.outcome else {

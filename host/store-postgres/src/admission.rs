@@ -67,7 +67,7 @@ fn statement(admission: &Admission) -> Statement {
     let key = admission.idempotency.as_ref();
     Statement::new(
         "SELECT * FROM masque_admit_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-                                       $19, $20, $21, $22, $23, $24)",
+                                       $19, $20, $21, $22, $23, $24, $25, $26)",
     )
     .bind(&*admission.owner.tenant)
     .bind(&*admission.owner.issuer)
@@ -93,6 +93,8 @@ fn statement(admission: &Admission) -> Statement {
     .bind(admission.resume)
     .bind(i64::from(admission.tail.messages))
     .bind(i64::try_from(admission.tail.bytes).unwrap_or(i64::MAX))
+    .bind(admission.waiting.map(|waiting| i64::from(waiting.max)))
+    .bind(admission.waiting.map(|waiting| millis(waiting.ttl)))
 }
 
 fn read(admission: &Admission, rows: &[PgRow]) -> Result<Answer> {
@@ -107,7 +109,10 @@ fn read(admission: &Admission, rows: &[PgRow]) -> Result<Answer> {
             let (stored, tail) = rest.split_first().ok_or_else(|| corrupt("the turn has no message"))?;
             AdmissionOutcome::Started(started(admission, row, message(stored)?, tail)?)
         }
-        "busy" => AdmissionOutcome::Busy { retry_after: remaining(get(row, "retry_after")?) },
+        "busy" => AdmissionOutcome::Busy {
+            retry_after: remaining(get(row, "retry_after")?),
+            is_waiting: get(row, "is_waiting")?,
+        },
         "running" => {
             AdmissionOutcome::Running { turn: turn()?, host: get(row, "host")?, companion: companion()? }
         }

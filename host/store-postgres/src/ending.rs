@@ -2,7 +2,7 @@
 
 use masque_store::{
     Commit, ConversationId, Ending, Failed, Interruption, MessageRecord, NewJob, NewMessage, Owner,
-    StoreError, StoredResponse, TurnId, TurnStatus, UsageRecord,
+    StoreError, StoredResponse, TurnId, TurnStatus, UsageRecord, Waiter,
 };
 use serde_json::Value;
 use sqlx::postgres::PgRow;
@@ -91,8 +91,15 @@ impl End {
         let ended = store.write(self.statement()).await?;
         match ended.first() {
             None => Ok(Ending::LeaseLost),
-            Some(row) => Ok(Ending::Done { reply: self.kept_reply(row).map_err(DatabaseError::of_read)? }),
+            Some(row) => self.done(row).map_err(DatabaseError::of_read),
         }
+    }
+
+    fn done(&self, row: &PgRow) -> Result<Ending> {
+        let host = get::<Option<Uuid>, _>(row, "next_host")?;
+        let turn = get::<Option<Uuid>, _>(row, "next_turn")?.map(TurnId::from);
+        let next = host.zip(turn).map(|(host, turn)| Waiter { host, turn });
+        Ok(Ending::Done { reply: self.kept_reply(row)?, next })
     }
 
     fn statement(&self) -> Statement {

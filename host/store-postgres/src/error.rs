@@ -25,6 +25,8 @@ const CONFLICT: &str = "MQ001";
 const FENCE_ENDED: &str = "MQ002";
 /// The text has a character that PostgreSQL can't keep: U+0000.
 const UNKEPT_CHARACTER: &str = "22021";
+/// The server undid the statement because of others that ran at the same time: a deadlock, or a serialization failure.
+const UNDONE_FOR_OTHERS: [&str; 2] = ["40P01", "40001"];
 /// The server can't say whether the statement was done.
 const COMPLETION_UNKNOWN: &str = "40003";
 
@@ -32,6 +34,13 @@ impl DatabaseError {
     /// Whether an argument has a character that no stored text has. A question with it finds nothing.
     pub(crate) fn is_of_unkept_character(&self) -> bool {
         matches!(self, Self::Sqlx(error) if reported(error).is_some_and(|error| error.code() == UNKEPT_CHARACTER))
+    }
+
+    /// Whether the server undid the statement because of others that ran at the same time. Nothing was written, and it may
+    /// succeed when it runs again.
+    pub(crate) fn is_undone_for_others(&self) -> bool {
+        matches!(self, Self::Sqlx(error)
+            if reported(error).is_some_and(|error| UNDONE_FOR_OTHERS.contains(&error.code())))
     }
 
     /// The error of a statement that only reads.

@@ -1,5 +1,6 @@
 //! [`Jobs`] and [`ParkedJobs`].
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,14 +22,21 @@ const FORGOTTEN_AT_ONCE: i64 = 256;
 
 #[async_trait]
 impl Jobs for PostgresStore {
-    async fn take(&self, host: Uuid, lease: Duration, limits: JobLimits) -> Result<TakenJobs, StoreError> {
-        let statement = Statement::new("SELECT * FROM masque_take_jobs_v1($1, $2, $3, $4, $5, $6)")
+    async fn take(
+        &self,
+        host: Uuid,
+        lease: Duration,
+        limits: JobLimits,
+        plugins: Option<&BTreeSet<String>>,
+    ) -> Result<TakenJobs, StoreError> {
+        let statement = Statement::new("SELECT * FROM masque_take_jobs_v1($1, $2, $3, $4, $5, $6, $7)")
             .bind(host)
             .bind(millis(lease))
             .bind(i64::from(limits.total))
             .bind(i64::from(limits.per_user))
             .bind(i64::from(limits.per_plugin))
-            .bind(KINDS.as_slice());
+            .bind(KINDS.as_slice())
+            .bind(plugins.map(|plugins| plugins.iter().map(String::as_str).collect::<Vec<&str>>()));
         let rows = self.write(statement).await?;
         read_taken(&rows).map_err(DatabaseError::of_read)
     }
@@ -46,7 +54,7 @@ impl Jobs for PostgresStore {
     async fn retry(&self, job: JobId, epoch: i64, after: Duration, error: &str) -> Result<(), StoreError> {
         let statement = Statement::new(
             "UPDATE jobs SET status = 'queued', host = NULL, due_at = masque_now_v1() + $3, error = $4
-              WHERE id = $1 AND epoch = $2 AND status = 'running'",
+              WHERE id = $1 AND epoch = $2 AND status = 'running' AND due_at > masque_now_v1()",
         )
         .bind(job.as_uuid())
         .bind(epoch)
@@ -66,7 +74,7 @@ impl Jobs for PostgresStore {
     async fn release(&self, job: JobId, epoch: i64) -> Result<(), StoreError> {
         let statement = Statement::new(
             "UPDATE jobs SET status = 'queued', host = NULL, attempt = attempt - 1, due_at = masque_now_v1()
-              WHERE id = $1 AND epoch = $2 AND status = 'running'",
+              WHERE id = $1 AND epoch = $2 AND status = 'running' AND due_at > masque_now_v1()",
         )
         .bind(job.as_uuid())
         .bind(epoch);

@@ -17,6 +17,7 @@ use crate::schema::{FoundSchema, inspect, refine};
 const SCHEMA: &str = concat!(
     include_str!("../migrations/0001/tables.sql"),
     include_str!("../migrations/0001/common.sql"),
+    include_str!("../migrations/0001/tickets.sql"),
     include_str!("../migrations/0001/admit.sql"),
     include_str!("../migrations/0001/end.sql"),
     include_str!("../migrations/0001/leases.sql"),

@@ -28,10 +28,16 @@ use crate::statement::{Statement, get};
 /// round trip, which a connection in use is spared.
 const TRUSTED_WHILE_IDLE: Duration = Duration::from_secs(5);
 
+/// How often a statement runs that the server undoes because of others.
+const MAX_RUNS: u32 = 5;
+
+/// The wait before the second run; later ones wait longer by as much.
+const RERUN_AFTER: Duration = Duration::from_millis(5);
+
 /// A [`masque_store::Store`] in a PostgreSQL database, which several hosts can use at the same time.
 ///
 /// A write is answered when it is committed. One whose caller went away is still done. A host has to call
-/// [`Turns::renew`](masque_store::Turns::renew) before its first turn and every few seconds from then on, also without
+/// [`Turns::heartbeat`](masque_store::Turns::heartbeat) before its first turn and every few seconds from then on, also without
 /// turns: to other hosts it counts as gone otherwise.
 #[derive(Debug)]
 pub struct PostgresStore {
@@ -83,7 +89,7 @@ impl PostgresStore {
         if self.writes.is_closed() {
             return Err(closed());
         }
-        let running = run(self.pool.clone(), statement, self.statement_timeout);
+        let running = run_until_settled(self.pool.clone(), statement, self.statement_timeout);
         match self.writes.spawn(running).await {
             Ok(rows) => rows.map_err(DatabaseError::of_write),
             Err(ended) => Err(StoreError::OutcomeUnknown(ended.to_string())),
@@ -141,6 +147,21 @@ fn first<T>(
     convert: impl Fn(&PgRow) -> Result<T>,
 ) -> std::result::Result<Option<T>, StoreError> {
     rows.first().map(convert).transpose().map_err(DatabaseError::of_read)
+}
+
+/// Runs a statement that writes, again where the server undid it because of others that ran at the same time. A deadlock ends
+/// with the first that the server picks, so another run meets others.
+async fn run_until_settled(pool: PgPool, statement: Statement, timeout: Duration) -> Result<Vec<PgRow>> {
+    for attempt in 1..MAX_RUNS {
+        match run(pool.clone(), statement.clone(), timeout).await {
+            Err(error) if error.is_undone_for_others() => {
+                tracing::debug!(attempt, ?error, "a statement was undone by the server and runs again");
+                tokio::time::sleep(RERUN_AFTER * attempt).await;
+            }
+            settled => return settled,
+        }
+    }
+    run(pool, statement, timeout).await
 }
 
 async fn run(pool: PgPool, statement: Statement, timeout: Duration) -> Result<Vec<PgRow>> {

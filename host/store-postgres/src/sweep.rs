@@ -12,6 +12,9 @@ use crate::store::PostgresStore;
 /// have read it.
 const VERSION_KEPT: i64 = 24 * 60 * 60 * 1000;
 
+/// How long a ticket is kept after it has ended, in milliseconds. Only conversations that nobody writes to have such tickets.
+const TICKET_KEPT: i64 = 60 * 1000;
+
 /// Days of spending that are kept, so that a year can be reported.
 const SPENDING_DAYS: i64 = 400;
 
@@ -35,6 +38,16 @@ pub(crate) async fn sweep(store: &PostgresStore) -> Result<u64, StoreError> {
          SELECT count(*) FROM gone",
     )
     .bind(budget.rows);
+    let tickets = Statement::new(
+        "WITH gone AS (
+            DELETE FROM tickets WHERE turn = ANY (ARRAY(
+                SELECT turn FROM tickets WHERE ends_at <= (SELECT masque_now_v1()) - $1
+                 LIMIT $2 FOR UPDATE SKIP LOCKED))
+            RETURNING 1)
+         SELECT count(*) FROM gone",
+    )
+    .bind(TICKET_KEPT)
+    .bind(budget.rows);
     let spending = Statement::new(
         "WITH gone AS (
             DELETE FROM spending WHERE ctid = ANY (ARRAY(
@@ -48,7 +61,7 @@ pub(crate) async fn sweep(store: &PostgresStore) -> Result<u64, StoreError> {
 
     let mut removed = 0;
     let mut failure = None;
-    for statement in [keys, state(false, 0), state(true, VERSION_KEPT), spending] {
+    for statement in [keys, tickets, state(false, 0), state(true, VERSION_KEPT), spending] {
         match store.write_first(statement, |row| unsigned(get(row, 0)?)).await {
             Ok(rows) => removed += rows.unwrap_or_default(),
             Err(error) => failure = Some(error),

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use masque_store::{
-    Admission, Admitted, CheckTexts as _, Commit, Durable, Ending, Failed, Interruption, KeyedTurn, Owner,
-    StoreError, TurnId, TurnRecord, Turns,
+    Admission, Admitted, CheckTexts as _, Commit, ConversationId, Durable, Ending, Failed, Heartbeat,
+    Interruption, KeyedTurn, Owner, StoreError, TurnId, TurnRecord, Turns,
 };
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::admission::admit;
@@ -50,20 +51,41 @@ impl Turns for PostgresStore {
         find_keyed(self, owner, route, key).await
     }
 
-    /// Also tells other hosts that this one lives, until the leases end.
-    async fn renew(&self, host: Uuid, turns: &[TurnId], lease: Duration) -> Result<Vec<TurnId>, StoreError> {
-        let statement = Statement::new("SELECT * FROM masque_renew_v1($1, $2, $3)")
+    async fn stop_waiting(&self, _conversation: ConversationId, turn: TurnId) -> Result<(), StoreError> {
+        let statement = Statement::new("DELETE FROM tickets WHERE turn = $1").bind(turn.as_uuid());
+        self.write(statement).await.map(drop)
+    }
+
+    async fn heartbeat(
+        &self,
+        host: Uuid,
+        turns: &[TurnId],
+        lease: Duration,
+    ) -> Result<Heartbeat, StoreError> {
+        let statement = Statement::new("SELECT * FROM masque_heartbeat_v1($1, $2, $3)")
             .bind(host)
             .bind(turns.iter().map(TurnId::as_uuid).collect::<Vec<Uuid>>())
             .bind(millis(lease));
         let rows = self.write(statement).await?;
-        rows.iter()
-            .map(|row| Ok(TurnId::from(get::<Uuid, _>(row, 0)?)))
-            .collect::<DatabaseResult<_>>()
-            .map_err(DatabaseError::of_read)
+        read_heartbeat(&rows).map_err(DatabaseError::of_read)
     }
 
-    /// Every host counts as gone that has not renewed its leases, and whose last renewal has ended.
+    async fn request_cancel(&self, owner: &Owner, turn: TurnId) -> Result<Option<Uuid>, StoreError> {
+        let statement = Statement::new(
+            "UPDATE leases l SET is_cancelled = true
+               FROM conversations c JOIN users u ON u.id = c.user_id
+              WHERE l.turn = $1 AND l.ends_at > masque_now_v1() AND c.id = l.conversation AND c.deleted_at IS NULL
+                AND u.subject = $2 AND u.issuer = $3 AND u.tenant = $4
+             RETURNING l.host",
+        )
+        .bind(turn.as_uuid())
+        .bind(&*owner.subject)
+        .bind(&*owner.issuer)
+        .bind(&*owner.tenant);
+        self.write_first(statement, |row| get(row, 0)).await
+    }
+
+    /// Every host counts as gone whose last heartbeat was longer ago than its lease.
     async fn recover(&self, host: Uuid) -> Result<u64, StoreError> {
         let statement =
             Statement::new("SELECT * FROM masque_recover_v1($1, $2)").bind(host).bind(MAX_CRASHES);
@@ -88,4 +110,20 @@ impl Turns for PostgresStore {
     async fn sweep(&self) -> Result<u64, StoreError> {
         sweep(self).await
     }
+}
+
+fn read_heartbeat(rows: &[PgRow]) -> DatabaseResult<Heartbeat> {
+    let mut heard = Heartbeat::default();
+    for row in rows {
+        if let Some(hosts) = get::<Option<i64>, _>(row, "live_hosts")? {
+            heard.live_hosts = u32::try_from(hosts).unwrap_or(u32::MAX);
+        } else {
+            let turn = TurnId::from(get::<Uuid, _>(row, "turn")?);
+            heard.held.push(turn);
+            if get(row, "is_cancelled")? {
+                heard.cancel.push(turn);
+            }
+        }
+    }
+    Ok(heard)
 }

@@ -66,6 +66,7 @@ impl Bench {
             }),
             resume: false,
             tail: TailLimit { messages: 64, bytes: 64 << 10 },
+            waiting: None,
         }
     }
 

@@ -47,6 +47,8 @@ CREATE TABLE leases (
     turn          BLOB             CHECK (length(turn) = 16),
     host          BLOB             CHECK (length(host) = 16),
     ends_at       INTEGER,
+    -- Whether a client wants the turn to end. Reset when the lease is taken.
+    is_cancelled  INTEGER NOT NULL DEFAULT 0 CHECK (is_cancelled = 0 OR is_cancelled = 1),
     -- Sequences have no gaps, so this is also the number of messages.
     last_sequence INTEGER NOT NULL CHECK (last_sequence >= 0),
     updated_at    INTEGER NOT NULL,

@@ -18,34 +18,49 @@ use crate::operation::Operation;
 use crate::query::execute;
 use crate::repetition::leave_out_repeated;
 use crate::resume::{repeat, resume};
+use crate::tickets::Tickets;
 use crate::users;
 
-impl Operation for Admission {
+/// Admits a turn.
+pub(crate) struct Admit {
+    pub(crate) admission: Admission,
+    pub(crate) tickets: Tickets,
+}
+
+impl Operation for Admit {
     type Answer = AdmissionOutcome;
 
     fn run(self, connection: &Connection) -> Result<AdmissionOutcome> {
-        self.check_texts()?;
-        let now = now();
-        let user = match (users::find(connection, &self.owner)?, &self.target) {
-            (Some(user), _) => user,
-            (None, Target::Existing(_)) => return Ok(AdmissionOutcome::UnknownConversation),
-            (None, Target::New { .. }) => users::find_or_create(connection, &self.owner)?,
+        self.admission.check_texts()?;
+        let outcome = admit(connection, &self.admission, &self.tickets)?;
+        if !matches!(outcome, AdmissionOutcome::Busy { .. }) {
+            self.tickets.remove(self.admission.turn);
+        }
+        Ok(outcome)
+    }
+}
+
+fn admit(connection: &Connection, admission: &Admission, tickets: &Tickets) -> Result<AdmissionOutcome> {
+    let now = now();
+    let user = match (users::find(connection, &admission.owner)?, &admission.target) {
+        (Some(user), _) => user,
+        (None, Target::Existing(_)) => return Ok(AdmissionOutcome::UnknownConversation),
+        (None, Target::New { .. }) => users::find_or_create(connection, &admission.owner)?,
+    };
+    if let Some(key) = &admission.idempotency
+        && let Some(earlier) = KeyedTurnRow::find(connection, user, key, now)?
+    {
+        return if admission.resume || earlier.id == admission.turn {
+            resume(connection, admission, tickets, user, &earlier, now)
+        } else {
+            Ok(AdmissionOutcome::Seen)
         };
-        if let Some(key) = &self.idempotency
-            && let Some(earlier) = KeyedTurnRow::find(connection, user, key, now)?
-        {
-            return if self.resume || earlier.id == self.turn {
-                resume(connection, &self, user, &earlier, now)
-            } else {
-                Ok(AdmissionOutcome::Seen)
-            };
+    }
+    match &admission.target {
+        Target::New { id, companion, title } => {
+            start_conversation(connection, admission, user, *id, companion, title, now)
         }
-        match &self.target {
-            Target::New { id, companion, title } => {
-                start_conversation(connection, &self, user, *id, companion, title, now)
-            }
-            Target::Existing(id) => start_in_conversation(connection, &self, user, *id, now),
-        }
+        Target::Existing(id) => start_in_conversation(connection, admission, tickets, user, *id, now),
     }
 }
 
@@ -86,6 +101,7 @@ fn start_conversation(
 fn start_in_conversation(
     connection: &Connection,
     admission: &Admission,
+    tickets: &Tickets,
     user: Uuid,
     id: ConversationId,
     now: i64,
@@ -96,7 +112,7 @@ fn start_in_conversation(
     if row.user == user && row.is_held_by(admission.turn) {
         return repeat(connection, admission, &row);
     }
-    if let Some(outcome) = row.refusal(admission, user) {
+    if let Some(outcome) = row.refusal(admission, tickets, user) {
         return Ok(outcome);
     }
     if let Some(outlived) = row.outlived_turn(admission.turn) {
@@ -105,7 +121,8 @@ fn start_in_conversation(
     let (epoch, sequence) = (row.epoch.saturating_add(1), row.last_sequence.saturating_add(1));
     execute(
         connection,
-        "UPDATE leases SET epoch = ?2, turn = ?3, host = ?4, ends_at = ?5, last_sequence = ?6, updated_at = ?7
+        "UPDATE leases SET epoch = ?2, turn = ?3, host = ?4, ends_at = ?5, last_sequence = ?6, updated_at = ?7,
+                is_cancelled = 0
           WHERE conversation = ?1",
         params![
             id.as_uuid(),

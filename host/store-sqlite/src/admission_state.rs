@@ -1,16 +1,15 @@
 //! What an admission depends on: the turn that its idempotency key stands for, and its conversation as stored.
 
-use std::time::Duration;
-
 use masque_store::{
     Admission, AdmissionOutcome, ConversationId, Idempotency, MessageId, StoreError, TurnId, TurnStatus,
 };
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::columns::{lease_clock, remaining};
+use crate::columns::lease_clock;
 use crate::error::Result;
 use crate::query::first_row;
+use crate::tickets::Tickets;
 
 /// The turn that an idempotency key stands for, as stored.
 pub(crate) struct KeyedTurnRow {
@@ -104,7 +103,12 @@ impl ConversationRow {
     }
 
     /// Why the turn can't take the lease; `None` if it can.
-    pub(crate) fn refusal(&self, admission: &Admission, user: Uuid) -> Option<AdmissionOutcome> {
+    pub(crate) fn refusal(
+        &self,
+        admission: &Admission,
+        tickets: &Tickets,
+        user: Uuid,
+    ) -> Option<AdmissionOutcome> {
         if self.user != user {
             return Some(AdmissionOutcome::UnknownConversation);
         }
@@ -114,9 +118,7 @@ impl ConversationRow {
         if !admission.companions.contains(&self.companion) {
             return Some(AdmissionOutcome::CompanionGone { companion: self.companion.clone() });
         }
-        let lease = self.lease.as_ref()?;
-        let retry_after: Duration = remaining(lease.ends_at.saturating_sub(lease_clock()));
-        (!retry_after.is_zero()).then_some(AdmissionOutcome::Busy { retry_after })
+        tickets.wait(self.id, admission, self.lease.as_ref().map(|lease| lease.ends_at))
     }
 
     /// The turn that held an expired lease, unless `next` is the same turn.

@@ -1,176 +1,37 @@
 //! No operation takes longer as a conversation, a queue or the past of a user grows: tests that count the steps of
 //! SQLite's virtual machine, which take no time into account.
 
-use std::ffi::{c_int, c_void};
-
 use masque_store::conformance::fixtures::{
     LONG, ada, admission, failure, host, interruption, job, new_conversation, reply,
 };
 use masque_store::{
-    AdmissionOutcome, Commit, ConversationId, JobCompletion, JobId, JobLimits, Page, Started, StateChange,
-    StateKey, StateScope, StateSpace, StateWrite, TailLimit, Target,
+    Admission, AdmissionOutcome, Commit, JobCompletion, JobId, JobLimits, Page, StateChange, StateKey,
+    StateWrite, TailLimit, Target, Waiting,
 };
-use rusqlite::{Connection, ffi, params};
-use tempfile::TempDir;
+use rusqlite::Connection;
 
-use crate::connection::open_writer;
+use self::database::{Database, admit, start};
 use crate::conversation_reads::{history, list, list_messages};
 use crate::deletion::DeleteConversation;
 use crate::error::Result;
 use crate::job_operations::{CompleteJob, ForgetParkedJobs, ParkJob, RetryJob};
 use crate::job_selection::TakeJobs;
-use crate::leases::RenewTurns;
+use crate::leases::{RecordHeartbeat, RequestCancel};
 use crate::operation::Operation;
-use crate::schema;
 use crate::state_rows;
 use crate::store::probe;
 use crate::sweep::Sweep;
 
-/// A database with one user, whose conversation has an exchange.
-struct Database {
-    connection: Connection,
-    first: Started,
-    /// Another conversation, to which jobs belong.
-    other: ConversationId,
-    _folder: TempDir,
-}
-
-fn start(connection: &Connection, target: Target) -> Started {
-    match admission(target, "Hello").run(connection).unwrap() {
-        AdmissionOutcome::Started(started) => started,
-        other => panic!("{other:?}"),
-    }
-}
+mod database;
 
 /// Takes one job, and returns its id and epoch.
 fn take_job(connection: &Connection) -> Result<(JobId, i64)> {
-    let taken = TakeJobs { host: host(), lease: LONG, limits: JobLimits::total(1) }.run(connection)?;
+    let taken =
+        TakeJobs { host: host(), lease: LONG, limits: JobLimits::total(1), plugins: None }.run(connection)?;
     Ok((taken.jobs[0].id, taken.jobs[0].epoch))
 }
 
 impl Database {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("test.db");
-        std::fs::File::create(&path).unwrap();
-        let connection = open_writer(&path).unwrap();
-        schema::create(&connection).unwrap();
-        connection.execute_batch("PRAGMA synchronous = OFF").unwrap();
-        let first = start(&connection, new_conversation());
-        Commit { jobs: vec![job("window")], ..reply(&first, "Hi") }.run(&connection).unwrap();
-        let other = start(&connection, new_conversation()).conversation;
-        Self { connection, first, other, _folder: folder }
-    }
-
-    /// Adds `rows` of everything that can pile up.
-    fn grow(&self, rows: i64) {
-        let conversation = self.first.conversation.as_uuid();
-        let deleted = ConversationId::new().as_uuid();
-        let user: [u8; 16] = self.connection.query_row("SELECT id FROM users", [], |row| row.get(0)).unwrap();
-        let many = "WITH RECURSIVE many (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < ?1)";
-        let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
-            let mut all: Vec<&dyn rusqlite::ToSql> = vec![&rows];
-            all.extend_from_slice(values);
-            self.connection.execute(&sql.replacen("MANY", many, 1), all.as_slice()).unwrap();
-        };
-        self.connection.execute_batch("BEGIN; PRAGMA defer_foreign_keys = ON;").unwrap();
-        // Messages of failed turns at the end of the conversation.
-        run(
-            "MANY INSERT INTO messages (conversation, sequence, id, role, in_tail, text, metadata, created_at)
-             SELECT ?2, 2 + n, randomblob(16), 'user', 0, 'lost', '{}', 0 FROM many",
-            params![conversation],
-        );
-        self.connection
-            .execute(
-                "UPDATE leases SET last_sequence = 2 + ?1 WHERE conversation = ?2",
-                params![rows, conversation],
-            )
-            .unwrap();
-        // Deleted conversations that are newer than the one that is left, and one of them is long.
-        run(
-            "MANY INSERT INTO conversations (id, user, companion, created_at, deleted_at)
-             SELECT CAST(x'ff' || randomblob(15) AS BLOB), ?2, 'elara', 0, 2 FROM many",
-            params![user],
-        );
-        self.connection
-            .execute(
-                "INSERT INTO conversations (id, user, companion, created_at, deleted_at) VALUES (?1, ?2, 'elara', 0, 1)",
-                params![deleted, user],
-            )
-            .unwrap();
-        run(
-            "MANY INSERT INTO messages (conversation, sequence, id, turn, role, in_tail, text, metadata, created_at)
-             SELECT ?2, n, randomblob(16), randomblob(16), 'user', 1, 'gone', '{}', 0 FROM many",
-            params![deleted],
-        );
-        // Jobs: waiting behind another, parked, at the head of other queues, and of the deleted conversation.
-        let columns = "(id, queue, user, conversation, turn, plugin, kind, payload, status, due_at, parked_at, created_at)";
-        let copied = "'window', 'observe', '{}'";
-        for (queue, of, status, due_at) in [
-            ("(SELECT queue FROM jobs WHERE number = 1)", conversation, "queued", "NULL"),
-            ("'parked'", conversation, "parked", "NULL"),
-            ("'queue ' || n", self.other.as_uuid(), "queued", "2"),
-            ("'of the deleted one'", deleted, "queued", "iif(n = 1, 1, NULL)"),
-        ] {
-            run(
-                &format!(
-                    "MANY INSERT INTO jobs {columns}
-                     SELECT randomblob(16), {queue}, ?2, ?3, randomblob(16), {copied}, '{status}', {due_at},
-                            iif('{status}' = 'parked', 1, NULL), 0 FROM many"
-                ),
-                params![user, of],
-            );
-        }
-        run(
-            "MANY INSERT INTO idempotency_keys (expires_at, turn, user, route, key, digest)
-             SELECT 1, randomblob(16), ?2, '/chat', 'key ' || n, x'00' FROM many",
-            params![user],
-        );
-        // State: of the user, expired with and without a value, and of the deleted conversation.
-        for (scope, owner, key, value, expires_at) in [
-            ("user", user.as_slice(), "kept", "x'00'", "NULL"),
-            ("user", user.as_slice(), "expired", "x'00'", "1"),
-            ("user", user.as_slice(), "absent", "NULL", "1"),
-            ("conversation", deleted.as_bytes().as_slice(), "gone", "x'00'", "NULL"),
-        ] {
-            run(
-                &format!(
-                    "MANY INSERT INTO state (tenant, plugin, scope, owner, account, key, value, version, expires_at)
-                     SELECT 'default', 'window', '{scope}', ?2, ?3, '{key} ' || n, {value}, 1, {expires_at} FROM many"
-                ),
-                params![owner, user],
-            );
-        }
-        run("MANY INSERT INTO spending SELECT 'account ' || n, 1, 1, 1 FROM many", &[]);
-        self.connection.execute_batch("COMMIT").unwrap();
-    }
-
-    /// How many steps the work takes. What it writes is undone.
-    fn steps<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> u64 {
-        unsafe extern "C" fn count(steps: *mut c_void) -> c_int {
-            // SAFETY: the pointer is that of `steps` below, which outlives the handler.
-            unsafe { *steps.cast::<u64>() += 1 };
-            0
-        }
-        self.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let mut steps = 0_u64;
-        // SAFETY: the connection is open, and the handler is removed before `steps` goes out of scope.
-        unsafe {
-            let counter = (&raw mut steps).cast::<c_void>();
-            ffi::sqlite3_progress_handler(self.connection.handle(), 1, Some(count), counter);
-        }
-        let result = work(&self.connection);
-        // SAFETY: as above.
-        unsafe { ffi::sqlite3_progress_handler(self.connection.handle(), 0, None, std::ptr::null_mut()) };
-        self.connection.execute_batch("ROLLBACK").unwrap();
-        result.map(drop).unwrap_or_else(|error| panic!("{error:?}"));
-        steps
-    }
-
-    fn space(&self) -> StateSpace {
-        StateSpace { tenant: "default".into(), plugin: "window".into(), scope: StateScope::User(ada()) }
-    }
-
     /// Each operation with its steps.
     fn measure(&self) -> Vec<(&'static str, u64)> {
         let id = self.first.conversation;
@@ -178,10 +39,10 @@ impl Database {
         let tail = TailLimit { messages: 64, bytes: 65536 };
         let admitted = || admission(Target::Existing(id), "Hello");
         let mut measured = vec![
-            ("admission", self.steps(|connection| admitted().run(connection))),
+            ("admission", self.steps(|connection| admit(connection, admitted()))),
             (
                 "admission of a new conversation",
-                self.steps(|connection| admission(new_conversation(), "Hello").run(connection)),
+                self.steps(|connection| admit(connection, admission(new_conversation(), "Hello"))),
             ),
             (
                 "commit",
@@ -206,10 +67,23 @@ impl Database {
             ),
             ("health check", self.steps(probe)),
             (
-                "renewal",
+                "admission of a turn that waits",
                 self.steps(|connection| {
-                    RenewTurns { host: host(), turns: vec![self.first.turn], lease: LONG }.run(connection)
+                    let waiting = Some(Waiting { max: 4, ttl: LONG });
+                    let waits = || Admission { waiting, ..admission(Target::Existing(self.other), "Hello") };
+                    admit(connection, waits())
                 }),
+            ),
+            (
+                "heartbeat",
+                self.steps(|connection| {
+                    let turns = vec![self.running, self.first.turn];
+                    RecordHeartbeat { host: host(), turns, lease: LONG }.run(connection)
+                }),
+            ),
+            (
+                "wish to cancel",
+                self.steps(|connection| RequestCancel { owner: ada(), turn: self.running }.run(connection)),
             ),
             ("deletion", self.steps(|connection| DeleteConversation { owner: ada(), id }.run(connection))),
             ("list of conversations", self.steps(|connection| list(connection, &ada(), &page()))),
@@ -230,7 +104,8 @@ impl Database {
             (
                 "taking jobs",
                 self.steps(|connection| {
-                    TakeJobs { host: host(), lease: LONG, limits: JobLimits::total(2) }.run(connection)
+                    TakeJobs { host: host(), lease: LONG, limits: JobLimits::total(2), plugins: None }
+                        .run(connection)
                 }),
             ),
             (
@@ -277,6 +152,19 @@ fn no_operation_takes_more_steps_as_conversations_and_queues_grow() {
             "{name}: {few} steps with 600 rows of each kind, {many} with 6000"
         );
     }
+}
+
+#[test]
+fn a_turn_that_waits_writes_nothing() {
+    let database = Database::new();
+    let waiting = Some(Waiting { max: 4, ttl: LONG });
+    let waits = Admission { waiting, ..admission(Target::Existing(database.other), "Hello") };
+    let before = database.connection.total_changes();
+    for _ in 0..2 {
+        let outcome = admit(&database.connection, waits.clone()).unwrap();
+        assert!(matches!(outcome, AdmissionOutcome::Busy { is_waiting: true, .. }), "{outcome:?}");
+    }
+    assert_eq!(database.connection.total_changes(), before);
 }
 
 #[test]

@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use masque_store::conformance::fixtures::{LONG, OVER, ada, admission, host, job, new_conversation, reply};
-use masque_store::{AdmissionOutcome, Commit, JobLimits, Page, Started, Target};
+use masque_store::{Admission, AdmissionOutcome, Commit, JobLimits, Page, Started, Target};
 use rusqlite::Connection;
 
+use crate::admission::Admit;
 use crate::columns::{lease_clock, tests::STEP};
 use crate::connection::open_writer;
 use crate::conversation_reads::list_messages;
+use crate::error::Result;
 use crate::job_operations::RetryJob;
 use crate::job_rows::bring_jobs_forward;
 use crate::job_selection::TakeJobs;
 use crate::operation::Operation;
 use crate::schema;
+use crate::tickets::Tickets;
 
 const HOUR: i64 = 3600 * 1000;
 const LEASE: Duration = Duration::from_secs(30);
@@ -30,6 +33,10 @@ fn open() -> (tempfile::TempDir, Connection) {
     (folder, connection)
 }
 
+fn admit(connection: &Connection, admission: Admission) -> Result<AdmissionOutcome> {
+    Admit { admission, tickets: Tickets::default() }.run(connection)
+}
+
 fn started(outcome: AdmissionOutcome) -> Started {
     match outcome {
         AdmissionOutcome::Started(started) => started,
@@ -40,20 +47,20 @@ fn started(outcome: AdmissionOutcome) -> Started {
 #[test]
 fn a_lease_that_is_over_is_free_after_the_clock_was_set_back() {
     let (_folder, connection) = open();
-    let lost = masque_store::Admission { lease: OVER, ..admission(new_conversation(), "Hello") };
-    let lost = started(lost.run(&connection).unwrap());
+    let lost = Admission { lease: OVER, ..admission(new_conversation(), "Hello") };
+    let lost = started(admit(&connection, lost).unwrap());
     STEP.set(-HOUR);
-    let next = admission(Target::Existing(lost.conversation), "Hello?").run(&connection).unwrap();
+    let next = admit(&connection, admission(Target::Existing(lost.conversation), "Hello?")).unwrap();
     assert!(matches!(next, AdmissionOutcome::Started(_)), "{next:?}");
 }
 
 #[test]
 fn a_lease_that_is_held_is_kept_when_the_clock_is_set_forward() {
     let (_folder, connection) = open();
-    let held = masque_store::Admission { lease: LEASE, ..admission(new_conversation(), "Hello") };
-    let held = started(held.run(&connection).unwrap());
+    let held = Admission { lease: LEASE, ..admission(new_conversation(), "Hello") };
+    let held = started(admit(&connection, held).unwrap());
     STEP.set(HOUR);
-    let next = admission(Target::Existing(held.conversation), "Hello?").run(&connection).unwrap();
+    let next = admit(&connection, admission(Target::Existing(held.conversation), "Hello?")).unwrap();
     assert!(matches!(next, AdmissionOutcome::Busy { .. }), "{next:?}");
     // The turn ends as if nothing had happened, and its messages keep their order.
     STEP.set(-HOUR);
@@ -67,10 +74,13 @@ fn a_lease_that_is_held_is_kept_when_the_clock_is_set_forward() {
 #[test]
 fn jobs_are_neither_taken_twice_nor_put_off_when_the_clock_is_set() {
     let (_folder, connection) = open();
-    let turn = started(admission(new_conversation(), "Hello").run(&connection).unwrap());
+    let turn = started(admit(&connection, admission(new_conversation(), "Hello")).unwrap());
     Commit { jobs: vec![job("window")], ..reply(&turn, "Hi") }.run(&connection).unwrap();
     let take = || {
-        TakeJobs { host: host(), lease: LEASE, limits: JobLimits::total(1) }.run(&connection).unwrap().jobs
+        TakeJobs { host: host(), lease: LEASE, limits: JobLimits::total(1), plugins: None }
+            .run(&connection)
+            .unwrap()
+            .jobs
     };
     STEP.set(-HOUR);
     let taken = take();
@@ -86,7 +96,7 @@ fn jobs_are_neither_taken_twice_nor_put_off_when_the_clock_is_set() {
 #[test]
 fn a_restart_brings_jobs_forward_that_a_clock_which_ran_ahead_put_off() {
     let (_folder, connection) = open();
-    let turn = started(admission(new_conversation(), "Hello").run(&connection).unwrap());
+    let turn = started(admit(&connection, admission(new_conversation(), "Hello")).unwrap());
     Commit { jobs: vec![job("window"), job("card")], ..reply(&turn, "Hi") }.run(&connection).unwrap();
     let set = |plugin: &str, due_at: i64| {
         connection.execute("UPDATE jobs SET due_at = ?2 WHERE plugin = ?1", (plugin, due_at)).unwrap();
@@ -94,8 +104,10 @@ fn a_restart_brings_jobs_forward_that_a_clock_which_ran_ahead_put_off() {
     set("window", lease_clock() + 24 * HOUR);
     set("card", lease_clock() + HOUR);
     bring_jobs_forward(&connection).unwrap();
-    let taken =
-        TakeJobs { host: host(), lease: LONG, limits: JobLimits::total(2) }.run(&connection).unwrap().jobs;
+    let taken = TakeJobs { host: host(), lease: LONG, limits: JobLimits::total(2), plugins: None }
+        .run(&connection)
+        .unwrap()
+        .jobs;
     let plugins: Vec<_> = taken.iter().map(|job| job.plugin.as_str()).collect();
     assert_eq!(plugins, ["window"], "the other one waits for another try");
 }

@@ -67,7 +67,11 @@ impl Conversations for SqliteStore {
     }
 
     async fn delete(&self, owner: &Owner, id: ConversationId) -> Result<bool, StoreError> {
-        self.write(DeleteConversation { owner: owner.clone(), id }).await
+        let is_deleted = self.write(DeleteConversation { owner: owner.clone(), id }).await?;
+        if is_deleted {
+            self.tickets().remove_conversation(id);
+        }
+        Ok(is_deleted)
     }
 
     async fn messages(

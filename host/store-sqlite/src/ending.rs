@@ -1,5 +1,6 @@
 //! Ends a turn as completed, interrupted or failed. The rules are the same for all three: the epoch must be that of the
-//! turn, the lease is freed, and a repetition gets the same answer and writes nothing.
+//! turn, whose lease has not expired; the lease is freed; and a repetition gets the same answer and writes nothing. The
+//! caller adds who waits next.
 
 use masque_store::{
     CheckTexts as _, Commit, ConversationId, Ending, Failed, Interruption, MessageId, MessageRecord, NewJob,
@@ -9,7 +10,7 @@ use rusqlite::{Connection, params};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::columns::{now, signed};
+use crate::columns::{lease_clock, now, signed};
 use crate::error::Result;
 use crate::job_rows::{JobOrigin, enqueue};
 use crate::messages;
@@ -107,18 +108,21 @@ struct FoundTurn {
     /// The part of a reply that an earlier attempt left.
     reply: Option<MessageId>,
     last_sequence: i64,
+    /// The end of the lease, if it is held.
+    lease_ends_at: Option<i64>,
 }
 
 impl End<'_> {
     /// A running turn with this epoch holds the conversation's lease, since an operation that takes the lease ends the
-    /// turn first. So a turn that lost its lease writes nothing, and a repetition finds what the first end wrote.
+    /// turn first. So a turn that lost its lease writes nothing, and a repetition finds what the first end wrote. Neither
+    /// does one whose lease has expired: its host was paused, and by now the turn may be taken over at any moment.
     fn write(mut self, connection: &Connection) -> Result<Ending> {
         let Some(found) = self.find(connection)? else { return Ok(Ending::LeaseLost) };
         if found.status == self.status {
             let reply = found.reply.map(|reply| messages::load(connection, reply)).transpose()?;
-            return Ok(Ending::Done { reply: reply.flatten() });
+            return Ok(Ending::Done { reply: reply.flatten(), next: None });
         }
-        if found.status != TurnStatus::Running {
+        if found.status != TurnStatus::Running || found.lease_ends_at <= Some(lease_clock()) {
             return Ok(Ending::LeaseLost);
         }
         let now = now();
@@ -136,14 +140,14 @@ impl End<'_> {
         let origin = JobOrigin { user: found.user, conversation: self.conversation, turn: self.turn };
         enqueue(connection, &origin, self.jobs, now)?;
         self.write_turn(connection, reply.as_ref().map(|reply| reply.id), now)?;
-        Ok(Ending::Done { reply })
+        Ok(Ending::Done { reply, next: None })
     }
 
     fn find(&self, connection: &Connection) -> Result<Option<FoundTurn>> {
         let Some(user) = users::find(connection, self.owner)? else { return Ok(None) };
         first_row(
             connection,
-            "SELECT t.status, t.message, t.reply, l.last_sequence
+            "SELECT t.status, t.message, t.reply, l.last_sequence, l.ends_at
                FROM turns t JOIN conversations c ON c.id = t.conversation JOIN leases l ON l.conversation = c.id
               WHERE t.id = ?1 AND t.conversation = ?2 AND t.epoch = ?3 AND c.user = ?4 AND c.deleted_at IS NULL",
             (self.turn.as_uuid(), self.conversation.as_uuid(), self.epoch, user),
@@ -154,6 +158,7 @@ impl End<'_> {
                     message: MessageId::from(row.get::<_, Uuid>(1)?),
                     reply: row.get::<_, Option<Uuid>>(2)?.map(MessageId::from),
                     last_sequence: row.get(3)?,
+                    lease_ends_at: row.get(4)?,
                 })
             },
         )

@@ -34,12 +34,12 @@ impl Operation for CompleteJob {
     }
 }
 
-/// The number and the queue of a job whose lease has this epoch.
+/// The number and the queue of a job whose lease has this epoch and has not expired.
 fn find_running(connection: &Connection, job: JobId, epoch: i64) -> Result<Option<(i64, String)>> {
     first_row(
         connection,
-        "SELECT number, queue FROM jobs WHERE id = ?1 AND epoch = ?2 AND status = 'running'",
-        (job.as_uuid(), epoch),
+        "SELECT number, queue FROM jobs WHERE id = ?1 AND epoch = ?2 AND status = 'running' AND due_at > ?3",
+        (job.as_uuid(), epoch, lease_clock()),
         |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
     )
 }
@@ -60,8 +60,8 @@ impl Operation for RetryJob {
         execute(
             connection,
             "UPDATE jobs SET status = 'queued', host = NULL, due_at = ?3, error = ?4
-              WHERE id = ?1 AND epoch = ?2 AND status = 'running'",
-            params![self.job.as_uuid(), self.epoch, lease_end(self.after), self.error],
+              WHERE id = ?1 AND epoch = ?2 AND status = 'running' AND due_at > ?5",
+            params![self.job.as_uuid(), self.epoch, lease_end(self.after), self.error, lease_clock()],
         )?;
         Ok(())
     }
@@ -98,14 +98,14 @@ impl Operation for ReleaseJob {
         execute(
             connection,
             "UPDATE jobs SET status = 'queued', host = NULL, attempt = attempt - 1, due_at = ?3
-              WHERE id = ?1 AND epoch = ?2 AND status = 'running'",
+              WHERE id = ?1 AND epoch = ?2 AND status = 'running' AND due_at > ?3",
             (self.job.as_uuid(), self.epoch, lease_clock()),
         )?;
         Ok(())
     }
 }
 
-/// Extends the leases of jobs.
+/// Extends the leases of jobs that have not expired.
 pub(crate) struct RenewJobs {
     pub(crate) host: Uuid,
     pub(crate) jobs: Vec<JobId>,
@@ -116,12 +116,12 @@ impl Operation for RenewJobs {
     type Answer = ();
 
     fn run(self, connection: &Connection) -> Result<()> {
-        let ends_at = lease_end(self.lease);
+        let (now, ends_at) = (lease_clock(), lease_end(self.lease));
         for job in self.jobs {
             execute(
                 connection,
-                "UPDATE jobs SET due_at = ?3 WHERE id = ?1 AND host = ?2 AND status = 'running'",
-                (job.as_uuid(), self.host, ends_at),
+                "UPDATE jobs SET due_at = ?3 WHERE id = ?1 AND host = ?2 AND status = 'running' AND due_at > ?4",
+                (job.as_uuid(), self.host, ends_at, now),
             )?;
         }
         Ok(())

@@ -7,7 +7,7 @@
 //! Nothing here grows with the number of jobs: a plugin's due heads are a range of one index, and the heads that have to
 //! be passed over are of users that are at their limit, of which there are no more than running jobs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use masque_store::{ConversationId, JobId, JobLimits, JobRecord, Owner, StoreError, TakenJobs, TurnId};
@@ -28,6 +28,8 @@ pub(crate) struct TakeJobs {
     pub(crate) host: Uuid,
     pub(crate) lease: Duration,
     pub(crate) limits: JobLimits,
+    /// The plugins whose jobs are taken; `None` for any.
+    pub(crate) plugins: Option<BTreeSet<String>>,
 }
 
 /// The head of a queue.
@@ -128,14 +130,15 @@ impl TakeJobs {
         Ok(running)
     }
 
-    /// The plugins below their limit that have a head, due or not.
+    /// The plugins to be looked at that are below their limit and have a head, due or not.
     fn candidates(&self, connection: &Connection, running: &Running, now: i64) -> Result<Vec<Candidate>> {
         let mut candidates = Vec::new();
         // No plugin has an empty name.
         let mut after = String::new();
         while let Some((plugin, first_due)) = plugin_after(connection, &after)? {
             after.clone_from(&plugin);
-            if running.of_plugin(&plugin) >= self.limits.per_plugin {
+            let is_asked_for = self.plugins.as_ref().is_none_or(|plugins| plugins.contains(&plugin));
+            if !is_asked_for || running.of_plugin(&plugin) >= self.limits.per_plugin {
                 continue;
             }
             let head = match first_due <= now {

@@ -1,5 +1,6 @@
 //! [`Jobs`] and [`ParkedJobs`].
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,8 +21,14 @@ use crate::store::SqliteStore;
 
 #[async_trait]
 impl Jobs for SqliteStore {
-    async fn take(&self, host: Uuid, lease: Duration, limits: JobLimits) -> Result<TakenJobs, StoreError> {
-        self.write(TakeJobs { host, lease, limits }).await
+    async fn take(
+        &self,
+        host: Uuid,
+        lease: Duration,
+        limits: JobLimits,
+        plugins: Option<&BTreeSet<String>>,
+    ) -> Result<TakenJobs, StoreError> {
+        self.write(TakeJobs { host, lease, limits, plugins: plugins.cloned() }).await
     }
 
     async fn complete(&self, job: JobId, epoch: i64, completion: JobCompletion) -> Result<bool, StoreError> {

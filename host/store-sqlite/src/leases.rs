@@ -1,8 +1,8 @@
-//! Renews leases, and interrupts turns that lost their lease.
+//! Renews leases, notes which turns are to end, and interrupts turns that lost their lease.
 
 use std::time::Duration;
 
-use masque_store::TurnId;
+use masque_store::{Heartbeat, Owner, TurnId};
 use rusqlite::Connection;
 use uuid::Uuid;
 
@@ -10,7 +10,8 @@ use crate::columns::{lease_clock, lease_end, now};
 use crate::error::Result;
 use crate::job_rows::release_jobs_of_others;
 use crate::operation::Operation;
-use crate::query::{all_rows, execute};
+use crate::query::{all_rows, execute, first_row};
+use crate::users;
 
 /// Marks a running turn interrupted whose lease was lost. Its epoch is removed, so that no later write can end it.
 pub(crate) fn interrupt(connection: &Connection, turn: TurnId, now: i64) -> Result<()> {
@@ -23,30 +24,57 @@ pub(crate) fn interrupt(connection: &Connection, turn: TurnId, now: i64) -> Resu
     Ok(())
 }
 
-/// Extends the leases of turns.
-pub(crate) struct RenewTurns {
+/// Extends the leases of turns that have not expired. Only one host uses the database.
+pub(crate) struct RecordHeartbeat {
     pub(crate) host: Uuid,
     pub(crate) turns: Vec<TurnId>,
     pub(crate) lease: Duration,
 }
 
-impl Operation for RenewTurns {
-    type Answer = Vec<TurnId>;
+impl Operation for RecordHeartbeat {
+    type Answer = Heartbeat;
 
-    fn run(self, connection: &Connection) -> Result<Vec<TurnId>> {
-        let ends_at = lease_end(self.lease);
-        let mut renewed = Vec::with_capacity(self.turns.len());
+    fn run(self, connection: &Connection) -> Result<Heartbeat> {
+        let (now, ends_at) = (lease_clock(), lease_end(self.lease));
+        let mut heard = Heartbeat { live_hosts: 1, ..Heartbeat::default() };
         for turn in self.turns {
-            let found = execute(
+            let is_cancelled = first_row(
                 connection,
-                "UPDATE leases SET ends_at = ?3 WHERE turn = ?1 AND host = ?2 AND turn IS NOT NULL",
-                (turn.as_uuid(), self.host, ends_at),
+                "UPDATE leases SET ends_at = ?3 WHERE turn = ?1 AND host = ?2 AND turn IS NOT NULL AND ends_at > ?4
+                 RETURNING is_cancelled",
+                (turn.as_uuid(), self.host, ends_at, now),
+                |row| Ok(row.get::<_, bool>(0)?),
             )?;
-            if found > 0 {
-                renewed.push(turn);
+            if let Some(is_cancelled) = is_cancelled {
+                heard.held.push(turn);
+                heard.cancel.extend(is_cancelled.then_some(turn));
             }
         }
-        Ok(renewed)
+        Ok(heard)
+    }
+}
+
+/// Notes that a client wants a turn to end.
+pub(crate) struct RequestCancel {
+    pub(crate) owner: Owner,
+    pub(crate) turn: TurnId,
+}
+
+impl Operation for RequestCancel {
+    type Answer = Option<Uuid>;
+
+    fn run(self, connection: &Connection) -> Result<Option<Uuid>> {
+        let Some(user) = users::find(connection, &self.owner)? else { return Ok(None) };
+        first_row(
+            connection,
+            "UPDATE leases SET is_cancelled = 1
+              WHERE turn = ?1 AND turn IS NOT NULL AND ends_at > ?2
+                AND EXISTS (SELECT 1 FROM conversations c
+                             WHERE c.id = leases.conversation AND c.user = ?3 AND c.deleted_at IS NULL)
+             RETURNING host",
+            (self.turn.as_uuid(), lease_clock(), user),
+            |row| Ok(row.get(0)?),
+        )
     }
 }
 

@@ -54,6 +54,7 @@ mod state_spaces;
 mod store;
 mod sweep;
 mod threads;
+mod tickets;
 mod turn_rows;
 mod turns;
 mod users;

@@ -11,12 +11,14 @@ use crate::error::Result;
 use crate::leases;
 use crate::messages::{self, tail};
 use crate::query::{execute, one_row};
+use crate::tickets::Tickets;
 use crate::turn_rows::load_turn;
 
 /// Answers a request whose key stands for an earlier turn.
 pub(crate) fn resume(
     connection: &Connection,
     admission: &Admission,
+    tickets: &Tickets,
     user: Uuid,
     earlier: &KeyedTurnRow,
     now: i64,
@@ -40,7 +42,7 @@ pub(crate) fn resume(
             Ok(AdmissionOutcome::Running { turn: earlier.id, host: earlier.host, companion })
         };
     }
-    if let Some(outcome) = conversation.refusal(admission, user) {
+    if let Some(outcome) = conversation.refusal(admission, tickets, user) {
         return Ok(outcome);
     }
     run_again(connection, admission, earlier, &conversation, now)
@@ -60,7 +62,8 @@ fn run_again(
     let epoch = conversation.epoch.saturating_add(1);
     execute(
         connection,
-        "UPDATE leases SET epoch = ?2, turn = ?3, host = ?4, ends_at = ?5, updated_at = ?6 WHERE conversation = ?1",
+        "UPDATE leases SET epoch = ?2, turn = ?3, host = ?4, ends_at = ?5, updated_at = ?6, is_cancelled = 0
+          WHERE conversation = ?1",
         params![
             conversation.id.as_uuid(),
             epoch,

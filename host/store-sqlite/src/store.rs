@@ -19,6 +19,7 @@ use crate::operation::Operation;
 use crate::query::{first_row, one_row};
 use crate::readers::Readers;
 use crate::schema::{self, FoundSchema};
+use crate::tickets::Tickets;
 use crate::wal;
 use crate::writer::Writer;
 
@@ -34,6 +35,7 @@ const READERS: usize = 3;
 pub struct SqliteStore {
     readers: Readers,
     writer: Writer,
+    tickets: Tickets,
     path: PathBuf,
 }
 
@@ -111,7 +113,12 @@ impl SqliteStore {
         let no_thread = |source| OpenError::NoThread { source };
         let readers = Readers::start(connections).map_err(no_thread)?;
         let writer = Writer::start(path.clone(), connection, claimed).map_err(no_thread)?;
-        Ok(Arc::new(Self { readers, writer, path }))
+        Ok(Arc::new(Self { readers, writer, tickets: Tickets::default(), path }))
+    }
+
+    /// The turns that wait for their conversations.
+    pub(crate) fn tickets(&self) -> &Tickets {
+        &self.tickets
     }
 
     /// Runs a query on a reading thread.

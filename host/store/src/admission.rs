@@ -39,6 +39,20 @@ pub struct Admission {
     pub resume: bool,
     /// How many of the earlier messages to return.
     pub tail: TailLimit,
+    /// How the turn waits if it finds its conversation busy; `None` to be refused at once.
+    pub waiting: Option<Waiting>,
+}
+
+/// How a turn waits for its conversation, over all hosts.
+///
+/// A turn that waits has a ticket: a place in the conversation's queue, in order of arrival. The lease goes to the oldest
+/// ticket that lives, when its admission is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many turns may wait for one conversation.
+    pub max: u32,
+    /// How long the place in the queue is kept unless the admission is repeated.
+    pub ttl: Duration,
 }
 
 /// The conversation of a turn.
@@ -123,10 +137,15 @@ impl Durable {
 pub enum AdmissionOutcome {
     /// The turn has started, and the caller runs it.
     Started(Started),
-    /// Another turn holds the conversation's lease.
+    /// Another turn holds the conversation's lease, or waits before this one.
     Busy {
-        /// Time until that lease expires. It may be renewed, or freed earlier.
+        /// Time until that lease expires, or if the lease is free, the ticket of the turn that waits first. Both may be
+        /// renewed, or end earlier.
         retry_after: Duration,
+        /// Whether this turn has a ticket. The caller repeats the admission, with the same turn id, to keep the ticket and
+        /// to begin once it is first and the lease is free. If false, the queue is full or [`Admission::waiting`] was
+        /// `None`.
+        is_waiting: bool,
     },
     /// The same request was answered before: replay its response.
     Completed(TurnRecord),

@@ -1,6 +1,7 @@
 //! How a turn ends: completed, interrupted or failed.
 
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::ids::{ConversationId, TurnId};
 use crate::jobs::NewJob;
@@ -67,13 +68,29 @@ pub struct Failed {
 
 /// The result of ending a turn.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every turn ends as the large variant, and it is moved once"
+)]
 pub enum Ending {
     /// The turn has ended.
     Done {
         /// The companion's message, if one is kept.
         reply: Option<MessageRecord>,
+        /// The turn that waits first for the conversation. Its host should hear of it; until then it waits for its next
+        /// look.
+        next: Option<Waiter>,
     },
-    /// Another turn has the lease, or the conversation is gone: nothing was written. [`crate::Conversations::conversation`]
-    /// tells which.
+    /// The lease has expired, another turn has it, or the conversation is gone: nothing was written.
+    /// [`crate::Conversations::conversation`] tells whether it is gone.
     LeaseLost,
+}
+
+/// A turn that waits for its conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// The host that it waits on.
+    pub host: Uuid,
+    /// The id of its admission.
+    pub turn: TurnId,
 }

@@ -1,6 +1,7 @@
 //! Background jobs: calls of `observe` and `reflect` after the reply. Each job runs at least once, in order per owner
 //! and plugin. The caller decides when a job is retried and when it is parked.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,8 +15,8 @@ use crate::state_values::StateWrite;
 /// Queues of jobs, filled by [`crate::Turns::commit`] and [`crate::Turns::interrupt`].
 ///
 /// Jobs of one owner and plugin form a queue. Only its head can be taken: the first job that is neither done nor
-/// parked. A job that is taken is leased. When its lease has expired, another host can take it, and every later call
-/// with the old epoch changes nothing.
+/// parked. A job that is taken is leased. When its lease has expired, another host can take it, and every call with the
+/// old epoch changes nothing, whether or not that has happened.
 #[async_trait]
 pub trait Jobs: Send + Sync {
     /// Takes due jobs within `limits`, at most one of each queue, and leases them to `host`. A job that this version
@@ -24,7 +25,16 @@ pub trait Jobs: Send + Sync {
     /// Plugins take turns: the next job is of the plugin with the fewest jobs running on this host, and of those of one
     /// plugin, the one that has been due for the longest. So neither a plugin nor a user with many jobs keeps those of
     /// others from being taken.
-    async fn take(&self, host: Uuid, lease: Duration, limits: JobLimits) -> Result<TakenJobs, StoreError>;
+    ///
+    /// `plugins`: take only jobs of these plugins; `None` for any. A host leaves the jobs of a plugin that it does not have
+    /// to others.
+    async fn take(
+        &self,
+        host: Uuid,
+        lease: Duration,
+        limits: JobLimits,
+        plugins: Option<&BTreeSet<String>>,
+    ) -> Result<TakenJobs, StoreError>;
 
     /// The job is done: its writes are applied and the job is removed, in one transaction. False, with nothing written,
     /// if the lease was lost.
@@ -53,8 +63,8 @@ pub trait Jobs: Send + Sync {
     /// How many jobs there are.
     async fn counts(&self) -> Result<JobCounts, StoreError>;
 
-    /// Makes the leases of these jobs end `lease` from now, as far as `host` still holds them. The lease of a job that
-    /// is not named expires, so that a job whose end could not be stored is taken again.
+    /// Makes the leases of these jobs end `lease` from now, as far as `host` still holds them and they have not expired.
+    /// The lease of a job that is not named expires, so that a job whose end could not be stored is taken again.
     async fn renew_jobs(&self, host: Uuid, jobs: &[JobId], lease: Duration) -> Result<(), StoreError>;
 }
 
@@ -104,7 +114,7 @@ impl JobLimits {
 pub struct TakenJobs {
     /// In the order in which they were chosen.
     pub jobs: Vec<JobRecord>,
-    /// How long until another job can be taken within the limits per user and plugin, leases that expire included, if
+    /// How long until another job of these plugins can be taken within the limits per user and plugin, leases that expire included, if
     /// none of those that run ends before. Zero if one is left because of [`JobLimits::total`], `None` if there is none.
     pub next_due: Option<Duration>,
 }

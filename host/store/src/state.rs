@@ -19,7 +19,7 @@ pub trait PluginState: Send + Sync {
     ///
     /// `fence` names the turn or job that writes; `None` is for writes that belong to neither. In the transaction of
     /// the writes the store checks that the fence still holds, so that nothing is written on behalf of a turn or job
-    /// that has ended or was taken over.
+    /// that has ended, was taken over, or whose lease has expired.
     ///
     /// # Errors
     /// The inner [`StateConflict`] names the first write whose condition was not met. [`StoreError::FenceEnded`] if the

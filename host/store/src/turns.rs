@@ -8,14 +8,16 @@ use uuid::Uuid;
 use crate::admission::{Admission, Admitted};
 use crate::ending::{Commit, Ending, Failed, Interruption};
 use crate::error::StoreError;
-use crate::ids::TurnId;
+use crate::heartbeat::Heartbeat;
+use crate::ids::{ConversationId, TurnId};
 use crate::owner::Owner;
 use crate::turn::{KeyedTurn, TurnRecord};
 
 /// Starts, ends and finds turns.
 ///
 /// A conversation has one lease. Taking it raises its epoch, and a turn can be ended only with the epoch it was started
-/// with. So if several hosts run attempts of one turn, at most one of them can end it.
+/// with. So if several hosts run attempts of one turn, at most one of them can end it. Once its lease has expired a turn
+/// writes nothing, whether or not another turn has taken the lease: a host that was paused can't tell.
 #[async_trait]
 pub trait Turns: Send + Sync {
     /// Starts a turn, or returns why it can't: finds or stores the idempotency record, takes the conversation's lease,
@@ -26,15 +28,25 @@ pub trait Turns: Send + Sync {
     /// the caller looks it up with [`Turns::turn`]. Can be repeated with the same turn id: a turn that this host
     /// already started answers [`crate::AdmissionOutcome::Started`] again, with its epoch.
     ///
+    /// A turn that may [wait](Admission::waiting) and finds its conversation busy gets a ticket, unless enough others
+    /// wait. It begins only if the lease is free and no older ticket of another turn lives; one that may not wait begins
+    /// only if no other ticket lives. A ticket ends with its turn's start, with any other answer than
+    /// [`crate::AdmissionOutcome::Busy`], with [`Turns::stop_waiting`], with the conversation, and when the admission has
+    /// not been repeated in time.
+    ///
     /// A turn whose lease has expired is marked interrupted when another turn takes the lease.
     ///
     /// # Errors
     /// [`StoreError::Refused`] if an id is taken.
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError>;
 
+    /// Gives the place in the queue back. Does nothing if there is none. `conversation` is that of the admission's target;
+    /// a request that is run again waits for the conversation of its earlier turn, and its ticket is found too.
+    async fn stop_waiting(&self, conversation: ConversationId, turn: TurnId) -> Result<(), StoreError>;
+
     /// Ends a turn with its complete reply: message, usage, jobs, the reply for replay, lease freed. Returns when the
-    /// bytes are on disk. Can be repeated: a second commit of the same epoch answers as the first did. After
-    /// [`StoreError::OutcomeUnknown`] it may have happened; [`Turns::turn`] tells.
+    /// bytes are on disk. Can be repeated: a second commit of the same epoch answers as the first did, and names who waits
+    /// by then. After [`StoreError::OutcomeUnknown`] it may have happened; [`Turns::turn`] tells.
     ///
     /// A turn that is run again after an interruption replaces the reply of the earlier attempt, at the same place in
     /// the conversation.
@@ -54,10 +66,18 @@ pub trait Turns: Send + Sync {
     /// The turn that a request with this idempotency key started, until the key expires.
     async fn keyed(&self, owner: &Owner, route: &str, key: &str) -> Result<Option<KeyedTurn>, StoreError>;
 
-    /// Makes the leases of these turns end `lease` from now and returns the turns that still have theirs from this
-    /// host. The lease of a turn that is not named expires: a host that no longer runs a turn must not keep its
-    /// conversation busy.
-    async fn renew(&self, host: Uuid, turns: &[TurnId], lease: Duration) -> Result<Vec<TurnId>, StoreError>;
+    /// Says that the host lives for another `lease`, makes the leases of these turns end `lease` from now, and returns the
+    /// turns that still had theirs from this host. A lease that has expired is not renewed. The lease of a turn that is not
+    /// named expires: a host that no longer runs a turn must not keep its conversation busy.
+    ///
+    /// A host calls it before its first turn and every few seconds from then on, also without turns. With a `lease` of zero
+    /// it says that it is gone.
+    async fn heartbeat(&self, host: Uuid, turns: &[TurnId], lease: Duration)
+    -> Result<Heartbeat, StoreError>;
+
+    /// Asks for the end of a running turn of this owner, whichever host runs it. Returns that host; `None` if the turn does
+    /// not run, or its lease has expired. The next heartbeat of the host names the turn, until it has ended.
+    async fn request_cancel(&self, owner: &Owner, turn: TurnId) -> Result<Option<Uuid>, StoreError>;
 
     /// Marks turns interrupted whose lease has expired or whose host is gone, and puts jobs of hosts that are gone back
     /// in their queue. Returns how many turns.

@@ -14,6 +14,7 @@ CREATE TYPE masque_admission_v1 AS (
     host            uuid,
     kept            uuid,
     retry_after     bigint,
+    is_waiting      boolean,
     id              uuid,
     message_turn    uuid,
     parent          uuid,
@@ -30,7 +31,7 @@ CREATE TYPE masque_admission_v1 AS (
 CREATE FUNCTION masque_tail_v1(p_conversation uuid, p_before bigint, p_messages bigint, p_bytes bigint)
 RETURNS SETOF masque_admission_v1 LANGUAGE sql STABLE AS $$
     SELECT 'tail', NULL, NULL::uuid, NULL::bigint, NULL::bigint, NULL::uuid, NULL, NULL::uuid, NULL::uuid, NULL::bigint,
-           s.id, s.turn, s.parent, s.sequence, s.role, s.text, s.in_tail, t.status, s.created_at, s.metadata
+           NULL::boolean, s.id, s.turn, s.parent, s.sequence, s.role, s.text, s.in_tail, t.status, s.created_at, s.metadata
       FROM (SELECT m.*, sum(octet_length(m.text)) OVER (ORDER BY m.sequence DESC) AS total
               FROM (SELECT * FROM messages
                      WHERE conversation = p_conversation AND sequence < p_before AND in_tail
@@ -67,7 +68,7 @@ CREATE FUNCTION masque_admit_v1(
     p_companion text, p_companions text[],
     p_message uuid, p_text text, p_metadata text, p_title text,
     p_route text, p_key text, p_digest bytea, p_ttl bigint, p_resume boolean,
-    p_tail_messages bigint, p_tail_bytes bigint)
+    p_tail_messages bigint, p_tail_bytes bigint, p_max_waiting bigint, p_ticket_ttl bigint)
 RETURNS SETOF masque_admission_v1 LANGUAGE plpgsql AS $$
 DECLARE
     v_now     bigint;
@@ -109,6 +110,9 @@ BEGIN
                 v_answer.outcome := 'other_body';
             END IF;
             IF v_answer.outcome IS NOT NULL THEN
+                IF p_max_waiting IS NOT NULL THEN
+                    DELETE FROM tickets WHERE turn = p_turn;
+                END IF;
                 RETURN NEXT v_answer;
                 RETURN;
             END IF;
@@ -173,6 +177,9 @@ BEGIN
                 END IF;
             END IF;
             IF v_answer.outcome IN ('completed', 'running') THEN
+                IF p_max_waiting IS NOT NULL THEN
+                    DELETE FROM tickets WHERE turn = p_turn;
+                END IF;
                 RETURN NEXT v_answer;
                 RETURN;
             END IF;
@@ -187,11 +194,17 @@ BEGIN
             v_answer.outcome := 'other_companion';
         ELSIF NOT v_found.companion = ANY (p_companions) THEN
             v_answer.outcome := 'companion_gone';
-        ELSIF v_found.ends_at > v_now THEN
-            v_answer.outcome := 'busy';
-            v_answer.retry_after := v_found.ends_at - v_now;
+        ELSIF v_found.ends_at > v_now OR EXISTS (SELECT 1 FROM tickets WHERE conversation = v_target) THEN
+            SELECT * INTO v_answer.retry_after, v_answer.is_waiting
+              FROM masque_wait_v1(v_target, p_turn, p_host, v_found.ends_at, p_max_waiting, p_ticket_ttl, v_now);
+            IF v_answer.retry_after IS NOT NULL THEN
+                v_answer.outcome := 'busy';
+            END IF;
         END IF;
         IF v_answer.outcome IS NOT NULL THEN
+            IF p_max_waiting IS NOT NULL AND v_answer.outcome <> 'busy' THEN
+                DELETE FROM tickets WHERE turn = p_turn;
+            END IF;
             RETURN NEXT v_answer;
             RETURN;
         END IF;
@@ -203,7 +216,7 @@ BEGIN
             v_answer.outcome := 'again';
             v_answer.attempt := v_again.attempt + 1;
             UPDATE leases SET epoch = v_answer.epoch, turn = v_again.id, host = p_host, ends_at = v_now + p_lease,
-                   updated_at = v_now
+                   is_cancelled = false, updated_at = v_now
              WHERE conversation = v_target;
             UPDATE turns
                SET status = 'running', attempt = v_answer.attempt, epoch = v_answer.epoch, host = p_host, finish = NULL,
@@ -215,7 +228,7 @@ BEGIN
             v_answer.outcome := 'started';
             v_answer.sequence := v_found.last_sequence + 1;
             UPDATE leases SET epoch = v_answer.epoch, turn = p_turn, host = p_host, ends_at = v_now + p_lease,
-                   last_sequence = v_answer.sequence, updated_at = v_now
+                   is_cancelled = false, last_sequence = v_answer.sequence, updated_at = v_now
              WHERE conversation = v_target;
             IF NOT v_found.has_title THEN
                 UPDATE conversations SET title = p_title WHERE id = v_target AND title IS NULL;

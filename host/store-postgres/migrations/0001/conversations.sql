@@ -83,6 +83,7 @@ BEGIN
         RETURN false;
     END IF;
     DELETE FROM leases WHERE conversation = p_conversation;
+    DELETE FROM tickets WHERE conversation = p_conversation;
     PERFORM masque_lock_v1(2, (
         SELECT array_agg(queue) FROM jobs WHERE conversation = p_conversation AND due_at IS NOT NULL));
     SELECT array_agg(number) INTO v_heads FROM jobs WHERE conversation = p_conversation AND due_at IS NOT NULL;

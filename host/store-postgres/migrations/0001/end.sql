@@ -1,7 +1,8 @@
 -- The end of a turn as completed, interrupted or failed, in one statement that is fenced by turn and epoch.
 --
 -- A running turn with its epoch holds the conversation's lease, since whoever takes the lease ends the turn first. So a
--- turn that lost its lease writes nothing, and a repetition finds what the first end wrote.
+-- turn that lost its lease writes nothing, and a repetition finds what the first end wrote. Neither does one whose lease has
+-- expired: its host was paused, and has told others that the turn may be taken over.
 
 -- Puts jobs at the end of their queues. Enqueuing and removing a head exclude each other: of two commits that both find a
 -- queue empty, one makes the head and the other waits and finds it.
@@ -28,7 +29,7 @@ BEGIN
 END $$;
 
 -- No row: the lease is lost. Otherwise one row, with a reply or with NULLs. `text` and `metadata` are NULL where they are
--- those that were sent.
+-- those that were sent. `next_host` and `next_turn` are the turn that waits first.
 CREATE FUNCTION masque_end_v1(
     p_tenant text, p_issuer text, p_subject text, p_conversation uuid, p_turn uuid, p_epoch bigint, p_status text,
     p_reply uuid, p_text text, p_metadata text,
@@ -37,18 +38,19 @@ CREATE FUNCTION masque_end_v1(
     p_job_ids uuid[], p_job_plugins text[], p_job_kinds text[], p_job_payloads text[])
 RETURNS TABLE (
     id uuid, message_turn uuid, parent uuid, sequence bigint, role text, text text, in_tail boolean, turn_status text,
-    created_at bigint, metadata text)
+    created_at bigint, metadata text, next_host uuid, next_turn uuid)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     v_now   bigint;
     v_last  bigint;
-    v_user  uuid;
+    v_ends  bigint;
+    v_next  record;
     v_found record;
     v_kept  uuid;
     v_sent  boolean := false;
 BEGIN
-    SELECT l.last_sequence INTO v_last FROM leases l WHERE l.conversation = p_conversation FOR UPDATE;
+    SELECT l.last_sequence, l.ends_at INTO v_last, v_ends FROM leases l WHERE l.conversation = p_conversation FOR UPDATE;
     IF NOT FOUND THEN
         RETURN;
     END IF;
@@ -60,6 +62,9 @@ BEGIN
         RETURN;
     END IF;
     v_now := masque_now_v1();
+    IF v_found.status = 'running' AND v_ends <= v_now THEN
+        RETURN;
+    END IF;
     v_kept := v_found.reply;
 
     IF v_found.status = 'running' THEN
@@ -100,10 +105,11 @@ BEGIN
         END IF;
     END IF;
 
+    SELECT n.host, n.turn INTO v_next FROM masque_next_v1(p_conversation, v_now) n;
     RETURN QUERY
         SELECT m.id, m.turn, m.parent, m.sequence, m.role,
                CASE WHEN NOT v_sent THEN m.text END, m.in_tail, p_status, m.created_at,
-               CASE WHEN NOT v_sent THEN m.metadata END
+               CASE WHEN NOT v_sent THEN m.metadata END, v_next.host, v_next.turn
           FROM (SELECT v_kept AS reply) k LEFT JOIN messages m ON m.id = k.reply;
 END $$;
 

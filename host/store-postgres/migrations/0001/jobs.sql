@@ -1,6 +1,6 @@
 -- Jobs: taken fairly across plugins and users, and ended.
 
--- Takes due heads of queues for a host. The next one is of the plugin with the fewest jobs running on the host, and no
+-- Takes due heads of queues of some plugins (NULL: of any) for a host. The next one is of the plugin with the fewest jobs running on the host, and no
 -- plugin and no user has more running than the limits allow. Nothing grows with the number of jobs: a plugin's due heads
 -- are a range of one index, and those that are passed over are of users at their limit.
 --
@@ -11,7 +11,8 @@
 -- Rows with an `id` are jobs that were taken; with `problem`, a job that was parked. The last row has the time until
 -- another job can be taken.
 CREATE FUNCTION masque_take_jobs_v1(
-    p_host uuid, p_lease bigint, p_total bigint, p_per_user bigint, p_per_plugin bigint, p_kinds text[])
+    p_host uuid, p_lease bigint, p_total bigint, p_per_user bigint, p_per_plugin bigint, p_kinds text[],
+    p_plugins text[])
 RETURNS TABLE (
     id uuid, tenant text, issuer text, subject text, conversation uuid, turn uuid, plugin text, kind text, payload text,
     attempt bigint, epoch bigint, problem text, next_due bigint)
@@ -40,7 +41,7 @@ BEGIN
              WHERE j.status = 'running' AND j.host = p_host AND (j.due_at > v_now OR j.number = ANY (v_taken))),
         open AS MATERIALIZED (
             SELECT p.plugin, p.first_due, (SELECT count(*) FROM mine m WHERE m.plugin = p.plugin) AS running
-              FROM plugins p),
+              FROM plugins p WHERE p_plugins IS NULL OR p.plugin = ANY (p_plugins)),
         heads AS (
             SELECT o.plugin, o.first_due, o.running, h.*
               FROM open o LEFT JOIN LATERAL (
@@ -117,14 +118,15 @@ BEGIN
                         NULL, CASE WHEN v_due IS NOT NULL THEN greatest(v_due - v_now, 0) END;
 END $$;
 
--- Locks the queue of a job that runs with this epoch, then the job. NULL if there is no such job.
+-- Locks the queue of a job that runs with this epoch, then the job. NULL if there is no such job, or its lease has expired.
 CREATE FUNCTION masque_hold_job_v1(p_job uuid, p_epoch bigint) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
     v_number bigint;
 BEGIN
     PERFORM masque_lock_v1(2, (SELECT array_agg(queue) FROM jobs WHERE id = p_job));
-    SELECT number INTO v_number FROM jobs WHERE id = p_job AND epoch = p_epoch AND status = 'running' FOR UPDATE;
+    SELECT number INTO v_number FROM jobs
+     WHERE id = p_job AND epoch = p_epoch AND status = 'running' AND due_at > masque_now_v1() FOR UPDATE;
     RETURN v_number;
 END $$;
 

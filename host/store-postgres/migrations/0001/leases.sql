@@ -1,25 +1,39 @@
 -- Leases of turns and jobs: renewed by their hosts, and taken back from hosts that are gone.
 
--- Makes the leases of these turns end later, and notes that the host lives. Returns the turns that have their lease from
--- this host.
-CREATE FUNCTION masque_renew_v1(p_host uuid, p_turns uuid[], p_lease bigint) RETURNS SETOF uuid
+-- Notes that the host lives, and makes the leases of these turns end later, as far as it holds them and they have not expired.
+-- The first row has the number of hosts that live; the others are turns that have their lease from this host.
+CREATE FUNCTION masque_heartbeat_v1(p_host uuid, p_turns uuid[], p_lease bigint)
+RETURNS TABLE (live_hosts bigint, turn uuid, is_cancelled boolean)
 LANGUAGE plpgsql AS $$
+#variable_conflict use_column
 DECLARE
+    v_now  bigint := masque_now_v1();
     v_held uuid[];
 BEGIN
-    INSERT INTO hosts (id, alive_until) VALUES (p_host, masque_now_v1() + p_lease)
+    INSERT INTO hosts (id, alive_until) VALUES (p_host, v_now + p_lease)
         ON CONFLICT (id) DO UPDATE SET alive_until = excluded.alive_until;
+    RETURN QUERY
+        SELECT count(*), NULL::uuid, NULL::boolean FROM hosts WHERE id = p_host OR alive_until > v_now;
+    IF cardinality(p_turns) = 0 THEN
+        RETURN;
+    END IF;
     -- One order for all that lock several conversations.
     SELECT array_agg(held.conversation) INTO v_held
-      FROM (SELECT conversation FROM leases WHERE turn = ANY (p_turns) AND host = p_host ORDER BY conversation FOR UPDATE) held;
+      FROM (SELECT l.conversation FROM leases l WHERE l.turn = ANY (p_turns) AND l.host = p_host
+             ORDER BY l.conversation FOR UPDATE) held;
+    v_now := masque_now_v1();
     RETURN QUERY
-        UPDATE leases SET ends_at = masque_now_v1() + p_lease WHERE conversation = ANY (v_held) RETURNING turn;
+        UPDATE leases l SET ends_at = v_now + p_lease
+         WHERE l.conversation = ANY (v_held) AND l.ends_at > v_now
+        RETURNING NULL::bigint, l.turn, l.is_cancelled;
 END $$;
 
 CREATE FUNCTION masque_renew_jobs_v1(p_host uuid, p_jobs uuid[], p_lease bigint) RETURNS void
 LANGUAGE sql AS $$
     WITH held AS MATERIALIZED (
-        SELECT number FROM jobs WHERE id = ANY (p_jobs) AND host = p_host AND status = 'running' ORDER BY number FOR UPDATE)
+        SELECT number FROM jobs
+         WHERE id = ANY (p_jobs) AND host = p_host AND status = 'running' AND due_at > masque_now_v1()
+         ORDER BY number FOR UPDATE)
     UPDATE jobs SET due_at = masque_now_v1() + p_lease WHERE number IN (SELECT number FROM held);
 $$;
 

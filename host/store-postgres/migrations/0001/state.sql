@@ -153,7 +153,7 @@ BEGIN
 END $$;
 
 -- Applies writes on behalf of a turn, a job or nobody. The turn or job is held: it can't end before the writes are
--- committed.
+-- committed. One whose lease has expired writes nothing, whether or not someone took it.
 CREATE FUNCTION masque_write_state_v1(
     p_turn uuid, p_job uuid, p_epoch bigint,
     p_new_user uuid, p_scopes text[], p_tenants text[], p_plugins text[], p_issuers text[], p_subjects text[],
@@ -167,9 +167,10 @@ BEGIN
     IF p_turn IS NOT NULL THEN
         v_is_held := EXISTS (
             SELECT 1 FROM turns t JOIN leases l ON l.conversation = t.conversation
-             WHERE t.id = p_turn AND t.epoch = p_epoch AND t.status = 'running');
+             WHERE t.id = p_turn AND t.epoch = p_epoch AND t.status = 'running' AND l.ends_at > masque_now_v1());
     ELSIF p_job IS NOT NULL THEN
-        PERFORM 1 FROM jobs WHERE id = p_job AND epoch = p_epoch AND status = 'running' FOR SHARE;
+        PERFORM 1 FROM jobs
+         WHERE id = p_job AND epoch = p_epoch AND status = 'running' AND due_at > masque_now_v1() FOR SHARE;
         v_is_held := FOUND;
     END IF;
     IF NOT v_is_held THEN

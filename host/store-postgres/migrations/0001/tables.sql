@@ -7,9 +7,10 @@
 -- it holds a later one:
 --   1. an idempotency key (advisory);
 --   2. the lease rows of conversations, by id: the lock of the conversation;
---   3. the rows of deleted conversations that are being removed;
---   4. queues of jobs (advisory, sorted), then rows of jobs;
---   5. accounts of plugin state (advisory, sorted), then rows of state and totals.
+--   3. the tickets of a conversation, whose lease row is locked; who stops waiting and the sweep take tickets alone;
+--   4. the rows of deleted conversations that are being removed;
+--   5. queues of jobs (advisory, sorted), then rows of jobs;
+--   6. accounts of plugin state (advisory, sorted), then rows of state and totals.
 -- Everything is released when the transaction ends, so that a transaction pooler can be used.
 
 -- What a host has to know before it uses the database.
@@ -33,7 +34,7 @@ CREATE TABLE users (
     UNIQUE (subject, issuer, tenant)
 );
 
--- The hosts that renew their leases. Any other host counts as gone.
+-- The hosts that live. Any other host counts as gone.
 CREATE TABLE hosts (
     id          uuid   NOT NULL PRIMARY KEY,
     alive_until bigint NOT NULL
@@ -64,6 +65,8 @@ CREATE TABLE leases (
     turn          uuid,
     host          uuid,
     ends_at       bigint,
+    -- Whether a client wants the turn to end. Reset when the lease is taken.
+    is_cancelled  boolean NOT NULL DEFAULT false,
     -- Sequences have no gaps, so this is also the number of messages.
     last_sequence bigint NOT NULL CHECK (last_sequence >= 0),
     updated_at    bigint NOT NULL,
@@ -71,6 +74,19 @@ CREATE TABLE leases (
 ) WITH (fillfactor = 50);
 
 CREATE UNIQUE INDEX leases_held ON leases (turn) WHERE turn IS NOT NULL;
+
+-- The places of turns that wait for a conversation, by number. Numbers are given under the lock of the conversation. A ticket
+-- that has ended counts as absent.
+CREATE TABLE tickets (
+    turn         uuid   NOT NULL PRIMARY KEY,
+    conversation uuid   NOT NULL,
+    number       bigint NOT NULL,
+    -- The host that the turn waits on.
+    host         uuid   NOT NULL,
+    ends_at      bigint NOT NULL
+) WITH (fillfactor = 70);
+
+CREATE UNIQUE INDEX tickets_of_conversation ON tickets (conversation, number);
 
 -- What the messages of a turn don't have. Turns are removed with their messages, which name them. A foreign key to the
 -- conversation would write a lock to its row with every turn and message.

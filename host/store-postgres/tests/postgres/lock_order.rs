@@ -8,6 +8,7 @@ use masque_store::conformance::fixtures::{LONG, OVER, admission, job, reply, sai
 use masque_store::{
     Admission, AdmissionOutcome, Commit, ConversationId, JobCompletion, JobLimits, NewConversation, Owner,
     StateChange, StateFence, StateKey, StateScope, StateSpace, StateWrite, Store, StoreError, Target,
+    Waiting,
 };
 use masque_store_postgres::testing::TestServer;
 
@@ -37,9 +38,15 @@ async fn everything(
             .is_multiple_of(3)
             .then(|| masque_store::conformance::fixtures::key(&format!("k{}", number % 5)))
             .flatten(),
+        waiting: (number % 4 != 1).then_some(Waiting { max: 2, ttl: Duration::from_millis(5) }),
         ..admission(Target::Existing(id), "Hello")
     };
-    if let AdmissionOutcome::Started(started) = store.admit(admission.clone()).await?.outcome {
+    let outcome = store.admit(admission.clone()).await?.outcome;
+    if matches!(outcome, AdmissionOutcome::Busy { is_waiting: true, .. }) && number.is_multiple_of(2) {
+        store.stop_waiting(id, admission.turn).await?;
+    }
+    if let AdmissionOutcome::Started(started) = outcome {
+        store.request_cancel(&owner, started.turn).await?;
         let fence = StateFence::Turn { turn: started.turn, epoch: started.epoch };
         let mut writes = vec![
             noted(StateScope::Conversation(started.conversation), &admission),
@@ -59,7 +66,7 @@ async fn everything(
         }
         store.commit(Commit { owner: owner.clone(), jobs, ..reply(&started, "Hi") }).await?;
     }
-    for taken in store.take(host(number % 2), LONG, JobLimits::total(3)).await?.jobs {
+    for taken in store.take(host(number % 2), LONG, JobLimits::total(3), None).await?.jobs {
         match number % 4 {
             0 => store.park(taken.id, taken.epoch, "broken").await?,
             1 => store.retry(taken.id, taken.epoch, OVER, "again").await?,
@@ -90,7 +97,7 @@ async fn everything(
                 store.retry_parked(parked.id).await?;
             }
         }
-        4 => drop(store.renew(host(number % 2), &[admission.turn], LONG).await?),
+        4 => drop(store.heartbeat(host(number % 2), &[admission.turn], LONG).await?),
         5 => drop(store.rename(&owner, id, "Another".into()).await?),
         _ => {
             let new = NewConversation {

@@ -30,7 +30,7 @@ async fn a_commit_whose_answer_is_lost_is_unknown_and_repeating_it_tells() {
     proxy.traffic.loses_answers.store(false, Ordering::SeqCst);
     let turn = store.turn(&ada(), started.turn).await.unwrap().unwrap();
     assert_eq!(turn.status, TurnStatus::Completed, "it was committed before the answer was lost");
-    assert!(matches!(store.commit(commit).await, Ok(Ending::Done { reply: Some(_) })));
+    assert!(matches!(store.commit(commit).await, Ok(Ending::Done { reply: Some(_), .. })));
     assert_eq!(contents(&transcript(&store, started.conversation).await), ["Hello", "Hi"]);
 }
 
@@ -53,6 +53,28 @@ async fn a_write_that_takes_too_long_is_unknown_and_its_connection_is_replaced()
     assert_eq!(turn.status, TurnStatus::Running, "reads go on meanwhile");
     held.rollback().await.unwrap();
     kept(store.commit(reply(&started, "Hi")).await);
+    blocker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_waits_until_its_lease_has_expired_writes_nothing() {
+    let database = TestServer::shared().migrated_database().await;
+    let store: Arc<dyn Store> = PostgresStore::open(&database.options()).await.unwrap();
+    let started = start(&store, admission(new_conversation(), "Hello")).await;
+
+    // Somebody holds the conversation while the lease ends.
+    let blocker = sqlx::PgPool::connect(&database.url).await.unwrap();
+    let mut held = blocker.begin().await.unwrap();
+    sqlx::raw_sql("UPDATE leases SET ends_at = masque_now_v1() + 50").execute(&mut *held).await.unwrap();
+    let late = tokio::spawn({
+        let (store, commit) = (Arc::clone(&store), reply(&started, "Hi"));
+        async move { store.commit(commit).await }
+    });
+    let expired = "SELECT pg_sleep(0.1) FROM leases WHERE ends_at > masque_now_v1()";
+    while sqlx::raw_sql(expired).execute(&mut *held).await.unwrap().rows_affected() > 0 {}
+    held.commit().await.unwrap();
+    assert_eq!(late.await.unwrap().unwrap(), Ending::LeaseLost);
+    assert_eq!(contents(&transcript(&store, started.conversation).await), ["Hello"]);
     blocker.close().await;
 }
 

@@ -13,5 +13,6 @@ mod lost_connections;
 mod migrations;
 mod proxy;
 mod refused;
+mod reruns;
 mod round_trips;
 mod several_hosts;

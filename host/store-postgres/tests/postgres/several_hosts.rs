@@ -8,7 +8,7 @@ use masque_store::conformance::fixtures::{
 };
 use masque_store::{
     Admission, AdmissionOutcome, Commit, ConversationId, JobCompletion, JobId, JobLimits, Store, Target,
-    TurnStatus,
+    TurnStatus, Waiting,
 };
 use masque_store_postgres::PostgresStore;
 use masque_store_postgres::testing::{TestDatabase, TestServer};
@@ -86,7 +86,7 @@ async fn commits_that_find_a_queue_empty_at_the_same_time_make_one_head_and_lose
             let mut done = Vec::new();
             let mut idle = 0;
             while idle < 200 {
-                let taken = store.take(host(number), LONG, JobLimits::total(4)).await.unwrap().jobs;
+                let taken = store.take(host(number), LONG, JobLimits::total(4), None).await.unwrap().jobs;
                 idle = if taken.is_empty() { idle + 1 } else { 0 };
                 assert!(taken.len() <= 1, "one job of a queue runs at a time");
                 for job in taken {
@@ -130,16 +130,100 @@ async fn requests_with_one_key_to_two_hosts_start_one_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_renews_keeps_its_turns_and_one_that_stopped_loses_them() {
+async fn a_host_that_lives_keeps_its_turns_and_one_that_stopped_loses_them() {
     let ([first, second], _database) = two().await;
-    second.renew(host(1), &[], LONG).await.unwrap();
+    second.heartbeat(host(1), &[], LONG).await.unwrap();
     let started = start(&second, Admission { host: host(1), ..admission(new_conversation(), "Hello") }).await;
     assert_eq!(first.recover(host(0)).await.unwrap(), 0, "the other host lives");
-    second.renew(host(1), &[started.turn], OVER).await.unwrap();
+    second.heartbeat(host(1), &[started.turn], OVER).await.unwrap();
     assert_eq!(first.recover(host(0)).await.unwrap(), 1);
     let ada = masque_store::conformance::fixtures::ada();
     let turn = first.turn(&ada, started.turn).await.unwrap().unwrap();
     assert_eq!(turn.status, TurnStatus::Interrupted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_heartbeat_counts_the_hosts_that_live() {
+    let ([first, second], _database) = two().await;
+    let live = async |store: &Arc<dyn Store>, number, lease| {
+        store.heartbeat(host(number), &[], lease).await.unwrap().live_hosts
+    };
+    assert_eq!(live(&first, 0, LONG).await, 1);
+    assert_eq!(live(&second, 1, LONG).await, 2);
+    assert_eq!(live(&first, 0, LONG).await, 2);
+    assert_eq!(live(&second, 1, OVER).await, 2, "a host that leaves is counted by itself alone");
+    assert_eq!(live(&first, 0, LONG).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_is_cancelled_through_another_host() {
+    let ([first, second], _database) = two().await;
+    let ada = masque_store::conformance::fixtures::ada();
+    let started = start(&second, Admission { host: host(1), ..admission(new_conversation(), "Hello") }).await;
+    assert_eq!(first.request_cancel(&ada, started.turn).await.unwrap(), Some(host(1)));
+    assert_eq!(second.heartbeat(host(1), &[started.turn], LONG).await.unwrap().cancel, [started.turn]);
+}
+
+/// Waits in a conversation until its turn begins, and commits it at once.
+async fn exchange_in_order(store: Arc<dyn Store>, waits: Admission) {
+    loop {
+        match admit(&store, waits.clone()).await {
+            AdmissionOutcome::Started(started) => {
+                kept(store.commit(reply(&started, &waits.message.content)).await);
+                return;
+            }
+            AdmissionOutcome::Busy { is_waiting: true, .. } => tokio::task::yield_now().await,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn turns_that_wait_on_two_hosts_run_in_the_order_of_their_tickets() {
+    let (stores, _database) = two().await;
+    let first = start(&stores[0], admission(new_conversation(), "first")).await;
+    let queue: Vec<Admission> = (0..12)
+        .map(|number: usize| Admission {
+            host: host(number % 2),
+            waiting: Some(Waiting { max: 12, ttl: LONG }),
+            ..admission(Target::Existing(first.conversation), &format!("{number:02}"))
+        })
+        .collect();
+    for (number, waits) in queue.iter().enumerate() {
+        let outcome = admit(&stores[number % 2], waits.clone()).await;
+        assert!(matches!(outcome, AdmissionOutcome::Busy { is_waiting: true, .. }), "{outcome:?}");
+    }
+    // Those that came last ask first.
+    let turns = queue.iter().enumerate().rev().map(|(number, waits)| {
+        tokio::spawn(exchange_in_order(Arc::clone(&stores[number % 2]), waits.clone()))
+    });
+    let turns: Vec<_> = turns.collect();
+    kept(stores[1].commit(reply(&first, "first")).await);
+    for turn in turns {
+        turn.await.unwrap();
+    }
+    let messages = transcript(&stores[0], first.conversation).await;
+    let asked: Vec<&str> = messages.chunks(2).map(|pair| pair[0].content.as_str()).collect();
+    let expected: Vec<&str> =
+        std::iter::once("first").chain(queue.iter().map(|waits| &*waits.message.content)).collect();
+    assert_eq!(asked, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tickets_that_nobody_keeps_are_swept_and_others_are_not() {
+    let ([store, _], database) = two().await;
+    let running = start(&store, admission(new_conversation(), "Hello")).await;
+    let waits = |ttl| Admission {
+        waiting: Some(Waiting { max: 4, ttl }),
+        ..admission(Target::Existing(running.conversation), "Next")
+    };
+    admit(&store, waits(LONG)).await;
+    admit(&store, waits(OVER)).await;
+    assert_eq!(store.sweep().await.unwrap(), 0, "it ended a moment ago");
+    let server = TestServer::shared();
+    server.psql(&database.name, "UPDATE tickets SET ends_at = ends_at - 70000");
+    assert_eq!(store.sweep().await.unwrap(), 1);
+    assert_eq!(server.psql(&database.name, "SELECT count(*) FROM tickets"), "1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,7 +66,7 @@ async fn a_turn_that_ran_when_the_store_was_closed_is_interrupted_when_it_is_ope
     let mut commit = reply(&done, "First");
     commit.jobs.push(job("window"));
     kept(store.commit(commit).await);
-    assert_eq!(store.take(host(), LONG, JobLimits::total(1)).await.unwrap().jobs.len(), 1);
+    assert_eq!(store.take(host(), LONG, JobLimits::total(1), None).await.unwrap().jobs.len(), 1);
     let running =
         start(&shared, Admission { idempotency: key("k"), ..admission(new_conversation(), "Two") }).await;
     store.close().await;
@@ -81,7 +81,7 @@ async fn a_turn_that_ran_when_the_store_was_closed_is_interrupted_when_it_is_ope
         other => panic!("{other:?}"),
     }
     assert_eq!(
-        store.take(host(), LONG, JobLimits::total(1)).await.unwrap().jobs.pop().map(|job| job.attempt),
+        store.take(host(), LONG, JobLimits::total(1), None).await.unwrap().jobs.pop().map(|job| job.attempt),
         Some(2),
         "the running job can be taken again"
     );

@@ -71,7 +71,7 @@ async fn a_job_that_can_not_be_read_is_parked_with_its_error_and_blocks_no_job()
         let database = raw_connection::open(folder.path());
         assert_eq!(database.execute(change, [unreadable.as_uuid()]).unwrap(), 1);
 
-        let taken = store.take(host(), LONG, JobLimits::total(8)).await.unwrap().jobs;
+        let taken = store.take(host(), LONG, JobLimits::total(8), None).await.unwrap().jobs;
         let mut ids: Vec<JobId> = taken.iter().map(|job| job.id).collect();
         ids.sort();
         assert_eq!(ids, [behind, other.id], "{change}");

@@ -230,7 +230,7 @@ pub async fn deleting_takes_everything_and_a_running_turn_can_not_commit(store: 
     assert_eq!(store.turn(&ada(), first.turn).await.unwrap(), None);
     assert_eq!(store.turn(&ada(), running.turn).await.unwrap(), None);
     assert_eq!(store.counts().await.unwrap(), JobCounts::default());
-    assert_eq!(store.renew(host(), &[first.turn, running.turn], LONG).await.unwrap(), []);
+    assert_eq!(store.heartbeat(host(), &[first.turn, running.turn], LONG).await.unwrap().held, []);
     let outcome = admit(store, admission(Target::Existing(first.conversation), "Anyone?")).await;
     assert_eq!(outcome, AdmissionOutcome::UnknownConversation);
 }

@@ -51,7 +51,7 @@ pub async fn jobs_behind_those_of_a_deleted_conversation_are_taken(store: &Arc<d
     assert!(store.delete(&ada(), first.conversation).await.unwrap());
     let counts = store.counts().await.unwrap();
     assert_eq!((counts.queued, counts.running, counts.parked), (1, 0, 0));
-    let taken = store.take(host(), LONG, JobLimits::total(8)).await.unwrap().jobs;
+    let taken = store.take(host(), LONG, JobLimits::total(8), None).await.unwrap().jobs;
     assert_eq!(taken.iter().map(|job| job.id).collect::<Vec<_>>(), [last.id]);
     sweep_all(store).await;
     let counts = store.counts().await.unwrap();
@@ -69,5 +69,5 @@ pub async fn a_sweep_frees_the_queues_of_a_deleted_conversations_jobs(store: &Ar
     assert!(store.delete(&ada(), first.conversation).await.unwrap());
     sweep_all(store).await;
     assert_eq!(next_due(store).await, Some(Duration::ZERO));
-    assert_eq!(store.take(host(), LONG, JobLimits::total(1)).await.unwrap().jobs[0].id, last.id);
+    assert_eq!(store.take(host(), LONG, JobLimits::total(1), None).await.unwrap().jobs[0].id, last.id);
 }

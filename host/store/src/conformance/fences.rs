@@ -39,8 +39,9 @@ pub async fn a_running_turn_writes_until_it_ends_whichever_way(store: &Arc<dyn S
 }
 
 pub async fn a_turn_whose_lease_was_taken_writes_nothing_and_the_next_one_does(store: &Arc<dyn Store>) {
-    let slow = start(store, Admission { lease: OVER, ..admission(new_conversation(), "Slow") }).await;
+    let slow = start(store, admission(new_conversation(), "Slow")).await;
     write(store, of(&slow), "before").await.unwrap();
+    expire(store, &slow).await;
     let next = start(store, admission(Target::Existing(slow.conversation), "Next")).await;
     assert_eq!(write(store, of(&slow), "late").await, Err(StoreError::FenceEnded));
     write(store, of(&next), "next").await.unwrap();
@@ -71,9 +72,10 @@ pub async fn a_job_writes_while_it_is_leased_and_the_lease_was_not_taken(store: 
     let started = start(store, admission(new_conversation(), "Hello")).await;
     kept(store.commit(Commit { jobs: vec![job("window")], ..reply(&started, "Hi") }).await);
     let fence = |job: &JobRecord| StateFence::Job { job: job.id, epoch: job.epoch };
-    let slow = store.take(host(), OVER, JobLimits::total(1)).await.unwrap().jobs.remove(0);
+    let slow = store.take(host(), LONG, JobLimits::total(1), None).await.unwrap().jobs.remove(0);
     write(store, fence(&slow), "slow").await.unwrap();
-    let next = store.take(Uuid::from_u128(2), LONG, JobLimits::total(1)).await.unwrap().jobs.remove(0);
+    store.renew_jobs(host(), &[slow.id], OVER).await.unwrap();
+    let next = store.take(Uuid::from_u128(2), LONG, JobLimits::total(1), None).await.unwrap().jobs.remove(0);
     assert_eq!(write(store, fence(&slow), "late").await, Err(StoreError::FenceEnded));
     write(store, fence(&next), "next").await.unwrap();
     assert!(store.complete(next.id, next.epoch, JobCompletion::default()).await.unwrap());

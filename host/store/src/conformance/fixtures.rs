@@ -27,6 +27,10 @@ pub fn host() -> Uuid {
     Uuid::from_u128(1)
 }
 
+pub fn other_host() -> Uuid {
+    Uuid::from_u128(2)
+}
+
 pub fn said(content: &str) -> NewMessage {
     NewMessage { id: MessageId::new(), content: content.into(), metadata: json!({ "of": content }) }
 }
@@ -45,6 +49,7 @@ pub fn admission(target: Target, content: &str) -> Admission {
         idempotency: None,
         resume: true,
         tail: TailLimit { messages: 64, bytes: 65536 },
+        waiting: None,
     }
 }
 
@@ -54,6 +59,12 @@ pub fn new_conversation() -> Target {
 
 pub fn key(key: &str) -> Option<Idempotency> {
     Some(Idempotency { route: "/chat".into(), key: key.into(), digest: vec![7], ttl: LONG })
+}
+
+/// Lets the lease of a turn of [`host`] expire.
+pub async fn expire(store: &Arc<dyn Store>, started: &Started) {
+    let heartbeat = store.heartbeat(host(), &[started.turn], OVER).await.unwrap();
+    assert_eq!(heartbeat.held, [started.turn]);
 }
 
 /// Admits and waits for the disk.
@@ -111,7 +122,15 @@ pub fn failure(started: &Started) -> Failed {
 /// Ends a turn that must be there to end.
 pub fn kept(ending: Result<Ending, StoreError>) -> Option<MessageRecord> {
     match ending.unwrap() {
-        Ending::Done { reply } => reply,
+        Ending::Done { reply, .. } => reply,
+        Ending::LeaseLost => panic!("the lease was lost"),
+    }
+}
+
+/// The turn that waits first after a turn has ended.
+pub fn next(ending: Result<Ending, StoreError>) -> Option<Waiter> {
+    match ending.unwrap() {
+        Ending::Done { next, .. } => next,
         Ending::LeaseLost => panic!("the lease was lost"),
     }
 }
@@ -150,12 +169,12 @@ pub async fn enqueue_job(store: &Arc<dyn Store>) -> JobId {
 
 /// Takes one job, if one is due.
 pub async fn take_job(store: &Arc<dyn Store>) -> Option<JobRecord> {
-    store.take(host(), LONG, JobLimits::total(1)).await.unwrap().jobs.pop()
+    store.take(host(), LONG, JobLimits::total(1), None).await.unwrap().jobs.pop()
 }
 
 /// How long until a job can be taken.
 pub async fn next_due(store: &Arc<dyn Store>) -> Option<Duration> {
-    store.take(host(), LONG, JobLimits::total(0)).await.unwrap().next_due
+    store.take(host(), LONG, JobLimits::total(0), None).await.unwrap().next_due
 }
 
 /// All messages of a conversation of Ada's.

@@ -19,7 +19,7 @@ async fn take(store: &Arc<dyn Store>) -> Option<JobRecord> {
 
 /// Takes one job at most.
 async fn take_as(store: &Arc<dyn Store>, host: Uuid, lease: Duration) -> Option<JobRecord> {
-    let mut taken = store.take(host, lease, JobLimits::total(1)).await.unwrap().jobs;
+    let mut taken = store.take(host, lease, JobLimits::total(1), None).await.unwrap().jobs;
     assert!(taken.len() <= 1);
     taken.pop()
 }
@@ -164,15 +164,24 @@ pub async fn a_lease_that_ran_out_goes_to_the_next_taker_and_the_first_changes_n
 }
 
 pub async fn renewing_extends_the_leases_of_the_named_jobs_of_one_host(store: &Arc<dyn Store>) {
-    enqueue(store, ada(), &[job("window"), job("card")]).await;
-    let mine = take_as(store, host(), OVER).await.unwrap();
-    store.renew_jobs(host(), &[mine.id], LONG).await.unwrap();
-    let other = take_as(store, Uuid::from_u128(2), OVER).await.unwrap();
+    enqueue(store, ada(), &[job("window"), job("card"), job("diary")]).await;
+    let [mine, other, forgotten] = [host(), other_host(), host()];
+    let mine = take_as(store, mine, LONG / 10).await.unwrap();
+    let other = take_as(store, other, LONG / 10).await.unwrap();
+    let forgotten = take_as(store, forgotten, LONG / 10).await.unwrap();
     store.renew_jobs(host(), &[mine.id, other.id], LONG).await.unwrap();
-    let again = take_as(store, host(), OVER).await.unwrap();
-    assert_eq!(again.id, other.id, "the other host's is not renewed");
-    store.renew_jobs(host(), &[mine.id], LONG).await.unwrap();
-    assert_eq!(take(store).await.map(|job| job.id), Some(other.id), "nor is one that is not named");
+    // With a lease that is over, what is renewed is due.
+    for (renewed_by, job, is_due) in
+        [(other_host(), &mine, false), (host(), &other, false), (host(), &forgotten, true)]
+    {
+        store.renew_jobs(renewed_by, &[job.id], OVER).await.unwrap();
+        assert_eq!(take(store).await.map(|taken| taken.id), is_due.then_some(job.id));
+    }
+    let due = next_due(store).await.unwrap();
+    assert!(due <= LONG / 10, "the other host's lease was not renewed: {due:?}");
+    store.renew_jobs(other_host(), &[other.id], LONG).await.unwrap();
+    let due = next_due(store).await.unwrap();
+    assert!(due > LONG / 2, "that of this host was: {due:?}");
 }
 
 pub async fn a_job_that_is_released_is_due_at_once_and_was_not_tried(store: &Arc<dyn Store>) {
@@ -223,16 +232,16 @@ pub async fn several_jobs_are_taken_at_once_and_one_of_each_queue(store: &Arc<dy
     enqueue(store, ada(), &jobs).await;
     let eve = job("window");
     enqueue(store, owner("eve"), std::slice::from_ref(&eve)).await;
-    assert_eq!(store.take(host(), LONG, JobLimits::total(0)).await.unwrap().jobs, []);
+    assert_eq!(store.take(host(), LONG, JobLimits::total(0), None).await.unwrap().jobs, []);
 
-    let taken = store.take(host(), LONG, JobLimits::total(2)).await.unwrap().jobs;
+    let taken = store.take(host(), LONG, JobLimits::total(2), None).await.unwrap().jobs;
     let ids = |taken: &[JobRecord]| taken.iter().map(|job| job.id).collect::<Vec<_>>();
     assert_eq!(ids(&taken), [jobs[0].id, jobs[2].id], "those that waited longest come first");
-    assert_eq!(ids(&store.take(host(), LONG, JobLimits::total(8)).await.unwrap().jobs), [eve.id]);
-    assert_eq!(store.take(host(), LONG, JobLimits::total(8)).await.unwrap().jobs, []);
+    assert_eq!(ids(&store.take(host(), LONG, JobLimits::total(8), None).await.unwrap().jobs), [eve.id]);
+    assert_eq!(store.take(host(), LONG, JobLimits::total(8), None).await.unwrap().jobs, []);
 
     assert!(store.complete(taken[0].id, taken[0].epoch, JobCompletion::default()).await.unwrap());
-    assert_eq!(ids(&store.take(host(), LONG, JobLimits::total(8)).await.unwrap().jobs), [jobs[1].id]);
+    assert_eq!(ids(&store.take(host(), LONG, JobLimits::total(8), None).await.unwrap().jobs), [jobs[1].id]);
 }
 
 pub async fn neither_a_plugin_nor_a_user_takes_every_place(store: &Arc<dyn Store>) {
@@ -242,7 +251,7 @@ pub async fn neither_a_plugin_nor_a_user_takes_every_place(store: &Arc<dyn Store
     enqueue(store, owner("ada"), &[job("card")]).await;
     enqueue(store, owner("dora"), &[job("card")]).await;
     let limits = JobLimits { total: 8, per_user: 1, per_plugin: 2 };
-    let taken = store.take(host(), LONG, limits).await.unwrap();
+    let taken = store.take(host(), LONG, limits, None).await.unwrap();
     let named = |jobs: &[JobRecord]| {
         jobs.iter().map(|job| (job.owner.subject.clone(), job.plugin.clone())).collect::<Vec<_>>()
     };
@@ -252,15 +261,16 @@ pub async fn neither_a_plugin_nor_a_user_takes_every_place(store: &Arc<dyn Store
     assert!(next_due > LONG / 2, "what is left waits for one of these to end: {next_due:?}");
 
     // What runs counts in later calls.
-    assert_eq!(store.take(host(), LONG, limits).await.unwrap().jobs, []);
-    let other_host = store.take(Uuid::from_u128(2), LONG, JobLimits { total: 1, ..limits }).await.unwrap();
+    assert_eq!(store.take(host(), LONG, limits, None).await.unwrap().jobs, []);
+    let other_host =
+        store.take(Uuid::from_u128(2), LONG, JobLimits { total: 1, ..limits }, None).await.unwrap();
     assert_eq!(other_host.jobs.len(), 1, "each host has places of its own");
     assert_eq!(other_host.next_due, Some(Duration::ZERO), "one more is due and was not asked for");
     store.retry(other_host.jobs[0].id, other_host.jobs[0].epoch, OVER, "away").await.unwrap();
 
     let first = &taken.jobs[0];
     assert!(store.complete(first.id, first.epoch, JobCompletion::default()).await.unwrap());
-    let freed = store.take(host(), LONG, limits).await.unwrap();
+    let freed = store.take(host(), LONG, limits, None).await.unwrap();
     let mut freed = named(&freed.jobs);
     freed.sort();
     assert_eq!(freed, [("ada".into(), "card".into()), ("cleo".into(), "slow".into())]);
@@ -271,11 +281,11 @@ pub async fn users_whose_jobs_failed_come_after_those_who_wait_for_the_same_plug
         enqueue(store, owner(user), &[job("slow")]).await;
     }
     let limits = JobLimits { total: 2, per_user: 1, per_plugin: 2 };
-    let first = store.take(host(), LONG, limits).await.unwrap().jobs;
+    let first = store.take(host(), LONG, limits, None).await.unwrap().jobs;
     for job in &first {
         store.retry(job.id, job.epoch, Duration::from_millis(1), "the model does not answer").await.unwrap();
     }
-    let second = store.take(host(), LONG, limits).await.unwrap().jobs;
+    let second = store.take(host(), LONG, limits, None).await.unwrap().jobs;
     let users = |jobs: &[JobRecord]| jobs.iter().map(|job| job.owner.subject.clone()).collect::<Vec<_>>();
     assert_eq!(users(&first), ["ada", "ben"]);
     assert_eq!(users(&second), ["cleo", "dora"]);
@@ -287,8 +297,14 @@ pub async fn many_due_jobs_of_one_plugin_do_not_hide_those_of_another(store: &Ar
     }
     enqueue(store, ada(), &[job("card")]).await;
     let limits = JobLimits { total: 4, per_user: 2, per_plugin: 2 };
-    let plugins: Vec<_> =
-        store.take(host(), LONG, limits).await.unwrap().jobs.into_iter().map(|job| job.plugin).collect();
+    let plugins: Vec<_> = store
+        .take(host(), LONG, limits, None)
+        .await
+        .unwrap()
+        .jobs
+        .into_iter()
+        .map(|job| job.plugin)
+        .collect();
     assert_eq!(plugins, ["slow", "card", "slow"]);
 }
 

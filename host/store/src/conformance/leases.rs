@@ -7,8 +7,9 @@ pub async fn a_conversation_whose_lease_is_held_is_busy_for_as_long_as_the_lease
 ) {
     let first = start(store, admission(new_conversation(), "Hello")).await;
     match admit(store, admission(Target::Existing(first.conversation), "Me too")).await {
-        AdmissionOutcome::Busy { retry_after } => {
-            assert!(retry_after <= LONG && retry_after > LONG / 2, "{retry_after:?}")
+        AdmissionOutcome::Busy { retry_after, is_waiting } => {
+            assert!(retry_after <= LONG && retry_after > LONG / 2, "{retry_after:?}");
+            assert!(!is_waiting, "it may not wait");
         }
         other => panic!("{other:?}"),
     }
@@ -50,34 +51,12 @@ pub async fn a_turn_whose_lease_was_taken_is_interrupted_and_can_not_be_ended(st
     );
 }
 
-pub async fn a_turn_whose_lease_ran_out_still_commits_if_no_one_took_it(store: &Arc<dyn Store>) {
-    let slow = start(store, Admission { lease: OVER, ..admission(new_conversation(), "Slow") }).await;
-    kept(store.commit(reply(&slow, "Just in time")).await);
-}
-
 pub async fn an_epoch_that_is_not_the_turns_own_ends_nothing(store: &Arc<dyn Store>) {
     let mut started = start(store, admission(new_conversation(), "Hello")).await;
     started.epoch += 1;
     assert_eq!(store.commit(reply(&started, "Hi")).await.unwrap(), Ending::LeaseLost);
     let turn = store.turn(&ada(), started.turn).await.unwrap().unwrap();
     assert_eq!(turn.status, TurnStatus::Running);
-}
-
-pub async fn renewing_extends_the_leases_of_the_named_turns_of_one_host(store: &Arc<dyn Store>) {
-    let brief = |content| Admission { lease: OVER, ..admission(new_conversation(), content) };
-    let mine = start(store, brief("Mine")).await;
-    let other = start(store, Admission { host: Uuid::from_u128(2), ..brief("Other") }).await;
-    let ended = start(store, brief("Ended")).await;
-    kept(store.fail(failure(&ended)).await);
-    let forgotten = start(store, brief("Forgotten")).await;
-
-    let named = [mine.turn, other.turn, ended.turn];
-    assert_eq!(store.renew(host(), &named, LONG).await.unwrap(), [mine.turn]);
-    start(store, admission(Target::Existing(forgotten.conversation), "Its lease ran out")).await;
-    let busy = admit(store, admission(Target::Existing(mine.conversation), "Next")).await;
-    assert!(matches!(busy, AdmissionOutcome::Busy { .. }), "{busy:?}");
-    start(store, admission(Target::Existing(other.conversation), "Next")).await;
-    assert_eq!(store.renew(Uuid::from_u128(2), &named, LONG).await.unwrap(), [], "its lease was taken");
 }
 
 pub async fn recovery_interrupts_what_ran_out_and_what_a_lost_host_left_and_nothing_else(

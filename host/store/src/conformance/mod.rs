@@ -14,8 +14,10 @@
 pub mod concurrency;
 pub mod conversations;
 pub mod deletion;
+pub mod expired_leases;
 pub mod fences;
 pub mod fixtures;
+pub mod hosts;
 pub mod idempotency;
 pub mod identity;
 pub mod jobs;
@@ -27,6 +29,7 @@ pub mod spending;
 pub mod state;
 pub mod state_quota;
 pub mod texts;
+pub mod tickets;
 pub mod turns;
 
 /// Makes a test of every test of the suite.
@@ -63,12 +66,27 @@ macro_rules! conformance_tests {
                 jobs_behind_those_of_a_deleted_conversation_are_taken,
                 a_sweep_frees_the_queues_of_a_deleted_conversations_jobs,
             }
+            expired_leases {
+                a_turn_whose_lease_has_expired_is_not_ended_although_no_one_took_it,
+                a_turn_that_ended_before_its_lease_did_is_answered_again,
+                a_turn_whose_lease_has_expired_writes_no_state,
+                a_lease_that_has_expired_is_not_renewed,
+                a_job_whose_lease_has_expired_is_not_changed_although_no_one_took_it,
+            }
             fences {
                 a_running_turn_writes_until_it_ends_whichever_way,
                 a_turn_whose_lease_was_taken_writes_nothing_and_the_next_one_does,
                 an_epoch_that_is_not_the_turns_own_writes_nothing,
                 a_turn_of_a_deleted_conversation_writes_nothing,
                 a_job_writes_while_it_is_leased_and_the_lease_was_not_taken,
+            }
+            hosts {
+                a_heartbeat_renews_the_leases_of_the_named_turns_of_one_host,
+                a_host_hears_of_no_turn_and_no_other_host_where_there_is_none,
+                a_turn_that_a_client_wants_to_end_is_named_to_its_host_until_it_has_ended,
+                only_a_running_turn_of_ones_own_can_be_asked_to_end,
+                a_wish_to_end_a_turn_is_not_one_to_end_the_next,
+                a_host_leaves_the_jobs_of_plugins_that_it_does_not_have,
             }
             idempotency {
                 a_completed_turn_is_replayed_and_not_run,
@@ -125,9 +143,7 @@ macro_rules! conformance_tests {
                 a_conversation_whose_lease_is_held_is_busy_for_as_long_as_the_lease_lasts,
                 every_end_of_a_turn_frees_its_lease,
                 a_turn_whose_lease_was_taken_is_interrupted_and_can_not_be_ended,
-                a_turn_whose_lease_ran_out_still_commits_if_no_one_took_it,
                 an_epoch_that_is_not_the_turns_own_ends_nothing,
-                renewing_extends_the_leases_of_the_named_turns_of_one_host,
                 recovery_interrupts_what_ran_out_and_what_a_lost_host_left_and_nothing_else,
             }
             parked_jobs {
@@ -184,6 +200,21 @@ macro_rules! conformance_tests {
                 keys_revocations_entries_and_accounts_have_no_character_zero,
                 a_question_with_the_character_zero_finds_nothing,
             }
+            tickets {
+                turns_begin_in_the_order_of_their_tickets_over_two_hosts,
+                every_end_of_a_turn_names_who_waits_first,
+                no_more_turns_wait_than_may_and_each_counts_once,
+                a_ticket_that_is_not_kept_is_passed_over_and_takes_no_place,
+                a_repeated_admission_keeps_its_ticket_alive,
+                a_turn_that_may_not_wait_is_refused_while_others_do,
+                a_turn_that_begins_has_no_ticket_any_more,
+                who_stops_waiting_gives_the_place_to_the_next,
+                requests_that_are_joined_replayed_or_refused_for_another_reason_take_no_ticket,
+                requests_to_run_one_turn_again_wait_and_the_rest_join_it,
+                a_turn_waits_for_one_conversation,
+                tickets_go_with_their_conversation,
+                a_lease_that_expired_or_was_recovered_goes_to_the_oldest_ticket,
+            }
             turns {
                 an_admission_stores_the_turn_and_the_users_message_as_running,
                 a_commit_keeps_reply_usage_and_response_and_completes_both_messages,
@@ -222,11 +253,13 @@ macro_rules! conformance_tests {
 #[cfg(test)]
 mod tests {
     /// The sources of the modules of the suite, and the list above.
-    const SOURCES: [&str; 15] = [
+    const SOURCES: [&str; 18] = [
         include_str!("concurrency.rs"),
         include_str!("conversations.rs"),
         include_str!("deletion.rs"),
+        include_str!("expired_leases.rs"),
         include_str!("fences.rs"),
+        include_str!("hosts.rs"),
         include_str!("idempotency.rs"),
         include_str!("identity.rs"),
         include_str!("jobs.rs"),
@@ -237,6 +270,7 @@ mod tests {
         include_str!("state.rs"),
         include_str!("state_quota.rs"),
         include_str!("texts.rs"),
+        include_str!("tickets.rs"),
         include_str!("turns.rs"),
     ];
 

@@ -50,7 +50,7 @@ pub async fn parked_jobs_are_removed_by_age_and_no_other_job_is(store: &Arc<dyn 
     // Three plugins, so that all can be taken at once: one is parked, one runs, one waits to be tried again.
     let jobs: Vec<NewJob> = ["card", "diary", "window"].map(job).into();
     kept(store.commit(Commit { jobs, ..reply(&first, "Hi") }).await);
-    let taken = store.take(host(), LONG, JobLimits::total(3)).await.unwrap().jobs;
+    let taken = store.take(host(), LONG, JobLimits::total(3), None).await.unwrap().jobs;
     assert_eq!(taken.len(), 3);
     store.park(taken[0].id, taken[0].epoch, "broken").await.unwrap();
     store.retry(taken[1].id, taken[1].epoch, LONG, "later").await.unwrap();
@@ -77,7 +77,7 @@ pub async fn a_job_that_ended_its_host_twice_is_parked_and_the_next_one_runs(sto
     let (first, second) = (enqueue_job(store).await, enqueue_job(store).await);
     // Each host ends while it runs the job, and the next one recovers.
     let lose_host = async |number| {
-        let taken = store.take(Uuid::from_u128(number), LONG, JobLimits::total(1)).await.unwrap().jobs;
+        let taken = store.take(Uuid::from_u128(number), LONG, JobLimits::total(1), None).await.unwrap().jobs;
         store.recover(Uuid::from_u128(number + 1)).await.unwrap();
         taken[0].id
     };

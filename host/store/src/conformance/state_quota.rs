@@ -118,7 +118,7 @@ pub async fn a_job_whose_writes_are_past_the_quota_is_not_completed(store: &Arc<
     let commit = |started: &Started| Commit { jobs: vec![job("window")], ..reply(started, "Hi") };
     let started = start(store, admission(new_conversation(), "Hello")).await;
     kept(store.commit(commit(&started)).await);
-    let job = store.take(host(), LONG, JobLimits::total(1)).await.unwrap().jobs.remove(0);
+    let job = store.take(host(), LONG, JobLimits::total(1), None).await.unwrap().jobs.remove(0);
     let writes = vec![set(&mine(), "a", 10, 1000), set(&mine(), "b", 1000, 1000)];
     let refused = store.complete(job.id, job.epoch, JobCompletion::writing(writes)).await;
     let Err(StoreError::Conflict(conflict)) = refused else { panic!("{refused:?}") };

@@ -81,7 +81,7 @@ pub async fn an_error_of_a_job_with_the_character_zero_is_refused(store: &Arc<dy
     // The words for the character are not the character.
     let named = NewJob { payload: r#"{"text":"a\u0000b"}"#.into(), ..job("window") };
     kept(store.commit(Commit { jobs: vec![named.clone()], ..reply(&started, "Hi") }).await);
-    let job = store.take(host(), LONG, JobLimits::total(1)).await.unwrap().jobs.remove(0);
+    let job = store.take(host(), LONG, JobLimits::total(1), None).await.unwrap().jobs.remove(0);
     assert_eq!(job.payload, named.payload);
     is_refused(store.retry(job.id, job.epoch, OVER, "a\0b").await);
     is_refused(store.park(job.id, job.epoch, "a\0b").await);
