@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::job_rows::release_jobs_of_others;
 use crate::operation::Operation;
 use crate::query::{all_rows, execute};
+use crate::spending_rows::take_back_blocks_of_others;
 
 /// Marks a running turn interrupted whose lease was lost. Its epoch is removed, so that no later write can end it.
 pub(crate) fn interrupt(connection: &Connection, turn: TurnId, now: i64) -> Result<()> {
@@ -64,7 +65,7 @@ impl Operation for Recover {
 }
 
 /// Interrupts turns whose lease has expired or belongs to another host than `host`, and makes the jobs of other hosts
-/// due again. Returns how many turns.
+/// due again and takes their blocks of tokens back. Returns how many turns.
 pub(crate) fn recover(connection: &Connection, host: Uuid) -> Result<u64> {
     let now = now();
     // The index holds only leases that are held: one for each running turn.
@@ -84,5 +85,6 @@ pub(crate) fn recover(connection: &Connection, host: Uuid) -> Result<u64> {
         )?;
     }
     release_jobs_of_others(connection, host)?;
+    take_back_blocks_of_others(connection, host)?;
     Ok(lost.len() as u64)
 }
