@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use masque_companions::Active;
-use masque_store::{ConversationId, Owner, Store};
+use masque_store::{Budgets, ConversationId, Owner, Spending, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -48,12 +48,15 @@ pub(crate) struct Host {
     /// Cancelled when the host takes no new turns. Those that run go on, and their ends are stored.
     pub(crate) closing: CancellationToken,
     pub(crate) finalizer: Finalizer,
+    /// What the accounts of the host's users may spend.
+    pub(crate) budgets: Arc<Budgets>,
 }
 
 impl Host {
     pub(crate) fn new(store: Arc<dyn Store>, active: Arc<Active>, options: Options, id: Uuid) -> Self {
         let closing = CancellationToken::new();
         let finalizer = Finalizer::new(Arc::clone(&store));
+        let budgets = Budgets::new(Arc::clone(&store) as Arc<dyn Spending>, id, LEASE);
         let slots = options.max_concurrent;
         Self {
             registry: TurnRegistry::new(options.log_ttl),
@@ -68,6 +71,7 @@ impl Host {
             id,
             closing,
             finalizer,
+            budgets: Arc::new(budgets),
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use masque_companions::Active;
 use masque_problem::{Kind, Problem};
 use masque_store::{
-    BudgetAccount, ConversationId, MessageId, NewMessage, Owner, Store, TurnId, TurnRecord, TurnStatus,
-    UserProfile,
+    BudgetAccount, Budgets, ConversationId, MessageId, NewMessage, Owner, Store, TurnId, TurnRecord,
+    TurnStatus, UserProfile,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -155,6 +155,11 @@ impl Turns {
     /// Notified when a turn has left background jobs.
     pub fn new_jobs(&self) -> Arc<Notify> {
         self.0.finalizer.new_jobs()
+    }
+
+    /// The budgets that the host's turns and jobs debit. Their tokens reach the store while [`Budgets::keep_reporting`] runs.
+    pub fn budgets(&self) -> Arc<Budgets> {
+        Arc::clone(&self.0.budgets)
     }
 
     /// Renews the leases of running turns until `stop` is cancelled. Without it, turns that run for longer than 30 s lose

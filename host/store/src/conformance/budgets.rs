@@ -219,10 +219,9 @@ pub async fn a_debit_that_is_dropped_while_it_waits_holds_up_no_other(store: &Ar
 
 pub async fn the_reporter_counts_what_is_used_and_a_closed_host_holds_no_block(store: &Arc<dyn Store>) {
     let (watched, budgets) = watched(store);
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let reporter = {
         let budgets = Arc::clone(&budgets);
-        tokio::spawn(async move { budgets.keep_reporting(async { drop(stopped.await) }).await })
+        tokio::spawn(async move { budgets.keep_reporting().await })
     };
     begins(&budgets, 1_000).await.unwrap();
     let asked = watched.reports.load(Ordering::Relaxed);
@@ -233,8 +232,8 @@ pub async fn the_reporter_counts_what_is_used_and_a_closed_host_holds_no_block(s
     };
     tokio::time::timeout(Duration::from_secs(30), reported).await.unwrap();
     assert!(watched.reports.load(Ordering::Relaxed) > asked);
-    stop.send(()).unwrap();
-    reporter.await.unwrap();
+    reporter.abort();
+    assert!(reporter.await.unwrap_err().is_cancelled());
     budgets.close().await;
     let all = BlockRequest::Hold { account: "key:1".into(), budget: 1_000, wanted: 1_000 };
     let other = SpendingReport { host: Uuid::from_u128(2), ..report(0, Vec::new(), vec![all]) };

@@ -41,7 +41,8 @@ pub async fn what_is_used_counts_by_account_and_day(store: &Arc<dyn Store>) {
     let day = today(store).await;
     assert_eq!(spent(store, "key:1").await, (0, 0));
     let yesterday = SpendingDay(day.0 - 1);
-    let both = vec![used("key:1", day, 11, 5), used("user:ada", day, 1, 2), used("key:1", yesterday, 100, 100)];
+    let both =
+        vec![used("key:1", day, 11, 5), used("user:ada", day, 1, 2), used("key:1", yesterday, 100, 100)];
     store.report_spending(report(1, both, Vec::new())).await.unwrap();
     assert_eq!(spent(store, "key:1").await, (11, 5), "not what was used yesterday");
     assert_eq!(spent(store, "user:ada").await, (1, 2));

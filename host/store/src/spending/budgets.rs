@@ -1,7 +1,6 @@
 //! The budgets of one host: debits calls from its blocks, and asks and tells the store.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -55,8 +54,7 @@ impl Budgets {
     ) -> Result<DebitOutcome, StoreError> {
         let accounts = by_name(accounts)?;
         let tokens = (input_tokens, output_tokens);
-        let outcome =
-            self.attempt(|ledger, asked, now| ledger.debit(&accounts, tokens, asked, now)).await?;
+        let outcome = self.attempt(|ledger, asked, now| ledger.debit(&accounts, tokens, asked, now)).await?;
         Ok(match outcome {
             Ok(day) => DebitOutcome::Debited(day),
             Err(spent) => DebitOutcome::BudgetSpent(spent),
@@ -99,11 +97,12 @@ impl Budgets {
         self.store.spent(account).await
     }
 
-    /// Reports what was used about every second, until `stop` resolves. If the store is away, tries again every second.
-    pub async fn keep_reporting(&self, stop: impl Future<Output = ()>) {
-        let mut stop = pin!(stop);
+    /// Reports what was used about every second, until it is dropped. If the store is away, tries again every second. A
+    /// report that is under way when it is dropped is sent again with the next.
+    pub async fn keep_reporting(&self) {
         let mut is_away = false;
-        while tokio::time::timeout(REPORT_INTERVAL, &mut stop).await.is_err() {
+        loop {
+            tokio::time::sleep(REPORT_INTERVAL).await;
             if !self.ledger().is_due(now()) {
                 continue;
             }
@@ -119,6 +118,9 @@ impl Budgets {
     /// Reports what was used and gives all blocks back. Call it when no call runs any more. If the store does not answer
     /// within a few seconds, what was used since the last report is lost.
     pub async fn close(&self) {
+        if self.ledger().is_empty() {
+            return;
+        }
         let close = async {
             let mut last = self.reporting.lock().await;
             loop {

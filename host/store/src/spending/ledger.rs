@@ -5,22 +5,12 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::account::{Account, Block, DatabaseClock, Room, Wanted, bounded, bounded_budget, total};
 use super::report::{BlockRequest, HeldBlock, ReportAnswer, SpendingReport, UsedTokens};
 use super::types::{BudgetSpent, Correction, SpendingDay};
 
-/// How long the host keeps a block that it does not debit. Tokens that nobody uses are missing on other hosts.
-const MAX_IDLE: Duration = Duration::from_secs(60);
-
-/// The most that one call can add or take away. Higher counts, which a model may claim, could overflow the sum of a year.
-const MAX_TOKENS: i64 = 1_000_000_000_000;
-
-/// The highest budget. It leaves room for sums.
-const MAX_BUDGET: i64 = i64::MAX / 4;
-
 /// How long the database's clock is followed by this host's own before it is read again.
 const MAX_CLOCK_AGE: Duration = Duration::from_secs(3600);
-
-const MILLIS_OF_DAY: i64 = 86_400_000;
 
 /// The accounts of one host. Holds those with a block, and those with something to report.
 pub(super) struct Ledger {
@@ -38,47 +28,6 @@ pub(super) struct Ledger {
     ended: u64,
 }
 
-/// The database's clock at a moment of this host's.
-#[derive(Clone, Copy)]
-struct DatabaseClock {
-    read_at: Instant,
-    now: i64,
-}
-
-#[derive(Default)]
-struct Account {
-    block: Option<Block>,
-    /// What the unconfirmed report says.
-    sent: Usage,
-    /// What was used since.
-    unsent: Usage,
-    wanted: Option<Wanted>,
-    last_used: Option<Instant>,
-}
-
-/// Tokens of input and output, by day.
-type Usage = BTreeMap<SpendingDay, (i64, i64)>;
-
-/// A block, as of the report that was answered with it.
-#[derive(Clone, Copy)]
-struct Block {
-    day: SpendingDay,
-    budget: i64,
-    tokens: i64,
-    available: i64,
-    /// The report that was answered with it.
-    report: u64,
-    /// When the lease ends.
-    until: Instant,
-}
-
-/// What those who wait want of an account.
-#[derive(Clone, Copy)]
-struct Wanted {
-    budget: i64,
-    tokens: i64,
-}
-
 /// Whether a call may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
@@ -88,13 +37,6 @@ pub(super) enum Attempt {
     Refused(BudgetSpent),
     /// The store has to be asked: try again when the report with this number, or a later one, has ended.
     Ask(u64),
-}
-
-/// What a block says about one call.
-enum Room {
-    Enough,
-    Unknown,
-    Spent { used: i64 },
 }
 
 impl Ledger {
@@ -124,7 +66,7 @@ impl Ledger {
         let attempt = self.check(accounts, input.saturating_add(output).max(1), asked, now);
         if let Attempt::Allowed(day) = attempt {
             for account in accounts.keys() {
-                self.add(account, day, (input, output), now);
+                self.account(account).add(day, (input, output), now);
             }
         }
         attempt
@@ -142,7 +84,8 @@ impl Ledger {
         let mut missing = Vec::new();
         for (account, budget) in accounts {
             let Some(budget) = budget.map(bounded_budget) else { continue };
-            match self.room(account, budget, needed, asked, now) {
+            let held = self.accounts.get(*account);
+            match held.map_or(Room::Unknown, |held| held.room(budget, needed, asked, today, now)) {
                 Room::Enough => {}
                 Room::Unknown => missing.push((*account, budget)),
                 Room::Spent { used } => {
@@ -158,7 +101,7 @@ impl Ledger {
             Some(today) if missing.is_empty() => Attempt::Allowed(today),
             _ => {
                 for (account, budget) in missing {
-                    self.want(account, Wanted { budget, tokens: needed });
+                    self.account(account).want(Wanted { budget, tokens: needed });
                 }
                 Attempt::Ask(self.next_report())
             }
@@ -174,7 +117,7 @@ impl Ledger {
     ) {
         let Correction { day, input_tokens, output_tokens } = correction;
         for account in accounts {
-            self.add(account, day, (input_tokens, output_tokens), now);
+            self.account(account).add(day, (input_tokens, output_tokens), now);
         }
     }
 
@@ -182,13 +125,19 @@ impl Ledger {
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.has_unreported()
             || self.accounts.values().any(|account| {
-                account.block.is_some_and(|block| block.is_renewal_due(self.lease, now)) || account.is_idle(now)
+                account.block.is_some_and(|block| block.is_renewal_due(self.lease, now))
+                    || account.is_idle(now)
             })
     }
 
     /// Whether tokens were used that no answered report has counted.
     pub(super) fn has_unreported(&self) -> bool {
         self.is_unconfirmed || self.accounts.values().any(|account| !account.unsent.is_empty())
+    }
+
+    /// Whether the store need not be told anything, now or when the host stops.
+    pub(super) fn is_empty(&self) -> bool {
+        self.accounts.is_empty() && !self.is_unconfirmed
     }
 
     /// The newest report that has ended.
@@ -227,14 +176,20 @@ impl Ledger {
                     account: name.clone(),
                     budget: wanted.budget,
                     // Of what the store can't know yet, none is left.
-                    wanted: wanted.tokens.saturating_add(today.map_or(0, |day| total(&account.unsent, day)).max(0)),
+                    wanted: wanted
+                        .tokens
+                        .saturating_add(today.map_or(0, |day| total(&account.unsent, day)).max(0)),
                 }),
                 (_, Some(_)) if returns_all || account.is_idle(now) => {
                     account.block = None;
                     blocks.push(BlockRequest::Return { account: name.clone() });
                 }
                 (_, Some(block)) if !account.sent.is_empty() || block.is_renewal_due(self.lease, now) => {
-                    blocks.push(BlockRequest::Hold { account: name.clone(), budget: block.budget, wanted: 0 });
+                    blocks.push(BlockRequest::Hold {
+                        account: name.clone(),
+                        budget: block.budget,
+                        wanted: 0,
+                    });
                 }
                 _ => {}
             }
@@ -264,47 +219,6 @@ impl Ledger {
         });
     }
 
-    fn room(&self, account: &str, budget: i64, needed: i64, asked: Option<u64>, now: Instant) -> Room {
-        let today = self.today(now);
-        let Some(account) = self.accounts.get(account) else { return Room::Unknown };
-        let Some(block) = account.block else { return Room::Unknown };
-        if Some(block.day) != today || block.until <= now {
-            return Room::Unknown;
-        }
-        // The block may have been taken for another budget, such as that of yesterday's job.
-        let available = block.available.saturating_add(budget.saturating_sub(block.budget));
-        let pending = total(&account.sent, block.day).saturating_add(total(&account.unsent, block.day));
-        let left = block.tokens.min(available).saturating_sub(pending);
-        let is_answered = asked.is_some_and(|asked| block.report >= asked) && block.tokens >= available;
-        match left {
-            _ if left >= needed => Room::Enough,
-            _ if !is_answered => Room::Unknown,
-            // All that is left of the budget. It ends with this call.
-            1.. => Room::Enough,
-            _ => Room::Spent { used: budget.saturating_sub(available).saturating_add(pending) },
-        }
-    }
-
-    fn want(&mut self, account: &str, more: Wanted) {
-        let wanted = &mut self.account(account).wanted;
-        let before = wanted.unwrap_or(Wanted { budget: more.budget, tokens: 0 });
-        *wanted = Some(Wanted {
-            budget: before.budget.max(more.budget),
-            tokens: before.tokens.saturating_add(more.tokens).min(MAX_BUDGET),
-        });
-    }
-
-    fn add(&mut self, account: &str, day: SpendingDay, tokens: (i64, i64), now: Instant) {
-        let account = self.account(account);
-        account.last_used = Some(now);
-        let sum = account.unsent.entry(day).or_default();
-        let bounded = |tokens: i64| tokens.clamp(-MAX_TOKENS, MAX_TOKENS);
-        *sum = (sum.0.saturating_add(bounded(tokens.0)), sum.1.saturating_add(bounded(tokens.1)));
-        if *sum == (0, 0) {
-            account.unsent.remove(&day);
-        }
-    }
-
     fn account(&mut self, name: &str) -> &mut Account {
         self.accounts.entry(name.to_owned()).or_default()
     }
@@ -314,47 +228,4 @@ impl Ledger {
         let clock = self.clock?;
         (now.saturating_duration_since(clock.read_at) < MAX_CLOCK_AGE).then(|| clock.day(now))
     }
-}
-
-impl Account {
-    fn is_idle(&self, now: Instant) -> bool {
-        let since = self.last_used.map_or(Duration::MAX, |used| now.saturating_duration_since(used));
-        self.block.is_some() && since >= MAX_IDLE
-    }
-}
-
-impl Block {
-    /// Whether a third of the lease is over.
-    fn is_renewal_due(&self, lease: Duration, now: Instant) -> bool {
-        self.until.saturating_duration_since(now) <= lease - lease / 3
-    }
-}
-
-impl DatabaseClock {
-    fn now(self, now: Instant) -> i64 {
-        let passed = now.saturating_duration_since(self.read_at).as_millis();
-        self.now.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))
-    }
-
-    fn day(self, now: Instant) -> SpendingDay {
-        SpendingDay(self.now(now).div_euclid(MILLIS_OF_DAY))
-    }
-
-    fn day_ends_in(self, now: Instant) -> Duration {
-        let passed = self.now(now).rem_euclid(MILLIS_OF_DAY);
-        Duration::from_millis(u64::try_from(MILLIS_OF_DAY - passed).unwrap_or_default())
-    }
-}
-
-/// The tokens of a day.
-fn total(usage: &Usage, day: SpendingDay) -> i64 {
-    usage.get(&day).map_or(0, |(input, output)| input.saturating_add(*output))
-}
-
-fn bounded(tokens: u64) -> i64 {
-    i64::try_from(tokens).unwrap_or(i64::MAX).min(MAX_TOKENS)
-}
-
-fn bounded_budget(budget: u64) -> i64 {
-    i64::try_from(budget).unwrap_or(i64::MAX).min(MAX_BUDGET)
 }

@@ -11,6 +11,7 @@
 //! The rest of its block comes back when its lease ends. Counting the whole block as spent instead would let one crash
 //! take a quarter of a user's day.
 
+mod account;
 mod budgets;
 mod ledger;
 mod report;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use masque_companions::Active;
-use masque_store::{JobLimits, Store, StoreError, TakenJobs};
+use masque_store::{Budgets, JobLimits, Store, StoreError, TakenJobs};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -54,11 +54,17 @@ pub struct JobOptions {
 }
 
 impl JobWorker {
-    /// A worker that takes jobs from `store` and runs them with the plugins of `active`. `host` names this process in the
-    /// store.
-    pub fn new(store: Arc<dyn Store>, active: Arc<Active>, options: JobOptions, host: Uuid) -> Self {
+    /// A worker that takes jobs from `store` and runs them with the plugins of `active`. `budgets` pay for their questions
+    /// to models. `host` names this process in the store.
+    pub fn new(
+        store: Arc<dyn Store>,
+        active: Arc<Active>,
+        budgets: Arc<Budgets>,
+        options: JobOptions,
+        host: Uuid,
+    ) -> Self {
         let JobOptions { max_concurrent, timeout } = options;
-        let runner = Arc::new(JobRunner { store: Arc::clone(&store), active, timeout });
+        let runner = Arc::new(JobRunner { store: Arc::clone(&store), active, budgets, timeout });
         Self { store, host, runner, max_running: max_concurrent }
     }
 
