@@ -14,8 +14,8 @@ use crate::text::check_text;
 
 /// The time between two reports. A host that is killed takes the debits of this time with it.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the last report may take while the host stops.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the last report may take while the host stops, of the few seconds in which the process is gone.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time between two attempts of the last report.
 const CLOSE_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
