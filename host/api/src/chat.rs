@@ -167,7 +167,7 @@ pub(crate) async fn chat(
     let metadata = bounded(metadata.unwrap_or_default())?;
     let profile = user::profile(user, principal.profile.clone())?;
     let streamed = stream.unwrap_or_else(|| accepts_events(&headers));
-    if let Err(spent) = app.limits.check_budgets(&*app.store, &principal).await {
+    if let Err(spent) = app.limits.check_budgets(&app.turns.budgets(), &principal).await {
         // A reply that was already paid for can be fetched again.
         let key = idempotency.as_ref().map(|idempotency| idempotency.key.as_str());
         let answered = match key {

@@ -1,24 +1,22 @@
-//! [`Spending`]: the tokens of accounts, debited before each model call and corrected after it.
+//! [`Spending`]: the tokens of accounts, and the blocks of them that hosts hold.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use masque_store::{
-    BudgetAccount, CheckTexts as _, Correction, Debit, DebitOutcome, Spending, SpendingDay, Spent,
-    StoreError, check_text,
+    BlockRequest, CheckTexts as _, HeldBlock, ReportAnswer, Spending, SpendingReport, Spent, StoreError,
 };
 use sqlx::postgres::PgRow;
 
-use crate::columns::{remaining, signed, unsigned};
-use crate::error::Result as DatabaseResult;
+use crate::columns::{millis, remaining, signed, unsigned};
+use crate::error::{DatabaseError, Result as DatabaseResult};
 use crate::statement::{Statement, get};
 use crate::store::PostgresStore;
 
 /// Milliseconds of a day.
 const MILLIS_OF_DAY: i64 = 86_400_000;
 
-/// The most that one call can add or take away. Higher counts, which a model may claim, could overflow the sum of a year.
+/// The most that one report can add or take away. Higher counts, which a model may claim, could overflow the sum of a year.
 const MAX_TOKENS: i64 = 1_000_000_000_000;
 
 #[async_trait]
@@ -38,67 +36,56 @@ impl Spending for PostgresStore {
             })
         };
         let found = self.read_first(statement, spent).await?;
-        found.ok_or_else(|| StoreError::Corrupt("a statement gave no row".into()))
+        found.ok_or_else(no_row)
     }
 
-    async fn debit(&self, debit: Debit) -> Result<DebitOutcome, StoreError> {
-        debit.accounts.check_texts()?;
-        let accounts: BTreeMap<&str, Option<u64>> = debit
-            .accounts
-            .iter()
-            .map(|BudgetAccount { name, tokens_per_day }| (&**name, *tokens_per_day))
-            .collect();
-        let statement = statement(
-            accounts.keys().copied().collect(),
-            accounts.values().map(|budget| budget.map(signed)).collect(),
-            Some((debit.input_tokens, debit.output_tokens)),
-            &debit.corrections,
-        );
-        let outcome = self.write_first(statement, outcome).await?;
-        outcome.ok_or_else(|| StoreError::Corrupt("a statement gave no row".into()))
-    }
-
-    async fn correct(&self, accounts: Vec<String>, corrections: Vec<Correction>) -> Result<(), StoreError> {
-        accounts.iter().try_for_each(|account| check_text("account", account))?;
-        let mut accounts: Vec<&str> = accounts.iter().map(String::as_str).collect();
-        accounts.sort_unstable();
-        accounts.dedup();
-        let budgets = vec![None; accounts.len()];
-        self.write(statement(accounts, budgets, None, &corrections)).await.map(drop)
+    async fn report_spending(&self, report: SpendingReport) -> Result<ReportAnswer, StoreError> {
+        report.check_texts()?;
+        let rows = self.write(statement(&report)).await?;
+        let now = rows.first().ok_or_else(no_row)?;
+        let now: i64 = get(now, 0).map_err(DatabaseError::of_read)?;
+        let blocks: DatabaseResult<_> = rows.iter().skip(1).map(block).collect();
+        Ok(ReportAnswer { now, blocks: blocks.map_err(DatabaseError::of_read)? })
     }
 }
 
-/// Corrections, and tokens to debit, for accounts that are named once.
-fn statement(
-    accounts: Vec<&str>,
-    budgets: Vec<Option<i64>>,
-    tokens: Option<(u64, u64)>,
-    corrections: &[Correction],
-) -> Statement {
+fn statement(report: &SpendingReport) -> Statement {
+    let SpendingReport { host, revision, lease, used, blocks } = report;
     let bounded = |tokens: i64| tokens.clamp(-MAX_TOKENS, MAX_TOKENS);
-    Statement::new("SELECT * FROM masque_debit_v1($1, $2, $3, $4, $5, $6, $7)")
-        .bind(accounts)
+    let (budgets, wanted): (Vec<Option<i64>>, Vec<i64>) = blocks
+        .iter()
+        .map(|request| match request {
+            BlockRequest::Hold { budget, wanted, .. } => (Some(*budget), *wanted),
+            BlockRequest::Return { .. } => (None, 0),
+        })
+        .unzip();
+    Statement::new("SELECT * FROM masque_report_spending_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")
+        .bind(*host)
+        .bind(signed(*revision))
+        .bind(millis(*lease))
+        .bind(used.iter().map(|used| used.account.as_str()).collect::<Vec<_>>())
+        .bind(used.iter().map(|used| used.day.0).collect::<Vec<_>>())
+        .bind(used.iter().map(|used| bounded(used.input_tokens)).collect::<Vec<_>>())
+        .bind(used.iter().map(|used| bounded(used.output_tokens)).collect::<Vec<_>>())
+        .bind(blocks.iter().map(BlockRequest::account).collect::<Vec<_>>())
         .bind(budgets)
-        .bind(tokens.map(|(input, _)| bounded(signed(input))))
-        .bind(tokens.map(|(_, output)| bounded(signed(output))))
-        .bind(corrections.iter().map(|correction| correction.day.0).collect::<Vec<_>>())
-        .bind(corrections.iter().map(|correction| bounded(correction.input_tokens)).collect::<Vec<_>>())
-        .bind(corrections.iter().map(|correction| bounded(correction.output_tokens)).collect::<Vec<_>>())
+        .bind(wanted)
 }
 
-fn outcome(row: &PgRow) -> DatabaseResult<DebitOutcome> {
-    let now: i64 = get(row, 0)?;
-    Ok(match (get::<Option<i64>, _>(row, 1)?, get::<Option<i64>, _>(row, 2)?) {
-        (Some(used), Some(budget)) => DebitOutcome::BudgetSpent {
-            used: unsigned(used)?,
-            budget: unsigned(budget)?,
-            day_ends_in: day_ends_in(now),
-        },
-        _ => DebitOutcome::Debited(SpendingDay(now / MILLIS_OF_DAY)),
+fn block(row: &PgRow) -> DatabaseResult<HeldBlock> {
+    Ok(HeldBlock {
+        account: get(row, 1)?,
+        budget: get(row, 2)?,
+        tokens: get(row, 3)?,
+        available: get(row, 4)?,
     })
 }
 
 /// The time from `now` to the end of its day.
 fn day_ends_in(now: i64) -> Duration {
     remaining(MILLIS_OF_DAY - now % MILLIS_OF_DAY)
+}
+
+fn no_row() -> StoreError {
+    StoreError::Corrupt("a statement gave no row".into())
 }

@@ -18,6 +18,9 @@ const TICKET_KEPT: i64 = 60 * 1000;
 /// Days of spending that are kept, so that a year can be reported.
 const SPENDING_DAYS: i64 = 400;
 
+/// Days that the newest report of a host is kept: longer than any report is repeated.
+const REPORT_DAYS: i64 = 7;
+
 /// Removes what is past its time, of each kind in a transaction of its own, so that rows of one kind that can't be removed
 /// keep no others. Returns how many rows.
 pub(crate) async fn sweep(store: &PostgresStore) -> Result<u64, StoreError> {
@@ -58,10 +61,29 @@ pub(crate) async fn sweep(store: &PostgresStore) -> Result<u64, StoreError> {
     )
     .bind(SPENDING_DAYS)
     .bind(budget.rows);
+    let blocks = Statement::new(
+        "WITH gone AS (
+            DELETE FROM spending_blocks WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM spending_blocks WHERE day < (SELECT masque_now_v1()) / 86400000
+                 ORDER BY day LIMIT $1 FOR UPDATE SKIP LOCKED))
+            RETURNING 1)
+         SELECT count(*) FROM gone",
+    )
+    .bind(budget.rows);
+    let reports = Statement::new(
+        "WITH gone AS (
+            DELETE FROM spending_reports WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM spending_reports WHERE reported_at < (SELECT masque_now_v1()) - $1 * 86400000
+                 LIMIT $2 FOR UPDATE SKIP LOCKED))
+            RETURNING 1)
+         SELECT count(*) FROM gone",
+    )
+    .bind(REPORT_DAYS)
+    .bind(budget.rows);
 
     let mut removed = 0;
     let mut failure = None;
-    for statement in [keys, tickets, state(false, 0), state(true, VERSION_KEPT), spending] {
+    for statement in [keys, tickets, state(false, 0), state(true, VERSION_KEPT), spending, blocks, reports] {
         match store.write_first(statement, |row| unsigned(get(row, 0)?)).await {
             Ok(rows) => removed += rows.unwrap_or_default(),
             Err(error) => failure = Some(error),

@@ -291,3 +291,23 @@ CREATE TABLE spending (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX spending_day ON spending (day);
+
+-- What a host may use of an account on a day without asking: the tokens that are left as of its last report, negative while
+-- a call used more than there was. Nobody holds a block whose lease has ended, or of another day.
+CREATE TABLE spending_blocks (
+    account TEXT    NOT NULL,
+    day     INTEGER NOT NULL,
+    host    BLOB    NOT NULL CHECK (length(host) = 16),
+    tokens  INTEGER NOT NULL,
+    ends_at INTEGER NOT NULL,
+    PRIMARY KEY (account, day, host)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX spending_blocks_day ON spending_blocks (day);
+
+-- The newest report of each host, so that one that is sent twice counts once.
+CREATE TABLE spending_reports (
+    host        BLOB    NOT NULL PRIMARY KEY CHECK (length(host) = 16),
+    revision    INTEGER NOT NULL,
+    reported_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::job_rows::release_jobs_of_others;
 use crate::operation::Operation;
 use crate::query::{all_rows, execute, first_row};
+use crate::spending_rows::take_back_blocks_of_others;
 use crate::users;
 
 /// Marks a running turn interrupted whose lease was lost. Its epoch is removed, so that no later write can end it.
@@ -92,7 +93,7 @@ impl Operation for Recover {
 }
 
 /// Interrupts turns whose lease has expired or belongs to another host than `host`, and makes the jobs of other hosts
-/// due again. Returns how many turns.
+/// due again and takes their blocks of tokens back. Returns how many turns.
 pub(crate) fn recover(connection: &Connection, host: Uuid) -> Result<u64> {
     let now = now();
     // The index holds only leases that are held: one for each running turn.
@@ -112,5 +113,6 @@ pub(crate) fn recover(connection: &Connection, host: Uuid) -> Result<u64> {
         )?;
     }
     release_jobs_of_others(connection, host)?;
+    take_back_blocks_of_others(connection, host)?;
     Ok(lost.len() as u64)
 }

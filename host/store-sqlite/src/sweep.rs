@@ -17,6 +17,9 @@ const VERSION_KEPT: i64 = 24 * 60 * 60 * 1000;
 /// Days of spending that are kept, so that a year can be reported.
 const SPENDING_DAYS: i64 = 400;
 
+/// Days that the newest report of a host is kept: longer than any report is repeated.
+const REPORT_DAYS: i64 = 7;
+
 /// Removes what is past its time, of one kind, within a [`RemovalBudget`]. Returns how many rows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sweep {
@@ -26,16 +29,22 @@ pub(crate) enum Sweep {
     /// Keys of plugins whose value is gone for long enough.
     StateVersions,
     Spending,
+    /// Blocks of earlier days.
+    SpendingBlocks,
+    /// The newest reports of hosts that are gone.
+    SpendingReports,
     DeletedConversations,
 }
 
 impl Sweep {
     /// All kinds. Each is an operation of its own, so that rows of one kind that can't be removed keep no others.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::IdempotencyKeys,
         Self::StateValues,
         Self::StateVersions,
         Self::Spending,
+        Self::SpendingBlocks,
+        Self::SpendingReports,
         Self::DeletedConversations,
     ];
 }
@@ -63,6 +72,17 @@ impl Operation for Sweep {
                 "DELETE FROM spending WHERE (account, day) IN
                     (SELECT account, day FROM spending WHERE day < ?1 LIMIT ?2)",
                 (now / MILLIS_OF_DAY - SPENDING_DAYS, budget.rows()),
+            )?,
+            Self::SpendingBlocks => execute(
+                connection,
+                "DELETE FROM spending_blocks WHERE (account, day, host) IN
+                    (SELECT account, day, host FROM spending_blocks WHERE day < ?1 LIMIT ?2)",
+                (now / MILLIS_OF_DAY, budget.rows()),
+            )?,
+            Self::SpendingReports => execute(
+                connection,
+                "DELETE FROM spending_reports WHERE reported_at < ?1",
+                [now - REPORT_DAYS * MILLIS_OF_DAY],
             )?,
             Self::DeletedConversations => remove_some(connection, &mut budget)?,
         };

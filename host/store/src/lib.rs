@@ -70,7 +70,10 @@ pub use shared::{
     InboxMessage, LiveHosts, Recipient, Shared, SharedHealth, SharedStatus, TURN_EVENTS_RETENTION,
     TURN_SLOT_LIFETIME, TurnEvents, TurnSlots,
 };
-pub use spending::{BudgetAccount, Correction, Debit, DebitOutcome, Spending, SpendingDay, Spent};
+pub use spending::{
+    BlockRequest, BudgetAccount, BudgetSpent, Budgets, Correction, DebitOutcome, HeldBlock, ReportAnswer,
+    Spending, SpendingDay, SpendingReport, Spent, UsedTokens,
+};
 pub use state::PluginState;
 pub use state_values::{
     ConflictReason, STATE_ROW_BYTES, StateChange, StateConflict, StateFence, StateKey, StateResult,

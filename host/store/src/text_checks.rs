@@ -10,7 +10,6 @@ use crate::keys::NewApiKey;
 use crate::message::NewMessage;
 use crate::owner::Owner;
 use crate::revocations::{NewRevocation, Revoked};
-use crate::spending::BudgetAccount;
 use crate::state_values::{StateKey, StateScope, StateWrite};
 use crate::text::{CheckTexts, check_json, check_text};
 
@@ -156,11 +155,5 @@ impl CheckTexts for NewRevocation {
                 check_optional("tenant", tenant.as_deref())
             }
         }
-    }
-}
-
-impl CheckTexts for BudgetAccount {
-    fn check_texts(&self) -> Checked {
-        check_text("account", &self.name)
     }
 }

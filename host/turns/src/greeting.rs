@@ -40,7 +40,7 @@ impl Host {
                 now: now_ms(),
                 metadata: Vec::new(),
             };
-            let meter = UsageMeter::new(self.store.clone(), accounts);
+            let meter = UsageMeter::new(Arc::clone(&self.budgets), accounts);
             let context = ConversationContext {
                 store: self.store.clone(),
                 owner: owner.clone(),
@@ -56,9 +56,7 @@ impl Host {
             };
             let capabilities = Capabilities::new(context, companion.models.first().cloned());
             let call = capabilities.call(persona, Instant::now() + self.options.timeout);
-            let greeted = persona.greet(call, &opening).await;
-            meter.settle().await;
-            greeted.map_err(|error| {
+            persona.greet(call, &opening).await.map_err(|error| {
                 let cause = set.redactor.redact(&error);
                 tracing::warn!(
                     plugin = error.plugin,
@@ -68,7 +66,7 @@ impl Host {
                     "a call failed"
                 );
                 match meter.refusal() {
-                    Some(spent) => spent.problem(),
+                    Some(refusal) => refusal.problem(),
                     None => call_problem(PluginKind::Persona, &error),
                 }
             })?

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use masque_companions::Active;
-use masque_store::{Owner, Shared, Store};
+use masque_store::{Budgets, Owner, Shared, Spending, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -55,6 +55,8 @@ pub(crate) struct Host {
     /// Cancelled when the host takes no new turns. Those that run go on, and their ends are stored.
     pub(crate) closing: CancellationToken,
     pub(crate) finalizer: Finalizer,
+    /// What the accounts of the host's users may spend.
+    pub(crate) budgets: Arc<Budgets>,
 }
 
 impl Host {
@@ -69,6 +71,7 @@ impl Host {
         let (tasks, waiters) = (TaskTracker::new(), Arc::new(Waiters::default()));
         let wake_ups = WakeUps { host: id, waiters: Arc::clone(&waiters), inbox: Arc::clone(&shared.inbox) };
         let finalizer = Finalizer::new(Arc::clone(&store), wake_ups);
+        let budgets = Budgets::new(Arc::clone(&store) as Arc<dyn Spending>, id, LEASE);
         let slots = options.max_concurrent;
         let users = options.max_concurrent_per_user.map(|turns| {
             let limit = u32::try_from(turns).unwrap_or(u32::MAX);
@@ -89,6 +92,7 @@ impl Host {
             id,
             closing,
             finalizer,
+            budgets: Arc::new(budgets),
         }
     }
 }

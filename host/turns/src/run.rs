@@ -101,7 +101,7 @@ impl Host {
             Err(problem) => return self.end_without_companion(ticket, started, durable, problem).await,
         };
         let deadline = Instant::now() + self.options.timeout;
-        let meter = UsageMeter::new(Arc::clone(&self.store), ticket.request.accounts.clone());
+        let meter = UsageMeter::new(Arc::clone(&self.budgets), ticket.request.accounts.clone());
         let context = ConversationContext {
             store: Arc::clone(&self.store),
             owner: owner.clone(),
@@ -113,7 +113,7 @@ impl Host {
                 is_stored: started.attempt > 1,
                 tail: started.tail.clone(),
             },
-            meter: Arc::clone(&meter),
+            meter,
         };
         let pipeline = Pipeline {
             capabilities: Capabilities::new(context, companion.models.first().cloned()),
@@ -162,8 +162,7 @@ impl Host {
         let companion = Some(&*companion);
         let finished =
             FinishedTurn { owner, profile, companion, started, draft, timing, request_id, accounts };
-        // The corrections enter the store's queue first, so whoever sees the end of the turn sees them too.
-        let ((), finalized) = tokio::join!(meter.settle(), self.finalizer.finalize(finished, outcome));
+        let finalized = self.finalizer.finalize(finished, outcome).await;
         summary.log(&finalized);
         finalized
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use masque_companions::Active;
 use masque_problem::{Kind, Problem};
 use masque_store::{
-    BudgetAccount, ConversationId, MessageId, NewMessage, Owner, Shared, Store, TurnId, TurnRecord,
+    BudgetAccount, Budgets, ConversationId, MessageId, NewMessage, Owner, Shared, Store, TurnId, TurnRecord,
     TurnStatus, UserProfile,
 };
 use serde_json::json;
@@ -194,6 +194,11 @@ impl Turns {
     /// Notified when a turn has left background jobs.
     pub fn new_jobs(&self) -> Arc<Notify> {
         self.0.finalizer.new_jobs()
+    }
+
+    /// The budgets that the host's turns and jobs debit. Their tokens reach the store while [`Budgets::keep_reporting`] runs.
+    pub fn budgets(&self) -> Arc<Budgets> {
+        Arc::clone(&self.0.budgets)
     }
 
     /// Tells the store that this host lives and renews the leases of running turns until `stop` is cancelled. Without it, turns

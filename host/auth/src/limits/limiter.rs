@@ -1,11 +1,11 @@
-//! Applies the limits: takes from the rate limiter's buckets, and compares used tokens with budgets.
+//! Applies the limits: takes from the rate limiter's buckets, and asks the budgets for tokens.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use masque_problem::{Kind, Problem};
-use masque_store::{Bucket, BudgetAccount, Owner, Quota, RateLimits, Spending, Taken};
+use masque_store::{Bucket, BudgetAccount, BudgetSpent, Budgets, Owner, Quota, RateLimits, Taken};
 
 use crate::principal::Principal;
 use crate::store_problem::store_problem;
@@ -127,27 +127,17 @@ impl UsageLimiter {
         key.into_iter().chain(user).collect()
     }
 
-    /// Checks that every budget of the principal has tokens left, before a turn takes a place or is stored. Each model
-    /// call of the turn is debited, and refused, when it begins ([`Spending::debit`]).
+    /// Checks that every budget of the principal has tokens left, before a turn takes a place or is stored. The store is
+    /// asked only where the host has none at hand. Each model call of the turn is debited, and refused, when it begins
+    /// ([`Budgets::debit`]).
     ///
     /// # Errors
-    /// [`Kind::BudgetSpent`] until the day ends, [`Kind::StorageUnavailable`] if the store can't be read.
-    pub async fn check_budgets<S: Spending + ?Sized>(
-        &self,
-        store: &S,
-        principal: &Principal,
-    ) -> Result<(), Problem> {
-        for BudgetAccount { name, tokens_per_day } in self.budget_accounts(principal) {
-            let Some(budget) = tokens_per_day else { continue };
-            let spent = store.spent(&name).await.map_err(store_problem)?;
-            let used = spent.input_tokens.saturating_add(spent.output_tokens);
-            if used >= budget {
-                let detail =
-                    format!("{used} tokens of {budget} are used today; wait for the next day (UTC).");
-                return Err(Problem::new(Kind::BudgetSpent, detail).retry_after(spent.day_ends_in));
-            }
-        }
-        Ok(())
+    /// [`Kind::BudgetSpent`] until the day ends, [`Kind::StorageUnavailable`] if the store is asked and does not answer.
+    pub async fn check_budgets(&self, budgets: &Budgets, principal: &Principal) -> Result<(), Problem> {
+        let spent = budgets.check(&self.budget_accounts(principal)).await.map_err(store_problem)?;
+        let Some(BudgetSpent { used, budget, day_ends_in }) = spent else { return Ok(()) };
+        let detail = format!("{used} tokens of {budget} are used today; wait for the next day (UTC).");
+        Err(Problem::new(Kind::BudgetSpent, detail).retry_after(day_ends_in))
     }
 }
 

@@ -2,7 +2,7 @@
 //! use in a day.
 //!
 //! The numbers come from the configuration and from the keys. The store counts: token buckets in memory, used tokens in
-//! SQL.
+//! SQL, of which each host has blocks in memory.
 
 pub mod headers;
 mod limiter;

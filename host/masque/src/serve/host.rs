@@ -103,11 +103,21 @@ impl Host {
         let worker = supervisor.spawn_restarting("the worker of background jobs", &worker_stop, {
             let (store, active, stop) = (Arc::clone(&store), Arc::clone(&active), worker_stop.clone());
             let (options, new_jobs) = (convert::turns::job_options(&config), turns.new_jobs());
-            let live_hosts = shared.live_hosts.clone();
+            let (live_hosts, budgets) = (shared.live_hosts.clone(), turns.budgets());
             move || {
-                let (store, active) = (Arc::clone(&store), Arc::clone(&active));
-                let worker = JobWorker::new(store, active, options, live_hosts.clone(), id);
+                let (store, active, budgets) = (Arc::clone(&store), Arc::clone(&active), Arc::clone(&budgets));
+                let worker = JobWorker::new(store, active, budgets, options, live_hosts.clone(), id);
                 joined(worker.start(Arc::clone(&new_jobs), stop.clone()))
+            }
+        });
+        let spending = supervisor.spawn_restarting("the report of used tokens", &tasks_stop, {
+            let (budgets, stop) = (turns.budgets(), tasks_stop.clone());
+            move || {
+                let (budgets, stop) = (Arc::clone(&budgets), stop.clone());
+                async move {
+                    // It ends only when it is told to stop.
+                    let _stopped = stop.run_until_cancelled(budgets.keep_reporting()).await;
+                }
             }
         });
         // Not started again: it would not know when the leases of running turns end.
@@ -154,7 +164,7 @@ impl Host {
                 "the thread that makes plugins yield ended".to_owned()
             }
         });
-        let mut tasks = vec![leases, inbox, follow, sweep, store_failure, ticker_end];
+        let mut tasks = vec![leases, spending, inbox, follow, sweep, store_failure, ticker_end];
         tasks.push(supervisor.spawn_restarting("the recovery of turns", &tasks_stop, {
             let (store, stop) = (Arc::clone(&store), tasks_stop.clone());
             move || recover_continuously(Arc::clone(&store), id, stop.clone())
@@ -218,7 +228,7 @@ impl Host {
 
     /// Stops the background tasks and closes the store. Call it when no request runs any more.
     pub(super) async fn close(self) {
-        let Self { worker, tasks, tasks_stop, store, folder, .. } = self;
+        let Self { worker, tasks, tasks_stop, turns, store, folder, .. } = self;
         let mut worker = worker;
         if tokio::time::timeout(JOBS_TIMEOUT, &mut worker).await.is_err() {
             // The job's lease expires, and the job runs again after the next start.
@@ -229,6 +239,7 @@ impl Host {
             // A panic in a task has been logged already.
             let _ = task.await;
         }
+        turns.budgets().close().await;
         store.close().await;
         drop(folder);
     }

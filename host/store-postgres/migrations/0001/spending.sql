@@ -1,46 +1,78 @@
--- Tokens spent.
+-- Tokens spent, and the blocks of them that hosts hold.
 
--- Applies corrections to every account and then, if `p_input` is not NULL, debits all of them unless one has spent its
--- budget. Accounts are named once, and sorted like the days, so that all transactions lock the rows in one order. The row:
--- the day, and, if an account has spent its budget, what it used and its budget.
-CREATE FUNCTION masque_debit_v1(
-    p_accounts text[], p_budgets bigint[], p_input bigint, p_output bigint,
-    p_days bigint[], p_inputs bigint[], p_outputs bigint[])
-RETURNS TABLE (now_at bigint, used bigint, budget bigint) LANGUAGE plpgsql AS $$
+-- Counts what a host used, and gives, keeps and takes back its blocks. `p_accounts`, `p_days`, `p_inputs` and `p_outputs`
+-- are what was used, each account and day once. `p_blocks` are accounts, each once: without a budget, the host returns its
+-- block; with one, it gets a block with the wanted tokens, if there are so many. The first row has no account;
+-- the others are the blocks that the host holds, none if the report is late.
+CREATE FUNCTION masque_report_spending_v1(
+    p_host uuid, p_revision bigint, p_lease bigint,
+    p_accounts text[], p_days bigint[], p_inputs bigint[], p_outputs bigint[],
+    p_blocks text[], p_budgets bigint[], p_wanted bigint[])
+RETURNS TABLE (now_at bigint, account text, budget bigint, tokens bigint, available bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     v_now   bigint := masque_now_v1();
     v_today bigint := v_now / 86400000;
-    v_used  bigint;
-    v_row   record;
+    v_hosts bigint;
+    v_seen  bigint;
 BEGIN
-    FOR v_row IN
-        SELECT a.account, d.day FROM unnest(p_accounts) AS a (account)
-         CROSS JOIN (SELECT DISTINCT day FROM unnest(p_days || CASE WHEN p_input IS NOT NULL THEN v_today END) AS day) d
-         WHERE d.day IS NOT NULL ORDER BY a.account COLLATE "C", d.day
-    LOOP
-        INSERT INTO spending (account, day, input_tokens, output_tokens) VALUES (v_row.account, v_row.day, 0, 0)
-            ON CONFLICT (account, day) DO NOTHING;
-        PERFORM 1 FROM spending WHERE account = v_row.account AND day = v_row.day FOR UPDATE;
-    END LOOP;
-    -- One after the other, since a sum below zero counts as zero.
-    FOR i IN 1 .. coalesce(cardinality(p_days), 0) LOOP
-        UPDATE spending SET input_tokens = greatest(input_tokens + p_inputs[i], 0),
-                            output_tokens = greatest(output_tokens + p_outputs[i], 0)
-         WHERE account = ANY (p_accounts) AND day = p_days[i];
-    END LOOP;
-    IF p_input IS NOT NULL THEN
-        FOR i IN 1 .. coalesce(cardinality(p_accounts), 0) LOOP
-            CONTINUE WHEN p_budgets[i] IS NULL;
-            SELECT s.input_tokens + s.output_tokens INTO v_used FROM spending s
-             WHERE s.account = p_accounts[i] AND s.day = v_today;
-            IF v_used >= p_budgets[i] THEN
-                RETURN QUERY SELECT v_now, v_used, p_budgets[i];
-                RETURN;
-            END IF;
-        END LOOP;
-        UPDATE spending SET input_tokens = input_tokens + p_input, output_tokens = output_tokens + p_output
-         WHERE account = ANY (p_accounts) AND day = v_today;
+    -- A report whose connection was lost may still run. The same report, sent again, waits for it here.
+    INSERT INTO spending_reports (host, revision, reported_at) VALUES (p_host, -1, v_now) ON CONFLICT (host) DO NOTHING;
+    SELECT r.revision INTO v_seen FROM spending_reports r WHERE r.host = p_host FOR UPDATE;
+    RETURN QUERY SELECT v_now, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint;
+    IF p_revision < v_seen THEN
+        RETURN;
     END IF;
-    RETURN QUERY SELECT v_now, NULL::bigint, NULL::bigint;
+
+    -- The row of an account and day is the lock on its blocks. All transactions make and lock them in one order.
+    INSERT INTO spending (account, day, input_tokens, output_tokens)
+        SELECT named.account, named.day, 0, 0
+          FROM (SELECT u.account, u.day FROM unnest(p_accounts, p_days) AS u (account, day)
+                UNION SELECT b.account, v_today FROM unnest(p_blocks) AS b (account)) named
+         ORDER BY named.account COLLATE "C", named.day
+        ON CONFLICT (account, day) DO NOTHING;
+    PERFORM 1 FROM spending s
+      JOIN (SELECT u.account, u.day FROM unnest(p_accounts, p_days) AS u (account, day)
+            UNION SELECT b.account, v_today FROM unnest(p_blocks) AS b (account)) named
+        ON named.account = s.account AND named.day = s.day
+     ORDER BY s.account, s.day FOR UPDATE OF s;
+
+    IF p_revision > v_seen THEN
+        UPDATE spending s SET input_tokens = greatest(s.input_tokens + u.input, 0),
+                              output_tokens = greatest(s.output_tokens + u.output, 0)
+          FROM unnest(p_accounts, p_days, p_inputs, p_outputs) AS u (account, day, input, output)
+         WHERE s.account = u.account AND s.day = u.day;
+        UPDATE spending_blocks b SET tokens = b.tokens - u.input - u.output
+          FROM unnest(p_accounts, p_days, p_inputs, p_outputs) AS u (account, day, input, output)
+         WHERE b.account = u.account AND b.day = u.day AND b.day = v_today AND b.host = p_host;
+        UPDATE spending_reports r SET revision = p_revision, reported_at = v_now WHERE r.host = p_host;
+    END IF;
+
+    DELETE FROM spending_blocks b USING unnest(p_blocks, p_budgets) AS r (account, budget)
+     WHERE b.account = r.account AND b.host = p_host AND r.budget IS NULL;
+    SELECT greatest(count(*), 1) INTO v_hosts FROM hosts h WHERE h.alive_until > v_now;
+    RETURN QUERY
+        WITH asked AS MATERIALIZED (
+            SELECT r.account, r.budget, r.wanted, held.own,
+                   r.budget - s.input_tokens - s.output_tokens - held.others AS available
+              FROM unnest(p_blocks, p_budgets, p_wanted) AS r (account, budget, wanted)
+                   JOIN spending s ON s.account = r.account AND s.day = v_today
+                   CROSS JOIN LATERAL (
+                       SELECT coalesce(sum(b.tokens) FILTER (WHERE b.host = p_host), 0)::bigint AS own,
+                              coalesce(sum(greatest(b.tokens, 0)) FILTER (WHERE b.host <> p_host), 0)::bigint AS others
+                         FROM spending_blocks b
+                        WHERE b.account = r.account AND b.day = v_today AND b.ends_at > v_now) held
+             WHERE r.budget IS NOT NULL),
+        grown AS MATERIALIZED (
+            SELECT a.account, a.budget, a.available,
+                   least(a.available,
+                         CASE WHEN a.own >= a.wanted THEN a.own
+                              ELSE greatest(a.own + greatest(a.available - greatest(a.own, 0), 0) / (4 * v_hosts),
+                                            a.wanted) END) AS tokens
+              FROM asked a),
+        written AS (
+            INSERT INTO spending_blocks AS b (account, day, host, tokens, ends_at)
+                SELECT g.account, v_today, p_host, g.tokens, v_now + p_lease FROM grown g
+                ON CONFLICT (account, day, host) DO UPDATE SET tokens = excluded.tokens, ends_at = excluded.ends_at)
+        SELECT v_now, g.account, g.budget, g.tokens, g.available FROM grown g;
 END $$;

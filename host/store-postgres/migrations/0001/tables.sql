@@ -10,7 +10,8 @@
 --   3. the tickets of a conversation, whose lease row is locked; who stops waiting and the sweep take tickets alone;
 --   4. the rows of deleted conversations that are being removed;
 --   5. queues of jobs (advisory, sorted), then rows of jobs;
---   6. accounts of plugin state (advisory, sorted), then rows of state and totals.
+--   6. accounts of plugin state (advisory, sorted), then rows of state and totals;
+--   7. the newest report of a host, then rows of spending by account and day, then its blocks.
 -- Everything is released when the transaction ends, so that a transaction pooler can be used.
 
 -- What a host has to know before it uses the database.
@@ -302,4 +303,24 @@ CREATE TABLE spending (
 ) WITH (fillfactor = 70);
 
 CREATE INDEX spending_day ON spending (day);
+
+-- What a host may use of an account on a day without asking: the tokens that are left as of its last report, negative while
+-- a call used more than there was. Nobody holds a block whose lease has ended, or of another day.
+CREATE TABLE spending_blocks (
+    account text   COLLATE "C" NOT NULL,
+    day     bigint NOT NULL,
+    host    uuid   NOT NULL,
+    tokens  bigint NOT NULL,
+    ends_at bigint NOT NULL,
+    PRIMARY KEY (account, day, host)
+) WITH (fillfactor = 70);
+
+CREATE INDEX spending_blocks_day ON spending_blocks (day);
+
+-- The newest report of each host, so that one that is sent twice counts once.
+CREATE TABLE spending_reports (
+    host        uuid   NOT NULL PRIMARY KEY,
+    revision    bigint NOT NULL,
+    reported_at bigint NOT NULL
+) WITH (fillfactor = 70);
 

@@ -132,6 +132,10 @@ impl Database {
             );
         }
         run("MANY INSERT INTO spending SELECT 'account ' || n, 1, 1, 1 FROM many", &[]);
+        run(
+            "MANY INSERT INTO spending_blocks SELECT 'account ' || n, 1, randomblob(16), 1, 1 FROM many",
+            &[],
+        );
         self.connection.execute_batch("COMMIT").unwrap();
     }
 

@@ -16,11 +16,14 @@ async fn old_spending_is_swept_and_revocations_never_are() {
         let revocation = NewRevocation { issuer: "masque".into(), what };
         store.revoke(revocation, entry("token.revoke")).await.unwrap();
     }
-    let accounts =
-        ["key:new", "key:old"].map(|name| BudgetAccount { name: name.into(), tokens_per_day: None });
-    let debit =
-        Debit { accounts: accounts.to_vec(), input_tokens: 1, output_tokens: 1, corrections: Vec::new() };
-    store.debit(debit).await.unwrap();
+    let day = SpendingDay(store.report_spending(report(0, vec![], vec![])).await.unwrap().now / DAY);
+    let used = ["key:new", "key:old"].map(|account| UsedTokens {
+        account: account.into(),
+        day,
+        input_tokens: 1,
+        output_tokens: 1,
+    });
+    store.report_spending(report(1, used.to_vec(), Vec::new())).await.unwrap();
     assert_eq!(store.sweep().await.unwrap(), 0);
 
     let database = raw_connection::open(folder.path());

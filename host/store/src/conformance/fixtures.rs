@@ -224,3 +224,8 @@ pub fn new_key(number: u8) -> NewApiKey {
         expires_at: None,
     }
 }
+
+/// A report of the fixture's host, whose blocks have a long lease.
+pub fn report(revision: u64, used: Vec<UsedTokens>, blocks: Vec<BlockRequest>) -> SpendingReport {
+    SpendingReport { host: host(), revision, lease: LONG, used, blocks }
+}

@@ -11,6 +11,7 @@
     reason = "these are tests: their names say what they hold, and they fail by panicking"
 )]
 
+pub mod budgets;
 pub mod concurrency;
 pub mod conversations;
 pub mod deletion;
@@ -40,6 +41,18 @@ pub mod turns;
 macro_rules! conformance_tests {
     ($open:path) => {
         $crate::conformance_tests! { @modules $open;
+            budgets {
+                a_debit_counts_once_for_each_account_before_the_call_ends,
+                a_spent_budget_refuses_the_debit_for_every_account,
+                calls_that_begin_together_exceed_a_budget_by_one,
+                hosts_that_share_an_account_exceed_its_budget_by_one_call_each,
+                a_correction_makes_room_at_once_and_counts_on_the_day_of_its_debit,
+                a_thousand_debits_of_one_account_take_few_reports,
+                debits_that_wait_for_the_store_share_a_report,
+                what_is_used_while_the_store_is_away_counts_once_it_is_back,
+                a_debit_that_is_dropped_while_it_waits_holds_up_no_other,
+                the_reporter_counts_what_is_used_and_a_closed_host_holds_no_block,
+            }
             concurrency {
                 sixty_four_turns_at_once_in_one_conversation_leave_no_gap_and_mix_no_exchange,
                 sixty_four_turns_at_once_in_as_many_conversations_all_commit,
@@ -160,11 +173,11 @@ macro_rules! conformance_tests {
                 changes_after_a_snapshot_lead_to_the_next_snapshot,
             }
             spending {
-                a_debit_counts_once_for_each_account_before_the_call_ends,
-                a_spent_budget_refuses_the_debit_for_every_account,
-                calls_that_begin_together_exceed_a_budget_by_one,
-                a_correction_changes_the_day_of_its_debit_and_never_goes_below_zero,
-                corrections_of_earlier_calls_count_before_a_debit_is_refused,
+                what_is_used_counts_by_account_and_day,
+                a_report_that_is_sent_again_or_late_counts_once,
+                a_block_is_a_share_of_what_is_left_and_the_last_one_is_all_of_it,
+                what_is_used_comes_out_of_the_block_and_what_is_corrected_goes_back,
+                a_block_that_is_returned_or_whose_lease_ended_is_held_by_nobody,
                 no_claim_of_a_model_breaks_the_count,
             }
             state {
@@ -253,7 +266,8 @@ macro_rules! conformance_tests {
 #[cfg(test)]
 mod tests {
     /// The sources of the modules of the suite, and the list above.
-    const SOURCES: [&str; 18] = [
+    const SOURCES: [&str; 19] = [
+        include_str!("budgets.rs"),
         include_str!("concurrency.rs"),
         include_str!("conversations.rs"),
         include_str!("deletion.rs"),

@@ -110,9 +110,13 @@ pub async fn keys_revocations_entries_and_accounts_have_no_character_zero(store:
     }
     let in_target = AuditEntry { target: Some("key:\0".into()), ..entry("key.create") };
     is_refused(store.create_key(new_key(1), in_target).await);
-    let accounts = vec![BudgetAccount { name: "key:\0".into(), tokens_per_day: None }];
-    let debit = Debit { accounts, input_tokens: 1, output_tokens: 1, corrections: Vec::new() };
-    is_refused(store.debit(debit).await);
+    let account = || "key:\0".to_owned();
+    let used = UsedTokens { account: account(), day: SpendingDay(1), input_tokens: 1, output_tokens: 1 };
+    is_refused(store.report_spending(report(1, vec![used], Vec::new())).await);
+    let block = BlockRequest::Hold { account: account(), budget: 1, wanted: 1 };
+    is_refused(store.report_spending(report(1, Vec::new(), vec![block])).await);
+    let budgets = Budgets::new(Arc::clone(store) as Arc<dyn Spending>, host(), LONG);
+    is_refused(budgets.debit(&[BudgetAccount { name: account(), tokens_per_day: None }], 1, 1).await);
 
     assert_eq!(store.security_version().await.unwrap(), version);
     assert!(store.audit(Page { limit: 10, after: None }).await.unwrap().items.is_empty());

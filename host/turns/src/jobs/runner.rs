@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use masque_companions::{Active, ActiveSet};
 use masque_runtime::CallError;
-use masque_store::{Ability, JobCompletion, JobRecord, StateFence, StateWrite, Store, StoreError};
+use masque_store::{Ability, Budgets, JobCompletion, JobRecord, StateFence, StateWrite, Store, StoreError};
 
 use super::buffered_state::BufferedState;
 use super::payload::Payload;
@@ -33,6 +33,8 @@ pub(super) enum JobOutcome {
 pub(super) struct JobRunner {
     pub(super) store: Arc<dyn Store>,
     pub(super) active: Arc<Active>,
+    /// Pay for the questions of jobs to models.
+    pub(super) budgets: Arc<Budgets>,
     /// The longest time for one call.
     pub(super) timeout: Duration,
 }
@@ -116,7 +118,7 @@ impl JobRunner {
             Err(error) => return JobOutcome::Failed(error.to_string()),
         };
         let deadline = Instant::now() + self.timeout;
-        let meter = UsageMeter::new(Arc::clone(&self.store), payload.accounts());
+        let meter = UsageMeter::new(Arc::clone(&self.budgets), payload.accounts());
         let exchange = payload.exchange(job, &tail, whole_ms(self.timeout));
         let context = ConversationContext {
             store: Arc::clone(&self.store),
@@ -142,11 +144,10 @@ impl JobRunner {
             Ability::Observe => plugin.observe(call, &exchange).await,
             Ability::Reflect => plugin.reflect(call, &exchange).await,
         };
-        meter.settle().await;
         match (called, meter.refusal()) {
             (Ok(()), _) => JobOutcome::Done(state.take_writes().await),
-            (Err(error), Some(spent)) => {
-                JobOutcome::BudgetSpent { error: error.to_string(), day_ends_in: spent.day_ends_in() }
+            (Err(error), Some(refusal)) => {
+                JobOutcome::BudgetSpent { error: error.to_string(), day_ends_in: refusal.day_ends_in() }
             }
             (Err(error), None) => JobOutcome::Failed(error.to_string()),
         }

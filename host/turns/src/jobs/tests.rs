@@ -5,9 +5,9 @@ use std::sync::Arc;
 use masque_companions::Active;
 use masque_runtime::{PluginStateScope, State};
 use masque_store::{
-    Admission, AdmissionOutcome, BudgetAccount, Commit, ConversationId, JobCompletion, JobLimits, JobRecord,
-    Jobs as _, LiveHosts, MessageId, NewJob, NewMessage, Owner, ParkedJobs as _, PluginState as _,
-    Spending as _, StoreError, Target, TurnId, Turns as _, UsageRecord, UserProfile,
+    Admission, AdmissionOutcome, BudgetAccount, Budgets, Commit, ConversationId, JobCompletion, JobLimits,
+    JobRecord, Jobs as _, LiveHosts, MessageId, NewJob, NewMessage, Owner, ParkedJobs as _, PluginState as _,
+    StoreError, Target, TurnId, Turns as _, UsageRecord, UserProfile,
 };
 use masque_store_sqlite::SqliteStore;
 use serde_json::{Value, json};
@@ -28,6 +28,7 @@ use crate::test_support::{fixture, job_options, load_set};
 /// A worker that is not started, and the store behind it.
 struct TestWorker {
     store: Arc<SqliteStore>,
+    budgets: Arc<Budgets>,
     worker: Arc<JobWorker>,
     _folder: TempDir,
 }
@@ -64,9 +65,12 @@ impl TestWorker {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("data")).await.unwrap();
         let active = Arc::new(Active::new(load_set(folder.path(), config).await));
+        let host = Uuid::now_v7();
+        let budgets = Arc::new(Budgets::new(store.clone(), host, LEASE));
+        let live_hosts = LiveHosts::default();
         let worker =
-            JobWorker::new(store.clone(), active, job_options(), LiveHosts::default(), Uuid::now_v7());
-        Self { store, worker: Arc::new(worker), _folder: folder }
+            JobWorker::new(store.clone(), active, Arc::clone(&budgets), job_options(), live_hosts, host);
+        Self { store, budgets, worker: Arc::new(worker), _folder: folder }
     }
 
     /// Stores an exchange with the job that its memory asks for, or with the same job for another `plugin`.
@@ -171,7 +175,7 @@ impl TestWorker {
                 is_stored: true,
                 tail: Vec::new(),
             },
-            meter: UsageMeter::new(self.store.clone(), Vec::new()),
+            meter: UsageMeter::new(Arc::clone(&self.budgets), Vec::new()),
         };
         BufferedState::new(Capabilities::new(context, None).state(plugin, quota))
     }
@@ -279,7 +283,7 @@ async fn a_job_that_asks_the_model_is_charged_and_comes_again_tomorrow_when_the_
     let test = TestWorker::asking().await;
     let account = BudgetAccount { name: "key:1".into(), tokens_per_day: Some(1) };
     let spent = async || {
-        let spent = test.store.spent("key:1").await.unwrap();
+        let spent = test.budgets.spent("key:1").await.unwrap();
         spent.input_tokens + spent.output_tokens
     };
     test.paid_exchange(None, "one", None, std::slice::from_ref(&account)).await;
@@ -293,7 +297,7 @@ async fn a_job_that_asks_the_model_is_charged_and_comes_again_tomorrow_when_the_
     let job = test.take().await;
     Arc::clone(&test.worker.runner).run(job).await;
     assert_eq!(spent().await, after_one, "the model was not asked");
-    let day_ends_in = test.store.spent("key:1").await.unwrap().day_ends_in;
+    let day_ends_in = test.budgets.spent("key:1").await.unwrap().day_ends_in;
     let taken = test.store.take(test.worker.host, LEASE, JobLimits::total(1), None).await.unwrap();
     assert!(taken.jobs.is_empty() && taken.next_due.unwrap() >= day_ends_in.mul_f32(0.99), "{taken:?}");
 }

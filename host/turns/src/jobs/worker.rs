@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use masque_companions::Active;
-use masque_store::{JobLimits, LiveHosts, Store, StoreError, TakenJobs};
+use masque_store::{Budgets, JobLimits, LiveHosts, Store, StoreError, TakenJobs};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -56,18 +56,19 @@ pub struct JobOptions {
 }
 
 impl JobWorker {
-    /// A worker that takes jobs from `store` and runs them with the plugins of `active`. `host` names this process in the
-    /// store. If there are other hosts, the jobs of plugins that are not in `active` are left to them; a host alone parks
-    /// them.
+    /// A worker that takes jobs from `store` and runs them with the plugins of `active`. `budgets` pay for their questions
+    /// to models. `host` names this process in the store. If there are other hosts, the jobs of plugins that are not in
+    /// `active` are left to them; a host alone parks them.
     pub fn new(
         store: Arc<dyn Store>,
         active: Arc<Active>,
+        budgets: Arc<Budgets>,
         options: JobOptions,
         live_hosts: LiveHosts,
         host: Uuid,
     ) -> Self {
         let JobOptions { max_concurrent, timeout } = options;
-        let runner = Arc::new(JobRunner { store: Arc::clone(&store), active, timeout });
+        let runner = Arc::new(JobRunner { store: Arc::clone(&store), active, budgets, timeout });
         Self { store, host, runner, live_hosts, max_running: max_concurrent }
     }
 

@@ -4,6 +4,8 @@
 //! Threat: calls whose end nobody sees, or that report nothing, cost the operator money and their user nothing. Policy: an
 //! estimate is debited before the call begins, and corrected when it has ended, in whichever way. Accepted consequence:
 //! where a model reports no usage, the estimate is what counts.
+//!
+//! Where the tokens come from, and how hosts share a budget, is up to [`masque_store::Budgets`].
 
 mod call_usage;
 mod meter;

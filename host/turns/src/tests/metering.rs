@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use masque_store::{BudgetAccount, Spending as _, UserProfile};
+use masque_store::{BudgetAccount, UserProfile};
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn paid(message: &str, tokens_per_day: Option<u64>) -> ChatRequest {
 }
 
 async fn spent(host: &TestHost) -> (u64, u64) {
-    let spent = host.store.spent("key:1").await.unwrap();
+    let spent = host.turns.budgets().spent("key:1").await.unwrap();
     (spent.input_tokens, spent.output_tokens)
 }
 
