@@ -116,3 +116,32 @@ async fn the_size_of_the_store_is_known() {
     let size = store.size().await.unwrap();
     assert!(size.database > 0 && size.log > 0, "{size:?}");
 }
+
+/// What a host gets that wants all 1,000 tokens of a budget.
+async fn block(store: &Arc<dyn Store>, host: u128) -> i64 {
+    let all = BlockRequest::Hold { account: "key:1".into(), budget: 1_000, wanted: 1_000 };
+    let report = SpendingReport { host: Uuid::from_u128(host), ..report(0, vec![], vec![all]) };
+    store.report_spending(report).await.unwrap().blocks[0].tokens
+}
+
+#[tokio::test]
+async fn a_block_of_yesterday_is_held_by_nobody_and_swept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
+    assert_eq!((block(&store, 1).await, block(&store, 2).await), (1_000, 0));
+    let database = raw_connection::open(folder.path());
+    database.execute("UPDATE spending_blocks SET day = day - 1", []).unwrap();
+    assert_eq!((block(&store, 2).await, block(&store, 1).await), (1_000, 0));
+    assert_eq!(store.sweep().await.unwrap(), 2);
+    assert_eq!((block(&store, 1).await, block(&store, 2).await), (0, 1_000), "those of today stay");
+}
+
+#[tokio::test]
+async fn the_blocks_of_a_host_that_was_killed_come_back_with_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for host in [1, 2] {
+        let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
+        assert_eq!(block(&store, host).await, 1_000);
+        store.close().await;
+    }
+}
