@@ -52,7 +52,6 @@ async fn start(store: &SqliteStore, conversation: Option<ConversationId>) -> Sta
         resume: false,
         waiting: None,
         tail: contract::TAIL,
-        waiting: None,
     };
     let admitted = store.admit(admission).await.unwrap();
     admitted.durable.wait().await.unwrap();
