@@ -114,6 +114,11 @@ impl SqliteStore {
         Ok(Arc::new(Self { readers, writer, path }))
     }
 
+    /// The database file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Runs a query on a reading thread.
     pub(crate) async fn read<T: Send + 'static>(
         &self,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::error::StoreError;
+use crate::owner::Owner;
 
 /// Tokens spent by accounts, compared with their budgets. The caller decides what an account is.
 #[async_trait]
@@ -89,4 +90,11 @@ pub struct Correction {
     pub input_tokens: i64,
     /// Tokens of output to add.
     pub output_tokens: i64,
+}
+
+/// The account of a user: a text that no two owners share. The length tells issuer `a|b` with subject `c` from issuer `a`
+/// with subject `b|c`.
+pub fn user_account(owner: &Owner) -> String {
+    let Owner { tenant, issuer, subject } = owner;
+    format!("user:{tenant}|{}|{issuer}|{subject}", issuer.len())
 }

@@ -13,6 +13,7 @@ use crate::revocations::{NewRevocation, Revoked};
 use crate::spending::BudgetAccount;
 use crate::state_values::{StateKey, StateScope, StateWrite};
 use crate::text::{CheckTexts, check_json, check_text};
+use crate::user_data::ErasureRequest;
 
 type Checked = Result<(), StoreError>;
 
@@ -162,5 +163,12 @@ impl CheckTexts for NewRevocation {
 impl CheckTexts for BudgetAccount {
     fn check_texts(&self) -> Checked {
         check_text("account", &self.name)
+    }
+}
+
+impl CheckTexts for ErasureRequest {
+    fn check_texts(&self) -> Checked {
+        self.owner.check_texts()?;
+        self.entry.check_texts()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use masque_problem::{Kind, Problem};
-use masque_store::{Bucket, BudgetAccount, Owner, Quota, RateLimits, Spending, Taken};
+use masque_store::{Bucket, BudgetAccount, Owner, Quota, RateLimits, Spending, Taken, user_account};
 
 use crate::principal::Principal;
 use crate::store_problem::store_problem;
@@ -76,7 +76,7 @@ impl UsageLimiter {
     /// Takes one request from the bucket of a user, also if an API key speaks for them; `None` if users have no limit.
     pub async fn take_for_user(&self, owner: &Owner) -> Option<LimitDecision> {
         let quota = self.options.user?;
-        Some(self.take(LimitPolicy::User, &account(owner), quota).await)
+        Some(self.take(LimitPolicy::User, &user_account(owner), quota).await)
     }
 
     /// Takes one request from the bucket of the API key that was sent, or that the sent token was minted with; `None`
@@ -104,7 +104,7 @@ impl UsageLimiter {
             .as_ref()
             .map(|key| BudgetAccount { name: format!("key:{}", key.id), tokens_per_day: key.tokens_per_day });
         let user = self.options.tokens_per_day.map(|budget| BudgetAccount {
-            name: format!("user:{}", account(&principal.owner)),
+            name: user_account(&principal.owner),
             tokens_per_day: Some(budget),
         });
         key.into_iter().chain(user).collect()
@@ -132,12 +132,6 @@ impl UsageLimiter {
         }
         Ok(())
     }
-}
-
-/// A text that no two owners share. The length tells issuer `a|b` with subject `c` from issuer `a` with subject `b|c`.
-fn account(owner: &Owner) -> String {
-    let Owner { tenant, issuer, subject } = owner;
-    format!("{tenant}|{}|{issuer}|{subject}", issuer.len())
 }
 
 /// The part of an address that counts as one client. A site has at least a whole IPv6 /64 (RFC 6177), and would
@@ -193,7 +187,7 @@ mod tests {
         ];
         for (index, one) in owners.iter().enumerate() {
             for other in owners.iter().skip(index + 1) {
-                assert_ne!(account(one), account(other), "{one:?} and {other:?}");
+                assert_ne!(user_account(one), user_account(other), "{one:?} and {other:?}");
             }
         }
     }
