@@ -51,13 +51,13 @@ async fn judge(
     if let Some(ClientAddress(address)) = parts.extensions.get() {
         meet(app.limits.take_for_address(*address).await, limits)?;
     }
-    let (scope, proven) = match rule {
+    let (rule, proven) = match rule {
         // An unknown path: the fallback answers it.
         None => return Ok(None),
         Some(None) => return Err(Kind::MethodNotAllowed.into()),
         Some(Some(Rule::Probe | Rule::Open)) => return Ok(None),
-        Some(Some(Rule::Needs(scope))) => (scope, false),
-        Some(Some(Rule::Admin(scope))) => (scope, true),
+        Some(Some(rule @ (Rule::Needs(_) | Rule::Either(..)))) => (rule, false),
+        Some(Some(rule @ Rule::Admin(_))) => (rule, true),
     };
     let principal = match app.authenticator.authenticate(parts).await {
         Ok(principal) => principal,
@@ -66,8 +66,9 @@ async fn judge(
     if proven && principal.actor == Actor::Anyone {
         return Err(Kind::AdminElsewhere.into());
     }
-    if !principal.scopes.has(scope) {
-        return Err(refused(parts, Some(&principal), lacks(scope)));
+    if !rule.scopes().any(|scope| principal.scopes.has(scope)) {
+        let problem = rule.scopes().next().map_or(Kind::Internal.into(), lacks);
+        return Err(refused(parts, Some(&principal), problem));
     }
     // The owner of the machine can't be locked out by rate limits.
     if principal.actor != Actor::Machine {

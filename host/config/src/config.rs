@@ -12,6 +12,7 @@ use crate::sections::companions::Companion;
 use crate::sections::cors::Cors;
 use crate::sections::data::Data;
 use crate::sections::database::Database;
+use crate::sections::erasure::Erasure;
 use crate::sections::jobs::Jobs;
 use crate::sections::limits::Allowance;
 use crate::sections::log::Log;
@@ -49,6 +50,8 @@ pub struct Config {
     pub data: Data,
     /// `DATABASE_URL` and `[database]`; `None`: state is kept in SQLite, in the data folder.
     pub database: Option<Database>,
+    /// `[erasure]`
+    pub erasure: Erasure,
     /// `[log]`
     pub log: Log,
     /// `[sandbox]`

@@ -1,7 +1,8 @@
 //! Erasing a user: fenced at once, removed in batches.
 
 use masque_store::{
-    AuditEntry, CheckTexts as _, ErasedName, ErasedRows, Erasure, ErasureRequest, Owner, StoreError, TurnId, user_account,
+    AuditEntry, CheckTexts as _, ErasedName, ErasedRows, Erasure, ErasureRequest, Owner, StoreError, TurnId,
+    user_account,
 };
 use rusqlite::Connection;
 use uuid::Uuid;
@@ -200,7 +201,8 @@ impl Operation for FinishErasure {
     type Answer = Option<Erasure>;
 
     fn run(self, connection: &Connection) -> Result<Option<Erasure>> {
-        let Some(erasure) = load(connection, self.receipt)?.filter(|erasure| erasure.done_at.is_none()) else {
+        let Some(erasure) = load(connection, self.receipt)?.filter(|erasure| erasure.done_at.is_none())
+        else {
             return Ok(None);
         };
         insert_entry(connection, &self.entry)?;

@@ -1,8 +1,8 @@
 //! Pages of a user's export. What belongs to conversations is found through them, so a page costs what its rows cost.
 
 use masque_store::{
-    ConversationId, ExportItem, ExportSection, ExportedJob, ExportedKey, ExportedSpending, JobId, MAX_PAGE_BYTES, Owner,
-    Paged, TurnId, decode_cursor, encode_cursor, user_account,
+    ConversationId, ExportItem, ExportSection, ExportedJob, ExportedKey, ExportedSpending, JobId,
+    MAX_PAGE_BYTES, Owner, Paged, TurnId, decode_cursor, encode_cursor, user_account,
 };
 use rusqlite::{Connection, Params, Row};
 use serde::Serialize;

@@ -48,7 +48,8 @@ pub enum ReplayError {
 /// See [`ReplayError`]. A list that is missing or damaged is an error: the database must not be served then.
 pub fn replay_erasures(database: &Path, list: &Path) -> std::result::Result<u64, ReplayError> {
     let entries = ErasureList::at(list).read()?;
-    let failed = |error: DatabaseError| ReplayError::Database { database: database.to_owned(), source: error.into() };
+    let failed =
+        |error: DatabaseError| ReplayError::Database { database: database.to_owned(), source: error.into() };
     let connection = open_writer(database).map_err(failed)?;
     schema::inspect(&connection).map_err(failed)?.ensure_usable(database.parent().unwrap_or(database))?;
     replay(&connection, entries).map_err(failed)

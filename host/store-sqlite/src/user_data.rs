@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use masque_store::{
-    AuditEntry, Erasure, ErasureRequest, ExportItem, ExportSection, Installation, Owner, Paged, StoreError, UserData,
+    AuditEntry, Erasure, ErasureRequest, ExportItem, ExportSection, Installation, Owner, Paged, StoreError,
+    UserData,
 };
 use uuid::Uuid;
 

@@ -68,7 +68,9 @@ pub use shared::{
     EventPage, Inbox, InboxMessage, LiveHosts, Recipient, Shared, SharedHealth, SharedStatus,
     TURN_EVENTS_RETENTION, TURN_SLOT_LIFETIME, TurnEvents, TurnSlots,
 };
-pub use spending::{BudgetAccount, Correction, Debit, DebitOutcome, Spending, SpendingDay, Spent, user_account};
+pub use spending::{
+    BudgetAccount, Correction, Debit, DebitOutcome, Spending, SpendingDay, Spent, user_account,
+};
 pub use state::PluginState;
 pub use state_values::{
     ConflictReason, STATE_ROW_BYTES, StateChange, StateConflict, StateFence, StateKey, StateResult,
@@ -80,7 +82,7 @@ pub use title::title_of;
 pub use turn::{KeyedTurn, TurnRecord, TurnStatus, UsageRecord};
 pub use turns::Turns;
 pub use user_data::{
-    ErasedName, ErasedRows, Erasure, ErasureEntry, ErasureList, ErasureListError, ErasureReplay, ErasureRequest,
-    ExportItem, ExportSection, ExportedJob, ExportedKey, ExportedSpending, ExportedState, Installation, UserData,
-    decode_cursor, encode_cursor,
+    ErasedName, ErasedRows, Erasure, ErasureEntry, ErasureList, ErasureListError, ErasureReplay,
+    ErasureRequest, ExportItem, ExportSection, ExportedJob, ExportedKey, ExportedSpending, ExportedState,
+    Installation, UserData, decode_cursor, encode_cursor,
 };

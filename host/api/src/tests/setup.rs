@@ -144,6 +144,7 @@ impl Api {
             active,
             authenticator,
             identity: None,
+            erasures: Arc::default(),
             lifecycle: lifecycle.clone(),
             started: Instant::now(),
         };

@@ -10,13 +10,15 @@ use masque_auth::limits::UsageLimiter;
 use masque_auth::{Authenticator, Identity, LocalAuthenticator, Tokens};
 use masque_http::Lifecycle;
 use masque_runtime::{Sandbox, SandboxConfig};
-use masque_store::{InProcessRateLimits, RateLimits, Store};
+use masque_store::{ErasureList, InProcessRateLimits, RateLimits, Store};
 use masque_store_sqlite::Folder;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::erasures::complete_erasures;
 use super::recovery::recover_continuously;
 use super::retention::remove_expired;
 use super::sandbox_slots::Slots;
@@ -44,6 +46,8 @@ pub(super) struct Host {
     /// `None` where authentication is off.
     identity: Option<Arc<Identity>>,
     rates: Arc<dyn RateLimits>,
+    /// Told when an erasure has begun.
+    erasures: Arc<Notify>,
     pub(super) turns: Turns,
     worker: JoinHandle<()>,
     worker_stop: CancellationToken,
@@ -126,6 +130,12 @@ impl Host {
             let parked_ttl = config.jobs.parked_ttl;
             move || remove_expired(Arc::clone(&store), Arc::clone(&rates), parked_ttl, stop.clone())
         });
+        let erasures = Arc::new(Notify::new());
+        let erase = supervisor.spawn_restarting("the erasure of users", &tasks_stop, {
+            let (store, begun, stop) = (Arc::clone(&store), Arc::clone(&erasures), tasks_stop.clone());
+            let list = ErasureList::at(&config.erasure.list);
+            move || complete_erasures(Arc::clone(&store), list.clone(), Arc::clone(&begun), stop.clone())
+        });
         let store_failure = supervisor.watch_failure(&tasks_stop, {
             let store = Arc::clone(&store);
             async move { store.failed().await.to_string() }
@@ -137,7 +147,7 @@ impl Host {
                 "the thread that makes plugins yield ended".to_owned()
             }
         });
-        let mut tasks = vec![leases, follow, sweep, store_failure, ticker_end];
+        let mut tasks = vec![leases, follow, sweep, erase, store_failure, ticker_end];
         if config.database.is_some() {
             let (store, stop) = (Arc::clone(&store), tasks_stop.clone());
             tasks.push(supervisor.spawn_restarting("the recovery of turns", &tasks_stop, move || {
@@ -163,6 +173,7 @@ impl Host {
             active,
             identity,
             rates,
+            erasures,
             turns,
             worker,
             worker_stop,
@@ -189,6 +200,7 @@ impl Host {
                 convert::auth::limit_options(&self.config.limits),
                 Arc::clone(&self.rates),
             ),
+            erasures: Arc::clone(&self.erasures),
             lifecycle,
             started,
         }

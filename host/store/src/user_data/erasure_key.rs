@@ -114,7 +114,8 @@ mod tests {
         let name = installation(1).erased_name(&owner("t", "i", "s"));
         assert_eq!(name, installation(1).erased_name(&owner("t", "i", "s")));
         assert_ne!(name, installation(2).erased_name(&owner("t", "i", "s")));
-        for other in [owner("ti", "", "s"), owner("t", "is", ""), owner("x", "i", "s"), owner("t", "i", "x")] {
+        for other in [owner("ti", "", "s"), owner("t", "is", ""), owner("x", "i", "s"), owner("t", "i", "x")]
+        {
             assert_ne!(name, installation(1).erased_name(&other), "{other:?}");
         }
         assert_eq!(name.as_str().parse::<ErasedName>().unwrap(), name);
@@ -124,7 +125,8 @@ mod tests {
     #[test]
     fn a_name_is_the_hmac_of_rfc_2104() {
         // Computed with Python's `hmac`.
-        let name = Installation::new(Uuid::nil(), &[7; 32]).unwrap().erased_name(&owner("default", "masque", "ana"));
+        let name =
+            Installation::new(Uuid::nil(), &[7; 32]).unwrap().erased_name(&owner("default", "masque", "ana"));
         assert_eq!(name.as_str(), "cd872631695464d390dbfb4a46fe01e4206ed6a7036f5dbd4c4168f97aee1ee3");
     }
 

@@ -202,7 +202,10 @@ mod tests {
     fn entries_come_back_in_order_and_once() {
         let folder = tempfile::tempdir().unwrap();
         let list = ErasureList::at(folder.path().join("erasures.jsonl"));
-        assert!(matches!(list.read(), Err(ErasureListError::Io { .. })), "a list that is missing is not empty");
+        assert!(
+            matches!(list.read(), Err(ErasureListError::Io { .. })),
+            "a list that is missing is not empty"
+        );
         for number in [1, 2, 1] {
             list.append(&entry(number)).unwrap();
         }
@@ -214,7 +217,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let list = ErasureList::at(folder.path().join("erasures.jsonl"));
         list.append(&entry(1)).unwrap();
-        let cut = |text: &[u8]| OpenOptions::new().append(true).open(list.path()).unwrap().write_all(text).unwrap();
+        let cut =
+            |text: &[u8]| OpenOptions::new().append(true).open(list.path()).unwrap().write_all(text).unwrap();
         cut(b"{\"receipt\":\"0000");
         assert_eq!(list.read().unwrap(), [entry(1)]);
         list.append(&entry(2)).unwrap();
