@@ -65,7 +65,7 @@ impl Config {
                     "[data]",
                     json!([config.data.folder.to_string_lossy(), config.data.compiled.to_string_lossy()]),
                 ),
-                ("[erasure]", json!(config.erasure.list.to_string_lossy())),
+                ("[erasure]", json!(config.erasure)),
                 ("[log]", json!(config.log)),
                 ("[sandbox]", json!(config.sandbox)),
             ]
@@ -91,7 +91,7 @@ impl Config {
             "limits": self.limits,
             "drain": self.drain,
             "data": self.data.folder.to_string_lossy(),
-            "erasure": self.erasure.list.to_string_lossy(),
+            "erasure": self.erasure,
             "log": self.log,
             "sandbox": self.sandbox,
             "companions": self.companions,

@@ -18,7 +18,6 @@ use crate::references;
 use crate::report::Report;
 use crate::section::Section;
 use crate::sections::data::{DEFAULT_DATA, Data};
-use crate::sections::erasure::Erasure;
 use crate::sections::plugins::ComponentFolders;
 use crate::sections::{
     admin, auth, companions, cors, credentials, data, database, erasure, jobs, limits, log, plugins, sandbox,
@@ -63,7 +62,7 @@ pub(crate) fn read(
     let drain = turn::read_drain(sections.table("drain"));
     let (data, compiled) = data::read(sections.table("data"), &base);
     let database = database::read(sections.table("database"), environment, &base);
-    let erasure_list = erasure::read(sections.table("erasure"), &base);
+    let erasure = erasure::read(sections.table("erasure"), &base);
     let log = log::read(sections.table("log"));
     let sandbox = sandbox::read(sections.table("sandbox"));
     let named_data = flags.data.clone().or_else(|| environment.get(environment::DATA).map(PathBuf::from));
@@ -96,7 +95,7 @@ pub(crate) fn read(
         jobs,
         limits,
         drain,
-        erasure: Erasure::new(erasure_list, &data),
+        erasure,
         data: Data {
             compiled: compiled.unwrap_or_else(|| data.join("compiled")),
             plugins: plugins_folder,

@@ -116,9 +116,9 @@ mod tests {
 
     #[test]
     fn a_user_is_me_or_an_id() {
-        assert_eq!("me".parse(), Ok(UserRef::Me));
+        assert_eq!("me".parse::<UserRef>(), Ok(UserRef::Me));
         let id = "018f0000-0000-7000-8000-000000000000";
-        assert_eq!(id.parse(), Ok(UserRef::Id(id.parse().unwrap())));
+        assert_eq!(id.parse::<UserRef>(), Ok(UserRef::Id(id.parse().unwrap())));
         for text in ["", "Me", "ana", "%ff"] {
             assert!(text.parse::<UserRef>().is_err(), "{text}");
         }

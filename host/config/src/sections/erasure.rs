@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use crate::section::Section;
 use crate::value::{self, Expected};
 
@@ -9,24 +11,24 @@ use crate::value::{self, Expected};
 const DEFAULT_LIST: &str = "erasures.jsonl";
 
 /// Where erased users are listed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Erasure {
-    /// The file of the erasure list.
-    pub list: PathBuf,
+    /// The file that the operator named.
+    list: Option<PathBuf>,
+}
+
+impl Erasure {
+    /// The file of the erasure list: the one that the operator named, or `erasures.jsonl` in the data folder.
+    pub fn list(&self, data: &Path) -> PathBuf {
+        self.list.clone().unwrap_or_else(|| data.join(DEFAULT_LIST))
+    }
 }
 
 /// Reads `list`; a relative path starts at `base`.
-pub(crate) fn read(mut section: Section<'_, '_>, base: &Path) -> Option<PathBuf> {
+pub(crate) fn read(mut section: Section<'_, '_>, base: &Path) -> Erasure {
     let expected = Expected { what: "a path", example: "\"/var/lib/masque-erasures.jsonl\"" };
     let list = section.read("list", expected, |value| value::path(value, base)).map(|path| path.value);
     section.defaults("list", || DEFAULT_LIST.to_owned());
     section.finish();
-    list
-}
-
-impl Erasure {
-    /// The list that is named, or the one in the data folder.
-    pub(crate) fn new(list: Option<PathBuf>, data: &Path) -> Self {
-        Self { list: list.unwrap_or_else(|| data.join(DEFAULT_LIST)) }
-    }
+    Erasure { list }
 }

@@ -26,7 +26,7 @@ pub(crate) async fn erase(config: &Config, user: &str) -> anyhow::Result<String>
     let id = Uuid::try_parse(user).map_err(|_| {
         anyhow!("`{}` is no id of a user; POST /auth/validate gives it as `user_id`", user.escape_debug())
     })?;
-    let list = ErasureList::at(&config.erasure.list);
+    let list = ErasureList::at(config.erasure.list(&config.data.folder));
     let store = open_user_records(config).await?;
     let report = erase_in(&*store, &list, id).await;
     store.close().await;
@@ -106,7 +106,7 @@ fn replay_in(folder: &Path, list: &Path) -> anyhow::Result<u64> {
 /// # Errors
 /// The list can't be read.
 pub(crate) fn list(config: &Config) -> anyhow::Result<String> {
-    let list = ErasureList::at(&config.erasure.list);
+    let list = ErasureList::at(config.erasure.list(&config.data.folder));
     if !list.path().exists() {
         return Ok("No user was erased.".to_owned());
     }

@@ -133,7 +133,7 @@ impl Host {
         let erasures = Arc::new(Notify::new());
         let erase = supervisor.spawn_restarting("the erasure of users", &tasks_stop, {
             let (store, begun, stop) = (Arc::clone(&store), Arc::clone(&erasures), tasks_stop.clone());
-            let list = ErasureList::at(&config.erasure.list);
+            let list = ErasureList::at(config.erasure.list(&config.data.folder));
             move || complete_erasures(Arc::clone(&store), list.clone(), Arc::clone(&begun), stop.clone())
         });
         let store_failure = supervisor.watch_failure(&tasks_stop, {
