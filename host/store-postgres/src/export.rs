@@ -3,17 +3,15 @@
 
 use masque_store::{
     ConversationId, ExportItem, ExportSection, ExportedJob, ExportedKey, ExportedSpending, JobId, Owner,
-    Paged, StoreError, TurnId, decode_cursor, encode_cursor, user_account,
+    Paged, TurnId, encode_cursor, user_account,
 };
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::audit_rows;
 use crate::columns::unsigned;
 use crate::conversation_reads;
-use crate::error::Result;
+use crate::export_page::{LONG_ITEMS, Page, of, place, read};
 use crate::export_state::{of_conversations, of_user};
 use crate::messages::{message, message_columns};
 use crate::statement::{Statement, get};
@@ -22,12 +20,8 @@ use crate::turn_rows;
 
 /// The most items of a page of short items.
 const ITEMS: i64 = 200;
-/// The most items of a page of items that can take a megabyte each, since a page is read whole.
-pub(crate) const LONG_ITEMS: i64 = 16;
 /// Entries of the audit log that a page looks through, since there is no index by actor.
 const AUDIT_WINDOW: i64 = 20_000;
-
-type Page = std::result::Result<Paged<ExportItem>, StoreError>;
 
 /// A page of one section.
 pub(crate) async fn page(
@@ -47,32 +41,6 @@ pub(crate) async fn page(
         ExportSection::Spending => spending(store, owner, after).await,
         ExportSection::Audit => audit(store, owner, after).await,
     }
-}
-
-/// The place after which a page begins.
-pub(crate) fn place<T: DeserializeOwned>(
-    after: Option<&str>,
-    first: T,
-) -> std::result::Result<T, StoreError> {
-    Ok(decode_cursor(after)?.unwrap_or(first))
-}
-
-/// A statement whose first three arguments name a user.
-pub(crate) fn of(sql: &'static str, owner: &Owner) -> Statement {
-    Statement::new(sql).bind(&*owner.tenant).bind(&*owner.issuer).bind(&*owner.subject)
-}
-
-/// Reads the rows of a page: there is a next one if there are as many as it can have. `convert` gives the item and its place.
-pub(crate) async fn read<P: Serialize>(
-    store: &PostgresStore,
-    statement: Statement,
-    limit: i64,
-    convert: impl Fn(&PgRow) -> Result<(ExportItem, P)>,
-) -> Page {
-    let rows = store.read_all(statement.bind(limit), convert).await?;
-    let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= limit);
-    let next = rows.last().filter(|_| is_full).map(|(_, place)| encode_cursor(place));
-    Ok(Paged { items: rows.into_iter().map(|(item, _)| item).collect(), next })
 }
 
 async fn conversations(store: &PostgresStore, owner: &Owner, after: Option<&str>) -> Page {

@@ -1,20 +1,16 @@
 //! Plugin state in an export.
 
-use masque_store::{ConversationId, ExportItem, ExportedState, Owner, Paged, StoreError};
+use masque_store::{ConversationId, ExportItem, ExportedState, Owner};
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::export::{LONG_ITEMS, of, place, read};
+use crate::export_page::{LONG_ITEMS, Page, of, place, read};
 use crate::statement::get;
 use crate::store::PostgresStore;
 
 /// What plugins keep for a user, by plugin and key.
-pub(crate) async fn of_user(
-    store: &PostgresStore,
-    owner: &Owner,
-    after: Option<&str>,
-) -> std::result::Result<Paged<ExportItem>, StoreError> {
+pub(crate) async fn of_user(store: &PostgresStore, owner: &Owner, after: Option<&str>) -> Page {
     let (plugin, key) = place(after, (String::new(), String::new()))?;
     let statement = of(
         "SELECT NULL::uuid, s.plugin, s.key, s.value, s.expires_at FROM state s
@@ -31,11 +27,7 @@ pub(crate) async fn of_user(
 }
 
 /// What plugins keep for conversations of a user, by conversation, plugin and key.
-pub(crate) async fn of_conversations(
-    store: &PostgresStore,
-    owner: &Owner,
-    after: Option<&str>,
-) -> std::result::Result<Paged<ExportItem>, StoreError> {
+pub(crate) async fn of_conversations(store: &PostgresStore, owner: &Owner, after: Option<&str>) -> Page {
     let (conversation, plugin, key) = place(after, (Uuid::nil(), String::new(), String::new()))?;
     let statement = of(
         "SELECT c.id, s.plugin, s.key, s.value, s.expires_at

@@ -24,6 +24,7 @@ mod ending;
 mod erasure_rows;
 mod error;
 mod export;
+mod export_page;
 mod export_state;
 mod job_rows;
 mod jobs;

@@ -1,26 +1,23 @@
 //! Pages of a user's export. What belongs to conversations is found through them, so a page costs what its rows cost.
 
 use masque_store::{
-    ConversationId, ExportItem, ExportSection, ExportedJob, ExportedKey, ExportedSpending, JobId,
-    MAX_PAGE_BYTES, Owner, Paged, TurnId, decode_cursor, encode_cursor, user_account,
+    ConversationId, ExportItem, ExportSection, ExportedJob, ExportedKey, ExportedSpending, JobId, Owner,
+    Paged, TurnId, encode_cursor, user_account,
 };
-use rusqlite::{Connection, Params, Row};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use rusqlite::Connection;
 use uuid::Uuid;
 
 use crate::audit_rows;
 use crate::columns::{now, unsigned};
 use crate::conversation_reads;
 use crate::error::Result;
+use crate::export_page::{bounded, place};
 use crate::export_state::{of_conversations, of_user};
 use crate::messages::{MESSAGE_COLUMNS, message, message_columns};
 use crate::query::one_row;
 use crate::turn_rows;
 use crate::users;
 
-/// The most items of a page.
-const ITEMS: usize = 200;
 /// Entries of the audit log that a page looks through, since there is no index by actor.
 const AUDIT_WINDOW: i64 = 20_000;
 
@@ -49,33 +46,6 @@ pub(crate) fn page(
         ExportSection::IdempotencyKeys => keys(connection, user, after),
         ExportSection::Spending | ExportSection::Audit => Ok(Paged { items: Vec::new(), next: None }),
     }
-}
-
-/// The place after which a page begins.
-pub(crate) fn place<T: DeserializeOwned>(after: Option<&str>, first: T) -> Result<T> {
-    Ok(decode_cursor(after)?.unwrap_or(first))
-}
-
-/// Reads rows up to the bounds of a page. `convert` gives the item, its place and about how many bytes it takes.
-pub(crate) fn bounded<P: Serialize>(
-    connection: &Connection,
-    sql: &'static str,
-    params: impl Params,
-    convert: impl Fn(&Row<'_>) -> Result<(ExportItem, P, usize)>,
-) -> Result<Paged<ExportItem>> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params)?;
-    let (mut items, mut bytes, mut last) = (Vec::new(), 0_usize, None);
-    while let Some(row) = rows.next()? {
-        if items.len() >= ITEMS || bytes >= MAX_PAGE_BYTES {
-            return Ok(Paged { items, next: last.as_ref().map(encode_cursor) });
-        }
-        let (item, place, size) = convert(row)?;
-        bytes = bytes.saturating_add(size);
-        items.push(item);
-        last = Some(place);
-    }
-    Ok(Paged { items, next: None })
 }
 
 fn conversations(connection: &Connection, user: Uuid, after: Option<&str>) -> Result<Paged<ExportItem>> {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::columns::now;
 use crate::error::Result;
-use crate::export::{bounded, place};
+use crate::export_page::{bounded, place};
 
 /// What plugins keep for a user, by plugin and key.
 pub(crate) fn of_user(connection: &Connection, user: Uuid, after: Option<&str>) -> Result<Paged<ExportItem>> {

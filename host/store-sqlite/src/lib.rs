@@ -29,6 +29,7 @@ mod erasure;
 mod erasure_rows;
 mod error;
 mod export;
+mod export_page;
 mod export_state;
 mod fences;
 mod folder;
