@@ -13,6 +13,8 @@ pub(super) enum Rule {
     Open,
     /// A principal that has the scope.
     Needs(Scope),
+    /// A principal that has one of the scopes. The handler decides what each of them is enough for.
+    Either(Scope, Scope),
     /// A principal that has the scope and was authenticated: never the anonymous one of a host without authentication.
     Admin(Scope),
 }
@@ -30,6 +32,10 @@ const RULES: &[(Method, &str, Rule)] = &[
     (Method::DELETE, "/conversations/{id}", Rule::Needs(Scope::Chat)),
     (Method::GET, "/conversations/{id}/messages", Rule::Needs(Scope::Chat)),
     (Method::GET, "/companions", Rule::Needs(Scope::Chat)),
+    // Of one's own with `chat`, of others with the other scope.
+    (Method::GET, "/users/{id}/data", Rule::Either(Scope::Chat, Scope::ContentRead)),
+    (Method::DELETE, "/users/{id}/data", Rule::Either(Scope::Chat, Scope::AdminWrite)),
+    (Method::GET, "/users/{id}/erasures/{receipt}", Rule::Either(Scope::Chat, Scope::AdminWrite)),
     (Method::POST, "/auth/token", Rule::Needs(Scope::TokensMint)),
     // Whoever holds a token may ask whether it is valid.
     (Method::POST, "/auth/validate", Rule::Open),
@@ -75,12 +81,14 @@ pub(super) fn allowed(path: &str) -> String {
 }
 
 impl Rule {
-    /// Returns the scope that the route requires, or `None` where it requires no principal.
-    pub(super) fn scope(self) -> Option<Scope> {
-        match self {
-            Self::Probe | Self::Open => None,
-            Self::Needs(scope) | Self::Admin(scope) => Some(scope),
-        }
+    /// Returns the scopes of which the route requires one; none where it requires no principal.
+    pub(super) fn scopes(self) -> impl Iterator<Item = Scope> {
+        let (first, second) = match self {
+            Self::Probe | Self::Open => (None, None),
+            Self::Needs(scope) | Self::Admin(scope) => (Some(scope), None),
+            Self::Either(one, other) => (Some(one), Some(other)),
+        };
+        first.into_iter().chain(second)
     }
 }
 

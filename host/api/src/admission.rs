@@ -90,12 +90,12 @@ async fn authorize(
     parts: &Parts,
     rule: Option<Option<Rule>>,
 ) -> Result<Option<Principal>, Refusal> {
-    let (scope, proven) = match rule {
+    let (rule, proven) = match rule {
         // An unknown path: the fallback answers it.
         None | Some(Some(Rule::Probe | Rule::Open)) => return Ok(None),
         Some(None) => return Err(Kind::MethodNotAllowed.into()),
-        Some(Some(Rule::Needs(scope))) => (scope, false),
-        Some(Some(Rule::Admin(scope))) => (scope, true),
+        Some(Some(rule @ (Rule::Needs(_) | Rule::Either(..)))) => (rule, false),
+        Some(Some(rule @ Rule::Admin(_))) => (rule, true),
     };
     let principal = match app.authenticator.authenticate(parts).await {
         Ok(principal) => principal,
@@ -104,8 +104,9 @@ async fn authorize(
     if proven && principal.actor == Actor::Anyone {
         return Err(Kind::AdminElsewhere.into());
     }
-    if !principal.scopes.has(scope) {
-        return Err(Refusal { problem: lacks(scope), principal: Some(principal), is_logged: true });
+    if !rule.scopes().any(|scope| principal.scopes.has(scope)) {
+        let problem = rule.scopes().next().map_or(Kind::Internal.into(), lacks);
+        return Err(Refusal { problem, principal: Some(principal), is_logged: true });
     }
     Ok(Some(principal))
 }

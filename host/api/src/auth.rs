@@ -10,6 +10,7 @@ use masque_http::JsonBody;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::author::Author;
 use super::schema::ScopeName;
@@ -60,6 +61,10 @@ pub(crate) struct ValidateReply {
     /// Its claims, if it is valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     claims: Option<Map<String, Value>>,
+    /// The host's id of the user that it stands for, if it is valid and the host has stored anything for them. An erased
+    /// user who comes back gets another id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<Uuid>,
     /// Why it is not valid, as a stable word.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "expired")]
@@ -162,11 +167,12 @@ pub(crate) async fn validate(
         None => Validity::Invalid { reason: "authentication-off", claim: None },
     };
     let reply = match validity {
-        Validity::Valid(claims) => {
-            ValidateReply { valid: true, claims: Some(claims), reason: None, claim: None }
+        Validity::Valid { claims, owner } => {
+            let user_id = app.store.user_id(&owner).await.map_err(store_problem)?;
+            ValidateReply { valid: true, claims: Some(claims), user_id, reason: None, claim: None }
         }
         Validity::Invalid { reason, claim } => {
-            ValidateReply { valid: false, claims: None, reason: Some(reason), claim }
+            ValidateReply { valid: false, claims: None, user_id: None, reason: Some(reason), claim }
         }
     };
     Ok(Json(reply).into_response())
@@ -251,7 +257,9 @@ mod tests {
         assert_eq!(ask(&["chat"], all).unwrap(), "chat");
         assert_eq!(ask(&[], all).unwrap(), "");
         assert_eq!(ask(&["chat"], minter), Err(Kind::InsufficientScope));
-        for word in ["admin:read", "admin:write", "tokens:mint", "users:act", "root", "Chat", ""] {
+        for word in
+            ["admin:read", "admin:write", "content:read", "tokens:mint", "users:act", "root", "Chat", ""]
+        {
             assert_eq!(ask(&[word], all), Err(Kind::InvalidRequest), "{word}");
         }
         assert_eq!(grantable(None, all).unwrap().to_string(), "chat");

@@ -7,7 +7,7 @@ use masque_store::{AuditEntry, AuditOutcome};
 use serde_json::Value;
 
 use super::state::Caller;
-use masque_auth::Principal;
+use masque_auth::{Actor, Principal};
 use masque_problem::{Kind, Problem};
 
 /// Who performs an action that goes into the audit log: the principal, the request and the client's address.
@@ -29,6 +29,25 @@ impl<S: Sync> FromRequestParts<S> for Author {
 }
 
 impl Author {
+    /// Returns the audit entry of an action on the data of a user. The log names neither the user nor, where users act for
+    /// themselves, their address: it outlives what they erase.
+    pub(crate) fn entry_on_user(
+        &self,
+        action: &str,
+        pseudonym: &str,
+        is_own: bool,
+        detail: Value,
+    ) -> AuditEntry {
+        let target = format!("user:{pseudonym}");
+        let entry = self.entry(action, target.clone(), detail);
+        let is_user = is_own && self.principal.actor == Actor::Token;
+        AuditEntry {
+            actor: if is_user { target } else { entry.actor },
+            address: entry.address.filter(|_| !is_own),
+            ..entry
+        }
+    }
+
     /// Returns the audit entry of a successful action.
     pub(crate) fn entry(&self, action: &str, target: String, detail: Value) -> AuditEntry {
         AuditEntry {

@@ -36,6 +36,7 @@ mod store_probe;
 mod tests;
 mod turns;
 mod user;
+mod user_data;
 mod view;
 mod visible_text;
 

@@ -32,6 +32,7 @@ const BEARER: &str = "bearer";
         (name = "chat", description = "A turn: one message and its reply"),
         (name = "turns", description = "State, events and cancellation of a turn"),
         (name = "conversations", description = "The caller's conversations"),
+        (name = "users", description = "Export and erasure of a user's data"),
         (name = "companions", description = "The companions of this host"),
         (name = "auth", description = "Minting and validating tokens"),
         (name = "admin", description = "API keys, revocations and the audit log, for operators"),
@@ -70,10 +71,15 @@ pub(super) fn complete(document: &mut OpenApi) {
     }
 }
 
-/// Adds the scope that the route requires and the responses of admission.
+/// Adds the scopes of which the route requires one, and the responses of admission.
 fn secure(path: &str, method: &Method, operation: &mut Operation) {
-    let Some(scope) = access::rule(method, path).and_then(Rule::scope) else { return };
-    operation.security = Some(vec![SecurityRequirement::new(BEARER, [scope.as_str()])]);
+    let scopes = access::rule(method, path).into_iter().flat_map(Rule::scopes);
+    // Each requirement of the list is enough.
+    let security: Vec<_> = scopes.map(|scope| SecurityRequirement::new(BEARER, [scope.as_str()])).collect();
+    if security.is_empty() {
+        return;
+    }
+    operation.security = Some(security);
     let mut refusal = |status: &str, description: &str| {
         let response = ResponseBuilder::new().description(description).build();
         operation.responses.responses.entry(status.to_owned()).or_insert(RefOr::T(response));

@@ -18,6 +18,7 @@ use super::request::{self, RequestPolicy};
 use super::state::App;
 use super::{
     admin, admission, auth, chat, companions, conversations, docs, health, nearest_route, openapi, turns,
+    user_data,
 };
 use masque_auth::guard;
 use masque_problem::{Kind, Problem};
@@ -35,6 +36,8 @@ pub fn router(app: App) -> Router {
         .routes(routes!(conversations::create, conversations::list))
         .routes(routes!(conversations::show, conversations::rename, conversations::delete))
         .routes(routes!(conversations::messages))
+        .routes(routes!(user_data::export::export, user_data::erasure::erase))
+        .routes(routes!(user_data::erasure::receipt))
         .routes(routes!(companions::list))
         .routes(routes!(auth::mint))
         .routes(routes!(auth::validate))

@@ -45,6 +45,8 @@ pub(crate) enum ScopeName {
     AdminRead,
     #[serde(rename = "admin:write")]
     AdminWrite,
+    #[serde(rename = "content:read")]
+    ContentRead,
     #[serde(rename = "tokens:mint")]
     TokensMint,
     #[serde(rename = "users:act")]

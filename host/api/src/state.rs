@@ -7,6 +7,7 @@ use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
 use masque_http::{BodyLimits, Lifecycle};
 use masque_store::{SharedHealth, Store};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use masque_auth::limits::UsageLimiter;
@@ -47,6 +48,8 @@ pub struct Services {
     pub identity: Option<Arc<Identity>>,
     /// Counts requests and tokens.
     pub limits: UsageLimiter,
+    /// Told when an erasure has begun, so that its rows are removed at once.
+    pub erasures: Arc<Notify>,
     /// Whether the host loads, serves or drains.
     pub lifecycle: Lifecycle,
     /// When the host was started, for the uptime in `/health`.

@@ -38,8 +38,13 @@ pub struct Identity {
 
 /// Whether a credential is valid: the answer of `POST /auth/validate`.
 pub enum Validity {
-    /// It is; its claims.
-    Valid(Map<String, Value>),
+    /// It is.
+    Valid {
+        /// Its claims.
+        claims: Map<String, Value>,
+        /// The user that it stands for.
+        owner: Owner,
+    },
     /// It is not.
     Invalid {
         /// A stable word for why.
@@ -84,13 +89,16 @@ impl Identity {
     /// It can't be judged at the moment: [`Kind::IssuerUnavailable`] if the issuer's keys can't be fetched,
     /// [`Kind::StorageUnavailable`] if the store can't be read.
     pub async fn validate(&self, credential: &str) -> Result<Validity, Problem> {
-        let claims = if credential.starts_with(PREFIX) {
-            self.check_key(credential).await.map(|key| key_claims(&key))
+        let found = if credential.starts_with(PREFIX) {
+            self.check_key(credential).await.map(|key| (key_claims(&key), key_owner(&key)))
         } else {
-            self.check_token(credential).await.map(|(token, _)| token.claims)
+            self.check_token(credential).await.map(|(token, _)| {
+                let owner = Owner { tenant: token.tenant, issuer: token.issuer, subject: token.subject };
+                (token.claims, owner)
+            })
         };
-        match claims {
-            Ok(claims) => Ok(Validity::Valid(claims)),
+        match found {
+            Ok((claims, owner)) => Ok(Validity::Valid { claims, owner }),
             Err(rejection) if rejection.is_undecided() => Err(rejection.into()),
             Err(rejection) => {
                 let claim = rejection.claim().map(str::to_owned);
@@ -149,8 +157,7 @@ impl Identity {
     async fn principal(&self, credential: &str, headers: &HeaderMap) -> Result<Principal, Problem> {
         let principal = if credential.starts_with(PREFIX) {
             let key = self.check_key(credential).await?;
-            let owner =
-                Owner { tenant: key.tenant.clone(), issuer: KEY_ISSUER.into(), subject: key.id.to_string() };
+            let owner = key_owner(&key);
             let profile = UserProfile::default();
             Principal { owner, actor: Actor::Key, scopes: key.scopes, key: Some(key), profile }
         } else {
@@ -213,6 +220,11 @@ fn token_scopes(token: &VerifiedToken) -> Scopes {
     };
     let scopes = Scopes::from_words(token.scopes.iter().map(String::as_str));
     scopes.iter().filter(is_allowed).collect()
+}
+
+/// The user that an API key is.
+fn key_owner(key: &ApiKey) -> Owner {
+    Owner { tenant: key.tenant.clone(), issuer: KEY_ISSUER.into(), subject: key.id.to_string() }
 }
 
 /// An API key described by the claims that a token would have.

@@ -12,6 +12,8 @@ pub enum Scope {
     AdminRead,
     /// Change what operators change.
     AdminWrite,
+    /// Read what users have said and what is kept of them: export their data.
+    ContentRead,
     /// Mint tokens for users.
     TokensMint,
     /// Act as a user, named by `On-Behalf-Of`.
@@ -20,8 +22,8 @@ pub enum Scope {
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 5] =
-        [Self::Chat, Self::AdminRead, Self::AdminWrite, Self::TokensMint, Self::UsersAct];
+    pub const ALL: [Self; 6] =
+        [Self::Chat, Self::AdminRead, Self::AdminWrite, Self::ContentRead, Self::TokensMint, Self::UsersAct];
 
     /// The word for it in tokens, keys and the API.
     pub fn as_str(self) -> &'static str {
@@ -29,6 +31,7 @@ impl Scope {
             Self::Chat => "chat",
             Self::AdminRead => "admin:read",
             Self::AdminWrite => "admin:write",
+            Self::ContentRead => "content:read",
             Self::TokensMint => "tokens:mint",
             Self::UsersAct => "users:act",
         }
@@ -42,13 +45,13 @@ impl Scope {
 
     /// Whether it reaches into every tenant, not only the one that it was given in.
     pub fn spans_tenants(self) -> bool {
-        matches!(self, Self::AdminRead | Self::AdminWrite)
+        matches!(self, Self::AdminRead | Self::AdminWrite | Self::ContentRead)
     }
 }
 
 /// The word is no scope of this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("scopes are `chat`, `admin:read`, `admin:write`, `tokens:mint` and `users:act`")]
+#[error("scopes are `chat`, `admin:read`, `admin:write`, `content:read`, `tokens:mint` and `users:act`")]
 pub struct UnknownScope;
 
 impl FromStr for Scope {

@@ -12,6 +12,7 @@ use crate::sections::companions::Companion;
 use crate::sections::cors::Cors;
 use crate::sections::data::Data;
 use crate::sections::database::Database;
+use crate::sections::erasure::Erasure;
 use crate::sections::jobs::Jobs;
 use crate::sections::limits::Allowance;
 use crate::sections::log::Log;
@@ -52,6 +53,8 @@ pub struct Config {
     pub database: Option<Database>,
     /// `REDIS_URL`, `REDIS_ENABLED` and `[redis]`
     pub redis: RedisChoice,
+    /// `[erasure]`
+    pub erasure: Erasure,
     /// `[log]`
     pub log: Log,
     /// `[sandbox]`

@@ -69,6 +69,7 @@ impl Config {
                 ),
                 ("[database]", config.database.as_ref().map_or(Value::Null, database)),
                 ("[redis]", config.redis.server.as_ref().map_or(Value::Null, redis)),
+                ("[erasure]", json!(config.erasure)),
                 ("[log]", json!(config.log)),
                 ("[sandbox]", json!(config.sandbox)),
             ]
@@ -96,6 +97,7 @@ impl Config {
             "data": self.data.folder.to_string_lossy(),
             "database": self.database.as_ref().map(database),
             "redis": self.redis.server.as_ref().map(redis),
+            "erasure": self.erasure,
             "log": self.log,
             "sandbox": self.sandbox,
             "companions": self.companions,

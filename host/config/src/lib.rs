@@ -51,6 +51,7 @@ pub use sections::companions::Companion;
 pub use sections::cors::Cors;
 pub use sections::data::Data;
 pub use sections::database::Database;
+pub use sections::erasure::Erasure;
 pub use sections::issuers::{Issuer, JwkSource};
 pub use sections::jobs::Jobs;
 pub use sections::limits::{Allowance, Quota};

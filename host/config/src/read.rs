@@ -20,8 +20,8 @@ use crate::section::Section;
 use crate::sections::data::{DEFAULT_DATA, Data};
 use crate::sections::plugins::ComponentFolders;
 use crate::sections::{
-    admin, auth, companions, cors, credentials, data, database, jobs, limits, log, plugins, redis, sandbox,
-    server, tls, turn,
+    admin, auth, companions, cors, credentials, data, database, erasure, jobs, limits, log, plugins, redis,
+    sandbox, server, tls, turn,
 };
 use crate::source::ConfigSource;
 
@@ -63,6 +63,7 @@ pub(crate) fn read(
     let (data, compiled) = data::read(sections.table("data"), &base);
     let database = database::read(sections.table("database"), environment, &base);
     let redis = redis::read(sections.table("redis"), environment, &base);
+    let erasure = erasure::read(sections.table("erasure"), &base);
     let log = log::read(sections.table("log"));
     let sandbox = sandbox::read(sections.table("sandbox"));
     let named_data = flags.data.clone().or_else(|| environment.get(environment::DATA).map(PathBuf::from));
@@ -95,6 +96,7 @@ pub(crate) fn read(
         jobs,
         limits,
         drain,
+        erasure,
         data: Data {
             compiled: compiled.unwrap_or_else(|| data.join("compiled")),
             plugins: plugins_folder,

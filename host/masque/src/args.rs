@@ -38,6 +38,10 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: TokensCommand,
     },
+    /// Erase everything that is kept of a user, also while a host runs; or erase again, in a restored database, whom a list names.
+    Erase(EraseOptions),
+    /// List erased users: time, pseudonym and receipt of each.
+    Erasures(Options),
     /// Bring the schema of the PostgreSQL database in DATABASE_URL up to date. Works beside running hosts.
     Migrate(MigrateOptions),
     /// Compile the component on standard input. A host starts this command for each new component.
@@ -79,6 +83,18 @@ pub(crate) struct JobsOptions {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct EraseOptions {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// The user's id: `user_id` of POST /auth/validate
+    #[arg(value_name = "USER_ID", required_unless_present = "replay", conflicts_with = "replay")]
+    pub(crate) user: Option<String>,
+    /// After a restore, before a host starts: erase again whom this erasure list names
+    #[arg(long, value_name = "FILE")]
+    pub(crate) replay: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct MigrateOptions {
     #[command(flatten)]
     pub(crate) options: Options,
@@ -93,7 +109,7 @@ pub(crate) enum KeysCommand {
     Create {
         /// What it is for
         name: String,
-        /// What it may do: chat, admin:read, admin:write, tokens:mint or users:act; repeat for several
+        /// What it may do: chat, admin:read, admin:write, content:read, tokens:mint or users:act; repeat for several
         #[arg(long = "scope", value_name = "SCOPE", required = true)]
         scopes: Vec<String>,
         /// Its tenant [default: default]

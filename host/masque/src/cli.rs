@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{CheckOptions, Cli, Command, JobsOptions, MigrateOptions, Options};
+use crate::args::{CheckOptions, Cli, Command, EraseOptions, JobsOptions, MigrateOptions, Options};
 use crate::commands::keys::{self, KeyTask};
-use crate::commands::{check, jobs, migrate};
+use crate::commands::{check, erase, jobs, migrate};
 use crate::configuration::{self, Loaded};
 use crate::convert;
 use crate::file_size_limit;
@@ -22,6 +22,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Jobs(options) => on_runtime(run_jobs(options)),
         Command::Keys { options, command } => on_runtime(run_keys(options, command.into())),
         Command::Tokens { options, command } => on_runtime(run_keys(options, command.into())),
+        Command::Erase(options) => on_runtime(run_erase(options)),
+        Command::Erasures(options) => on_runtime(run_erasures(options)),
         Command::Migrate(options) => on_runtime(run_migrate(options)),
         Command::Compile => finish(masque_runtime::compile_from_stdin().map(|()| String::new()), Loss::Fatal),
     }
@@ -69,6 +71,28 @@ async fn run_jobs(JobsOptions { options, retry }: JobsOptions) -> ExitCode {
     };
     warn(&loaded.warnings);
     finish(jobs::list_or_retry(&loaded.config, &retry).await.map_err(chain), Loss::Accepted)
+}
+
+async fn run_erase(EraseOptions { options, user, replay }: EraseOptions) -> ExitCode {
+    let loaded = match configuration::load(options, false) {
+        Ok(loaded) => loaded,
+        Err(invalid) => return failure(&invalid.diagnostics),
+    };
+    warn(&loaded.warnings);
+    let done = match replay {
+        Some(list) => erase::replay(&loaded.config, &list).await,
+        None => erase::erase(&loaded.config, &user.unwrap_or_default()).await,
+    };
+    finish(done.map_err(chain), Loss::Accepted)
+}
+
+async fn run_erasures(options: Options) -> ExitCode {
+    let loaded = match configuration::load(options, false) {
+        Ok(loaded) => loaded,
+        Err(invalid) => return failure(&invalid.diagnostics),
+    };
+    warn(&loaded.warnings);
+    finish(erase::list(&loaded.config).map_err(chain), Loss::Accepted)
 }
 
 async fn run_migrate(MigrateOptions { options, check }: MigrateOptions) -> ExitCode {

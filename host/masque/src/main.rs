@@ -8,6 +8,7 @@ mod commands;
 mod compiler;
 mod configuration;
 mod convert;
+mod erasure;
 mod file_size_limit;
 mod output;
 mod serve;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use masque_config::{Config, Database};
-use masque_store::{KeyRing, ParkedJobs, Store};
+use masque_store::{KeyRing, ParkedJobs, Store, UserRecords};
 use masque_store_postgres::{PostgresOpenError, PostgresOptions, PostgresStore};
 use masque_store_sqlite::{Folder, SqliteStore};
 use tokio::time::Instant;
@@ -79,6 +79,27 @@ pub(crate) async fn open_parked_jobs(config: &Config) -> anyhow::Result<Arc<dyn 
                 folder.display()
             );
             masque_store_sqlite::open_parked_jobs(folder).await?
+        }
+    })
+}
+
+/// Opens the data of users for the command line.
+///
+/// # Errors
+/// It can't be read or written.
+pub(crate) async fn open_user_records(config: &Config) -> anyhow::Result<Arc<dyn UserRecords>> {
+    let folder = &config.data.folder;
+    Ok(match &config.database {
+        Some(database) => {
+            masque_store_postgres::open_user_records(&postgres_options(database, false)?).await?
+        }
+        None => {
+            anyhow::ensure!(
+                folder.is_dir(),
+                "there is no data folder {}; name that of your host with --data or --config",
+                folder.display()
+            );
+            masque_store_sqlite::open_user_records(folder).await?
         }
     })
 }

@@ -80,6 +80,10 @@ kinds! {
     CompanionNotFound = conversation::COMPANION_NOT_FOUND,
     /// The id of the conversation is unknown, deleted, another user's, or beyond the companions of the API key.
     ConversationNotFound = conversation::CONVERSATION_NOT_FOUND,
+    /// The id of the user is unknown or erased, or another user's and beyond the caller's scopes.
+    UserNotFound = conversation::USER_NOT_FOUND,
+    /// The receipt of the erasure is unknown, or of another user.
+    ErasureNotFound = conversation::ERASURE_NOT_FOUND,
     /// The id of the turn is unknown, deleted, another user's, or beyond the companions of the API key.
     TurnNotFound = conversation::TURN_NOT_FOUND,
     /// The events of the turn are no longer kept: it ended more than a minute ago, or its host has stopped since.

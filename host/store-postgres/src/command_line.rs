@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use masque_store::{KeyRing, ParkedJobs};
+use masque_store::{KeyRing, ParkedJobs, UserRecords};
 
 use crate::open_error::PostgresOpenError;
 use crate::options::PostgresOptions;
@@ -21,5 +21,13 @@ pub async fn open_key_ring(options: &PostgresOptions) -> Result<Arc<dyn KeyRing>
 /// # Errors
 /// See [`PostgresOpenError`]. Must be called within a tokio runtime.
 pub async fn open_parked_jobs(options: &PostgresOptions) -> Result<Arc<dyn ParkedJobs>, PostgresOpenError> {
+    Ok(PostgresStore::open(options).await?)
+}
+
+/// Opens the data of users of a database.
+///
+/// # Errors
+/// See [`PostgresOpenError`]. Must be called within a tokio runtime.
+pub async fn open_user_records(options: &PostgresOptions) -> Result<Arc<dyn UserRecords>, PostgresOpenError> {
     Ok(PostgresStore::open(options).await?)
 }

@@ -25,6 +25,7 @@ const SCHEMA: &str = concat!(
     include_str!("../migrations/0001/state.sql"),
     include_str!("../migrations/0001/jobs.sql"),
     include_str!("../migrations/0001/spending.sql"),
+    include_str!("../migrations/0001/erasure.sql"),
 );
 
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {

@@ -121,6 +121,24 @@ impl TestServer {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Writes a dump of a database with `pg_dump`.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn dump(&self, database: &TestDatabase, file: &Path) {
+        let mut command = Command::new(self.programs.join("pg_dump"));
+        run(command.args(["-F", "c", "-f"]).arg(file).args(["-d", &database.url]));
+    }
+
+    /// Restores a dump into an empty database with `pg_restore`.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn restore(&self, database: &TestDatabase, file: &Path) {
+        let mut command = Command::new(self.programs.join("pg_restore"));
+        run(command.args(["--exit-on-error", "-d", &database.url]).arg(file));
+    }
+
     /// An empty database.
     pub fn empty_database(&self) -> TestDatabase {
         self.database("template1")
@@ -207,6 +225,11 @@ impl Drop for TestDatabase {
             tracing::warn!(%error, "a database of a test was not dropped");
         }
     }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The programs of the newest server that is installed.

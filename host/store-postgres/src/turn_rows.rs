@@ -35,7 +35,8 @@ pub(crate) async fn find_turn(
     store.read_first(statement, |row| record(row, id)).await
 }
 
-fn record(row: &PgRow, id: TurnId) -> Result<TurnRecord> {
+/// A turn from the columns that [`find_turn`] reads.
+pub(crate) fn record(row: &PgRow, id: TurnId) -> Result<TurnRecord> {
     let reply = optional_message(row)?;
     let text = reply.as_ref().map(|reply| reply.content.as_str()).unwrap_or_default();
     let response = match optional_json(row, "response")? {

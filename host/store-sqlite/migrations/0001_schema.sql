@@ -11,15 +11,45 @@ CREATE TABLE schema_digest (
     digest TEXT NOT NULL
 ) STRICT;
 
--- One row for each tenant, issuer and subject. Other tables name users by the id, so that the same person can return
--- under a new id after an erasure.
+-- Tells this installation from others. The key makes the names of erased users; see `ErasedName` of the store.
+CREATE TABLE masque (
+    one          INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    installation BLOB    NOT NULL CHECK (length(installation) = 16),
+    erasure_key  BLOB    NOT NULL CHECK (length(erasure_key) = 32)
+) STRICT;
+
+INSERT INTO masque (one, installation, erasure_key) VALUES (1, randomblob(16), randomblob(32));
+
+-- One row for each tenant, issuer and subject. Other tables name users by the id. A user that is being erased has no name
+-- any more, so that nothing is found or written under the id, and the same person can return under a new one.
 CREATE TABLE users (
     id      BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
-    tenant  TEXT NOT NULL,
-    issuer  TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    UNIQUE (subject, issuer, tenant)
+    tenant  TEXT,
+    issuer  TEXT,
+    subject TEXT,
+    UNIQUE (subject, issuer, tenant),
+    CHECK ((subject IS NULL) = (issuer IS NULL) AND (subject IS NULL) = (tenant IS NULL))
 ) STRICT, WITHOUT ROWID;
+
+-- Receipts of erasures. They stay as tombstones and name users by a keyed hash.
+CREATE TABLE erasures (
+    id               BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    -- The surrogate id that was erased.
+    user             BLOB    NOT NULL UNIQUE CHECK (length(user) = 16),
+    name             TEXT    NOT NULL CHECK (length(name) = 64),
+    begun_at         INTEGER NOT NULL,
+    done_at          INTEGER,
+    -- Rows that were removed so far.
+    conversations    INTEGER NOT NULL DEFAULT 0,
+    messages         INTEGER NOT NULL DEFAULT 0,
+    turns            INTEGER NOT NULL DEFAULT 0,
+    idempotency_keys INTEGER NOT NULL DEFAULT 0,
+    jobs             INTEGER NOT NULL DEFAULT 0,
+    state_values     INTEGER NOT NULL DEFAULT 0,
+    spending_days    INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX erasures_running ON erasures (begun_at) WHERE done_at IS NULL;
 
 -- What changes rarely. A deleted conversation stays, marked, until its rows are removed in batches.
 CREATE TABLE conversations (
@@ -37,6 +67,8 @@ CREATE INDEX conversations_of_user ON conversations (user, id) WHERE deleted_at 
 -- For the lists of API keys that are limited to some companions.
 CREATE INDEX conversations_of_companion ON conversations (user, companion, id) WHERE deleted_at IS NULL;
 CREATE INDEX conversations_deleted ON conversations (deleted_at) WHERE deleted_at IS NOT NULL;
+-- For the erasure of a user.
+CREATE INDEX conversations_deleted_of_user ON conversations (user) WHERE deleted_at IS NOT NULL;
 
 -- What every turn changes, in a narrow row: the lease and the newest sequence. A deleted conversation has no lease row.
 CREATE TABLE leases (

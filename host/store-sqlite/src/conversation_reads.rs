@@ -17,7 +17,7 @@ use crate::query::{all_rows, first_row};
 use crate::users;
 
 /// From the columns id, companion, title, created_at, updated_at, last_sequence.
-fn record(row: &Row<'_>) -> Result<ConversationRecord> {
+pub(crate) fn record(row: &Row<'_>) -> Result<ConversationRecord> {
     Ok(ConversationRecord {
         id: ConversationId::from(row.get::<_, Uuid>(0)?),
         companion: row.get(1)?,

@@ -1,6 +1,6 @@
 //! Deleting conversations: marked at once, removed in batches.
 
-use masque_store::{ConversationId, Owner, StoreError};
+use masque_store::{ConversationId, ErasedRows, Owner, StoreError};
 use rusqlite::Connection;
 use uuid::Uuid;
 
@@ -41,6 +41,11 @@ impl RemovalBudget {
         fits
     }
 
+    /// Takes rows that one statement has removed together.
+    pub(crate) fn take_rows(&mut self, rows: usize) {
+        self.rows = self.rows.saturating_sub(rows);
+    }
+
     /// Runs `statement` for each row, named by its id and size, until the budget is spent. Returns how many rows it changed.
     pub(crate) fn spend(
         &mut self,
@@ -58,7 +63,7 @@ impl RemovalBudget {
         Ok(changed)
     }
 
-    fn is_spent(&self) -> bool {
+    pub(crate) fn is_spent(&self) -> bool {
         self.rows == 0 || self.bytes == 0
     }
 }
@@ -115,7 +120,7 @@ pub(crate) fn remove_some(connection: &Connection, budget: &mut RemovalBudget) -
         // Only conversations that failed are left once one of them comes first again.
         let Some(conversation) = next.filter(|next| !failed.contains(next)) else { break };
         match in_savepoint(connection, || remove_batch(connection, conversation, budget))? {
-            Ok(batch) => removed += batch.rows,
+            Ok(batch) => removed += batch.total(),
             Err(error) => {
                 tracing::error!(%conversation, %error, "a deleted conversation can't be removed; it is tried again later");
                 put_last(connection, conversation)?;
@@ -177,31 +182,45 @@ pub(crate) fn finish_removal(connection: &Connection, id: ConversationId) -> Res
 }
 
 /// The result of one batch.
-struct RemovedBatch {
-    rows: usize,
+pub(crate) struct RemovedBatch {
+    pub(crate) rows: ErasedRows,
     /// Whether the conversation is gone.
     is_finished: bool,
 }
 
-fn remove_batch(
+impl RemovedBatch {
+    /// The rows that count against a budget: turns and idempotency keys go with their messages.
+    fn total(&self) -> usize {
+        let ErasedRows { conversations, messages, jobs, state_values, .. } = self.rows;
+        usize::try_from(conversations + messages + jobs + state_values).unwrap_or(usize::MAX)
+    }
+}
+
+/// Removes rows of a conversation that is marked deleted, and the conversation itself if they were the last.
+pub(crate) fn remove_batch(
     connection: &Connection,
     conversation: Uuid,
     budget: &mut RemovalBudget,
 ) -> Result<RemovedBatch> {
     let mut rows = remove_messages(connection, conversation, budget)?;
-    rows += remove_jobs(connection, conversation, budget)?;
-    rows += remove_state(connection, conversation, budget)?;
+    rows.jobs = remove_jobs(connection, conversation, budget)? as u64;
+    rows.state_values = remove_state(connection, conversation, budget)? as u64;
     // A budget that is not spent ran out of rows to remove.
     let is_finished = !budget.is_spent();
     if is_finished {
-        rows += execute(connection, "DELETE FROM conversations WHERE id = ?1", [conversation])?;
+        rows.conversations =
+            execute(connection, "DELETE FROM conversations WHERE id = ?1", [conversation])? as u64;
         budget.take(0);
     }
     Ok(RemovedBatch { rows, is_finished })
 }
 
 /// Removes messages with their turns and the idempotency keys of these.
-fn remove_messages(connection: &Connection, conversation: Uuid, budget: &mut RemovalBudget) -> Result<usize> {
+fn remove_messages(
+    connection: &Connection,
+    conversation: Uuid,
+    budget: &mut RemovalBudget,
+) -> Result<ErasedRows> {
     let messages = all_rows(
         connection,
         "SELECT sequence, turn, octet_length(text) + coalesce(octet_length(content), 0) + octet_length(metadata)
@@ -209,34 +228,35 @@ fn remove_messages(connection: &Connection, conversation: Uuid, budget: &mut Rem
         (conversation, budget.rows()),
         |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<Uuid>>(1)?, row.get::<_, i64>(2)?)),
     )?;
-    let mut removed = 0;
+    let mut removed = ErasedRows::default();
     for (sequence, turn, bytes) in messages {
         if !budget.take(bytes) {
             break;
         }
         if let Some(turn) = turn {
-            remove_turn(connection, turn)?;
+            remove_turn(connection, turn, &mut removed)?;
         }
-        removed += execute(
+        removed.messages += execute(
             connection,
             "DELETE FROM messages WHERE conversation = ?1 AND sequence = ?2",
             (conversation, sequence),
-        )?;
+        )? as u64;
     }
     Ok(removed)
 }
 
-fn remove_turn(connection: &Connection, turn: Uuid) -> Result<()> {
+fn remove_turn(connection: &Connection, turn: Uuid, removed: &mut ErasedRows) -> Result<()> {
     let key_expires_at =
         first_row(connection, "DELETE FROM turns WHERE id = ?1 RETURNING key_expires_at", [turn], |row| {
             Ok(row.get::<_, Option<i64>>(0)?)
         })?;
+    removed.turns += u64::from(key_expires_at.is_some());
     if let Some(Some(expires_at)) = key_expires_at {
-        execute(
+        removed.idempotency_keys += execute(
             connection,
             "DELETE FROM idempotency_keys WHERE expires_at = ?1 AND turn = ?2",
             (expires_at, turn),
-        )?;
+        )? as u64;
     }
     Ok(())
 }

@@ -65,7 +65,7 @@ impl Folder {
     }
 
     /// The database of a folder that another process may have locked.
-    pub(crate) fn database_in(path: &Path) -> PathBuf {
+    pub fn database_in(path: &Path) -> PathBuf {
         path.join("masque.db")
     }
 }

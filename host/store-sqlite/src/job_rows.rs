@@ -56,6 +56,12 @@ fn queue_key(user: Uuid, plugin: &str) -> String {
     format!("{}/{plugin}", user.simple())
 }
 
+/// The range of the queues of a user: from the first text, up to but without the second.
+pub(crate) fn queues_of(user: Uuid) -> (String, String) {
+    // `0` is the character after `/`.
+    (format!("{}/", user.simple()), format!("{}0", user.simple()))
+}
+
 /// Makes the first job of a queue its head. The queue has none at this moment.
 pub(crate) fn advance(connection: &Connection, queue: &str, now: i64) -> Result<()> {
     execute(

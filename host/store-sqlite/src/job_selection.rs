@@ -20,7 +20,7 @@ use crate::job_rows::{ability, advance, park, remove_head};
 use crate::operation::{Operation, without_panic};
 use crate::query::{all_rows, execute, first_row, one_row};
 
-/// How many heads one `TakeJobs` drops at most: jobs of deleted conversations, and jobs that can't be read.
+/// How many heads one `TakeJobs` drops at most: jobs of deleted conversations and erased users, and jobs that can't be read.
 const MAX_DROPPED: usize = 256;
 
 /// Leases the jobs that are due, at most one of each queue.
@@ -64,7 +64,7 @@ impl Operation for TakeJobs {
 
     const IS_BACKGROUND: bool = true;
 
-    /// Heads whose conversation was deleted are removed, and heads that can't be read are parked. Both uncover the next
+    /// Heads whose conversation was deleted or whose user was erased are removed, and heads that can't be read are parked. Both uncover the next
     /// job of the queue, so the plugin is looked at again.
     fn run(self, connection: &Connection) -> Result<TakenJobs> {
         let now = lease_clock();
@@ -164,8 +164,9 @@ impl TakeJobs {
         let heads = all_rows(
             connection,
             "SELECT j.number, j.due_at, j.queue, j.user,
-                    j.conversation IS NOT NULL AND (c.id IS NULL OR c.deleted_at IS NOT NULL)
+                    u.subject IS NULL OR j.conversation IS NOT NULL AND (c.id IS NULL OR c.deleted_at IS NOT NULL)
                FROM jobs j INDEXED BY jobs_due LEFT JOIN conversations c ON c.id = j.conversation
+                    LEFT JOIN users u ON u.id = j.user
               WHERE j.due_at IS NOT NULL AND j.plugin = ?1 AND j.due_at <= ?2
               ORDER BY j.due_at, j.number LIMIT ?3",
             (plugin, now, to_read),

@@ -118,7 +118,7 @@ fn parked_jobs(connection: &Connection) -> DatabaseResult<Vec<ParkedJob>> {
         connection,
         "SELECT j.id, u.tenant, u.issuer, u.subject, j.plugin, j.kind, j.attempt, coalesce(j.error, ''), j.created_at
            FROM jobs j JOIN users u ON u.id = j.user LEFT JOIN conversations c ON c.id = j.conversation
-          WHERE j.status = 'parked' AND c.deleted_at IS NULL ORDER BY j.number",
+          WHERE j.status = 'parked' AND c.deleted_at IS NULL AND u.subject IS NOT NULL ORDER BY j.number",
         [],
         |row| {
             Ok(ParkedJob {

@@ -121,6 +121,11 @@ impl SqliteStore {
         &self.tickets
     }
 
+    /// The database file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Runs a query on a reading thread.
     pub(crate) async fn read<T: Send + 'static>(
         &self,

@@ -30,7 +30,8 @@ pub(crate) fn load_turn(connection: &Connection, owner: &Owner, id: TurnId) -> R
     )
 }
 
-fn record(row: &Row<'_>, id: TurnId) -> Result<TurnRecord> {
+/// A turn from the columns that [`load_turn`] reads.
+pub(crate) fn record(row: &Row<'_>, id: TurnId) -> Result<TurnRecord> {
     const TURN: usize = MESSAGE_COLUMNS;
     let reply = optional_message(row)?;
     let text = reply.as_ref().map(|reply| reply.content.as_str()).unwrap_or_default();

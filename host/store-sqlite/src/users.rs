@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::query::{execute, first_row};
+use crate::query::{all_rows, execute, first_row};
 
 /// The id of a user, if anything was ever stored for them.
 pub(crate) fn find(connection: &Connection, owner: &Owner) -> Result<Option<Uuid>> {
@@ -29,4 +29,34 @@ pub(crate) fn find_or_create(connection: &Connection, owner: &Owner) -> Result<U
         (id, &owner.tenant, &owner.issuer, &owner.subject),
     )?;
     Ok(id)
+}
+
+/// The user with an id, unless they were erased.
+pub(crate) fn load(connection: &Connection, id: Uuid) -> Result<Option<Owner>> {
+    first_row(
+        connection,
+        "SELECT tenant, issuer, subject FROM users WHERE id = ?1 AND subject IS NOT NULL",
+        [id],
+        |row| Ok(Owner { tenant: row.get(0)?, issuer: row.get(1)?, subject: row.get(2)? }),
+    )
+}
+
+/// Users by their ids, without those that are being erased.
+pub(crate) fn list(connection: &Connection, after: Uuid, limit: u32) -> Result<Vec<(Uuid, Owner)>> {
+    all_rows(
+        connection,
+        "SELECT id, tenant, issuer, subject FROM users WHERE id > ?1 AND subject IS NOT NULL ORDER BY id LIMIT ?2",
+        (after, limit),
+        |row| Ok((row.get(0)?, Owner { tenant: row.get(1)?, issuer: row.get(2)?, subject: row.get(3)? })),
+    )
+}
+
+/// Takes the name from a user, so that nothing is found or written under the id any more. False if it has none.
+pub(crate) fn remove_name(connection: &Connection, id: Uuid) -> Result<bool> {
+    let changed = execute(
+        connection,
+        "UPDATE users SET tenant = NULL, issuer = NULL, subject = NULL WHERE id = ?1 AND subject IS NOT NULL",
+        [id],
+    )?;
+    Ok(changed == 1)
 }

@@ -60,7 +60,7 @@ impl LogLimit {
         if !self.policy.is_due(bytes) {
             return;
         }
-        match empty(connection) {
+        match empty(connection, PATIENCE) {
             Ok(true) => {
                 self.policy.emptied();
                 tracing::info!(bytes, "the write-ahead log was emptied");
@@ -106,9 +106,10 @@ impl Policy {
     }
 }
 
-/// Copies the whole log into the database and cuts it to nothing. False if a reader was in the way.
-fn empty(connection: &Connection) -> Result<bool> {
-    connection.busy_timeout(PATIENCE)?;
+/// Copies the whole log into the database and cuts it to nothing, waiting for readers for `patience` at most. False if one
+/// was in the way.
+pub(crate) fn empty(connection: &Connection, patience: Duration) -> Result<bool> {
+    connection.busy_timeout(patience)?;
     let emptied =
         one_row(connection, "PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0));
     connection.busy_timeout(LOCK_TIMEOUT)?;

@@ -2,7 +2,7 @@
 //! revocations, the audit log and the tokens spent.
 //!
 //! The traits [`Turns`], [`Conversations`], [`Jobs`], [`ParkedJobs`], [`PluginState`], [`ApiKeys`], [`Revocations`],
-//! [`AuditLog`] and [`Spending`] define what a database has to do, independent of SQL. [`Store`] is all of them, and a
+//! [`AuditLog`], [`Spending`] and [`UserData`] define what a database has to do, independent of SQL. [`Store`] is all of them, and a
 //! host holds only an `Arc<dyn Store>`. [`KeyRing`] is the part that the command line uses beside a running host.
 //! [`Shared`] is separate: what it holds may be lost.
 //!
@@ -45,6 +45,7 @@ mod text_checks;
 mod title;
 mod turn;
 mod turns;
+mod user_data;
 
 pub use admission::{Admission, AdmissionOutcome, Admitted, Durable, Idempotency, Started, Target, Waiting};
 pub use audit::{AuditEntry, AuditLog, AuditOutcome, AuditRecord};
@@ -72,15 +73,20 @@ pub use shared::{
 };
 pub use spending::{
     BlockRequest, BudgetAccount, BudgetSpent, Budgets, Correction, DebitOutcome, HeldBlock, ReportAnswer,
-    Spending, SpendingDay, SpendingReport, Spent, UsedTokens,
+    Spending, SpendingDay, SpendingReport, Spent, UsedTokens, user_account,
 };
 pub use state::PluginState;
 pub use state_values::{
     ConflictReason, STATE_ROW_BYTES, StateChange, StateConflict, StateFence, StateKey, StateResult,
     StateScope, StateSpace, StateValue, StateWrite,
 };
-pub use store::{KeyRing, Store};
+pub use store::{KeyRing, Store, UserRecords};
 pub use text::{CheckTexts, check_json, check_text, push_storable};
 pub use title::title_of;
 pub use turn::{KeyedTurn, TurnRecord, TurnStatus, UsageRecord};
 pub use turns::Turns;
+pub use user_data::{
+    ErasedName, ErasedRows, Erasure, ErasureEntry, ErasureList, ErasureListError, ErasureReplay,
+    ErasureRequest, ExportItem, ExportSection, ExportedJob, ExportedKey, ExportedSpending, ExportedState,
+    Installation, UserData, decode_cursor, encode_cursor,
+};

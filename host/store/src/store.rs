@@ -10,6 +10,7 @@ use crate::revocations::Revocations;
 use crate::spending::Spending;
 use crate::state::PluginState;
 use crate::turns::Turns;
+use crate::user_data::UserData;
 
 /// The whole store behind one handle: `Arc<dyn Store>`.
 pub trait Store:
@@ -22,6 +23,7 @@ pub trait Store:
     + Revocations
     + AuditLog
     + Spending
+    + UserData
     + StoreConnection
 {
 }
@@ -36,6 +38,7 @@ impl<S> Store for S where
         + Revocations
         + AuditLog
         + Spending
+        + UserData
         + StoreConnection
 {
 }
@@ -44,3 +47,8 @@ impl<S> Store for S where
 pub trait KeyRing: ApiKeys + Revocations + StoreConnection {}
 
 impl<S> KeyRing for S where S: ApiKeys + Revocations + StoreConnection {}
+
+/// The data of users for the command line, while hosts run.
+pub trait UserRecords: UserData + StoreConnection {}
+
+impl<S> UserRecords for S where S: UserData + StoreConnection {}

@@ -12,6 +12,7 @@ use crate::owner::Owner;
 use crate::revocations::{NewRevocation, Revoked};
 use crate::state_values::{StateKey, StateScope, StateWrite};
 use crate::text::{CheckTexts, check_json, check_text};
+use crate::user_data::ErasureRequest;
 
 type Checked = Result<(), StoreError>;
 
@@ -155,5 +156,12 @@ impl CheckTexts for NewRevocation {
                 check_optional("tenant", tenant.as_deref())
             }
         }
+    }
+}
+
+impl CheckTexts for ErasureRequest {
+    fn check_texts(&self) -> Checked {
+        self.owner.check_texts()?;
+        self.entry.check_texts()
     }
 }

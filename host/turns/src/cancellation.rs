@@ -18,6 +18,8 @@ pub(crate) enum CancelReason {
     LeaseLost,
     /// The conversation was deleted.
     ConversationDeleted,
+    /// The user was erased.
+    UserErased,
 }
 
 impl CancelReason {
@@ -27,6 +29,11 @@ impl CancelReason {
             Self::ByClient | Self::NoReader => Kind::TurnCancelled.into(),
             Self::Draining => Kind::TurnInterrupted.into(),
             Self::LeaseLost => Kind::LeaseLost.into(),
+            Self::UserErased => {
+                let detail =
+                    "The user's data was erased before the reply was complete; begin a new conversation.";
+                Problem::new(Kind::ConversationNotFound, detail)
+            }
             Self::ConversationDeleted => {
                 let detail = "The conversation was deleted before the reply was complete; begin a new one.";
                 Problem::new(Kind::ConversationNotFound, detail)

@@ -124,6 +124,17 @@ impl TurnRegistry {
         chosen.map(|live| live.cancellation.cancel(reason)).count()
     }
 
+    /// Drops the logs of a user's turns that have ended.
+    pub(crate) fn forget_ended(&self, owner: &Owner) {
+        let mut state = self.state();
+        let (forgotten, kept): (VecDeque<_>, VecDeque<_>) =
+            state.ended.drain(..).partition(|(_, live)| live.owner == *owner);
+        state.ended = kept;
+        for (_, live) in &forgotten {
+            state.forget(live);
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, RegistryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,11 +148,16 @@ impl RegistryState {
         {
             let live = Arc::clone(live);
             self.ended.pop_front();
-            self.kept_bytes = self.kept_bytes.saturating_sub(live.log.memory_bytes());
-            // A later attempt with the same id must stay.
-            if self.turns.get(&live.log.turn()).is_some_and(|present| Arc::ptr_eq(present, &live)) {
-                self.turns.remove(&live.log.turn());
-            }
+            self.forget(&live);
+        }
+    }
+
+    /// Takes an ended turn out that is no longer in `ended`.
+    fn forget(&mut self, live: &Arc<LiveTurn>) {
+        self.kept_bytes = self.kept_bytes.saturating_sub(live.log.memory_bytes());
+        // A later attempt with the same id must stay.
+        if self.turns.get(&live.log.turn()).is_some_and(|present| Arc::ptr_eq(present, live)) {
+            self.turns.remove(&live.log.turn());
         }
     }
 }
@@ -208,6 +224,21 @@ mod tests {
         let found = registry.find(&owner("ana"), first.log.turn()).unwrap();
         assert!(Arc::ptr_eq(&found, &second));
         assert!(registry.find_running(&owner("ana"), "key").is_some());
+    }
+
+    #[tokio::test]
+    async fn the_logs_of_an_erased_user_are_forgotten_and_running_turns_stay_known() {
+        let registry = TurnRegistry::new(LOG_TTL);
+        let (ended, running) = (live(TurnId::new(), None), live(TurnId::new(), None));
+        registry.begin(&ended);
+        registry.begin(&running);
+        end(&registry, &ended);
+        registry.forget_ended(&owner("bob"));
+        assert!(registry.find(&owner("ana"), ended.log.turn()).is_some());
+        registry.forget_ended(&owner("ana"));
+        assert!(registry.find(&owner("ana"), ended.log.turn()).is_none());
+        assert!(registry.find(&owner("ana"), running.log.turn()).is_some());
+        assert_eq!(registry.state().kept_bytes, 0);
     }
 
     #[tokio::test]

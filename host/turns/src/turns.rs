@@ -157,6 +157,12 @@ impl Turns {
         });
     }
 
+    /// Cancels all turns of a user who was erased from the store, and forgets the events of those that have ended.
+    pub fn user_erased(&self, owner: &Owner) {
+        self.0.registry.cancel_if(CancelReason::UserErased, |live| live.owner == *owner);
+        self.0.registry.forget_ended(owner);
+    }
+
     /// The name of the companion that a new conversation without a name is with: the only one. `allowed` are the companions
     /// that the caller may talk to; `None` for all.
     ///

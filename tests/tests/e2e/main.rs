@@ -40,4 +40,5 @@ mod streaming;
 mod tls;
 mod turns;
 mod upstream;
+mod user_data;
 mod wrong_requests;

@@ -60,6 +60,8 @@ async fn the_openapi_description_has_every_route_and_its_page_needs_no_other_ser
         ("/conversations", &["get", "post"]),
         ("/conversations/{id}", &["get", "patch", "delete"]),
         ("/conversations/{id}/messages", &["get"]),
+        ("/users/{id}/data", &["get", "delete"]),
+        ("/users/{id}/erasures/{receipt}", &["get"]),
         ("/companions", &["get"]),
         ("/health", &["get"]),
         ("/livez", &["get"]),

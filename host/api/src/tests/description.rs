@@ -24,6 +24,7 @@ async fn the_description_names_every_route_and_how_it_fails() {
     let expected = [
         "DELETE /admin/keys/{id}",
         "DELETE /conversations/{id}",
+        "DELETE /users/{id}/data",
         "GET /admin/audit",
         "GET /admin/keys",
         "GET /admin/keys/{id}",
@@ -37,6 +38,8 @@ async fn the_description_names_every_route_and_how_it_fails() {
         "GET /status",
         "GET /turns/{id}",
         "GET /turns/{id}/events",
+        "GET /users/{id}/data",
+        "GET /users/{id}/erasures/{receipt}",
         "PATCH /conversations/{id}",
         "POST /admin/keys",
         "POST /admin/keys/{id}/rotate",

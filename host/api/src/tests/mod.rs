@@ -7,3 +7,4 @@ mod lists;
 mod requests;
 mod responses;
 mod setup;
+mod user_data;

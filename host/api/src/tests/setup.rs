@@ -17,7 +17,7 @@ use masque_auth::{Authenticator, LocalAuthenticator, Principal};
 use masque_companions::{Active, ActiveSet};
 use masque_http::{BodyLimits, ConnectionInfo, Lifecycle, cors};
 use masque_problem::{Kind, Problem};
-use masque_store::{InProcessRateLimits, Shared};
+use masque_store::{AuditEntry, AuditLog as _, InProcessRateLimits, Page, Shared};
 use masque_store_sqlite::SqliteStore;
 use masque_turns::Turns;
 use serde_json::Value;
@@ -56,6 +56,7 @@ pub(super) fn options() -> Options {
 pub(super) struct Api {
     router: Router,
     pub(super) lifecycle: Lifecycle,
+    store: Arc<SqliteStore>,
     _folder: tempfile::TempDir,
 }
 
@@ -144,14 +145,15 @@ impl Api {
             turns: Turns::new(store.clone(), Arc::clone(&active), turn_options(), shared, host),
             limits: UsageLimiter::new(LimitOptions::default(), Arc::new(InProcessRateLimits::default())),
             options,
-            store,
+            store: store.clone(),
             active,
             authenticator,
             identity: None,
+            erasures: Arc::default(),
             lifecycle: lifecycle.clone(),
             started: Instant::now(),
         };
-        Self { router: router(App::new(services)), lifecycle, _folder: folder }
+        Self { router: router(App::new(services)), lifecycle, store, _folder: folder }
     }
 
     pub(super) async fn send(&self, request: Request) -> Answer {
@@ -162,6 +164,12 @@ impl Api {
             headers: parts.headers,
             body: body.collect().await.unwrap().to_bytes(),
         }
+    }
+
+    /// Returns the audit log, the newest entry first.
+    pub(super) async fn recorded(&self) -> Vec<AuditEntry> {
+        let page = self.store.audit(Page { limit: 100, after: None }).await.unwrap();
+        page.items.into_iter().map(|record| record.entry).collect()
     }
 
     pub(super) async fn get(&self, path: &str) -> Answer {

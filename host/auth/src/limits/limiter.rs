@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use masque_problem::{Kind, Problem};
-use masque_store::{Bucket, BudgetAccount, BudgetSpent, Budgets, Owner, Quota, RateLimits, Taken};
+use masque_store::{
+    Bucket, BudgetAccount, BudgetSpent, Budgets, Owner, Quota, RateLimits, Taken, user_account,
+};
 
 use crate::principal::Principal;
 use crate::store_problem::store_problem;
@@ -31,14 +33,8 @@ pub struct UsageLimiter {
 struct Limit {
     policy: LimitPolicy,
     quota: Quota,
+    /// The name of its bucket, which no limit of another policy has.
     name: String,
-}
-
-impl Limit {
-    /// The limit with the name of its bucket, which no limit of another policy has.
-    fn with_bucket(self) -> Self {
-        Self { name: format!("{}:{}", self.policy.name(), self.name), ..self }
-    }
 }
 
 /// What one limit decided about one request.
@@ -88,17 +84,17 @@ impl UsageLimiter {
         let address = address.zip(self.options.address).map(|(address, quota)| Limit {
             policy: LimitPolicy::Address,
             quota,
-            name: network(address).to_string(),
+            name: format!("address:{}", network(address)),
         });
         let user = principal.zip(self.options.user).map(|(principal, quota)| Limit {
             policy: LimitPolicy::User,
             quota,
-            name: account(&principal.owner),
+            name: user_account(&principal.owner),
         });
         let key = principal.and_then(|principal| principal.key.as_ref()).and_then(|key| {
-            Some(Limit { policy: LimitPolicy::Key, quota: key.requests?, name: key.id.to_string() })
+            Some(Limit { policy: LimitPolicy::Key, quota: key.requests?, name: format!("key:{}", key.id) })
         });
-        let limits: Vec<_> = address.into_iter().chain(user).chain(key).map(Limit::with_bucket).collect();
+        let limits: Vec<_> = address.into_iter().chain(user).chain(key).collect();
         if limits.is_empty() {
             return Vec::new();
         }
@@ -121,7 +117,7 @@ impl UsageLimiter {
             .as_ref()
             .map(|key| BudgetAccount { name: format!("key:{}", key.id), tokens_per_day: key.tokens_per_day });
         let user = self.options.tokens_per_day.map(|budget| BudgetAccount {
-            name: format!("user:{}", account(&principal.owner)),
+            name: user_account(&principal.owner),
             tokens_per_day: Some(budget),
         });
         key.into_iter().chain(user).collect()
@@ -139,12 +135,6 @@ impl UsageLimiter {
         let detail = format!("{used} tokens of {budget} are used today; wait for the next day (UTC).");
         Err(Problem::new(Kind::BudgetSpent, detail).retry_after(day_ends_in))
     }
-}
-
-/// A text that no two owners share. The length tells issuer `a|b` with subject `c` from issuer `a` with subject `b|c`.
-fn account(owner: &Owner) -> String {
-    let Owner { tenant, issuer, subject } = owner;
-    format!("{tenant}|{}|{issuer}|{subject}", issuer.len())
 }
 
 /// The part of an address that counts as one client. A site has at least a whole IPv6 /64 (RFC 6177), and would
@@ -200,7 +190,7 @@ mod tests {
         ];
         for (index, one) in owners.iter().enumerate() {
             for other in owners.iter().skip(index + 1) {
-                assert_ne!(account(one), account(other), "{one:?} and {other:?}");
+                assert_ne!(user_account(one), user_account(other), "{one:?} and {other:?}");
             }
         }
     }

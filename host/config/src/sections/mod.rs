@@ -7,6 +7,7 @@ pub(crate) mod cors;
 pub(crate) mod credentials;
 pub(crate) mod data;
 pub(crate) mod database;
+pub(crate) mod erasure;
 pub(crate) mod grants;
 pub(crate) mod issuers;
 pub(crate) mod jobs;

@@ -246,3 +246,17 @@ fn a_plugin_with_other_grants_has_another_fingerprint() {
         }
     }
 }
+
+#[test]
+fn the_erasure_list_is_in_the_data_folder_or_where_the_operator_says() {
+    let data = std::path::Path::new("/data");
+    let list = |text: &str| {
+        let folder = Folder::new().with("masque.toml", text);
+        folder.load(&Flags::default(), &[]).unwrap().config.erasure.list(data)
+    };
+    assert_eq!(list(""), data.join("erasures.jsonl"));
+    assert_eq!(
+        list("[erasure]\nlist = \"/backups/erased.jsonl\"\n"),
+        std::path::Path::new("/backups/erased.jsonl")
+    );
+}

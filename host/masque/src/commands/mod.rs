@@ -1,6 +1,7 @@
 //! Commands that need no running host.
 
 pub(crate) mod check;
+pub(crate) mod erase;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod migrate;

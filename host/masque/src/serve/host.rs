@@ -10,13 +10,15 @@ use masque_auth::limits::UsageLimiter;
 use masque_auth::{Authenticator, Identity, LocalAuthenticator, Tokens};
 use masque_http::Lifecycle;
 use masque_runtime::{Sandbox, SandboxConfig};
-use masque_store::{Shared, Store};
+use masque_store::{ErasureList, Shared, Store};
 use masque_store_sqlite::Folder;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::erasures::complete_erasures;
 use super::recovery::recover_continuously;
 use super::retention::remove_expired;
 use super::sandbox_slots::Slots;
@@ -45,6 +47,8 @@ pub(super) struct Host {
     /// `None` where authentication is off.
     identity: Option<Arc<Identity>>,
     shared: Shared,
+    /// Told when an erasure has begun.
+    erasures: Arc<Notify>,
     pub(super) turns: Turns,
     worker: JoinHandle<()>,
     worker_stop: CancellationToken,
@@ -105,7 +109,8 @@ impl Host {
             let (options, new_jobs) = (convert::turns::job_options(&config), turns.new_jobs());
             let (live_hosts, budgets) = (shared.live_hosts.clone(), turns.budgets());
             move || {
-                let (store, active, budgets) = (Arc::clone(&store), Arc::clone(&active), Arc::clone(&budgets));
+                let (store, active, budgets) =
+                    (Arc::clone(&store), Arc::clone(&active), Arc::clone(&budgets));
                 let worker = JobWorker::new(store, active, budgets, options, live_hosts.clone(), id);
                 joined(worker.start(Arc::clone(&new_jobs), stop.clone()))
             }
@@ -153,6 +158,12 @@ impl Host {
             let parked_ttl = config.jobs.parked_ttl;
             move || remove_expired(Arc::clone(&store), Arc::clone(&rates), parked_ttl, stop.clone())
         });
+        let erasures = Arc::new(Notify::new());
+        let erase = supervisor.spawn_restarting("the erasure of users", &tasks_stop, {
+            let (store, begun, stop) = (Arc::clone(&store), Arc::clone(&erasures), tasks_stop.clone());
+            let list = ErasureList::at(config.erasure.list(&config.data.folder));
+            move || complete_erasures(Arc::clone(&store), list.clone(), Arc::clone(&begun), stop.clone())
+        });
         let store_failure = supervisor.watch_failure(&tasks_stop, {
             let store = Arc::clone(&store);
             async move { store.failed().await.to_string() }
@@ -164,7 +175,7 @@ impl Host {
                 "the thread that makes plugins yield ended".to_owned()
             }
         });
-        let mut tasks = vec![leases, spending, inbox, follow, sweep, store_failure, ticker_end];
+        let mut tasks = vec![leases, spending, inbox, follow, sweep, erase, store_failure, ticker_end];
         tasks.push(supervisor.spawn_restarting("the recovery of turns", &tasks_stop, {
             let (store, stop) = (Arc::clone(&store), tasks_stop.clone());
             move || recover_continuously(Arc::clone(&store), id, stop.clone())
@@ -188,6 +199,7 @@ impl Host {
             active,
             identity,
             shared,
+            erasures,
             turns,
             worker,
             worker_stop,
@@ -215,6 +227,7 @@ impl Host {
                 convert::auth::limit_options(&self.config.limits),
                 Arc::clone(&self.shared.rates),
             ),
+            erasures: Arc::clone(&self.erasures),
             lifecycle,
             started,
         }

@@ -1,5 +1,6 @@
 //! The command `masque serve`: the life of a host from the open socket to the closed store.
 
+mod erasures;
 mod host;
 mod recovery;
 mod retention;

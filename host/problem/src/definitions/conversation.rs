@@ -20,6 +20,22 @@ pub(crate) const CONVERSATION_NOT_FOUND: Definition = define(
     "See GET /conversations for yours, or leave `conversation_id` out to begin one.",
 );
 
+pub(crate) const USER_NOT_FOUND: Definition = define(
+    "user-not-found",
+    StatusCode::NOT_FOUND,
+    "No such user",
+    "the id is unknown or erased, or another user's and the token or API key does not have the scope for others' data",
+    "Use `me`, or the `user_id` that POST /auth/validate gives.",
+);
+
+pub(crate) const ERASURE_NOT_FOUND: Definition = define(
+    "erasure-not-found",
+    StatusCode::NOT_FOUND,
+    "No such erasure",
+    "the receipt is unknown, or of another user",
+    "Use the path in `Location` of the answer to DELETE /users/{id}/data.",
+);
+
 pub(crate) const TURN_NOT_FOUND: Definition = define(
     "turn-not-found",
     StatusCode::NOT_FOUND,

@@ -94,7 +94,9 @@ END $$;
 -- Removes rows of one deleted conversation within a budget of rows and bytes: of `p_conversation`, or of the one that was
 -- deleted first and that nobody else removes. No row: there is none.
 CREATE FUNCTION masque_remove_conversation_v1(p_conversation uuid, p_rows bigint, p_bytes bigint)
-RETURNS TABLE (rows_removed bigint, rows_left bigint, bytes_left bigint, is_finished boolean)
+RETURNS TABLE (
+    rows_removed bigint, rows_left bigint, bytes_left bigint, is_finished boolean,
+    messages_removed bigint, turns_removed bigint, keys_removed bigint, jobs_removed bigint, values_removed bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
     v_id      uuid;
@@ -125,9 +127,14 @@ BEGIN
         RETURNING sequence)
     SELECT count(*), coalesce(sum(size), 0), array_agg(DISTINCT turn) INTO v_count, v_size, v_turns
       FROM batch WHERE before < v_bytes;
+    messages_removed := v_count;
     DELETE FROM idempotency_keys i USING turns t
      WHERE t.id = ANY (v_turns) AND i.expires_at = t.key_expires_at AND i.turn = t.id;
+    GET DIAGNOSTICS keys_removed = ROW_COUNT;
     DELETE FROM turns WHERE id = ANY (v_turns);
+    GET DIAGNOSTICS turns_removed = ROW_COUNT;
+    jobs_removed := 0;
+    values_removed := 0;
     v_removed := v_removed + v_count;
     v_rows := v_rows - v_count;
     v_bytes := greatest(v_bytes - v_size, 0);
@@ -140,6 +147,7 @@ BEGIN
          WHERE before < v_bytes;
         PERFORM masque_lock_v1(2, (SELECT array_agg(queue) FROM jobs WHERE number = ANY (v_numbers)));
         v_count := masque_remove_jobs_v1(v_numbers);
+        jobs_removed := v_count;
         v_removed := v_removed + v_count;
         v_rows := v_rows - v_count;
         v_bytes := greatest(v_bytes - v_size, 0);
@@ -158,6 +166,7 @@ BEGIN
             DELETE FROM state
              WHERE owner = v_id AND tenant = v_value.tenant AND plugin = v_value.plugin AND scope = 'conversation'
                AND key = v_value.key;
+            values_removed := values_removed + 1;
             v_removed := v_removed + 1;
             v_rows := v_rows - 1;
             v_bytes := greatest(v_bytes - v_value.size, 0);

@@ -4,7 +4,7 @@
 -- plugin and no user has more running than the limits allow. Nothing grows with the number of jobs: a plugin's due heads
 -- are a range of one index, and those that are passed over are of users at their limit.
 --
--- Heads of deleted conversations are removed and heads of an unknown kind are parked; both uncover the next job of their
+-- Heads of deleted conversations and erased users are removed and heads of an unknown kind are parked; both uncover the next job of their
 -- queue, and at most 256 are dropped in one call. Heads that another transaction holds are passed over, since waiting for
 -- a queue while jobs are held could deadlock.
 --
@@ -46,8 +46,9 @@ BEGIN
             SELECT o.plugin, o.first_due, o.running, h.*
               FROM open o LEFT JOIN LATERAL (
                    SELECT j.number, j.due_at, j.queue, j.user_id,
-                          j.conversation IS NOT NULL AND (c.id IS NULL OR c.deleted_at IS NOT NULL) AS is_orphan
-                     FROM jobs j LEFT JOIN conversations c ON c.id = j.conversation
+                          u.subject IS NULL OR j.conversation IS NOT NULL AND (c.id IS NULL OR c.deleted_at IS NOT NULL)
+                              AS is_orphan
+                     FROM jobs j LEFT JOIN conversations c ON c.id = j.conversation LEFT JOIN users u ON u.id = j.user_id
                     WHERE j.due_at IS NOT NULL AND j.plugin = o.plugin AND j.due_at <= v_now
                       AND NOT j.number = ANY (v_taken) AND NOT j.number = ANY (v_passed)
                       AND (SELECT count(*) FROM mine m WHERE m.user_id = j.user_id) < p_per_user

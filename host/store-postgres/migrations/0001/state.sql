@@ -167,7 +167,9 @@ BEGIN
     IF p_turn IS NOT NULL THEN
         v_is_held := EXISTS (
             SELECT 1 FROM turns t JOIN leases l ON l.conversation = t.conversation
-             WHERE t.id = p_turn AND t.epoch = p_epoch AND t.status = 'running' AND l.ends_at > masque_now_v1());
+              JOIN conversations c ON c.id = t.conversation JOIN users u ON u.id = c.user_id
+             WHERE t.id = p_turn AND t.epoch = p_epoch AND t.status = 'running' AND l.ends_at > masque_now_v1()
+               AND u.subject IS NOT NULL);
     ELSIF p_job IS NOT NULL THEN
         PERFORM 1 FROM jobs
          WHERE id = p_job AND epoch = p_epoch AND status = 'running' AND due_at > masque_now_v1() FOR SHARE;

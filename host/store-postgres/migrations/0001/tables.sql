@@ -5,7 +5,7 @@
 --
 -- Several transactions run at once, so their locks have one order, and none waits for an earlier one of the list while
 -- it holds a later one:
---   1. an idempotency key (advisory);
+--   1. an idempotency key (advisory), then the row of an erasure and that of the user who is erased;
 --   2. the lease rows of conversations, by id: the lock of the conversation;
 --   3. the tickets of a conversation, whose lease row is locked; who stops waiting and the sweep take tickets alone;
 --   4. the rows of deleted conversations that are being removed;
@@ -19,21 +19,44 @@ CREATE TABLE masque (
     one             boolean NOT NULL PRIMARY KEY DEFAULT true CHECK (one),
     -- Tells this installation from others that share a server, for example a Redis.
     installation    uuid    NOT NULL DEFAULT gen_random_uuid(),
+    -- Makes the names of erased users; see `ErasedName` of the store. 244 bits of it are random.
+    erasure_key     bytea   NOT NULL DEFAULT uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
     -- The oldest migration whose hosts can work with these tables. A migration that only adds leaves it as it is.
     compatible_from bigint  NOT NULL
 );
 
 INSERT INTO masque (compatible_from) VALUES (1);
 
--- One row for each tenant, issuer and subject. Other tables name users by the id, so that the same person can return
--- under a new id after an erasure.
+-- One row for each tenant, issuer and subject. Other tables name users by the id. A user that is being erased has no name
+-- any more, so that nothing is found or written under the id, and the same person can return under a new one.
 CREATE TABLE users (
     id      uuid NOT NULL PRIMARY KEY,
-    tenant  text COLLATE "C" NOT NULL,
-    issuer  text COLLATE "C" NOT NULL,
-    subject text COLLATE "C" NOT NULL,
-    UNIQUE (subject, issuer, tenant)
+    tenant  text COLLATE "C",
+    issuer  text COLLATE "C",
+    subject text COLLATE "C",
+    UNIQUE (subject, issuer, tenant),
+    CHECK ((subject IS NULL) = (issuer IS NULL) AND (subject IS NULL) = (tenant IS NULL))
 );
+
+-- Receipts of erasures. They stay as tombstones and name users by a keyed hash.
+CREATE TABLE erasures (
+    id               uuid   NOT NULL PRIMARY KEY,
+    -- The surrogate id that was erased.
+    user_id          uuid   NOT NULL UNIQUE,
+    name             text   NOT NULL CHECK (length(name) = 64),
+    begun_at         bigint NOT NULL,
+    done_at          bigint,
+    -- Rows that were removed so far.
+    conversations    bigint NOT NULL DEFAULT 0,
+    messages         bigint NOT NULL DEFAULT 0,
+    turns            bigint NOT NULL DEFAULT 0,
+    idempotency_keys bigint NOT NULL DEFAULT 0,
+    jobs             bigint NOT NULL DEFAULT 0,
+    state_values     bigint NOT NULL DEFAULT 0,
+    spending_days    bigint NOT NULL DEFAULT 0
+);
+
+CREATE INDEX erasures_running ON erasures (begun_at) WHERE done_at IS NULL;
 
 -- The hosts that live. Any other host counts as gone.
 CREATE TABLE hosts (
@@ -55,6 +78,8 @@ CREATE INDEX conversations_of_user ON conversations (user_id, id) WHERE deleted_
 -- For the lists of API keys that are limited to some companions.
 CREATE INDEX conversations_of_companion ON conversations (user_id, companion, id) WHERE deleted_at IS NULL;
 CREATE INDEX conversations_deleted ON conversations (deleted_at) WHERE deleted_at IS NOT NULL;
+-- For the erasure of a user.
+CREATE INDEX conversations_deleted_of_user ON conversations (user_id) WHERE deleted_at IS NOT NULL;
 
 -- What every turn changes, in a narrow row: the lease and the newest sequence. A deleted conversation has no lease row.
 -- Pages keep room for the next version of a row.

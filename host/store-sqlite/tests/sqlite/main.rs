@@ -13,6 +13,7 @@ mod batches;
 mod command_line;
 mod crash;
 mod data_folder;
+mod erasure;
 mod folder_check;
 mod full_disk;
 mod key_ring;

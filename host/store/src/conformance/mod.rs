@@ -32,6 +32,7 @@ pub mod state_quota;
 pub mod texts;
 pub mod tickets;
 pub mod turns;
+pub mod user_data;
 
 /// Makes a test of every test of the suite.
 ///
@@ -248,6 +249,14 @@ macro_rules! conformance_tests {
                 an_id_that_is_taken_is_refused_and_changes_nothing,
                 every_character_and_all_metadata_come_back_in_the_tail_as_in_the_list,
             }
+            user_data {
+                an_export_has_everything_of_a_user_and_nothing_of_others,
+                the_pages_of_an_export_meet,
+                an_erasure_leaves_nothing_and_takes_nothing_of_others,
+                nothing_is_written_under_an_erased_id,
+                an_erased_person_comes_back_as_a_new_user,
+                a_long_erasure_is_removed_in_batches_and_is_not_finished_before,
+            }
         }
     };
     (@modules $open:path; $($module:ident { $($name:ident),* $(,)? })*) => {
@@ -266,7 +275,7 @@ macro_rules! conformance_tests {
 #[cfg(test)]
 mod tests {
     /// The sources of the modules of the suite, and the list above.
-    const SOURCES: [&str; 19] = [
+    const SOURCES: [&str; 20] = [
         include_str!("budgets.rs"),
         include_str!("concurrency.rs"),
         include_str!("conversations.rs"),
@@ -286,6 +295,7 @@ mod tests {
         include_str!("texts.rs"),
         include_str!("tickets.rs"),
         include_str!("turns.rs"),
+        include_str!("user_data.rs"),
     ];
 
     #[test]

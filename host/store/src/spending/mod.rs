@@ -22,4 +22,4 @@ mod ledger_tests;
 
 pub use budgets::Budgets;
 pub use report::{BlockRequest, HeldBlock, ReportAnswer, Spending, SpendingReport, UsedTokens};
-pub use types::{BudgetAccount, BudgetSpent, Correction, DebitOutcome, SpendingDay, Spent};
+pub use types::{BudgetAccount, BudgetSpent, Correction, DebitOutcome, SpendingDay, Spent, user_account};

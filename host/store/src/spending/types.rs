@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::owner::Owner;
+
 /// The tokens of one day so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spent {
@@ -58,4 +60,11 @@ pub struct Correction {
     pub input_tokens: i64,
     /// Tokens of output to add.
     pub output_tokens: i64,
+}
+
+/// The account of a user: a text that no two owners share. The length tells issuer `a|b` with subject `c` from issuer `a`
+/// with subject `b|c`.
+pub fn user_account(owner: &Owner) -> String {
+    let Owner { tenant, issuer, subject } = owner;
+    format!("user:{tenant}|{}|{issuer}|{subject}", issuer.len())
 }

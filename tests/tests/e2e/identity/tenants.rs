@@ -114,12 +114,15 @@ async fn every_route_with_an_id_finds_only_the_callers_own_data() {
     let host = setup.start().await;
     let ana = host.client().bearer(&token(&claims("ana")));
     let (conversation, turn) = start_conversation(&ana, "one").await;
+    let validated = ana.post("/auth/validate", &json!({})).send().await.expect(200);
+    let user = validated["user_id"].as_str().unwrap().to_owned();
     let document = host.client().get("/openapi.json").send().await.expect(200);
     let mut tried = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
         let id = match path.split('/').nth(1) {
             Some("conversations") => &conversation,
             Some("turns") => &turn,
+            Some("users") => &user,
             _ if path.contains('{') && !path.starts_with("/admin/") => {
                 panic!("{path}: add the ids that this route takes to the test")
             }
@@ -131,8 +134,8 @@ async fn every_route_with_an_id_finds_only_the_callers_own_data() {
         for (method, _) in item.as_object().unwrap().iter().filter(|(name, _)| *name != "parameters") {
             let others = [host.client().bearer(&token(&claims("ben"))), host.client().bearer(&acme)];
             for other in others {
-                let request =
-                    other.request(method.to_uppercase().parse().unwrap(), &path.replace("{id}", id));
+                let path = path.replace("{id}", id).replace("{receipt}", id);
+                let request = other.request(method.to_uppercase().parse().unwrap(), &path);
                 let request = match method.as_str() {
                     "patch" => {
                         request.header("content-type", "application/json").body("{\"title\": \"mine\"}")
@@ -145,6 +148,6 @@ async fn every_route_with_an_id_finds_only_the_callers_own_data() {
             }
         }
     }
-    assert!(tried >= 14, "the description has too few routes: {tried} requests were sent");
+    assert!(tried >= 20, "the description has too few routes: {tried} requests were sent");
     ana.get(&format!("/conversations/{conversation}")).send().await.expect(200);
 }

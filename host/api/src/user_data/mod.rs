@@ -1,0 +1,6 @@
+//! `/users/{id}`: the export and the erasure of everything that is kept of a user.
+
+pub(crate) mod erasure;
+pub(crate) mod export;
+mod subject;
+mod view;

@@ -1,0 +1,52 @@
+//! A dump from before an erasure is erased again by the list, and not while a host uses the database.
+
+use masque_store::conformance::fixtures::*;
+use masque_store_postgres::testing::TestServer;
+use masque_store_postgres::{PostgresStore, ReplayError, replay_erasures};
+
+async fn erase(store: &Arc<dyn Store>, list: &ErasureList) -> Erasure {
+    let installation = store.installation().await.unwrap();
+    let request = ErasureRequest {
+        receipt: Uuid::now_v7(),
+        owner: ada(),
+        name: installation.erased_name(&ada()),
+        entry: entry("user.erase"),
+    };
+    let erasure = store.begin_erasure(request).await.unwrap();
+    while store.erase_some(erasure.receipt).await.unwrap() {}
+    list.append(&ErasureEntry::new(&erasure, installation.id)).unwrap();
+    store.finish_erasure(erasure.receipt, entry("user.erased")).await.unwrap().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_from_before_is_erased_again_by_the_list_and_not_beside_a_host() {
+    let server = TestServer::shared();
+    let folder = tempfile::tempdir().unwrap();
+    let (file, list) = (folder.path().join("dump"), ErasureList::at(folder.path().join("erasures.jsonl")));
+    let database = server.migrated_database().await;
+    let store: Arc<dyn Store> = PostgresStore::open(&database.options()).await.unwrap();
+    exchange(&store, new_conversation(), "marzipan", "Yes").await;
+    server.dump(&database, &file);
+    let done = erase(&store, &list).await;
+    exchange(&store, new_conversation(), "I am back", "Yes").await;
+    let replay = async |database: &masque_store_postgres::PostgresOptions| {
+        replay_erasures(database, list.clone(), |_| entry("user.erased")).await
+    };
+
+    store.renew(host(), &[], LONG).await.unwrap();
+    let refused = replay(&database.options()).await;
+    assert!(matches!(refused, Err(ReplayError::HostsRun)), "{refused:?}");
+    store.renew(host(), &[], OVER).await.unwrap();
+    assert_eq!(replay(&database.options()).await.unwrap(), 0, "who came back stays");
+
+    let restored = server.empty_database();
+    server.restore(&restored, &file);
+    assert_eq!(replay(&restored.options()).await.unwrap(), 1);
+    assert_eq!(replay(&restored.options()).await.unwrap(), 0, "it can be repeated");
+    assert_eq!(server.psql(&restored.name, "SELECT count(*) FROM messages"), "0");
+    let store: Arc<dyn Store> = PostgresStore::open(&restored.options()).await.unwrap();
+    assert_eq!(store.erasure(done.receipt).await.unwrap().map(|erasure| erasure.user), Some(done.user));
+    let missing = ErasureList::at(folder.path().join("none"));
+    let missing = replay_erasures(&restored.options(), missing, |_| entry("user.erased")).await;
+    assert!(matches!(missing, Err(ReplayError::List(_))), "{missing:?}");
+}

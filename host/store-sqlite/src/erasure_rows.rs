@@ -1,0 +1,107 @@
+//! Rows of erasures, and the installation's own row.
+
+use masque_store::{ErasedName, ErasedRows, Erasure, Installation};
+use rusqlite::{Connection, Row, params};
+use uuid::Uuid;
+
+use crate::columns::{signed, unsigned};
+use crate::error::Result;
+use crate::query::{all_rows, execute, first_row, one_row};
+
+/// The columns that [`erasure`] reads.
+macro_rules! erasure_columns {
+    () => {
+        "id, user, name, begun_at, done_at, conversations, messages, turns, idempotency_keys, jobs, state_values,
+         spending_days"
+    };
+}
+
+fn erasure(row: &Row<'_>) -> Result<Erasure> {
+    let count = |column: usize| unsigned(row.get(column)?);
+    Ok(Erasure {
+        receipt: row.get(0)?,
+        user: row.get(1)?,
+        name: row.get_ref(2)?.as_str()?.parse::<ErasedName>()?,
+        begun_at: row.get(3)?,
+        done_at: row.get(4)?,
+        rows: ErasedRows {
+            conversations: count(5)?,
+            messages: count(6)?,
+            turns: count(7)?,
+            idempotency_keys: count(8)?,
+            jobs: count(9)?,
+            state_values: count(10)?,
+            spending_days: count(11)?,
+        },
+    })
+}
+
+/// The identity of this installation.
+pub(crate) fn installation(connection: &Connection) -> Result<Installation> {
+    one_row(connection, "SELECT installation, erasure_key FROM masque", [], |row| {
+        Ok(Installation::new(row.get(0)?, row.get_ref(1)?.as_blob()?)?)
+    })
+}
+
+/// An erasure by its receipt.
+pub(crate) fn load(connection: &Connection, receipt: Uuid) -> Result<Option<Erasure>> {
+    first_row(
+        connection,
+        concat!("SELECT ", erasure_columns!(), " FROM erasures WHERE id = ?1"),
+        [receipt],
+        erasure,
+    )
+}
+
+/// The erasure of a surrogate id.
+pub(crate) fn of_user(connection: &Connection, user: Uuid) -> Result<Option<Erasure>> {
+    first_row(
+        connection,
+        concat!("SELECT ", erasure_columns!(), " FROM erasures WHERE user = ?1"),
+        [user],
+        erasure,
+    )
+}
+
+/// Erasures that are not complete, those that began first before others.
+pub(crate) fn running(connection: &Connection) -> Result<Vec<Erasure>> {
+    all_rows(
+        connection,
+        concat!("SELECT ", erasure_columns!(), " FROM erasures WHERE done_at IS NULL ORDER BY begun_at"),
+        [],
+        erasure,
+    )
+}
+
+/// Stores an erasure that begins.
+pub(crate) fn insert(connection: &Connection, erasure: &Erasure) -> Result<()> {
+    execute(
+        connection,
+        "INSERT INTO erasures (id, user, name, begun_at) VALUES (?1, ?2, ?3, ?4)",
+        (erasure.receipt, erasure.user, erasure.name.as_str(), erasure.begun_at),
+    )?;
+    Ok(())
+}
+
+/// Adds to what an erasure has removed.
+pub(crate) fn add_rows(connection: &Connection, receipt: Uuid, rows: &ErasedRows) -> Result<()> {
+    execute(
+        connection,
+        "UPDATE erasures
+            SET conversations = conversations + ?2, messages = messages + ?3, turns = turns + ?4,
+                idempotency_keys = idempotency_keys + ?5, jobs = jobs + ?6, state_values = state_values + ?7,
+                spending_days = spending_days + ?8
+          WHERE id = ?1",
+        params![
+            receipt,
+            signed(rows.conversations),
+            signed(rows.messages),
+            signed(rows.turns),
+            signed(rows.idempotency_keys),
+            signed(rows.jobs),
+            signed(rows.state_values),
+            signed(rows.spending_days),
+        ],
+    )?;
+    Ok(())
+}

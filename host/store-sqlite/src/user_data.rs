@@ -1,0 +1,86 @@
+//! [`UserData`].
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use masque_store::{
+    AuditEntry, Erasure, ErasureRequest, ExportItem, ExportSection, Installation, Owner, Paged, StoreError,
+    UserData,
+};
+use uuid::Uuid;
+
+use crate::connection::open_writer;
+use crate::erasure::{BeginErasure, EraseSome, FinishErasure};
+use crate::erasure_rows::{installation, load, of_user, running};
+use crate::error::Result as DatabaseResult;
+use crate::export;
+use crate::store::SqliteStore;
+use crate::{users, wal};
+
+/// How long clearing traces waits for readers. Writes wait meanwhile.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+#[async_trait]
+impl UserData for SqliteStore {
+    async fn installation(&self) -> Result<Installation, StoreError> {
+        self.read(installation).await
+    }
+
+    async fn user_id(&self, owner: &Owner) -> Result<Option<Uuid>, StoreError> {
+        let owner = owner.clone();
+        self.read(move |connection| users::find(connection, &owner)).await
+    }
+
+    async fn user(&self, id: Uuid) -> Result<Option<Owner>, StoreError> {
+        self.read(move |connection| users::load(connection, id)).await
+    }
+
+    async fn users(&self, after: Option<Uuid>, limit: u32) -> Result<Vec<(Uuid, Owner)>, StoreError> {
+        self.read(move |connection| users::list(connection, after.unwrap_or_default(), limit)).await
+    }
+
+    async fn export(
+        &self,
+        owner: &Owner,
+        section: ExportSection,
+        after: Option<&str>,
+    ) -> Result<Paged<ExportItem>, StoreError> {
+        let (owner, after) = (owner.clone(), after.map(str::to_owned));
+        self.read(move |connection| export::page(connection, &owner, section, after.as_deref())).await
+    }
+
+    async fn begin_erasure(&self, request: ErasureRequest) -> Result<Erasure, StoreError> {
+        self.write(BeginErasure(request)).await
+    }
+
+    async fn erase_some(&self, receipt: Uuid) -> Result<bool, StoreError> {
+        self.write(EraseSome(receipt)).await
+    }
+
+    /// Removed rows are overwritten in the pages (`secure_delete`); older copies of these pages are in the write-ahead log
+    /// until it is emptied. On a connection of its own, since a checkpoint can't run in the writer's transactions.
+    async fn clear_traces(&self) -> Result<bool, StoreError> {
+        let path = self.path().to_owned();
+        let clear = move || -> DatabaseResult<bool> { wal::empty(&open_writer(&path)?, PATIENCE) };
+        match tokio::task::spawn_blocking(clear).await {
+            Ok(cleared) => Ok(cleared?),
+            Err(panic) => Err(StoreError::Internal(panic.to_string())),
+        }
+    }
+
+    async fn finish_erasure(&self, receipt: Uuid, entry: AuditEntry) -> Result<Option<Erasure>, StoreError> {
+        self.write(FinishErasure { receipt, entry }).await
+    }
+
+    async fn erasure(&self, receipt: Uuid) -> Result<Option<Erasure>, StoreError> {
+        self.read(move |connection| load(connection, receipt)).await
+    }
+
+    async fn erasure_of_user(&self, user: Uuid) -> Result<Option<Erasure>, StoreError> {
+        self.read(move |connection| of_user(connection, user)).await
+    }
+
+    async fn running_erasures(&self) -> Result<Vec<Erasure>, StoreError> {
+        self.read(running).await
+    }
+}
