@@ -71,6 +71,7 @@ pub(crate) fn fence(
     )? as u64;
     erasure.rows.spending_days =
         execute(connection, "DELETE FROM spending WHERE account = ?1", [user_account(owner)])? as u64;
+    execute(connection, "DELETE FROM spending_blocks WHERE account = ?1", [user_account(owner)])?;
     add_rows(connection, receipt, &erasure.rows)?;
     Ok(erasure)
 }

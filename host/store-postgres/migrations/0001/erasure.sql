@@ -43,6 +43,7 @@ BEGIN
     WITH days AS MATERIALIZED (SELECT account, day FROM spending WHERE account = p_account ORDER BY day FOR UPDATE)
     DELETE FROM spending s USING days d WHERE s.account = d.account AND s.day = d.day;
     GET DIAGNOSTICS v_days = ROW_COUNT;
+    DELETE FROM spending_blocks WHERE account = p_account;
     INSERT INTO erasures (id, user_id, name, begun_at, jobs, spending_days)
     VALUES (p_receipt, v_user, p_name, v_now, v_jobs, v_days);
     RETURN v_user;
