@@ -16,7 +16,7 @@ pub(crate) async fn open(config: &Config, store: &dyn Store, host: Uuid) -> anyh
     }
     let Some(redis) = &config.redis.server else { return Ok(Shared::in_process(host)) };
     let options = redis_options(redis)?;
-    let installation = store.installation().await.context("can't read the id of the installation")?;
+    let installation = store.installation().await.context("can't read the id of the installation")?.id;
     Ok(masque_store_redis::open(&options, installation, host, LiveHosts::default()).await?)
 }
 

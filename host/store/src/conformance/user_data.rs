@@ -53,6 +53,10 @@ async fn complete(store: &Arc<dyn Store>, erasure: &Erasure) -> Erasure {
     store.finish_erasure(erasure.receipt, entry("user.erased")).await.unwrap().expect("it was not complete")
 }
 
+fn spending(revision: u64, used: Vec<UsedTokens>) -> SpendingReport {
+    SpendingReport { host: host(), revision, lease: LONG, used, blocks: Vec::new() }
+}
+
 /// Something of every kind, of Ada: two conversations, one of them with state, a job and a key.
 async fn plant(store: &Arc<dyn Store>) -> Started {
     let keyed = Admission { idempotency: key("once"), ..admission(new_conversation(), "Hello") };
@@ -65,10 +69,11 @@ async fn plant(store: &Arc<dyn Store>) -> Started {
         set(StateScope::Conversation(started.conversation), "c"),
     ];
     store.state_write(None, writes).await.unwrap().unwrap();
-    let account = BudgetAccount { name: user_account(&ada()), tokens_per_day: None };
-    let debit =
-        Debit { accounts: vec![account], input_tokens: 11, output_tokens: 5, corrections: Vec::new() };
-    store.debit(debit).await.unwrap();
+    let account = user_account(&ada());
+    let now = store.report_spending(spending(0, Vec::new())).await.unwrap().now;
+    let day = SpendingDay(now / 86_400_000);
+    let used = UsedTokens { account, day, input_tokens: 11, output_tokens: 5 };
+    store.report_spending(spending(1, vec![used])).await.unwrap();
     store.record(AuditEntry { actor: "user:local|ada".into(), ..entry("key.create") }).await.unwrap();
     started
 }
@@ -192,7 +197,7 @@ pub async fn nothing_is_written_under_an_erased_id(store: &Arc<dyn Store>) {
     let taken = take_job(store).await.unwrap();
     let erasure = begin(store, ada()).await;
 
-    assert_eq!(store.renew(host(), &[running.turn], LONG).await.unwrap(), []);
+    assert_eq!(store.heartbeat(host(), &[running.turn], LONG).await.unwrap().held, []);
     assert_eq!(store.commit(reply(&running, "Too late")).await.unwrap(), Ending::LeaseLost);
     assert_eq!(store.interrupt(interruption(&running, Some("Too"))).await.unwrap(), Ending::LeaseLost);
     assert_eq!(store.fail(failure(&running)).await.unwrap(), Ending::LeaseLost);
