@@ -33,10 +33,10 @@ async fn a_dump_from_before_is_erased_again_by_the_list_and_not_beside_a_host() 
         replay_erasures(database, list.clone(), |_| entry("user.erased")).await
     };
 
-    store.renew(host(), &[], LONG).await.unwrap();
+    store.heartbeat(host(), &[], LONG).await.unwrap();
     let refused = replay(&database.options()).await;
     assert!(matches!(refused, Err(ReplayError::HostsRun)), "{refused:?}");
-    store.renew(host(), &[], OVER).await.unwrap();
+    store.heartbeat(host(), &[], OVER).await.unwrap();
     assert_eq!(replay(&database.options()).await.unwrap(), 0, "who came back stays");
 
     let restored = server.empty_database();
