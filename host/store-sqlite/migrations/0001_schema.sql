@@ -1,5 +1,5 @@
--- The whole schema. Until the first release it is edited in place: a database remembers the digest of this text and is
--- refused by a build with another one.
+-- The whole schema. Until the first release it is edited in place: a database remembers the digest of each migration's text
+-- and is refused by a build with another one.
 --
 -- Times are milliseconds since the Unix epoch by the database's clock; `leases.ends_at` and `jobs.due_at` by a clock that
 -- is never set. Ids are UUIDv7 of 16 bytes.
@@ -7,8 +7,21 @@
 -- A CHECK over words uses OR: for `IN (...)` SQLite builds a temporary table at every write. Partial indexes repeat the
 -- condition of the queries that use them word for word, since SQLite looks for nothing else.
 
+-- What a host has to know before it uses the database.
+CREATE TABLE masque (
+    one             INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    -- Tells this installation from others that share a server, for example a Redis.
+    installation    BLOB    NOT NULL CHECK (length(installation) = 16),
+    -- The oldest migration whose hosts can work with these tables. A migration that only adds leaves it as it is.
+    compatible_from INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO masque (one, installation, compatible_from) VALUES (1, randomblob(16), 1);
+
+-- The migrations that were applied. The digest is SHA-256 of the text, in hexadecimal digits.
 CREATE TABLE schema_digest (
-    digest TEXT NOT NULL
+    version INTEGER NOT NULL PRIMARY KEY,
+    digest  TEXT    NOT NULL
 ) STRICT;
 
 -- One row for each tenant, issuer and subject. Other tables name users by the id, so that the same person can return
