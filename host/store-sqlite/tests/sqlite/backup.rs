@@ -129,8 +129,11 @@ async fn a_backup_of_a_damaged_database_is_refused_and_leaves_no_file() {
     let (folder, file) = (parent.path().join("data"), parent.path().join("backup.db"));
     used_store(&folder).await.close().await;
     let mut bytes = fs::read(folder.join("masque.db")).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle..].fill(0x55);
+    let raw = raw_connection::open(&folder);
+    let page =
+        raw_connection::number(&raw, "SELECT rootpage FROM sqlite_schema WHERE name = 'spending'") as usize;
+    drop(raw);
+    bytes[(page - 1) * 4096..page * 4096].fill(0x55);
     fs::write(folder.join("masque.db"), bytes).unwrap();
     let refused = backup(&folder, &file, entry("backup")).await.unwrap_err();
     assert!(matches!(refused, BackupError::Copy { .. }), "{refused}");
