@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{CheckOptions, Cli, Command, JobsOptions, MigrateOptions, Options};
+use crate::args::{
+    BackupOptions, CheckOptions, Cli, Command, JobsOptions, MigrateOptions, Options, RestoreOptions,
+};
 use crate::commands::keys::{self, KeyTask};
-use crate::commands::{check, jobs, migrate};
+use crate::commands::{backup, check, copy, jobs, migrate};
 use crate::configuration::{self, Loaded};
 use crate::convert;
 use crate::file_size_limit;
@@ -23,6 +25,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Keys { options, command } => on_runtime(run_keys(options, command.into())),
         Command::Tokens { options, command } => on_runtime(run_keys(options, command.into())),
         Command::Migrate(options) => on_runtime(run_migrate(options)),
+        Command::Backup(options) => on_runtime(run_backup(options)),
+        Command::Restore(options) => on_runtime(run_restore(options)),
         Command::Compile => finish(masque_runtime::compile_from_stdin().map(|()| String::new()), Loss::Fatal),
     }
 }
@@ -71,13 +75,35 @@ async fn run_jobs(JobsOptions { options, retry }: JobsOptions) -> ExitCode {
     finish(jobs::list_or_retry(&loaded.config, &retry).await.map_err(chain), Loss::Accepted)
 }
 
-async fn run_migrate(MigrateOptions { options, check }: MigrateOptions) -> ExitCode {
+async fn run_migrate(MigrateOptions { options, check, from, to }: MigrateOptions) -> ExitCode {
     let loaded = match configuration::load(options, false) {
         Ok(loaded) => loaded,
         Err(invalid) => return failure(&invalid.diagnostics),
     };
     warn(&loaded.warnings);
-    finish(migrate::run(&loaded.config, check).await.map_err(chain), Loss::Accepted)
+    let migrated = match from {
+        Some(from) => copy::run(&loaded.config, &from, to.as_deref()).await,
+        None => migrate::run(&loaded.config, check).await,
+    };
+    finish(migrated.map_err(chain), Loss::Accepted)
+}
+
+async fn run_backup(BackupOptions { options, file }: BackupOptions) -> ExitCode {
+    let loaded = match configuration::load(options, false) {
+        Ok(loaded) => loaded,
+        Err(invalid) => return failure(&invalid.diagnostics),
+    };
+    warn(&loaded.warnings);
+    finish(backup::back_up(&loaded.config, &file).await.map_err(chain), Loss::Accepted)
+}
+
+async fn run_restore(RestoreOptions { options, file, erasures }: RestoreOptions) -> ExitCode {
+    let loaded = match configuration::load(options, false) {
+        Ok(loaded) => loaded,
+        Err(invalid) => return failure(&invalid.diagnostics),
+    };
+    warn(&loaded.warnings);
+    finish(backup::restore(&loaded.config, &file, erasures).await.map_err(chain), Loss::Accepted)
 }
 
 async fn run_keys(options: Options, task: KeyTask) -> ExitCode {

@@ -1,9 +1,10 @@
 //! Making the schema, and telling it from those of other versions.
 
-use masque_store_postgres::testing::TestServer;
 use masque_store::conformance::fixtures::*;
+use masque_store_postgres::testing::TestServer;
 use masque_store_postgres::{
-    PostgresOpenError, PostgresOptions, PostgresStore, RoleTimeout, is_migration_needed, migrate, set_role_timeout,
+    PostgresOpenError, PostgresOptions, PostgresStore, RoleTimeout, is_migration_needed, migrate,
+    set_role_timeout,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,10 +87,10 @@ async fn this_version_serves_from_the_schema_of_the_next_one() {
     assert!(!is_migration_needed(&options).await.unwrap());
     // A host that ran meanwhile goes on with its prepared statements, and one that starts serves too.
     let after: Arc<dyn Store> = PostgresStore::open(&options).await.unwrap();
-    for store in [&before, &after] {
+    for (store, plugin) in [(&before, "window"), (&after, "diary")] {
         exchange(store, Target::Existing(begun.conversation), "Hello again", "Hi").await;
         let mut commit = reply(&start(store, admission(new_conversation(), "More")).await, "Hi");
-        commit.jobs.push(job("window"));
+        commit.jobs.push(job(plugin));
         kept(store.commit(commit).await);
         let taken = store.take(host(), LONG, JobLimits::total(1)).await.unwrap().jobs;
         assert_eq!(taken.len(), 1);

@@ -179,10 +179,12 @@ async fn a_standby_a_wrong_password_and_missing_tls_each_say_what_to_do() {
     // The first line that fits decides. Local connections of the superuser stay trusted.
     server.shell("printf \"host all locked 127.0.0.1/32 scram-sha-256\\nhost all all 127.0.0.1/32 trust\\n\" > pg_hba.conf");
     server.psql("postgres", "SELECT pg_reload_conf()");
-    let locked = |password| PostgresOptions::from_url(&server.url("locked", name)).unwrap().with_password(password);
-    let refused = eventually(|| asked(locked("hunter2")), |error| {
-        matches!(error, PostgresOpenError::NotAuthenticated { .. })
-    })
+    let locked =
+        |password| PostgresOptions::from_url(&server.url("locked", name)).unwrap().with_password(password);
+    let refused = eventually(
+        || asked(locked("hunter2")),
+        |error| matches!(error, PostgresOpenError::NotAuthenticated { .. }),
+    )
     .await;
     let text = refused.to_string();
     assert!(text.contains("password") && text.contains("locked") && !text.contains("hunter2"), "{text}");
@@ -199,14 +201,16 @@ async fn a_standby_a_wrong_password_and_missing_tls_each_say_what_to_do() {
 
     // A certificate that nobody vouches for.
     let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    for (file, pem) in [("server.crt", issued.cert.pem()), ("server.key", issued.signing_key.serialize_pem())] {
+    for (file, pem) in [("server.crt", issued.cert.pem()), ("server.key", issued.signing_key.serialize_pem())]
+    {
         server.shell(&format!("printf \"%s\" \"{pem}\" > {file} && chmod 600 {file}"));
     }
     server.psql("postgres", "ALTER SYSTEM SET ssl = on");
     server.psql("postgres", "SELECT pg_reload_conf()");
-    let unverified = eventually(|| asked(with("sslmode=verify-full")), |error| {
-        matches!(error, PostgresOpenError::Tls { reason, .. } if reason.contains("ertificate"))
-    })
+    let unverified = eventually(
+        || asked(with("sslmode=verify-full")),
+        |error| matches!(error, PostgresOpenError::Tls { reason, .. } if reason.contains("ertificate")),
+    )
     .await;
     assert!(unverified.to_string().contains("sslrootcert"), "{unverified}");
     PostgresStore::open(&with("sslmode=require")).await.unwrap();

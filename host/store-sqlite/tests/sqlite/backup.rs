@@ -6,24 +6,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use masque_store::conformance::fixtures::*;
-use masque_store::{AuditEntry, AuditOutcome};
 use masque_store_sqlite::{BackupError, Restore, SqliteStore, backup};
-use serde_json::json;
 
 use super::raw_connection;
-
-fn entry(action: &str) -> AuditEntry {
-    AuditEntry {
-        tenant: "default".into(),
-        actor: "command line".into(),
-        action: action.into(),
-        target: None,
-        outcome: AuditOutcome::Ok,
-        request_id: None,
-        address: None,
-        detail: json!({}),
-    }
-}
 
 /// A store with one exchange.
 async fn used_store(folder: &Path) -> Arc<dyn Store> {
