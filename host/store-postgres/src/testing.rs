@@ -135,7 +135,8 @@ impl TestServer {
     /// If it fails.
     pub fn shell(&self, script: &str) {
         let script = script.replace('\'', "''");
-        self.psql("postgres", &format!("COPY (SELECT 1) TO PROGRAM '{script}'"));
+        // The server writes the row to the script, and minds if nobody reads it.
+        self.psql("postgres", &format!("COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; {script}'"));
     }
 
     /// Restarts this server as a standby, which only reads. There is no primary, so it waits for one.
