@@ -42,8 +42,13 @@ pub(crate) enum Command {
     Erase(EraseOptions),
     /// List erased users: time, pseudonym and receipt of each.
     Erasures(Options),
-    /// Bring the schema of the PostgreSQL database in DATABASE_URL up to date. Works beside running hosts.
+    /// Bring the schema of the PostgreSQL database in DATABASE_URL up to date. Works beside running hosts. With --from, copy
+    /// a data folder into that database.
     Migrate(MigrateOptions),
+    /// Write the SQLite database into one new file. Works beside a running host.
+    Backup(BackupOptions),
+    /// Put a backup in the place of the SQLite database, after its host was stopped.
+    Restore(RestoreOptions),
     /// Compile the component on standard input. A host starts this command for each new component.
     #[command(name = COMPILE_COMMAND, hide = true)]
     Compile,
@@ -101,6 +106,35 @@ pub(crate) struct MigrateOptions {
     /// Change nothing; exit with 1 if the database has to be migrated
     #[arg(long)]
     pub(crate) check: bool,
+    /// Copy everything from the data folder of a stopped host into the database, which must be empty: sqlite:FOLDER
+    #[arg(long, value_name = "SQLITE", conflicts_with = "check")]
+    pub(crate) from: Option<String>,
+    /// The database to copy into [default: DATABASE_DIRECT_URL, or DATABASE_URL]. Other users of this machine can read
+    /// the command line: name a database with a password in the variable
+    #[arg(long, value_name = "URL", requires = "from")]
+    pub(crate) to: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BackupOptions {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// The file to write; it must not exist
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RestoreOptions {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// A file that `masque backup` wrote
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The erasure list: whoever was erased after the backup was made is erased again [default: erasures.jsonl in the data
+    /// folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) erasures: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,9 +5,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{CheckOptions, Cli, Command, EraseOptions, JobsOptions, MigrateOptions, Options};
+use crate::args::{
+    BackupOptions, CheckOptions, Cli, Command, EraseOptions, JobsOptions, MigrateOptions, Options,
+    RestoreOptions,
+};
 use crate::commands::keys::{self, KeyTask};
-use crate::commands::{check, erase, jobs, migrate};
+use crate::commands::{backup, check, copy, erase, jobs, migrate};
 use crate::configuration::{self, Loaded};
 use crate::convert;
 use crate::file_size_limit;
@@ -25,6 +28,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Erase(options) => on_runtime(run_erase(options)),
         Command::Erasures(options) => on_runtime(run_erasures(options)),
         Command::Migrate(options) => on_runtime(run_migrate(options)),
+        Command::Backup(options) => on_runtime(run_backup(options)),
+        Command::Restore(options) => on_runtime(run_restore(options)),
         Command::Compile => finish(masque_runtime::compile_from_stdin().map(|()| String::new()), Loss::Fatal),
     }
 }
@@ -95,13 +100,35 @@ async fn run_erasures(options: Options) -> ExitCode {
     finish(erase::list(&loaded.config).map_err(chain), Loss::Accepted)
 }
 
-async fn run_migrate(MigrateOptions { options, check }: MigrateOptions) -> ExitCode {
+async fn run_migrate(MigrateOptions { options, check, from, to }: MigrateOptions) -> ExitCode {
     let loaded = match configuration::load(options, false) {
         Ok(loaded) => loaded,
         Err(invalid) => return failure(&invalid.diagnostics),
     };
     warn(&loaded.warnings);
-    finish(migrate::run(&loaded.config, check).await.map_err(chain), Loss::Accepted)
+    let migrated = match from {
+        Some(from) => copy::run(&loaded.config, &from, to.as_deref()).await,
+        None => migrate::run(&loaded.config, check).await,
+    };
+    finish(migrated.map_err(chain), Loss::Accepted)
+}
+
+async fn run_backup(BackupOptions { options, file }: BackupOptions) -> ExitCode {
+    let loaded = match configuration::load(options, false) {
+        Ok(loaded) => loaded,
+        Err(invalid) => return failure(&invalid.diagnostics),
+    };
+    warn(&loaded.warnings);
+    finish(backup::back_up(&loaded.config, &file).await.map_err(chain), Loss::Accepted)
+}
+
+async fn run_restore(RestoreOptions { options, file, erasures }: RestoreOptions) -> ExitCode {
+    let loaded = match configuration::load(options, false) {
+        Ok(loaded) => loaded,
+        Err(invalid) => return failure(&invalid.diagnostics),
+    };
+    warn(&loaded.warnings);
+    finish(backup::restore(&loaded.config, &file, erasures).await.map_err(chain), Loss::Accepted)
 }
 
 async fn run_keys(options: Options, task: KeyTask) -> ExitCode {

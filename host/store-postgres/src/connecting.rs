@@ -1,5 +1,6 @@
 //! Opens one connection, and says what keeps it from being opened.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
@@ -46,6 +47,10 @@ pub(crate) fn classify(options: &PostgresOptions, error: sqlx::Error) -> Postgre
     }
     match error {
         sqlx::Error::Tls(source) => PostgresOpenError::Tls { target, reason: source.to_string() },
+        // What rustls refuses, such as a certificate that nobody vouches for. Waiting does not help.
+        sqlx::Error::Io(source) if source.kind() == ErrorKind::InvalidData => {
+            PostgresOpenError::Tls { target, reason: source.to_string() }
+        }
         sqlx::Error::Io(source) => unreachable(options, source.to_string()),
         sqlx::Error::Protocol(reason) => {
             unreachable(options, format!("what answers does not speak PostgreSQL's protocol ({reason})"))

@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use sqlx::Executor as _;
 use sqlx::postgres::PgPoolOptions;
 use sqlx_core::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx_core::sql_str::SqlSafeStr;
@@ -63,6 +64,10 @@ async fn apply(options: &PostgresOptions) -> Result<(), MigrateError> {
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(options.acquire_timeout)
+        // The role's limit is for hosts; an index over a large table takes longer.
+        .after_connect(|connection, _| {
+            Box::pin(async move { connection.execute("SET statement_timeout = 0").await.map(drop) })
+        })
         .connect_lazy_with(options.connect.clone());
     let applied = MIGRATOR.run(&pool).await;
     pool.close().await;

@@ -126,6 +126,14 @@ pub enum PostgresOpenError {
         /// Its host, port and name.
         target: String,
     },
+    /// Rows are being copied into it from another database.
+    #[error(
+        "rows are being copied into the database {target} by `masque migrate --from`; start once that has ended"
+    )]
+    ImportRuns {
+        /// Its host, port and name.
+        target: String,
+    },
     /// The database was last migrated by an older version.
     #[error(
         "the database {target} has the schema of an older version; run `masque migrate`, then start again"
@@ -173,6 +181,12 @@ pub enum PostgresOpenError {
 impl PostgresOpenError {
     /// Whether waiting can help, without anybody changing the configuration or the schema.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::TooManyConnections { .. } | Self::ReadOnly { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::TooManyConnections { .. }
+                | Self::ReadOnly { .. }
+                | Self::ImportRuns { .. }
+        )
     }
 }

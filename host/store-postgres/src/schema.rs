@@ -52,7 +52,8 @@ pub(crate) async fn inspect(
     .fetch_one(&mut *connection)
     .await
     .map_err(|error| classify(options, error))?;
-    if let Some(refused) = refuse_server(options, &row).map_err(|error| database(options, error))? {
+    let facts = server_facts(&row).map_err(|error| database(options, error))?;
+    if let Some(refused) = refuse_server(options, facts) {
         return Err(refused);
     }
     let flag = |name: &str| get::<bool, _>(&row, name).map_err(|error| database(options, error));
@@ -66,21 +67,42 @@ pub(crate) async fn inspect(
     }
 }
 
-fn refuse_server(options: &PostgresOptions, row: &PgRow) -> Result<Option<PostgresOpenError>> {
+/// What the server says of itself.
+struct ServerFacts {
+    /// As a number: 150004.
+    version: i32,
+    version_name: String,
+    encoding: String,
+    is_read_only: bool,
+    /// Whether a schema of the search path may be used.
+    has_schema: bool,
+}
+
+fn server_facts(row: &PgRow) -> Result<ServerFacts> {
+    Ok(ServerFacts {
+        version: get(row, "version")?,
+        version_name: get(row, "name")?,
+        encoding: get(row, "encoding")?,
+        is_read_only: get(row, "is_read_only")?,
+        has_schema: get(row, "has_schema")?,
+    })
+}
+
+/// Why no database of this server can be used, if that is so.
+fn refuse_server(options: &PostgresOptions, facts: ServerFacts) -> Option<PostgresOpenError> {
     let target = options.target();
-    let encoding: String = get(row, "encoding")?;
-    Ok(if get::<i32, _>(row, "version")? < MIN_SERVER {
-        Some(PostgresOpenError::OldServer { target, found: get(row, "name")? })
-    } else if encoding != "UTF8" {
-        Some(PostgresOpenError::Encoding { target, found: encoding })
-    } else if get(row, "is_read_only")? {
+    if facts.version < MIN_SERVER {
+        Some(PostgresOpenError::OldServer { target, found: facts.version_name })
+    } else if facts.encoding != "UTF8" {
+        Some(PostgresOpenError::Encoding { target, found: facts.encoding })
+    } else if facts.is_read_only {
         Some(PostgresOpenError::ReadOnly { target })
-    } else if !get::<bool, _>(row, "has_schema")? {
+    } else if !facts.has_schema {
         let reason = "no schema of its `search_path` exists or may be used; grant USAGE on one".to_owned();
         Some(missing_rights(options, reason))
     } else {
         None
-    })
+    }
 }
 
 /// Compares the migrations that were applied with those of this build.
@@ -152,4 +174,26 @@ pub(crate) fn refine(options: &PostgresOptions, error: sqlx::Error) -> PostgresO
 
 fn database(options: &PostgresOptions, error: DatabaseError) -> PostgresOpenError {
     PostgresOpenError::Database { target: options.target(), source: error.of_read() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_before_version_14_is_refused_by_its_version() {
+        let options = PostgresOptions::from_url("postgresql://ada@db/masque").unwrap();
+        let facts = |version| ServerFacts {
+            version,
+            version_name: "13.16 (Debian)".into(),
+            encoding: "UTF8".into(),
+            is_read_only: false,
+            has_schema: true,
+        };
+        let refused = refuse_server(&options, facts(130_016)).unwrap();
+        assert!(matches!(refused, PostgresOpenError::OldServer { .. }), "{refused}");
+        let text = refused.to_string();
+        assert!(text.contains("13.16") && text.contains("14 or newer"), "{text}");
+        assert_eq!(refuse_server(&options, facts(140_000)), None);
+    }
 }

@@ -17,10 +17,12 @@ use uuid::Uuid;
 use crate::columns::unsigned;
 use crate::connecting::{connect, disconnect};
 use crate::error::{DatabaseError, Result};
+use crate::import::refuse_while_importing;
 use crate::migrations::known;
 use crate::open_error::PostgresOpenError;
 use crate::options::PostgresOptions;
 use crate::pooler::check_prepared_statements;
+use crate::role_timeout::warn_without_timeout;
 use crate::schema::{FoundSchema, check_rights, inspect, refine};
 use crate::statement::{Statement, get};
 
@@ -60,7 +62,9 @@ impl PostgresStore {
             FoundSchema::Older => return Err(PostgresOpenError::OlderSchema { target: options.target() }),
         }
         check_rights(options, &mut connection).await?;
+        refuse_while_importing(options, &mut connection).await?;
         check_prepared_statements(options, &mut connection).await?;
+        warn_without_timeout(options, &mut connection).await?;
         let newest = newest_ids(&mut connection).await.map_err(|error| refine(options, error))?;
         newest.into_iter().for_each(make_ids_after);
         disconnect(connection).await;

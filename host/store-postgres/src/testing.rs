@@ -111,9 +111,17 @@ impl TestServer {
     /// # Panics
     /// If a statement fails.
     pub fn psql(&self, database: &str, sql: &str) -> String {
+        self.psql_as("postgres", database, sql)
+    }
+
+    /// The same as another user.
+    ///
+    /// # Panics
+    /// If a statement fails.
+    pub fn psql_as(&self, user: &str, database: &str, sql: &str) -> String {
         let output = Command::new(self.programs.join("psql"))
             .args(["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-d"])
-            .arg(self.url("postgres", database))
+            .arg(self.url(user, database))
             .args(["-c", sql])
             .output()
             .unwrap();
@@ -137,6 +145,42 @@ impl TestServer {
     pub fn restore(&self, database: &TestDatabase, file: &Path) {
         let mut command = Command::new(self.programs.join("pg_restore"));
         run(command.args(["--exit-on-error", "-d", &database.url]).arg(file));
+    }
+
+    /// Runs a shell script in the server's data folder, as the server's user.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn shell(&self, script: &str) {
+        let script = script.replace('\'', "''");
+        // The server writes the row to the script, and minds if nobody reads it.
+        self.psql("postgres", &format!("COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; {script}'"));
+    }
+
+    /// Restarts this server as a standby, which only reads. There is no primary, so it waits for one.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn restart_as_standby(&self) {
+        let control = self.programs.join("pg_ctl");
+        // In a session of its own, since the process that starts it ends with the server.
+        self.shell(&format!(
+            "touch standby.signal && (setsid {} -D . -m fast -W restart >/dev/null 2>&1 </dev/null &)",
+            control.display()
+        ));
+        for attempt in 1.. {
+            let asked = Command::new(self.programs.join("psql"))
+                .args(["-X", "-q", "-t", "-A", "-d"])
+                .arg(self.url("postgres", "postgres"))
+                .args(["-c", "SELECT pg_is_in_recovery()"])
+                .output()
+                .unwrap();
+            if asked.stdout.trim_ascii() == b"t" {
+                return;
+            }
+            assert!(attempt < 500, "the standby does not answer");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
     }
 
     /// An empty database.

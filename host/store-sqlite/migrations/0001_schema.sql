@@ -1,5 +1,5 @@
--- The whole schema. Until the first release it is edited in place: a database remembers the digest of this text and is
--- refused by a build with another one.
+-- The whole schema. Until the first release it is edited in place: a database remembers the digest of each migration's text
+-- and is refused by a build with another one.
 --
 -- Times are milliseconds since the Unix epoch by the database's clock; `leases.ends_at` and `jobs.due_at` by a clock that
 -- is never set. Ids are UUIDv7 of 16 bytes.
@@ -7,18 +7,24 @@
 -- A CHECK over words uses OR: for `IN (...)` SQLite builds a temporary table at every write. Partial indexes repeat the
 -- condition of the queries that use them word for word, since SQLite looks for nothing else.
 
-CREATE TABLE schema_digest (
-    digest TEXT NOT NULL
-) STRICT;
-
--- Tells this installation from others. The key makes the names of erased users; see `ErasedName` of the store.
+-- What a host has to know before it uses the database.
 CREATE TABLE masque (
-    one          INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
-    installation BLOB    NOT NULL CHECK (length(installation) = 16),
-    erasure_key  BLOB    NOT NULL CHECK (length(erasure_key) = 32)
+    one             INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    -- Tells this installation from others that share a server, for example a Redis.
+    installation    BLOB    NOT NULL CHECK (length(installation) = 16),
+    -- Makes the names of erased users; see `ErasedName` of the store.
+    erasure_key     BLOB    NOT NULL CHECK (length(erasure_key) = 32),
+    -- The oldest migration whose hosts can work with these tables. A migration that only adds leaves it as it is.
+    compatible_from INTEGER NOT NULL
 ) STRICT;
 
-INSERT INTO masque (one, installation, erasure_key) VALUES (1, randomblob(16), randomblob(32));
+INSERT INTO masque (one, installation, erasure_key, compatible_from) VALUES (1, randomblob(16), randomblob(32), 1);
+
+-- The migrations that were applied. The digest is SHA-256 of the text, in hexadecimal digits.
+CREATE TABLE schema_digest (
+    version INTEGER NOT NULL PRIMARY KEY,
+    digest  TEXT    NOT NULL
+) STRICT;
 
 -- One row for each tenant, issuer and subject. Other tables name users by the id. A user that is being erased has no name
 -- any more, so that nothing is found or written under the id, and the same person can return under a new one.

@@ -29,7 +29,7 @@ fn open() -> (tempfile::TempDir, Connection) {
     let path = folder.path().join("test.db");
     std::fs::File::create(&path).unwrap();
     let connection = open_writer(&path).unwrap();
-    schema::create(&connection).unwrap();
+    schema::apply(&connection, schema::MIGRATIONS).unwrap();
     (folder, connection)
 }
 

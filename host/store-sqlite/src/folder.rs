@@ -162,11 +162,16 @@ fn open_private(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Makes the names in a folder survive a power cut.
+pub(crate) fn persist_names(folder: &Path) -> io::Result<()> {
+    sync_folder(&File::open(folder)?)
+}
+
 /// Makes the names in a folder, and its own name in its parent, survive a power cut.
 fn persist(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
-        sync_folder(&File::open(path)?)?;
+        persist_names(path)?;
         if let Some(parent) = fs::canonicalize(path)?.parent() {
             // A parent that can't be opened for reading was not made by this process, so its names are on disk.
             if let Ok(parent) = File::open(parent) {

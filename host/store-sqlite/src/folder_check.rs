@@ -17,14 +17,14 @@ use rustix::fs::{Access, access};
 use crate::connection::{open_immutable, open_reader};
 use crate::error::Result;
 use crate::folder::Folder;
-use crate::schema::{FoundSchema, inspect};
+use crate::schema::{FoundSchema, MIGRATIONS, inspect};
 use crate::wal;
 
 /// Returns why a host could not start on `folder`. Waits for the disk, and for locks of other processes.
 pub(crate) fn check(folder: &Path) -> std::result::Result<(), OpenError> {
     check_files(folder).map_err(|source| OpenError::Io { folder: folder.to_owned(), source })?;
     match find_schema(folder) {
-        Ok(found) => found.ensure_usable(folder),
+        Ok(found) => found.ensure_usable(folder).map(drop),
         Err(error) => Err(OpenError::Database { folder: folder.to_owned(), source: error.into() }),
     }
 }
@@ -80,9 +80,9 @@ fn find_schema(folder: &Path) -> Result<FoundSchema> {
     }
     let (log, index) = (wal::path_of(&database), wal::index_path_of(&database));
     let (found, may_be_outdated) = if log.exists() && index.exists() {
-        (open_reader(&database).and_then(|connection| inspect(&connection)), false)
+        (open_reader(&database).and_then(|connection| inspect(&connection, MIGRATIONS)), false)
     } else {
-        (open_immutable(&database).and_then(|connection| inspect(&connection)), bytes(&log) > 0)
+        (open_immutable(&database).and_then(|connection| inspect(&connection, MIGRATIONS)), bytes(&log) > 0)
     };
     match found {
         Err(error) if error.is_busy() || may_be_outdated => {

@@ -51,7 +51,8 @@ pub fn replay_erasures(database: &Path, list: &Path) -> std::result::Result<u64,
     let failed =
         |error: DatabaseError| ReplayError::Database { database: database.to_owned(), source: error.into() };
     let connection = open_writer(database).map_err(failed)?;
-    schema::inspect(&connection).map_err(failed)?.ensure_usable(database.parent().unwrap_or(database))?;
+    let found = schema::inspect(&connection, schema::MIGRATIONS).map_err(failed)?;
+    found.ensure_usable(database.parent().unwrap_or(database))?;
     replay(&connection, entries).map_err(failed)
 }
 

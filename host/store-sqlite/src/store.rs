@@ -15,10 +15,11 @@ use crate::error::{DatabaseError, Result as DatabaseResult};
 use crate::folder::Folder;
 use crate::job_rows::bring_jobs_forward;
 use crate::leases::recover;
+use crate::migrating::migrate;
 use crate::operation::Operation;
 use crate::query::{first_row, one_row};
 use crate::readers::Readers;
-use crate::schema::{self, FoundSchema};
+use crate::schema::{self, FoundSchema, MIGRATIONS, Migration};
 use crate::tickets::Tickets;
 use crate::wal;
 use crate::writer::Writer;
@@ -41,12 +42,13 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// Opens the store in `folder` for the one host that uses it. The folder is made if it is missing, and then
-    /// readable for its owner alone. Turns that were running when the last host ended are marked interrupted.
+    /// readable for its owner alone. A database of an older version is migrated after a backup was made. Turns that were
+    /// running when the last host ended are marked interrupted.
     ///
     /// # Errors
     /// See [`OpenError`]. Must be called within a tokio runtime.
     pub async fn open(folder: &Path) -> Result<Arc<Self>, OpenError> {
-        spawn_blocking(folder, Self::open_as_host).await
+        spawn_blocking(folder, |folder| Self::open_as_host(folder, MIGRATIONS)).await
     }
 
     /// Opens the store for the command line, which may write keys before the first start of a host. Locks the folder if
@@ -57,7 +59,7 @@ impl SqliteStore {
             let path = Folder::database_in(folder);
             match Folder::claim(folder) {
                 Ok(claimed) => {
-                    let connection = open_current(folder, &path)?;
+                    let connection = open_or_create(folder, &path)?;
                     Self::start(folder, path, connection, Some(claimed), 1)
                 }
                 Err(OpenError::Locked { .. }) => {
@@ -65,6 +67,10 @@ impl SqliteStore {
                         // Moving the folder away, as that error advises, would take it from the process that uses it.
                         OpenError::OtherSchema { folder, reason } => {
                             OpenError::UsedByOtherVersion { folder, reason }
+                        }
+                        // The host that holds the lock is that older version, or is migrating.
+                        OpenError::OlderSchema { folder } => {
+                            OpenError::UsedByOtherVersion { folder, reason: "its schema is older".to_owned() }
                         }
                         other => other,
                     })?;
@@ -86,10 +92,11 @@ impl SqliteStore {
         .await
     }
 
-    fn open_as_host(folder: &Path) -> Result<Arc<Self>, OpenError> {
+    /// Opens the store as a build with these migrations.
+    pub(crate) fn open_as_host(folder: &Path, migrations: &[Migration]) -> Result<Arc<Self>, OpenError> {
         let claimed = Folder::claim(folder)?;
         let path = claimed.database();
-        let connection = open_current(folder, &path)?;
+        let connection = open_migrated(folder, &path, migrations)?;
         newest_ids(&connection)
             .map_err(|error| database(folder, error))?
             .into_iter()
@@ -185,32 +192,45 @@ pub(crate) fn probe(connection: &Connection) -> DatabaseResult<()> {
     first_row(connection, "SELECT 1 FROM conversations LIMIT 1", [], |_row| Ok(())).map(drop)
 }
 
-/// Opens the database for writing once its schema is known to be current, or makes the schema in an empty one. A
-/// database with another schema is refused before anything is changed.
-fn open_current(folder: &Path, path: &Path) -> Result<Connection, OpenError> {
+/// Opens the database for writing once it has the schema of a build with these migrations: an empty one gets it, and one of
+/// an older version is migrated. A database with another schema is refused before anything is changed.
+fn open_migrated(folder: &Path, path: &Path, migrations: &[Migration]) -> Result<Connection, OpenError> {
+    let found = found_schema(folder, path, migrations)?;
+    let connection = open_writer(path).map_err(|error| unopened(folder, path, error))?;
+    match found {
+        FoundSchema::Empty => schema::apply(&connection, migrations).map_err(|error| OpenError::Schema {
+            folder: folder.to_owned(),
+            reason: StoreError::from(error).to_string(),
+        })?,
+        FoundSchema::Older => migrate(folder, path, &connection, migrations)?,
+        _ => {}
+    }
+    Ok(connection)
+}
+
+/// Opens the database for writing, and makes the schema in an empty one.
+fn open_or_create(folder: &Path, path: &Path) -> Result<Connection, OpenError> {
     match open_existing(folder, path) {
-        Err(OpenError::NoSchema { .. }) => {
-            let connection = open_writer(path).map_err(|error| database(folder, error))?;
-            schema::create(&connection).map_err(|error| OpenError::Schema {
-                folder: folder.to_owned(),
-                reason: StoreError::from(error).to_string(),
-            })?;
-            Ok(connection)
-        }
+        Err(OpenError::NoSchema { .. }) => open_migrated(folder, path, MIGRATIONS),
         opened => opened,
     }
 }
 
 /// Opens a database for writing if its schema is current. Makes and changes nothing.
-fn open_existing(folder: &Path, path: &Path) -> Result<Connection, OpenError> {
-    // Opening a file that is absent for reading fails and does not make it.
-    let found = open_reader(path).and_then(|connection| schema::inspect(&connection));
-    let found = found.map_err(|error| unopened(folder, path, error))?;
-    if found == FoundSchema::Empty {
-        return Err(OpenError::NoSchema { folder: folder.to_owned() });
+pub(crate) fn open_existing(folder: &Path, path: &Path) -> Result<Connection, OpenError> {
+    match found_schema(folder, path, MIGRATIONS)? {
+        FoundSchema::Empty => Err(OpenError::NoSchema { folder: folder.to_owned() }),
+        FoundSchema::Older => Err(OpenError::OlderSchema { folder: folder.to_owned() }),
+        _ => open_writer(path).map_err(|error| unopened(folder, path, error)),
     }
-    found.ensure_usable(folder)?;
-    open_writer(path).map_err(|error| unopened(folder, path, error))
+}
+
+/// The schema of a database that a build with these migrations can use.
+fn found_schema(folder: &Path, path: &Path, migrations: &[Migration]) -> Result<FoundSchema, OpenError> {
+    // Opening a file that is absent for reading fails and does not make it.
+    let found = open_reader(path).and_then(|connection| schema::inspect(&connection, migrations));
+    let found = found.map_err(|error| unopened(folder, path, error))?;
+    found.ensure_usable(folder)
 }
 
 /// The newest ids of what is listed by id. Each is one step in an index.

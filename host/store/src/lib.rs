@@ -6,6 +6,8 @@
 //! host holds only an `Arc<dyn Store>`. [`KeyRing`] is the part that the command line uses beside a running host.
 //! [`Shared`] is separate: what it holds may be lost.
 //!
+//! [`transfer`] moves everything from one database into another.
+//!
 //! The feature `conformance` adds the module `conformance`: the tests that every implementation has to pass.
 //!
 //! No store keeps the character U+0000 in a text; see [`CheckTexts`].
@@ -43,6 +45,7 @@ mod store;
 mod text;
 mod text_checks;
 mod title;
+pub mod transfer;
 mod turn;
 mod turns;
 mod user_data;

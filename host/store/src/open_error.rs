@@ -46,6 +46,24 @@ pub enum OpenError {
         /// How the schema differs.
         reason: String,
     },
+    /// The database has the schema of an older version, and the caller may not migrate it. Nothing was changed.
+    #[error(
+        "the database in {folder} has the schema of an older version; start the host, which makes a backup and migrates it"
+    )]
+    OlderSchema {
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// The database has the schema of an older version and could not be migrated. It is as it was.
+    #[error(
+        "the database in {folder} could not be migrated and is as it was: {reason}; the version before can still use it"
+    )]
+    Migration {
+        /// The data folder.
+        folder: PathBuf,
+        /// What went wrong.
+        reason: String,
+    },
     /// The database has tables, but none of them is of Masque. Nothing was changed.
     #[error(
         "the database in {folder} was not written by Masque and is left as it is; name another data folder, or move \

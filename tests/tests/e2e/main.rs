@@ -9,6 +9,7 @@
 )]
 
 mod attacks;
+mod backup;
 mod cards;
 mod configuration;
 mod connection_limits;

@@ -2,9 +2,10 @@
 //! where several hosts share the database, one person decides when.
 
 use anyhow::bail;
-use masque_config::Config;
-use masque_store_postgres::{is_migration_needed, migrate};
+use masque_config::{Config, Database};
+use masque_store_postgres::{RoleTimeout, is_migration_needed, migrate, set_role_timeout};
 
+use crate::output::print_error;
 use crate::store::postgres_options;
 
 /// Migrates the database, or with `only_check` says whether that is needed. Returns the text for the terminal.
@@ -26,5 +27,26 @@ pub(crate) async fn run(config: &Config, only_check: bool) -> anyhow::Result<Str
         return Ok("The schema of the database is up to date.".to_owned());
     }
     migrate(&options).await?;
+    limit_statements(database).await?;
     Ok("The schema of the database is up to date.".to_owned())
+}
+
+/// Lets the server end statements that a host has given up.
+async fn limit_statements(database: &Database) -> anyhow::Result<()> {
+    let (direct, hosts) = (postgres_options(database, true)?, postgres_options(database, false)?);
+    match set_role_timeout(&direct, &hosts).await? {
+        RoleTimeout::Present => {}
+        RoleTimeout::Set(limit) => {
+            print_error(&format_args!(
+                "`statement_timeout` of the database's user is {limit:?} now: the server ends what a host gave up"
+            ));
+        }
+        RoleTimeout::Refused { command } => {
+            print_error(&format_args!(
+                "warning: this user may not set `statement_timeout`, without which the server goes on with statements that \
+                 a host gave up; as a superuser, run: {command}"
+            ));
+        }
+    }
+    Ok(())
 }

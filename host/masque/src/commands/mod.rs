@@ -1,6 +1,8 @@
 //! Commands that need no running host.
 
+pub(crate) mod backup;
 pub(crate) mod check;
+pub(crate) mod copy;
 pub(crate) mod erase;
 pub(crate) mod jobs;
 pub(crate) mod keys;

@@ -9,6 +9,7 @@
 )]
 
 mod erasure;
+mod import;
 mod lock_order;
 mod lost_connections;
 mod migrations;

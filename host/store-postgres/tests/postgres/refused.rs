@@ -157,3 +157,86 @@ async fn a_password_comes_from_a_file_without_its_line_break() {
         assert!(matches!(refused, PostgresOpenError::PasswordFile { .. }), "{refused}");
     }
 }
+
+#[tokio::test]
+async fn a_url_of_another_kind_is_refused_before_anything_is_asked() {
+    for url in ["mysql://ada:hunter2@db/masque", "redis://:hunter2@db", "sqlite:///hunter2.db", "hunter2"] {
+        let refused = PostgresOptions::from_url(url).unwrap_err().to_string();
+        assert!(refused.contains("postgresql://USER:PASSWORD@HOST"), "{refused}");
+        assert!(!refused.contains("hunter2"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_standby_a_wrong_password_and_missing_tls_each_say_what_to_do() {
+    let server = TestServer::start();
+    server.psql("postgres", "CREATE ROLE locked LOGIN PASSWORD 'the right one'");
+    let name = "masque";
+    server.psql("postgres", &format!("CREATE DATABASE {name}"));
+    let options = PostgresOptions::from_url(&server.url("postgres", name)).unwrap();
+    migrate(&options).await.unwrap();
+
+    // The first line that fits decides. Local connections of the superuser stay trusted.
+    server.shell("printf \"host all locked 127.0.0.1/32 scram-sha-256\\nhost all all 127.0.0.1/32 trust\\n\" > pg_hba.conf");
+    server.psql("postgres", "SELECT pg_reload_conf()");
+    let locked =
+        |password| PostgresOptions::from_url(&server.url("locked", name)).unwrap().with_password(password);
+    let refused = eventually(
+        || asked(locked("hunter2")),
+        |error| matches!(error, PostgresOpenError::NotAuthenticated { .. }),
+    )
+    .await;
+    let text = refused.to_string();
+    assert!(text.contains("password") && text.contains("locked") && !text.contains("hunter2"), "{text}");
+    assert!(!refused.is_transient());
+    let admitted = open(&locked("the right one")).await;
+    assert!(matches!(admitted, PostgresOpenError::MissingRights { .. }), "{admitted}");
+
+    let with = |parameters: &str| {
+        PostgresOptions::from_url(&format!("{}?{parameters}", server.url("postgres", name))).unwrap()
+    };
+    let refused = open(&with("sslmode=require")).await;
+    assert!(matches!(refused, PostgresOpenError::Tls { .. }), "{refused}");
+    assert!(refused.to_string().contains("sslmode"), "{refused}");
+
+    // A certificate that nobody vouches for.
+    let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    for (file, pem) in [("server.crt", issued.cert.pem()), ("server.key", issued.signing_key.serialize_pem())]
+    {
+        server.shell(&format!("printf \"%s\" \"{pem}\" > {file} && chmod 600 {file}"));
+    }
+    server.psql("postgres", "ALTER SYSTEM SET ssl = on");
+    server.psql("postgres", "SELECT pg_reload_conf()");
+    let unverified = eventually(
+        || asked(with("sslmode=verify-full")),
+        |error| matches!(error, PostgresOpenError::Tls { reason, .. } if reason.contains("ertificate")),
+    )
+    .await;
+    assert!(unverified.to_string().contains("sslrootcert"), "{unverified}");
+    PostgresStore::open(&with("sslmode=require")).await.unwrap();
+
+    server.restart_as_standby();
+    let refused = open(&options).await;
+    assert!(matches!(refused, PostgresOpenError::ReadOnly { .. }), "{refused}");
+    assert!(refused.is_transient() && refused.to_string().contains("primary"), "{refused}");
+}
+
+async fn asked(options: PostgresOptions) -> PostgresOpenError {
+    open(&options).await
+}
+
+/// The first answer that fits. The server reads its files again a moment after it was told to.
+async fn eventually<F: Future<Output = PostgresOpenError>>(
+    mut ask: impl FnMut() -> F,
+    fits: impl Fn(&PostgresOpenError) -> bool,
+) -> PostgresOpenError {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let answer = ask().await;
+        if fits(&answer) {
+            return answer;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{answer}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

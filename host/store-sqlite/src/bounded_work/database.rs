@@ -44,7 +44,7 @@ impl Database {
         let path = folder.path().join("test.db");
         std::fs::File::create(&path).unwrap();
         let connection = open_writer(&path).unwrap();
-        schema::create(&connection).unwrap();
+        schema::apply(&connection, schema::MIGRATIONS).unwrap();
         connection.execute_batch("PRAGMA synchronous = OFF").unwrap();
         let first = start(&connection, new_conversation());
         Commit { jobs: vec![job("window")], ..reply(&first, "Hi") }.run(&connection).unwrap();

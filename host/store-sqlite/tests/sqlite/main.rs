@@ -9,6 +9,7 @@
     reason = "a test panics when it fails"
 )]
 
+mod backup;
 mod batches;
 mod command_line;
 mod crash;
