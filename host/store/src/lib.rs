@@ -4,7 +4,7 @@
 //! The traits [`Turns`], [`Conversations`], [`Jobs`], [`ParkedJobs`], [`PluginState`], [`ApiKeys`], [`Revocations`],
 //! [`AuditLog`] and [`Spending`] define what a database has to do, independent of SQL. [`Store`] is all of them, and a
 //! host holds only an `Arc<dyn Store>`. [`KeyRing`] is the part that the command line uses beside a running host.
-//! [`Shared`] is separate: what it holds may be lost.
+//! [`Shared`] is separate: what it holds may be lost. So is [`ActiveSets`], which only a database that several hosts use has.
 //!
 //! The feature `conformance` adds the module `conformance`: the tests that every implementation has to pass.
 //!
@@ -14,6 +14,7 @@
 //! times are milliseconds since the Unix epoch by the database's clock, never by the host's.
 #![deny(missing_docs)]
 
+mod active_sets;
 mod admission;
 mod audit;
 #[cfg(feature = "conformance")]
@@ -45,6 +46,10 @@ mod title;
 mod turn;
 mod turns;
 
+pub use active_sets::{
+    ActiveSets, COMPONENT_CHUNK_BYTES, ComponentChunk, Decision, Generation, GenerationStatus,
+    MAX_STORED_COMPONENT_BYTES, NewGeneration, Preparation, PublishOutcome, SetHost, SetState,
+};
 pub use admission::{Admission, AdmissionOutcome, Admitted, Durable, Idempotency, Started, Target};
 pub use audit::{AuditEntry, AuditLog, AuditOutcome, AuditRecord};
 pub use connection::{StoreConnection, StoreSize};

@@ -8,6 +8,7 @@
     reason = "all of this crate is a test"
 )]
 
+mod active_sets;
 mod lock_order;
 mod lost_connections;
 mod migrations;
