@@ -47,7 +47,8 @@ impl Plugin {
 }
 
 impl Config {
-    /// The headers of the sections that differ in `later`, other than companions, plugins and credentials.
+    /// The headers of the sections that differ in `later`, other than companions, plugins and credentials, and
+    /// `[active_set]`, which takes effect at once.
     pub fn changed_sections(&self, later: &Self) -> Vec<&'static str> {
         let sections = |config: &Self| {
             [
@@ -92,6 +93,7 @@ impl Config {
             "data": self.data.folder.to_string_lossy(),
             "log": self.log,
             "sandbox": self.sandbox,
+            "revision": self.active_set.revision,
             "companions": self.companions,
             "plugins": plugins,
         });
