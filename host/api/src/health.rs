@@ -7,9 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::state::App;
-use masque_companions::{
-    ActiveSet, ActiveState, Publication, PublicationState, ReloadOutcome, ReloadReport,
-};
+use masque_companions::{ActiveSet, ActiveState, Publication, PublicationState, ReloadOutcome, ReloadReport};
 use masque_problem::{Kind, Problem};
 use masque_store::JobCounts;
 

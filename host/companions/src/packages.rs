@@ -98,8 +98,7 @@ pub(crate) async fn read_component(
     };
     let unreadable = |error: std::io::Error| PackageError {
         what: format!("the file can't be read: {error}"),
-        remedy: "Name a component file; a relative path starts at the configuration file's folder."
-            .into(),
+        remedy: "Name a component file; a relative path starts at the configuration file's folder.".into(),
         is_temporary: false,
     };
     let metadata = tokio::fs::metadata(path).await.map_err(unreadable)?;

@@ -56,7 +56,15 @@ impl Reloader {
         builtins: BuiltinComponents,
     ) -> Self {
         let running = Config::clone(&config);
-        Self { source, builtins, started: Started::new(config), running, sandbox, active, discarded_readings: 0 }
+        Self {
+            source,
+            builtins,
+            started: Started::new(config),
+            running,
+            sandbox,
+            active,
+            discarded_readings: 0,
+        }
     }
 
     /// Reads the configuration again. `None` if that panicked; the panic hook has reported it.

@@ -55,12 +55,8 @@ mod tests {
     #[test]
     fn a_file_is_published_when_its_revision_rises_or_where_nothing_was_published() {
         let current = Some(CurrentSet { revision: 4, digest: "now" });
-        let file = |revision, digest| FileSet {
-            revision,
-            digest,
-            describes_set: true,
-            has_watched_change: false,
-        };
+        let file =
+            |revision, digest| FileSet { revision, digest, describes_set: true, has_watched_change: false };
         for (revision, digest, current, expected) in [
             (None, "mine", None, Intent::Publish(0)),
             (Some(3), "mine", None, Intent::Publish(3)),
@@ -73,19 +69,19 @@ mod tests {
             (None, "now", current, Intent::Nothing),
             (None, "mine", current, Intent::NoRevision),
         ] {
-            assert_eq!(intent(file(revision, digest), current), expected, "{revision:?} {digest} {current:?}");
+            assert_eq!(
+                intent(file(revision, digest), current),
+                expected,
+                "{revision:?} {digest} {current:?}"
+            );
         }
     }
 
     #[test]
     fn a_file_without_companions_and_plugins_leaves_them_to_the_others() {
         let current = Some(CurrentSet { revision: 4, digest: "now" });
-        let file = FileSet {
-            revision: None,
-            digest: "defaults",
-            describes_set: false,
-            has_watched_change: false,
-        };
+        let file =
+            FileSet { revision: None, digest: "defaults", describes_set: false, has_watched_change: false };
         assert_eq!(intent(file, current), Intent::Nothing);
         assert_eq!(intent(file, None), Intent::Publish(0));
     }

@@ -69,8 +69,7 @@ impl Offering {
             describes_set: config.locations.describe_active_set(),
             has_watched_change,
         };
-        let shared =
-            newest.as_ref().map(|set| CurrentSet { revision: set.revision, digest: &set.digest });
+        let shared = newest.as_ref().map(|set| CurrentSet { revision: set.revision, digest: &set.digest });
         let revision = match intent(file, shared) {
             Intent::Publish(revision) => revision,
             Intent::Nothing => return Ok(Offered::Nothing),

@@ -210,7 +210,12 @@ impl Preparer {
         match made {
             Ok((set, warnings)) => {
                 let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                tracing::info!(generation = number, revision, ms, "a generation of the active set is prepared");
+                tracing::info!(
+                    generation = number,
+                    revision,
+                    ms,
+                    "a generation of the active set is prepared"
+                );
                 self.candidate = Some(Candidate { of: wanted, revision, set, warnings });
                 self.failure = None;
             }

@@ -57,7 +57,10 @@ pub(crate) async fn first_set(
                             say(problems.collect::<Vec<_>>().join("; "));
                         }
                         Ok(Offered::Published(generation)) => {
-                            tracing::info!(generation, "the companions and plugins of this host's file are published");
+                            tracing::info!(
+                                generation,
+                                "the companions and plugins of this host's file are published"
+                            );
                         }
                         Ok(Offered::NotInEffect(problem)) => say(problem.to_string()),
                         Ok(Offered::Nothing | Offered::TryAgain) => {}

@@ -45,15 +45,16 @@ BEGIN
     SELECT s.newest, s.active, s.published INTO v_set FROM active_set s FOR UPDATE;
     SELECT g.number, g.digest, g.status INTO v_same FROM generations g
      WHERE g.revision = p_revision ORDER BY g.number DESC LIMIT 1;
-    IF v_same.number IS NOT NULL AND v_same.digest <> p_digest THEN
+    SELECT max(g.revision) INTO v_current FROM generations g WHERE g.number IN (v_set.active, v_set.published);
+    -- 0 stands for a file without a revision, which may be corrected until a generation is active.
+    IF v_same.number IS NOT NULL AND v_same.digest <> p_digest AND (p_revision <> 0 OR v_current IS NOT NULL) THEN
         RETURN QUERY SELECT 'other_content', v_same.number, NULL::text;
         RETURN;
     END IF;
-    IF v_same.status IN ('published', 'active') THEN
+    IF v_same.digest = p_digest AND v_same.status IN ('published', 'active') THEN
         RETURN QUERY SELECT 'unchanged', v_same.number, NULL::text;
         RETURN;
     END IF;
-    SELECT max(g.revision) INTO v_current FROM generations g WHERE g.number IN (v_set.active, v_set.published);
     IF p_revision < v_current THEN
         RETURN QUERY SELECT 'lower', v_current, NULL::text;
         RETURN;

@@ -153,6 +153,17 @@ async fn a_generation_whose_time_is_over_is_refused_with_who_and_why() {
 }
 
 #[tokio::test]
+async fn a_file_without_a_revision_can_be_corrected_until_a_generation_is_active() {
+    let (store, _database) = open().await;
+    let first = NewGeneration { prepare_within: Duration::ZERO, ..new(0, 0, "wrong") };
+    store.publish_generation(first).await.unwrap();
+    assert!(matches!(decide(&store, 1).await, Decision::Decided(Some(GenerationStatus::Refused(_)))));
+    activate(&store, new(1, 0, "right")).await;
+    let other = store.publish_generation(new(2, 0, "other")).await.unwrap();
+    assert_eq!(other, PublishOutcome::OtherContent(2));
+}
+
+#[tokio::test]
 async fn a_generation_that_no_host_has_prepared_is_never_active() {
     let (store, _database) = open().await;
     store.publish_generation(new(0, 1, "one")).await.unwrap();
