@@ -106,8 +106,8 @@ impl Active {
         });
     }
 
-    /// Says why this host has not the generation that the others have, if so.
-    pub(crate) fn set_obstacle(&self, obstacle: Option<String>) {
+    /// Says why this host can't use the generation that the hosts of its database have, if so.
+    pub fn set_obstacle(&self, obstacle: Option<String>) {
         self.0.send_if_modified(|state| {
             let differs = state.obstacle != obstacle;
             state.obstacle = obstacle;

@@ -17,7 +17,7 @@ fn on(database: &TestDatabase) -> Setup {
 /// The file of a host that publishes the persona `speaker` of its plugins folder, with more plugins.
 fn speaker(model: &MockModel, revision: u32, more: &str) -> String {
     format!(
-        "[active_set]\nrevision = {revision}\nprepare_timeout = \"1s\"\n{SPEAKER}{}\n{more}",
+        "[active_set]\nrevision = {revision}\n{SPEAKER}{}\n{more}",
         model.plugin("mock", "")
     )
 }
@@ -105,7 +105,8 @@ async fn a_generation_that_a_host_can_not_prepare_is_refused_with_who_and_why() 
     let second = on(&database).and(&credentials(&model)).start().await;
     live(&database, 2).await;
 
-    rewrite(&first, &speaker(&model, 2, &model.plugin("extra", "")));
+    let hasty = speaker(&model, 2, &model.plugin("extra", ""));
+    rewrite(&first, &hasty.replacen("[active_set]\n", "[active_set]\nprepare_timeout = \"3s\"\n", 1));
     let reason = "this host has no credential `extra`";
     for host in [&first, &second] {
         let status = eventually("the refusal", || async {

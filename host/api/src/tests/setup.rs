@@ -56,6 +56,7 @@ pub(super) fn options() -> Options {
 pub(super) struct Api {
     router: Router,
     pub(super) lifecycle: Lifecycle,
+    pub(super) active: Arc<Active>,
     _folder: tempfile::TempDir,
 }
 
@@ -141,13 +142,13 @@ impl Api {
             limits: UsageLimiter::new(LimitOptions::default(), Arc::new(InProcessRateLimits::default())),
             options,
             store,
-            active,
+            active: Arc::clone(&active),
             authenticator,
             identity: None,
             lifecycle: lifecycle.clone(),
             started: Instant::now(),
         };
-        Self { router: router(App::new(services)), lifecycle, _folder: folder }
+        Self { router: router(App::new(services)), lifecycle, active, _folder: folder }
     }
 
     pub(super) async fn send(&self, request: Request) -> Answer {
