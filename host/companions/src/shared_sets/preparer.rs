@@ -210,12 +210,15 @@ impl Preparer {
         match made {
             Ok((set, warnings)) => {
                 let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                tracing::info!(
-                    generation = number,
-                    revision,
-                    ms,
-                    "a generation of the active set is prepared"
-                );
+                // The one in use is made again with each change of the host's own files.
+                if wanted.base.as_ref().is_none_or(|base| base.generation != number) {
+                    tracing::info!(
+                        generation = number,
+                        revision,
+                        ms,
+                        "a generation of the active set is prepared"
+                    );
+                }
                 self.candidate = Some(Candidate { of: wanted, revision, set, warnings });
                 self.failure = None;
             }

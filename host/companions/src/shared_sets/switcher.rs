@@ -67,7 +67,8 @@ fn switch(active: &Active, candidate: Candidate) -> Option<Arc<ActiveSet>> {
     }
     // If another set is in use by now, the next round makes one that can follow it.
     let set = active.switch(&base, set, warnings.clone()).ok()?;
-    let changes = if changes.is_empty() { "nothing else".to_owned() } else { changes.join("; ") };
+    let changes =
+        if changes.is_empty() { "nothing that a turn notices".to_owned() } else { changes.join("; ") };
     tracing::info!(generation = set.generation, revision, "changes are in effect: {changes}");
     dropped.iter().chain(&warnings).for_each(|warning| tracing::warn!("{warning}"));
     Some(set)
