@@ -74,6 +74,13 @@ pub(crate) const POSTGRESQL: Need = Need {
     without: None, // the tests of the store on PostgreSQL start it
 };
 
+pub(crate) const REDIS: Need = Need {
+    name: "Redis's server",
+    probe: &["redis-server", "--version"],
+    package: "redis-server",
+    without: None, // the tests of what hosts share in memory start it
+};
+
 pub(crate) const VENV: Need = Need {
     name: "Python with its venv module",
     probe: &["python3", "-c", "import venv, ensurepip"],

@@ -37,7 +37,7 @@ impl Options {
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<ExitCode> {
-    needs::ensure(&[&needs::VENV, &needs::POSTGRESQL, &needs::STRACE, &needs::VALGRIND])?;
+    needs::ensure(&[&needs::VENV, &needs::POSTGRESQL, &needs::REDIS, &needs::STRACE, &needs::VALGRIND])?;
 
     build::components(workspace)?;
     build::fixtures(workspace)?;

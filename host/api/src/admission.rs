@@ -1,7 +1,8 @@
 //! Admission: the checks that every request passes before its body is read.
 //!
-//! In this order: the rate limit of the client's address, authentication, the scope of the route, the rate limits of the
-//! user and of the API key.
+//! Authentication and the scope of the route first, which need no server, then the rate limits of the client's address, of
+//! the user and of the API key, all in one round trip where hosts share them. A request that is not authorized counts
+//! towards the limit of its address, and is told of that limit first.
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
@@ -48,40 +49,65 @@ async fn judge(
     if rule == Some(Some(Rule::Probe)) {
         return Ok(None);
     }
-    if let Some(ClientAddress(address)) = parts.extensions.get() {
-        meet(app.limits.take_for_address(*address).await, limits)?;
+    let authorized = authorize(app, parts, rule).await;
+    let principal = authorized.as_ref().ok().and_then(Option::as_ref);
+    // The owner of the machine can't be locked out by rate limits.
+    let principal = principal.filter(|principal| principal.actor != Actor::Machine);
+    let address = parts.extensions.get().map(|ClientAddress(address)| *address);
+    limits.extend(app.limits.take(address, principal).await);
+    if let Some(problem) = limits.last().and_then(LimitDecision::problem) {
+        return Err(problem);
     }
+    authorized.map_err(|refusal| refusal.logged(parts))
+}
+
+/// Why a request is not allowed.
+struct Refusal {
+    problem: Problem,
+    /// Who made it, if that is known.
+    principal: Option<Principal>,
+    /// Whether it is an attempt to get what the caller may not have.
+    is_logged: bool,
+}
+
+impl From<Kind> for Refusal {
+    fn from(kind: Kind) -> Self {
+        Self { problem: kind.into(), principal: None, is_logged: false }
+    }
+}
+
+impl Refusal {
+    /// The problem, after it was logged. To be called once the rate limits allow the request: strangers could fill the log
+    /// otherwise.
+    fn logged(self, parts: &Parts) -> Problem {
+        if self.is_logged { refused(parts, self.principal.as_ref(), self.problem) } else { self.problem }
+    }
+}
+
+/// Authenticates the request and checks the scope of its route. Asks no server.
+async fn authorize(
+    app: &App,
+    parts: &Parts,
+    rule: Option<Option<Rule>>,
+) -> Result<Option<Principal>, Refusal> {
     let (scope, proven) = match rule {
         // An unknown path: the fallback answers it.
-        None => return Ok(None),
+        None | Some(Some(Rule::Probe | Rule::Open)) => return Ok(None),
         Some(None) => return Err(Kind::MethodNotAllowed.into()),
-        Some(Some(Rule::Probe | Rule::Open)) => return Ok(None),
         Some(Some(Rule::Needs(scope))) => (scope, false),
         Some(Some(Rule::Admin(scope))) => (scope, true),
     };
     let principal = match app.authenticator.authenticate(parts).await {
         Ok(principal) => principal,
-        Err(problem) => return Err(refused(parts, None, problem)),
+        Err(problem) => return Err(Refusal { problem, principal: None, is_logged: true }),
     };
     if proven && principal.actor == Actor::Anyone {
         return Err(Kind::AdminElsewhere.into());
     }
     if !principal.scopes.has(scope) {
-        return Err(refused(parts, Some(&principal), lacks(scope)));
-    }
-    // The owner of the machine can't be locked out by rate limits.
-    if principal.actor != Actor::Machine {
-        // The user's limit comes first: a request refused there takes nothing from a key that many users share.
-        meet(app.limits.take_for_user(&principal.owner).await, limits)?;
-        meet(app.limits.take_for_key(&principal).await, limits)?;
+        return Err(Refusal { problem: lacks(scope), principal: Some(principal), is_logged: true });
     }
     Ok(Some(principal))
-}
-
-fn meet(decision: Option<LimitDecision>, limits: &mut Vec<LimitDecision>) -> Result<(), Problem> {
-    let Some(decision) = decision else { return Ok(()) };
-    limits.push(decision);
-    decision.problem().map_or(Ok(()), Err)
 }
 
 /// Logs a refusal. Refusals are not stored in the audit table, because strangers could fill it.

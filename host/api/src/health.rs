@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::state::App;
 use masque_companions::{ActiveSet, ActiveState, Publication, PublicationState, ReloadOutcome, ReloadReport};
 use masque_problem::{Kind, Problem};
-use masque_store::JobCounts;
+use masque_store::{JobCounts, SharedStatus};
 
 /// What a probe is told. The reason names plugins, and is for operators only.
 const OBSTACLE: &str =
@@ -38,6 +38,10 @@ pub(crate) struct Checks {
     /// `ok`, or `busy` if no sandbox is free.
     #[schema(example = "ok")]
     sandbox: &'static str,
+    /// `ok`, or `unavailable` while Redis can't be reached and the host counts limits alone. Absent without Redis.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "ok")]
+    redis: Option<&'static str>,
 }
 
 /// The answer of a probe that succeeded.
@@ -206,9 +210,15 @@ pub(crate) struct StoreSizeView {
 pub(crate) async fn health(State(app): State<App>) -> Json<Health> {
     let store = if app.is_store_ok().await { "ok" } else { "unavailable" };
     let sandbox = if app.sandbox.free() > 0 { "ok" } else { "busy" };
-    let status = if store == "ok" && sandbox == "ok" { "ok" } else { "degraded" };
+    let redis = match app.shared.status() {
+        SharedStatus::InProcess => None,
+        SharedStatus::Connected => Some("ok"),
+        SharedStatus::Unavailable { .. } => Some("unavailable"),
+    };
+    let is_ok = [store, sandbox].into_iter().chain(redis).all(|check| check == "ok");
+    let status = if is_ok { "ok" } else { "degraded" };
     let uptime_s = app.started.elapsed().as_secs();
-    Json(Health { status, version: VERSION, uptime_s, checks: Checks { store, sandbox } })
+    Json(Health { status, version: VERSION, uptime_s, checks: Checks { store, sandbox, redis } })
 }
 
 /// Liveness: whether the process answers. Depends on nothing else.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
 use masque_http::{BodyLimits, Lifecycle};
-use masque_store::Store;
+use masque_store::{SharedHealth, Store};
 use tokio::time::Instant;
 
 use masque_auth::limits::UsageLimiter;
@@ -33,6 +33,8 @@ pub struct Services {
     pub options: Options,
     /// Conversations, turns, keys and the audit log.
     pub store: Arc<dyn Store>,
+    /// The state of the memory that hosts share, for `/health`.
+    pub shared: Arc<dyn SharedHealth>,
     /// The slots of the sandbox, for `/health` and `/status`.
     pub sandbox: Arc<dyn SandboxSlots>,
     /// The companions and plugins in use.

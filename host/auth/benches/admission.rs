@@ -73,15 +73,13 @@ async fn main() {
         let principal = identity.authenticate(&parts).await.unwrap();
         let started = Instant::now();
         for _ in 0..REQUESTS_PER_ROUND {
-            black_box(limits.take_for_address(black_box(address)).await);
-            black_box(limits.take_for_user(black_box(&principal.owner)).await);
+            black_box(limits.take(black_box(Some(address)), black_box(Some(&principal))).await);
         }
         figures.entry("two buckets").or_default().push(micros_per_request(started));
         let started = Instant::now();
         for _ in 0..REQUESTS_PER_ROUND {
-            black_box(limits.take_for_address(black_box(address)).await);
             let principal = identity.authenticate(black_box(&parts)).await.unwrap();
-            black_box(limits.take_for_user(&principal.owner).await);
+            black_box(limits.take(black_box(Some(address)), Some(&principal)).await);
         }
         figures.entry("admission").or_default().push(micros_per_request(started));
     }

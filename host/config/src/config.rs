@@ -18,6 +18,7 @@ use crate::sections::jobs::Jobs;
 use crate::sections::limits::Allowance;
 use crate::sections::log::Log;
 use crate::sections::plugins::Plugin;
+use crate::sections::redis::RedisChoice;
 use crate::sections::sandbox::Sandbox;
 use crate::sections::server::Server;
 use crate::sections::tls::Tls;
@@ -51,6 +52,8 @@ pub struct Config {
     pub data: Data,
     /// `DATABASE_URL` and `[database]`; `None`: state is kept in SQLite, in the data folder.
     pub database: Option<Database>,
+    /// `REDIS_URL`, `REDIS_ENABLED` and `[redis]`
+    pub redis: RedisChoice,
     /// `[log]`
     pub log: Log,
     /// `[sandbox]`

@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
+use crate::sections::database::Database;
 use crate::sections::plugin_limits::PluginLimits;
 use crate::sections::plugins::Plugin;
+use crate::sections::redis::Redis;
 
 /// Settings, grants and limits of a plugin as hashes, to find out whether they changed without keeping them. It covers
 /// secrets, so it is never shown; `Debug` leaves its fields out.
@@ -66,6 +68,8 @@ impl Config {
                     "[data]",
                     json!([config.data.folder.to_string_lossy(), config.data.compiled.to_string_lossy()]),
                 ),
+                ("[database]", config.database.as_ref().map_or(Value::Null, database)),
+                ("[redis]", config.redis.server.as_ref().map_or(Value::Null, redis)),
                 ("[log]", json!(config.log)),
                 ("[sandbox]", json!(config.sandbox)),
             ]
@@ -91,6 +95,8 @@ impl Config {
             "limits": self.limits,
             "drain": self.drain,
             "data": self.data.folder.to_string_lossy(),
+            "database": self.database.as_ref().map(database),
+            "redis": self.redis.server.as_ref().map(redis),
             "log": self.log,
             "sandbox": self.sandbox,
             "revision": self.active_set.revision,
@@ -99,6 +105,25 @@ impl Config {
         });
         format!("sha256:{:x}", Sha256::digest(canonical.to_string()))
     }
+}
+
+/// The database without its URLs, which hold passwords.
+fn database(database: &Database) -> Value {
+    let Database {
+        url: _,
+        direct_url: _,
+        password_file,
+        max_connections,
+        acquire_timeout,
+        statement_timeout,
+    } = database;
+    json!([password_file, max_connections, acquire_timeout, statement_timeout])
+}
+
+/// Redis without its URL, which holds a password.
+fn redis(redis: &Redis) -> Value {
+    let Redis { url: _, password_file, timeout } = redis;
+    json!([password_file, timeout])
 }
 
 fn plugin(plugin: &Plugin) -> Value {

@@ -17,6 +17,20 @@ pub(crate) const DATA: &str = "MASQUE_DATA";
 pub(crate) const DATABASE_URL: &str = "DATABASE_URL";
 pub(crate) const DATABASE_DIRECT_URL: &str = "DATABASE_DIRECT_URL";
 
+pub(crate) const REDIS_URL: &str = "REDIS_URL";
+const REDIS_ENABLED: &str = "REDIS_ENABLED";
+/// How the URL of a Redis or Valkey server can begin.
+const REDIS_SCHEMES: [&str; 8] = [
+    "redis",
+    "rediss",
+    "valkey",
+    "valkeys",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+];
+
 pub(crate) const STAGE: &str = "ENVIRONMENT";
 pub(crate) const CORS_ORIGINS: &str = "CORS_ORIGINS";
 pub(crate) const SECRET: &str = "JWT_SECRET_KEY";
@@ -123,17 +137,21 @@ pub(crate) fn check(environment: &Environment, report: &Report<'_>) {
             "Set DATABASE_URL to the URL that the host uses, or unset both.",
         );
     }
-    match (boolean(environment, "REDIS_ENABLED", report), environment.get("REDIS_URL")) {
-        (Some(true), _) => {
-            refuse("REDIS_ENABLED", "this version can't use Redis yet", "Unset it or set it to `false`.");
-        }
-        (None, Some(_)) => {
-            refuse(
-                "REDIS_URL",
-                "this version can't use Redis yet",
-                "Unset it, or set REDIS_ENABLED to `false`.",
-            );
-        }
+    let is_redis_asked_for = boolean(environment, REDIS_ENABLED, report) == Some(true);
+    match environment.get(REDIS_URL).map(|url| url.trim().split_once("://").map_or("", |(scheme, _)| scheme))
+    {
+        None if is_redis_asked_for => refuse(
+            REDIS_ENABLED,
+            "REDIS_URL is not set, so there is no Redis to use",
+            "Set REDIS_URL to the URL of a server, `redis://HOST`, or unset both.",
+        ),
+        // A URL that does not count is not judged.
+        Some(_) if is_redis_off(environment) => {}
+        Some(scheme) if !REDIS_SCHEMES.contains(&scheme) => refuse(
+            REDIS_URL,
+            "this is not the URL of a Redis server",
+            "It begins with `redis://`, `rediss://` (TLS), `redis+sentinel://` or `redis+cluster://`. Unset it to use none.",
+        ),
         _ => {}
     }
     // Only similar names: Kubernetes adds variables such as MASQUE_SERVICE_HOST for a service called masque.
@@ -153,15 +171,25 @@ pub(crate) fn check(environment: &Environment, report: &Report<'_>) {
 }
 
 /// The value of a variable that is true or false, if it is set. Another value is reported.
+/// Whether `REDIS_ENABLED` says that `REDIS_URL` does not count.
+pub(crate) fn is_redis_off(environment: &Environment) -> bool {
+    environment.get(REDIS_ENABLED).and_then(parse_boolean) == Some(false)
+}
+
 pub(crate) fn boolean(environment: &Environment, name: &str, report: &Report<'_>) -> Option<bool> {
     let value = environment.get(name)?;
-    match value.to_ascii_lowercase().as_str() {
+    let parsed = parse_boolean(value);
+    if parsed.is_none() {
+        let what = format!("`{}` is neither true nor false", value.escape_debug());
+        report.error(Location::Variable(name.to_owned()), what, "Set it to `true` or `false`.");
+    }
+    parsed
+}
+
+fn parse_boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Some(true),
         "false" | "0" | "no" | "off" => Some(false),
-        _ => {
-            let what = format!("`{}` is neither true nor false", value.escape_debug());
-            report.error(Location::Variable(name.to_owned()), what, "Set it to `true` or `false`.");
-            None
-        }
+        _ => None,
     }
 }

@@ -7,10 +7,13 @@
 use masque_grants::IpNet;
 
 use crate::config::Config;
-use crate::database_url::{unverified_connection, weak_password};
+use crate::database_url::{
+    unverified_connection, unverified_redis_connection, weak_password, weak_redis_password,
+};
 use crate::diagnostic::{Diagnostic, Location};
-use crate::environment::{CORS_ORIGINS, DATABASE_DIRECT_URL, DATABASE_URL, Environment};
+use crate::environment::{CORS_ORIGINS, DATABASE_DIRECT_URL, DATABASE_URL, Environment, REDIS_URL};
 use crate::sections::cors::Cors;
+use crate::sections::redis::Redis;
 
 /// All violations of the rules. A weak password of a database, and a connection to it that others can read, are warnings: the
 /// operator of the host may not be the one of the database. Only a password in the URL is judged. A violation without a
@@ -66,7 +69,7 @@ pub(crate) fn check(config: &Config, environment: &Environment, asked_at: &Locat
         let at = || Location::Variable(name.to_owned());
         // A password from a file is not in the URL.
         let has_file = config.database.as_ref().is_some_and(|database| database.password_file.is_some());
-        if let Some(what) = weak_password(url).filter(|_| !has_file) {
+        if let Some(what) = weak_password("the database", url).filter(|_| !has_file) {
             diagnostics.push(Diagnostic::warning(at(), what, "Give the database's user a random password."));
         }
         if let Some(what) = unverified_connection(url) {
@@ -75,7 +78,20 @@ pub(crate) fn check(config: &Config, environment: &Environment, asked_at: &Locat
             diagnostics.push(Diagnostic::warning(at(), what, remedy));
         }
     }
+    diagnostics.extend(config.redis.server.iter().flat_map(redis_warnings));
     diagnostics
+}
+
+/// What is weak about the connection to Redis. It holds the limits and the text of running turns.
+fn redis_warnings(redis: &Redis) -> Vec<Diagnostic> {
+    let at = || Location::Variable(REDIS_URL.to_owned());
+    let url = redis.url.reveal();
+    let password = weak_redis_password(url).filter(|_| redis.password_file.is_none());
+    let password = password
+        .map(|what| Diagnostic::warning(at(), what, "Give Redis a random password and its user few rights."));
+    let connection = unverified_redis_connection(url)
+        .map(|what| Diagnostic::warning(at(), what, "Begin the URL with `rediss` instead of `redis`."));
+    password.into_iter().chain(connection).collect()
 }
 
 /// Whether the network is larger than any network of proxies: the largest private IPv4 network has a prefix of 8 bits. 16

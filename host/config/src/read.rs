@@ -21,7 +21,7 @@ use crate::sections::data::{DEFAULT_DATA, Data};
 use crate::sections::plugins::ComponentFolders;
 use crate::sections::{
     active_set, admin, auth, companions, cors, credentials, data, database, jobs, limits, log, plugins,
-    sandbox, server, tls, turn,
+    redis, sandbox, server, tls, turn,
 };
 use crate::source::ConfigSource;
 
@@ -62,6 +62,7 @@ pub(crate) fn read(
     let drain = turn::read_drain(sections.table("drain"));
     let (data, compiled) = data::read(sections.table("data"), &base);
     let database = database::read(sections.table("database"), environment, &base);
+    let redis = redis::read(sections.table("redis"), environment, &base);
     let log = log::read(sections.table("log"));
     let sandbox = sandbox::read(sections.table("sandbox"));
     let active_set = active_set::read(sections.table("active_set"));
@@ -101,6 +102,7 @@ pub(crate) fn read(
             folder: data,
         },
         database,
+        redis,
         log,
         sandbox,
         active_set,

@@ -11,6 +11,7 @@ mod convert;
 mod file_size_limit;
 mod output;
 mod serve;
+mod shared;
 mod store;
 
 /// mimalloc is faster than the system's allocator for many small requests. Transparent huge pages are off (`no_thp`): they

@@ -193,6 +193,12 @@ impl StoreConnection for PostgresStore {
         pending().await
     }
 
+    async fn installation(&self) -> std::result::Result<Uuid, StoreError> {
+        let statement = Statement::new("SELECT installation FROM masque");
+        let found = self.read_first(statement, |row| get(row, 0)).await?;
+        found.ok_or_else(|| StoreError::Corrupt("the installation has no id".into()))
+    }
+
     /// The whole database. The server's log is shared by all its databases and not counted.
     async fn size(&self) -> std::result::Result<StoreSize, StoreError> {
         let statement = Statement::new("SELECT pg_database_size(current_database())");

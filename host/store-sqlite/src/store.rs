@@ -150,6 +150,14 @@ impl StoreConnection for SqliteStore {
         }
     }
 
+    async fn installation(&self) -> Result<Uuid, StoreError> {
+        let read = |connection: &Connection| {
+            first_row(connection, "SELECT installation FROM masque", [], |row| row.get(0))
+        };
+        let found = self.read(read).await?;
+        found.ok_or_else(|| StoreError::Corrupt("the installation has no id".into()))
+    }
+
     async fn size(&self) -> Result<StoreSize, StoreError> {
         let path = self.path.clone();
         self.read(move |_connection| {

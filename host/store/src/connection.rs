@@ -1,6 +1,7 @@
 //! Checks whether a store works, and closes it.
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use crate::error::StoreError;
 
@@ -17,6 +18,13 @@ pub trait StoreConnection: Send + Sync {
     /// Resolves with the reason when the store stopped working for good although nobody closed it, for example because
     /// a thread of it ended or the database was deleted. Nothing can be stored or read from then on, so the process has to end.
     async fn failed(&self) -> StoreError;
+
+    /// The id of the installation: all hosts of one database have the same, and no two databases have, unless one is a copy
+    /// of the other. It tells installations apart that share a Redis.
+    ///
+    /// # Errors
+    /// [`StoreError`] says what is wrong.
+    async fn installation(&self) -> Result<Uuid, StoreError>;
 
     /// The space that the store takes.
     ///

@@ -69,8 +69,9 @@ pub use rate_limits::{Bucket, InProcessRateLimits, Quota, RateLimits, Taken};
 pub use response::StoredResponse;
 pub use revocations::{ENDED_KEY_RETENTION, NewRevocation, Revocation, Revocations, Revoked, Security};
 pub use shared::{
-    EventPage, Inbox, InboxMessage, LiveHosts, Recipient, Shared, SharedHealth, SharedStatus,
-    TURN_EVENTS_RETENTION, TURN_SLOT_LIFETIME, TurnEvents, TurnSlots,
+    EVENT_PAGE_BYTES, EventPage, InProcessInbox, InProcessTurnEvents, InProcessTurnSlots, Inbox,
+    InboxMessage, LiveHosts, Recipient, Shared, SharedHealth, SharedStatus, TURN_EVENTS_RETENTION,
+    TURN_SLOT_LIFETIME, TurnEvents, TurnSlots,
 };
 pub use spending::{BudgetAccount, Correction, Debit, DebitOutcome, Spending, SpendingDay, Spent};
 pub use state::PluginState;

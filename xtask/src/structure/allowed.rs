@@ -17,8 +17,7 @@ pub(crate) enum Allowed {
 /// Their tests, benchmarks and examples may use more (dev-dependencies): whatever the crate reaches through the crates
 /// of its row, and [`TEST_STORE`] where it reaches [`STORE`], so that turns and api test against a real store.
 ///
-/// `masque-recall` and `masque-store-redis` do not exist yet. Their rows are intended: they reserve the place of these
-/// crates.
+/// `masque-recall` does not exist yet. Its row is intended: it reserves the place of the crate.
 pub(crate) const HOST: &[(&str, Allowed)] = &[
     ("masque", Allowed::AllOfHost),
     (

@@ -17,7 +17,7 @@ use masque_auth::{Authenticator, LocalAuthenticator, Principal};
 use masque_companions::{Active, ActiveSet};
 use masque_http::{BodyLimits, ConnectionInfo, Lifecycle, cors};
 use masque_problem::{Kind, Problem};
-use masque_store::InProcessRateLimits;
+use masque_store::{InProcessRateLimits, Shared};
 use masque_store_sqlite::SqliteStore;
 use masque_turns::Turns;
 use serde_json::Value;
@@ -137,6 +137,7 @@ impl Api {
         let active = Arc::new(active);
         let lifecycle = Lifecycle::new();
         let services = Services {
+            shared: Shared::in_process(Uuid::now_v7()).health,
             sandbox: Arc::new(IdleSandbox),
             turns: Turns::new(store.clone(), Arc::clone(&active), turn_options(), Uuid::now_v7()),
             limits: UsageLimiter::new(LimitOptions::default(), Arc::new(InProcessRateLimits::default())),

@@ -27,6 +27,20 @@ pub struct UsageLimiter {
     rates: Arc<dyn RateLimits>,
 }
 
+/// A limit that one request counts towards.
+struct Limit {
+    policy: LimitPolicy,
+    quota: Quota,
+    name: String,
+}
+
+impl Limit {
+    /// The limit with the name of its bucket, which no limit of another policy has.
+    fn with_bucket(self) -> Self {
+        Self { name: format!("{}:{}", self.policy.name(), self.name), ..self }
+    }
+}
+
 /// What one limit decided about one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitDecision {
@@ -66,34 +80,37 @@ impl UsageLimiter {
         Self { options, rates }
     }
 
-    /// Takes one request from the bucket of an address; `None` if addresses have no limit. Called before a request is
-    /// authenticated.
-    pub async fn take_for_address(&self, address: IpAddr) -> Option<LimitDecision> {
-        let quota = self.options.address?;
-        Some(self.take(LimitPolicy::Address, &network(address).to_string(), quota).await)
-    }
-
-    /// Takes one request from the bucket of a user, also if an API key speaks for them; `None` if users have no limit.
-    pub async fn take_for_user(&self, owner: &Owner) -> Option<LimitDecision> {
-        let quota = self.options.user?;
-        Some(self.take(LimitPolicy::User, &account(owner), quota).await)
-    }
-
-    /// Takes one request from the bucket of the API key that was sent, or that the sent token was minted with; `None`
-    /// if there is no key or it has no limit.
-    pub async fn take_for_key(&self, principal: &Principal) -> Option<LimitDecision> {
-        let key = principal.key.as_ref()?;
-        let quota = key.requests?;
-        Some(self.take(LimitPolicy::Key, key.id.as_str(), quota).await)
-    }
-
-    async fn take(&self, policy: LimitPolicy, name: &str, quota: Quota) -> LimitDecision {
-        let name = format!("{}:{name}", policy.name());
-        let taken = self.rates.take(&[Bucket { name: &name, quota }]).await;
-        // One bucket gives one answer.
-        let taken =
-            taken.first().copied().unwrap_or(Taken { allowed: true, remaining: 0, wait: Duration::ZERO });
-        LimitDecision { policy, quota, taken }
+    /// Takes one request from each bucket that it counts towards, in one round trip: that of its address, that of its user,
+    /// also if an API key speaks for them, and that of the API key that was sent, or that the sent token was minted with.
+    /// Returns the decisions in this order as far as the first refusal, which is the last. A request that the user's limit
+    /// refuses takes nothing from a key that many users share.
+    pub async fn take(&self, address: Option<IpAddr>, principal: Option<&Principal>) -> Vec<LimitDecision> {
+        let address = address.zip(self.options.address).map(|(address, quota)| Limit {
+            policy: LimitPolicy::Address,
+            quota,
+            name: network(address).to_string(),
+        });
+        let user = principal.zip(self.options.user).map(|(principal, quota)| Limit {
+            policy: LimitPolicy::User,
+            quota,
+            name: account(&principal.owner),
+        });
+        let key = principal.and_then(|principal| principal.key.as_ref()).and_then(|key| {
+            Some(Limit { policy: LimitPolicy::Key, quota: key.requests?, name: key.id.to_string() })
+        });
+        let limits: Vec<_> = address.into_iter().chain(user).chain(key).map(Limit::with_bucket).collect();
+        if limits.is_empty() {
+            return Vec::new();
+        }
+        let buckets: Vec<_> =
+            limits.iter().map(|limit| Bucket { name: &limit.name, quota: limit.quota }).collect();
+        let taken = self.rates.take(&buckets).await;
+        let decision = |(limit, taken): (&Limit, Taken)| LimitDecision {
+            policy: limit.policy,
+            quota: limit.quota,
+            taken,
+        };
+        limits.iter().zip(taken).map(decision).collect()
     }
 
     /// The accounts that are debited for the model calls of this principal. The tokens of a key are counted even if it

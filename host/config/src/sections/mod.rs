@@ -15,6 +15,7 @@ pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod plugin_limits;
 pub(crate) mod plugins;
+pub(crate) mod redis;
 pub(crate) mod sandbox;
 pub(crate) mod server;
 pub(crate) mod setting_file;

@@ -59,12 +59,16 @@ fn a_variable_that_asks_for_an_unsupported_feature_is_refused() {
                Set DATABASE_URL to the URL that the host uses, or unset both."],
         ),
         (
-            &[("REDIS_ENABLED", "true"), ("REDIS_URL", "redis://:hunter2@r")],
-            &["REDIS_ENABLED: this version can't use Redis yet. Unset it or set it to `false`."],
+            &[("REDIS_ENABLED", "true")],
+            &["REDIS_ENABLED: REDIS_URL is not set, so there is no Redis to use. \
+               Set REDIS_URL to the URL of a server, `redis://HOST`, or unset both."],
         ),
         (
-            &[("REDIS_URL", "redis://:hunter2@r")],
-            &["REDIS_URL: this version can't use Redis yet. Unset it, or set REDIS_ENABLED to `false`."],
+            &[("REDIS_URL", "http://:hunter2@r")],
+            &[
+                "REDIS_URL: this is not the URL of a Redis server. It begins with `redis://`, `rediss://` (TLS), \
+               `redis+sentinel://` or `redis+cluster://`. Unset it to use none.",
+            ],
         ),
         (
             &[("MASQUE_LISTEN", "everywhere")],
@@ -98,7 +102,9 @@ fn a_variable_that_changes_nothing_is_accepted() {
     for variables in [
         &[("ENVIRONMENT", "development")][..],
         &[("ENVIRONMENT", "test"), ("REQUIRE_AUTHENTICATION", "false")],
-        &[("REDIS_ENABLED", "false"), ("REDIS_URL", "redis://r")],
+        &[("REDIS_ENABLED", "false"), ("REDIS_URL", "anything")],
+        &[("REDIS_URL", "redis://:hunter2@r")],
+        &[("REDIS_ENABLED", "on"), ("REDIS_URL", " rediss+sentinel://a,b/main ")],
         &[("DATABASE_URL", "postgres://me:hunter2@db/masque")],
         &[
             ("DATABASE_URL", "postgresql+asyncpg://me:hunter2@db/masque"),

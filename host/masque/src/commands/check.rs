@@ -2,12 +2,14 @@
 //! a host.
 
 use anyhow::Error;
+use humantime::format_duration;
 use masque_config::{Config, Diagnostic, Diagnostics, Location};
 use masque_store_sqlite::check_data_folder;
 
 use crate::builtins;
 use crate::compiler::compiler;
 use crate::convert::http::verify_tls;
+use crate::shared::redis_options;
 use crate::store::postgres_options;
 
 /// Validates a configuration and returns a summary of it, with warnings.
@@ -17,6 +19,8 @@ use crate::store::postgres_options;
 pub(crate) async fn check(config: &Config) -> Result<(String, Diagnostics), Diagnostics> {
     let mut diagnostics = verify_contents(config).await;
     diagnostics.extend(verify_store(config).await);
+    diagnostics.extend(verify_redis(config));
+    diagnostics.extend(short_drain(config));
     let diagnostics = Diagnostics::new(diagnostics);
     if diagnostics.are_fatal() { Err(diagnostics) } else { Ok((summary(config), diagnostics)) }
 }
@@ -47,6 +51,30 @@ async fn verify_store(config: &Config) -> Option<Diagnostic> {
     Some(Diagnostic::error(Location::whole_file(folder), format!("{:#}", Error::new(error)), remedy))
 }
 
+/// Returns why a host could not use the URL of Redis. Redis is not asked.
+fn verify_redis(config: &Config) -> Option<Diagnostic> {
+    let error = redis_options(config.redis.server.as_ref()?).err()?;
+    let at = Location::Variable("REDIS_URL".to_owned());
+    Some(Diagnostic::error(at, format!("{error:#}"), "Correct it, or unset it to use no Redis."))
+}
+
+/// Warns that a host which stops interrupts turns that it would otherwise let run.
+fn short_drain(config: &Config) -> Option<Diagnostic> {
+    let (drain, turn) = (config.drain.timeout, config.turn.timeout);
+    let what = || {
+        format!(
+            "a turn may run for {} (`timeout` in [turn]), and a host that stops gives it {} (`timeout` in [drain])",
+            format_duration(turn),
+            format_duration(drain)
+        )
+    };
+    let remedy = "Longer turns end as interrupted when the host stops. To let them end, raise `timeout` in [drain] and the \
+                  time that your supervisor gives the process.";
+    let file = config.file.as_deref();
+    let at = || file.map_or_else(|| Location::Builtin("defaults".to_owned()), Location::whole_file);
+    (drain < turn).then(|| Diagnostic::warning(at(), what(), remedy))
+}
+
 /// Describes the host that this configuration would start.
 fn summary(config: &Config) -> String {
     let file =
@@ -60,6 +88,7 @@ fn summary(config: &Config) -> String {
             "state       {}",
             if config.database.is_some() { "PostgreSQL" } else { "SQLite, in the data folder" }
         ),
+        format!("shared      {}", if config.redis.server.is_some() { "Redis" } else { "nothing" }),
         format!("callers     {}", authentication(config)),
     ];
     if let Some(tls) = &config.tls {
@@ -99,15 +128,29 @@ mod tests {
     use super::*;
     use crate::builtins::ELARA_CARD;
 
-    #[test]
-    fn a_summary_names_everything_an_operator_asks_for() {
+    fn config() -> Config {
         let source = ConfigSource {
             flags: Flags::default(),
             environment: Environment::default(),
             folder: std::env::temp_dir().join("nowhere"),
             default_card: ELARA_CARD.into(),
         };
-        let summary = summary(&source.load().unwrap().config);
+        source.load().unwrap().config
+    }
+
+    #[test]
+    fn a_drain_that_is_shorter_than_a_turn_is_a_warning() {
+        let mut config = config();
+        config.drain.timeout = config.turn.timeout;
+        assert_eq!(short_drain(&config), None);
+        config.drain.timeout -= std::time::Duration::from_secs(1);
+        let warning = short_drain(&config).unwrap().to_string();
+        assert!(warning.contains("1m 59s") && warning.contains("[drain]"), "{warning}");
+    }
+
+    #[test]
+    fn a_summary_names_everything_an_operator_asks_for() {
+        let summary = summary(&config());
         for part in [
             "listen      127.0.0.1:8000",
             "masque-data",

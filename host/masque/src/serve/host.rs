@@ -10,7 +10,7 @@ use masque_auth::limits::UsageLimiter;
 use masque_auth::{Authenticator, Identity, LocalAuthenticator, Tokens};
 use masque_http::Lifecycle;
 use masque_runtime::{Sandbox, SandboxConfig};
-use masque_store::{InProcessRateLimits, RateLimits, Store};
+use masque_store::{Shared, Store};
 use masque_store_sqlite::Folder;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -25,6 +25,7 @@ use super::supervisor::{Supervisor, joined};
 use crate::builtins;
 use crate::compiler::compiler;
 use crate::convert;
+use crate::shared;
 use crate::store::{self, OpenStore};
 use masque_api::Services;
 use masque_companions::{self as active, Active, Reloader};
@@ -44,7 +45,7 @@ pub(super) struct Host {
     active: Arc<Active>,
     /// `None` where authentication is off.
     identity: Option<Arc<Identity>>,
-    rates: Arc<dyn RateLimits>,
+    shared: Shared,
     pub(super) turns: Turns,
     worker: JoinHandle<()>,
     worker_stop: CancellationToken,
@@ -93,6 +94,7 @@ impl Host {
         };
         let turns = Turns::new(Arc::clone(&store), Arc::clone(&active), convert::turns::options(&config), id);
 
+        let shared = shared::open(&config, &*store, id).await?;
         let (worker_stop, tasks_stop) = (CancellationToken::new(), CancellationToken::new());
         // A worker that ends aborts the jobs that it runs. Their leases expire, and a job that still ended can't complete
         // under the epoch that another run of it has, so another worker can begin at once.
@@ -128,7 +130,7 @@ impl Host {
                 }
             }
         });
-        let rates: Arc<dyn RateLimits> = Arc::new(InProcessRateLimits::default());
+        let rates = Arc::clone(&shared.rates);
         let sweep = supervisor.spawn_restarting("the sweep", &tasks_stop, {
             let (store, rates, stop) = (Arc::clone(&store), Arc::clone(&rates), tasks_stop.clone());
             let parked_ttl = config.jobs.parked_ttl;
@@ -170,7 +172,7 @@ impl Host {
             sandbox,
             active,
             identity,
-            rates,
+            shared,
             turns,
             worker,
             worker_stop,
@@ -188,6 +190,7 @@ impl Host {
         Services {
             options: convert::api::options(&self.config),
             store: self.store.clone(),
+            shared: Arc::clone(&self.shared.health),
             sandbox: Arc::new(Slots(Arc::clone(&self.sandbox))),
             active: Arc::clone(&self.active),
             turns: self.turns.clone(),
@@ -195,7 +198,7 @@ impl Host {
             identity: self.identity.clone(),
             limits: UsageLimiter::new(
                 convert::auth::limit_options(&self.config.limits),
-                Arc::clone(&self.rates),
+                Arc::clone(&self.shared.rates),
             ),
             lifecycle,
             started,

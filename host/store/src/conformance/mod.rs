@@ -1,7 +1,7 @@
 //! The tests that every implementation of the traits has to pass, over `Arc<dyn Store>` alone.
 //!
 //! A crate with an implementation runs them all by [`conformance_tests!`](crate::conformance_tests) in a test target.
-//! Each test gets an empty store.
+//! Each test gets an empty store. The suite of the shared memory is apart, in [`shared`].
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -22,6 +22,7 @@ pub mod jobs;
 pub mod leases;
 pub mod parked_jobs;
 pub mod security_changes;
+pub mod shared;
 pub mod spending;
 pub mod state;
 pub mod state_quota;

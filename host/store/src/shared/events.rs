@@ -11,7 +11,8 @@ use crate::ids::TurnId;
 pub trait TurnEvents: Send + Sync {
     /// Appends events to the log of an attempt, the first of them with the sequence `first`. Events are opaque texts. An
     /// attempt with a higher number replaces the log of the one before. Where an event before `first` is missing, or a
-    /// later attempt has begun, nothing is written.
+    /// later attempt has begun, or the log of the attempt has ended with fewer events, nothing is written. Events that
+    /// are in the log already are left as they are, so an append can be repeated.
     ///
     /// Returns whether the events are in the log. False also where the shared memory can't be reached: readers on other
     /// hosts then wait for the end of the turn in the store.
@@ -24,7 +25,7 @@ pub trait TurnEvents: Send + Sync {
         has_ended: bool,
     ) -> bool;
 
-    /// The events of the latest attempt from the sequence `from`, at most about 64 KiB of them. `None` if there is no log,
+    /// The events of the latest attempt from the sequence `from`, at most about [`EVENT_PAGE_BYTES`] of them. `None` if there is no log,
     /// or the shared memory can't be reached.
     async fn read(&self, turn: TurnId, from: u64) -> Option<EventPage>;
 
@@ -34,6 +35,9 @@ pub trait TurnEvents: Send + Sync {
 
 /// How long the log of a turn is kept after its last event.
 pub const TURN_EVENTS_RETENTION: Duration = Duration::from_secs(60);
+
+/// About how many bytes of events one page has. A page has one event at least, whatever its size.
+pub const EVENT_PAGE_BYTES: usize = 64 << 10;
 
 /// A part of a turn's log.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,7 +16,8 @@ pub trait TurnSlots: Send + Sync {
     async fn take(&self, user: &Owner, holder: Uuid, limit: u32) -> bool;
 
     /// Keeps places for another [`TURN_SLOT_LIFETIME`]. A place that is not renewed is free after that, so that a host that
-    /// ends without a word takes none with it.
+    /// ends without a word takes none with it. A place that the shared memory has lost is taken again, whatever the limit;
+    /// one that was given back is not.
     async fn renew(&self, held: &[(Owner, Uuid)]);
 
     /// Gives a place back. Does nothing if the holder has none.

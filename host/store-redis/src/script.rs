@@ -1,0 +1,71 @@
+//! The scripts that run on the server.
+//!
+//! A script is called by its hash. A server that does not know it, since it was restarted or told to forget its scripts, is
+//! sent the text.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs, cmd};
+
+use crate::link::Link;
+
+/// A script.
+#[derive(Debug)]
+pub(crate) struct Script {
+    text: &'static str,
+    hash: String,
+}
+
+impl Script {
+    fn new(text: &'static str) -> Self {
+        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+    }
+
+    /// A call with these keys, which have one hash tag.
+    pub(crate) fn call(&'static self, keys: &[String]) -> ScriptCall {
+        let command = |name: &str, script: &str| {
+            let mut command = cmd(name);
+            command.arg(script).arg(keys.len()).arg(keys);
+            command
+        };
+        ScriptCall { by_hash: command("EVALSHA", &self.hash), by_text: command("EVAL", self.text) }
+    }
+}
+
+/// A call of a script.
+pub(crate) struct ScriptCall {
+    by_hash: Cmd,
+    by_text: Cmd,
+}
+
+impl ScriptCall {
+    /// With one more argument, or several.
+    pub(crate) fn arg<A: ToRedisArgs>(mut self, argument: A) -> Self {
+        self.by_hash.arg(&argument);
+        self.by_text.arg(argument);
+        self
+    }
+
+    /// Runs the script.
+    pub(crate) async fn run<T: FromRedisValue>(self, link: &Link) -> RedisResult<T> {
+        match link.query(&self.by_hash).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                link.query(&self.by_text).await
+            }
+            answer => answer,
+        }
+    }
+}
+
+pub(crate) static TAKE_RATES: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/take_rates.lua")));
+pub(crate) static TAKE_SLOT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/take_slot.lua")));
+pub(crate) static RENEW_SLOTS: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/renew_slots.lua")));
+pub(crate) static RELEASE_SLOT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/release_slot.lua")));
+pub(crate) static APPEND_EVENTS: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/append_events.lua")));
+pub(crate) static READ_EVENTS: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/read_events.lua")));

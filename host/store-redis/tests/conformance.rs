@@ -1,0 +1,76 @@
+//! The suite of the shared memory, on a server, on a cluster, and on Valkey if the variable `MASQUE_TEST_VALKEY` names its
+//! program.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "all of this crate is a test")]
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use masque_store::conformance::shared::SharedFixture;
+use masque_store::{LiveHosts, Shared, SharedStatus};
+use masque_store_redis::testing::{TestCluster, TestServer, pass_time};
+use masque_store_redis::{RedisOptions, open};
+use uuid::Uuid;
+
+/// An installation of its own on servers that all tests share.
+struct Installation {
+    id: Uuid,
+    url: String,
+    servers: &'static [TestServer],
+}
+
+#[async_trait]
+impl SharedFixture for Installation {
+    async fn host(&self, id: Uuid) -> Shared {
+        let mut options = RedisOptions::from_url(&self.url).unwrap();
+        // Tests run side by side on a busy machine.
+        options.command_timeout = Duration::from_secs(5);
+        let shared = open(&options, self.id, id, LiveHosts::default()).await.unwrap();
+        assert_eq!(shared.health.status(), SharedStatus::Connected);
+        shared
+    }
+
+    async fn pass_time(&self, time: Duration) {
+        for server in self.servers {
+            pass_time(server, self.id, time);
+        }
+    }
+}
+
+fn installation(url: String, servers: &'static [TestServer]) -> Option<Arc<dyn SharedFixture>> {
+    Some(Arc::new(Installation { id: Uuid::now_v7(), url, servers }))
+}
+
+async fn open_redis() -> Option<Arc<dyn SharedFixture>> {
+    static SERVER: OnceLock<[TestServer; 1]> = OnceLock::new();
+    let servers = SERVER.get_or_init(|| [TestServer::start()]);
+    installation(servers[0].url(), servers)
+}
+
+async fn open_valkey() -> Option<Arc<dyn SharedFixture>> {
+    static SERVER: OnceLock<[TestServer; 1]> = OnceLock::new();
+    let Ok(program) = std::env::var("MASQUE_TEST_VALKEY") else {
+        eprintln!("skipped: MASQUE_TEST_VALKEY does not name a valkey-server");
+        return None;
+    };
+    let servers = SERVER.get_or_init(|| [TestServer::start_program(&program, &[])]);
+    installation(servers[0].url().replace("redis://", "valkey://"), servers)
+}
+
+async fn open_cluster() -> Option<Arc<dyn SharedFixture>> {
+    static CLUSTER: OnceLock<TestCluster> = OnceLock::new();
+    let cluster = CLUSTER.get_or_init(TestCluster::start);
+    installation(cluster.url(), &cluster.nodes)
+}
+
+mod redis {
+    masque_store::shared_conformance_tests!(crate::open_redis);
+}
+
+mod valkey {
+    masque_store::shared_conformance_tests!(crate::open_valkey);
+}
+
+mod cluster {
+    masque_store::shared_conformance_tests!(crate::open_cluster);
+}
