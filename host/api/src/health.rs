@@ -7,9 +7,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::state::App;
-use masque_companions::{ActiveSet, ActiveState, ReloadOutcome, ReloadReport};
+use masque_companions::{ActiveSet, ActiveState, Publication, PublicationState, ReloadOutcome, ReloadReport};
 use masque_problem::{Kind, Problem};
 use masque_store::{JobCounts, SharedStatus};
+
+/// What a probe is told. The reason names plugins, and is for operators only.
+const OBSTACLE: &str =
+    "This host can't use the active set that the others have; /status and the log say why. It tries again.";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -65,6 +69,47 @@ pub(crate) struct Status {
     store: Option<StoreSizeView>,
     /// The result of the last reload. `null` if there was none.
     reload: Option<Reload>,
+    /// A generation that the hosts of one database prepare together, or that they refused last. `null` if there is none.
+    publication: Option<PublicationView>,
+    /// Why this host is not ready: it can't use the generation that the hosts of its database have. `null` if it can.
+    obstacle: Option<String>,
+}
+
+/// A generation of the active set that was published and is not active.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Publication)]
+pub(crate) struct PublicationView {
+    generation: u64,
+    state: PublicationStateView,
+    /// One line each: why this host can't prepare it, or which hosts it waits for or was refused for, and why.
+    problems: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = PublicationState)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PublicationStateView {
+    /// This host prepares it.
+    Preparing,
+    /// This host is prepared; others are not yet.
+    Prepared,
+    /// This host can't prepare it, and tries again.
+    Failed,
+    /// It was refused. The active generation stays.
+    Refused,
+}
+
+impl From<Publication> for PublicationView {
+    fn from(publication: Publication) -> Self {
+        let Publication { generation, state, problems } = publication;
+        let state = match state {
+            PublicationState::Preparing => PublicationStateView::Preparing,
+            PublicationState::Prepared => PublicationStateView::Prepared,
+            PublicationState::Failed => PublicationStateView::Failed,
+            PublicationState::Refused => PublicationStateView::Refused,
+        };
+        Self { generation, state, problems }
+    }
 }
 
 /// A reload of the active set after a change of the configuration file, of a file that it names, or of the plugins folder.
@@ -183,7 +228,7 @@ pub(crate) async fn livez() -> Json<Alive> {
 }
 
 /// Readiness: whether the host accepts new requests. It does not while it loads or drains, nor after a part that it can't
-/// do without has ended.
+/// do without has ended, nor while it can't use the generation of the active set that the hosts of its database have.
 ///
 /// An unavailable store does not count, because it would take all hosts out of service at once.
 #[utoipa::path(
@@ -194,6 +239,7 @@ pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Alive>, Proble
     match app.lifecycle.now() {
         Phase::Loading => Err(Kind::Loading.into()),
         Phase::Draining => Err(Kind::Draining.into()),
+        Phase::Ready if app.active.obstacle().is_some() => Err(Problem::new(Kind::Loading, OBSTACLE)),
         Phase::Ready => Ok(Json(Alive { status: "ok" })),
     }
 }
@@ -201,7 +247,7 @@ pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Alive>, Proble
 /// Status: what is loaded, by digest, and what is running.
 #[utoipa::path(get, path = "/status", tag = "host", responses((status = 200, description = "The status.", body = Status)))]
 pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
-    let ActiveState { set, reload } = app.active.state();
+    let ActiveState { set, reload, publication, obstacle } = app.active.state();
     let jobs = match app.store.counts().await {
         Ok(JobCounts { queued, running, parked, oldest }) => {
             Some(JobCountsView { queued, running, parked, oldest_s: oldest.map(|oldest| oldest.as_secs()) })
@@ -229,6 +275,8 @@ pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
         jobs,
         store,
         reload: reload.map(Reload::from),
+        publication: publication.map(PublicationView::from),
+        obstacle,
     })
 }
 

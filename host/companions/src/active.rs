@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::publication::Publication;
 use crate::report::{ReloadOutcome, ReloadReport};
 use crate::set::ActiveSet;
 
@@ -18,6 +19,10 @@ pub struct ActiveState {
     pub set: Arc<ActiveSet>,
     /// The last attempt to replace a generation; `None` while no file has changed since the start.
     pub reload: Option<ReloadReport>,
+    /// A generation that the hosts of one database prepare, or have refused.
+    pub publication: Option<Publication>,
+    /// Why this host can't use the generation that the hosts of its database have.
+    pub obstacle: Option<String>,
 }
 
 /// The set was not published: another generation has replaced the one that it was made from.
@@ -28,7 +33,12 @@ pub struct OutdatedGeneration;
 impl Active {
     /// A holder whose first generation is `set`.
     pub fn new(set: ActiveSet) -> Self {
-        Self(watch::Sender::new(ActiveState { set: Arc::new(set), reload: None }))
+        Self(watch::Sender::new(ActiveState {
+            set: Arc::new(set),
+            reload: None,
+            publication: None,
+            obstacle: None,
+        }))
     }
 
     /// The current generation. A turn takes it when it is admitted and keeps it until its end.
@@ -53,12 +63,26 @@ impl Active {
         warnings: Vec<String>,
     ) -> Result<Arc<ActiveSet>, OutdatedGeneration> {
         next.generation = base.generation + 1;
+        self.switch(base, next, warnings)
+    }
+
+    /// The same for a set with a number that was given to it elsewhere. It may be that of `base`, if only credentials differ.
+    ///
+    /// # Errors
+    /// As for [`Self::publish`].
+    pub fn switch(
+        &self,
+        base: &ActiveSet,
+        next: ActiveSet,
+        warnings: Vec<String>,
+    ) -> Result<Arc<ActiveSet>, OutdatedGeneration> {
         let next = Arc::new(next);
         let report = ReloadReport::new(ReloadOutcome::Applied, next.generation, warnings);
         let is_published = self.0.send_if_modified(|state| {
-            let is_current = state.set.generation == base.generation;
+            let is_current = std::ptr::eq(Arc::as_ptr(&state.set), base);
             if is_current {
-                *state = ActiveState { set: Arc::clone(&next), reload: Some(report) };
+                state.set = Arc::clone(&next);
+                state.reload = Some(report);
             }
             is_current
         });
@@ -71,6 +95,29 @@ impl Active {
             }
         }
         Ok(next)
+    }
+
+    /// Shows a generation that hosts prepare together, or was refused by them.
+    pub(crate) fn set_publication(&self, publication: Option<Publication>) {
+        self.0.send_if_modified(|state| {
+            let differs = state.publication != publication;
+            state.publication = publication;
+            differs
+        });
+    }
+
+    /// Says why this host can't use the generation that the hosts of its database have, if so.
+    pub fn set_obstacle(&self, obstacle: Option<String>) {
+        self.0.send_if_modified(|state| {
+            let differs = state.obstacle != obstacle;
+            state.obstacle = obstacle;
+            differs
+        });
+    }
+
+    /// Why this host should get no requests: it can't prepare the generation that the hosts of its database have.
+    pub fn obstacle(&self) -> Option<String> {
+        self.0.borrow().obstacle.clone()
     }
 
     /// Stores the report of an attempt that made no new generation, and returns the report before it.
@@ -113,5 +160,14 @@ mod tests {
         active.publish(&base, empty_set(), Vec::new()).unwrap();
         assert_eq!(active.publish(&base, empty_set(), Vec::new()).err(), Some(OutdatedGeneration));
         assert_eq!(active.current().generation, 2);
+    }
+
+    #[test]
+    fn a_set_with_the_same_number_replaces_the_one_that_it_was_made_from_and_no_other() {
+        let active = Active::new(empty_set());
+        let base = active.current();
+        let next = active.switch(&base, empty_set(), Vec::new()).unwrap();
+        assert!(Arc::ptr_eq(&next, &active.current()) && next.generation == base.generation);
+        assert_eq!(active.switch(&base, empty_set(), Vec::new()).err(), Some(OutdatedGeneration));
     }
 }

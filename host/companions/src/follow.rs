@@ -10,8 +10,9 @@ use futures::FutureExt;
 use masque_config::FileSnapshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::attempt::{Reload, ReloadAttempt};
 use crate::debounce::{Observable, debounce};
-use crate::reload::{ReloadAttempt, Reloader};
+use crate::reload::Reloader;
 use crate::watcher::FolderWatcher;
 
 /// The interval of comparisons without an event.
@@ -20,11 +21,16 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Follows the files until `stop` is cancelled. An attempt that is cut short has published nothing, and its compiler ends
 /// with it.
 pub async fn follow(reloader: Reloader, stop: CancellationToken) {
-    stop.run_until_cancelled(Follower::new(reloader).run()).await;
+    stop.run_until_cancelled(follow_files(reloader)).await;
 }
 
-struct Follower {
-    reloader: Reloader,
+/// Follows the files without end.
+pub(crate) async fn follow_files(reloader: impl Reload) {
+    Follower::new(reloader).run().await
+}
+
+struct Follower<R> {
+    reloader: R,
     watcher: FolderWatcher,
     /// The files as the last attempt found them.
     files: FileSnapshot,
@@ -32,15 +38,15 @@ struct Follower {
     needs_retry: bool,
 }
 
-impl Follower {
-    fn new(reloader: Reloader) -> Self {
-        let files = reloader.files();
-        Self { reloader, watcher: FolderWatcher::open(), files, needs_retry: false }
+impl<R: Reload> Follower<R> {
+    fn new(reloader: R) -> Self {
+        let (files, needs_retry) = (reloader.files(), reloader.is_due());
+        Self { reloader, watcher: FolderWatcher::open(), files, needs_retry }
     }
 
     async fn run(mut self) {
         // `is_triggered`: an event or the interval asked for a comparison. `is_debounced`: the files have been waited for.
-        let (mut is_triggered, mut is_debounced) = (false, false);
+        let (mut is_triggered, mut is_debounced) = (self.needs_retry, false);
         loop {
             // Set the watches before comparing, so that no change is missed between the two.
             self.watcher.watch(&self.files).await;

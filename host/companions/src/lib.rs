@@ -3,6 +3,7 @@
 //! An [`ActiveSet`] is one numbered generation. [`load`] makes the first one from the configuration, and [`Active`] holds
 //! the one that new turns get. [`follow`] notices that a file behind the set has changed, and [`Reloader`] makes the next
 //! generation from the changed files: as a whole or not at all. A turn keeps the generation that it was admitted with.
+//! Hosts that share a database have one active set, which they change together ([`SharedSets`]).
 //! [`verify`] reports for `masque check` why a configuration could not be loaded.
 //!
 //! `masque-config` defines what the configuration may contain; `masque-runtime` compiles and runs components. The bytes
@@ -11,6 +12,7 @@
 #![deny(missing_docs)]
 
 mod active;
+mod attempt;
 mod builtins;
 mod changes;
 mod companion;
@@ -19,12 +21,15 @@ mod follow;
 mod load;
 mod packages;
 mod plugin;
+mod publication;
 mod redact;
 mod reload;
 mod report;
 mod sandbox;
 mod schema;
 mod set;
+mod shared_sets;
+mod started;
 mod trial;
 mod verify;
 mod watcher;
@@ -38,9 +43,11 @@ pub use companion::Companion;
 pub use follow::follow;
 pub use load::load;
 pub use plugin::LoadedPlugin;
+pub use publication::{Publication, PublicationState};
 pub use redact::Redactor;
 pub use reload::Reloader;
 pub use report::{ReloadOutcome, ReloadReport};
 pub use sandbox::sandbox_config;
 pub use set::ActiveSet;
+pub use shared_sets::SharedSets;
 pub use verify::verify;

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use masque_config::{PluginLimits, PluginSource};
+use masque_config::{PluginLimits, PluginSource, content_digest};
 use masque_files::{check_is_regular, read_bounded};
 use masque_grants::MAX_COMPONENT_BYTES;
 use masque_runtime::{Cause, LoadError, Package, Sandbox};
-use sha2::{Digest, Sha256};
 
 use crate::builtins::BuiltinComponents;
 use crate::set::ActiveSet;
@@ -54,8 +53,17 @@ impl<'a> PackageLoader<'a> {
         source: &PluginSource,
         limits: PluginLimits,
     ) -> Result<Arc<Package>, PackageError> {
-        let bytes = self.read(source).await?;
-        let digest = format!("sha256:{:x}", Sha256::digest(&bytes));
+        let bytes = read_component(source, self.builtins).await?;
+        let digest = content_digest(&bytes);
+        if let PluginSource::Stored { digest: named, file } = source
+            && *named != digest
+        {
+            return Err(PackageError {
+                what: format!("the host keeps other bytes under this digest, in {}", file.display()),
+                remedy: "Remove the file: the host fetches the component again.".into(),
+                is_temporary: true,
+            });
+        }
         if let Some(loaded) = self.by_digest.get(&digest) {
             return Ok(Arc::clone(loaded));
         }
@@ -77,39 +85,42 @@ impl<'a> PackageLoader<'a> {
             }
         }
     }
+}
 
-    async fn read(&self, source: &PluginSource) -> Result<Arc<[u8]>, PackageError> {
-        let path = match source {
-            PluginSource::Builtin(builtin) => return Ok((self.builtins)(*builtin).into()),
-            PluginSource::File(path) => path,
-        };
-        let unreadable = |error: std::io::Error| PackageError {
+/// The bytes of a component.
+pub(crate) async fn read_component(
+    source: &PluginSource,
+    builtins: BuiltinComponents,
+) -> Result<Arc<[u8]>, PackageError> {
+    let path = match source {
+        PluginSource::Builtin(builtin) => return Ok((builtins)(*builtin).into()),
+        PluginSource::File(path) | PluginSource::Stored { file: path, .. } => path,
+    };
+    let unreadable = |error: std::io::Error| PackageError {
+        what: format!("the file can't be read: {error}"),
+        remedy: "Name a component file; a relative path starts at the configuration file's folder.".into(),
+        is_temporary: false,
+    };
+    let metadata = tokio::fs::metadata(path).await.map_err(unreadable)?;
+    if let Err(error) = check_is_regular(&metadata) {
+        return Err(PackageError {
             what: format!("the file can't be read: {error}"),
-            remedy: "Name a component file; a relative path starts at the configuration file's folder."
-                .into(),
+            remedy: "Name the component file itself, which ends in `.wasm`.".into(),
             is_temporary: false,
-        };
-        let metadata = tokio::fs::metadata(path).await.map_err(unreadable)?;
-        if let Err(error) = check_is_regular(&metadata) {
-            return Err(PackageError {
-                what: format!("the file can't be read: {error}"),
-                remedy: "Name the component file itself, which ends in `.wasm`.".into(),
-                is_temporary: false,
-            });
-        }
-        // Check the size before reading: the file may be a disk image.
-        if metadata.len() > MAX_COMPONENT_BYTES as u64 {
-            return Err(PackageError {
-                what: format!("the file has {} bytes", metadata.len()),
-                remedy: format!("Build a smaller component: {MAX_COMPONENT_BYTES} bytes is the most."),
-                is_temporary: false,
-            });
-        }
-        let path = path.clone();
-        let read = tokio::task::spawn_blocking(move || read_bounded(&path, MAX_COMPONENT_BYTES as u64));
-        let read = read.await.map_err(|error| unreadable(std::io::Error::other(error)))?;
-        Ok(read.map_err(|error| unreadable(error.into()))?.into())
+        });
     }
+    // Check the size before reading: the file may be a disk image.
+    if metadata.len() > MAX_COMPONENT_BYTES as u64 {
+        return Err(PackageError {
+            what: format!("the file has {} bytes", metadata.len()),
+            remedy: format!("Build a smaller component: {MAX_COMPONENT_BYTES} bytes is the most."),
+            is_temporary: false,
+        });
+    }
+    let path = path.clone();
+    let read = tokio::task::spawn_blocking(move || read_bounded(&path, MAX_COMPONENT_BYTES as u64));
+    let read = read.await.map_err(|error| unreadable(std::io::Error::other(error)))?;
+    Ok(read.map_err(|error| unreadable(error.into()))?.into())
 }
 
 /// Whether a limit that an operator may raise ended the call.

@@ -12,11 +12,13 @@ use masque_config::{
 use masque_runtime::Sandbox;
 
 use crate::active::Active;
+use crate::attempt::{Reload, ReloadAttempt, have_changed};
 use crate::builtins::BuiltinComponents;
 use crate::changes::{describe_changes, dropped_companions};
 use crate::load::{Assembled, LoadFailure, assemble};
 use crate::report::{ReloadOutcome, ReloadReport};
 use crate::set::ActiveSet;
+use crate::started::Started;
 
 /// How many readings in a row may be discarded because a file changed meanwhile. A set made from old and new files
 /// mixes two configurations. If the files never stop changing, the newest reading is used in spite of this.
@@ -28,22 +30,12 @@ pub struct Reloader {
     builtins: BuiltinComponents,
     /// The configuration that the host was started with. Everything except companions, plugins and credentials stays in
     /// effect until the host ends.
-    started: Arc<Config>,
+    started: Started,
     /// The configuration of the current generation.
     running: Config,
     sandbox: Arc<Sandbox>,
     active: Arc<Active>,
     discarded_readings: u32,
-}
-
-/// A finished attempt.
-pub(crate) struct ReloadAttempt {
-    /// The files that the attempt read.
-    pub(crate) files: FileSnapshot,
-    /// Whether another attempt with the same files may have another result.
-    pub(crate) needs_retry: bool,
-    /// Whether the files said something other than the reading before.
-    pub(crate) has_changed: bool,
 }
 
 /// A set that can be published.
@@ -64,37 +56,15 @@ impl Reloader {
         builtins: BuiltinComponents,
     ) -> Self {
         let running = Config::clone(&config);
-        Self { source, builtins, started: config, running, sandbox, active, discarded_readings: 0 }
-    }
-
-    /// The files behind the current generation.
-    pub(crate) fn files(&self) -> FileSnapshot {
-        self.running.files.clone()
-    }
-
-    /// Makes one attempt. Dropping the future is safe at any point: nothing is published before the end.
-    pub(crate) async fn reload(&mut self) -> ReloadAttempt {
-        let began = Instant::now();
-        let Some(ReloadedConfig { result, files }) = self.read().await else {
-            return ReloadAttempt { files: self.files(), needs_retry: true, has_changed: true };
-        };
-        let current = self.active.current();
-        let candidate = self.prepare(result, &current).await;
-        if self.discarded_readings < MAX_DISCARDED_READINGS && have_changed(&files).await {
-            self.discarded_readings += 1;
-            return ReloadAttempt { files, needs_retry: true, has_changed: true };
+        Self {
+            source,
+            builtins,
+            started: Started::new(config),
+            running,
+            sandbox,
+            active,
+            discarded_readings: 0,
         }
-        self.discarded_readings = 0;
-        let (needs_retry, has_changed) = match candidate {
-            Ok(candidate) => {
-                let needs_retry = self.publish(candidate, &current, began);
-                (needs_retry, self.active.current().generation != current.generation)
-            }
-            Err(LoadFailure { problems, is_temporary }) => {
-                (is_temporary, self.refuse(&Diagnostics::new(problems), current.generation))
-            }
-        };
-        ReloadAttempt { files, needs_retry, has_changed }
     }
 
     /// Reads the configuration again. `None` if that panicked; the panic hook has reported it.
@@ -111,9 +81,9 @@ impl Reloader {
         let loaded =
             result.map_err(|problems| LoadFailure { problems: problems.into_vec(), is_temporary: false })?;
         let mut warnings = loaded.warnings.into_vec();
-        warnings.extend(self.restart_warning(&loaded.config));
-        let config = self.with_started_sections(loaded.config);
-        let too_large = self.memory_limit_problems(&config);
+        warnings.extend(self.started.restart_warning(&loaded.config));
+        let config = self.started.with_started_sections(loaded.config);
+        let too_large = self.started.memory_limit_problems(&config);
         if !too_large.is_empty() {
             return Err(LoadFailure { problems: too_large, is_temporary: false });
         }
@@ -121,49 +91,6 @@ impl Reloader {
             assemble(&config, &self.sandbox, self.builtins, Some(current)).await?;
         warnings.extend(found);
         Ok(Candidate { set, config, warnings: Diagnostics::new(warnings) })
-    }
-
-    /// A warning that names the changed sections that take effect only at the next start.
-    fn restart_warning(&self, config: &Config) -> Option<Diagnostic> {
-        let sections = self.started.changed_sections(config);
-        if sections.is_empty() {
-            return None;
-        }
-        let location = config.file.clone().map_or_else(
-            || Location::Builtin("configuration".into()),
-            |path| Location::File { path, position: None },
-        );
-        let what = format!("{} differs from what the host was started with", sections.join(", "));
-        Some(Diagnostic::warning(location, what, "It takes effect at the next start."))
-    }
-
-    /// The new companions and plugins with all other sections as the host was started with them.
-    fn with_started_sections(&self, config: Config) -> Config {
-        let started = Config::clone(&self.started);
-        Config {
-            companions: config.companions,
-            plugins: config.plugins,
-            file: config.file,
-            locations: config.locations,
-            files: config.files,
-            ..started
-        }
-    }
-
-    /// A problem for each plugin with a higher memory limit than the running sandbox has. The file was checked against its
-    /// own `[sandbox]`, which takes effect only at the next start.
-    fn memory_limit_problems(&self, config: &Config) -> Vec<Diagnostic> {
-        let most = self.started.sandbox.memory_bytes;
-        let too_large = config.plugins.iter().filter(|(_, plugin)| plugin.limits.memory_bytes > most);
-        too_large
-            .map(|(name, _)| {
-                Diagnostic::error(
-                    config.locations.plugin(name, "limits/memory"),
-                    format!("plugin `{name}` may have more memory than the sandbox of this host gives ({most} bytes)"),
-                    "Lower it, or start the host again with the new [sandbox].",
-                )
-            })
-            .collect()
     }
 
     /// Publishes the candidate unless it changes nothing. Returns whether the attempt has to be repeated.
@@ -203,17 +130,6 @@ impl Reloader {
         }
     }
 
-    /// Records an attempt that panicked. The panic hook has reported where.
-    pub(crate) fn refuse_after_panic(&self) {
-        let location = Location::Builtin("configuration".into());
-        let problem = Diagnostic::error(
-            location,
-            "reading the change panicked, which is a fault of the host",
-            "Undo the change, and report the message of the panic.",
-        );
-        self.refuse(&Diagnostics::new(vec![problem]), self.active.current().generation);
-    }
-
     /// Records the problems. Returns whether they are others than before.
     fn refuse(&self, problems: &Diagnostics, generation: u64) -> bool {
         let report = ReloadReport::new(ReloadOutcome::Refused, generation, lines(problems));
@@ -228,11 +144,49 @@ impl Reloader {
     }
 }
 
-/// Whether the files changed since they were read. Then the reading may mix old and new content.
-async fn have_changed(files: &FileSnapshot) -> bool {
-    let before = files.clone();
-    // A panic is reported by the panic hook and says nothing about the files.
-    tokio::task::spawn_blocking(move || before.differs_from(&before.retake())).await.unwrap_or(false)
+impl Reload for Reloader {
+    fn files(&self) -> FileSnapshot {
+        self.running.files.clone()
+    }
+
+    fn is_due(&self) -> bool {
+        false
+    }
+
+    // Dropping the future is safe at any point: nothing is published before the end.
+    async fn reload(&mut self) -> ReloadAttempt {
+        let began = Instant::now();
+        let Some(ReloadedConfig { result, files }) = self.read().await else {
+            return ReloadAttempt { files: self.files(), needs_retry: true, has_changed: true };
+        };
+        let current = self.active.current();
+        let candidate = self.prepare(result, &current).await;
+        if self.discarded_readings < MAX_DISCARDED_READINGS && have_changed(&files).await {
+            self.discarded_readings += 1;
+            return ReloadAttempt { files, needs_retry: true, has_changed: true };
+        }
+        self.discarded_readings = 0;
+        let (needs_retry, has_changed) = match candidate {
+            Ok(candidate) => {
+                let needs_retry = self.publish(candidate, &current, began);
+                (needs_retry, self.active.current().generation != current.generation)
+            }
+            Err(LoadFailure { problems, is_temporary }) => {
+                (is_temporary, self.refuse(&Diagnostics::new(problems), current.generation))
+            }
+        };
+        ReloadAttempt { files, needs_retry, has_changed }
+    }
+
+    fn refuse_after_panic(&self) {
+        let location = Location::Builtin("configuration".into());
+        let problem = Diagnostic::error(
+            location,
+            "reading the change panicked, which is a fault of the host",
+            "Undo the change, and report the message of the panic.",
+        );
+        self.refuse(&Diagnostics::new(vec![problem]), self.active.current().generation);
+    }
 }
 
 fn lines(problems: &Diagnostics) -> Vec<String> {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use masque_grants::Name;
+use masque_grants::{Credential, Name};
 
 use crate::key_locations::KeyLocations;
+use crate::sections::active_set::ActiveSetOptions;
 use crate::sections::admin::Admin;
 use crate::sections::auth::Auth;
 use crate::sections::companions::Companion;
@@ -59,10 +61,14 @@ pub struct Config {
     pub log: Log,
     /// `[sandbox]`
     pub sandbox: Sandbox,
+    /// `[active_set]`
+    pub active_set: ActiveSetOptions,
     /// `[companions.NAME]`. Every plugin that one of them names is in `plugins`.
     pub companions: BTreeMap<Name, Companion>,
     /// `[plugins.NAME]`, the components of the plugins folder, and the built-in plugins that a companion names.
     pub plugins: BTreeMap<Name, Plugin>,
+    /// `[credentials.NAME]`, also those that no plugin of this file has.
+    pub credentials: BTreeMap<Name, Arc<Credential>>,
     /// The configuration file, if there is one.
     pub file: Option<PathBuf>,
     /// Where every key is in the file, for mistakes that are found later, such as settings that the schema of a plugin

@@ -42,6 +42,8 @@ pub enum Location {
     Flag(&'static str),
     /// Something that exists without being configured, by its name.
     Builtin(String),
+    /// A companion or plugin of the active set that hosts share. The file of this host may have another one of that name.
+    ActiveSet(String),
 }
 
 /// A position in a file.
@@ -128,6 +130,7 @@ impl fmt::Display for Location {
             Self::Variable(name) => f.write_str(name),
             Self::Flag(name) => f.write_str(name),
             Self::Builtin(name) => write!(f, "built-in {name}"),
+            Self::ActiveSet(name) => write!(f, "active set, {name}"),
         }
     }
 }

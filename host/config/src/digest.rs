@@ -49,7 +49,8 @@ impl Plugin {
 }
 
 impl Config {
-    /// The headers of the sections that differ in `later`, other than companions, plugins and credentials.
+    /// The headers of the sections that differ in `later`, other than companions, plugins and credentials, and
+    /// `[active_set]`, which takes effect at once.
     pub fn changed_sections(&self, later: &Self) -> Vec<&'static str> {
         let sections = |config: &Self| {
             [
@@ -100,6 +101,7 @@ impl Config {
             "erasure": self.erasure,
             "log": self.log,
             "sandbox": self.sandbox,
+            "revision": self.active_set.revision,
             "companions": self.companions,
             "plugins": plugins,
         });

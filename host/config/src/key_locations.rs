@@ -17,6 +17,8 @@ pub struct KeyLocations {
     positions: BTreeMap<String, Position>,
     /// The components in the plugins folder, for plugins without a section in the file.
     components: BTreeMap<Name, PathBuf>,
+    /// Whether companions and plugins come from the active set that hosts share, and not from a file.
+    is_of_active_set: bool,
 }
 
 impl KeyLocations {
@@ -26,6 +28,11 @@ impl KeyLocations {
         locations
     }
 
+    /// The locations of companions and plugins that come from the active set that hosts share.
+    pub(crate) fn of_active_set() -> Self {
+        Self { is_of_active_set: true, ..Self::default() }
+    }
+
     pub(crate) fn with_components(self, components: BTreeMap<Name, PathBuf>) -> Self {
         Self { components, ..self }
     }
@@ -33,6 +40,12 @@ impl KeyLocations {
     /// Whether there is no file, or the file has no keys.
     pub(crate) fn are_empty(&self) -> bool {
         self.positions.is_empty()
+    }
+
+    /// Whether the file has a companion or plugin, or the plugins folder a component.
+    pub fn describe_active_set(&self) -> bool {
+        !self.components.is_empty()
+            || ["/companions", "/plugins"].iter().any(|table| self.positions.contains_key(*table))
     }
 
     /// Whether the file has a section for the plugin.
@@ -74,7 +87,12 @@ impl KeyLocations {
                     {
                         return Location::whole_file(component);
                     }
-                    return Location::Builtin(format!("{kind} `{name}`"));
+                    let name = format!("{kind} `{name}`");
+                    return if self.is_of_active_set {
+                        Location::ActiveSet(name)
+                    } else {
+                        Location::Builtin(name)
+                    };
                 }
             }
         }

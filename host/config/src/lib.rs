@@ -6,6 +6,7 @@
 
 #![deny(missing_docs)]
 
+mod apply_document;
 mod config;
 mod database_url;
 mod defaults;
@@ -27,6 +28,7 @@ mod secret_text;
 mod section;
 mod section_values;
 mod sections;
+mod set_document;
 mod signing_key;
 mod snapshot;
 mod source;
@@ -45,6 +47,7 @@ pub use flags::Flags;
 pub use key_locations::KeyLocations;
 pub use listen::ListenAddress;
 pub use masque_grants::Name;
+pub use sections::active_set::ActiveSetOptions;
 pub use sections::admin::Admin;
 pub use sections::auth::Auth;
 pub use sections::companions::Companion;
@@ -64,6 +67,7 @@ pub use sections::server::Server;
 pub use sections::signing_keys::{SigningKeys, read_signing_keys};
 pub use sections::tls::{PemFile, Tls};
 pub use sections::turn::{Drain, Stream, Turn};
+pub use set_document::{InvalidDocument, SetDocument, content_digest};
 pub use signing_key::SigningKey;
 pub use snapshot::FileSnapshot;
 pub use source::{ConfigSource, InvalidConfig, LoadedConfig, ReloadedConfig};

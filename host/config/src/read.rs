@@ -20,8 +20,8 @@ use crate::section::Section;
 use crate::sections::data::{DEFAULT_DATA, Data};
 use crate::sections::plugins::ComponentFolders;
 use crate::sections::{
-    admin, auth, companions, cors, credentials, data, database, erasure, jobs, limits, log, plugins, redis,
-    sandbox, server, tls, turn,
+    active_set, admin, auth, companions, cors, credentials, data, database, erasure, jobs, limits, log,
+    plugins, redis, sandbox, server, tls, turn,
 };
 use crate::source::ConfigSource;
 
@@ -66,6 +66,7 @@ pub(crate) fn read(
     let erasure = erasure::read(sections.table("erasure"), &base);
     let log = log::read(sections.table("log"));
     let sandbox = sandbox::read(sections.table("sandbox"));
+    let active_set = active_set::read(sections.table("active_set"));
     let named_data = flags.data.clone().or_else(|| environment.get(environment::DATA).map(PathBuf::from));
     let data = named_data.map(|path| folder.join(path)).or(data).unwrap_or_else(|| folder.join(DEFAULT_DATA));
     let plugins_folder =
@@ -106,8 +107,10 @@ pub(crate) fn read(
         redis,
         log,
         sandbox,
+        active_set,
         plugins,
         companions,
+        credentials: credentials.into_iter().filter_map(|(name, found)| Some((name, found?))).collect(),
         locations: locations.with_components(components),
         files: report.files(),
         file,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use masque_config::{Config, Database};
-use masque_store::{KeyRing, ParkedJobs, Store, UserRecords};
+use masque_store::{ActiveSets, KeyRing, ParkedJobs, Store, UserRecords};
 use masque_store_postgres::{PostgresOpenError, PostgresOptions, PostgresStore};
 use masque_store_sqlite::{Folder, SqliteStore};
 use tokio::time::Instant;
@@ -20,6 +20,8 @@ pub(crate) struct OpenStore {
     pub(crate) store: Arc<dyn Store>,
     /// The lock of the data folder, where the store does not hold it.
     pub(crate) folder: Option<Folder>,
+    /// The active set that several hosts share. `None` where the store has one host, which follows its files.
+    pub(crate) active_sets: Option<Arc<dyn ActiveSets>>,
 }
 
 /// Opens the store of a host. Waits for a database that can't be reached, and says for what it waits.
@@ -28,11 +30,14 @@ pub(crate) struct OpenStore {
 /// The store can't be used, and waiting does not help.
 pub(crate) async fn open(config: &Config) -> anyhow::Result<OpenStore> {
     let Some(database) = &config.database else {
-        return Ok(OpenStore { store: SqliteStore::open(&config.data.folder).await?, folder: None });
+        let store = SqliteStore::open(&config.data.folder).await?;
+        return Ok(OpenStore { store, folder: None, active_sets: None });
     };
     let options = postgres_options(database, false)?;
     let folder = Folder::lock(&config.data.folder)?;
-    Ok(OpenStore { store: wait_for(&options).await?, folder: Some(folder) })
+    let store = wait_for(&options).await?;
+    let active_sets: Arc<dyn ActiveSets> = store.clone();
+    Ok(OpenStore { store, folder: Some(folder), active_sets: Some(active_sets) })
 }
 
 async fn wait_for(options: &PostgresOptions) -> Result<Arc<PostgresStore>, PostgresOpenError> {

@@ -11,6 +11,7 @@
 //! The feature `testing` adds the module `testing`, which starts a server for tests.
 #![deny(missing_docs)]
 
+mod active_sets;
 mod admission;
 mod audit;
 mod audit_rows;

@@ -4,7 +4,7 @@
 //! The traits [`Turns`], [`Conversations`], [`Jobs`], [`ParkedJobs`], [`PluginState`], [`ApiKeys`], [`Revocations`],
 //! [`AuditLog`], [`Spending`] and [`UserData`] define what a database has to do, independent of SQL. [`Store`] is all of them, and a
 //! host holds only an `Arc<dyn Store>`. [`KeyRing`] is the part that the command line uses beside a running host.
-//! [`Shared`] is separate: what it holds may be lost.
+//! [`Shared`] is separate: what it holds may be lost. So is [`ActiveSets`], which only a database that several hosts use has.
 //!
 //! [`transfer`] moves everything from one database into another.
 //!
@@ -16,6 +16,7 @@
 //! times are milliseconds since the Unix epoch by the database's clock, never by the host's.
 #![deny(missing_docs)]
 
+mod active_sets;
 mod admission;
 mod audit;
 #[cfg(feature = "conformance")]
@@ -50,6 +51,10 @@ mod turn;
 mod turns;
 mod user_data;
 
+pub use active_sets::{
+    ActiveSets, COMPONENT_CHUNK_BYTES, ComponentChunk, Decision, Generation, GenerationStatus,
+    MAX_STORED_COMPONENT_BYTES, NewGeneration, Preparation, PublishOutcome, SetHost, SetState,
+};
 pub use admission::{Admission, AdmissionOutcome, Admitted, Durable, Idempotency, Started, Target, Waiting};
 pub use audit::{AuditEntry, AuditLog, AuditOutcome, AuditRecord};
 pub use connection::{StoreConnection, StoreSize};

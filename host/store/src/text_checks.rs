@@ -1,5 +1,6 @@
 //! The texts of everything that is written to a store. A new field that holds text is checked here.
 
+use crate::active_sets::{NewGeneration, Preparation, SetHost};
 use crate::admission::{Admission, Idempotency, Target};
 use crate::audit::AuditEntry;
 use crate::conversations::NewConversation;
@@ -120,6 +121,28 @@ impl CheckTexts for StateKey {
 impl CheckTexts for StateWrite {
     fn check_texts(&self) -> Checked {
         self.key.check_texts()
+    }
+}
+
+impl CheckTexts for SetHost {
+    fn check_texts(&self) -> Checked {
+        check_text("name of the host", &self.name)
+    }
+}
+
+impl CheckTexts for NewGeneration {
+    fn check_texts(&self) -> Checked {
+        let Self { base: _, revision: _, digest, content, components, prepare_within: _, by } = self;
+        check_text("digest", digest)?;
+        check_text("content", content)?;
+        check_all("digest of a component", components)?;
+        by.check_texts()
+    }
+}
+
+impl CheckTexts for Preparation {
+    fn check_texts(&self) -> Checked {
+        check_optional("problem", self.problem.as_deref())
     }
 }
 

@@ -30,6 +30,7 @@ mod listeners;
 mod log_output;
 mod model_streams;
 mod postgres;
+mod postgres_active_set;
 mod queue;
 mod readme;
 mod service;

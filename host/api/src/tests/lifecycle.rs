@@ -25,6 +25,19 @@ async fn ready_follows_the_life_of_the_host_and_alive_does_not() {
 }
 
 #[tokio::test]
+async fn a_host_that_can_not_use_the_active_set_of_its_database_is_not_ready_and_operators_see_why() {
+    let api = Api::new().await;
+    api.lifecycle.enter(Phase::Ready);
+    assert_eq!(api.get("/status").await.json()["obstacle"], json!(null));
+    api.active.set_obstacle(Some("generation 2 can't be prepared".to_owned()));
+    let answer = api.get("/readyz").await;
+    assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "loading"));
+    assert_eq!(api.get("/status").await.json()["obstacle"], "generation 2 can't be prepared");
+    api.active.set_obstacle(None);
+    assert_eq!(api.get("/readyz").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn health_and_status_say_what_the_host_stands_on() {
     let api = Api::new().await;
     let health = api.get("/health").await.json();

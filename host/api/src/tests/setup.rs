@@ -57,6 +57,7 @@ pub(super) struct Api {
     router: Router,
     pub(super) lifecycle: Lifecycle,
     store: Arc<SqliteStore>,
+    pub(super) active: Arc<Active>,
     _folder: tempfile::TempDir,
 }
 
@@ -146,14 +147,14 @@ impl Api {
             limits: UsageLimiter::new(LimitOptions::default(), Arc::new(InProcessRateLimits::default())),
             options,
             store: store.clone(),
-            active,
+            active: Arc::clone(&active),
             authenticator,
             identity: None,
             erasures: Arc::default(),
             lifecycle: lifecycle.clone(),
             started: Instant::now(),
         };
-        Self { router: router(App::new(services)), lifecycle, store, _folder: folder }
+        Self { router: router(App::new(services)), lifecycle, store, active, _folder: folder }
     }
 
     pub(super) async fn send(&self, request: Request) -> Answer {

@@ -1,5 +1,6 @@
 //! One module for each section of the file: the plain values that it becomes, and how it is read.
 
+pub(crate) mod active_set;
 pub(crate) mod admin;
 pub(crate) mod auth;
 pub(crate) mod companions;

@@ -48,6 +48,13 @@ pub enum PluginSource {
     Builtin(Builtin),
     /// A file. A relative path in the configuration was resolved against the folder of the configuration file.
     File(PathBuf),
+    /// A component of the active set that hosts share, which this host keeps by its digest.
+    Stored {
+        /// The digest, as `sha256:…`.
+        digest: String,
+        /// Where this host keeps it.
+        file: PathBuf,
+    },
 }
 
 /// Writes the source as it is written in the file.
@@ -56,6 +63,7 @@ impl fmt::Display for PluginSource {
         match self {
             Self::Builtin(builtin) => builtin.fmt(f),
             Self::File(path) => path.display().fmt(f),
+            Self::Stored { digest, .. } => digest.fmt(f),
         }
     }
 }

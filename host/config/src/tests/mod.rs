@@ -1,5 +1,6 @@
 //! The diagnostics of invalid configurations, word for word, and the values of valid ones.
 
+mod active_set;
 mod environment;
 mod guide;
 mod mistakes;

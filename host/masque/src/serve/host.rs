@@ -22,6 +22,7 @@ use super::erasures::complete_erasures;
 use super::recovery::recover_continuously;
 use super::retention::remove_expired;
 use super::sandbox_slots::Slots;
+use super::shared_sets;
 use super::supervisor::{Supervisor, joined};
 use crate::builtins;
 use crate::compiler::compiler;
@@ -68,7 +69,7 @@ impl Host {
         supervisor: &Supervisor,
     ) -> anyhow::Result<Self> {
         let id = Uuid::now_v7();
-        let OpenStore { store, folder } = store::open(&config).await?;
+        let OpenStore { store, folder, active_sets } = store::open(&config).await?;
         let interrupted = store.recover(id).await.context("can't recover the turns of an earlier run")?;
         if interrupted > 0 {
             tracing::warn!(interrupted, "turns that an earlier run did not end are marked interrupted");
@@ -81,9 +82,12 @@ impl Host {
             ..active::sandbox_config(&config.sandbox)
         };
         let sandbox = Sandbox::new(&sandbox).context("can't set up the sandbox")?;
-        let set = active::load(&config, &sandbox, builtins::component)
-            .await
-            .map_err(|problems| join_errors(&problems))?;
+        let shared_sets = active_sets.map(|store| shared_sets::open(store, id, &config, &sandbox));
+        let set = match &shared_sets {
+            Some(shared_sets) => shared_sets.first_set(&config).await,
+            None => active::load(&config, &sandbox, builtins::component).await,
+        };
+        let set = set.map_err(|problems| join_errors(&problems))?;
         let active = Arc::new(Active::new(set));
         let identity = match config.auth.required {
             true => {
@@ -142,14 +146,18 @@ impl Host {
             let (config, sandbox, active) = (Arc::clone(&config), Arc::clone(&sandbox), Arc::clone(&active));
             let stop = worker_stop.clone();
             move || {
-                let reloader = Reloader::new(
-                    source.clone(),
-                    Arc::clone(&config),
-                    Arc::clone(&sandbox),
-                    Arc::clone(&active),
-                    builtins::component,
-                );
-                active::follow(reloader, stop.clone())
+                let (source, config, active) = (source.clone(), Arc::clone(&config), Arc::clone(&active));
+                let (sandbox, shared_sets, stop) = (Arc::clone(&sandbox), shared_sets.clone(), stop.clone());
+                async move {
+                    match shared_sets {
+                        Some(shared_sets) => shared_sets.follow(source, config, active, stop).await,
+                        None => {
+                            let reloader =
+                                Reloader::new(source, config, sandbox, active, builtins::component);
+                            active::follow(reloader, stop).await;
+                        }
+                    }
+                }
             }
         });
         let rates = Arc::clone(&shared.rates);

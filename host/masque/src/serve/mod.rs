@@ -6,6 +6,7 @@ mod recovery;
 mod retention;
 mod run;
 mod sandbox_slots;
+mod shared_sets;
 mod signals;
 mod supervisor;
 

@@ -12,6 +12,8 @@
 --   5. queues of jobs (advisory, sorted), then rows of jobs;
 --   6. accounts of plugin state (advisory, sorted), then rows of state and totals;
 --   7. the newest report of a host, then rows of spending by account and day, then its blocks.
+-- Apart from these, with none of them: the row of `active_set`, then generations, then what hosts report; components, then
+-- their pieces.
 -- Everything is released when the transaction ends, so that a transaction pooler can be used.
 
 -- What a host has to know before it uses the database.
@@ -348,4 +350,65 @@ CREATE TABLE spending_reports (
     revision    bigint NOT NULL,
     reported_at bigint NOT NULL
 ) WITH (fillfactor = 70);
+
+-- Which generations of the active set there are. Its row is locked for each change of them.
+CREATE TABLE active_set (
+    one       boolean NOT NULL PRIMARY KEY DEFAULT true CHECK (one),
+    -- The newest one, whatever became of it. 0: none yet.
+    newest    bigint NOT NULL,
+    -- The one in effect, and the one that hosts prepare.
+    active    bigint,
+    published bigint
+) WITH (fillfactor = 70);
+
+INSERT INTO active_set (newest) VALUES (0);
+
+-- The newest generations, and the active one. The content names credentials and holds no secret.
+CREATE TABLE generations (
+    number        bigint NOT NULL PRIMARY KEY,
+    revision      bigint NOT NULL CHECK (revision >= 0),
+    digest        text   NOT NULL,
+    content       text   NOT NULL,
+    -- The digests of the components that are kept for it.
+    components    text[] NOT NULL,
+    status        text   NOT NULL CHECK (status IN ('published', 'active', 'replaced', 'refused')),
+    published_by  text   NOT NULL,
+    published_at  bigint NOT NULL,
+    prepare_until bigint NOT NULL,
+    decided_at    bigint,
+    -- Why it was refused: one line for each host that had not prepared it.
+    problem       text,
+    CHECK ((status = 'published') = (decided_at IS NULL)),
+    CHECK ((status = 'refused') = (problem IS NOT NULL))
+);
+
+-- The hosts that a generation waits for while they live (`hosts`).
+CREATE TABLE set_hosts (
+    host      uuid   NOT NULL PRIMARY KEY,
+    name      text   NOT NULL,
+    joined_at bigint NOT NULL
+);
+
+-- What a host says of a generation. Without a problem it is prepared.
+CREATE TABLE preparations (
+    generation  bigint NOT NULL REFERENCES generations (number) ON DELETE CASCADE,
+    host        uuid   NOT NULL,
+    problem     text,
+    reported_at bigint NOT NULL,
+    PRIMARY KEY (generation, host)
+);
+
+-- Components that generations name. One that none names is removed an hour after its last piece was added.
+CREATE TABLE components (
+    digest   text   COLLATE "C" NOT NULL PRIMARY KEY,
+    bytes    bigint NOT NULL CHECK (bytes BETWEEN 0 AND 67108864),
+    added_at bigint NOT NULL
+);
+
+CREATE TABLE component_chunks (
+    digest text  COLLATE "C" NOT NULL REFERENCES components (digest) ON DELETE CASCADE,
+    index  int   NOT NULL CHECK (index BETWEEN 0 AND 63),
+    bytes  bytea NOT NULL CHECK (octet_length(bytes) <= 1048576),
+    PRIMARY KEY (digest, index)
+);
 

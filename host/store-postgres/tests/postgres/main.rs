@@ -8,6 +8,7 @@
     reason = "all of this crate is a test"
 )]
 
+mod active_sets;
 mod erasure;
 mod import;
 mod lock_order;

@@ -247,5 +247,11 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ("tickets", "turns that wait now: none does while no host lives"),
     ("spending_blocks", "held by hosts that live"),
     ("spending_reports", "of hosts that live"),
+    ("active_set", "several hosts share it; a host with SQLite follows its file"),
+    ("generations", "of the active set of several hosts"),
+    ("set_hosts", "hosts that live"),
+    ("preparations", "of the active set of several hosts"),
+    ("components", "of the active set of several hosts"),
+    ("component_chunks", "of the active set of several hosts"),
     ("leases.is_cancelled", "of turns that run now"),
 ];

@@ -14,7 +14,8 @@ mod running;
 mod under_load;
 
 /// A companion whose persona `speaker` is a component in the plugins folder.
-const SPEAKER: &str = "[companions.elara]\npersona = \"speaker\"\nmemory = \"window\"\nmodels = [\"mock\"]\n";
+pub(crate) const SPEAKER: &str =
+    "[companions.elara]\npersona = \"speaker\"\nmemory = \"window\"\nmodels = [\"mock\"]\n";
 
 /// A component that only tests need, as `cargo xtask test` has built it.
 fn fixture(name: &str) -> Vec<u8> {
@@ -23,7 +24,7 @@ fn fixture(name: &str) -> Vec<u8> {
 }
 
 /// A build of a persona that writes its own number into the prompt.
-fn build(number: u32) -> Vec<u8> {
+pub(crate) fn build(number: u32) -> Vec<u8> {
     let mut component = fixture("names-its-build");
     let (own, other) = (build_name(0), build_name(number));
     let positions: Vec<_> = (0..component.len() - own.len())
@@ -48,19 +49,19 @@ fn system_prompt(request: &RecordedRequest) -> String {
 }
 
 /// Puts a component into the plugins folder before the host starts.
-fn with_plugin(setup: Setup, name: &str, component: &[u8]) -> Setup {
+pub(crate) fn with_plugin(setup: Setup, name: &str, component: &[u8]) -> Setup {
     let folder = setup.data().join("plugins");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join(format!("{name}.wasm")), component).unwrap();
     setup
 }
 
-fn plugin_file(host: &Host, name: &str) -> PathBuf {
+pub(crate) fn plugin_file(host: &Host, name: &str) -> PathBuf {
     host.data().join("plugins").join(format!("{name}.wasm"))
 }
 
 /// Replaces a file atomically, as package managers do.
-fn replace_by_rename(path: &Path, content: &[u8]) {
+pub(crate) fn replace_by_rename(path: &Path, content: &[u8]) {
     let unfinished = path.with_extension("part");
     fs::write(&unfinished, content).unwrap();
     fs::rename(&unfinished, path).unwrap();
@@ -100,7 +101,7 @@ impl Mount {
     }
 }
 
-async fn status(host: &Host) -> Value {
+pub(crate) async fn status(host: &Host) -> Value {
     host.client().get("/status").send().await.expect(200)
 }
 
@@ -133,7 +134,7 @@ async fn refused(host: &Host, words: &str) -> Vec<String> {
 }
 
 /// The digest of a loaded plugin.
-fn digest(status: &Value, plugin: &str) -> String {
+pub(crate) fn digest(status: &Value, plugin: &str) -> String {
     let plugins = status["plugins"].as_array().unwrap();
     let found = plugins.iter().find(|found| found["name"] == plugin);
     found.unwrap_or_else(|| panic!("no {plugin} in {status}"))["digest"].as_str().unwrap().to_owned()
