@@ -26,7 +26,7 @@ fn named(number: usize) -> SetHost {
 /// A host that lives for a while.
 async fn join(store: &PostgresStore, number: usize, lives: Duration) {
     store.join_sets(named(number)).await.unwrap();
-    store.renew(host(number), &[], lives).await.unwrap();
+    store.heartbeat(host(number), &[], lives).await.unwrap();
 }
 
 fn new(base: u64, revision: u64, content: &str) -> NewGeneration {

@@ -38,13 +38,11 @@ async fn fill(folder: &Path) -> Started {
     let id = new_key(2).id;
     store.rotate_key(&id, KeyHash([9; 32]), LONG, entry("key.rotate")).await.unwrap().unwrap();
     store.revoke_key(&new_key(3).id, entry("key.revoke")).await.unwrap().unwrap();
-    let debit = Debit {
-        accounts: vec![BudgetAccount { name: "user:ada".into(), tokens_per_day: None }],
-        input_tokens: 11,
-        output_tokens: 5,
-        corrections: Vec::new(),
-    };
-    store.debit(debit).await.unwrap();
+    let report =
+        |revision, used| SpendingReport { host: host(), revision, lease: LONG, used, blocks: Vec::new() };
+    let day = SpendingDay(store.report_spending(report(0, Vec::new())).await.unwrap().now / 86_400_000);
+    let used = UsedTokens { account: "user:ada".into(), day, input_tokens: 11, output_tokens: 5 };
+    store.report_spending(report(1, vec![used])).await.unwrap();
     let keyed = Admission { idempotency: key("k"), ..admission(new_conversation(), "Still running") };
     let running = start(&store, keyed).await;
     store.close().await;

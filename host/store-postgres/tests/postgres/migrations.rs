@@ -92,7 +92,7 @@ async fn this_version_serves_from_the_schema_of_the_next_one() {
         let mut commit = reply(&start(store, admission(new_conversation(), "More")).await, "Hi");
         commit.jobs.push(job(plugin));
         kept(store.commit(commit).await);
-        let taken = store.take(host(), LONG, JobLimits::total(1)).await.unwrap().jobs;
+        let taken = store.take(host(), LONG, JobLimits::total(1), None).await.unwrap().jobs;
         assert_eq!(taken.len(), 1);
         store.recover(host()).await.unwrap();
     }
