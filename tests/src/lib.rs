@@ -13,6 +13,7 @@
 
 mod authority;
 mod background_client;
+mod balancer;
 mod baseline;
 mod client;
 mod component;
@@ -31,6 +32,7 @@ mod wait;
 
 pub use authority::{Authority, Issued, shown_by};
 pub use background_client::BackgroundClient;
+pub use balancer::Balancer;
 pub use baseline::Baseline;
 pub use client::{Client, Reply, Request};
 pub use component::{
