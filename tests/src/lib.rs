@@ -20,6 +20,7 @@ mod component;
 mod events;
 mod host;
 mod identity;
+mod link;
 mod log;
 mod machine;
 mod model;
@@ -44,6 +45,7 @@ pub use identity::{
     IdentityProvider, SECRET, SigningKey, base64url, claims, claims_with, hmac, now, signed_token,
     signing_input, token,
 };
+pub use link::{Link, LinkState};
 pub use machine::{descriptors, full, skipped};
 pub use model::{Answer, Gate, MockModel, RecordedRequest, Step};
 pub use raw::RawConnection;
