@@ -4,5 +4,6 @@ mod ends;
 mod failures;
 mod installation;
 mod load;
+mod many;
 mod one_conversation;
 mod running_elsewhere;
