@@ -61,7 +61,7 @@ impl Failure {
             Self::RedisKilled => {
                 redis.kill();
                 tokio::time::sleep(LENGTH).await;
-                redis.restart().await;
+                redis.restart();
             }
             Self::RedisGone => hold(&links.redis, LinkState::Cut).await,
             Self::RedisStalled => hold(&links.redis, LinkState::Stalled).await,

@@ -1,7 +1,7 @@
 //! Hosts that share a database, a model and, where a test wants it, a Redis.
 
 use masque_store_postgres::testing::{TestDatabase, TestServer};
-use masque_store_redis::testing::TestRedis;
+use masque_store_redis::testing::TestServer as TestRedis;
 use masque_tests::{Balancer, Client, Host, Link, MockModel, Setup};
 
 /// Several hosts of one installation.
@@ -26,7 +26,7 @@ const DRAIN: &str = "[drain]\ndelay = \"500ms\"\ntimeout = \"10s\"\n";
 impl Installation {
     /// So many hosts with a Redis of their own.
     pub(super) async fn start(hosts: usize) -> Self {
-        Self::launch(hosts, Some(TestRedis::start().await), None).await
+        Self::launch(hosts, Some(TestRedis::start()), None).await
     }
 
     /// So many hosts that share nothing but the database.
@@ -36,7 +36,7 @@ impl Installation {
 
     /// So many hosts with a Redis, whose connections can be broken.
     pub(super) async fn with_links(hosts: usize) -> Self {
-        let redis = TestRedis::start().await;
+        let redis = TestRedis::start();
         let links = Links {
             database: Link::to(TestServer::shared().port()).await,
             redis: Link::to(redis.port()).await,
