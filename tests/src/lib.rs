@@ -13,12 +13,14 @@
 
 mod authority;
 mod background_client;
+mod balancer;
 mod baseline;
 mod client;
 mod component;
 mod events;
 mod host;
 mod identity;
+mod link;
 mod log;
 mod machine;
 mod model;
@@ -31,6 +33,7 @@ mod wait;
 
 pub use authority::{Authority, Issued, shown_by};
 pub use background_client::BackgroundClient;
+pub use balancer::Balancer;
 pub use baseline::Baseline;
 pub use client::{Client, Reply, Request};
 pub use component::{
@@ -42,6 +45,7 @@ pub use identity::{
     IdentityProvider, SECRET, SigningKey, base64url, claims, claims_with, hmac, now, signed_token,
     signing_input, token,
 };
+pub use link::{Link, LinkState};
 pub use machine::{descriptors, full, skipped};
 pub use model::{Answer, Gate, MockModel, RecordedRequest, Step};
 pub use raw::RawConnection;
