@@ -185,8 +185,7 @@ pub(crate) async fn delete(
     Id(id): Id<ConversationId>,
 ) -> Result<StatusCode, Problem> {
     reach::check_conversation(&app, &principal, id).await?;
-    if app.store.delete(&principal.owner, id).await.map_err(store_problem)? {
-        app.turns.conversation_deleted(&principal.owner, id);
+    if app.turns.delete_conversation(&principal.owner, id).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Kind::ConversationNotFound.into())

@@ -35,9 +35,10 @@ pub(crate) async fn show(
     Ok(Json(record.into()))
 }
 
-/// Streams the events of a turn, from the first or after `Last-Event-ID`.
+/// Streams the events of a turn, from the first or after `Last-Event-ID`, whichever host runs it.
 ///
-/// Available while the turn runs and for a minute after its end.
+/// Available while the turn runs and for a minute after its end. Hosts without Redis know only the events of their own turns:
+/// of a turn of another host they send the reply at its end, to a client that has no event of it yet.
 #[utoipa::path(
     get, path = "/turns/{id}/events", tag = "turns",
     params(
@@ -48,7 +49,7 @@ pub(crate) async fn show(
         (status = 200, description = "The events.", body = ServerSentEvent, content_type = "text/event-stream"),
         (status = 204, description = "`Last-Event-ID` was the last event: nothing follows, and a browser stops reconnecting."),
         (status = 404, description = "No such turn."),
-        (status = 410, description = "The events are no longer kept."),
+        (status = 410, description = "The events are no longer kept, or are on another host."),
         (status = 422, description = "`Last-Event-ID` is not a number, or is higher than any event of the turn."),
     ),
 )]
@@ -67,7 +68,7 @@ pub(crate) async fn events(
     })
 }
 
-/// Cancels a running turn. The reply so far is kept and marked `interrupted`.
+/// Cancels a running turn, whichever host runs it. The reply so far is kept and marked `interrupted`.
 ///
 /// A turn that has ended is not changed.
 #[utoipa::path(
@@ -76,6 +77,7 @@ pub(crate) async fn events(
     responses(
         (status = 200, description = "The turn after the cancellation.", body = TurnView),
         (status = 404, description = "No such turn."),
+        (status = 503, description = "The turn has not ended yet."),
     ),
 )]
 pub(crate) async fn cancel(

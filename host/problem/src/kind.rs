@@ -100,6 +100,8 @@ kinds! {
     TurnInterrupted = conversation::TURN_INTERRUPTED,
     /// A client cancelled the turn, or all its readers left.
     TurnCancelled = conversation::TURN_CANCELLED,
+    /// A turn was cancelled, and the host that runs it did not end it in time.
+    CancelPending = conversation::CANCEL_PENDING,
     /// The turn, or one step of it, passed its time limit.
     TurnTimeout = conversation::TURN_TIMEOUT,
     /// The model's server refused the connection or failed.

@@ -1,8 +1,8 @@
 //! Decides who may run when: a fixed number at a time for each key, first come first served, and a bounded number that
 //! wait for a bounded time. A waiting turn holds no slot.
 //!
-//! A turn enters the queue of its conversation first, then that of its user, then that of the host, so that those who
-//! wait for their own conversation keep nobody else out.
+//! It counts what only this host can count: its own slots, and its requests with one idempotency key. The store decides who
+//! may run in a conversation, and the hosts count the turns of a user together (see [`crate::user_slots`]).
 
 use std::collections::HashMap;
 use std::hash::Hash;

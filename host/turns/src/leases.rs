@@ -1,21 +1,21 @@
-//! Periodic work for running turns: renews the leases of all of them in one statement, and drops logs that are past their
-//! time.
+//! Periodic work for running turns: one statement tells the store that the host lives, renews the leases of all its turns and
+//! brings the cancellations that were asked for on other hosts. It also keeps the places of users, and drops logs that are
+//! past their time.
 //!
 //! A host that can't renew cancels its turns before their leases end, since another host may take the conversations from
-//! then on.
+//! then on. One that was paused gives its readers nothing more (see [`EventLog::renew_lease`](crate::log::EventLog)).
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use masque_store::TurnId;
-use tokio::time::Instant;
+use masque_store::{Heartbeat, TURN_SLOT_LIFETIME, TurnId};
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::cancellation::CancelReason;
 use crate::host::{Host, LEASE};
 
-const RENEW_INTERVAL: Duration = Duration::from_secs(10);
-/// The same after a renewal that failed.
+/// The time between two renewals if the first one failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// How long the store may take to answer one renewal.
 const RENEW_TIMEOUT: Duration = Duration::from_secs(3);
@@ -23,22 +23,35 @@ const RENEW_TIMEOUT: Duration = Duration::from_secs(3);
 const SAFETY_MARGIN: Duration = Duration::from_secs(5);
 
 impl Host {
-    /// Renews leases until `stop` is cancelled.
+    /// Renews leases and places until `stop` is cancelled.
     pub(crate) async fn keep_leases(&self, stop: CancellationToken) {
         let renew = |asked| async move {
             let is_renewed = self.renew_leases(asked).await;
             self.registry.purge();
             is_renewed
         };
-        stop.run_until_cancelled(repeat(renew, |renewed, now| self.cancel_ending(renewed, now))).await;
+        let leases = repeat(self.options.heartbeat, renew, |now| self.cancel_ending(now));
+        // Beside the leases: shared memory that hangs must not delay them.
+        let work = async { tokio::join!(leases, self.keep_places()) };
+        stop.run_until_cancelled(work).await;
     }
 
-    /// Cancels the turns whose leases may end before another renewal has failed. `renewed` is when the leases were last
-    /// renewed; turns that began later have newer ones.
-    fn cancel_ending(&self, renewed: Instant, now: Instant) {
-        let cancelled = self
-            .registry
-            .cancel_if(CancelReason::LeaseLost, |live| is_last_chance_gone(live.began.max(renewed), now));
+    /// Renews the places of users with running turns, forever.
+    async fn keep_places(&self) {
+        let Some(users) = &self.users else { return };
+        let mut ticks = tokio::time::interval(TURN_SLOT_LIFETIME / 3);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            users.renew().await;
+        }
+    }
+
+    /// Cancels the turns whose leases may end before another renewal has failed.
+    fn cancel_ending(&self, now: Instant) {
+        let cancelled = self.registry.cancel_if(CancelReason::LeaseLost, |live| {
+            live.log.lease_ends().is_some_and(|ends| is_last_chance_gone(ends, now))
+        });
         if cancelled > 0 {
             tracing::error!(
                 turns = cancelled,
@@ -47,31 +60,48 @@ impl Host {
         }
     }
 
-    /// Renews once, and cancels the turns whose lease another host has. Returns whether the store answered. Without turns it
-    /// only tells a store that hosts share that this one lives.
+    /// Renews once, at `asked`, and cancels the turns whose lease another host has or whose end a client has asked for.
+    /// Returns whether the store answered. Without turns it only tells a store that hosts share that this one lives.
     async fn renew_leases(&self, asked: Instant) -> bool {
-        let mut turns = self.registry.running_ids();
+        let running = self.registry.running();
+        let mut turns: Vec<TurnId> = running.iter().map(|live| live.log.turn()).collect();
         turns.extend(self.finalizer.pending_turns());
-        let renewed: HashSet<TurnId> = match self.store.renew(self.id, &turns, LEASE).await {
-            Ok(renewed) => renewed.into_iter().collect(),
+        let Heartbeat { held, cancel, live_hosts } = match self.store.heartbeat(self.id, &turns, LEASE).await
+        {
+            Ok(heartbeat) => heartbeat,
             Err(error) => {
                 tracing::warn!(%error, "the leases of running turns could not be renewed");
                 return false;
             }
         };
-        // Turns that began after the renewal was sent are not part of the answer.
-        self.registry.cancel_if(CancelReason::LeaseLost, |live| {
-            live.began < asked && !renewed.contains(&live.log.turn())
-        });
+        self.shared.live_hosts.set(live_hosts);
+        let (held, cancel): (HashSet<_>, HashSet<_>) =
+            (held.into_iter().collect(), cancel.into_iter().collect());
+        // Turns that began meanwhile were not named, and are not part of the answer.
+        for live in running {
+            let turn = live.log.turn();
+            if !held.contains(&turn) {
+                // A turn that has just ended holds no lease either, and can't be cancelled any more.
+                live.cancellation.cancel(CancelReason::LeaseLost);
+                continue;
+            }
+            live.log.renew_lease(asked + LEASE);
+            if cancel.contains(&turn) {
+                live.cancellation.cancel(CancelReason::ByClient);
+            }
+        }
         true
     }
 }
 
-/// Calls `renew` forever, with the time of the call. It returns whether the store answered. If it did not, or not in time,
-/// `failed` is called with the time of the last renewal that succeeded, and the time now.
-async fn repeat<F: Future<Output = bool>>(renew: impl Fn(Instant) -> F, failed: impl Fn(Instant, Instant)) {
-    let mut renewed = Instant::now();
-    let mut next = renewed;
+/// Calls `renew` forever, every `interval`, with the time of the call. It returns whether the store answered. If it did not, or
+/// not in time, `failed` is called with the time now.
+async fn repeat<F: Future<Output = bool>>(
+    interval: Duration,
+    renew: impl Fn(Instant) -> F,
+    failed: impl Fn(Instant),
+) {
+    let mut next = Instant::now();
     loop {
         tokio::time::sleep_until(next).await;
         let asked = Instant::now();
@@ -80,20 +110,19 @@ async fn repeat<F: Future<Output = bool>>(renew: impl Fn(Instant) -> F, failed: 
             false
         });
         if is_renewed {
-            renewed = asked;
-            next = asked + RENEW_INTERVAL;
+            next = asked + interval;
         } else {
             let now = Instant::now();
-            failed(renewed, now);
+            failed(now);
             next = now + RETRY_INTERVAL;
         }
     }
 }
 
-/// Whether a lease that began, or was last renewed, at `renewed` could end before the turn is stopped, if the renewal that
-/// failed at `now` is followed by another that fails.
-fn is_last_chance_gone(renewed: Instant, now: Instant) -> bool {
-    now + RETRY_INTERVAL + RENEW_TIMEOUT > renewed + LEASE - SAFETY_MARGIN
+/// Whether a lease that lasts until `ends` at least could end before the turn is stopped, if the renewal that failed at `now`
+/// is followed by another that fails.
+fn is_last_chance_gone(ends: Instant, now: Instant) -> bool {
+    now + RETRY_INTERVAL + RENEW_TIMEOUT > ends - SAFETY_MARGIN
 }
 
 #[cfg(test)]
@@ -102,6 +131,9 @@ mod tests {
     use std::future::{pending, ready};
 
     use super::*;
+
+    /// The longer interval, that of a host with a database of its own.
+    const INTERVAL: Duration = Duration::from_secs(10);
 
     /// How long after the last renewal a turn is cancelled that began `age` after it, if every later renewal ends as
     /// `answer` does.
@@ -113,13 +145,13 @@ mod tests {
             let (is_first, later) = (calls.get() == 1, answer());
             async move { is_first || later.await }
         };
-        let failed = |renewed: Instant, now: Instant| {
-            if is_last_chance_gone(renewed.max(start + age), now) && cancelled.get().is_none() {
+        let failed = |now: Instant| {
+            if is_last_chance_gone(start + age + LEASE, now) && cancelled.get().is_none() {
                 cancelled.set(Some(now - start));
             }
         };
         // Ends the loop, which has no end of its own.
-        let _elapsed = tokio::time::timeout(LEASE * 3, repeat(renew, failed)).await;
+        let _elapsed = tokio::time::timeout(LEASE * 3, repeat(INTERVAL, renew, failed)).await;
         cancelled.get().unwrap()
     }
 
@@ -129,7 +161,7 @@ mod tests {
         let fails = cancelled_after(Duration::ZERO, || ready(false)).await;
         for after in [hangs, fails] {
             assert!(after <= LEASE - SAFETY_MARGIN, "{after:?}");
-            assert!(after > RENEW_INTERVAL + RETRY_INTERVAL, "the store gets a second chance: {after:?}");
+            assert!(after > INTERVAL + RETRY_INTERVAL, "the store gets a second chance: {after:?}");
         }
     }
 
@@ -149,7 +181,7 @@ mod tests {
             ready(calls.borrow().len() != 2)
         };
         let _elapsed =
-            tokio::time::timeout(LEASE, repeat(renew, |_, _| failures.set(failures.get() + 1))).await;
+            tokio::time::timeout(LEASE, repeat(INTERVAL, renew, |_| failures.set(failures.get() + 1))).await;
         assert_eq!(failures.get(), 1);
         assert_eq!(*calls.borrow(), [0, 10, 12, 22]);
     }

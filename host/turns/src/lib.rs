@@ -3,6 +3,8 @@
 //! [`Turns`] is what the API uses. A request becomes a turn in `admission`, is answered by the plugins in `pipeline`
 //! while `run` watches over it, and is stored by `finalizer`. Its readers follow its [`EventLog`]. A turn is a task of
 //! its own: it goes on when its request is gone, for as long as someone reads it, and it is ended through `cancellation`.
+//! Hosts that use one store serve each other's turns: `publisher` copies the log of a running turn to the memory that they
+//! share, and `elsewhere` reads, cancels and keeps alive a turn that another host runs.
 //! [`JobWorker`] tells memories and personas about exchanges once they are stored. `capabilities` is what the plugins may
 //! use during a call: state, history and models. `metering` counts the tokens of every model call.
 //!
@@ -17,6 +19,7 @@ mod capabilities;
 mod clock;
 mod contract;
 mod draft;
+mod elsewhere;
 mod failure;
 mod finalizer;
 mod greeting;
@@ -26,14 +29,18 @@ mod keyed_queue;
 mod leases;
 mod log;
 mod metering;
+mod mirrors;
 mod options;
 mod pipeline;
+mod publisher;
 mod registry;
 mod reply;
 mod request;
 mod run;
 mod timing;
 mod turns;
+mod user_slots;
+mod waiters;
 
 #[cfg(test)]
 mod test_support;

@@ -9,9 +9,9 @@ pub struct Options {
     pub timeout: Duration,
     /// Turns that run at the same time, over all conversations.
     pub max_concurrent: usize,
-    /// Turns of one user that run at the same time; `None` for no bound.
+    /// Turns of one user that run at the same time, over all hosts; `None` for no bound.
     pub max_concurrent_per_user: Option<usize>,
-    /// Turns that may wait for one conversation.
+    /// Turns that may wait for one conversation, over all hosts.
     pub max_waiting: usize,
     /// How long each of them waits.
     pub max_wait: Duration,
@@ -25,4 +25,7 @@ pub struct Options {
     pub max_reply_bytes: usize,
     /// How long the head of a response waits for the model's first content.
     pub stream_hold: Duration,
+    /// How often the host tells the store that it and its turns live. That is also how long it takes, without shared memory,
+    /// until a cancellation on another host is noticed. Below a lease's third, or the leases may end.
+    pub heartbeat: Duration,
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use masque_store::{Owner, TurnId};
+use masque_store::{ConversationId, Owner, TurnId};
 use tokio::time::Instant;
 
 use crate::cancellation::{CancelReason, Cancellation};
@@ -24,7 +24,6 @@ pub(crate) struct LiveTurn {
     pub(crate) cancellation: Cancellation,
     /// A repeated request finds the turn by it.
     pub(crate) key: Option<IdempotencyKey>,
-    pub(crate) began: Instant,
 }
 
 /// All turns that this host knows.
@@ -94,11 +93,22 @@ impl TurnRegistry {
         state.turns.get(turn).filter(|live| !live.log.has_ended()).cloned()
     }
 
-    /// The ids of all running turns.
-    pub(crate) fn running_ids(&self) -> Vec<TurnId> {
+    /// All running turns.
+    pub(crate) fn running(&self) -> Vec<Arc<LiveTurn>> {
         let state = self.state();
-        let running = state.turns.values().filter(|live| !live.log.has_ended());
-        running.map(|live| live.log.turn()).collect()
+        state.turns.values().filter(|live| !live.log.has_ended()).cloned().collect()
+    }
+
+    /// The running turn with this id, whoever its owner is: for other hosts, which have asked the store for the owner.
+    pub(crate) fn running_turn(&self, turn: TurnId) -> Option<Arc<LiveTurn>> {
+        let state = self.state();
+        state.turns.get(&turn).filter(|live| !live.log.has_ended()).cloned()
+    }
+
+    /// Whether a turn of this conversation runs on this host.
+    pub(crate) fn runs_in(&self, conversation: ConversationId) -> bool {
+        let state = self.state();
+        state.turns.values().any(|live| live.log.conversation() == conversation && !live.log.has_ended())
     }
 
     /// Cancels every running turn, and every turn that begins later.
@@ -138,10 +148,6 @@ impl RegistryState {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use masque_store::ConversationId;
-
     use super::*;
     use crate::log::TurnEnd;
     use masque_problem::{Kind, Problem};
@@ -159,7 +165,6 @@ mod tests {
             attempt: 1,
             cancellation: Cancellation::default(),
             key: key.map(|key| IdempotencyKey { key: key.into(), digest: vec![1] }),
-            began: Instant::now(),
         })
     }
 

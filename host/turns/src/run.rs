@@ -20,10 +20,11 @@ use crate::clock::fractional_ms;
 use crate::contract;
 use crate::draft::ReplyDraft;
 use crate::finalizer::{FinalizedTurn, FinishedTurn, TurnOutcome};
-use crate::host::Host;
+use crate::host::{Host, LEASE};
 use crate::log::{EventLog, EventReader, TurnEnd};
 use crate::metering::UsageMeter;
 use crate::pipeline::Pipeline;
+use crate::publisher::publish;
 use crate::registry::{LiveTurn, TurnRegistry};
 use crate::request::ChatRequest;
 use crate::timing::TurnTiming;
@@ -61,11 +62,15 @@ impl Host {
             attempt: started.attempt,
             cancellation: Cancellation::default(),
             key: request.idempotency.clone(),
-            began: tokio::time::Instant::now(),
         });
+        log.renew_lease(ticket.asked + LEASE);
         let guard = EndGuard { registry: &self.registry, live: Arc::clone(&live) };
         self.registry.begin(&live);
         ticket.key_slot = None;
+        if self.shared.events.is_shared() {
+            let events = Arc::clone(&self.shared.events);
+            self.tasks.spawn(publish(events, Arc::clone(&log), started.attempt));
+        }
         // If the client is gone, the reader is dropped, which counts as a reader that has left.
         let _ = answer.send(Ok(log.reader(None)));
 
@@ -79,6 +84,8 @@ impl Host {
         let finalized = self.run_and_finalize(&ticket, &started, durable, &live).instrument(span).await;
         log.end(finalized.end);
         drop(guard);
+        drop(ticket);
+        self.waiters.wake_without_place(started.conversation);
     }
 
     async fn run_and_finalize(
@@ -128,6 +135,7 @@ impl Host {
             tokio::select! {
                 biased;
                 reason = live.cancellation.cancelled() => TurnOutcome::Cancelled(reason),
+                () = live.log.lease_over() => TurnOutcome::Cancelled(CancelReason::LeaseLost),
                 () = live.log.abandoned(linger) => TurnOutcome::Cancelled(CancelReason::NoReader),
                 done = tokio::time::timeout_at(deadline.into(), work) => match done {
                     Ok(Ok(((), ()))) => TurnOutcome::Completed,
@@ -135,6 +143,13 @@ impl Host {
                     Err(_elapsed) => TurnOutcome::Failed(Problem::from(Kind::TurnTimeout)),
                 },
             }
+        };
+        let outcome = match outcome {
+            // The host was paused between the end of the pipeline and this line.
+            TurnOutcome::Completed if live.log.is_lease_over() => {
+                TurnOutcome::Cancelled(CancelReason::LeaseLost)
+            }
+            outcome => outcome,
         };
         let timing = TurnTiming {
             first_content: draft.first_content.map(|at| at.duration_since(ticket.arrived)),
@@ -268,7 +283,6 @@ mod tests {
             attempt: 1,
             cancellation: Cancellation::default(),
             key: None,
-            began: tokio::time::Instant::now(),
         });
         registry.begin(&live);
         log.open();
@@ -290,6 +304,6 @@ mod tests {
         }
         let last = &events.last().unwrap().kind;
         assert!(matches!(last, EventKind::Failed(problem) if problem.kind == Kind::Internal), "{last:?}");
-        assert!(registry.running_ids().is_empty());
+        assert!(registry.running().is_empty());
     }
 }

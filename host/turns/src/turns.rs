@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use masque_companions::Active;
 use masque_problem::{Kind, Problem};
 use masque_store::{
-    BudgetAccount, ConversationId, MessageId, NewMessage, Owner, Store, TurnId, TurnRecord, TurnStatus,
-    UserProfile,
+    BudgetAccount, ConversationId, MessageId, NewMessage, Owner, Shared, Store, TurnId, TurnRecord,
+    TurnStatus, UserProfile,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::admission::{CHAT_ROUTE, only_companion};
 use crate::cancellation::CancelReason;
+use crate::elsewhere::unknown_event;
 use crate::failure::store_problem;
 use crate::host::Host;
 use crate::log::{EventReader, ResumePoint, TurnEnd};
@@ -31,10 +32,16 @@ const FINALIZE_GRACE: Duration = Duration::from_secs(5);
 pub struct Turns(Arc<Host>);
 
 impl Turns {
-    /// Turns that are stored in `store` and answered by the companions of `active`. `host` names this process in the
-    /// store.
-    pub fn new(store: Arc<dyn Store>, active: Arc<Active>, options: Options, host: Uuid) -> Self {
-        Self(Arc::new(Host::new(store, active, options, host)))
+    /// Turns that are stored in `store` and answered by the companions of `active`. `shared` is what the hosts of the
+    /// installation share in memory, and `host` names this process in it and in the store.
+    pub fn new(
+        store: Arc<dyn Store>,
+        active: Arc<Active>,
+        options: Options,
+        shared: Shared,
+        host: Uuid,
+    ) -> Self {
+        Self(Arc::new(Host::new(store, active, options, shared, host)))
     }
 
     /// Begins a turn, joins one that runs, or replays one that is complete. Resolves when the head of the response may be
@@ -52,7 +59,8 @@ impl Turns {
         }
     }
 
-    /// Whether a request with this idempotency key was answered or is being answered. Sending it again costs nothing then.
+    /// Whether a request with this idempotency key was answered or is being answered, on whichever host. Sending it again costs
+    /// nothing then.
     ///
     /// # Errors
     /// `StorageUnavailable`.
@@ -62,56 +70,87 @@ impl Turns {
         }
         let found =
             self.0.store.keyed(owner, CHAT_ROUTE, key).await.map_err(|error| store_problem(&error))?;
-        Ok(found.is_some_and(|turn| turn.status == TurnStatus::Completed))
+        Ok(found.is_some_and(|turn| matches!(turn.status, TurnStatus::Completed | TurnStatus::Running)))
     }
 
-    /// A reader of the events of a turn after the event `after`. `None` if that was the last.
+    /// A reader of the events of a turn after the event `after`, on whichever host the turn runs. `None` if that was the last.
     ///
     /// # Errors
-    /// `TurnNotFound`, `EventsGone` if the log is no longer kept, `InvalidRequest` for an event that the turn never had,
-    /// `StorageUnavailable`.
+    /// `TurnNotFound`, `EventsGone` if the log is no longer kept or can't be read from here, `InvalidRequest` for an event that
+    /// the turn never had, `StorageUnavailable`.
     pub async fn events(
         &self,
         owner: &Owner,
         turn: TurnId,
         after: Option<u64>,
     ) -> Result<Option<EventReader>, Problem> {
-        if let Some(live) = self.0.registry.find(owner, turn) {
-            return match after {
-                // Every attempt counts its events from 0, so the id may belong to an earlier attempt with another text.
-                Some(_) if live.attempt > 1 => Err(Problem::from(Kind::EventsGone)),
-                Some(id) => match live.log.resume_point(id) {
-                    ResumePoint::MoreEvents => Ok(Some(live.log.reader(after))),
-                    ResumePoint::End => Ok(None),
-                    ResumePoint::Unknown => Err(Problem::new(
-                        Kind::InvalidRequest,
-                        format!("The turn has had no event {id}; leave `Last-Event-ID` out to read it from the first."),
-                    )
-                    .with("field", "Last-Event-ID")),
-                },
-                None => Ok(Some(live.log.reader(None))),
-            };
+        let host = &self.0;
+        let Some(live) = host.registry.find(owner, turn) else {
+            let record = host.turn_record(owner, turn).await?;
+            return host.events_elsewhere(owner, &record, after).await;
+        };
+        if live.log.has_ended() && host.shared.live_hosts.get() > 1 {
+            // Another host may have run the turn again since.
+            let record = host.turn_record(owner, turn).await?;
+            if record.attempt > live.attempt {
+                return host.events_elsewhere(owner, &record, after).await;
+            }
         }
-        self.record(owner, turn).await?;
-        Err(Problem::from(Kind::EventsGone))
+        match after {
+            // Every attempt counts its events from 0, so the id may belong to an earlier attempt with another text.
+            Some(_) if live.attempt > 1 => Err(Problem::from(Kind::EventsGone)),
+            Some(id) => match live.log.resume_point(id) {
+                ResumePoint::MoreEvents => Ok(Some(live.log.reader(after))),
+                ResumePoint::End => Ok(None),
+                ResumePoint::Unknown => Err(unknown_event(id)),
+            },
+            None => Ok(Some(live.log.reader(None))),
+        }
     }
 
-    /// Cancels a turn, waits for its end and returns its record. A turn that has ended already stays as it is.
+    /// Cancels a turn, on whichever host it runs, waits for its end and returns its record. A turn that has ended already stays
+    /// as it is.
     ///
     /// # Errors
-    /// `TurnNotFound`, `StorageUnavailable`.
+    /// `TurnNotFound`, `CancelPending` if the turn does not end in time, `StorageUnavailable`.
     pub async fn cancel(&self, owner: &Owner, turn: TurnId) -> Result<TurnRecord, Problem> {
-        if let Some(live) = self.0.registry.find(owner, turn) {
-            live.cancellation.cancel(CancelReason::ByClient);
-            live.log.wait_for_end().await;
+        let host = &self.0;
+        match host.registry.find(owner, turn).filter(|live| !live.log.has_ended()) {
+            Some(live) => {
+                live.cancellation.cancel(CancelReason::ByClient);
+                live.log.wait_for_end().await;
+            }
+            None => host.request_cancel(owner, turn).await?,
         }
-        self.record(owner, turn).await
+        host.ended_record(owner, turn).await
+    }
+
+    /// Deletes a conversation and cancels the turn that runs in it, on whichever host. False if there is no such conversation.
+    ///
+    /// # Errors
+    /// `StorageUnavailable`.
+    pub async fn delete_conversation(
+        &self,
+        owner: &Owner,
+        conversation: ConversationId,
+    ) -> Result<bool, Problem> {
+        let host = &self.0;
+        // Its turns can't be found any more once it is deleted.
+        let elsewhere = host.running_elsewhere(owner, conversation).await;
+        if !host.store.delete(owner, conversation).await.map_err(|error| store_problem(&error))? {
+            return Ok(false);
+        }
+        self.conversation_deleted(owner, conversation);
+        if let Some(turn) = elsewhere {
+            host.cancel_everywhere(turn).await;
+        }
+        Ok(true)
     }
 
     /// Cancels the turn that runs in a conversation which the owner has deleted from the store. Its readers are told so.
     ///
-    /// A turn that the store has just admitted, and that has not begun, is not cancelled here. It ends when its lease is
-    /// renewed or its end is stored, whichever comes first, with the same problem.
+    /// A turn that the store has just admitted, and that has not begun, is not cancelled here, nor is one of another host. It
+    /// ends when its lease is renewed or its end is stored, whichever comes first, with the same problem.
     pub fn conversation_deleted(&self, owner: &Owner, conversation: ConversationId) {
         self.0.registry.cancel_if(CancelReason::ConversationDeleted, |live| {
             live.log.conversation() == conversation && live.owner == *owner
@@ -147,7 +186,7 @@ impl Turns {
         Ok(greeting.map(|content| NewMessage { id: MessageId::new(), content, metadata: json!({}) }))
     }
 
-    /// How many turns run or are being admitted.
+    /// How many turns run, are being admitted, or are read here while another host runs them.
     pub fn running(&self) -> usize {
         self.0.tasks.len()
     }
@@ -157,10 +196,21 @@ impl Turns {
         self.0.finalizer.new_jobs()
     }
 
-    /// Renews the leases of running turns until `stop` is cancelled. Without it, turns that run for longer than 30 s lose
-    /// their conversation.
+    /// Tells the store that this host lives and renews the leases of running turns until `stop` is cancelled. Without it, turns
+    /// that run for longer than 30 s lose their conversation.
     pub async fn keep_leases(&self, stop: CancellationToken) {
         self.0.keep_leases(stop).await;
+    }
+
+    /// Does what other hosts ask for until `stop` is cancelled. Without it, they wait until this host looks into the store.
+    pub async fn follow_inbox(&self, stop: CancellationToken) {
+        self.0.follow_inbox(stop).await;
+    }
+
+    /// What the turns of this host share.
+    #[cfg(test)]
+    pub(crate) fn host(&self) -> &Arc<Host> {
+        &self.0
     }
 
     /// Takes no new turns, and resolves when none runs and the ends of all are stored. At `deadline`, or when `interrupt`
@@ -180,6 +230,7 @@ impl Turns {
         if !has_ended {
             tracing::warn!(turns = host.tasks.len(), "interrupting the turns that still run");
             host.registry.cancel_all(CancelReason::Draining);
+            host.mirrors.interrupt_all();
         }
         let stored = async {
             host.tasks.wait().await;
@@ -190,10 +241,5 @@ impl Turns {
             tracing::error!(turns, unstored, "turns were left behind; the next start marks them interrupted");
         }
         host.finalizer.give_up();
-    }
-
-    async fn record(&self, owner: &Owner, turn: TurnId) -> Result<TurnRecord, Problem> {
-        let found = self.0.store.turn(owner, turn).await.map_err(|error| store_problem(&error))?;
-        found.ok_or_else(|| Problem::from(Kind::TurnNotFound))
     }
 }

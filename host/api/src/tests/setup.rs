@@ -109,6 +109,7 @@ fn turn_options() -> masque_turns::Options {
         log_ttl: Duration::from_secs(60),
         max_reply_bytes: 1 << 20,
         stream_hold: Duration::from_secs(10),
+        heartbeat: Duration::from_secs(10),
     }
 }
 
@@ -135,10 +136,12 @@ impl Api {
         });
         let active = Arc::new(active);
         let lifecycle = Lifecycle::new();
+        let host = Uuid::now_v7();
+        let shared = Shared::in_process(host);
         let services = Services {
             shared: Shared::in_process(Uuid::now_v7()).health,
             sandbox: Arc::new(IdleSandbox),
-            turns: Turns::new(store.clone(), Arc::clone(&active), turn_options(), Uuid::now_v7()),
+            turns: Turns::new(store.clone(), Arc::clone(&active), turn_options(), shared, host),
             limits: UsageLimiter::new(LimitOptions::default(), Arc::new(InProcessRateLimits::default())),
             options,
             store,

@@ -1,7 +1,15 @@
 //! The options of turns and of background jobs.
 
+use std::time::Duration;
+
 use masque_config::Config;
 use masque_turns::{JobOptions, Options};
+
+/// How often a host that shares its database says that it lives. Cancellations and the number of live hosts come with the
+/// answer, and each answer is one statement.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// The same for a host with a database of its own. Only its leases need it, and they last three times as long.
+const HEARTBEAT_ALONE: Duration = Duration::from_secs(10);
 
 /// The limits of turns.
 pub(crate) fn options(config: &Config) -> Options {
@@ -16,6 +24,7 @@ pub(crate) fn options(config: &Config) -> Options {
         log_ttl: config.turn.log_ttl,
         max_reply_bytes: config.turn.reply_bytes,
         stream_hold: config.stream.hold,
+        heartbeat: if config.database.is_some() { HEARTBEAT } else { HEARTBEAT_ALONE },
     }
 }
 

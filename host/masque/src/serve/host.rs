@@ -88,17 +88,25 @@ impl Host {
             }
             false => None,
         };
-        let turns = Turns::new(Arc::clone(&store), Arc::clone(&active), convert::turns::options(&config), id);
-
         let shared = shared::open(&config, &*store, id).await?;
+        let turns = Turns::new(
+            Arc::clone(&store),
+            Arc::clone(&active),
+            convert::turns::options(&config),
+            shared.clone(),
+            id,
+        );
+
         let (worker_stop, tasks_stop) = (CancellationToken::new(), CancellationToken::new());
         // A worker that ends aborts the jobs that it runs. Their leases expire, and a job that still ended can't complete
         // under the epoch that another run of it has, so another worker can begin at once.
         let worker = supervisor.spawn_restarting("the worker of background jobs", &worker_stop, {
             let (store, active, stop) = (Arc::clone(&store), Arc::clone(&active), worker_stop.clone());
             let (options, new_jobs) = (convert::turns::job_options(&config), turns.new_jobs());
+            let live_hosts = shared.live_hosts.clone();
             move || {
-                let worker = JobWorker::new(Arc::clone(&store), Arc::clone(&active), options, id);
+                let (store, active) = (Arc::clone(&store), Arc::clone(&active));
+                let worker = JobWorker::new(store, active, options, live_hosts.clone(), id);
                 joined(worker.start(Arc::clone(&new_jobs), stop.clone()))
             }
         });
@@ -106,6 +114,13 @@ impl Host {
         let leases = supervisor.spawn("the renewal of leases", &tasks_stop, {
             let (turns, stop) = (turns.clone(), tasks_stop.clone());
             async move { turns.keep_leases(stop).await }
+        });
+        let inbox = supervisor.spawn_restarting("the messages of other hosts", &tasks_stop, {
+            let (turns, stop) = (turns.clone(), tasks_stop.clone());
+            move || {
+                let (turns, stop) = (turns.clone(), stop.clone());
+                async move { turns.follow_inbox(stop).await }
+            }
         });
         // A draining host loads no new plugins. A new reloader compares the files with the set in use.
         let follow = supervisor.spawn_restarting("the hot reload", &worker_stop, {
@@ -139,13 +154,11 @@ impl Host {
                 "the thread that makes plugins yield ended".to_owned()
             }
         });
-        let mut tasks = vec![leases, follow, sweep, store_failure, ticker_end];
-        if config.database.is_some() {
+        let mut tasks = vec![leases, inbox, follow, sweep, store_failure, ticker_end];
+        tasks.push(supervisor.spawn_restarting("the recovery of turns", &tasks_stop, {
             let (store, stop) = (Arc::clone(&store), tasks_stop.clone());
-            tasks.push(supervisor.spawn_restarting("the recovery of turns", &tasks_stop, move || {
-                recover_continuously(Arc::clone(&store), id, stop.clone())
-            }));
-        }
+            move || recover_continuously(Arc::clone(&store), id, stop.clone())
+        }));
         if let Some(identity) = &identity {
             let (identity, stop) = (Arc::clone(identity), tasks_stop.clone());
             tasks.push(supervisor.spawn_restarting(

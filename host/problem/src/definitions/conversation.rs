@@ -103,6 +103,15 @@ pub(crate) const TURN_CANCELLED: Definition = define(
     "Send the message again if a reply is still wanted.",
 );
 
+pub(crate) const CANCEL_PENDING: Definition = define(
+    "cancel-pending",
+    StatusCode::SERVICE_UNAVAILABLE,
+    "Turn has not ended yet",
+    "a turn was told to end, and has not after 10 seconds",
+    "Try again; the turn ends as soon as its host can be reached.",
+)
+.retry_after(2);
+
 pub(crate) const TURN_TIMEOUT: Definition = define(
     "turn-timeout",
     StatusCode::GATEWAY_TIMEOUT,

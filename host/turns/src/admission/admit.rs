@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use masque_problem::{Kind, Problem};
-use masque_store::{Admission, AdmissionOutcome, Admitted, Idempotency, MessageId, NewMessage, TurnId};
+use masque_store::{Admission, AdmissionOutcome, Admitted, Idempotency, MessageId, NewMessage, Waiting};
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use super::earlier::{CHAT_ROUTE, replay};
+use super::pending::{Cause, Pending, Progress};
+use super::queue::{PLACE_TTL, QueuePlace};
 use super::selection::{allowed_names, beyond_companions, check_earlier, is_allowed};
-use super::ticket::{Ticket, Waited};
+use super::ticket::Ticket;
 use crate::contract;
 use crate::failure::store_problem;
 use crate::host::{Host, LEASE};
@@ -21,80 +23,123 @@ use crate::request::ChatRequest;
 /// How long an idempotency key is remembered.
 const KEY_TTL: Duration = Duration::from_secs(24 * 3600);
 
+/// Where the request's first reader, or the reason that there is none, is sent.
+type Answer = oneshot::Sender<Result<EventReader, Problem>>;
+
 impl Host {
-    /// A reader of the turn that the request begins, joins or repeats. If the future is dropped once the store has been
-    /// asked, the turn goes on without this reader.
+    /// A reader of the turn that the request begins, joins or repeats. If the future is dropped once the store has started
+    /// the turn, the turn goes on without this reader.
     pub(crate) async fn admit(self: Arc<Self>, request: ChatRequest) -> Result<EventReader, Problem> {
         // Taken before `closing` is read and held until the turn's task exists, so that a drain that waits for all
         // tasks misses no turn in between.
         let _tracked = self.tasks.token();
-        let waiting = self.wait_for_slots(request, Instant::now(), false);
-        let ticket = match self.closing.run_until_cancelled(waiting).await {
-            Some(Ok(Waited::Ticket(ticket))) => *ticket,
-            Some(Ok(Waited::Reader(reader))) => return Ok(reader),
+        let prepared = self.prepare(request, Instant::now());
+        let pending = match self.closing.run_until_cancelled(prepared).await {
+            Some(Ok(Progress::Next(pending))) => *pending,
+            Some(Ok(Progress::Reader(reader))) => return Ok(reader),
             Some(Err(problem)) => return Err(problem),
             None => return Err(Problem::from(Kind::Draining)),
         };
         // From here on the turn may be in the store, so a task of its own brings it to its end even if the client
         // leaves.
         let (answer, admitted) = oneshot::channel();
-        self.tasks.spawn(Arc::clone(&self).start(ticket, answer).in_current_span());
+        self.tasks.spawn(Arc::clone(&self).start(pending, answer).in_current_span());
         admitted.await.unwrap_or_else(|_panicked| Err(Problem::from(Kind::Internal)))
     }
 
-    /// Asks the store, and runs the turn if the store admits it. Failing to send `answer` means that the client has
-    /// left.
-    async fn start(
-        self: Arc<Self>,
-        mut ticket: Ticket,
-        mut answer: oneshot::Sender<Result<EventReader, Problem>>,
-    ) {
-        let admitted = loop {
-            let admitted = self.store.admit(self.admission(&ticket)).await;
-            let waited = match admitted.map_err(|error| store_problem(&error)) {
-                Ok(Admitted { outcome: AdmissionOutcome::Seen, .. }) => tokio::select! {
-                    waited = self.wait_again(ticket) => waited,
-                    // Nothing has begun, so a client that leaves now leaves the queue.
-                    () = answer.closed() => return,
-                },
-                Ok(admitted) => break admitted,
-                Err(problem) => Err(problem),
+    /// Asks the store until it decides, and runs the turn if the store has started it. Failing to send `answer` means that the
+    /// client has left.
+    async fn start(self: Arc<Self>, mut pending: Pending, mut answer: Answer) {
+        let mut cause = Cause::Arrived;
+        loop {
+            let taken = self.unless_gone(&mut answer, self.take_capacity(&mut pending, cause)).await;
+            let capacity = match taken {
+                None => return,
+                Some(Ok(Progress::Next(capacity))) => capacity,
+                Some(Ok(Progress::Reader(reader))) => return drop(answer.send(Ok(reader))),
+                Some(Err(problem)) => return drop(answer.send(Err(problem))),
             };
-            match waited {
-                Ok(Waited::Ticket(again)) => ticket = *again,
-                Ok(Waited::Reader(reader)) => return drop(answer.send(Ok(reader))),
-                Err(problem) => return drop(answer.send(Err(problem))),
+            let asked = tokio::time::Instant::now();
+            // Never dropped: the answer may be that the turn has started.
+            let admitted = self.store.admit(self.admission(&pending)).await;
+            let outcome = match admitted {
+                Err(error) => return drop(answer.send(Err(store_problem(&error)))),
+                Ok(Admitted { outcome: AdmissionOutcome::Started(started), durable }) => {
+                    let Pending { request, arrived, set, key_slot, waiting, place, .. } = pending;
+                    drop(waiting);
+                    if let Some(place) = place {
+                        place.mark_used();
+                    }
+                    let ticket = Ticket { request, set, arrived, asked, key_slot, _capacity: capacity };
+                    return self.run(ticket, started, durable, answer).await;
+                }
+                // The end of the earlier turn may not be on disk yet. A client must not see a reply that can still be lost.
+                Ok(Admitted { outcome: AdmissionOutcome::Completed(record), durable }) => {
+                    let durable = durable.wait().await.map_err(|error| store_problem(&error));
+                    return drop(answer.send(durable.and_then(|()| replay(&pending.request, record))));
+                }
+                Ok(Admitted { outcome, .. }) => outcome,
+            };
+            // Whoever waits holds no slot.
+            drop(capacity);
+            match self.unless_gone(&mut answer, self.after_outcome(&mut pending, outcome)).await {
+                None => return,
+                Some(Ok(Progress::Next(next))) => cause = next,
+                Some(Ok(Progress::Reader(reader))) => return drop(answer.send(Ok(reader))),
+                Some(Err(problem)) => return drop(answer.send(Err(problem))),
             }
-        };
-        match admitted.outcome {
-            AdmissionOutcome::Started(started) => self.run(ticket, started, admitted.durable, answer).await,
-            // The end of the earlier turn may not be on disk yet. A client must not see a reply that can still be lost.
-            AdmissionOutcome::Completed(record) => {
-                let durable = admitted.durable.wait().await.map_err(|error| store_problem(&error));
-                drop(answer.send(durable.and_then(|()| replay(&ticket.request, record))));
-            }
-            outcome => drop(answer.send(self.refuse_or_join(&ticket.request, outcome))),
         }
     }
 
-    /// Waits again for a request that the store has seen before. The slots are released first, since the request may
-    /// have to wait for another conversation.
-    async fn wait_again(&self, ticket: Ticket) -> Result<Waited, Problem> {
-        let (request, arrived) = ticket.release();
-        let waited = self.closing.run_until_cancelled(self.wait_for_slots(request, arrived, true)).await;
-        waited.unwrap_or_else(|| Err(Problem::from(Kind::Draining)))
+    /// Goes on with a request for which the store has started no turn: waits for what the store says that it has to wait for,
+    /// or reads the turn of the same request that runs.
+    async fn after_outcome(
+        self: &Arc<Self>,
+        pending: &mut Pending,
+        outcome: AdmissionOutcome,
+    ) -> Result<Progress<Cause>, Problem> {
+        match outcome {
+            AdmissionOutcome::Seen => Ok(match self.find_earlier_once(pending).await? {
+                Some(reader) => Progress::Reader(reader),
+                None => Progress::Next(Cause::Arrived),
+            }),
+            AdmissionOutcome::Busy { is_waiting: true, .. } => {
+                let (conversation, turn) = (pending.conversation, pending.waiting.turn());
+                pending.place.get_or_insert_with(|| QueuePlace::new(self, conversation, turn));
+                self.wait_for_conversation(pending).await.map(Progress::Next)
+            }
+            AdmissionOutcome::Running { turn, host, companion } => {
+                check_earlier(&pending.request, &companion)?;
+                self.join_running(pending, turn, host).await
+            }
+            outcome => Err(refusal(&pending.request, outcome)),
+        }
     }
 
-    fn admission(&self, ticket: &Ticket) -> Admission {
-        let request = &ticket.request;
+    /// The result of work before which nothing has begun: it ends when the client leaves (`None`) or the host drains.
+    async fn unless_gone<T>(
+        &self,
+        answer: &mut Answer,
+        work: impl Future<Output = Result<T, Problem>>,
+    ) -> Option<Result<T, Problem>> {
+        tokio::select! {
+            biased;
+            () = self.closing.cancelled() => Some(Err(Problem::from(Kind::Draining))),
+            () = answer.closed() => None,
+            done = work => Some(done),
+        }
+    }
+
+    fn admission(&self, pending: &Pending) -> Admission {
+        let request = &pending.request;
         Admission {
             owner: request.owner.clone(),
             host: self.id,
             lease: LEASE,
-            turn: TurnId::new(),
-            target: ticket.target.clone(),
+            turn: pending.waiting.turn(),
+            target: pending.target.clone(),
             companion: request.companion.clone(),
-            companions: allowed_names(&ticket.set, request),
+            companions: allowed_names(&pending.set, request),
             message: NewMessage {
                 id: MessageId::new(),
                 content: request.message.clone(),
@@ -106,52 +151,43 @@ impl Host {
                 digest: key.digest.clone(),
                 ttl: KEY_TTL,
             }),
-            resume: ticket.resume,
+            resume: pending.resume,
+            waiting: Some(Waiting {
+                max: u32::try_from(self.options.max_waiting).unwrap_or(u32::MAX),
+                ttl: PLACE_TTL,
+            }),
             tail: contract::TAIL,
         }
     }
+}
 
-    /// The answer to a request for which the store started no turn.
-    fn refuse_or_join(
-        &self,
-        request: &ChatRequest,
-        outcome: AdmissionOutcome,
-    ) -> Result<EventReader, Problem> {
-        match outcome {
-            AdmissionOutcome::Running { turn, host, companion } => {
-                check_earlier(request, &companion)?;
-                match self.registry.find(&request.owner, turn) {
-                    Some(live) if host == self.id && !live.log.has_ended() => Ok(live.log.reader(None)),
-                    // It is just ending, or it runs on another host. A later request finds it completed.
-                    _ => Err(Problem::from(Kind::ConversationBusy)),
-                }
-            }
-            AdmissionOutcome::Busy { retry_after } => {
-                Err(Problem::from(Kind::ConversationBusy).retry_after(retry_after))
-            }
-            AdmissionOutcome::OtherBody { companion } => {
-                check_earlier(request, &companion)?;
-                Err(Problem::from(Kind::IdempotencyMismatch))
-            }
-            AdmissionOutcome::UnknownConversation => Err(Problem::from(Kind::ConversationNotFound)),
-            AdmissionOutcome::CompanionGone { companion }
-            | AdmissionOutcome::OtherCompanion { companion }
-                if !is_allowed(request, &companion) =>
-            {
-                Err(beyond_companions(request))
-            }
-            AdmissionOutcome::CompanionGone { companion } => Err(Problem::new(
-                Kind::CompanionNotFound,
-                format!("The conversation is with `{companion}`, who is not here any more; begin a new one."),
-            )),
-            AdmissionOutcome::OtherCompanion { companion } => Err(Problem::new(
-                Kind::OtherCompanion,
-                format!("The conversation is with `{companion}`; leave `companion` out, or begin a new one."),
-            )),
-            // `start` handles these before.
-            AdmissionOutcome::Started(_) | AdmissionOutcome::Completed(_) | AdmissionOutcome::Seen => {
-                Err(Problem::from(Kind::Internal))
-            }
+/// Why a request gets neither a turn nor a place in a queue.
+fn refusal(request: &ChatRequest, outcome: AdmissionOutcome) -> Problem {
+    match outcome {
+        // The lease may be freed at any moment, so its end is no time to name.
+        AdmissionOutcome::Busy { .. } => Problem::from(Kind::ConversationBusy),
+        AdmissionOutcome::OtherBody { companion } => match check_earlier(request, &companion) {
+            Ok(()) => Problem::from(Kind::IdempotencyMismatch),
+            Err(problem) => problem,
+        },
+        AdmissionOutcome::UnknownConversation => Problem::from(Kind::ConversationNotFound),
+        AdmissionOutcome::CompanionGone { companion } | AdmissionOutcome::OtherCompanion { companion }
+            if !is_allowed(request, &companion) =>
+        {
+            beyond_companions(request)
         }
+        AdmissionOutcome::CompanionGone { companion } => Problem::new(
+            Kind::CompanionNotFound,
+            format!("The conversation is with `{companion}`, who is not here any more; begin a new one."),
+        ),
+        AdmissionOutcome::OtherCompanion { companion } => Problem::new(
+            Kind::OtherCompanion,
+            format!("The conversation is with `{companion}`; leave `companion` out, or begin a new one."),
+        ),
+        // `start` and `after_outcome` handle these.
+        AdmissionOutcome::Started(_)
+        | AdmissionOutcome::Completed(_)
+        | AdmissionOutcome::Seen
+        | AdmissionOutcome::Running { .. } => Problem::from(Kind::Internal),
     }
 }

@@ -11,16 +11,17 @@ use crate::log::{EventLog, EventReader};
 use crate::registry::LiveTurn;
 use crate::request::{ChatRequest, IdempotencyKey};
 
+use super::pending::Pending;
 use super::selection::check_earlier;
 
 /// The route of `Idempotency-Key`s. A key belongs to one owner and one route.
 pub(crate) const CHAT_ROUTE: &str = "POST /chat";
 
-/// A turn that the same request began before, and that does not run.
+/// A turn that the same request began before, and that does not run on this host.
 pub(super) enum EarlierTurn {
     /// It is complete and can be replayed.
     Completed(EventReader),
-    /// It is to be run again, in this conversation.
+    /// It runs on another host or is to be run again, in this conversation.
     Unfinished(ConversationId),
 }
 
@@ -47,6 +48,25 @@ impl Host {
             return record.map(|record| replay(request, record).map(EarlierTurn::Completed)).transpose();
         }
         Ok(Some(EarlierTurn::Unfinished(found.conversation)))
+    }
+
+    /// Looks for the earlier turn of the same request, if that was not done before: a reader of it if it is complete. One that
+    /// is not complete will be joined or run again.
+    pub(super) async fn find_earlier_once(
+        &self,
+        pending: &mut Pending,
+    ) -> Result<Option<EventReader>, Problem> {
+        let Some(key) = pending.request.idempotency.as_ref().filter(|_| !pending.resume) else {
+            return Ok(None);
+        };
+        match self.find_earlier(&pending.request, key).await? {
+            Some(EarlierTurn::Completed(reader)) => return Ok(Some(reader)),
+            // A turn that is run again continues the conversation that its first attempt may have begun.
+            Some(EarlierTurn::Unfinished(conversation)) => pending.move_to(conversation),
+            None => {}
+        }
+        pending.resume = true;
+        Ok(None)
     }
 }
 

@@ -1,139 +1,160 @@
-//! Waiting before admission: for other requests with the same key, for the conversation, for the user, and for the host.
+//! Waiting before admission: for other requests with the same key, for slots of the user and the host, and for the
+//! conversation.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use futures::FutureExt;
-use masque_companions::ActiveSet;
 use masque_problem::{Kind, Problem};
-use masque_store::{Owner, Target};
+use masque_store::{ConversationId, SharedStatus, Target, TurnId};
 
+use super::capacity::Capacity;
 use super::earlier::{EarlierTurn, join};
-use super::ticket::{Ticket, Waited};
+use super::pending::{Cause, Pending, Progress};
 use crate::host::Host;
-use crate::keyed_queue::{QueueBusy, QueueSlot};
+use crate::keyed_queue::QueueBusy;
 use crate::request::ChatRequest;
+use crate::waiters::Wait;
+
+/// How often a waiting turn asks the store if a message wakes it in time nearly always: a message can be lost, and a host that
+/// ended sends none. Each question is a transaction that locks the conversation.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The same if other hosts can't send messages to this one: the time that the end of a turn elsewhere goes unnoticed.
+const POLL_INTERVAL_ALONE: Duration = Duration::from_millis(250);
 
 impl Host {
-    /// Waits for everything that a turn has to wait for, and pins the active set after that: a turn that has waited uses
-    /// the plugins of now. `was_seen` is true if the store knows the request.
+    /// Waits for other requests with the same key, and finds out what the request means.
     ///
-    /// If nothing has to be waited for, an earlier turn of the same request is not looked for here: the store finds it
-    /// during admission, and most requests have none. If there is a wait or a refusal, it is looked for first, since a
-    /// request that was answered once is answered again at once.
-    pub(super) async fn wait_for_slots(
+    /// An earlier turn of the same request is not looked for here: the store finds it during admission, and most requests have
+    /// none. If there is a wait or a refusal, it is looked for first, since a request that was answered once is answered again
+    /// at once.
+    pub(super) async fn prepare(
         &self,
         request: ChatRequest,
         arrived: Instant,
-        was_seen: bool,
-    ) -> Result<Waited, Problem> {
+    ) -> Result<Progress<Box<Pending>>, Problem> {
         let set = self.active.current();
-        let busy = |_: QueueBusy| Problem::from(Kind::ConversationBusy);
         let key_slot = match &request.idempotency {
             Some(key) => {
-                let slot = self.keys.enter((request.owner.clone(), key.key.clone())).await.map_err(busy)?;
+                let slot = self.keys.enter((request.owner.clone(), key.key.clone())).await;
+                let slot = slot.map_err(|_: QueueBusy| Problem::from(Kind::ConversationBusy))?;
                 if let Some(live) = self.registry.find_running(&request.owner, &key.key) {
-                    return join(&live, &request, &key.digest).map(Waited::Reader);
+                    return join(&live, &request, &key.digest).map(Progress::Reader);
                 }
                 Some(slot)
             }
             None => None,
         };
-        let target = self.select_target(&request, &set).await;
-        let free_slot = match &target {
-            Ok(target) if !was_seen => self.conversations.enter(target.conversation()).now_or_never(),
-            _ => None,
-        };
-        let (target, mut conversation_slot, mut resume) = match (target, free_slot, &request.idempotency) {
-            (target, Some(Ok(slot)), _) => (target?, slot, false),
-            (target, _, None) => {
-                let target = target?;
-                let conversation = target.conversation();
-                (target, self.conversations.enter(conversation).await.map_err(busy)?, false)
-            }
-            (target, _, Some(key)) => {
-                let unfinished = match self.find_earlier(&request, key).await? {
-                    Some(EarlierTurn::Completed(reader)) => return Ok(Waited::Reader(reader)),
-                    Some(EarlierTurn::Unfinished(conversation)) => Some(conversation),
-                    None => None,
+        let target = match self.select_target(&request, &set).await {
+            Ok(target) => target,
+            Err(problem) => {
+                let Some(key) = &request.idempotency else { return Err(problem) };
+                return match self.find_earlier(&request, key).await? {
+                    Some(EarlierTurn::Completed(reader)) => Ok(Progress::Reader(reader)),
+                    Some(EarlierTurn::Unfinished(_)) | None => Err(problem),
                 };
-                let target = target?;
-                // A turn that is run again continues the conversation that its first attempt may have begun.
-                let conversation = unfinished.unwrap_or(target.conversation());
-                (target, self.conversations.enter(conversation).await.map_err(busy)?, true)
             }
         };
-        let (user_slot, host_slot) =
-            match (self.wait_for_capacity(&request).now_or_never(), &request.idempotency) {
-                (Some(Ok(slots)), _) => slots,
-                (_, Some(key)) if !resume => {
-                    match self.find_earlier(&request, key).await? {
-                        Some(EarlierTurn::Completed(reader)) => return Ok(Waited::Reader(reader)),
-                        Some(EarlierTurn::Unfinished(conversation))
-                            if conversation != target.conversation() =>
-                        {
-                            drop(conversation_slot);
-                            conversation_slot = self.conversations.enter(conversation).await.map_err(busy)?;
-                        }
-                        Some(EarlierTurn::Unfinished(_)) | None => {}
-                    }
-                    resume = true;
-                    self.wait_for_capacity(&request).await?
-                }
-                _ => self.wait_for_capacity(&request).await?,
-            };
-        let (set, target) = self.pin(&request, set, target).await?;
-        Ok(Waited::Ticket(Box::new(Ticket {
+        Ok(Progress::Next(Box::new(Pending {
+            conversation: target.conversation(),
             request,
+            arrived,
             set,
             target,
-            arrived,
-            resume,
+            resume: false,
             key_slot,
-            _conversation_slot: conversation_slot,
-            _user_slot: user_slot,
-            _host_slot: host_slot,
+            waiting: self.waiters.register(TurnId::new()),
+            place: None,
+            wait_ends: None,
+            join_ends: None,
         })))
+    }
+
+    /// Takes the slots that the turn needs, and pins the active set after that: a turn that has waited uses the plugins of
+    /// now.
+    ///
+    /// Without a free slot, a request whose conversation is busy waits for the conversation, as it would with a slot.
+    pub(super) async fn take_capacity(
+        &self,
+        pending: &mut Pending,
+        mut cause: Cause,
+    ) -> Result<Progress<Capacity>, Problem> {
+        let capacity = loop {
+            if let Some(capacity) = self.try_capacity(&pending.request.owner).await {
+                break capacity;
+            }
+            if let Some(reader) = self.find_earlier_once(pending).await? {
+                return Ok(Progress::Reader(reader));
+            }
+            let is_busy = match cause {
+                Cause::Poll => true,
+                Cause::Arrived => self.is_busy_here(pending.conversation),
+                Cause::Woken => false,
+            };
+            if !is_busy {
+                match self.wait_for_capacity(&pending.request.owner).await {
+                    Ok(capacity) => break capacity,
+                    // Another turn of the conversation got the slot.
+                    Err(_) if self.is_busy_here(pending.conversation) => {}
+                    Err(problem) => return Err(problem),
+                }
+            }
+            cause = self.wait_for_conversation(pending).await?;
+        };
+        self.pin(pending).await?;
+        Ok(Progress::Next(capacity))
+    }
+
+    /// Waits until it makes sense to ask the store for the conversation again.
+    ///
+    /// # Errors
+    /// `ConversationBusy` if the turn has waited for long enough, or as many turns wait without a place as may wait.
+    pub(super) async fn wait_for_conversation(&self, pending: &mut Pending) -> Result<Cause, Problem> {
+        let busy = || Problem::from(Kind::ConversationBusy);
+        let wait = Wait { conversation: pending.conversation, has_place: pending.place.is_some() };
+        if !wait.has_place && self.waiters.count(wait.conversation) >= self.options.max_waiting {
+            return Err(busy());
+        }
+        let now = tokio::time::Instant::now();
+        let ends = *pending.wait_ends.get_or_insert(now + self.options.max_wait);
+        tokio::select! {
+            biased;
+            () = pending.waiting.woken(wait) => Ok(Cause::Woken),
+            () = tokio::time::sleep_until(ends) => Err(busy()),
+            () = tokio::time::sleep(self.poll_interval()) => Ok(Cause::Poll),
+        }
+    }
+
+    /// How often a waiting turn asks the store without being woken.
+    fn poll_interval(&self) -> Duration {
+        match self.shared.health.status() {
+            SharedStatus::Connected => POLL_INTERVAL,
+            // This host alone ends turns, and wakes those that wait itself.
+            SharedStatus::InProcess if self.shared.live_hosts.get() == 1 => POLL_INTERVAL,
+            SharedStatus::InProcess | SharedStatus::Unavailable { .. } => POLL_INTERVAL_ALONE,
+        }
+    }
+
+    /// Whether a turn of this host runs in the conversation, or waits for it.
+    fn is_busy_here(&self, conversation: ConversationId) -> bool {
+        self.waiters.count(conversation) > 0 || self.registry.runs_in(conversation)
     }
 
     /// The active set that the turn uses from here on. It may have changed while the request waited. Then the request is
     /// checked again, since its companion or model may be gone.
-    async fn pin(
-        &self,
-        request: &ChatRequest,
-        before: Arc<ActiveSet>,
-        target: Target,
-    ) -> Result<(Arc<ActiveSet>, Target), Problem> {
+    async fn pin(&self, pending: &mut Pending) -> Result<(), Problem> {
         let set = self.active.current();
-        if set.generation == before.generation {
-            return Ok((set, target));
+        if set.generation == pending.set.generation {
+            return Ok(());
         }
-        let target = match (target, self.select_target(request, &set).await?) {
-            // The slot of the conversation was taken for the first id.
-            (Target::New { id, .. }, Target::New { companion, title, .. }) => {
-                Target::New { id, companion, title }
-            }
-            (before, _) => before,
-        };
-        Ok((set, target))
-    }
-
-    /// One of the user's slots, if users are bounded, and one of the host's.
-    async fn wait_for_capacity(
-        &self,
-        request: &ChatRequest,
-    ) -> Result<(Option<QueueSlot<Owner>>, QueueSlot<()>), Problem> {
-        let user_busy = |_: QueueBusy| {
-            Problem::new(
-                Kind::Overloaded,
-                "You have as many turns under way as a user may; wait for one to end.",
-            )
-        };
-        let user_slot = match &self.users {
-            Some(users) => Some(users.enter(request.owner.clone()).await.map_err(user_busy)?),
-            None => None,
-        };
-        let host_slot = self.slots.enter(()).await.map_err(|_: QueueBusy| Problem::from(Kind::Overloaded))?;
-        Ok((user_slot, host_slot))
+        let again = self.select_target(&pending.request, &set).await?;
+        if let (
+            Target::New { companion, title, .. },
+            Target::New { companion: now_with, title: now_titled, .. },
+        ) = (&mut pending.target, again)
+        {
+            // The id stays.
+            (*companion, *title) = (now_with, now_titled);
+        }
+        pending.set = set;
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use masque_problem::Problem;
-use masque_store::{Ending, Owner, Started, Store, StoreError, TurnId, TurnRecord, TurnStatus};
+use masque_store::{Ending, Owner, Started, Store, StoreError, TurnId, TurnRecord, TurnStatus, Waiter};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,7 @@ use super::records::{IncompleteTurn, commit_record, incomplete_record};
 use crate::cancellation::CancelReason;
 use crate::failure::store_problem;
 use crate::log::TurnEnd;
+use crate::waiters::WakeUps;
 
 /// The time between two attempts to write an end. The conversation stays busy meanwhile.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
@@ -26,6 +27,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Finalizer {
     store: Arc<dyn Store>,
+    /// Wakes the turn that waits for the conversation of one that has ended.
+    wake_ups: WakeUps,
     /// Notified when a turn has left background jobs.
     new_jobs: Arc<Notify>,
     /// Turns that have ended for their readers but not yet in the store. Their leases are renewed.
@@ -39,9 +42,10 @@ pub(crate) struct Finalizer {
 }
 
 impl Finalizer {
-    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, wake_ups: WakeUps) -> Self {
         Self {
             store,
+            wake_ups,
             new_jobs: Arc::default(),
             pending: Arc::default(),
             writes: TaskTracker::new(),
@@ -121,7 +125,8 @@ impl Finalizer {
         let response = commit.response.clone();
         let has_jobs = !commit.jobs.is_empty();
         let error = match self.store.commit(commit).await {
-            Ok(Ending::Done { .. }) => {
+            Ok(Ending::Done { next, .. }) => {
+                self.wake(next.as_ref());
                 self.notify_of_jobs(has_jobs);
                 return completed(response);
             }
@@ -211,13 +216,24 @@ impl Finalizer {
     }
 
     async fn write(&self, record: &IncompleteTurn) -> Result<Ending, StoreError> {
-        match record {
+        let ending = match record {
             IncompleteTurn::Interrupted(interruption) => {
                 let ending = self.store.interrupt(interruption.clone()).await?;
                 self.notify_of_jobs(!interruption.jobs.is_empty());
-                Ok(ending)
+                ending
             }
-            IncompleteTurn::Failed(failed) => self.store.fail(failed.clone()).await,
+            IncompleteTurn::Failed(failed) => self.store.fail(failed.clone()).await?,
+        };
+        if let Ending::Done { next, .. } = &ending {
+            self.wake(next.as_ref());
+        }
+        Ok(ending)
+    }
+
+    /// Wakes the turn that waits first for the conversation of a turn that has ended.
+    fn wake(&self, next: Option<&Waiter>) {
+        if let Some(next) = next {
+            self.wake_ups.wake(next, &self.writes);
         }
     }
 

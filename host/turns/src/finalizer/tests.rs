@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use masque_problem::Kind;
 use masque_store::{
-    Admission, AdmissionOutcome, ConversationId, MessageId, NewMessage, Owner, Started, StoreConnection as _,
-    StoreError, Target, TurnId, TurnStatus, Turns as _, UserProfile,
+    Admission, AdmissionOutcome, ConversationId, MessageId, NewMessage, Owner, Shared, Started,
+    StoreConnection as _, StoreError, Target, TurnId, TurnStatus, Turns as _, UserProfile,
 };
 use masque_store_sqlite::SqliteStore;
 use serde_json::json;
@@ -18,6 +18,7 @@ use crate::contract;
 use crate::draft::ReplyDraft;
 use crate::log::TurnEnd;
 use crate::timing::TurnTiming;
+use crate::waiters::WakeUps;
 
 fn owner() -> Owner {
     Owner { tenant: "default".into(), issuer: "local".into(), subject: "local".into() }
@@ -26,7 +27,9 @@ fn owner() -> Owner {
 async fn open() -> (TempDir, Arc<SqliteStore>, Finalizer) {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(folder.path()).await.unwrap();
-    let finalizer = Finalizer::new(store.clone());
+    let host = Uuid::from_u128(1);
+    let inbox = Shared::in_process(host).inbox;
+    let finalizer = Finalizer::new(store.clone(), WakeUps { host, waiters: Arc::default(), inbox });
     (folder, store, finalizer)
 }
 
@@ -47,6 +50,7 @@ async fn start(store: &SqliteStore, conversation: Option<ConversationId>) -> Sta
         message: NewMessage { id: MessageId::new(), content: "Hello.".into(), metadata: json!({}) },
         idempotency: None,
         resume: false,
+        waiting: None,
         tail: contract::TAIL,
     };
     let admitted = store.admit(admission).await.unwrap();

@@ -6,8 +6,8 @@ use masque_companions::Active;
 use masque_runtime::{PluginStateScope, State};
 use masque_store::{
     Admission, AdmissionOutcome, BudgetAccount, Commit, ConversationId, JobCompletion, JobLimits, JobRecord,
-    Jobs as _, MessageId, NewJob, NewMessage, Owner, ParkedJobs as _, PluginState as _, Spending as _,
-    StoreError, Target, TurnId, Turns as _, UsageRecord, UserProfile,
+    Jobs as _, LiveHosts, MessageId, NewJob, NewMessage, Owner, ParkedJobs as _, PluginState as _,
+    Spending as _, StoreError, Target, TurnId, Turns as _, UsageRecord, UserProfile,
 };
 use masque_store_sqlite::SqliteStore;
 use serde_json::{Value, json};
@@ -64,7 +64,8 @@ impl TestWorker {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("data")).await.unwrap();
         let active = Arc::new(Active::new(load_set(folder.path(), config).await));
-        let worker = JobWorker::new(store.clone(), active, job_options(), Uuid::now_v7());
+        let worker =
+            JobWorker::new(store.clone(), active, job_options(), LiveHosts::default(), Uuid::now_v7());
         Self { store, worker: Arc::new(worker), _folder: folder }
     }
 
@@ -121,6 +122,7 @@ impl TestWorker {
             message: message(text),
             idempotency: None,
             resume: false,
+            waiting: None,
             tail: contract::TAIL,
         };
         let AdmissionOutcome::Started(started) = self.store.admit(admission).await.unwrap().outcome else {
@@ -185,7 +187,7 @@ impl TestWorker {
     }
 
     async fn take(&self) -> JobRecord {
-        self.store.take(self.worker.host, LEASE, JobLimits::total(1)).await.unwrap().jobs.remove(0)
+        self.store.take(self.worker.host, LEASE, JobLimits::total(1), None).await.unwrap().jobs.remove(0)
     }
 }
 
@@ -197,7 +199,12 @@ async fn a_memory_observes_every_exchange_in_order_with_the_messages_before_it()
     for _ in 0..2 {
         let job = test.take().await;
         assert!(
-            test.store.take(test.worker.host, LEASE, JobLimits::total(1)).await.unwrap().jobs.is_empty(),
+            test.store
+                .take(test.worker.host, LEASE, JobLimits::total(1), None)
+                .await
+                .unwrap()
+                .jobs
+                .is_empty(),
             "one at a time"
         );
         Arc::clone(&test.worker.runner).run(job).await;
@@ -287,7 +294,7 @@ async fn a_job_that_asks_the_model_is_charged_and_comes_again_tomorrow_when_the_
     Arc::clone(&test.worker.runner).run(job).await;
     assert_eq!(spent().await, after_one, "the model was not asked");
     let day_ends_in = test.store.spent("key:1").await.unwrap().day_ends_in;
-    let taken = test.store.take(test.worker.host, LEASE, JobLimits::total(1)).await.unwrap();
+    let taken = test.store.take(test.worker.host, LEASE, JobLimits::total(1), None).await.unwrap();
     assert!(taken.jobs.is_empty() && taken.next_due.unwrap() >= day_ends_in.mul_f32(0.99), "{taken:?}");
 }
 
@@ -306,6 +313,26 @@ async fn the_worker_wakes_for_new_jobs_and_stops_when_it_is_told_to() {
     }
     stop.cancel();
     worker.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_host_leaves_the_jobs_of_a_plugin_that_it_does_not_have_to_other_hosts() {
+    let test = TestWorker::new().await;
+    test.worker.live_hosts.set(2);
+    test.exchange(None, "elsewhere", Some("plugin-of-another-host")).await;
+    let conversation = test.exchange(None, "here", None).await;
+    let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+    let worker = {
+        let (worker, wake, stop) = (Arc::clone(&test.worker), Arc::clone(&wake), stop.clone());
+        tokio::spawn(async move { worker.work(&wake, &stop).await })
+    };
+    while test.value(PluginStateScope::User, "told", conversation).await.is_none() {
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    worker.await.unwrap();
+    let counts = test.store.counts().await.unwrap();
+    assert_eq!((counts.queued, counts.parked), (1, 0));
 }
 
 #[tokio::test]

@@ -5,12 +5,13 @@
 //! and one that held its place for long waits for longer (see [`retry`](super::retry)). Accepted consequence: a plugin or a
 //! user alone gets half of the places.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use masque_companions::Active;
-use masque_store::{JobLimits, Store, StoreError, TakenJobs};
+use masque_store::{JobLimits, LiveHosts, Store, StoreError, TakenJobs};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -41,6 +42,7 @@ pub struct JobWorker {
     pub(super) store: Arc<dyn Store>,
     pub(super) host: Uuid,
     pub(super) runner: Arc<JobRunner>,
+    pub(super) live_hosts: LiveHosts,
     max_running: NonZeroU32,
 }
 
@@ -55,11 +57,18 @@ pub struct JobOptions {
 
 impl JobWorker {
     /// A worker that takes jobs from `store` and runs them with the plugins of `active`. `host` names this process in the
-    /// store.
-    pub fn new(store: Arc<dyn Store>, active: Arc<Active>, options: JobOptions, host: Uuid) -> Self {
+    /// store. If there are other hosts, the jobs of plugins that are not in `active` are left to them; a host alone parks
+    /// them.
+    pub fn new(
+        store: Arc<dyn Store>,
+        active: Arc<Active>,
+        options: JobOptions,
+        live_hosts: LiveHosts,
+        host: Uuid,
+    ) -> Self {
         let JobOptions { max_concurrent, timeout } = options;
         let runner = Arc::new(JobRunner { store: Arc::clone(&store), active, timeout });
-        Self { store, host, runner, max_running: max_concurrent }
+        Self { store, host, runner, live_hosts, max_running: max_concurrent }
     }
 
     /// Starts the worker. `wake` is notified when there may be new jobs. The handle resolves after `stop` is cancelled, once
@@ -102,7 +111,9 @@ impl JobWorker {
             if free.total == 0 {
                 return Ok(None);
             }
-            let TakenJobs { jobs, next_due } = self.store.take(self.host, LEASE, free).await?;
+            let plugins = self.plugins();
+            let taken = self.store.take(self.host, LEASE, free, plugins.as_ref()).await?;
+            let TakenJobs { jobs, next_due } = taken;
             let is_empty = jobs.is_empty();
             for job in jobs {
                 running.start(job.id, job.epoch, Arc::clone(&self.runner).run(job));
@@ -111,6 +122,12 @@ impl JobWorker {
                 return Ok(next_due);
             }
         }
+    }
+
+    /// The plugins whose jobs this host takes; `None` for any.
+    fn plugins(&self) -> Option<BTreeSet<String>> {
+        let has_others = self.live_hosts.get() > 1;
+        has_others.then(|| self.runner.active.current().plugins.keys().cloned().collect())
     }
 
     /// How many jobs may be taken while `running` run.

@@ -3,7 +3,8 @@
 //!
 //! Events are numbered from 0 without gaps and never change once a reader has seen them, so a reader that comes late or
 //! comes back reads the same. Nothing is visible before [`EventLog::open`]: an admission that is not on disk must not be
-//! visible to a client. Whether a turn goes on, and what is stored of it, is decided elsewhere.
+//! visible to a client. Nothing is visible either once the lease of the running turn may have ended: another attempt may say
+//! something else by then. Whether a turn goes on, and what is stored of it, is decided elsewhere.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,10 @@ const MAX_EVENTS: usize = 1 << 17;
 /// The longest text of one event, in bytes. Written as JSON it has at most six times as many, which is less than the 64 KiB
 /// that clients and proxies read as one line.
 const MAX_DELTA_BYTES: usize = 10 << 10;
+
+/// How long before the possible end of the turn's lease nothing more is given to readers. What a reader was given may still
+/// be on its way to the connection.
+pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(1);
 
 /// What an event costs beside its text, in bytes.
 const EVENT_OVERHEAD_BYTES: usize = 160;
@@ -63,13 +68,16 @@ pub struct EventLog {
 #[derive(Debug, Default)]
 pub(super) struct LogState {
     pub(super) events: Vec<Arc<Event>>,
-    bytes: usize,
+    pub(super) bytes: usize,
     /// The number of events that a reader has seen. Later ones may still grow.
     pub(super) seen: usize,
     pub(super) is_open: bool,
     /// Whether the model has given a sign of life.
-    has_begun: bool,
-    ended: Option<Instant>,
+    pub(super) has_begun: bool,
+    pub(super) ended: Option<Instant>,
+    /// When the lease of the running turn may end; `None` if the events need no lease: those of a turn that ended with it,
+    /// and those of another log.
+    pub(super) lease_ends: Option<Instant>,
 }
 
 impl EventLog {
@@ -148,6 +156,10 @@ impl EventLog {
     pub fn end(&self, end: TurnEnd) {
         let mut state = self.state();
         if state.ended.is_none() {
+            // A complete exchange was stored under the lease. What else was said after the lease may be another attempt's.
+            if matches!(end, TurnEnd::Completed(_)) || !state.is_lease_over() {
+                state.lease_ends = None;
+            }
             state.push(match end {
                 TurnEnd::Completed(response) => EventKind::Completed(response),
                 TurnEnd::Failed(problem) => EventKind::Failed(Box::new(problem)),
@@ -221,7 +233,7 @@ impl EventLog {
     }
 
     /// Waits until `condition` holds or the log has ended.
-    async fn wait_until(&self, condition: impl Fn(&LogState) -> bool) {
+    pub(super) async fn wait_until(&self, condition: impl Fn(&LogState) -> bool) {
         let mut changed = self.changed.subscribe();
         loop {
             changed.borrow_and_update();
@@ -276,6 +288,11 @@ impl LogState {
         } else {
             0
         }
+    }
+
+    /// Whether the lease of the running turn may have ended, so that nothing more may be given to readers.
+    pub(super) fn is_lease_over(&self) -> bool {
+        self.lease_ends.is_some_and(|ends| Instant::now() + LEASE_MARGIN >= ends)
     }
 
     fn push(&mut self, kind: EventKind) {

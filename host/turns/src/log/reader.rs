@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use masque_problem::{Kind, Problem};
 use masque_store::TurnId;
 use tokio::sync::watch;
 
@@ -20,18 +21,28 @@ pub struct EventReader {
     log: Arc<EventLog>,
     changed: watch::Receiver<()>,
     next: usize,
+    /// Whether the turn counts it.
+    is_counted: bool,
+    /// Whether it was told that the turn has lost its lease. Nothing follows.
+    is_cut: bool,
 }
 
 impl EventLog {
     /// A reader of the events after `after`, or of all events if `None`.
     pub fn reader(self: &Arc<Self>, after: Option<u64>) -> EventReader {
-        self.readers.send_modify(|readers| *readers += 1);
-        let next = after.map_or(0, |after| usize::try_from(after).unwrap_or(usize::MAX).saturating_add(1));
-        EventReader { log: Arc::clone(self), changed: self.changed.subscribe(), next }
+        EventReader::new(self, after, true)
     }
 }
 
 impl EventReader {
+    pub(super) fn new(log: &Arc<EventLog>, after: Option<u64>, is_counted: bool) -> Self {
+        if is_counted {
+            log.readers.send_modify(|readers| *readers += 1);
+        }
+        let next = after.map_or(0, |after| usize::try_from(after).unwrap_or(usize::MAX).saturating_add(1));
+        Self { log: Arc::clone(log), changed: log.changed.subscribe(), next, is_counted, is_cut: false }
+    }
+
     /// The turn that is read.
     pub fn turn(&self) -> TurnId {
         self.log.turn()
@@ -44,12 +55,23 @@ impl EventReader {
 
     /// Waits for events and returns those that are ready: at least one, and a bounded number. `None` after the last. No
     /// event is lost when the future is dropped.
+    ///
+    /// Once the lease of the running turn may have ended, the rest is the event [`EventKind::Failed`] with `LeaseLost`, in
+    /// the place of the events that this reader was not given yet.
     pub async fn next(&mut self) -> Option<Vec<Arc<Event>>> {
         loop {
+            if self.is_cut {
+                return None;
+            }
             self.changed.borrow_and_update();
             {
                 let mut state = self.log.state();
                 if state.is_open {
+                    if state.is_lease_over() {
+                        self.is_cut = true;
+                        let kind = EventKind::Failed(Box::new(Problem::from(Kind::LeaseLost)));
+                        return Some(vec![Arc::new(Event { sequence: self.next as u64, kind })]);
+                    }
                     let ready = one_read(state.events.get(self.next..).unwrap_or_default());
                     if !ready.is_empty() {
                         self.next += ready.len();
@@ -68,7 +90,9 @@ impl EventReader {
 
 impl Drop for EventReader {
     fn drop(&mut self) {
-        self.log.readers.send_modify(|readers| *readers -= 1);
+        if self.is_counted {
+            self.log.readers.send_modify(|readers| *readers -= 1);
+        }
     }
 }
 

@@ -219,3 +219,85 @@ async fn a_failure_before_the_first_sign_of_life_is_the_answer() {
     log.end(TurnEnd::Failed(problem.clone()));
     assert_eq!(log.wait_for_headers(Duration::from_secs(10)).await, Some(TurnEnd::Failed(problem)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_gets_nothing_of_a_turn_whose_lease_may_have_ended() {
+    let log = log(1024);
+    log.open();
+    log.write("one ").unwrap();
+    log.renew_lease(Instant::now() + Duration::from_secs(30));
+    let mut early = log.reader(None);
+    assert_eq!(text(&early.next().await.unwrap()), "one ");
+    log.write("two").unwrap();
+    tokio::time::advance(Duration::from_secs(28)).await;
+    log.renew_lease(Instant::now() + Duration::from_secs(30));
+    tokio::time::advance(Duration::from_secs(28)).await;
+    assert_eq!(text(&early.next().await.unwrap()), "two", "the lease was renewed");
+    log.write(" three").unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    for (reader, sequence) in [(early, 3), (log.reader(None), 0), (log.reader(Some(1)), 2)] {
+        let events = all(reader).await;
+        let [event] = events.as_slice() else { panic!("{events:?}") };
+        assert_eq!(event.sequence, sequence);
+        let EventKind::Failed(problem) = &event.kind else { panic!("{event:?}") };
+        assert_eq!(problem.kind, masque_problem::Kind::LeaseLost);
+    }
+    log.lease_over().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_ended_under_its_lease_can_be_read_after_it() {
+    let (in_time, completed_late, failed_late) = (log(1024), log(1024), log(1024));
+    for log in [&in_time, &completed_late, &failed_late] {
+        log.open();
+        log.write("one").unwrap();
+        log.renew_lease(Instant::now() + Duration::from_secs(30));
+    }
+    let failed = || TurnEnd::Failed(Problem::from(masque_problem::Kind::ModelStalled));
+    in_time.end(failed());
+    tokio::time::advance(Duration::from_secs(60)).await;
+    // The store takes a complete exchange only from the turn that has the lease.
+    completed_late.end(TurnEnd::Completed(response()));
+    failed_late.end(failed());
+    assert_eq!(all(in_time.reader(None)).await.len(), 3);
+    assert_eq!(all(completed_late.reader(None)).await.len(), 3);
+    assert_eq!(all(failed_late.reader(None)).await.len(), 1, "what was said may be another attempt's by now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_reads_everything_and_keeps_no_turn_running() {
+    let log = log(1024);
+    log.open();
+    let mut observer = log.observer();
+    log.write("one").unwrap();
+    assert_eq!(observer.next().await.unwrap().len(), 2);
+    log.abandoned(Duration::from_secs(1)).await;
+    drop(observer);
+    assert_eq!(log.reader_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_has_the_events_of_its_log_and_refuses_a_gap() {
+    let original = log(1024);
+    original.open();
+    let mut reader = original.reader(None);
+    let mut events = Vec::new();
+    for word in ["one ", "two"] {
+        original.write(word).unwrap();
+        events.extend(reader.next().await.unwrap());
+    }
+    original.end(TurnEnd::Completed(response()));
+    events.extend(reader.next().await.unwrap());
+    let EventKind::Created { turn_id, conversation_id, companion } = &events[0].kind else { panic!() };
+    let copy = EventLog::new(*turn_id, *conversation_id, companion.clone(), usize::MAX);
+    let event = |index: usize| (*events[index]).clone();
+    assert!(copy.append_copy(event(0)));
+    let headers = Instant::now();
+    assert!(!copy.append_copy(event(2)), "one is missing");
+    assert!(copy.append_copy(event(1)) && copy.append_copy(event(1)) && copy.append_copy(event(2)));
+    assert_eq!(copy.wait_for_headers(Duration::from_secs(10)).await, None);
+    assert_eq!(headers.elapsed(), Duration::ZERO, "the model has begun elsewhere");
+    assert_eq!(copy.text(), "one two");
+    assert!(copy.append_copy(event(3)) && copy.has_ended());
+    assert_eq!(all(copy.reader(None)).await, events);
+}

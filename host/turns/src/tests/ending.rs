@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_util::sync::CancellationToken;
-
 use super::upstream::StreamedReply;
 use super::*;
 
@@ -173,4 +171,28 @@ async fn a_turn_learns_at_its_end_that_another_process_has_deleted_its_conversat
     assert_eq!(problem.kind, Kind::ConversationNotFound);
     assert!(problem.detail.contains("deleted"), "{problem:?}");
     assert_eq!(host.turns.cancel(&owner(), turn).await.unwrap_err().kind, Kind::TurnNotFound);
+}
+
+#[tokio::test]
+async fn a_host_that_was_paused_for_longer_than_a_lease_gives_its_readers_nothing_more() {
+    let mut host = TestHost::new().await;
+    let (mut reader, turn, _answer) = half_a_reply(&mut host, says("Tell me.")).await;
+    let mut seen = reader.next().await.unwrap();
+    while text(&seen) != "Half a " {
+        seen.extend(reader.next().await.unwrap());
+    }
+    let late = host.turns.events(&owner(), turn, None).await.unwrap().unwrap();
+    // To the turn, a process that was stopped and one whose clock jumps are the same.
+    tokio::time::pause();
+    tokio::time::advance(crate::host::LEASE).await;
+    tokio::time::resume();
+    for (reader, sequence) in [(late, 0), (reader, seen.len() as u64)] {
+        let rest = all(reader).await;
+        assert_eq!(failed(&rest).kind, Kind::LeaseLost);
+        assert_eq!(rest.iter().map(|event| event.sequence).collect::<Vec<_>>(), [sequence]);
+    }
+    while host.turns.running() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_half_is_kept(&host, turn).await;
 }

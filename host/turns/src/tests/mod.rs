@@ -5,23 +5,27 @@ use std::sync::Arc;
 use masque_companions::Active;
 use masque_problem::{Kind, Problem};
 use masque_store::{
-    ConversationId, Conversations, MessageRecord, Owner, Page, Store, TurnId, TurnRecord, TurnStatus,
+    ConversationId, Conversations, MessageRecord, Owner, Page, Shared, Store, TurnId, TurnRecord, TurnStatus,
     Turns as _, UserProfile,
 };
 use masque_store_sqlite::SqliteStore;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{ChatRequest, Event, EventKind, EventReader, IdempotencyKey, Options, Turns};
 use crate::test_support::{fixture, load_set, options};
 
 mod ending;
+mod hosts;
+mod hosts_alone;
 mod idempotency;
 mod metering;
 mod pipeline;
 mod repetition;
+mod shared_memory;
 mod upstream;
 mod waiting;
 
@@ -61,6 +65,16 @@ impl TestHost {
     }
 
     async fn start_with(persona: &str, models: &str, change: impl FnOnce(&mut Options)) -> Self {
+        Self::start_sharing(persona, models, change, Shared::in_process).await
+    }
+
+    /// A host with the memory that `share` gives it for its id.
+    async fn start_sharing(
+        persona: &str,
+        models: &str,
+        change: impl FnOnce(&mut Options),
+        share: impl FnOnce(Uuid) -> Shared,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let upstream = Upstream::start().await;
         let config = configuration(persona, models, upstream.origin());
@@ -68,9 +82,14 @@ impl TestHost {
         let active = Arc::new(Active::new(load_set(folder.path(), &config).await));
         let mut options = options();
         change(&mut options);
-        let shared: Arc<dyn Store> = store.clone();
-        let turns = Turns::new(shared, Arc::clone(&active), options, Uuid::now_v7());
+        let turns = start_turns(store.clone(), Arc::clone(&active), options, share);
         Self { turns, store, active, upstream, _folder: folder }
+    }
+
+    /// The turns of another host that uses the same store, plugins and model server.
+    fn another(&self, share: impl FnOnce(Uuid) -> Shared) -> Turns {
+        let options = self.turns.host().options.clone();
+        start_turns(self.store.clone(), Arc::clone(&self.active), options, share)
     }
 
     /// Replaces the active set by one whose companion has this persona.
@@ -83,8 +102,7 @@ impl TestHost {
 
     /// Sends a request in a task of its own, since `chat` waits for the model, which the test plays.
     fn send(&self, request: ChatRequest) -> JoinHandle<Result<EventReader, Problem>> {
-        let turns = self.turns.clone();
-        tokio::spawn(async move { turns.chat(request).await })
+        send(&self.turns, request)
     }
 
     /// Runs a turn that the model answers with `reply`.
@@ -101,6 +119,33 @@ impl TestHost {
     async fn messages(&self, conversation: ConversationId) -> Vec<MessageRecord> {
         let page = Page { limit: 100, after: None };
         self.store.messages(&owner(), conversation, page).await.unwrap().unwrap().items
+    }
+}
+
+/// Turns of a host that handles its messages.
+fn start_turns(
+    store: Arc<dyn Store>,
+    active: Arc<Active>,
+    options: Options,
+    share: impl FnOnce(Uuid) -> Shared,
+) -> Turns {
+    let id = Uuid::now_v7();
+    let turns = Turns::new(store, active, options, share(id), id);
+    let messages = turns.clone();
+    tokio::spawn(async move { messages.follow_inbox(CancellationToken::new()).await });
+    turns
+}
+
+/// Sends a request to one of several hosts, as [`TestHost::send`] does.
+fn send(turns: &Turns, request: ChatRequest) -> JoinHandle<Result<EventReader, Problem>> {
+    let turns = turns.clone();
+    tokio::spawn(async move { turns.chat(request).await })
+}
+
+/// Resolves once `count` turns of this host wait for the conversation.
+async fn until_waiting(turns: &Turns, conversation: ConversationId, count: usize) {
+    while turns.host().waiters.count(conversation) != count {
+        tokio::task::yield_now().await;
     }
 }
 
