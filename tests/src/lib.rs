@@ -28,6 +28,7 @@ mod problem;
 pub mod python;
 mod raw;
 mod setup;
+mod tap;
 mod upstream;
 mod wait;
 
@@ -50,5 +51,6 @@ pub use machine::{descriptors, full, skipped};
 pub use model::{Answer, Gate, MockModel, RecordedRequest, Step};
 pub use raw::RawConnection;
 pub use setup::{CommandOutput, Setup};
+pub use tap::{Asked, Tap};
 pub use upstream::Upstream;
 pub use wait::{WAIT_LIMIT, eventually, within};

@@ -10,6 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::tap::Tap;
+
 /// The proxy. Dropping it breaks its connections.
 pub struct Link {
     port: u16,
@@ -34,11 +36,20 @@ pub enum LinkState {
 impl Link {
     /// A proxy in front of this port of the loopback address.
     pub async fn to(server: u16) -> Self {
+        Self::launch(server, None).await
+    }
+
+    /// The same, and `tap` reads what clients send.
+    pub async fn tapped(server: u16, tap: &Arc<Tap>) -> Self {
+        Self::launch(server, Some(Arc::clone(tap))).await
+    }
+
+    async fn launch(server: u16, tap: Option<Arc<Tap>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(watch::Sender::new(LinkState::Open));
         let round_trips = Arc::new(AtomicUsize::new(0));
-        let task = tokio::spawn(accept(listener, server, Arc::clone(&state), Arc::clone(&round_trips)));
+        let task = tokio::spawn(accept(listener, server, Arc::clone(&state), Arc::clone(&round_trips), tap));
         Self { port, state, round_trips, task }
     }
 
@@ -71,11 +82,12 @@ async fn accept(
     server: u16,
     state: Arc<watch::Sender<LinkState>>,
     round_trips: Arc<AtomicUsize>,
+    tap: Option<Arc<Tap>>,
 ) {
-    loop {
+    for number in 0.. {
         let (client, _) = listener.accept().await.unwrap();
         let (mut cut, pump) = (state.subscribe(), Arc::clone(&state));
-        let round_trips = Arc::clone(&round_trips);
+        let (round_trips, tap) = (Arc::clone(&round_trips), tap.clone());
         tokio::spawn(async move {
             if *cut.borrow() == LinkState::Cut {
                 return;
@@ -87,7 +99,10 @@ async fn accept(
                 (client.into_split(), server.into_split());
             // Whether the server has said something since the client last did.
             let answered = AtomicUsize::new(1);
-            let asks = |_: &[u8]| {
+            let asks = |bytes: &[u8]| {
+                if let Some(tap) = &tap {
+                    tap.read(number, bytes);
+                }
                 round_trips.fetch_add(answered.swap(0, Ordering::Relaxed), Ordering::Relaxed);
             };
             let answers = |_: &[u8]| answered.store(1, Ordering::Relaxed);

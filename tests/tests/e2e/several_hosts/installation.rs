@@ -1,8 +1,10 @@
 //! Hosts that share a database, a model and, where a test wants it, a Redis.
 
+use std::sync::Arc;
+
 use masque_store_postgres::testing::{TestDatabase, TestServer};
 use masque_store_redis::testing::TestServer as TestRedis;
-use masque_tests::{Balancer, Client, Host, Link, MockModel, Setup};
+use masque_tests::{Balancer, Client, Host, Link, MockModel, Setup, Tap};
 
 /// Several hosts of one installation.
 pub(super) struct Installation {
@@ -42,6 +44,16 @@ impl Installation {
             redis: Link::to(redis.port()).await,
         };
         Self::launch(hosts, Some(redis), Some(links)).await
+    }
+
+    /// No host yet, and a Redis; what hosts ask of it and of the database is noted.
+    pub(super) async fn with_taps(database: &Arc<Tap>, redis: &Arc<Tap>) -> Self {
+        let server = TestRedis::start();
+        let links = Links {
+            database: Link::tapped(TestServer::shared().port(), database).await,
+            redis: Link::tapped(server.port(), redis).await,
+        };
+        Self::launch(0, Some(server), Some(links)).await
     }
 
     async fn launch(hosts: usize, redis: Option<TestRedis>, links: Option<Links>) -> Self {

@@ -6,4 +6,5 @@ mod installation;
 mod load;
 mod many;
 mod one_conversation;
+mod round_trips;
 mod running_elsewhere;
