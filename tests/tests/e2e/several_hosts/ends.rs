@@ -53,8 +53,13 @@ async fn a_host_that_was_stopped_for_longer_than_its_leases_writes_nothing_and_s
     installation.hosts[0].pause();
     gate.open();
     tokio::time::sleep(pause).await;
-    let again =
-        installation.client(1).chat(&json!({ "message": "Go on." })).key("stopped").send().await.expect(200);
+    let again = installation
+        .client(1)
+        .chat(&json!({ "message": "Go on." }))
+        .key("stopped")
+        .send()
+        .await
+        .expect(200);
     installation.hosts[0].unpause();
 
     let rest = first.rest().await;

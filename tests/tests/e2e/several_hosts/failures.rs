@@ -49,10 +49,7 @@ impl Failure {
             | Self::RedisFlushed
             | Self::RedisFull => false,
             Self::DatabaseGone | Self::DatabaseStalled | Self::DatabaseConnectionsLost => {
-                matches!(
-                    kind,
-                    "storage-unavailable" | "conversation-busy" | "lease-lost" | "turn-interrupted"
-                )
+                matches!(kind, "storage-unavailable" | "conversation-busy" | "lease-lost" | "turn-interrupted")
             }
         }
     }

@@ -196,10 +196,7 @@ fn the_checker_finds_what_is_lost_doubled_or_of_others() {
     };
     assert_eq!(findings(&right), Findings::default());
     assert_eq!(findings(&right[1..]).lost, ["Client 1, message 0."]);
-    assert_eq!(
-        findings(&[right.clone(), right[3..].to_vec()].concat()).doubled,
-        ["You said: Client 1, message 1."]
-    );
+    assert_eq!(findings(&[right.clone(), right[3..].to_vec()].concat()).doubled, ["You said: Client 1, message 1."]);
     let foreign = [right, texts(&["Client 12, message 0."])].concat();
     assert_eq!(findings(&foreign).foreign, ["Client 12, message 0."]);
 }

@@ -53,7 +53,8 @@ async fn a_hundred_users_on_five_and_ten_hosts_get_no_error() {
         let interval = Duration::from_secs(60) * u32::try_from(USERS).unwrap() / u32::try_from(rate).unwrap();
         // Each answer is asserted to be one, so an error ends the test.
         let users = (0..USERS).map(|_| tokio::spawn(talk(balancer.client(), Some(interval), LENGTH)));
-        let mut took: Vec<_> = join_all(users).await.into_iter().flat_map(|user| user.unwrap()).collect();
+        let mut took: Vec<_> =
+            join_all(users).await.into_iter().flat_map(|user| user.unwrap()).collect();
         took.sort_unstable();
         println!(
             "{hosts} hosts, {USERS} users, {rate} requests a minute: {} answers, 0 errors, p50 {:?}, p99 {:?}",
@@ -64,7 +65,8 @@ async fn a_hundred_users_on_five_and_ten_hosts_get_no_error() {
         for clients in [8, 32, 100] {
             let length = Duration::from_secs(10);
             let users = (0..clients).map(|_| tokio::spawn(talk(balancer.client(), None, length)));
-            let mut took: Vec<_> = join_all(users).await.into_iter().flat_map(|user| user.unwrap()).collect();
+            let mut took: Vec<_> =
+                join_all(users).await.into_iter().flat_map(|user| user.unwrap()).collect();
             took.sort_unstable();
             println!(
                 "{hosts} hosts, {clients} clients without a pause: {:.0} answers a second, p99 {:?}",
