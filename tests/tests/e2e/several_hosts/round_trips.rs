@@ -3,6 +3,7 @@
 //! Two measurements complete each other. What a host asks for is read on the wire, which shows all of it, also what nobody
 //! waits for. And every round trip to one of the servers is made long: the time of a turn then tells how many of them it waits
 //! for one after the other, whatever they are.
+#![allow(clippy::print_stdout, reason = "what was counted is shown with `--nocapture`")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
