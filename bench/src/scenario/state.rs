@@ -36,6 +36,8 @@ struct Candidate {
     host: Host,
     /// Dropped in this order.
     database: Option<(TestDatabase, Postgres)>,
+    /// The first process of PostgreSQL.
+    database_process: Option<u32>,
     redis: Option<Redis>,
     /// The rounds of each number of clients.
     seen: Vec<(usize, Figures)>,
@@ -103,7 +105,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
             "µs of Redis per turn",
         ],
     );
-    for Candidate { name, host, seen, database, redis } in candidates {
+    for Candidate { name, host, seen, database, redis, .. } in candidates {
         for clients in CLIENTS {
             let of = |figure: fn(&Figures) -> Option<f64>, digits| {
                 let rounds = seen.iter().filter(|(of, _)| *of == clients);
@@ -149,7 +151,8 @@ impl Candidate {
         };
         let redis = with_redis.then(Redis::start);
         start.environment.extend(redis.as_ref().map(|redis| ("REDIS_URL", redis.url())));
-        Ok(Self { name, host: start.host().await?, database, redis, seen: Vec::new() })
+        let database_process = database.as_ref().map(|(_, server)| server.process());
+        Ok(Self { name, host: start.host().await?, database, database_process, redis, seen: Vec::new() })
     }
 
     /// Makes turns with so many clients.
@@ -183,8 +186,7 @@ impl Candidate {
     }
 
     fn used(&self) -> anyhow::Result<Used> {
-        let database = self.database.as_ref();
-        let database = database.map(|(_, server)| process::family_cpu_seconds(server.process()));
+        let database = self.database_process.map(process::family_cpu_seconds);
         let redis = self.redis.as_ref().map(|server| process::cpu_seconds(server.process()));
         Ok(Used {
             host: process::cpu_seconds(self.host.pid)?,

@@ -73,9 +73,10 @@ impl OneHost {
             Turn::First => drop(self.client.say("Hello.").await),
             Turn::FollowUp => drop(self.client.say_in(&self.conversation, "How are you?").await),
             Turn::Streamed => {
-                self.installation.model.next(Answer::says(&"word ".repeat(40)));
+                let reply = ["word"; 40].join(" ");
+                self.installation.model.next(Answer::says(&reply));
                 let transcript = self.client.stream("Tell me.").await.transcript().await;
-                assert_eq!(transcript.completed()["reply"]["content"], "word ".repeat(40));
+                assert_eq!(transcript.completed()["reply"]["content"], reply);
             }
             Turn::WithKey => {
                 let key = uuid::Uuid::now_v7().to_string();
