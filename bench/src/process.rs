@@ -16,6 +16,26 @@ pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     Ok(ticks.sum::<Result<f64, _>>()? / TICKS_PER_SECOND)
 }
 
+/// Returns the processor time of the process, of its children, and of those that have ended, in seconds.
+pub(crate) fn family_cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let mut ticks = 0.0;
+    for entry in std::fs::read_dir("/proc")? {
+        let Ok(id) = entry?.file_name().to_string_lossy().parse::<u32>() else { continue };
+        // A process that has ended meanwhile is in the time of its parent.
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{id}/stat")) else { continue };
+        let Some((_, fields)) = stat.rsplit_once(')') else { continue };
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let is_child = fields.get(1).is_some_and(|parent| *parent == pid.to_string());
+        // The process itself has the time of the children that have ended, too.
+        let counted = if id == pid { 11..15 } else { 11..13 };
+        if id == pid || is_child {
+            let times = fields.get(counted).unwrap_or_default().iter().map(|time| time.parse::<f64>());
+            ticks += times.sum::<Result<f64, _>>()?;
+        }
+    }
+    Ok(ticks / TICKS_PER_SECOND)
+}
+
 /// Waits until the process uses at most 10 ms of processor time in 250 ms.
 pub(crate) async fn wait_until_idle(pid: u32) -> anyhow::Result<()> {
     const INTERVAL: Duration = Duration::from_millis(250);
@@ -44,6 +64,25 @@ pub(crate) fn memory_bytes(pid: u32) -> anyhow::Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_of_children_counts_also_once_they_have_ended() {
+        let work = || {
+            let script = "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done; cat";
+            let mut command = std::process::Command::new("sh");
+            command.args(["-c", script]).stdin(std::process::Stdio::piped()).spawn().unwrap()
+        };
+        let own = std::process::id();
+        let before = family_cpu_seconds(own).unwrap() - cpu_seconds(own).unwrap();
+        let mut child = work();
+        let since = || family_cpu_seconds(own).unwrap() - cpu_seconds(own).unwrap() - before;
+        while since() < 0.05 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(since() >= 0.03, "{}", since());
+    }
 
     #[test]
     fn a_process_that_works_uses_time_and_memory() {

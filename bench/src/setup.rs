@@ -18,6 +18,8 @@ use crate::mock::Pace;
 const START_TIMEOUT: Duration = Duration::from_secs(180);
 /// The name of the data folder in the host's folder.
 pub(crate) const DATA: &str = "data";
+/// The name of the host's log in its data folder.
+pub(crate) const LOG: &str = "log";
 const SECRET: &str = "Rw1zPq9vTk4sYb7nXe2mJc8hLd5gAf3u";
 
 /// Returns a command that runs this program.
@@ -135,6 +137,8 @@ pub(crate) struct Start<'a> {
     pub(crate) elara: String,
     /// Further lines of the configuration.
     pub(crate) extra: String,
+    /// Further variables of the environment.
+    pub(crate) environment: Vec<(&'static str, String)>,
     /// The folder of compiled components, which several hosts can share.
     pub(crate) compiled: PathBuf,
 }
@@ -154,7 +158,7 @@ impl Start<'_> {
         std::fs::write(folder.join("masque.toml"), self.configuration())?;
         // The log must not be beside the configuration: the host watches that folder and would never see it unchanged.
         std::fs::create_dir_all(folder.join(DATA))?;
-        let log = folder.join(DATA).join("log");
+        let log = folder.join(DATA).join(LOG);
         let key = match self.mode.tokens {
             true => Some(self.create_key(folder).await?),
             false => None,
@@ -208,6 +212,7 @@ impl Start<'_> {
         if self.mode.tokens {
             command.env("JWT_SECRET_KEY", SECRET);
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

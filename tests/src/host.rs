@@ -141,6 +141,16 @@ impl Host {
         self.signal(Signal::INT);
     }
 
+    /// Stops the process where it is (SIGSTOP), as a virtual machine that is moved would be.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a paused process go on (SIGCONT).
+    pub fn unpause(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Sends SIGHUP.
     pub fn hang_up(&self) {
         self.signal(Signal::HUP);

@@ -13,12 +13,14 @@
 
 mod authority;
 mod background_client;
+mod balancer;
 mod baseline;
 mod client;
 mod component;
 mod events;
 mod host;
 mod identity;
+mod link;
 mod log;
 mod machine;
 mod model;
@@ -26,11 +28,13 @@ mod problem;
 pub mod python;
 mod raw;
 mod setup;
+mod tap;
 mod upstream;
 mod wait;
 
 pub use authority::{Authority, Issued, shown_by};
 pub use background_client::BackgroundClient;
+pub use balancer::Balancer;
 pub use baseline::Baseline;
 pub use client::{Client, Reply, Request};
 pub use component::{
@@ -42,9 +46,11 @@ pub use identity::{
     IdentityProvider, SECRET, SigningKey, base64url, claims, claims_with, hmac, now, signed_token,
     signing_input, token,
 };
+pub use link::{Link, LinkState};
 pub use machine::{descriptors, full, skipped};
 pub use model::{Answer, Gate, MockModel, RecordedRequest, Step};
 pub use raw::RawConnection;
 pub use setup::{CommandOutput, Setup};
+pub use tap::{Asked, Tap};
 pub use upstream::Upstream;
 pub use wait::{WAIT_LIMIT, eventually, within};

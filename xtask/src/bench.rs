@@ -13,8 +13,18 @@ const ADMISSION: &str = "admission";
 const PIECES: &str = "pieces";
 
 /// The scenarios of the harness, in its order.
-const SCENARIOS: [&str; 9] =
-    ["latency", "frontier", "streams", "plugin", "everything", "start", "company", "scale", "litellm"];
+const SCENARIOS: [&str; 10] = [
+    "latency",
+    "frontier",
+    "streams",
+    "plugin",
+    "everything",
+    "state",
+    "start",
+    "company",
+    "scale",
+    "litellm",
+];
 
 /// The host and the harness.
 const PACKAGES: [&str; 4] = ["--package", "masque", "--package", "masque-bench"];
@@ -26,7 +36,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
     let wants = |name: &str| named.is_empty() || named.iter().any(|one| *one == name);
     let scenarios: Vec<_> = named.iter().filter(|name| **name != ADMISSION && **name != PIECES).collect();
     check(&flags, &named)?;
-    needs::ensure(&[&needs::VENV])?;
+    needs::ensure(&[&needs::VENV, &needs::POSTGRESQL, &needs::REDIS])?;
     if wants(PIECES) {
         let packages = ["--package", "masque-counts", "--package", "masque-store-sqlite"];
         run_command(workspace.cargo(["bench"]).args(packages).arg("--benches"))?;
@@ -86,8 +96,8 @@ mod tests {
 
     #[test]
     fn the_scenarios_are_those_of_the_harness() {
-        let harness = include_str!("../../bench/src/scenario/mod.rs");
-        let listed = SCENARIOS.map(|name| format!("{name:?}")).join(", ");
+        let harness: String = include_str!("../../bench/src/scenario/mod.rs").split_whitespace().collect();
+        let listed = SCENARIOS.map(|name| format!("{name:?},")).concat();
         assert!(harness.contains(&listed), "{listed}");
     }
 }

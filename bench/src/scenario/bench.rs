@@ -18,7 +18,8 @@ impl Bench {
     pub(crate) fn start(&self, pace: Pace, mode: Mode) -> Start<'_> {
         let compiled = self.out.join("compiled");
         let (bin, out, mock, elara) = (&self.bin, &self.out, &self.mock, ELARA.to_owned());
-        Start { bin, out, mock, pace, mode, elara, extra: String::new(), compiled }
+        let (extra, environment) = (String::new(), Vec::new());
+        Start { bin, out, mock, pace, mode, elara, extra, environment, compiled }
     }
 
     /// Returns `full`, or `quick` in a run that only checks that the scenarios work.

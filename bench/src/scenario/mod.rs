@@ -10,6 +10,7 @@ mod options;
 mod plugin;
 mod scale;
 mod start;
+mod state;
 mod streams;
 
 use std::path::{Path, PathBuf};
@@ -23,8 +24,18 @@ use bench::Bench;
 
 pub(crate) use options::Options;
 
-const NAMES: [&str; 9] =
-    ["latency", "frontier", "streams", "plugin", "everything", "start", "company", "scale", "litellm"];
+const NAMES: [&str; 10] = [
+    "latency",
+    "frontier",
+    "streams",
+    "plugin",
+    "everything",
+    "state",
+    "start",
+    "company",
+    "scale",
+    "litellm",
+];
 
 /// Runs the scenarios and writes the report.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
@@ -53,6 +64,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             "streams" => streams::measure(&bench).await?,
             "plugin" => plugin::measure(&bench).await?,
             "everything" => everything::measure(&bench).await?,
+            "state" => state::measure(&bench).await?,
             "start" => start::measure(&bench).await?,
             "company" => company::measure(&bench).await?,
             "scale" => scale::measure(&bench).await?,

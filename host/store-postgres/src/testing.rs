@@ -21,11 +21,11 @@ use tempfile::TempDir;
 use crate::migrations::migrate;
 use crate::options::PostgresOptions;
 
-/// Makes a cluster in `$1` with the programs of `$2` on the port `$3`, and keeps it until its input ends. PostgreSQL refuses
-/// to run as root, so root runs it as the user `postgres`.
+/// Makes a cluster in `$1` with the programs of `$2` on the port `$3` with the settings `$4`, and keeps it until its input ends.
+/// PostgreSQL refuses to run as root, so root runs it as the user `postgres`.
 const KEEPER: &str = r#"
 set -e
-folder=$1 programs=$2 port=$3
+folder=$1 programs=$2 port=$3 settings=$4
 as() { "$@"; }
 if [ "$(id -u)" = 0 ]; then
     chown postgres "$folder"
@@ -37,12 +37,14 @@ trap stop EXIT
 as "$programs/initdb" -D "$folder/data" -U postgres --auth=trust -E UTF8 --locale=C --no-sync >"$folder/log" 2>&1 \
     || { cat "$folder/log" >&2; exit 1; }
 as "$programs/pg_ctl" -D "$folder/data" -l "$folder/server.log" -w -o "-p $port -c listen_addresses=127.0.0.1 \
-    -c unix_socket_directories=$folder -c fsync=off -c synchronous_commit=on -c full_page_writes=off \
-    -c max_connections=300 -c deadlock_timeout=200ms -c autovacuum=off" start >/dev/null \
+    -c unix_socket_directories=$folder -c synchronous_commit=on -c max_connections=300 $settings" start >/dev/null \
     || { cat "$folder/server.log" >&2; exit 1; }
 echo ready
 cat >/dev/null
 "#;
+
+/// Settings of a server that is fast and keeps nothing for long: no crash of the machine is survived.
+const NOT_DURABLE: &str = "-c fsync=off -c full_page_writes=off -c deadlock_timeout=200ms -c autovacuum=off";
 
 /// A server that runs for as long as this value, or the test process, lives.
 #[derive(Debug)]
@@ -72,20 +74,33 @@ impl TestServer {
         SHARED.get_or_init(Self::start)
     }
 
-    /// Starts a server of its own. Takes a second.
+    /// Starts a server of its own, which writes without waiting for the disk. Takes a second.
     ///
     /// # Panics
     /// If no server is installed in `/usr/lib/postgresql`, or it does not start.
     pub fn start() -> Self {
+        Self::start_in(&std::env::temp_dir(), NOT_DURABLE)
+    }
+
+    /// Starts a server whose commits are on disk, as in production, with its data in a new folder in `parent`.
+    ///
+    /// # Panics
+    /// As [`Self::start`]. The server's user must be able to reach `parent`.
+    pub fn start_durable(parent: &Path) -> Self {
+        Self::start_in(parent, "")
+    }
+
+    fn start_in(parent: &Path, settings: &str) -> Self {
         let programs =
             installed().expect("no PostgreSQL server in /usr/lib/postgresql; install `postgresql`");
         // The keeper removes the folder.
-        let folder = TempDir::with_prefix("masque-pg-").unwrap().keep();
+        let folder = TempDir::with_prefix_in("masque-pg-", parent).unwrap().keep();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut keeper = Command::new("sh")
             .args(["-c", KEEPER, "keeper"])
             .args([folder.as_path(), &programs])
             .arg(port.to_string())
+            .arg(settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -104,6 +119,15 @@ impl TestServer {
     /// The port on the loopback address.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The id of the server's first process, whose children serve the connections.
+    ///
+    /// # Panics
+    /// If the server does not answer.
+    pub fn process(&self) -> u32 {
+        let file = self.psql("postgres", "SELECT pg_read_file('postmaster.pid')");
+        file.lines().next().unwrap().parse().unwrap()
     }
 
     /// Runs SQL in a database with `psql`; returns what it prints.

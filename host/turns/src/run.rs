@@ -29,6 +29,9 @@ use crate::registry::{LiveTurn, TurnRegistry};
 use crate::request::ChatRequest;
 use crate::timing::TurnTiming;
 
+/// The target of the line that says how long a turn waited for the store. Its own name lets a filter ask for this line alone.
+const STORE_TIME: &str = "masque_turns::store";
+
 /// Ends the log and the registry's entry when it is dropped, also if the turn's task panics: a stream never ends without
 /// a last event.
 struct EndGuard<'a> {
@@ -129,9 +132,15 @@ impl Host {
             Some(_) => self.options.linger_keyed,
             None => self.options.linger,
         };
+        let mut admitting = None;
         let outcome = {
             let run = AssertUnwindSafe(pipeline.run(turn, &mut draft)).catch_unwind();
-            let work = async { tokio::try_join!(open_when_durable(durable, &live.log), without_panic(run)) };
+            let open = async {
+                open_when_durable(durable, &live.log)
+                    .await
+                    .inspect(|()| admitting = Some(ticket.asked.elapsed()))
+            };
+            let work = async { tokio::try_join!(open, without_panic(run)) };
             tokio::select! {
                 biased;
                 reason = live.cancellation.cancelled() => TurnOutcome::Cancelled(reason),
@@ -162,7 +171,12 @@ impl Host {
         let companion = Some(&*companion);
         let finished =
             FinishedTurn { owner, profile, companion, started, draft, timing, request_id, accounts };
+        let ending = Instant::now();
         let finalized = self.finalizer.finalize(finished, outcome).await;
+        if let Some(admitting) = admitting {
+            let store_ms = fractional_ms(admitting + ending.elapsed());
+            tracing::debug!(target: STORE_TIME, store_ms, "the store admitted and ended the turn");
+        }
         summary.log(&finalized);
         finalized
     }

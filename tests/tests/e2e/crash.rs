@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use masque_store_postgres::testing::TestServer;
 use masque_tests::{Client, MockModel, Setup, full};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -24,9 +25,20 @@ struct ClientHistory {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_turn_survives_a_kill_at_any_instant_exactly_once() {
-    let kills = if full() { 100 } else { 5 };
+    survive_kills(|setup| setup).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_turn_survives_a_kill_on_postgresql_exactly_once() {
+    let database = TestServer::shared().migrated_database().await;
+    survive_kills(|setup| setup.environment("DATABASE_URL", &database.url)).await;
+}
+
+/// Kills a host again and again under load, and checks after each start what is stored.
+async fn survive_kills(with_store: impl FnOnce(Setup) -> Setup) {
+    let kills = if full() { 200 } else { 5 };
     let model = MockModel::start().await;
-    let mut host = Setup::model(&model).start().await;
+    let mut host = with_store(Setup::model(&model)).start().await;
     let history: Vec<_> = (0..CLIENTS).map(|_| Arc::new(Mutex::new(ClientHistory::default()))).collect();
     let mut total = 0;
 

@@ -35,6 +35,7 @@ mod queue;
 mod readme;
 mod service;
 mod settings_trial;
+mod several_hosts;
 mod shutdown;
 mod slow_clients;
 mod smuggling;

@@ -163,6 +163,11 @@ impl TestServer {
         self.port
     }
 
+    /// The id of the server's process.
+    pub fn process(&self) -> u32 {
+        self.process
+    }
+
     /// The server's folder.
     pub fn folder(&self) -> &Path {
         &self.folder
