@@ -50,9 +50,12 @@ mod tests {
     use super::*;
     use crate::log::{EventKind, TurnEnd, decode};
 
+    /// When a batch came, the sequence of its first event, its events, and whether it was the last.
+    type Appended = (Duration, u64, Vec<String>, bool);
+
     /// Notes each batch, with its time, and takes the first `takes` of them.
     struct Batches {
-        seen: Mutex<Vec<(Duration, u64, Vec<String>, bool)>>,
+        seen: Mutex<Vec<Appended>>,
         began: Instant,
         takes: usize,
     }

@@ -89,7 +89,7 @@ async fn a_host_goes_on_in_postgresql_with_what_it_had_in_sqlite() {
     }
 
     let host = on(&database).start().await;
-    assert_eq!(conversations(&host).await, [begun.clone()]);
+    assert_eq!(conversations(&host).await, std::slice::from_ref(&begun));
     let body = json!({ "message": "Who am I?", "conversation_id": begun });
     host.client().chat(&body).send().await.expect(200);
     let path = format!("/conversations/{begun}/messages");

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use masque_problem::{Kind, Problem};
-use masque_store::{
-    Bucket, BudgetAccount, BudgetSpent, Budgets, Owner, Quota, RateLimits, Taken, user_account,
-};
+use masque_store::{Bucket, BudgetAccount, BudgetSpent, Budgets, Quota, RateLimits, Taken, user_account};
 
 use crate::principal::Principal;
 use crate::store_problem::store_problem;
@@ -173,6 +171,8 @@ impl LimitDecision {
 
 #[cfg(test)]
 mod tests {
+    use masque_store::Owner;
+
     use super::*;
 
     fn owner(tenant: &str, issuer: &str, subject: &str) -> Owner {

@@ -139,7 +139,7 @@ mod tests {
             installation: Uuid::from_u128(3),
         };
         let line = "2025-11-24T16:00:00Z  abababababababab  00000000-0000-0000-0000-000000000001";
-        assert_eq!(list_text(&[entry.clone()]), line);
+        assert_eq!(list_text(std::slice::from_ref(&entry)), line);
         assert_eq!(list_text(&[entry.clone(), entry]), format!("{line}\n{line}"));
         assert_eq!(list_text(&[]), "No user was erased.");
     }

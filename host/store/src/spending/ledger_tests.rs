@@ -246,7 +246,7 @@ fn a_block_is_kept_while_it_is_used_and_returned_after_a_minute() {
     host.wait(19);
     assert!(host.ledger.is_due(host.now));
     let (_, report) = host.begin();
-    assert_eq!(report.blocks, [returned.clone()], "nothing was debited for a minute");
+    assert_eq!(report.blocks, std::slice::from_ref(&returned), "nothing was debited for a minute");
     assert_eq!(host.try_debit(Some(100), 1, None), Attempt::Ask(5));
 
     let mut host = Host::holding(100, 100, 100);
