@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::erasures::complete_erasures;
+use super::predecessor;
 use super::recovery::recover_continuously;
 use super::retention::remove_expired;
 use super::sandbox_slots::Slots;
@@ -37,8 +38,13 @@ use masque_turns::{JobWorker, Turns};
 /// How long a running background job may take to end when the host stops.
 const JOBS_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the store may take to note that the host is gone.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A loaded host.
 pub(super) struct Host {
+    /// Names this process in the store.
+    id: Uuid,
     config: Arc<Config>,
     store: Arc<dyn Store>,
     /// The lock of the data folder, where the store does not hold it.
@@ -70,6 +76,9 @@ impl Host {
     ) -> anyhow::Result<Self> {
         let id = Uuid::now_v7();
         let OpenStore { store, folder, active_sets } = store::open(&config).await?;
+        if folder.is_some() {
+            predecessor::succeed(&config.data.folder, &*store, id).await?;
+        }
         let interrupted = store.recover(id).await.context("can't recover the turns of an earlier run")?;
         if interrupted > 0 {
             tracing::warn!(interrupted, "turns that an earlier run did not end are marked interrupted");
@@ -200,6 +209,7 @@ impl Host {
             ));
         }
         Ok(Self {
+            id,
             config,
             store,
             folder,
@@ -249,7 +259,7 @@ impl Host {
 
     /// Stops the background tasks and closes the store. Call it when no request runs any more.
     pub(super) async fn close(self) {
-        let Self { worker, tasks, tasks_stop, turns, store, folder, .. } = self;
+        let Self { id, worker, tasks, tasks_stop, turns, store, folder, .. } = self;
         let mut worker = worker;
         if tokio::time::timeout(JOBS_TIMEOUT, &mut worker).await.is_err() {
             // The job's lease expires, and the job runs again after the next start.
@@ -261,6 +271,11 @@ impl Host {
             let _ = task.await;
         }
         turns.budgets().close().await;
+        // So that other hosts need not wait for the end of this one's leases.
+        let gone = store.heartbeat(id, &[], Duration::ZERO);
+        if !matches!(tokio::time::timeout(FAREWELL_TIMEOUT, gone).await, Ok(Ok(_))) {
+            tracing::warn!("the store does not know that this host is gone; its leases end by themselves");
+        }
         store.close().await;
         drop(folder);
     }

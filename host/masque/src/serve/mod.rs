@@ -2,6 +2,7 @@
 
 mod erasures;
 mod host;
+mod predecessor;
 mod recovery;
 mod retention;
 mod run;
