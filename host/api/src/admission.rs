@@ -8,9 +8,10 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderValue, header};
+use http::{HeaderValue, Method, header};
 use masque_http::ClientAddress;
 use masque_telemetry::AUDIT;
+use masque_turns::ReservedPlace;
 use serde_json::Value;
 
 use super::access::{self, Rule};
@@ -19,15 +20,21 @@ use masque_auth::limits::{LimitDecision, headers};
 use masque_auth::{Actor, Principal, Scope};
 use masque_problem::{Kind, Problem};
 
+/// The route that begins turns.
+const CHAT: &str = "/chat";
+
 /// The middleware around every route, unknown ones included.
 pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let mut limits = Vec::new();
     let admitted = judge(&app, &parts, &mut limits).await;
     let mut response = match admitted {
-        Ok(principal) => {
+        Ok(Admitted { principal, place }) => {
             if let Some(principal) = principal {
                 parts.extensions.insert(principal);
+            }
+            if let Some(place) = place {
+                parts.extensions.insert(place);
             }
             next.run(Request::from_parts(parts, body)).await
         }
@@ -37,28 +44,39 @@ pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) 
     response
 }
 
-/// Returns the principal of a route that requires one, `None` for other routes, or why the request is refused. The state of
+/// A request that may be handled.
+#[derive(Default)]
+struct Admitted {
+    /// Who makes it; `None` where the route requires nobody.
+    principal: Option<Principal>,
+    /// The user's place for the turn that it begins, if it does and a place is free.
+    place: Option<ReservedPlace>,
+}
+
+/// Returns who makes the request, or why it is refused. The state of
 /// every limit that was checked is added to `limits` in each case, for the response headers.
-async fn judge(
-    app: &App,
-    parts: &Parts,
-    limits: &mut Vec<LimitDecision>,
-) -> Result<Option<Principal>, Problem> {
+async fn judge(app: &App, parts: &Parts, limits: &mut Vec<LimitDecision>) -> Result<Admitted, Problem> {
     let path = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
     let rule = path.map(|path| access::rule(&parts.method, path));
     if rule == Some(Some(Rule::Probe)) {
-        return Ok(None);
+        return Ok(Admitted::default());
     }
     let authorized = authorize(app, parts, rule).await;
     let principal = authorized.as_ref().ok().and_then(Option::as_ref);
+    let place = async {
+        let begins_turn = parts.method == Method::POST && path == Some(CHAT);
+        app.turns.reserve(&principal.filter(|_| begins_turn)?.owner).await
+    };
     // The owner of the machine can't be locked out by rate limits.
-    let principal = principal.filter(|principal| principal.actor != Actor::Machine);
+    let limited = principal.filter(|principal| principal.actor != Actor::Machine);
     let address = parts.extensions.get().map(|ClientAddress(address)| *address);
-    limits.extend(app.limits.take(address, principal).await);
+    // Both ask the memory that hosts share, at the same time.
+    let (decisions, place) = tokio::join!(app.limits.take(address, limited), place);
+    limits.extend(decisions);
     if let Some(problem) = limits.last().and_then(LimitDecision::problem) {
         return Err(problem);
     }
-    authorized.map_err(|refusal| refusal.logged(parts))
+    authorized.map(|principal| Admitted { principal, place }).map_err(|refusal| refusal.logged(parts))
 }
 
 /// Why a request is not allowed.

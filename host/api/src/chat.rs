@@ -20,7 +20,7 @@ use super::user::UserBody;
 use super::visible_text::has_visible_character;
 use super::{idempotency, sse, user};
 use masque_problem::{Kind, Problem};
-use masque_turns::{ChatRequest, EventKind, EventReader, IdempotencyKey};
+use masque_turns::{ChatRequest, EventKind, EventReader, IdempotencyKey, ReservedPlace};
 
 /// A JSON Schema pattern: at least one character that is not white space. A message of other invisible characters matches
 /// and is refused nevertheless.
@@ -149,6 +149,7 @@ pub(crate) async fn chat(
     State(app): State<App>,
     Caller(principal): Caller,
     Extension(request): Extension<RequestId>,
+    place: Option<Extension<ReservedPlace>>,
     headers: HeaderMap,
     body: Result<JsonBody<ChatBody>, Problem>,
 ) -> Result<Response, Problem> {
@@ -194,6 +195,7 @@ pub(crate) async fn chat(
             request_id: request.as_str().to_owned(),
             allowed_companions,
             accounts,
+            place: place.map(|Extension(place)| place),
         })
         .await?;
     if streamed { Ok(sse::response(reader, app.options.keepalive, &request)) } else { whole(reader).await }

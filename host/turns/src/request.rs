@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use masque_store::{BudgetAccount, ConversationId, Owner, UserProfile};
 use serde_json::{Map, Value};
 
+use crate::reserved_place::ReservedPlace;
+
 /// A request for a turn. The API has checked everything in it that can be checked without the store or the active set.
 #[derive(Clone, Debug)]
 pub struct ChatRequest {
@@ -30,6 +32,8 @@ pub struct ChatRequest {
     pub allowed_companions: Option<BTreeSet<String>>,
     /// The accounts that are debited for the model's tokens, with their budgets.
     pub accounts: Vec<BudgetAccount>,
+    /// A place of the user that was taken before. Without one, the turn takes its own.
+    pub place: Option<ReservedPlace>,
 }
 
 /// A client's `Idempotency-Key`, and a digest of the request that was sent with it.

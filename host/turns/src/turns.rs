@@ -23,6 +23,7 @@ use crate::host::Host;
 use crate::log::{EventReader, ResumePoint, TurnEnd};
 use crate::options::Options;
 use crate::request::ChatRequest;
+use crate::reserved_place::ReservedPlace;
 
 /// How long turns that have ended or were cancelled may take, when the host stops, to store what there is of them.
 const FINALIZE_GRACE: Duration = Duration::from_secs(5);
@@ -42,6 +43,12 @@ impl Turns {
         host: Uuid,
     ) -> Self {
         Self(Arc::new(Host::new(store, active, options, shared, host)))
+    }
+
+    /// Takes a place of the user for a turn that is about to be asked for, if users are bounded and a place is free at once.
+    /// Without one, [`Turns::chat`] waits for it.
+    pub async fn reserve(&self, owner: &Owner) -> Option<ReservedPlace> {
+        self.0.users.as_ref()?.take(owner).await.map(ReservedPlace::new)
     }
 
     /// Begins a turn, joins one that runs, or replays one that is complete. Resolves when the head of the response may be

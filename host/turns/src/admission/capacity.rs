@@ -2,10 +2,10 @@
 
 use futures::FutureExt;
 use masque_problem::{Kind, Problem};
-use masque_store::Owner;
 
 use crate::host::{Host, SLOT_WAIT};
 use crate::keyed_queue::{QueueBusy, QueueSlot};
+use crate::request::ChatRequest;
 use crate::user_slots::UserSlot;
 
 /// The right to run. Dropping it lets another turn in.
@@ -16,24 +16,31 @@ pub(crate) struct Capacity {
 
 impl Host {
     /// Both slots, if they are free at this moment.
-    pub(super) async fn try_capacity(&self, owner: &Owner) -> Option<Capacity> {
+    pub(super) async fn try_capacity(&self, request: &ChatRequest) -> Option<Capacity> {
         let host = self.slots.enter(()).now_or_never()?.ok()?;
-        let user = match &self.users {
-            Some(users) => Some(users.take(owner).await?),
-            None => None,
+        let user = match (reserved(request), &self.users) {
+            (Some(place), _) => Some(place),
+            (None, Some(users)) => Some(users.take(&request.owner).await?),
+            (None, None) => None,
         };
         Some(Capacity { _user: user, _host: host })
     }
 
     /// Both slots. Waits for each a bounded time.
-    pub(super) async fn wait_for_capacity(&self, owner: &Owner) -> Result<Capacity, Problem> {
-        let user = match &self.users {
-            Some(users) => Some(users.wait(owner, SLOT_WAIT).await.ok_or_else(user_busy)?),
-            None => None,
+    pub(super) async fn wait_for_capacity(&self, request: &ChatRequest) -> Result<Capacity, Problem> {
+        let user = match (reserved(request), &self.users) {
+            (Some(place), _) => Some(place),
+            (None, Some(users)) => Some(users.wait(&request.owner, SLOT_WAIT).await.ok_or_else(user_busy)?),
+            (None, None) => None,
         };
         let host = self.slots.enter(()).await.map_err(|_: QueueBusy| Problem::from(Kind::Overloaded))?;
         Ok(Capacity { _user: user, _host: host })
     }
+}
+
+/// The place that was taken with the rate limits of the request, if it was not used yet.
+fn reserved(request: &ChatRequest) -> Option<UserSlot> {
+    request.place.as_ref()?.take()
 }
 
 fn user_busy() -> Problem {

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use masque_problem::{Kind, Problem};
 use masque_store::{ConversationId, SharedStatus, Target, TurnId};
 
@@ -12,6 +13,7 @@ use super::pending::{Cause, Pending, Progress};
 use crate::host::Host;
 use crate::keyed_queue::QueueBusy;
 use crate::request::ChatRequest;
+use crate::reserved_place::ReservedPlace;
 use crate::waiters::Wait;
 
 /// How often a waiting turn asks the store if a message wakes it in time nearly always: a message can be lost, and a host that
@@ -34,7 +36,15 @@ impl Host {
         let set = self.active.current();
         let key_slot = match &request.idempotency {
             Some(key) => {
-                let slot = self.keys.enter((request.owner.clone(), key.key.clone())).await;
+                let mut entering = Box::pin(self.keys.enter((request.owner.clone(), key.key.clone())));
+                let slot = match (&mut entering).now_or_never() {
+                    Some(slot) => slot,
+                    None => {
+                        // Whoever waits holds no place of the user.
+                        drop(request.place.as_ref().and_then(ReservedPlace::take));
+                        entering.await
+                    }
+                };
                 let slot = slot.map_err(|_: QueueBusy| Problem::from(Kind::ConversationBusy))?;
                 if let Some(live) = self.registry.find_running(&request.owner, &key.key) {
                     return join(&live, &request, &key.digest).map(Progress::Reader);
@@ -78,7 +88,7 @@ impl Host {
         mut cause: Cause,
     ) -> Result<Progress<Capacity>, Problem> {
         let capacity = loop {
-            if let Some(capacity) = self.try_capacity(&pending.request.owner).await {
+            if let Some(capacity) = self.try_capacity(&pending.request).await {
                 break capacity;
             }
             if let Some(reader) = self.find_earlier_once(pending).await? {
@@ -90,7 +100,7 @@ impl Host {
                 Cause::Woken => false,
             };
             if !is_busy {
-                match self.wait_for_capacity(&pending.request.owner).await {
+                match self.wait_for_capacity(&pending.request).await {
                     Ok(capacity) => break capacity,
                     // Another turn of the conversation got the slot.
                     Err(_) if self.is_busy_here(pending.conversation) => {}

@@ -189,6 +189,7 @@ fn says(message: &str) -> ChatRequest {
         request_id: "test".into(),
         allowed_companions: None,
         accounts: Vec::new(),
+        place: None,
     }
 }
 
