@@ -11,6 +11,7 @@
 mod lock_order;
 mod lost_connections;
 mod migrations;
+mod pgbouncer;
 mod proxy;
 mod refused;
 mod round_trips;
