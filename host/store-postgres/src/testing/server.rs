@@ -18,11 +18,11 @@ use tempfile::TempDir;
 use crate::migrations::migrate;
 use crate::options::PostgresOptions;
 
-/// Makes a cluster in `$1` with the programs of `$2` on the port `$3`, and keeps it until its input ends. PostgreSQL refuses
+/// Makes a cluster in `$1` with the programs of `$2` on the port `$3` and the settings of `$4`, and keeps it until its input ends. PostgreSQL refuses
 /// to run as root, so root runs it as the user `postgres`.
 const KEEPER: &str = r#"
 set -e
-folder=$1 programs=$2 port=$3
+folder=$1 programs=$2 port=$3 settings=$4
 as() { "$@"; }
 if [ "$(id -u)" = 0 ]; then
     chown postgres "$folder"
@@ -35,7 +35,7 @@ as "$programs/initdb" -D "$folder/data" -U postgres --auth=trust -E UTF8 --local
     || { cat "$folder/log" >&2; exit 1; }
 as "$programs/pg_ctl" -D "$folder/data" -l "$folder/server.log" -w -o "-p $port -c listen_addresses=127.0.0.1 \
     -c unix_socket_directories=$folder -c fsync=off -c synchronous_commit=on -c full_page_writes=off \
-    -c max_connections=300 -c deadlock_timeout=200ms -c autovacuum=off" start >/dev/null \
+    -c max_connections=300 -c deadlock_timeout=200ms -c autovacuum=off $settings" start >/dev/null \
     || { cat "$folder/server.log" >&2; exit 1; }
 echo ready
 cat >/dev/null
@@ -74,6 +74,15 @@ impl TestServer {
     /// # Panics
     /// If no server is installed in `/usr/lib/postgresql`, or it does not start.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with settings such as `fsync=on`. By default nothing is flushed to the disk.
+    ///
+    /// # Panics
+    /// As [`TestServer::start`].
+    pub fn start_with(settings: &[&str]) -> Self {
+        let settings: String = settings.iter().map(|setting| format!(" -c {setting}")).collect();
         let programs =
             installed().expect("no PostgreSQL server in /usr/lib/postgresql; install `postgresql`");
         // The keeper removes the folder.
@@ -83,6 +92,7 @@ impl TestServer {
             .args(["-c", KEEPER, "keeper"])
             .args([folder.as_path(), &programs])
             .arg(port.to_string())
+            .arg(settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -93,6 +93,7 @@ macro_rules! conformance_tests {
                 an_epoch_that_is_not_the_turns_own_writes_nothing,
                 a_turn_of_a_deleted_conversation_writes_nothing,
                 a_job_writes_while_it_is_leased_and_the_lease_was_not_taken,
+                a_write_that_can_never_be_valid_is_refused_also_after_its_turn_or_job_has_ended,
             }
             idempotency {
                 a_completed_turn_is_replayed_and_not_run,
