@@ -8,6 +8,6 @@ mod filling;
 mod pooler;
 mod server;
 
-pub use filling::{CONVERSATIONS_OF_A_USER, fill_sql};
+pub use filling::{CONVERSATIONS_OF_A_USER, conversation_id, fill_sql};
 pub use pooler::{PgBouncer, TestPooler};
 pub use server::{TestDatabase, TestServer};

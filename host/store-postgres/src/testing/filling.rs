@@ -1,5 +1,7 @@
 //! Fills a database with conversations by SQL, as if they had been held over the last three years.
 
+use uuid::Uuid;
+
 /// The time of the first conversation, in milliseconds since the Unix epoch.
 const FIRST: u64 = 1_700_000_000_000;
 
@@ -10,16 +12,27 @@ const SPAN: u64 = 3 * 365 * 86_400_000;
 const TURNS: u64 = 5;
 
 /// How many conversations each user has.
-pub const CONVERSATIONS_OF_A_USER: u64 = 100;
+pub const CONVERSATIONS_OF_A_USER: u64 = 20;
+
+/// The id of a conversation that [`fill_sql`] makes, by its number.
+pub fn conversation_id(conversations: u64, number: u64) -> Uuid {
+    let at = FIRST + number * step(conversations);
+    Uuid::from_u128(u128::from(at) << 80 | 0x7000 << 64 | 0x8000 << 48 | u128::from(number))
+}
+
+/// How long after one conversation the next begins, in milliseconds.
+fn step(conversations: u64) -> u64 {
+    (SPAN / conversations).max(1)
+}
 
 /// SQL that fills an empty database with so many conversations of ten messages. The users have the tenant `default`, the
-/// issuer `bench` and the subjects `user-0`, `user-1`, …, and conversation `n` is of user `n / 100`. Each has a value of the
-/// plugin `window`, the turns of the last day have idempotency keys, and one user of ten has a job.
+/// issuer `bench` and the subjects `user-0`, `user-1`, …, and conversation `n` is of user `n / 20`. Each has a value of the
+/// plugin `window`, the turns of the last day have idempotency keys, and every other user has a job.
 ///
 /// Rows are inserted turn by turn, so that the messages of one conversation are far from each other, as they are where
 /// conversations go on for days.
 pub fn fill_sql(conversations: u64) -> String {
-    let step = (SPAN / conversations).max(1);
+    let step = step(conversations);
     let users = conversations.div_ceil(CONVERSATIONS_OF_A_USER);
     let last = conversations.saturating_sub(1);
     let id = |kind: u8, number: &str, at: &str| {
@@ -62,7 +75,7 @@ pub fn fill_sql(conversations: u64) -> String {
          INSERT INTO jobs (id, queue, user_id, conversation, turn, plugin, kind, payload, status, due_at, created_at)
          SELECT {turn}, masque_queue_v1({user}, 'window'), {user}, {conversation}, {turn}, 'window', 'observe',
                 repeat('p', 300), 'queued', {FIRST}, {FIRST}
-           FROM (SELECT u * {CONVERSATIONS_OF_A_USER} AS c, 0 AS t FROM generate_series(0, {users}::bigint - 1, 10) u) j;",
+           FROM (SELECT u * {CONVERSATIONS_OF_A_USER} AS c, 0 AS t FROM generate_series(0, {users}::bigint - 1, 2) u) j;",
         user_of_number = id(1, "c", "0"),
     )
 }

@@ -82,11 +82,13 @@ pub(crate) fn admission(admitted: Result<AdmissionOutcome, StoreError>) -> Outco
     Outcome { seen: result(outcome), learned }
 }
 
-/// The order in which jobs are taken depends on clocks; which ones are taken does not, as all that are due are.
-pub(crate) fn taken(taken: Result<TakenJobs, StoreError>) -> Outcome {
+/// The order in which jobs are taken depends on clocks; which ones are taken does not, as all that are due are. Leases of no
+/// length may have ended within the call or not.
+pub(crate) fn taken(taken: Result<TakenJobs, StoreError>, lease: Duration) -> Outcome {
     let taken = taken.map(|mut taken| {
         taken.jobs.sort_by_key(|job| job.id);
-        let next_due = taken.next_due.map(rounded);
+        let is_unclear = lease.is_zero() && !taken.jobs.is_empty();
+        let next_due = taken.next_due.filter(|_| !is_unclear).map(rounded);
         TakenJobs { next_due, ..taken }
     });
     let learned = match &taken {

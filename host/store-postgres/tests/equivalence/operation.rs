@@ -128,7 +128,7 @@ pub(crate) async fn apply(store: &Arc<dyn Store>, operation: &Operation) -> Outc
             while store.sweep().await.unwrap() > 0 {}
             seen(Ok(()))
         }
-        Take(host, lease, limits) => normalise::taken(store.take(host, lease, limits).await),
+        Take(host, lease, limits) => normalise::taken(store.take(host, lease, limits).await, lease),
         Complete(job, epoch, completion) => seen(store.complete(job, epoch, completion).await),
         Retry(job, epoch, after) => seen(store.retry(job, epoch, after, "it failed").await),
         Park(job, epoch) => seen(store.park(job, epoch, "it failed too often").await),
