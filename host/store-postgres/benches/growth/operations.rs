@@ -53,7 +53,12 @@ fn state_key(filled: &Filled) -> StateKey {
 }
 
 async fn start(store: &Arc<dyn Store>, owner: &Owner, target: Target, name: String) -> (Owner, Started) {
-    let keyed = Admission { owner: owner.clone(), idempotency: key(&name), ..admission(target, "Tell me.") };
+    let keyed = Admission {
+        owner: owner.clone(),
+        idempotency: key(&name),
+        companions: Arc::new(["elara".to_owned(), "bran".to_owned()].into()),
+        ..admission(target, "Tell me.")
+    };
     match admit(store, keyed).await {
         AdmissionOutcome::Started(started) => (owner.clone(), started),
         other => panic!("{other:?}"),

@@ -56,7 +56,7 @@ fn fill_sql(size: u64) -> String {
                                   created_at, ended_at)
          SELECT {turn}, {conversation}, 'completed', 1, t + 1, {user}, {question}, {answer}, 'stop', 400, 90, 0, 0,
                 '{{\"id\":\"' || printf('%.*c', 200, 'x') || '\"}}', '/reply',
-                iif(c > {last} - {size} / 1000, 4102444800000, NULL), {at}, {at} + 4000 FROM {turns};
+                iif(c > {last} - {size} / 20, 4102444800000, NULL), {at}, {at} + 4000 FROM {turns};
          {all} INSERT INTO messages (id, conversation, sequence, turn, parent, role, in_tail, text, metadata, created_at)
          SELECT iif(r = 0, {question}, {answer}), {conversation}, t * 2 + r + 1, {turn}, NULL,
                 iif(r = 0, 'user', 'assistant'), 1,
@@ -64,7 +64,7 @@ fn fill_sql(size: u64) -> String {
            FROM {turns} CROSS JOIN (SELECT 0 AS r UNION ALL SELECT 1);
          {all} INSERT INTO idempotency_keys (expires_at, turn, user, route, key, digest)
          SELECT 4102444800000, {turn}, {user}, 'POST /chat', c || '-' || t, x'00'
-           FROM {turns} WHERE c > {last} - {size} / 1000;
+           FROM {turns} WHERE c > {last} - {size} / 20;
          {all} INSERT INTO state (tenant, plugin, scope, owner, account, key, value, version)
          SELECT 'default', 'window', 'conversation', {conversation}, {user}, 'summary',
                 CAST(printf('%.*c', 300, 's') AS BLOB), 3 FROM n;

@@ -27,7 +27,7 @@ fn step(conversations: u64) -> u64 {
 
 /// SQL that fills an empty database with so many conversations of ten messages. The users have the tenant `default`, the
 /// issuer `bench` and the subjects `user-0`, `user-1`, …, and conversation `n` is of user `n / 20`. Each has a value of the
-/// plugin `window`, the turns of the last day have idempotency keys, and every other user has a job.
+/// plugin `window`, the turns of the newest twentieth have idempotency keys, and every other user has a job.
 ///
 /// Rows are inserted turn by turn, so that the messages of one conversation are far from each other, as they are where
 /// conversations go on for days.
@@ -59,7 +59,7 @@ pub fn fill_sql(conversations: u64) -> String {
                             cached_tokens, usage_estimated, response, response_text, key_expires_at, created_at, ended_at)
          SELECT {turn}, {conversation}, 'completed', 1, t + 1, {user}, {question}, {answer}, 'stop', 400, 90, 0, false,
                 '{{\"id\":\"' || repeat('x', 200) || '\"}}', '/reply',
-                CASE WHEN c > {last} - {conversations} / 1000 THEN 4102444800000 END, {at}, {at} + 4000
+                CASE WHEN c > {last} - {conversations} / 20 THEN 4102444800000 END, {at}, {at} + 4000
            FROM {turns};
          INSERT INTO messages (id, conversation, sequence, turn, parent, role, in_tail, text, metadata, created_at)
          SELECT CASE r WHEN 0 THEN {question} ELSE {answer} END, {conversation}, t * 2 + r + 1, {turn}, NULL,
@@ -68,7 +68,7 @@ pub fn fill_sql(conversations: u64) -> String {
            FROM {turns} CROSS JOIN generate_series(0, 1) r;
          INSERT INTO idempotency_keys (expires_at, turn, user_id, route, key, digest)
          SELECT 4102444800000, {turn}, {user}, 'POST /chat', c || '-' || t, '\\x00'
-           FROM {turns} WHERE c > {last} - {conversations} / 1000;
+           FROM {turns} WHERE c > {last} - {conversations} / 20;
          INSERT INTO state (owner, account, tenant, plugin, scope, key, value, version)
          SELECT {conversation}, {user}, 'default', 'window', 'conversation', 'summary', convert_to(repeat('s', 300), 'UTF8'), 3
            FROM generate_series(0, {last}::bigint) c;
