@@ -5,7 +5,7 @@ use std::time::Duration;
 use masque_store::conformance::fixtures::{LONG, OVER, entry, new_key};
 use masque_store::{
     Commit, ConversationId, Failed, Interruption, JobCompletion, JobLimits, KeyHash, NewConversation,
-    NewRevocation, Revoked,
+    NewRevocation, Revoked, TurnId,
 };
 use serde_json::json;
 
@@ -98,9 +98,8 @@ impl World {
         let (job, epoch) = self.job();
         match self.rng.u8(..20) {
             0..6 => {
-                let per_plugin = self.pick(&[1, 2, 1000]);
-                let limits =
-                    JobLimits { total: self.pick(&[0, 1000, 1000, 1000]), per_user: 1000, per_plugin };
+                // All or none: which ones are taken within other limits depends on clocks.
+                let limits = JobLimits::total(self.pick(&[0, 1000, 1000, 1000]));
                 Operation::Take(self.pick(&hosts()), self.lease(), limits)
             }
             6..11 => {
@@ -182,7 +181,10 @@ impl World {
     fn of_hosts(&mut self) -> Operation {
         match self.rng.u8(..4) {
             0 => {
-                let turns = self.turns.iter().rev().take(4).map(|turn| turn.turn).collect();
+                let mut turns: Vec<TurnId> = self.turns.iter().rev().take(4).map(|turn| turn.turn).collect();
+                // Once for each turn, however many attempts there were.
+                turns.sort_unstable();
+                turns.dedup();
                 Operation::Renew(self.pick(&hosts()), turns, self.pick(&[LONG, Duration::ZERO]))
             }
             1 => Operation::Recover(self.pick(&hosts())),
