@@ -5,19 +5,23 @@
 //! PostgreSQL's packages make no cluster, which would start at the next boot. Consequence: a machine that had no server
 //! has none afterwards; the tests start their own on free ports.
 
+mod debian13;
 mod root;
 mod service_policy;
+mod silent;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use crate::output::print_error;
 
+pub(crate) use debian13::Debian13;
 use root::as_root;
 use service_policy::ServicePolicy;
+use silent::succeeds;
 
 /// The flag of every command that allows to install packages, with sudo unless the user is root.
 const INSTALL: &str = "--install";
@@ -40,7 +44,7 @@ pub(crate) struct Need {
     pub(crate) name: &'static str,
     /// A command that succeeds if the program is installed.
     probe: &'static [&'static str],
-    /// The Debian package of the program.
+    /// The Debian package of the program, or several with spaces between.
     package: &'static str,
     /// What is not tested without the program; `None` if nothing works without it.
     without: Option<&'static str>,
@@ -79,6 +83,20 @@ pub(crate) const REDIS: Need = Need {
     probe: &["redis-server", "--version"],
     package: "redis-server",
     without: None, // the tests of what hosts share in memory start it
+};
+
+pub(crate) const PGBOUNCER: Need = Need {
+    name: "PgBouncer",
+    probe: &["test", "-x", "/usr/sbin/pgbouncer"],
+    package: "pgbouncer",
+    without: Some("that a PgBouncer before 1.21, as Debian 12 has it, is refused"),
+};
+
+const DEBOOTSTRAP: Need = Need {
+    name: "debootstrap",
+    probe: &["test", "-x", "/usr/sbin/debootstrap"],
+    package: "debootstrap debian-archive-keyring",
+    without: None,
 };
 
 pub(crate) const VENV: Need = Need {
@@ -128,6 +146,38 @@ pub(crate) fn ensure(needs: &[&Need]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Makes the tree of Debian 13, unless it is complete. Where nothing may be installed, says what is not tested without it.
+///
+/// # Errors
+/// It can't be made where it has to be: `CI` is `true`, or the command line has `--install`.
+pub(crate) fn ensure_debian13(tree: &Debian13) -> anyhow::Result<()> {
+    if tree.is_complete() {
+        return Ok(());
+    }
+    let asked = INSTALL_ALLOWED.load(Ordering::Relaxed);
+    if let Some(installer) = Installer::find(asked) {
+        ensure(&[&DEBOOTSTRAP])?;
+        print_error(format_args!("xtask: making a tree of Debian 13 in {}", tree.tree().display()));
+        let made = tree.make(installer.sudo).context("can't make the tree of Debian 13");
+        if made.is_ok() || asked || is_ci() {
+            return made;
+        }
+        made.unwrap_or_else(|error| print_error(format_args!("xtask: {error:#}")));
+    }
+    print_error(format_args!(
+        "xtask: PgBouncer 1.24 and Valkey 8 are not here, so it is not tested that the host works with them."
+    ));
+    print_error(format_args!(
+        "       To test it too: cargo xtask test --install, which makes a tree of Debian 13 in {} with sudo",
+        tree.tree().display()
+    ));
+    Ok(())
+}
+
+fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}
+
 /// Whether the program is installed.
 pub(crate) fn is_present(need: &Need) -> bool {
     let Some((program, arguments)) = need.probe.split_first() else { return true };
@@ -145,7 +195,7 @@ impl Installer {
         let has_apt = ["/usr/bin/apt-get", "/bin/apt-get"].iter().any(|path| Path::new(path).exists());
         let root =
             Command::new("id").arg("-u").output().is_ok_and(|answer| answer.stdout.trim_ascii() == b"0");
-        let allowed = root || asked || std::env::var("CI").is_ok_and(|value| value == "true");
+        let allowed = root || asked || is_ci();
         (has_apt && allowed).then_some(Self { sudo: !root })
     }
 
@@ -158,11 +208,10 @@ impl Installer {
                 return false;
             }
         };
-        let installed = self.apt_get(&["install", "-y", need.package])
+        let install: Vec<&str> = ["install", "-y"].into_iter().chain(need.package.split(' ')).collect();
+        let installed = self.apt_get(&install)
             // In a fresh image the package lists are empty or old; update them once.
-            || !std::mem::replace(updated, true)
-                && self.apt_get(&["update"])
-                && self.apt_get(&["install", "-y", need.package]);
+            || !std::mem::replace(updated, true) && self.apt_get(&["update"]) && self.apt_get(&install);
         policy.release();
         installed
     }
@@ -174,14 +223,4 @@ impl Installer {
         command.stdin(Stdio::inherit()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     }
-}
-
-/// Runs a command without output and returns whether it succeeded.
-fn succeeds(command: &mut Command) -> bool {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
 }

@@ -37,7 +37,16 @@ impl Options {
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<ExitCode> {
-    needs::ensure(&[&needs::VENV, &needs::POSTGRESQL, &needs::REDIS, &needs::STRACE, &needs::VALGRIND])?;
+    needs::ensure(&[
+        &needs::VENV,
+        &needs::POSTGRESQL,
+        &needs::PGBOUNCER,
+        &needs::REDIS,
+        &needs::STRACE,
+        &needs::VALGRIND,
+    ])?;
+    let debian13 = needs::Debian13::in_target(workspace.target());
+    needs::ensure_debian13(&debian13)?;
 
     build::components(workspace)?;
     build::fixtures(workspace)?;
@@ -49,6 +58,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
     tests.args(&options.filters).args(&options.harness);
     tests.env("MASQUE_BIN", workspace.binary(false)).env("MASQUE_PLUGINS", workspace.plugins());
     tests.env("MASQUE_FIXTURES", workspace.fixtures());
+    tests.env("MASQUE_TEST_DEBIAN13", debian13.tree());
     if options.full {
         tests.env("MASQUE_FULL", "1");
     } else {

@@ -29,6 +29,11 @@ impl Workspace {
         &self.root
     }
 
+    /// The folder of everything that is built.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// The folder of the components of tests and benchmarks.
     pub(crate) fn fixtures(&self) -> PathBuf {
         self.target.join("fixtures")

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::job_rows::{advance, park, remove_head};
 use crate::operation::Operation;
 use crate::query::{all_rows, execute, first_row};
-use crate::state_rows::apply;
+use crate::state_rows::{apply, check};
 
 /// Removes a job that is done and applies its writes.
 pub(crate) struct CompleteJob {
@@ -27,6 +27,7 @@ impl Operation for CompleteJob {
     const IS_BACKGROUND: bool = true;
 
     fn run(self, connection: &Connection) -> Result<bool> {
+        check(&self.completion.writes)?;
         let Some((number, queue)) = find_running(connection, self.job, self.epoch)? else { return Ok(false) };
         remove_head(connection, number, &queue, lease_clock())?;
         apply(connection, &self.completion.writes)?;

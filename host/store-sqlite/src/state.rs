@@ -11,7 +11,7 @@ use crate::error::Result as DatabaseResult;
 use crate::fences::ensure_holds;
 use crate::operation::Operation;
 use crate::query::snapshot;
-use crate::state_rows::{apply, find, list};
+use crate::state_rows::{apply, check, find, list};
 use crate::state_spaces::{find_space, total};
 use crate::store::SqliteStore;
 
@@ -74,6 +74,7 @@ impl Operation for WriteState {
     type Answer = Vec<StateResult>;
 
     fn run(self, connection: &Connection) -> DatabaseResult<Vec<StateResult>> {
+        check(&self.writes)?;
         if let Some(fence) = self.fence {
             ensure_holds(connection, fence)?;
         }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 use crate::columns::{millis, now, unsigned};
 use crate::error::{DatabaseError, Result};
 use crate::query::{all_rows, execute, first_row, one_row};
-use crate::state_spaces::{SpaceColumns, find_space, total};
+use crate::state_spaces::{SpaceColumns, check_tenant, find_space, total};
 use crate::users;
 
 /// A key as stored. An absent key has version 0 and no value.
@@ -63,7 +63,16 @@ pub(crate) fn list(
     )
 }
 
-/// Applies writes in their order. The first whose condition is not met ends with [`StoreError::Conflict`]; the caller
+/// Refuses writes that no state of the store could make valid, before anything of them or of their fence is looked up.
+pub(crate) fn check(writes: &[StateWrite]) -> Result<()> {
+    for write in writes {
+        write.check_texts()?;
+        check_tenant(&write.key.space)?;
+    }
+    Ok(())
+}
+
+/// Applies writes that were [checked](check) in their order. The first whose condition is not met ends with [`StoreError::Conflict`]; the caller
 /// undoes those before it.
 pub(crate) fn apply(connection: &Connection, writes: &[StateWrite]) -> Result<Vec<StateResult>> {
     let mut results = Vec::with_capacity(writes.len());
@@ -83,7 +92,6 @@ fn change(
     connection: &Connection,
     write: &StateWrite,
 ) -> Result<std::result::Result<StateResult, ConflictReason>> {
-    write.check_texts()?;
     if let StateScope::User(owner) = &write.key.space.scope {
         users::find_or_create(connection, owner)?;
     }

@@ -20,21 +20,29 @@ pub(crate) struct SpaceColumns<'a> {
     pub(crate) account: Vec<u8>,
 }
 
+/// Refuses a space of a tenant that its user does not belong to.
+pub(crate) fn check_tenant(space: &StateSpace) -> Result<()> {
+    match &space.scope {
+        StateScope::User(owner) if owner.tenant != space.tenant => {
+            let text = format!("a user of the tenant {} has no state in {}", owner.tenant, space.tenant);
+            Err(StoreError::Refused(text).into())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The columns of a space. `None` for a conversation that does not exist, so that the state of a deleted one does not
 /// come back, and for a user without any stored data.
 pub(crate) fn find_space<'a>(
     connection: &Connection,
     space: &'a StateSpace,
 ) -> Result<Option<SpaceColumns<'a>>> {
+    check_tenant(space)?;
     let found = match &space.scope {
         StateScope::Shared => Some(("shared", Vec::new(), Vec::new())),
-        StateScope::User(owner) if owner.tenant == space.tenant => {
+        StateScope::User(owner) => {
             let user = users::find(connection, owner)?.map(|user| user.as_bytes().to_vec());
             user.map(|user| ("user", user.clone(), user))
-        }
-        StateScope::User(owner) => {
-            let text = format!("a user of the tenant {} has no state in {}", owner.tenant, space.tenant);
-            return Err(StoreError::Refused(text).into());
         }
         StateScope::Conversation(id) => first_row(
             connection,

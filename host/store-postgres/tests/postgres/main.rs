@@ -14,6 +14,7 @@ mod import;
 mod lock_order;
 mod lost_connections;
 mod migrations;
+mod pgbouncer;
 mod proxy;
 mod refused;
 mod reruns;

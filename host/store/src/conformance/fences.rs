@@ -82,3 +82,19 @@ pub async fn a_job_writes_while_it_is_leased_and_the_lease_was_not_taken(store: 
     assert_eq!(write(store, fence(&next), "after").await, Err(StoreError::FenceEnded));
     assert_eq!(noted(store).await.as_deref(), Some("next"));
 }
+
+pub async fn a_write_that_can_never_be_valid_is_refused_also_after_its_turn_or_job_has_ended(
+    store: &Arc<dyn Store>,
+) {
+    let mut foreign = note("x");
+    foreign.key.space.tenant = "other".into();
+    let mut zero = note("x");
+    zero.key.key = "a\0".into();
+    let ended = StateFence::Turn { turn: TurnId::new(), epoch: 1 };
+    for write in [foreign, zero] {
+        let written = store.state_write(Some(ended), vec![write.clone()]).await;
+        assert!(matches!(written, Err(StoreError::Refused(_))), "{written:?}");
+        let completed = store.complete(JobId::new(), 1, JobCompletion::writing(vec![note("y"), write])).await;
+        assert!(matches!(completed, Err(StoreError::Refused(_))), "{completed:?}");
+    }
+}

@@ -1,0 +1,149 @@
+//! The statements of every hot operation, those within functions too, find their rows by an index however large the tables
+//! are.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "all of this crate is a test"
+)]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use masque_store::conformance::fixtures::{
+    LONG, admission, host, job, kept, key, new_conversation, reply, start,
+};
+use masque_store::{
+    Admission, Commit, JobCompletion, JobLimits, Owner, Page, Started, StateChange, StateFence, StateKey,
+    StateScope, StateSpace, StateWrite, Store, TailLimit, Target,
+};
+use masque_store_postgres::PostgresStore;
+use masque_store_postgres::testing::{TestServer, fill_sql};
+
+/// Tables that grow with use. The others have a row for each host, or for each key of an operator.
+const GROWING: [&str; 9] = [
+    "messages",
+    "turns",
+    "leases",
+    "jobs",
+    "state",
+    "state_totals",
+    "conversations",
+    "users",
+    "idempotency_keys",
+];
+
+fn owner() -> Owner {
+    Owner { tenant: "default".into(), issuer: "bench".into(), subject: "user-7".into() }
+}
+
+/// Logs the plan of each statement that a later connection to the database runs.
+fn log_plans(server: &TestServer, database: &str) {
+    let settings = [
+        "session_preload_libraries = 'auto_explain'",
+        "auto_explain.log_min_duration = 0",
+        "auto_explain.log_nested_statements = on",
+    ];
+    for setting in settings {
+        server.psql("postgres", &format!("ALTER DATABASE {database} SET {setting}"));
+    }
+}
+
+/// What the server logged since it had `from` characters.
+fn log(server: &TestServer, from: usize) -> String {
+    let read = "SELECT pg_read_file(current_setting('data_directory') || '/../server.log')";
+    server.psql("postgres", read).chars().skip(from).collect()
+}
+
+/// The plans of a log that read a growing table from its start to its end.
+fn sequential_scans(log: &str) -> Vec<&str> {
+    let is_scan = |line: &str| {
+        line.split_once("Seq Scan on ")
+            .and_then(|(_, rest)| rest.split([' ', '(']).next())
+            .is_some_and(|table| GROWING.contains(&table))
+    };
+    log.split("LOG:  duration").filter(|plan| plan.lines().any(is_scan)).collect()
+}
+
+async fn turn(store: &Arc<dyn Store>, target: Target, name: &str) -> Started {
+    let keyed = Admission { owner: owner(), idempotency: key(name), ..admission(target, "Hello") };
+    let started = start(store, keyed).await;
+    let space = StateSpace {
+        tenant: "default".into(),
+        plugin: "window".into(),
+        scope: StateScope::Conversation(started.conversation),
+    };
+    let state_key = StateKey { space: space.clone(), key: "summary".into() };
+    store.state_get(&state_key).await.unwrap();
+    let fence = Some(StateFence::Turn { turn: started.turn, epoch: started.epoch });
+    let change = StateChange::Set { value: vec![1; 300], if_version: None, ttl: Some(LONG) };
+    let write = StateWrite { key: state_key, change, quota: Some(1 << 20) };
+    store.state_write(fence, vec![write]).await.unwrap().unwrap();
+    store.state_list(&space, "s", None, 10).await.unwrap();
+    assert_eq!(store.renew(host(), &[started.turn], LONG).await.unwrap().len(), 1);
+    let commit = Commit { owner: owner(), jobs: vec![job("window")], ..reply(&started, "Hi") };
+    kept(store.commit(commit).await);
+    started
+}
+
+/// Runs every hot operation once.
+async fn run_all(store: &Arc<dyn Store>, number: usize) {
+    let first = turn(store, new_conversation(), &format!("new-{number}")).await;
+    turn(store, Target::Existing(first.conversation), &format!("existing-{number}")).await;
+    let page = || Page { limit: 20, after: None };
+    let listed = store.conversations(&owner(), page()).await.unwrap();
+    assert_eq!(listed.items.len(), 20);
+    let companions = BTreeSet::from(["bran".to_owned()]);
+    assert!(!store.conversations_with(&owner(), &companions, page()).await.unwrap().items.is_empty());
+    let old = listed.items.last().unwrap().id;
+    assert!(store.conversation(&owner(), old).await.unwrap().is_some());
+    assert!(store.messages(&owner(), old, page()).await.unwrap().is_some());
+    let tail = TailLimit { messages: 4, bytes: 65536 };
+    assert!(!store.messages_before(&owner(), old, None, tail).await.unwrap().is_empty());
+    assert!(store.turn(&owner(), first.turn).await.unwrap().is_some());
+    assert!(store.keyed(&owner(), "/chat", &format!("new-{number}")).await.unwrap().is_some());
+    let taken = store.take(host(), LONG, JobLimits::total(2)).await.unwrap().jobs;
+    for job in &taken {
+        store.renew_jobs(host(), &[job.id], LONG).await.unwrap();
+        assert!(store.complete(job.id, job.epoch, JobCompletion::default()).await.unwrap());
+    }
+    assert!(!taken.is_empty());
+    store.recover(host()).await.unwrap();
+    store.sweep().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_hot_operation_reads_a_growing_table_from_its_start_to_its_end() {
+    // A server of its own: its log has no plans of other tests.
+    let server = TestServer::start();
+    let database = server.migrated_database().await;
+    server.psql(&database.name, &fill_sql(10_000));
+    server.psql(&database.name, "ANALYZE");
+    log_plans(&server, &database.name);
+    let begin = log(&server, 0).chars().count();
+    let mut options = database.options();
+    options.max_connections = 1;
+    let store: Arc<dyn Store> = PostgresStore::open(&options).await.unwrap();
+    // From the sixth time on, a statement may have a plan for all arguments.
+    for number in 0..12 {
+        run_all(&store, number).await;
+    }
+    store.close().await;
+
+    let plans = log(&server, begin);
+    assert!(plans.contains("masque_end_v1") && plans.contains("Index Scan using messages_pkey"), "{plans}");
+    let scans = sequential_scans(&plans);
+    assert!(scans.is_empty(), "{} plans, such as {}", scans.len(), scans[0]);
+
+    // Without its index, a query is found.
+    server.psql(
+        &database.name,
+        "ALTER TABLE messages DROP CONSTRAINT messages_pkey; DROP INDEX messages_in_tail",
+    );
+    let begin = log(&server, 0).chars().count();
+    let store: Arc<dyn Store> = PostgresStore::open(&options).await.unwrap();
+    run_all(&store, 100).await;
+    store.close().await;
+    assert!(!sequential_scans(&log(&server, begin)).is_empty());
+}
