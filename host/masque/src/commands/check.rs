@@ -1,6 +1,8 @@
 //! The command `masque check`: validates a configuration, plugins, TLS files and the data folder included, without starting
 //! a host.
 
+use std::time::Duration;
+
 use anyhow::Error;
 use humantime::format_duration;
 use masque_config::{Config, Diagnostic, Diagnostics, Location};
@@ -11,6 +13,10 @@ use crate::compiler::compiler;
 use crate::convert::http::verify_tls;
 use crate::shared::redis_options;
 use crate::store::postgres_options;
+
+/// The defaults of `timeout` in [drain] and in [turn].
+const DEFAULT_DRAIN: Duration = Duration::from_secs(15);
+const DEFAULT_TURN: Duration = Duration::from_secs(120);
 
 /// Validates a configuration and returns a summary of it, with warnings.
 ///
@@ -58,7 +64,8 @@ fn verify_redis(config: &Config) -> Option<Diagnostic> {
     Some(Diagnostic::error(at, format!("{error:#}"), "Correct it, or unset it to use no Redis."))
 }
 
-/// Warns that a host which stops interrupts turns that it would otherwise let run.
+/// Warns that a host which stops interrupts turns that it would otherwise let run. A host alone with the defaults is not
+/// warned of: its operator has chosen nothing, and clients find it away anyway.
 fn short_drain(config: &Config) -> Option<Diagnostic> {
     let (drain, turn) = (config.drain.timeout, config.turn.timeout);
     let what = || {
@@ -72,7 +79,8 @@ fn short_drain(config: &Config) -> Option<Diagnostic> {
                   time that your supervisor gives the process.";
     let file = config.file.as_deref();
     let at = || file.map_or_else(|| Location::Builtin("defaults".to_owned()), Location::whole_file);
-    (drain < turn).then(|| Diagnostic::warning(at(), what(), remedy))
+    let is_chosen = (drain, turn) != (DEFAULT_DRAIN, DEFAULT_TURN) || config.database.is_some();
+    (drain < turn && is_chosen).then(|| Diagnostic::warning(at(), what(), remedy))
 }
 
 /// Describes the host that this configuration would start.
@@ -139,11 +147,18 @@ mod tests {
     }
 
     #[test]
+    fn the_defaults_are_known() {
+        let config = config();
+        assert_eq!((config.drain.timeout, config.turn.timeout), (DEFAULT_DRAIN, DEFAULT_TURN));
+        assert_eq!(short_drain(&config), None);
+    }
+
+    #[test]
     fn a_drain_that_is_shorter_than_a_turn_is_a_warning() {
         let mut config = config();
         config.drain.timeout = config.turn.timeout;
         assert_eq!(short_drain(&config), None);
-        config.drain.timeout -= std::time::Duration::from_secs(1);
+        config.drain.timeout -= Duration::from_secs(1);
         let warning = short_drain(&config).unwrap().to_string();
         assert!(warning.contains("1m 59s") && warning.contains("[drain]"), "{warning}");
     }
