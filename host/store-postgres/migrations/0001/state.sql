@@ -70,6 +70,7 @@ DECLARE
     v_names    text[] := '{}';
     v_owner    uuid;
     v_account  uuid;
+    v_new      uuid := p_new_user;
     v_now      bigint;
     v_before   bigint;
     v_bytes    bigint;
@@ -81,8 +82,12 @@ BEGIN
         v_owner := c_nil;
         v_account := c_nil;
         IF p_scopes[i] = 'user' THEN
-            v_owner := masque_user_v1(p_tenants[i], p_issuers[i], p_subjects[i], p_new_user);
+            v_owner := masque_user_v1(p_tenants[i], p_issuers[i], p_subjects[i], v_new);
             v_account := v_owner;
+            IF v_owner = v_new THEN
+                -- The next user that is made needs another id.
+                v_new := gen_random_uuid();
+            END IF;
         ELSIF p_scopes[i] = 'conversation' THEN
             SELECT c.id, c.user_id INTO v_owner, v_account
               FROM conversations c JOIN users u ON u.id = c.user_id

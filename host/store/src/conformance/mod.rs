@@ -222,6 +222,7 @@ macro_rules! conformance_tests {
                 keys_are_listed_in_byte_order_by_prefix_and_in_parts,
                 a_conversations_state_goes_with_it_and_can_not_come_back,
                 keys_and_values_past_their_size_are_refused,
+                writes_for_several_users_without_any_data_are_each_users_own,
             }
             state_quota {
                 a_write_past_the_quota_changes_nothing_and_one_up_to_it_succeeds,

@@ -242,3 +242,23 @@ pub async fn keys_and_values_past_their_size_are_refused(store: &Arc<dyn Store>)
     assert!(matches!(store.state_write(None, vec![larger]).await, Err(StoreError::Refused(_))));
     assert_eq!(get(store, mine("k")).await, None);
 }
+
+pub async fn writes_for_several_users_without_any_data_are_each_users_own(store: &Arc<dyn Store>) {
+    let key = |subject: &str| {
+        let scope = StateScope::User(owner(subject));
+        let space = StateSpace { tenant: "default".into(), plugin: "window".into(), scope };
+        StateKey { space, key: "k".into() }
+    };
+    let subjects = ["eve", "bob", "eve", "zoe"];
+    let set = |subject: &&str| StateWrite {
+        key: key(subject),
+        change: StateChange::Set { value: (*subject).into(), if_version: None, ttl: None },
+        quota: None,
+    };
+    let written = store.state_write(None, subjects.iter().map(set).collect()).await.unwrap().unwrap();
+    assert_eq!(written, [1, 1, 2, 1].map(StateResult::Version));
+    for subject in subjects {
+        let found = store.state_get(&key(subject)).await.unwrap().unwrap();
+        assert_eq!(found.value, subject.as_bytes());
+    }
+}
