@@ -62,7 +62,7 @@ async fn a_host_that_was_stopped_for_longer_than_its_leases_writes_nothing_and_s
     assert!(late.is_empty(), "text after the pause: {rest:?}");
     let last = rest.last().unwrap();
     assert_eq!(last.name, "turn.failed", "{rest:?}");
-    assert_eq!(last.data["problem"]["type"].as_str().unwrap().rsplit('/').next(), Some("lease-lost"));
+    assert_eq!(last.data["problem"]["type"].as_str().unwrap().rsplit(['#', '/']).next(), Some("lease-lost"));
     let turn = installation.client(0).turn(again["turn_id"].as_str().unwrap()).await;
     assert_eq!(turn["status"], "completed");
     assert_eq!(turn["reply"]["content"], "You said: Go on.", "{turn}");
@@ -99,7 +99,7 @@ async fn a_turn_that_is_longer_than_the_drain_says_so_and_goes_on_at_another_hos
     installation.hosts[0].terminate();
     let last = first.rest().await.pop().unwrap();
     assert_eq!(last.name, "turn.failed");
-    assert_eq!(last.data["problem"]["type"].as_str().unwrap().rsplit('/').next(), Some("turn-interrupted"));
+    assert_eq!(last.data["problem"]["type"].as_str().unwrap().rsplit(['#', '/']).next(), Some("turn-interrupted"));
     assert!(installation.hosts[0].ended().await.success());
     let again =
         installation.client(1).chat(&json!({ "message": "Go on." })).key("long").send().await.expect(200);

@@ -151,7 +151,7 @@ async fn ask(client: &Client, body: &Value, said: &str, by_stream: bool, shared:
 
 /// The name of a problem's type.
 fn kind(problem: &Value) -> String {
-    let name = problem["type"].as_str().and_then(|name| name.rsplit('/').next());
+    let name = problem["type"].as_str().and_then(|name| name.rsplit(['#', '/']).next());
     name.unwrap_or_else(|| panic!("no problem: {problem}")).to_owned()
 }
 

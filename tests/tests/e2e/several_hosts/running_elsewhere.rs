@@ -116,7 +116,7 @@ async fn a_turn_is_cancelled_from_another_host() {
         assert_eq!(cancelled["status"], "interrupted", "{cancelled}");
         let last = running.rest().await.pop().unwrap();
         assert_eq!(last.name, "turn.failed");
-        assert_eq!(last.data["problem"]["type"].as_str().unwrap().rsplit('/').next(), Some("turn-cancelled"));
+        assert_eq!(last.data["problem"]["type"].as_str().unwrap().rsplit(['#', '/']).next(), Some("turn-cancelled"));
         installation.model.abandoned().await;
     }
 }
