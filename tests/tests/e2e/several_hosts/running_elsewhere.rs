@@ -76,7 +76,11 @@ async fn without_redis_a_turn_on_another_host_is_waited_for_and_replayed() {
     let first = first.rest().await;
     let second = second.await.unwrap().transcript().await;
     assert_eq!(second.text, "First half, second half.");
-    assert_eq!(second.completed(), &first.last().unwrap().data);
+    // A replay has one delta, so its last event may have another number.
+    let last = &first.last().unwrap().data;
+    for member in ["turn_id", "conversation_id", "reply", "usage", "finish"] {
+        assert_eq!(second.completed()[member], last[member], "{member}");
+    }
     assert_eq!(installation.model.seen().len(), 1);
 }
 
@@ -116,7 +120,10 @@ async fn a_turn_is_cancelled_from_another_host() {
         assert_eq!(cancelled["status"], "interrupted", "{cancelled}");
         let last = running.rest().await.pop().unwrap();
         assert_eq!(last.name, "turn.failed");
-        assert_eq!(last.data["problem"]["type"].as_str().unwrap().rsplit(['#', '/']).next(), Some("turn-cancelled"));
+        assert_eq!(
+            last.data["problem"]["type"].as_str().unwrap().rsplit(['#', '/']).next(),
+            Some("turn-cancelled")
+        );
         installation.model.abandoned().await;
     }
 }
