@@ -81,7 +81,7 @@ async fn turn(store: &Arc<dyn Store>, target: Target, name: &str) -> Started {
     let write = StateWrite { key: state_key, change, quota: Some(1 << 20) };
     store.state_write(fence, vec![write]).await.unwrap().unwrap();
     store.state_list(&space, "s", None, 10).await.unwrap();
-    assert_eq!(store.renew(host(), &[started.turn], LONG).await.unwrap().len(), 1);
+    assert_eq!(store.heartbeat(host(), &[started.turn], LONG).await.unwrap().held.len(), 1);
     let commit = Commit { owner: owner(), jobs: vec![job("window")], ..reply(&started, "Hi") };
     kept(store.commit(commit).await);
     started
@@ -103,7 +103,7 @@ async fn run_all(store: &Arc<dyn Store>, number: usize) {
     assert!(!store.messages_before(&owner(), old, None, tail).await.unwrap().is_empty());
     assert!(store.turn(&owner(), first.turn).await.unwrap().is_some());
     assert!(store.keyed(&owner(), "/chat", &format!("new-{number}")).await.unwrap().is_some());
-    let taken = store.take(host(), LONG, JobLimits::total(2)).await.unwrap().jobs;
+    let taken = store.take(host(), LONG, JobLimits::total(2), Some(&plugins)).await.unwrap().jobs;
     for job in &taken {
         store.renew_jobs(host(), &[job.id], LONG).await.unwrap();
         assert!(store.complete(job.id, job.epoch, JobCompletion::default()).await.unwrap());

@@ -91,7 +91,7 @@ async fn each<T, R, F: Future<Output = R>>(
 pub(crate) async fn measure(store: &Arc<dyn Store>, size: u64, cpu: impl Fn() -> Duration) -> Vec<Measured> {
     let mut rng = Rng::with_seed(1);
     let mut measured = Vec::new();
-    store.renew(host(), &[], LONG).await.unwrap();
+    store.heartbeat(host(), &[], LONG).await.unwrap();
     // Statements are prepared on their first use, and what a start reads into memory is there.
     run_once(store, size, &mut rng).await;
     let (m, cpu) = (&mut measured, &cpu);
@@ -110,7 +110,7 @@ pub(crate) async fn measure(store: &Arc<dyn Store>, size: u64, cpu: impl Fn() ->
     let turns: Vec<_> = started.iter().map(|(_, started)| started.turn).take(32).collect();
     let turns = &turns;
     each(m, "heartbeat with 32 turns", cpu, vec![(); TIMES / 4], |()| async move {
-        assert_eq!(store.renew(host(), turns, LONG).await.unwrap().len(), turns.len());
+        assert_eq!(store.heartbeat(host(), turns, LONG).await.unwrap().held.len(), turns.len());
     })
     .await;
     each(m, "commit with a job", cpu, started, |(owner, started)| async move {
@@ -149,7 +149,7 @@ pub(crate) async fn measure(store: &Arc<dyn Store>, size: u64, cpu: impl Fn() ->
     })
     .await;
     let taken = each(m, "job, taken", cpu, vec![(); TIMES / 4], |()| async move {
-        store.take(host(), LONG, JobLimits::total(1)).await.unwrap().jobs
+        store.take(host(), LONG, JobLimits::total(1), None).await.unwrap().jobs
     })
     .await;
     let taken = taken.into_iter().flatten().collect();
@@ -186,14 +186,14 @@ pub(crate) async fn run_once(store: &Arc<dyn Store>, size: u64, rng: &mut Rng) {
         };
         store.state_get(&write.key).await.unwrap();
         store.state_write(None, vec![write]).await.unwrap().unwrap();
-        store.renew(host(), &[started.turn], LONG).await.unwrap();
+        store.heartbeat(host(), &[started.turn], LONG).await.unwrap();
         kept(store.commit(Commit { owner, jobs: vec![job("window")], ..reply(&started, "Hi") }).await);
         let page = || Page { limit: 20, after: None };
         store.conversations(&filled.owner, page()).await.unwrap();
         store.messages(&filled.owner, filled.id, page()).await.unwrap();
         let tail = TailLimit { messages: 64, bytes: 65536 };
         store.messages_before(&filled.owner, filled.id, None, tail).await.unwrap();
-        for job in store.take(host(), LONG, JobLimits::total(1)).await.unwrap().jobs {
+        for job in store.take(host(), LONG, JobLimits::total(1), None).await.unwrap().jobs {
             store.complete(job.id, job.epoch, JobCompletion::default()).await.unwrap();
         }
         store.recover(host()).await.unwrap();
