@@ -193,7 +193,7 @@ pub(crate) async fn run_once(store: &Arc<dyn Store>, size: u64, rng: &mut Rng) {
         store.messages(&filled.owner, filled.id, page()).await.unwrap();
         let tail = TailLimit { messages: 64, bytes: 65536 };
         store.messages_before(&filled.owner, filled.id, None, tail).await.unwrap();
-        for job in store.take(host(), LONG, JobLimits::total(1)).await.unwrap().jobs {
+        for job in store.take(host(), LONG, JobLimits::total(1), None).await.unwrap().jobs {
             store.complete(job.id, job.epoch, JobCompletion::default()).await.unwrap();
         }
         store.recover(host()).await.unwrap();

@@ -10,19 +10,20 @@ use masque_store::{
 use serde_json::json;
 
 use crate::operation::{Operation, hosts};
-use crate::world::{COMPANIONS, TurnOf, World};
+use crate::world::{COMPANIONS, PLUGINS, TurnOf, World};
 
 impl World {
     /// The next operation. About half of them are of turns.
     pub(crate) fn next(&mut self) -> Operation {
         match self.rng.u8(..100) {
             0..22 => Operation::Admit(Box::new(self.admission())),
-            22..45 => self.end_of_turn(),
-            45..58 => self.of_conversations(),
-            58..72 => self.of_jobs(),
-            72..85 => self.of_state(),
-            85..91 => self.of_spending(),
-            91..97 => self.of_keys(),
+            22..43 => self.end_of_turn(),
+            43..54 => self.of_conversations(),
+            54..66 => self.of_jobs(),
+            66..77 => self.of_state(),
+            77..83 => self.of_spending(),
+            83..88 => self.of_keys(),
+            88..94 => self.of_user_data(),
             _ => self.of_hosts(),
         }
     }
@@ -100,7 +101,9 @@ impl World {
             0..6 => {
                 // All or none: which ones are taken within other limits depends on clocks.
                 let limits = JobLimits::total(self.pick(&[0, 1000, 1000, 1000]));
-                Operation::Take(self.pick(&hosts()), self.lease(), limits)
+                let plugins = self.pick(&[None, None, Some(&PLUGINS[..2]), Some(&PLUGINS[2..]), Some(&[])]);
+                let plugins = plugins.map(|names| names.iter().map(|&name| name.to_owned()).collect());
+                Operation::Take(self.pick(&hosts()), self.lease(), limits, plugins)
             }
             6..11 => {
                 let writes = if self.rng.bool() { Vec::new() } else { self.writes() };
@@ -136,17 +139,6 @@ impl World {
         }
     }
 
-    fn of_spending(&mut self) -> Operation {
-        match self.rng.u8(..4) {
-            0 | 1 => Operation::Debit(self.accounts(), self.pick(&[0, 40, u64::MAX]), self.corrections()),
-            2 => {
-                let accounts = self.accounts().into_iter().map(|account| account.name).collect();
-                Operation::Correct(accounts, self.corrections())
-            }
-            _ => Operation::Spent(self.accounts().remove(0).name),
-        }
-    }
-
     fn of_keys(&mut self) -> Operation {
         let id = self.key_id();
         match self.rng.u8(..12) {
@@ -179,16 +171,24 @@ impl World {
     }
 
     fn of_hosts(&mut self) -> Operation {
-        match self.rng.u8(..4) {
-            0 => {
+        match self.rng.u8(..7) {
+            0 | 1 => {
                 let mut turns: Vec<TurnId> = self.turns.iter().rev().take(4).map(|turn| turn.turn).collect();
                 // Once for each turn, however many attempts there were.
                 turns.sort_unstable();
                 turns.dedup();
-                Operation::Renew(self.pick(&hosts()), turns, self.pick(&[LONG, Duration::ZERO]))
+                Operation::Heartbeat(self.pick(&hosts()), turns, self.pick(&[LONG, LONG, Duration::ZERO]))
             }
-            1 => Operation::Recover(self.pick(&hosts())),
-            2 => Operation::Keyed(self.owner(), self.pick(&["k1", "k2", "k3"]).into()),
+            2 => {
+                let host = self.pick(&hosts());
+                Operation::Recover(host, self.returns_of_others(host))
+            }
+            3 => Operation::StopWaiting(self.conversation().1, self.waiting_turn()),
+            4 => {
+                let TurnOf { owner, turn, .. } = self.turn();
+                Operation::RequestCancel(owner, turn)
+            }
+            5 => Operation::Keyed(self.owner(), self.pick(&["k1", "k2", "k3"]).into()),
             _ => Operation::Sweep,
         }
     }
@@ -211,6 +211,8 @@ impl World {
             reads.push(Operation::StateList(key.space.clone(), String::new(), 3));
             reads.push(Operation::StateGet(key));
         }
+        reads.extend(self.reads_of_spending());
+        reads.extend(self.reads_of_user_data());
         reads
     }
 }

@@ -14,6 +14,8 @@ mod generate;
 mod normalise;
 mod operation;
 mod parts;
+mod spending;
+mod user_data;
 mod world;
 
 use std::collections::VecDeque;

@@ -4,8 +4,9 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use masque_store::{
-    AdmissionOutcome, ApiKeyRecord, AuditRecord, ConversationRecord, DebitOutcome, Ending, JobCounts, JobId,
-    MessageRecord, ParkedJob, Revocation, Security, Spent, Started, StoreError, TakenJobs, TurnRecord,
+    AdmissionOutcome, ApiKeyRecord, AuditRecord, ConversationRecord, Ending, Heartbeat, JobCounts, JobId,
+    MessageRecord, ParkedJob, ReportAnswer, Revocation, Security, Spent, Started, StoreError, TakenJobs,
+    TurnRecord,
 };
 use uuid::Uuid;
 
@@ -23,6 +24,8 @@ pub(crate) struct Outcome {
 pub(crate) enum Learned {
     Nothing,
     Started(Box<Started>),
+    /// The admission got a ticket.
+    Waits,
     Jobs(Vec<(JobId, i64)>),
 }
 
@@ -59,7 +62,7 @@ pub(crate) fn turn(record: TurnRecord) -> TurnRecord {
 
 pub(crate) fn ending(ending: Ending) -> Ending {
     match ending {
-        Ending::Done { reply } => Ending::Done { reply: reply.map(message) },
+        Ending::Done { reply, next } => Ending::Done { reply: reply.map(message), next },
         Ending::LeaseLost => Ending::LeaseLost,
     }
 }
@@ -71,12 +74,15 @@ pub(crate) fn admission(admitted: Result<AdmissionOutcome, StoreError>) -> Outco
             tail: started.tail.into_iter().map(message).collect(),
             ..started
         }),
-        AdmissionOutcome::Busy { .. } => AdmissionOutcome::Busy { retry_after: Duration::ZERO },
+        AdmissionOutcome::Busy { retry_after, is_waiting } => {
+            AdmissionOutcome::Busy { retry_after: rounded(retry_after), is_waiting }
+        }
         AdmissionOutcome::Completed(record) => AdmissionOutcome::Completed(turn(record)),
         other => other,
     });
     let learned = match &outcome {
         Ok(AdmissionOutcome::Started(started)) => Learned::Started(Box::new(started.clone())),
+        Ok(AdmissionOutcome::Busy { is_waiting: true, .. }) => Learned::Waits,
         _ => Learned::Nothing,
     };
     Outcome { seen: result(outcome), learned }
@@ -98,9 +104,9 @@ pub(crate) fn taken(taken: Result<TakenJobs, StoreError>, lease: Duration) -> Ou
     Outcome { seen: result(taken), learned }
 }
 
-/// Nothing, or hours.
+/// Nothing, or half hours.
 fn rounded(duration: Duration) -> Duration {
-    Duration::from_secs(duration.as_secs().div_ceil(3600) * 3600)
+    Duration::from_secs(duration.as_secs().div_ceil(1800) * 1800)
 }
 
 pub(crate) fn counts(counts: JobCounts) -> JobCounts {
@@ -136,13 +142,16 @@ pub(crate) fn audit(record: AuditRecord) -> AuditRecord {
     AuditRecord { id: Uuid::nil(), at: 0, ..record }
 }
 
-pub(crate) fn debit(outcome: DebitOutcome) -> DebitOutcome {
-    match outcome {
-        DebitOutcome::BudgetSpent { used, budget, .. } => {
-            DebitOutcome::BudgetSpent { used, budget, day_ends_in: Duration::ZERO }
-        }
-        debited => debited,
-    }
+/// One host lives on SQLite, whichever called.
+pub(crate) fn heartbeat(mut heard: Heartbeat) -> Heartbeat {
+    heard.held.sort_unstable();
+    heard.cancel.sort_unstable();
+    Heartbeat { live_hosts: 0, ..heard }
+}
+
+pub(crate) fn report(mut answer: ReportAnswer) -> ReportAnswer {
+    answer.blocks.sort_by(|one, other| one.account.cmp(&other.account));
+    ReportAnswer { now: 0, ..answer }
 }
 
 pub(crate) fn spent(spent: Spent) -> Spent {

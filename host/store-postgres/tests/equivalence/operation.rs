@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use masque_store::{
-    Admission, AuditEntry, BudgetAccount, Commit, ConversationId, Correction, Failed, Interruption,
-    JobCompletion, JobId, JobLimits, KeyHash, KeyId, MessageId, NewApiKey, NewConversation, NewRevocation,
-    Owner, Page, Paged, StateFence, StateKey, StateSpace, StateWrite, Store, StoreError, TailLimit, TurnId,
+    Admission, AuditEntry, Commit, ConversationId, Failed, Interruption, JobCompletion, JobId, JobLimits,
+    KeyHash, KeyId, MessageId, NewApiKey, NewConversation, NewRevocation, Owner, Page, Paged, StateFence,
+    StateKey, StateSpace, StateWrite, Store, StoreError, TailLimit, TurnId,
 };
 use uuid::Uuid;
 
 use crate::normalise::{self, Learned, Outcome};
+use crate::spending::{self, Report};
+use crate::user_data::{self, UserDataOperation};
 
 /// One call, or a list read to its end in pages of a size.
 #[derive(Clone, Debug)]
@@ -31,12 +33,14 @@ pub(crate) enum Operation {
     Fail(Box<Failed>),
     Turn(Owner, TurnId),
     Keyed(Owner, String),
-    Renew(Uuid, Vec<TurnId>, Duration),
-    /// As the only host that lives.
-    Recover(Uuid),
+    StopWaiting(ConversationId, TurnId),
+    Heartbeat(Uuid, Vec<TurnId>, Duration),
+    RequestCancel(Owner, TurnId),
+    /// As the only host that lives, after the others have returned their blocks.
+    Recover(Uuid, Vec<Report>),
     /// Until nothing is left to remove.
     Sweep,
-    Take(Uuid, Duration, JobLimits),
+    Take(Uuid, Duration, JobLimits, Option<BTreeSet<String>>),
     Complete(JobId, i64, JobCompletion),
     Retry(JobId, i64, Duration),
     Park(JobId, i64),
@@ -59,9 +63,10 @@ pub(crate) enum Operation {
     Security,
     SecuritySince(i64),
     Audit(u32),
-    Debit(Vec<BudgetAccount>, u64, Vec<(i64, i64)>),
-    Correct(Vec<String>, Vec<(i64, i64)>),
+    /// As the only host that lives.
+    Report(Report),
     Spent(String),
+    UserData(UserDataOperation),
     /// A list from a cursor that is none.
     WrongCursor(Owner, ConversationId),
 }
@@ -116,19 +121,25 @@ pub(crate) async fn apply(store: &Arc<dyn Store>, operation: &Operation) -> Outc
         Fail(failure) => seen(store.fail(*failure).await.map(normalise::ending)),
         Turn(owner, id) => seen(store.turn(&owner, id).await.map(|found| found.map(normalise::turn))),
         Keyed(owner, key) => seen(store.keyed(&owner, "/chat", &key).await),
-        Renew(host, turns, lease) => seen(store.renew(host, &turns, lease).await.map(sorted)),
-        Recover(host) => {
-            for gone in hosts().into_iter().filter(|other| *other != host) {
-                store.renew(gone, &[], Duration::ZERO).await.unwrap();
+        StopWaiting(conversation, turn) => seen(store.stop_waiting(conversation, turn).await),
+        Heartbeat(host, turns, lease) => {
+            seen(store.heartbeat(host, &turns, lease).await.map(normalise::heartbeat))
+        }
+        RequestCancel(owner, turn) => seen(store.request_cancel(&owner, turn).await),
+        Recover(host, returned) => {
+            for report in returned {
+                spending::report(store, report).await.unwrap();
             }
-            store.renew(host, &[], Duration::from_secs(3600)).await.unwrap();
+            live_alone(store, host).await;
             seen(store.recover(host).await)
         }
         Sweep => {
             while store.sweep().await.unwrap() > 0 {}
             seen(Ok(()))
         }
-        Take(host, lease, limits) => normalise::taken(store.take(host, lease, limits).await, lease),
+        Take(host, lease, limits, plugins) => {
+            normalise::taken(store.take(host, lease, limits, plugins.as_ref()).await, lease)
+        }
         Complete(job, epoch, completion) => seen(store.complete(job, epoch, completion).await),
         Retry(job, epoch, after) => seen(store.retry(job, epoch, after, "it failed").await),
         Park(job, epoch) => seen(store.park(job, epoch, "it failed too often").await),
@@ -181,17 +192,12 @@ pub(crate) async fn apply(store: &Arc<dyn Store>, operation: &Operation) -> Outc
             let pages = all(limit, |page| store.audit(page)).await;
             seen(pages.map(|pages| paged(pages, normalise::audit)))
         }
-        Debit(accounts, tokens, corrections) => {
-            let debit = masque_store::Debit {
-                accounts,
-                input_tokens: tokens,
-                output_tokens: tokens / 2,
-                corrections: today(corrections),
-            };
-            seen(store.debit(debit).await.map(normalise::debit))
+        Report(report) => {
+            live_alone(store, report.host).await;
+            seen(spending::report(store, report).await.map(normalise::report))
         }
-        Correct(accounts, corrections) => seen(store.correct(accounts, today(corrections)).await),
         Spent(account) => seen(store.spent(&account).await.map(normalise::spent)),
+        UserData(operation) => user_data::apply(store, operation).await,
         WrongCursor(owner, id) => {
             let page = || Page { limit: 3, after: Some("no cursor".into()) };
             let lists = (
@@ -205,12 +211,12 @@ pub(crate) async fn apply(store: &Arc<dyn Store>, operation: &Operation) -> Outc
     }
 }
 
-/// Corrections of the current day.
-fn today(corrections: Vec<(i64, i64)>) -> Vec<Correction> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let day = masque_store::SpendingDay((now.as_secs() / 86400) as i64);
-    let correction = |(input_tokens, output_tokens)| Correction { day, input_tokens, output_tokens };
-    corrections.into_iter().map(correction).collect()
+/// Makes a host the only one that lives: on SQLite it always is.
+async fn live_alone(store: &Arc<dyn Store>, host: Uuid) {
+    for gone in hosts().into_iter().filter(|other| *other != host) {
+        store.heartbeat(gone, &[], Duration::ZERO).await.unwrap();
+    }
+    store.heartbeat(host, &[], Duration::from_secs(3600)).await.unwrap();
 }
 
 /// Reads a list to its end: its pages. Cursors are the database's own and are not compared.
@@ -237,15 +243,10 @@ fn paged<T>(pages: Vec<Vec<T>>, convert: impl Fn(T) -> T) -> Vec<Vec<T>> {
     pages.into_iter().map(|items| each(items, &convert)).collect()
 }
 
-fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
-    items.sort_unstable();
-    items
-}
-
-fn error_name<T>(result: Result<T, StoreError>) -> String {
+pub(crate) fn error_name<T>(result: Result<T, StoreError>) -> String {
     result.map_or_else(|error| normalise::error(&error), |_| "Ok".into())
 }
 
-fn seen<T: Debug>(result: Result<T, StoreError>) -> Outcome {
+pub(crate) fn seen<T: Debug>(result: Result<T, StoreError>) -> Outcome {
     Outcome { seen: normalise::result(result), learned: Learned::Nothing }
 }

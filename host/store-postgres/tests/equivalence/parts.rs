@@ -1,9 +1,7 @@
-//! Random writes of state, API keys, accounts and corrections.
+//! Random writes of state, and API keys.
 
 use masque_store::conformance::fixtures::{LONG, OVER};
-use masque_store::{
-    BudgetAccount, KeyId, StateChange, StateFence, StateKey, StateScope, StateSpace, StateWrite,
-};
+use masque_store::{KeyId, StateChange, StateFence, StateKey, StateScope, StateSpace, StateWrite};
 
 use crate::world::{PLUGINS, TurnOf, World};
 
@@ -66,20 +64,5 @@ impl World {
 
     pub(crate) fn key_id(&mut self) -> KeyId {
         KeyId::from_bytes([self.rng.u8(..=self.keys); 8])
-    }
-
-    pub(crate) fn accounts(&mut self) -> Vec<BudgetAccount> {
-        let count = self.pick(&[1, 2, 2, 3]);
-        (0..count)
-            .map(|_| BudgetAccount {
-                name: self.pick(&["ada", "key", "é"]).into(),
-                tokens_per_day: self.pick(&[None, Some(0), Some(100), Some(1000)]),
-            })
-            .collect()
-    }
-
-    pub(crate) fn corrections(&mut self) -> Vec<(i64, i64)> {
-        let count = self.pick(&[0, 1, 2]);
-        (0..count).map(|_| (self.pick(&[5, -20, i64::MIN]), self.pick(&[0, -7, i64::MAX / 2]))).collect()
     }
 }

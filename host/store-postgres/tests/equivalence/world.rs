@@ -1,5 +1,6 @@
 //! What operations were made so far, and random parts of the next one: mostly what earlier ones made.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,10 @@ use fastrand::Rng;
 use masque_store::conformance::fixtures::{LONG, OVER, said};
 use masque_store::{
     Ability, Admission, ConversationId, Idempotency, JobId, MessageId, NewJob, NewMessage, Owner, TailLimit,
-    Target, TurnId, UsageRecord,
+    Target, TurnId, UsageRecord, Waiting,
 };
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::normalise::Learned;
 use crate::operation::hosts;
@@ -32,8 +34,13 @@ pub(crate) struct World {
     pub(crate) enqueued: Vec<JobId>,
     pub(crate) taken: Vec<(JobId, i64)>,
     pub(crate) keys: u8,
-    /// The operation that was made last, of an admission.
-    admitted: Option<Owner>,
+    /// Admissions that were told to wait.
+    waiting: Vec<Admission>,
+    /// The newest report of each host.
+    pub(crate) revisions: HashMap<Uuid, u64>,
+    pub(crate) receipts: Vec<Uuid>,
+    /// The admission that was made last.
+    admitted: Option<Admission>,
 }
 
 const WORDS: [&str; 8] = ["Hello", "And you?", " Hello\n", "é🎭", "", "a\"\\\u{1}b", "{\"x\":1}", "a\0b"];
@@ -59,6 +66,9 @@ impl World {
             enqueued: Vec::new(),
             taken: Vec::new(),
             keys: 0,
+            waiting: Vec::new(),
+            revisions: HashMap::new(),
+            receipts: Vec::new(),
             admitted: None,
         }
     }
@@ -68,7 +78,8 @@ impl World {
         match learned {
             Learned::Nothing => {}
             Learned::Started(started) => {
-                let Some(owner) = self.admitted.take() else { return };
+                let Some(Admission { owner, turn, .. }) = self.admitted.take() else { return };
+                self.waiting.retain(|waiting| waiting.turn != turn);
                 self.messages.push(started.message.id);
                 self.turns.push(TurnOf {
                     owner,
@@ -77,6 +88,7 @@ impl World {
                     epoch: started.epoch,
                 });
             }
+            Learned::Waits => self.waiting.extend(self.admitted.take()),
             Learned::Jobs(jobs) => self.taken.extend(jobs),
         }
     }
@@ -173,7 +185,35 @@ impl World {
         TailLimit { messages: self.pick(&[0, 1, 3, 64]), bytes: self.pick(&[0, 7, 65536]) }
     }
 
+    /// A turn that waits, if one does.
+    pub(crate) fn waiting_turn(&mut self) -> TurnId {
+        if self.waiting.is_empty() { TurnId::new() } else { self.pick(&self.waiting.clone()).turn }
+    }
+
+    fn waiting(&mut self) -> Option<Waiting> {
+        let waits = self.rng.u8(..4) > 0;
+        waits.then(|| Waiting {
+            max: self.pick(&[0, 1, 2, 4, 4]),
+            ttl: self.pick(&[LONG, LONG / 2, LONG, OVER]),
+        })
+    }
+
+    /// One that waits looks again, or a new one.
     pub(crate) fn admission(&mut self) -> Admission {
+        let newest = self.waiting.len().checked_sub(1).filter(|_| self.rng.u8(..3) == 0);
+        let admission = match newest {
+            Some(newest) => {
+                let again = self.waiting[newest - self.rng.usize(..=newest.min(4))].clone();
+                let waiting = if self.rng.u8(..4) == 0 { self.waiting() } else { again.waiting };
+                Admission { lease: self.lease(), waiting, ..again }
+            }
+            None => self.new_admission(),
+        };
+        self.admitted = Some(admission.clone());
+        admission
+    }
+
+    fn new_admission(&mut self) -> Admission {
         let again = self.rng.u8(..12) == 0;
         let (owner, target) = if self.rng.u8(..3) == 0 || self.conversations.is_empty() {
             let owner = self.owner();
@@ -191,7 +231,6 @@ impl World {
             digest: vec![self.pick(&[7, 7, 7, 8])],
             ttl: self.lease(),
         });
-        self.admitted = Some(owner.clone());
         Admission {
             owner,
             host: self.pick(&hosts()),
@@ -209,6 +248,7 @@ impl World {
             idempotency: key,
             resume: self.rng.u8(..6) > 0,
             tail: self.tail(),
+            waiting: self.waiting(),
         }
     }
 }

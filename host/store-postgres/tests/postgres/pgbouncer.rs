@@ -57,7 +57,7 @@ async fn turns_of_two_hosts_go_on_while_pgbouncer_replaces_its_connections() {
     let stores: [Arc<dyn Store>; 2] =
         [PostgresStore::open(&options).await.unwrap(), PostgresStore::open(&options).await.unwrap()];
     for (number, store) in stores.iter().enumerate() {
-        store.renew(host(number), &[], Duration::from_secs(3600)).await.unwrap();
+        store.heartbeat(host(number), &[], Duration::from_secs(3600)).await.unwrap();
     }
     let id = empty(&stores[0]).await;
     let ended = Arc::new(AtomicUsize::new(0));
@@ -98,7 +98,8 @@ async fn turns_of_two_hosts_go_on_while_pgbouncer_replaces_its_connections() {
     turns.into_iter().for_each(|turn| turn.unwrap());
     assert_eq!(transcript(&stores[0], id).await.len(), 120);
     for number in 0..60 {
-        let taken = stores[number % 2].take(host(0), Duration::from_secs(60), JobLimits::total(1)).await;
+        let taken =
+            stores[number % 2].take(host(0), Duration::from_secs(60), JobLimits::total(1), None).await;
         let taken = taken.unwrap().jobs.pop().expect("a job for each turn");
         assert!(stores[0].complete(taken.id, taken.epoch, JobCompletion::default()).await.unwrap());
     }
