@@ -18,7 +18,7 @@ pub(crate) enum UserDataOperation {
     /// Until nothing is left to remove: how much is removed at once is each database's own.
     Erase(Uuid),
     Finish(Uuid),
-    Erasure(Uuid),
+    Receipt(Uuid),
     Running,
     /// Every section to its end.
     Export(Owner),
@@ -49,7 +49,7 @@ pub(crate) async fn apply(store: &Arc<dyn Store>, operation: UserDataOperation) 
         Finish(receipt) => {
             seen(store.finish_erasure(receipt, entry("user.erased")).await.map(|done| done.map(shown)))
         }
-        Erasure(receipt) => {
+        Receipt(receipt) => {
             let found = store.erasure(receipt).await.unwrap();
             let mut users = Vec::new();
             if let Some(found) = &found {
@@ -162,7 +162,7 @@ impl World {
             }
             3..7 => Erase(receipt),
             7..10 => Finish(receipt),
-            10 => Erasure(receipt),
+            10 => Receipt(receipt),
             11 => Running,
             12 | 13 => Export(self.owner()),
             14 => Users(self.pick(&[1, 2, 1000])),
@@ -176,7 +176,7 @@ impl World {
         let mut reads = vec![Users(2), Running];
         reads.extend(owners().map(Export));
         for receipt in &self.receipts {
-            reads.extend([Erase(*receipt), Finish(*receipt), Erasure(*receipt)]);
+            reads.extend([Erase(*receipt), Finish(*receipt), Receipt(*receipt)]);
         }
         reads.push(Users(2));
         reads.extend(owners().map(Export));
