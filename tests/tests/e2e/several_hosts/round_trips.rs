@@ -28,7 +28,6 @@ struct OneHost {
     installation: Installation,
     host: Host,
     client: Client,
-    conversation: String,
     database: Arc<Tap>,
     redis: Arc<Tap>,
 }
@@ -54,12 +53,10 @@ impl OneHost {
         let key = setup.create_key(&[&["--scope", "chat"][..], &limits].concat()).await;
         let host = setup.start().await;
         let client = host.client().bearer(&key);
-        let begun = client.say("Hello.").await;
-        let conversation = begun["conversation_id"].as_str().unwrap().to_owned();
-        let one = Self { installation, host, client, conversation, database, redis };
+        let one = Self { installation, host, client, database, redis };
         // Prepares the statements on all connections that are open.
         for turn in Turn::ALL {
-            one.make_several(turn).await;
+            one.make_several(turn, &one.begin().await).await;
         }
         one
     }
@@ -68,10 +65,15 @@ impl OneHost {
         self.installation.links.as_ref().unwrap()
     }
 
-    async fn make(&self, turn: Turn) {
+    /// A conversation that is so short that its memory needs no page of older messages.
+    async fn begin(&self) -> String {
+        self.client.say("Hello.").await["conversation_id"].as_str().unwrap().to_owned()
+    }
+
+    async fn make(&self, turn: Turn, conversation: &str) {
         match turn {
             Turn::First => drop(self.client.say("Hello.").await),
-            Turn::FollowUp => drop(self.client.say_in(&self.conversation, "How are you?").await),
+            Turn::FollowUp => drop(self.client.say_in(conversation, "How are you?").await),
             Turn::Streamed => {
                 let reply = ["word"; 40].join(" ");
                 self.installation.model.next(Answer::says(&reply));
@@ -86,9 +88,9 @@ impl OneHost {
         }
     }
 
-    async fn make_several(&self, turn: Turn) {
+    async fn make_several(&self, turn: Turn, conversation: &str) {
         for _ in 0..TURNS {
-            self.make(turn).await;
+            self.make(turn, conversation).await;
         }
     }
 
@@ -109,10 +111,11 @@ impl OneHost {
     async fn waits(&self, turn: Turn, link: &Link, tap: &Tap) -> u128 {
         let mut counted = Vec::new();
         for _ in 0..20 {
+            let conversation = self.begin().await;
             self.quiet().await;
             link.set(LinkState::Slow(DELAY));
             let begun = Instant::now();
-            self.make(turn).await;
+            self.make(turn, &conversation).await;
             let took = begun.elapsed();
             link.set(LinkState::Open);
             if tap.take().iter().all(|asked| matches!(asked, Asked::Run(_) | Asked::Ping)) {
@@ -165,9 +168,10 @@ async fn what_no_turn_waits_for_is_sent_in_batches() {
     const OF_A_TURN: [&str; 2] = ["masque_admit_v", "masque_end_v"];
     let one = OneHost::start().await;
     for turn in Turn::ALL {
+        let conversation = one.begin().await;
         one.quiet().await;
         let begun = Instant::now();
-        one.make_several(turn).await;
+        one.make_several(turn, &conversation).await;
         let took = begun.elapsed();
         let database = one.database.take();
         // The last events of a turn are sent when its client has them.
@@ -205,7 +209,7 @@ async fn the_log_tells_how_long_a_turn_waited_for_the_store() {
     let one = OneHost::start().await;
     one.links().database.set(LinkState::Slow(DELAY));
     let begun = Instant::now();
-    one.make(Turn::First).await;
+    one.make(Turn::First, "").await;
     let took = begun.elapsed();
     one.links().database.set(LinkState::Open);
     // The line was written before the client had its answer, and reaches this test a moment later.
