@@ -9,7 +9,8 @@ use masque_store::{
 };
 use serde_json::json;
 
-use crate::operation::{Operation, hosts};
+use crate::basics::hosts;
+use crate::operation::Operation;
 use crate::world::{COMPANIONS, PLUGINS, TurnOf, World};
 
 impl World {
@@ -197,7 +198,7 @@ impl World {
     pub(crate) fn reads(&mut self) -> Vec<Operation> {
         let mut reads = vec![Operation::Sweep, Operation::JobCounts, Operation::ParkedJobs];
         reads.extend([Operation::Keys(7), Operation::Security, Operation::Audit(7)]);
-        for owner in crate::world::owners() {
+        for owner in crate::basics::owners() {
             reads.push(Operation::Conversations(owner, None, 7));
         }
         for (owner, id) in self.conversations.clone() {

@@ -10,7 +10,9 @@
     reason = "all of this crate is a test"
 )]
 
+mod basics;
 mod generate;
+mod generate_users;
 mod normalise;
 mod operation;
 mod parts;

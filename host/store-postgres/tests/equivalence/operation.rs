@@ -1,7 +1,6 @@
 //! The operations, and how one is applied to a store.
 
 use std::collections::BTreeSet;
-use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +12,8 @@ use masque_store::{
 };
 use uuid::Uuid;
 
-use crate::normalise::{self, Learned, Outcome};
+use crate::basics::{error_name, hosts, seen};
+use crate::normalise::{self, Outcome};
 use crate::spending::{self, Report};
 use crate::user_data::{self, UserDataOperation};
 
@@ -69,11 +69,6 @@ pub(crate) enum Operation {
     UserData(UserDataOperation),
     /// A list from a cursor that is none.
     WrongCursor(Owner, ConversationId),
-}
-
-/// The hosts of all operations.
-pub(crate) fn hosts() -> [Uuid; 3] {
-    [1, 2, 3].map(Uuid::from_u128)
 }
 
 /// Applies an operation, and returns what a caller sees of it apart from times.
@@ -241,12 +236,4 @@ fn each<T>(items: Vec<T>, convert: impl Fn(T) -> T) -> Vec<T> {
 
 fn paged<T>(pages: Vec<Vec<T>>, convert: impl Fn(T) -> T) -> Vec<Vec<T>> {
     pages.into_iter().map(|items| each(items, &convert)).collect()
-}
-
-pub(crate) fn error_name<T>(result: Result<T, StoreError>) -> String {
-    result.map_or_else(|error| normalise::error(&error), |_| "Ok".into())
-}
-
-pub(crate) fn seen<T: Debug>(result: Result<T, StoreError>) -> Outcome {
-    Outcome { seen: normalise::result(result), learned: Learned::Nothing }
 }

@@ -8,9 +8,8 @@ use masque_store::{
 };
 use uuid::Uuid;
 
+use crate::basics::{error_name, owners, seen};
 use crate::normalise::{self, Outcome};
-use crate::operation::{Operation, error_name, seen};
-use crate::world::{World, owners};
 
 #[derive(Clone, Debug)]
 pub(crate) enum UserDataOperation {
@@ -145,41 +144,4 @@ async fn users(store: &Arc<dyn Store>, limit: u32) -> Result<Vec<String>, StoreE
     }
     found.sort_unstable();
     Ok(found)
-}
-
-impl World {
-    pub(crate) fn of_user_data(&mut self) -> Operation {
-        use UserDataOperation::*;
-        let receipt = match self.receipts.last() {
-            Some(newest) if self.rng.u8(..8) > 0 => *newest,
-            _ => Uuid::now_v7(),
-        };
-        Operation::UserData(match self.rng.u8(..16) {
-            0..3 => {
-                let (owner, receipt) = (self.owner(), Uuid::now_v7());
-                self.receipts.push(receipt);
-                Begin(owner, receipt)
-            }
-            3..7 => Erase(receipt),
-            7..10 => Finish(receipt),
-            10 => Receipt(receipt),
-            11 => Running,
-            12 | 13 => Export(self.owner()),
-            14 => Users(self.pick(&[1, 2, 1000])),
-            _ => WrongCursor(self.owner()),
-        })
-    }
-
-    /// Operations that read what is kept of users, and then end all erasures.
-    pub(crate) fn reads_of_user_data(&self) -> Vec<Operation> {
-        use UserDataOperation::*;
-        let mut reads = vec![Users(2), Running];
-        reads.extend(owners().map(Export));
-        for receipt in &self.receipts {
-            reads.extend([Erase(*receipt), Finish(*receipt), Receipt(*receipt)]);
-        }
-        reads.push(Users(2));
-        reads.extend(owners().map(Export));
-        reads.into_iter().map(Operation::UserData).collect()
-    }
 }

@@ -13,8 +13,8 @@ use masque_store::{
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::basics::{hosts, owners};
 use crate::normalise::Learned;
-use crate::operation::hosts;
 
 /// A turn that was started.
 #[derive(Clone)]
@@ -46,15 +46,6 @@ pub(crate) struct World {
 const WORDS: [&str; 8] = ["Hello", "And you?", " Hello\n", "é🎭", "", "a\"\\\u{1}b", "{\"x\":1}", "a\0b"];
 pub(crate) const PLUGINS: [&str; 3] = ["window", "card", "Zeta"];
 pub(crate) const COMPANIONS: [&str; 3] = ["elara", "bran", "Éowyn"];
-
-pub(crate) fn owners() -> [Owner; 3] {
-    let owner = |tenant: &str, subject: &str| Owner {
-        tenant: tenant.into(),
-        issuer: "local".into(),
-        subject: subject.into(),
-    };
-    [owner("default", "ada"), owner("default", "bob"), owner("other", "ada")]
-}
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {

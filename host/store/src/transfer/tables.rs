@@ -1,8 +1,8 @@
 //! The tables and columns of every database, in the order in which rows are moved.
 
-use super::ColumnKind::{Bytes, Flag, Id, Integer, Owner, Text, Texts};
-use super::Moved::{Derived, Inserted, Updated};
-use super::Table;
+use super::table::ColumnKind::{Bytes, Flag, Id, Integer, Owner, Text, Texts};
+use super::table::Moved::{Derived, Inserted, Updated};
+use super::table::Table;
 
 /// The tables that are moved. A table comes after those that its rows name.
 pub const TABLES: &[Table] = &[
