@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use masque_problem::{Kind, Problem};
-use masque_store::{Admission, AdmissionOutcome, Admitted, Idempotency, MessageId, NewMessage, Waiting};
+use masque_store::{Admission, AdmissionOutcome, Admitted, Idempotency, NewMessage, StoreError, Waiting};
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tracing::Instrument;
@@ -22,6 +22,13 @@ use crate::request::ChatRequest;
 
 /// How long an idempotency key is remembered.
 const KEY_TTL: Duration = Duration::from_secs(24 * 3600);
+
+/// The time between two questions for the outcome of an admission that is unknown: a lost connection is replaced in less, and
+/// a client that waits hardly notices.
+const UNKNOWN_INTERVAL: Duration = Duration::from_millis(250);
+/// How long the store is asked for an unknown outcome: a database that fails over answers again by then. The lease lasts
+/// longer.
+const UNKNOWN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Where the request's first reader, or the reason that there is none, is sent.
 type Answer = oneshot::Sender<Result<EventReader, Problem>>;
@@ -61,7 +68,7 @@ impl Host {
             };
             let asked = tokio::time::Instant::now();
             // Never dropped: the answer may be that the turn has started.
-            let admitted = self.store.admit(self.admission(&pending)).await;
+            let admitted = self.ask_store(&pending).await;
             let outcome = match admitted {
                 Err(error) => return drop(answer.send(Err(store_problem(&error)))),
                 Ok(Admitted { outcome: AdmissionOutcome::Started(started), durable }) => {
@@ -87,6 +94,23 @@ impl Host {
                 Some(Ok(Progress::Next(next))) => cause = next,
                 Some(Ok(Progress::Reader(reader))) => return drop(answer.send(Ok(reader))),
                 Some(Err(problem)) => return drop(answer.send(Err(problem))),
+            }
+        }
+    }
+
+    /// Asks the store once, and again if the outcome is unknown: the turn may run for the store, and then it answers with the
+    /// same turn. Otherwise nobody would run it, and its conversation would stay busy until its lease expires.
+    async fn ask_store(&self, pending: &Pending) -> Result<Admitted, StoreError> {
+        let first = self.store.admit(self.admission(pending)).await;
+        let Err(StoreError::OutcomeUnknown(cause)) = first else { return first };
+        tracing::warn!(cause, "the outcome of an admission is unknown; asking again");
+        let ends = tokio::time::Instant::now() + UNKNOWN_LIMIT;
+        loop {
+            tokio::time::sleep(UNKNOWN_INTERVAL).await;
+            let again = self.store.admit(self.admission(pending)).await;
+            let is_unknown = matches!(again, Err(StoreError::OutcomeUnknown(_) | StoreError::Unavailable(_)));
+            if !is_unknown || tokio::time::Instant::now() >= ends {
+                return again;
             }
         }
     }
@@ -141,7 +165,7 @@ impl Host {
             companion: request.companion.clone(),
             companions: allowed_names(&pending.set, request),
             message: NewMessage {
-                id: MessageId::new(),
+                id: pending.message,
                 content: request.message.clone(),
                 metadata: Value::Object(request.metadata.clone()),
             },

@@ -31,11 +31,16 @@ impl Host {
         host: Uuid,
     ) -> Result<Progress<Cause>, Problem> {
         let owner = &pending.request.owner;
-        if host == self.id
-            && let Some(live) = self.registry.find(owner, turn)
-            && !live.log.has_ended()
-        {
-            return Ok(Progress::Reader(live.log.reader(None)));
+        if host == self.id {
+            match self.registry.find(owner, turn) {
+                Some(live) if !live.log.has_ended() => return Ok(Progress::Reader(live.log.reader(None))),
+                None if self.is_orphan(pending, turn) => {
+                    pending.place = None;
+                    pending.waiting = self.waiters.register(turn);
+                    return Ok(Progress::Next(Cause::Woken));
+                }
+                _ => {}
+            }
         }
         let now = Instant::now();
         let ends = *pending.join_ends.get_or_insert(now + self.options.timeout + LEASE);
@@ -60,5 +65,13 @@ impl Host {
             tokio::time::sleep(interval).await;
             interval = (interval * 2).min(MAX_INTERVAL);
         }
+    }
+    /// Whether nobody runs this turn, which the store has started for this host and the registry does not know: the outcome of
+    /// its admission stayed unknown. Under its id, the store starts it for the request at once. The slot of the key keeps
+    /// others from doing the same meanwhile. A turn whose end is still being written has been run.
+    fn is_orphan(&self, pending: &Pending, turn: TurnId) -> bool {
+        pending.key_slot.is_some()
+            && pending.waiting.turn() != turn
+            && !self.finalizer.pending_turns().contains(&turn)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use masque_companions::ActiveSet;
-use masque_store::{ConversationId, Owner, Target};
+use masque_store::{ConversationId, MessageId, Owner, Target};
 
 use super::queue::QueuePlace;
 use crate::keyed_queue::QueueSlot;
@@ -27,6 +27,8 @@ pub(super) struct Pending {
     pub(super) key_slot: Option<QueueSlot<(Owner, String)>>,
     /// Names the turn to the store and to those who wake it.
     pub(super) waiting: WaitingTurn,
+    /// The id of the user's message. It stays the same however often the store is asked.
+    pub(super) message: MessageId,
     pub(super) place: Option<QueuePlace>,
     /// When it stops to wait for its conversation; `None` if it has not had to wait yet.
     pub(super) wait_ends: Option<tokio::time::Instant>,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use masque_problem::{Kind, Problem};
-use masque_store::{ConversationId, SharedStatus, Target, TurnId};
+use masque_store::{ConversationId, MessageId, SharedStatus, Target, TurnId};
 
 use super::capacity::Capacity;
 use super::earlier::{EarlierTurn, join};
@@ -72,6 +72,7 @@ impl Host {
             resume: false,
             key_slot,
             waiting: self.waiters.register(TurnId::new()),
+            message: MessageId::new(),
             place: None,
             wait_ends: None,
             join_ends: None,
