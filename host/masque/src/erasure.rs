@@ -1,10 +1,16 @@
 //! Completes erasures: removes rows, clears their traces, appends the entry to the erasure list, and only then says that it
 //! is done. Used by the host and by the command line, also at the same time.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use anyhow::Context;
 use masque_auth::DEFAULT_TENANT;
 use masque_store::{AuditEntry, AuditOutcome, Erasure, ErasureEntry, ErasureList, StoreError, UserData};
 use serde_json::json;
+
+/// How long after its beginning an erasure removes rows. By then every host has found out that turns and jobs of the user have
+/// lost their leases, within 10 s, and has reported what they used, within another second.
+const SETTLING: Duration = Duration::from_secs(15);
 
 /// Completes an erasure. Returns its receipt, which is not complete if traces can't be cleared at the moment; the host tries
 /// again later.
@@ -20,6 +26,7 @@ pub(crate) async fn complete<S>(
 where
     S: UserData + ?Sized,
 {
+    tokio::time::sleep(left_to_settle(&erasure, SystemTime::now())).await;
     while store.erase_some(erasure.receipt).await? {
         // Turns and jobs of other users come in between.
         tokio::task::yield_now().await;
@@ -42,6 +49,12 @@ where
         Err(StoreError::Refused(_)) => Ok(erasure),
         Err(error) => Err(error.into()),
     }
+}
+
+/// How long an erasure still waits for what hosts report. Clocks that differ make it no longer than [`SETTLING`].
+fn left_to_settle(erasure: &Erasure, now: SystemTime) -> Duration {
+    let begun = UNIX_EPOCH + Duration::from_millis(u64::try_from(erasure.begun_at).unwrap_or(0));
+    SETTLING.saturating_sub(now.duration_since(begun).unwrap_or_default())
 }
 
 /// The audit entry of a step of an erasure. It names the user by the pseudonym.

@@ -1,8 +1,10 @@
 //! Erases again, in a database that was restored from a dump, the users whom the erasure list names.
 
+use std::collections::HashSet;
+
 use masque_store::{
-    AuditEntry, ErasureList, ErasureListError, ErasureReplay, ErasureRequest, StoreConnection as _,
-    StoreError, UserData as _,
+    AuditEntry, Erasure, ErasureEntry, ErasureList, ErasureListError, ErasureReplay, ErasureRequest,
+    StoreConnection as _, StoreError, UserData as _,
 };
 use uuid::Uuid;
 
@@ -32,7 +34,7 @@ pub enum ReplayError {
 }
 
 /// Erases every user whom the list names and whose surrogate id is not newer than the erasure, and completes erasures that
-/// the dump had begun. `entry` is stored with each. Returns how many users were erased. Can be repeated after an
+/// the dump had begun, whose entries are appended to the list first. `entry` is stored with each. Returns how many users were erased. Can be repeated after an
 /// interruption.
 ///
 /// # Errors
@@ -42,21 +44,38 @@ pub async fn replay_erasures(
     list: ErasureList,
     entry: impl Fn(&str) -> AuditEntry + Send + Sync,
 ) -> Result<u64, ReplayError> {
-    let entries = match tokio::task::spawn_blocking(move || list.read()).await {
-        Ok(entries) => entries?,
-        Err(panic) => return Err(StoreError::Internal(panic.to_string()).into()),
-    };
+    let entries = with_list(&list, ErasureList::read).await?;
     let store = PostgresStore::open(options).await?;
     let replayed = async {
         if has_hosts(&store).await? {
             return Err(ReplayError::HostsRun);
         }
-        let replay = ErasureReplay::new(store.installation().await?, entries)?;
-        Ok(replay_on(&store, &replay, entry).await?)
+        let installation = store.installation().await?;
+        let listed: HashSet<Uuid> = entries.iter().map(|entry| entry.receipt).collect();
+        let replay = ErasureReplay::new(installation.clone(), entries)?;
+        // An interrupted replay, or an erasure that ran when the dump was made: no host may have got as far as its entry.
+        let begun = store.running_erasures().await?;
+        for erasure in begun.iter().filter(|erasure| !listed.contains(&erasure.receipt)) {
+            let entry = ErasureEntry::new(erasure, installation.id);
+            with_list(&list, move |list| list.append(&entry)).await?;
+        }
+        Ok(erase_again(&store, &replay, begun, entry).await?)
     }
     .await;
     store.close().await;
     replayed
+}
+
+/// Reads or writes the list, which blocks.
+async fn with_list<T: Send + 'static>(
+    list: &ErasureList,
+    work: impl FnOnce(&ErasureList) -> Result<T, ErasureListError> + Send + 'static,
+) -> Result<T, ReplayError> {
+    let list = list.clone();
+    match tokio::task::spawn_blocking(move || work(&list)).await {
+        Ok(done) => Ok(done?),
+        Err(panic) => Err(StoreError::Internal(panic.to_string()).into()),
+    }
 }
 
 async fn has_hosts(store: &PostgresStore) -> Result<bool, StoreError> {
@@ -64,13 +83,14 @@ async fn has_hosts(store: &PostgresStore) -> Result<bool, StoreError> {
     Ok(store.read_first(statement, |row| get::<bool, _>(row, 0)).await?.unwrap_or_default())
 }
 
-async fn replay_on(
+async fn erase_again(
     store: &PostgresStore,
     replay: &ErasureReplay,
+    begun: Vec<Erasure>,
     entry: impl Fn(&str) -> AuditEntry,
 ) -> Result<u64, StoreError> {
     let mut erased = 0;
-    for erasure in store.running_erasures().await? {
+    for erasure in begun {
         complete(store, erasure.receipt, entry(erasure.name.pseudonym())).await?;
         erased += 1;
     }

@@ -45,6 +45,9 @@ CREATE TABLE erasures (
     name             TEXT    NOT NULL CHECK (length(name) = 64),
     begun_at         INTEGER NOT NULL,
     done_at          INTEGER,
+    -- The account of spending, which names the user, for hosts that have not reported all yet. NULL when its rows are
+    -- removed for good.
+    account          TEXT,
     -- Rows that were removed so far.
     conversations    INTEGER NOT NULL DEFAULT 0,
     messages         INTEGER NOT NULL DEFAULT 0,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::audit_rows::insert_entry;
 use crate::columns::now;
 use crate::deletion::{RemovalBudget, remove_batch};
-use crate::erasure_rows::{add_rows, insert, load};
+use crate::erasure_rows::{account, add_rows, forget_account, insert, load};
 use crate::error::Result;
 use crate::job_rows::queues_of;
 use crate::leases::interrupt;
@@ -43,11 +43,11 @@ pub(crate) fn fence(
     owner: &Owner,
     name: ErasedName,
 ) -> Result<Erasure> {
-    let now = now();
+    let (now, account) = (now(), user_account(owner));
     let mut erasure =
         Erasure { receipt, user, name, begun_at: now, done_at: None, rows: ErasedRows::default() };
     users::remove_name(connection, user)?;
-    insert(connection, &erasure)?;
+    insert(connection, &erasure, &account)?;
     let running = all_rows(
         connection,
         "SELECT l.conversation, l.turn FROM leases l INDEXED BY leases_held JOIN conversations c ON c.id = l.conversation
@@ -69,11 +69,16 @@ pub(crate) fn fence(
         "DELETE FROM jobs WHERE due_at IS NOT NULL AND queue >= ?1 AND queue < ?2",
         (first, end),
     )? as u64;
-    erasure.rows.spending_days =
-        execute(connection, "DELETE FROM spending WHERE account = ?1", [user_account(owner)])? as u64;
-    execute(connection, "DELETE FROM spending_blocks WHERE account = ?1", [user_account(owner)])?;
+    erasure.rows.spending_days = remove_spending(connection, &account)?;
     add_rows(connection, receipt, &erasure.rows)?;
     Ok(erasure)
+}
+
+/// Removes an account's days of spending and the blocks that hosts hold of it. Returns how many days.
+fn remove_spending(connection: &Connection, account: &str) -> Result<u64> {
+    let days = execute(connection, "DELETE FROM spending WHERE account = ?1", [account])?;
+    execute(connection, "DELETE FROM spending_blocks WHERE account = ?1", [account])?;
+    Ok(days as u64)
 }
 
 /// Removes rows of an erasure. Returns whether there may be more.
@@ -95,7 +100,15 @@ impl Operation for EraseSome {
         rows.idempotency_keys += remove_keys(connection, erasure.user, &mut budget)?;
         add_rows(connection, erasure.receipt, &rows)?;
         // A budget that is not spent ran out of rows to remove.
-        Ok(budget.is_spent())
+        if budget.is_spent() {
+            return Ok(true);
+        }
+        // What hosts have reported since the beginning goes, and with it what the receipt knows of the name.
+        if let Some(account) = account(connection, erasure.receipt)? {
+            remove_spending(connection, &account)?;
+            forget_account(connection, erasure.receipt)?;
+        }
+        Ok(false)
     }
 }
 
@@ -218,7 +231,8 @@ pub(crate) fn finish(connection: &Connection, erasure: Erasure) -> Result<Erasur
         "SELECT 1 FROM conversations WHERE user = ?1 AND deleted_at IS NULL
           UNION ALL SELECT 1 FROM conversations WHERE user = ?1 AND deleted_at IS NOT NULL
           UNION ALL SELECT 1 FROM state WHERE owner = ?1
-          UNION ALL SELECT 1 FROM idempotency_keys WHERE user = ?1 LIMIT 1",
+          UNION ALL SELECT 1 FROM idempotency_keys WHERE user = ?1
+          UNION ALL SELECT 1 FROM erasures WHERE user = ?1 AND account IS NOT NULL LIMIT 1",
         [erasure.user],
         |_row| Ok(()),
     )?;

@@ -73,13 +73,29 @@ pub(crate) fn running(connection: &Connection) -> Result<Vec<Erasure>> {
     )
 }
 
-/// Stores an erasure that begins.
-pub(crate) fn insert(connection: &Connection, erasure: &Erasure) -> Result<()> {
+/// Stores an erasure that begins, with the user's account of spending.
+pub(crate) fn insert(connection: &Connection, erasure: &Erasure, account: &str) -> Result<()> {
     execute(
         connection,
-        "INSERT INTO erasures (id, user, name, begun_at) VALUES (?1, ?2, ?3, ?4)",
-        (erasure.receipt, erasure.user, erasure.name.as_str(), erasure.begun_at),
+        "INSERT INTO erasures (id, user, name, begun_at, account) VALUES (?1, ?2, ?3, ?4, ?5)",
+        (erasure.receipt, erasure.user, erasure.name.as_str(), erasure.begun_at, account),
     )?;
+    Ok(())
+}
+
+/// The account of spending of an erasure. `None` when its rows are removed for good.
+pub(crate) fn account(connection: &Connection, receipt: Uuid) -> Result<Option<String>> {
+    first_row(
+        connection,
+        "SELECT account FROM erasures WHERE id = ?1 AND account IS NOT NULL",
+        [receipt],
+        |row| Ok(row.get(0)?),
+    )
+}
+
+/// Forgets the account of spending of an erasure.
+pub(crate) fn forget_account(connection: &Connection, receipt: Uuid) -> Result<()> {
+    execute(connection, "UPDATE erasures SET account = NULL WHERE id = ?1", [receipt])?;
     Ok(())
 }
 

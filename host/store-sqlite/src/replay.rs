@@ -1,10 +1,13 @@
 //! Erases again, in a database that was restored from a backup, the users whom the erasure list names. Nobody else uses the
 //! database meanwhile: the caller holds its folder, or has just written the file.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use masque_store::{ErasureEntry, ErasureList, ErasureListError, ErasureReplay, OpenError, StoreError};
+use masque_store::{
+    Erasure, ErasureEntry, ErasureList, ErasureListError, ErasureReplay, OpenError, StoreError,
+};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use uuid::Uuid;
 
@@ -41,26 +44,33 @@ pub enum ReplayError {
 }
 
 /// Erases every user whom the list names and whose surrogate id is not newer than the erasure, and completes erasures that
-/// the backup had begun. `database` is the file itself, and nobody else may have it open. Returns how many users were erased.
+/// the backup had begun, whose entries are appended to the list first. `database` is the file itself, and nobody else may have it open. Returns how many users were erased.
 /// Can be repeated after an interruption. Blocks.
 ///
 /// # Errors
 /// See [`ReplayError`]. A list that is missing or damaged is an error: the database must not be served then.
 pub fn replay_erasures(database: &Path, list: &Path) -> std::result::Result<u64, ReplayError> {
-    let entries = ErasureList::at(list).read()?;
+    let list = ErasureList::at(list);
+    let entries = list.read()?;
     let failed =
         |error: DatabaseError| ReplayError::Database { database: database.to_owned(), source: error.into() };
     let connection = open_writer(database).map_err(failed)?;
     let found = schema::inspect(&connection, schema::MIGRATIONS).map_err(failed)?;
     found.ensure_usable(database.parent().unwrap_or(database))?;
-    replay(&connection, entries).map_err(failed)
+    let installation = installation(&connection).map_err(failed)?;
+    let listed: HashSet<Uuid> = entries.iter().map(|entry| entry.receipt).collect();
+    let replay = ErasureReplay::new(installation.clone(), entries).map_err(|error| failed(error.into()))?;
+    // An interrupted replay, or an erasure that ran when the backup was made: no host may have got as far as its entry.
+    let begun = running(&connection).map_err(failed)?;
+    for erasure in begun.iter().filter(|erasure| !listed.contains(&erasure.receipt)) {
+        list.append(&ErasureEntry::new(erasure, installation.id))?;
+    }
+    erase_again(&connection, &replay, begun).map_err(failed)
 }
 
-fn replay(connection: &Connection, entries: Vec<ErasureEntry>) -> Result<u64> {
-    let replay = ErasureReplay::new(installation(connection)?, entries)?;
+fn erase_again(connection: &Connection, replay: &ErasureReplay, begun: Vec<Erasure>) -> Result<u64> {
     let mut erased = 0;
-    // An interrupted replay, or an erasure that ran when the backup was made.
-    for erasure in running(connection)? {
+    for erasure in begun {
         complete(connection, erasure.receipt)?;
         erased += 1;
     }

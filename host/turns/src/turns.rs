@@ -96,8 +96,9 @@ impl Turns {
             let record = host.turn_record(owner, turn).await?;
             return host.events_elsewhere(owner, &record, after).await;
         };
-        if live.log.has_ended() && host.shared.live_hosts.get() > 1 {
-            // Another host may have run the turn again since.
+        if live.log.has_ended() || host.shared.live_hosts.get() > 1 {
+            // Another process may have erased the user or deleted the conversation since, and another host may have run the
+            // turn again.
             let record = host.turn_record(owner, turn).await?;
             if record.attempt > live.attempt {
                 return host.events_elsewhere(owner, &record, after).await;

@@ -44,8 +44,8 @@ BEGIN
     DELETE FROM spending s USING days d WHERE s.account = d.account AND s.day = d.day;
     GET DIAGNOSTICS v_days = ROW_COUNT;
     DELETE FROM spending_blocks WHERE account = p_account;
-    INSERT INTO erasures (id, user_id, name, begun_at, jobs, spending_days)
-    VALUES (p_receipt, v_user, p_name, v_now, v_jobs, v_days);
+    INSERT INTO erasures (id, user_id, name, begun_at, account, jobs, spending_days)
+    VALUES (p_receipt, v_user, p_name, v_now, p_account, v_jobs, v_days);
     RETURN v_user;
 END $$;
 
@@ -55,6 +55,7 @@ CREATE FUNCTION masque_erase_v1(p_receipt uuid, p_rows bigint, p_bytes bigint) R
 LANGUAGE plpgsql AS $$
 DECLARE
     v_user         uuid;
+    v_account      text;
     v_conversation uuid;
     v_batch        record;
     v_first        text;
@@ -69,7 +70,8 @@ BEGIN
     IF NOT EXISTS (SELECT 1 FROM erasures WHERE id = p_receipt AND done_at IS NULL) THEN
         RETURN false;
     END IF;
-    SELECT user_id INTO v_user FROM erasures WHERE id = p_receipt AND done_at IS NULL FOR UPDATE;
+    SELECT user_id, account INTO v_user, v_account FROM erasures
+     WHERE id = p_receipt AND done_at IS NULL FOR UPDATE;
     IF v_user IS NULL THEN
         RETURN false;
     END IF;
@@ -128,7 +130,18 @@ BEGIN
     UPDATE erasures
        SET jobs = jobs + v_jobs, state_values = state_values + v_values, idempotency_keys = idempotency_keys + v_keys
      WHERE id = p_receipt;
-    RETURN v_jobs + v_values + v_keys > 0;
+    IF v_jobs + v_values + v_keys > 0 THEN
+        RETURN true;
+    END IF;
+
+    -- Nothing else is left. What hosts have reported since the beginning goes, and with it what the receipt knows of the name.
+    IF v_account IS NOT NULL THEN
+        PERFORM 1 FROM spending WHERE account = v_account ORDER BY day FOR UPDATE;
+        DELETE FROM spending WHERE account = v_account;
+        DELETE FROM spending_blocks WHERE account = v_account;
+        UPDATE erasures SET account = NULL WHERE id = p_receipt;
+    END IF;
+    RETURN false;
 END $$;
 
 -- Removes the user's own row and completes the receipt. NULL: there is no such erasure, or it is complete. False: rows are
@@ -145,7 +158,8 @@ BEGIN
     PERFORM 1 FROM users WHERE id = v_user FOR UPDATE;
     IF EXISTS (SELECT 1 FROM conversations WHERE user_id = v_user)
        OR EXISTS (SELECT 1 FROM state WHERE owner = v_user)
-       OR EXISTS (SELECT 1 FROM idempotency_keys WHERE user_id = v_user) THEN
+       OR EXISTS (SELECT 1 FROM idempotency_keys WHERE user_id = v_user)
+       OR EXISTS (SELECT 1 FROM erasures WHERE id = p_receipt AND account IS NOT NULL) THEN
         RETURN false;
     END IF;
     DELETE FROM users WHERE id = v_user;

@@ -48,6 +48,9 @@ CREATE TABLE erasures (
     name             text   NOT NULL CHECK (length(name) = 64),
     begun_at         bigint NOT NULL,
     done_at          bigint,
+    -- The account of spending, which names the user, for hosts that have not reported all yet. NULL when its rows are
+    -- removed for good.
+    account          text,
     -- Rows that were removed so far.
     conversations    bigint NOT NULL DEFAULT 0,
     messages         bigint NOT NULL DEFAULT 0,

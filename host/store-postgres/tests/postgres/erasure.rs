@@ -4,7 +4,7 @@ use masque_store::conformance::fixtures::*;
 use masque_store_postgres::testing::TestServer;
 use masque_store_postgres::{PostgresStore, ReplayError, replay_erasures};
 
-async fn erase(store: &Arc<dyn Store>, list: &ErasureList) -> Erasure {
+async fn begin(store: &Arc<dyn Store>) -> Erasure {
     let installation = store.installation().await.unwrap();
     let request = ErasureRequest {
         receipt: Uuid::now_v7(),
@@ -12,7 +12,12 @@ async fn erase(store: &Arc<dyn Store>, list: &ErasureList) -> Erasure {
         name: installation.erased_name(&ada()),
         entry: entry("user.erase"),
     };
-    let erasure = store.begin_erasure(request).await.unwrap();
+    store.begin_erasure(request).await.unwrap()
+}
+
+async fn erase(store: &Arc<dyn Store>, list: &ErasureList) -> Erasure {
+    let installation = store.installation().await.unwrap();
+    let erasure = begin(store).await;
     while store.erase_some(erasure.receipt).await.unwrap() {}
     list.append(&ErasureEntry::new(&erasure, installation.id)).unwrap();
     store.finish_erasure(erasure.receipt, entry("user.erased")).await.unwrap().unwrap()
@@ -49,4 +54,26 @@ async fn a_dump_from_before_is_erased_again_by_the_list_and_not_beside_a_host() 
     let missing = ErasureList::at(folder.path().join("none"));
     let missing = replay_erasures(&restored.options(), missing, |_| entry("user.erased")).await;
     assert!(matches!(missing, Err(ReplayError::List(_))), "{missing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_that_ran_when_the_dump_was_made_is_completed_and_gets_on_the_list() {
+    let server = TestServer::shared();
+    let folder = tempfile::tempdir().unwrap();
+    let (file, list) = (folder.path().join("dump"), ErasureList::at(folder.path().join("erasures.jsonl")));
+    let database = server.migrated_database().await;
+    let store: Arc<dyn Store> = PostgresStore::open(&database.options()).await.unwrap();
+    exchange(&store, new_conversation(), "marzipan", "Yes").await;
+    let erasure = begin(&store).await;
+    let installation = store.installation().await.unwrap();
+    server.dump(&database, &file);
+
+    let restored = server.empty_database();
+    server.restore(&restored, &file);
+    std::fs::write(list.path(), "").unwrap();
+    let replayed = replay_erasures(&restored.options(), list.clone(), |_| entry("user.erased")).await;
+    assert_eq!(replayed.unwrap(), 1);
+    assert_eq!(list.read().unwrap(), [ErasureEntry::new(&erasure, installation.id)]);
+    assert_eq!(server.psql(&restored.name, "SELECT count(*) FROM messages"), "0");
+    assert_eq!(server.psql(&restored.name, "SELECT count(*) FROM erasures WHERE account IS NOT NULL"), "0");
 }

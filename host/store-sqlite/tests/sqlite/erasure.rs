@@ -117,3 +117,30 @@ async fn a_copy_from_before_is_erased_again_by_the_list_and_by_no_other() {
     let foreign = replay_erasures(&Folder::database_in(other.path()), list.path());
     assert!(matches!(foreign, Err(ReplayError::Database { .. })), "{foreign:?}");
 }
+
+#[tokio::test]
+async fn an_erasure_that_ran_when_the_copy_was_made_is_completed_and_gets_on_the_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    say(&store, "marzipan", 2).await;
+    let installation = store.installation().await.unwrap();
+    let name = installation.erased_name(&owner("marzipan"));
+    let request = ErasureRequest {
+        receipt: Uuid::now_v7(),
+        owner: owner("marzipan"),
+        name,
+        entry: entry("user.erase"),
+    };
+    let erasure = store.begin_erasure(request).await.unwrap();
+    store.close().await;
+
+    let list = ErasureList::at(folder.path().join("erasures.jsonl"));
+    std::fs::write(list.path(), "").unwrap();
+    let database = Folder::database_in(folder.path());
+    assert_eq!(replay_erasures(&database, list.path()).unwrap(), 1);
+    assert_eq!(list.read().unwrap(), [ErasureEntry::new(&erasure, installation.id)]);
+    assert!(!has_bytes(folder.path(), "marzipan"), "also in the account of spending");
+    assert_eq!(replay_erasures(&database, list.path()).unwrap(), 0);
+    let store = open(folder.path()).await;
+    assert!(store.erasure(erasure.receipt).await.unwrap().is_some_and(|erasure| erasure.done_at.is_some()));
+}

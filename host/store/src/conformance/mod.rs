@@ -282,6 +282,7 @@ macro_rules! conformance_tests {
                 an_erasure_leaves_nothing_and_takes_nothing_of_others,
                 nothing_is_written_under_an_erased_id,
                 an_erased_person_comes_back_as_a_new_user,
+                what_hosts_report_late_of_an_erased_user_goes_too,
                 a_long_erasure_is_removed_in_batches_and_is_not_finished_before,
             }
         }

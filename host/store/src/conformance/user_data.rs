@@ -184,6 +184,30 @@ pub async fn an_erasure_leaves_nothing_and_takes_nothing_of_others(store: &Arc<d
     assert_eq!(actions, ["user.erased", "user.erase", "key.create"]);
 }
 
+pub async fn what_hosts_report_late_of_an_erased_user_goes_too(store: &Arc<dyn Store>) {
+    plant(store).await;
+    let erasure = begin(store, ada()).await;
+    let early = store.finish_erasure(erasure.receipt, entry("user.erased")).await;
+    assert!(matches!(early, Err(StoreError::Refused(_))), "{early:?}");
+    let now = store.report_spending(spending(1, Vec::new())).await.unwrap().now;
+    let day = SpendingDay(now / 86_400_000);
+    let used = UsedTokens { account: user_account(&ada()), day, input_tokens: 3, output_tokens: 4 };
+    let bens = UsedTokens { account: user_account(&owner("ben")), ..used.clone() };
+    let block = BlockRequest::Hold { account: user_account(&ada()), budget: 1000, wanted: 10 };
+    let late = SpendingReport { blocks: vec![block], ..spending(2, vec![used, bens]) };
+    store.report_spending(late).await.unwrap();
+    assert_eq!(exported(store, &ada()).await["Spending"].len(), 1);
+    complete(store, &erasure).await;
+    assert!(exported(store, &ada()).await["Spending"].is_empty());
+    let returned = BlockRequest::Return { account: user_account(&ada()) };
+    store
+        .report_spending(SpendingReport { blocks: vec![returned], ..spending(2, Vec::new()) })
+        .await
+        .unwrap();
+    assert!(exported(store, &ada()).await["Spending"].is_empty());
+    assert_eq!(exported(store, &owner("ben")).await["Spending"].len(), 1, "others keep theirs");
+}
+
 pub async fn nothing_is_written_under_an_erased_id(store: &Arc<dyn Store>) {
     let conversation = empty(store).await;
     let admitted =

@@ -27,6 +27,7 @@ pub const TABLES: &[Table] = &[
             ("name", Text),
             ("begun_at", Integer),
             ("done_at", Integer),
+            ("account", Text),
             ("conversations", Integer),
             ("messages", Integer),
             ("turns", Integer),
