@@ -9,6 +9,7 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
     PushInfo, RedisConnectionInfo, RedisResult, TlsCertificates, cmd,
 };
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 use crate::address::{Credentials, Node, Topology};
 use crate::inspection::{Mode, inspect_server};
@@ -26,6 +27,9 @@ pub(crate) type OnPush = Arc<dyn Fn(PushInfo) + Send + Sync>;
 
 /// Connects as the options say.
 pub(crate) async fn connect(options: &RedisOptions, on_push: OnPush) -> Result<Link, Refusal> {
+    if options.is_tls() {
+        choose_cryptography();
+    }
     match &options.address.topology {
         Topology::Server(node) => connect_server(options, node, on_push).await,
         Topology::Sentinel { sentinels, service, credentials } => {
@@ -176,6 +180,15 @@ fn node_info(
         redis = redis.set_password(password);
     }
     Ok(address.into_connection_info()?.set_redis_settings(redis))
+}
+
+/// Chooses the cryptography of TLS for this process, unless it was chosen before. The client of Redis takes no choice of its
+/// own, and panics where the features of rustls in this build name none or several.
+fn choose_cryptography() {
+    if CryptoProvider::get_default().is_none() {
+        // It fails if another thread has chosen meanwhile, which is as good.
+        let _ = aws_lc_rs::default_provider().install_default();
+    }
 }
 
 fn config() -> AsyncConnectionConfig {

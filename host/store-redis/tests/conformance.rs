@@ -1,6 +1,5 @@
-//! The suite of the shared memory, on a server, on a cluster, and on Valkey if the variable `MASQUE_TEST_VALKEY` names its
-//! program.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "all of this crate is a test")]
+//! The suite of the shared memory, on a server, on a cluster, and on Valkey where there is a tree of Debian 13.
+#![allow(clippy::unwrap_used, reason = "all of this crate is a test")]
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -48,12 +47,9 @@ async fn open_redis() -> Option<Arc<dyn SharedFixture>> {
 }
 
 async fn open_valkey() -> Option<Arc<dyn SharedFixture>> {
-    static SERVER: OnceLock<[TestServer; 1]> = OnceLock::new();
-    let Ok(program) = std::env::var("MASQUE_TEST_VALKEY") else {
-        eprintln!("skipped: MASQUE_TEST_VALKEY does not name a valkey-server");
-        return None;
-    };
-    let servers = SERVER.get_or_init(|| [TestServer::start_program(&program, &[])]);
+    static SERVER: OnceLock<Option<[TestServer; 1]>> = OnceLock::new();
+    let start = || TestServer::start_valkey("that hosts can share memory in Valkey").map(|server| [server]);
+    let servers = SERVER.get_or_init(start).as_ref()?;
     installation(servers[0].url().replace("redis://", "valkey://"), servers)
 }
 

@@ -1,4 +1,5 @@
-//! Redis servers for tests: the one that is installed, each in a folder of its own, on free ports of the loopback address.
+//! Redis servers for tests: the one that is installed, or Valkey, each in a folder of its own, on free ports of the loopback
+//! address.
 //!
 //! A shell keeps each server. It waits for the end of its input, which the test process holds open, and then stops the
 //! server and removes its folder. So a server goes with its tests, also when these are killed.
@@ -14,6 +15,7 @@ mod cluster;
 mod sentinel;
 mod server;
 mod tls;
+mod valkey;
 
 pub use aging::pass_time;
 pub use cluster::TestCluster;

@@ -30,7 +30,8 @@ const STARTS: u32 = 10;
 #[derive(Debug)]
 pub struct TestServer {
     folder: PathBuf,
-    program: String,
+    /// The program, and what stands before the arguments.
+    program: Vec<String>,
     arguments: Vec<String>,
     port: u16,
     /// The shells; the last one keeps the server that runs.
@@ -53,28 +54,25 @@ impl TestServer {
     /// # Panics
     /// As [`Self::start`].
     pub fn start_with(arguments: &[&str]) -> Self {
-        Self::start_program("redis-server", arguments)
+        Self::start_program(&["redis-server"], arguments)
     }
 
-    /// Starts a program that takes the arguments of `redis-server`, such as `valkey-server`.
-    ///
-    /// # Panics
-    /// As [`Self::start`].
-    pub fn start_program(program: &str, arguments: &[&str]) -> Self {
+    /// Starts a program that takes the arguments of `redis-server`.
+    pub(super) fn start_program(program: &[&str], arguments: &[&str]) -> Self {
         for _ in 0..STARTS {
             let mut server = Self::new(program, arguments);
             if server.run() {
                 return server;
             }
         }
-        panic!("`{program}` does not start; install `redis-server`");
+        panic!("`{}` does not start; install `redis-server`", program.join(" "));
     }
 
     /// Starts a server that speaks TLS on this port, and nothing else.
     pub(super) fn start_tls(port: &str, arguments: &[&str]) -> Self {
         let mut all = vec!["--port", "0"];
         all.extend(arguments);
-        let mut server = Self::new("redis-server", &all);
+        let mut server = Self::new(&["redis-server"], &all);
         server.port = port.parse().unwrap();
         assert!(server.run(), "`redis-server` does not start with TLS");
         server
@@ -83,7 +81,7 @@ impl TestServer {
     /// Starts a sentinel with this configuration, a file that it writes to.
     pub(super) fn start_sentinel(configuration: &str) -> Self {
         for _ in 0..STARTS {
-            let mut server = Self::new("redis-server", &["sentinel.conf", "--sentinel"]);
+            let mut server = Self::new(&["redis-server"], &["sentinel.conf", "--sentinel"]);
             std::fs::write(server.folder.join("sentinel.conf"), configuration).unwrap();
             if server.run() {
                 return server;
@@ -92,11 +90,12 @@ impl TestServer {
         panic!("`redis-server` does not start as a sentinel");
     }
 
-    fn new(program: &str, arguments: &[&str]) -> Self {
+    fn new(program: &[&str], arguments: &[&str]) -> Self {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         Self {
             folder: TempDir::with_prefix("masque-redis-").unwrap().keep(),
-            program: program.to_owned(),
-            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            program: owned(program),
+            arguments: owned(arguments),
             port: free_port(),
             keepers: Vec::new(),
             process: 0,
@@ -110,7 +109,7 @@ impl TestServer {
     /// If it does not start.
     pub fn restart(&mut self) {
         self.kill();
-        assert!(self.run(), "`{}` does not start again", self.program);
+        assert!(self.run(), "`{}` does not start again", self.program.join(" "));
     }
 
     fn run(&mut self) -> bool {
@@ -119,7 +118,7 @@ impl TestServer {
         let mut keeper = Command::new("sh")
             .args(["-c", KEEPER, "keeper"])
             .arg(&self.folder)
-            .arg(&self.program)
+            .args(&self.program)
             .args(self.arguments.iter().filter(|argument| argument.ends_with(".conf")))
             .args(["--port", &port, "--bind", "127.0.0.1"])
             .args(if is_sentinel { [].as_slice() } else { ["--save", "", "--appendonly", "no"].as_slice() })
