@@ -92,7 +92,7 @@ fn replay(connection: &Connection, entries: Vec<ErasureEntry>) -> Result<u64> {
 }
 
 fn complete(connection: &Connection, receipt: Uuid) -> Result<()> {
-    while in_transaction(connection, || EraseSome(receipt).run(connection))? {}
+    while in_transaction(connection, || EraseSome(receipt).run(connection))?.has_more {}
     in_transaction(connection, || match load(connection, receipt)? {
         Some(erasure) if erasure.done_at.is_none() => finish(connection, erasure).map(drop),
         _ => Ok(()),
