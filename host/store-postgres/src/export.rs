@@ -158,7 +158,8 @@ async fn keys(store: &PostgresStore, owner: &Owner, after: Option<&str>) -> Page
 
 async fn spending(store: &PostgresStore, owner: &Owner, after: Option<&str>) -> Page {
     let statement = Statement::new(
-        "SELECT day, input_tokens, output_tokens FROM spending WHERE account = $1 AND day > $2 ORDER BY day LIMIT $3",
+        "SELECT day, input_tokens, output_tokens FROM spending
+          WHERE account = $1 AND day > $2 AND (input_tokens > 0 OR output_tokens > 0) ORDER BY day LIMIT $3",
     )
     .bind(user_account(owner))
     .bind(place(after, -1_i64)?);

@@ -12,17 +12,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use masque_store::conformance::fixtures::{
-    LONG, admission, host, job, kept, key, new_conversation, reply, start,
+    LONG, admission, admit, entry, host, job, kept, key, new_conversation, other_host, reply, start,
 };
 use masque_store::{
-    Admission, Commit, JobCompletion, JobLimits, Owner, Page, Started, StateChange, StateFence, StateKey,
-    StateScope, StateSpace, StateWrite, Store, TailLimit, Target,
+    Admission, AdmissionOutcome, BlockRequest, Commit, ErasureRequest, JobCompletion, JobLimits, Owner, Page,
+    SpendingDay, SpendingReport, Started, StateChange, StateFence, StateKey, StateScope, StateSpace,
+    StateWrite, Store, TailLimit, Target, UsedTokens, Waiting,
 };
 use masque_store_postgres::PostgresStore;
 use masque_store_postgres::testing::{TestServer, fill_sql};
+use uuid::Uuid;
 
 /// Tables that grow with use. The others have a row for each host, or for each key of an operator.
-const GROWING: [&str; 9] = [
+const GROWING: [&str; 13] = [
     "messages",
     "turns",
     "leases",
@@ -32,7 +34,25 @@ const GROWING: [&str; 9] = [
     "conversations",
     "users",
     "idempotency_keys",
+    "tickets",
+    "spending",
+    "spending_blocks",
+    "erasures",
 ];
+
+/// Tickets of other conversations, days and blocks of other accounts, and erasures that are complete.
+const FILL_MORE: &str = "
+    INSERT INTO tickets (turn, conversation, number, host, ends_at)
+        SELECT gen_random_uuid(), gen_random_uuid(), 1, gen_random_uuid(), 4102444800000
+          FROM generate_series(1, 20000);
+    INSERT INTO spending (account, day, input_tokens, output_tokens)
+        SELECT 'key:' || n, masque_now_v1() / 86400000 - d, 1, 1
+          FROM generate_series(1, 5000) n CROSS JOIN generate_series(0, 3) d;
+    INSERT INTO spending_blocks (account, day, host, tokens, ends_at)
+        SELECT 'key:' || n, masque_now_v1() / 86400000, gen_random_uuid(), 1, 4102444800000
+          FROM generate_series(1, 5000) n CROSS JOIN generate_series(1, 4);
+    INSERT INTO erasures (id, user_id, name, begun_at, done_at)
+        SELECT gen_random_uuid(), gen_random_uuid(), repeat('0', 64), n, n FROM generate_series(1, 20000) n";
 
 fn owner() -> Owner {
     Owner { tenant: "default".into(), issuer: "bench".into(), subject: "user-7".into() }
@@ -87,10 +107,77 @@ async fn turn(store: &Arc<dyn Store>, target: Target, name: &str) -> Started {
     started
 }
 
+/// A turn waits for a conversation, is told to look again, and stops; the one that runs is to end.
+async fn wait(store: &Arc<dyn Store>, target: Target) {
+    let running = start(store, Admission { owner: owner(), ..admission(target, "Hello") }).await;
+    let waits = Admission {
+        owner: owner(),
+        waiting: Some(Waiting { max: 4, ttl: LONG }),
+        ..admission(Target::Existing(running.conversation), "Me too")
+    };
+    for _ in 0..2 {
+        let outcome = admit(store, waits.clone()).await;
+        assert!(matches!(outcome, AdmissionOutcome::Busy { is_waiting: true, .. }), "{outcome:?}");
+    }
+    assert_eq!(store.request_cancel(&owner(), running.turn).await.unwrap(), Some(host()));
+    assert_eq!(store.heartbeat(host(), &[running.turn], LONG).await.unwrap().cancel, [running.turn]);
+    kept(store.commit(Commit { owner: owner(), ..reply(&running, "Hi") }).await);
+    store.stop_waiting(running.conversation, waits.turn).await.unwrap();
+}
+
+/// Two hosts report what they spent and ask for blocks; then one returns its own.
+async fn spend(store: &Arc<dyn Store>, number: usize) {
+    let account = |number: usize| format!("key:{}", number + 1);
+    let report = |host: Uuid, day: i64| SpendingReport {
+        host,
+        revision: number as u64 + 1,
+        lease: LONG,
+        used: [0, 1]
+            .map(|day_before| UsedTokens {
+                account: account(number),
+                day: SpendingDay(day - day_before),
+                input_tokens: 11,
+                output_tokens: 5,
+            })
+            .into(),
+        blocks: [0, 1]
+            .map(|more| BlockRequest::Hold { account: account(number + more), budget: 1_000, wanted: 1 })
+            .into(),
+    };
+    let nothing = SpendingReport { used: Vec::new(), blocks: Vec::new(), ..report(host(), 0) };
+    let today = store.report_spending(SpendingReport { revision: 0, ..nothing.clone() }).await.unwrap().now
+        / 86_400_000;
+    for host in [host(), other_host()] {
+        assert_eq!(store.report_spending(report(host, today)).await.unwrap().blocks.len(), 2);
+    }
+    let returned = vec![BlockRequest::Return { account: account(number) }];
+    store.report_spending(SpendingReport { blocks: returned, ..nothing }).await.unwrap();
+    store.spent(&account(number)).await.unwrap();
+}
+
+/// What hosts do again and again for erasures, and a user without much data is erased.
+async fn erase(store: &Arc<dyn Store>) {
+    let owner = Owner { tenant: "default".into(), issuer: "bench".into(), subject: "goes".into() };
+    start(store, Admission { owner: owner.clone(), ..admission(new_conversation(), "Hello") }).await;
+    let name = store.installation().await.unwrap().erased_name(&owner);
+    let request = ErasureRequest { receipt: Uuid::now_v7(), owner, name, entry: entry("user.erase") };
+    let begun = store.begin_erasure(request).await.unwrap();
+    assert_eq!(store.running_erasures().await.unwrap().len(), 1);
+    while store.erase_some(begun.receipt).await.unwrap() {}
+    store.finish_erasure(begun.receipt, entry("user.erased")).await.unwrap().unwrap();
+    assert!(store.erasure(begun.receipt).await.unwrap().is_some());
+    assert!(store.erasure_of_user(begun.user).await.unwrap().is_some());
+    assert!(store.running_erasures().await.unwrap().is_empty());
+}
+
 /// Runs every hot operation once.
 async fn run_all(store: &Arc<dyn Store>, number: usize) {
     let first = turn(store, new_conversation(), &format!("new-{number}")).await;
     turn(store, Target::Existing(first.conversation), &format!("existing-{number}")).await;
+    wait(store, new_conversation()).await;
+    wait(store, Target::Existing(first.conversation)).await;
+    spend(store, number).await;
+    erase(store).await;
     let page = || Page { limit: 20, after: None };
     let listed = store.conversations(&owner(), page()).await.unwrap();
     assert_eq!(listed.items.len(), 20);
@@ -103,7 +190,8 @@ async fn run_all(store: &Arc<dyn Store>, number: usize) {
     assert!(!store.messages_before(&owner(), old, None, tail).await.unwrap().is_empty());
     assert!(store.turn(&owner(), first.turn).await.unwrap().is_some());
     assert!(store.keyed(&owner(), "/chat", &format!("new-{number}")).await.unwrap().is_some());
-    let taken = store.take(host(), LONG, JobLimits::total(2), None).await.unwrap().jobs;
+    let plugins = BTreeSet::from(["window".to_owned()]);
+    let taken = store.take(host(), LONG, JobLimits::total(2), Some(&plugins)).await.unwrap().jobs;
     for job in &taken {
         store.renew_jobs(host(), &[job.id], LONG).await.unwrap();
         assert!(store.complete(job.id, job.epoch, JobCompletion::default()).await.unwrap());
@@ -119,6 +207,7 @@ async fn no_hot_operation_reads_a_growing_table_from_its_start_to_its_end() {
     let server = TestServer::start();
     let database = server.migrated_database().await;
     server.psql(&database.name, &fill_sql(10_000));
+    server.psql(&database.name, FILL_MORE);
     server.psql(&database.name, "ANALYZE");
     log_plans(&server, &database.name);
     let begin = log(&server, 0).chars().count();

@@ -1,8 +1,8 @@
 //! Erasing a user: fenced at once, removed in batches.
 
 use masque_store::{
-    AuditEntry, CheckTexts as _, ErasedName, ErasedRows, Erasure, ErasureRequest, Owner, StoreError, TurnId,
-    user_account,
+    AuditEntry, CheckTexts as _, ConversationId, ErasedName, ErasedRows, Erasure, ErasureRequest, Owner,
+    StoreError, TurnId, user_account,
 };
 use rusqlite::Connection;
 use uuid::Uuid;
@@ -74,49 +74,66 @@ pub(crate) fn fence(
     Ok(erasure)
 }
 
-/// Removes an account's days of spending and the blocks that hosts hold of it. Returns how many days.
+/// Removes an account's days of spending and the blocks that hosts hold of it. Returns how many days had tokens: a day whose
+/// tokens were all taken back has a row, too.
 fn remove_spending(connection: &Connection, account: &str) -> Result<u64> {
-    let days = execute(connection, "DELETE FROM spending WHERE account = ?1", [account])?;
+    let spent = "DELETE FROM spending WHERE account = ?1 AND (input_tokens > 0 OR output_tokens > 0)";
+    let days = execute(connection, spent, [account])?;
+    execute(connection, "DELETE FROM spending WHERE account = ?1", [account])?;
     execute(connection, "DELETE FROM spending_blocks WHERE account = ?1", [account])?;
     Ok(days as u64)
 }
 
-/// Removes rows of an erasure. Returns whether there may be more.
+/// Removes rows of an erasure.
 pub(crate) struct EraseSome(pub(crate) Uuid);
 
+/// What a step of an erasure did.
+#[derive(Default)]
+pub(crate) struct Erased {
+    /// Whether there may be more.
+    pub(crate) has_more: bool,
+    /// Conversations that are gone since.
+    pub(crate) conversations: Vec<ConversationId>,
+}
+
 impl Operation for EraseSome {
-    type Answer = bool;
+    type Answer = Erased;
 
     const IS_BACKGROUND: bool = true;
 
-    fn run(self, connection: &Connection) -> Result<bool> {
+    fn run(self, connection: &Connection) -> Result<Erased> {
         let Some(erasure) = load(connection, self.0)?.filter(|erasure| erasure.done_at.is_none()) else {
-            return Ok(false);
+            return Ok(Erased::default());
         };
+        let mut erased = Erased::default();
         let mut budget = RemovalBudget::of_one_transaction();
-        let mut rows = remove_conversations(connection, erasure.user, &mut budget)?;
+        let mut rows =
+            remove_conversations(connection, erasure.user, &mut budget, &mut erased.conversations)?;
         rows.jobs += remove_jobs(connection, erasure.user, &mut budget)?;
         rows.state_values += remove_state(connection, erasure.user, &mut budget)?;
         rows.idempotency_keys += remove_keys(connection, erasure.user, &mut budget)?;
         add_rows(connection, erasure.receipt, &rows)?;
         // A budget that is not spent ran out of rows to remove.
-        if budget.is_spent() {
-            return Ok(true);
+        erased.has_more = budget.is_spent();
+        if erased.has_more {
+            return Ok(erased);
         }
         // What hosts have reported since the beginning goes, and with it what the receipt knows of the name.
         if let Some(account) = account(connection, erasure.receipt)? {
             remove_spending(connection, &account)?;
             forget_account(connection, erasure.receipt)?;
         }
-        Ok(false)
+        Ok(erased)
     }
 }
 
-/// Removes conversations with all that belongs to them. Those that the user had deleted are among them.
+/// Removes conversations with all that belongs to them. Those that the user had deleted are among them. Adds the others to
+/// `gone`.
 fn remove_conversations(
     connection: &Connection,
     user: Uuid,
     budget: &mut RemovalBudget,
+    gone: &mut Vec<ConversationId>,
 ) -> Result<ErasedRows> {
     let mut rows = ErasedRows::default();
     while !budget.is_spent() {
@@ -129,7 +146,11 @@ fn remove_conversations(
         )?;
         let next = match deleted {
             Some(deleted) => Some(deleted),
-            None => mark_one(connection, user)?,
+            None => {
+                let marked = mark_one(connection, user)?;
+                gone.extend(marked.map(ConversationId::from));
+                marked
+            }
         };
         let Some(conversation) = next else { break };
         let batch = remove_batch(connection, conversation, budget)?.rows;

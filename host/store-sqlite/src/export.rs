@@ -33,9 +33,8 @@ pub(crate) fn page(
         ExportSection::Audit => return audit(connection, owner, after),
         _ => {}
     }
-    let Some(user) = users::find(connection, owner)? else {
-        return Ok(Paged { items: Vec::new(), next: None });
-    };
+    // Nobody has the nil id: the cursor is checked for anyone, and there are no rows.
+    let user = users::find(connection, owner)?.unwrap_or_default();
     match section {
         ExportSection::Conversations => conversations(connection, user, after),
         ExportSection::Messages => messages(connection, user, after),
@@ -156,7 +155,8 @@ fn keys(connection: &Connection, user: Uuid, after: Option<&str>) -> Result<Page
 fn spending(connection: &Connection, owner: &Owner, after: Option<&str>) -> Result<Paged<ExportItem>> {
     bounded(
         connection,
-        "SELECT day, input_tokens, output_tokens FROM spending WHERE account = ?1 AND day > ?2 ORDER BY day",
+        "SELECT day, input_tokens, output_tokens FROM spending
+          WHERE account = ?1 AND day > ?2 AND (input_tokens > 0 OR output_tokens > 0) ORDER BY day",
         (user_account(owner), place(after, -1_i64)?),
         |row| {
             let day = row.get(0)?;

@@ -102,7 +102,7 @@ fn erase_again(connection: &Connection, replay: &ErasureReplay, begun: Vec<Erasu
 }
 
 fn complete(connection: &Connection, receipt: Uuid) -> Result<()> {
-    while in_transaction(connection, || EraseSome(receipt).run(connection))? {}
+    while in_transaction(connection, || EraseSome(receipt).run(connection))?.has_more {}
     in_transaction(connection, || match load(connection, receipt)? {
         Some(erasure) if erasure.done_at.is_none() => finish(connection, erasure).map(drop),
         _ => Ok(()),

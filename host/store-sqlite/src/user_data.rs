@@ -54,7 +54,11 @@ impl UserData for SqliteStore {
     }
 
     async fn erase_some(&self, receipt: Uuid) -> Result<bool, StoreError> {
-        self.write(EraseSome(receipt)).await
+        let erased = self.write(EraseSome(receipt)).await?;
+        for conversation in erased.conversations {
+            self.tickets().remove_conversation(conversation);
+        }
+        Ok(erased.has_more)
     }
 
     /// Removed rows are overwritten in the pages (`secure_delete`); older copies of these pages are in the write-ahead log

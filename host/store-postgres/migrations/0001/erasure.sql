@@ -40,9 +40,12 @@ BEGIN
         SELECT array_agg(queue) FROM jobs WHERE due_at IS NOT NULL AND queue >= v_first AND queue < v_end));
     DELETE FROM jobs WHERE due_at IS NOT NULL AND queue >= v_first AND queue < v_end;
     GET DIAGNOSTICS v_jobs = ROW_COUNT;
-    WITH days AS MATERIALIZED (SELECT account, day FROM spending WHERE account = p_account ORDER BY day FOR UPDATE)
-    DELETE FROM spending s USING days d WHERE s.account = d.account AND s.day = d.day;
-    GET DIAGNOSTICS v_days = ROW_COUNT;
+    -- A day of which only a block was asked for has a row, too.
+    WITH days AS MATERIALIZED (SELECT account, day FROM spending WHERE account = p_account ORDER BY day FOR UPDATE),
+    gone AS (
+        DELETE FROM spending s USING days d WHERE s.account = d.account AND s.day = d.day
+        RETURNING s.input_tokens > 0 OR s.output_tokens > 0 AS is_spent)
+    SELECT count(*) FILTER (WHERE is_spent) INTO v_days FROM gone;
     DELETE FROM spending_blocks WHERE account = p_account;
     INSERT INTO erasures (id, user_id, name, begun_at, account, jobs, spending_days)
     VALUES (p_receipt, v_user, p_name, v_now, p_account, v_jobs, v_days);
@@ -84,6 +87,7 @@ BEGIN
             PERFORM 1 FROM leases WHERE conversation = v_conversation FOR UPDATE;
             UPDATE conversations SET deleted_at = masque_now_v1() WHERE id = v_conversation AND deleted_at IS NULL;
             DELETE FROM leases WHERE conversation = v_conversation;
+            DELETE FROM tickets WHERE conversation = v_conversation;
         END IF;
     END IF;
     IF v_conversation IS NOT NULL THEN

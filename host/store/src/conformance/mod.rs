@@ -279,7 +279,10 @@ macro_rules! conformance_tests {
             user_data {
                 an_export_has_everything_of_a_user_and_nothing_of_others,
                 the_pages_of_an_export_meet,
+                a_cursor_that_is_none_is_refused_in_every_section_for_anyone,
+                a_day_without_tokens_is_in_no_export_and_no_receipt,
                 an_erasure_leaves_nothing_and_takes_nothing_of_others,
+                an_erasure_takes_the_tickets_of_its_conversations,
                 nothing_is_written_under_an_erased_id,
                 an_erased_person_comes_back_as_a_new_user,
                 what_hosts_report_late_of_an_erased_user_goes_too,

@@ -144,6 +144,47 @@ pub async fn the_pages_of_an_export_meet(store: &Arc<dyn Store>) {
     assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
 }
 
+pub async fn a_cursor_that_is_none_is_refused_in_every_section_for_anyone(store: &Arc<dyn Store>) {
+    plant(store).await;
+    for owner in [ada(), owner("nobody")] {
+        for section in ExportSection::ALL {
+            let refused = store.export(&owner, section, Some("nonsense")).await;
+            assert!(matches!(refused, Err(StoreError::Refused(_))), "{section:?}: {refused:?}");
+        }
+    }
+}
+
+pub async fn a_day_without_tokens_is_in_no_export_and_no_receipt(store: &Arc<dyn Store>) {
+    let account = user_account(&ada());
+    let hold = BlockRequest::Hold { account: account.clone(), budget: 100, wanted: 10 };
+    let report = SpendingReport { blocks: vec![hold], ..spending(1, Vec::new()) };
+    let day = SpendingDay(store.report_spending(report).await.unwrap().now / 86_400_000);
+    assert_eq!(counts(&exported(store, &ada()).await), [], "a block alone is nothing spent");
+    // A call that failed: its debit of the day before is taken back.
+    let day = SpendingDay(day.0 - 1);
+    for (revision, input_tokens) in [(2, 11), (3, -11)] {
+        let used = UsedTokens { account: account.clone(), day, input_tokens, output_tokens: 0 };
+        store.report_spending(spending(revision, vec![used])).await.unwrap();
+    }
+    assert_eq!(counts(&exported(store, &ada()).await), []);
+    let erasure = begin(store, ada()).await;
+    assert_eq!(complete(store, &erasure).await.rows, ErasedRows::default());
+}
+
+pub async fn an_erasure_takes_the_tickets_of_its_conversations(store: &Arc<dyn Store>) {
+    let running = start(store, admission(new_conversation(), "First")).await;
+    let id = running.conversation;
+    let waiting = Some(Waiting { max: 4, ttl: LONG });
+    let waits = Admission { waiting, ..admission(Target::Existing(id), "Waits") };
+    let outcome = admit(store, waits).await;
+    assert!(matches!(outcome, AdmissionOutcome::Busy { is_waiting: true, .. }), "{outcome:?}");
+    let erasure = begin(store, ada()).await;
+    complete(store, &erasure).await;
+    let target = Target::New { id, companion: "elara".into(), title: "Again".into() };
+    let again = start(store, admission(target, "Hello")).await;
+    assert_eq!(next(store.commit(reply(&again, "Hi")).await), None);
+}
+
 pub async fn an_erasure_leaves_nothing_and_takes_nothing_of_others(store: &Arc<dyn Store>) {
     plant(store).await;
     let bens = Admission { owner: owner("ben"), ..admission(new_conversation(), "I am Ben") };

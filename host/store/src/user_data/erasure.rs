@@ -52,6 +52,6 @@ pub struct ErasedRows {
     pub jobs: u64,
     /// Values that plugins kept for the user or for their conversations, memories among them.
     pub state_values: u64,
-    /// Days of spending.
+    /// Days of spending, without those of no tokens.
     pub spending_days: u64,
 }

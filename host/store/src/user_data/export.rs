@@ -27,7 +27,7 @@ pub enum ExportSection {
     Jobs,
     /// Idempotency keys that have not expired.
     IdempotencyKeys,
-    /// Tokens spent by the user's own account, by day.
+    /// Tokens spent by the user's own account, by day. Days without any are left out.
     Spending,
     /// Entries of the audit log whose actor is the user.
     Audit,
