@@ -138,7 +138,7 @@ async fn compare(
     Ok(FoundSchema::Usable)
 }
 
-/// Checks that the user may read and write every table.
+/// Checks that the user may read and write every table and execute every function.
 pub(crate) async fn check_rights(
     options: &PostgresOptions,
     connection: &mut PgConnection,
@@ -151,13 +151,26 @@ pub(crate) async fn check_rights(
                      AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'))
           ORDER BY c.relname",
     )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(|error| refine(options, error))?;
+    if !missing.is_empty() {
+        let reason = format!("grant SELECT, INSERT, UPDATE and DELETE on {}", missing.join(", "));
+        return Err(missing_rights(options, reason));
+    }
+    let missing: Vec<String> = sqlx::query_scalar(
+        r"SELECT DISTINCT p.proname::text FROM pg_proc p
+           WHERE p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'masque'::regclass)
+             AND p.proname LIKE 'masque\_%' AND NOT has_function_privilege(p.oid, 'EXECUTE')
+           ORDER BY 1",
+    )
     .fetch_all(connection)
     .await
     .map_err(|error| refine(options, error))?;
     if missing.is_empty() {
         return Ok(());
     }
-    let reason = format!("grant SELECT, INSERT, UPDATE and DELETE on {}", missing.join(", "));
+    let reason = format!("grant EXECUTE on the functions {}", missing.join(", "));
     Err(missing_rights(options, reason))
 }
 

@@ -40,7 +40,7 @@ const RERUN_AFTER: Duration = Duration::from_millis(5);
 ///
 /// A write is answered when it is committed. One whose caller went away is still done. A host has to call
 /// [`Turns::heartbeat`](masque_store::Turns::heartbeat) before its first turn and every few seconds from then on, also without
-/// turns: to other hosts it counts as gone otherwise.
+/// turns: others don't count it among those that live otherwise.
 #[derive(Debug)]
 pub struct PostgresStore {
     pool: PgPool,

@@ -85,7 +85,7 @@ impl Turns for PostgresStore {
         self.write_first(statement, |row| get(row, 0)).await
     }
 
-    /// Every host counts as gone whose last heartbeat was longer ago than its lease.
+    /// A host is gone if it said so. The leases of one that was only not heard of last until their end.
     async fn recover(&self, host: Uuid) -> Result<u64, StoreError> {
         let statement =
             Statement::new("SELECT * FROM masque_recover_v1($1, $2)").bind(host).bind(MAX_CRASHES);

@@ -79,8 +79,9 @@ pub trait Turns: Send + Sync {
     /// not run, or its lease has expired. The next heartbeat of the host names the turn, until it has ended.
     async fn request_cancel(&self, owner: &Owner, turn: TurnId) -> Result<Option<Uuid>, StoreError>;
 
-    /// Marks turns interrupted whose lease has expired or whose host is gone, and puts jobs of hosts that are gone back
-    /// in their queue. Returns how many turns.
+    /// Marks turns interrupted whose lease has expired or whose host said that it is gone, and puts such jobs of other hosts
+    /// back in their queue. A host that was only not heard of for a while keeps what it has a lease for. Returns how many
+    /// turns.
     ///
     /// In a database that only one host can use, every other host counts as gone.
     async fn recover(&self, host: Uuid) -> Result<u64, StoreError>;

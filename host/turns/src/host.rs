@@ -17,8 +17,9 @@ use crate::registry::TurnRegistry;
 use crate::user_slots::UserSlots;
 use crate::waiters::{Waiters, WakeUps};
 
-/// How long the store keeps a conversation for a turn unless its lease is renewed.
-pub(crate) const LEASE: Duration = Duration::from_secs(30);
+/// How long the store keeps a conversation for a turn unless its lease is renewed, and how long a host counts as living after a
+/// heartbeat.
+pub const LEASE: Duration = Duration::from_secs(30);
 /// How long a turn waits for a slot when the host or the user has reached the bound. A longer wait would only hide the
 /// overload.
 pub(crate) const SLOT_WAIT: Duration = Duration::from_secs(1);

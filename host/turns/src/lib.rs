@@ -48,6 +48,7 @@ mod test_support;
 #[cfg(test)]
 mod tests;
 
+pub use host::LEASE;
 pub use jobs::{JobOptions, JobWorker};
 pub use log::{Event, EventKind, EventLog, EventReader, LogFull, TurnEnd};
 pub use options::Options;

@@ -33,7 +33,7 @@ use crate::store::{self, OpenStore};
 use masque_api::Services;
 use masque_companions::{self as active, Active, Reloader};
 use masque_config::{Config, ConfigSource, Diagnostic};
-use masque_turns::{JobWorker, Turns};
+use masque_turns::{JobWorker, LEASE, Turns};
 
 /// How long a running background job may take to end when the host stops.
 const JOBS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,6 +76,8 @@ impl Host {
     ) -> anyhow::Result<Self> {
         let id = Uuid::now_v7();
         let OpenStore { store, folder, active_sets } = store::open(&config).await?;
+        // Other hosts count this one before it runs a turn or a job.
+        store.heartbeat(id, &[], LEASE).await.context("can't tell the store that this host lives")?;
         if folder.is_some() {
             predecessor::succeed(&config.data.folder, &*store, id).await?;
         }

@@ -63,7 +63,8 @@ CREATE TABLE erasures (
 
 CREATE INDEX erasures_running ON erasures (begun_at) WHERE done_at IS NULL;
 
--- The hosts that live. Any other host counts as gone.
+-- When hosts were heard of. One that said farewell lives until 0: it is gone, and its leases with it. The leases of one that was
+-- only not heard of in time last until their end.
 CREATE TABLE hosts (
     id          uuid   NOT NULL PRIMARY KEY,
     alive_until bigint NOT NULL
@@ -221,6 +222,8 @@ CREATE INDEX jobs_waiting ON jobs (queue, number) WHERE status <> 'parked';
 CREATE INDEX jobs_running ON jobs (host) WHERE status = 'running';
 CREATE INDEX jobs_oldest ON jobs (created_at) WHERE status <> 'parked';
 CREATE INDEX jobs_parked ON jobs (number) WHERE status = 'parked';
+-- For the erasure of a user.
+CREATE INDEX jobs_parked_of_user ON jobs (user_id) WHERE status = 'parked';
 CREATE INDEX jobs_parked_at ON jobs (parked_at) WHERE status = 'parked';
 CREATE INDEX jobs_of_conversation ON jobs (conversation, due_at);
 

@@ -85,6 +85,7 @@ async fn a_data_folder_is_copied_whole_and_a_host_goes_on_with_it() {
     assert_eq!(again.tables, copied.tables);
 
     let store: Arc<dyn Store> = PostgresStore::open(&options).await.unwrap();
+    leave(&store, host()).await;
     store.recover(Uuid::now_v7()).await.unwrap();
     let turn = store.turn(&ada(), running.turn).await.unwrap().unwrap();
     assert_eq!(turn.status, TurnStatus::Interrupted);

@@ -64,6 +64,13 @@ async fn missing_rights_are_named_with_what_to_grant() {
         "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO stranger",
     );
     PostgresStore::open(&options).await.unwrap();
+    server.psql(&database.name, "REVOKE EXECUTE ON FUNCTION masque_now_v1() FROM PUBLIC");
+    let refused = open(&options).await;
+    assert!(matches!(refused, PostgresOpenError::MissingRights { .. }), "{refused}");
+    let text = refused.to_string();
+    assert!(text.contains("EXECUTE") && text.contains("masque_now_v1") && !text.contains("admit"), "{text}");
+    server.psql(&database.name, "GRANT EXECUTE ON FUNCTION masque_now_v1() TO stranger");
+    PostgresStore::open(&options).await.unwrap();
 
     let empty = server.empty_database();
     server.psql(&empty.name, "REVOKE CREATE ON SCHEMA public FROM PUBLIC");

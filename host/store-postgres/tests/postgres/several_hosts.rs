@@ -1,10 +1,12 @@
 //! Several hosts on one database, each with a pool of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
 use masque_store::conformance::fixtures::{
-    LONG, OVER, admission, admit, empty, exchange, job, kept, new_conversation, reply, start, transcript,
+    LONG, OVER, admission, admit, empty, enqueue_job, exchange, job, kept, leave, new_conversation, reply,
+    start, transcript,
 };
 use masque_store::{
     Admission, AdmissionOutcome, Commit, ConversationId, JobCompletion, JobId, JobLimits, Store, Target,
@@ -140,6 +142,59 @@ async fn a_host_that_lives_keeps_its_turns_and_one_that_stopped_loses_them() {
     let ada = masque_store::conformance::fixtures::ada();
     let turn = first.turn(&ada, started.turn).await.unwrap().unwrap();
     assert_eq!(turn.status, TurnStatus::Interrupted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_was_not_heard_of_keeps_what_it_has_a_lease_for() {
+    let ([first, second], database) = two().await;
+    let of_second = |content| Admission { host: host(1), ..admission(new_conversation(), content) };
+    enqueue_job(&second).await;
+    let job = second.take(host(1), LONG, JobLimits::total(1), None).await.unwrap().jobs.remove(0);
+    let started = start(&second, of_second("Hello")).await;
+    assert_eq!(first.recover(host(0)).await.unwrap(), 0, "its first heartbeat is late");
+    second.heartbeat(host(1), &[started.turn], LONG).await.unwrap();
+    TestServer::shared().psql(&database.name, "UPDATE hosts SET alive_until = 1");
+    for _ in 0..2 {
+        assert_eq!(first.recover(host(0)).await.unwrap(), 0, "the database was away for a while");
+    }
+    kept(second.commit(reply(&started, "Hi")).await);
+    assert!(second.complete(job.id, job.epoch, JobCompletion::default()).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_a_living_host_took_during_a_recovery_goes_on() {
+    let ([first, second], database) = two().await;
+    let server = TestServer::shared();
+    let job = enqueue_job(&first).await;
+    first.take(host(2), LONG, JobLimits::total(1), None).await.unwrap();
+    leave(&first, host(2)).await;
+    second.heartbeat(host(1), &[], LONG).await.unwrap();
+    let locks = "FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                 WHERE l.locktype = 'advisory' AND d.datname = current_database()";
+    // Another host recovers the job, and the living one takes it, while the recovery of the first waits for the queue.
+    let sql = format!(
+        "BEGIN;
+         SELECT masque_lock_v1(2, (SELECT array_agg(queue) FROM jobs));
+         DO $$ BEGIN
+             FOR tick IN 1..1000 LOOP
+                 EXIT WHEN EXISTS (SELECT 1 {locks} AND NOT l.granted);
+                 PERFORM pg_sleep(0.01);
+             END LOOP;
+         END $$;
+         UPDATE jobs SET host = '{}', epoch = epoch + 1, due_at = masque_now_v1() + 3600000;
+         COMMIT",
+        host(1)
+    );
+    let name = database.name.clone();
+    let taken = tokio::task::spawn_blocking(move || server.psql(&name, &sql));
+    while server.psql(&database.name, &format!("SELECT count(*) {locks} AND l.granted")) == "0" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    first.recover(host(0)).await.unwrap();
+    taken.await.unwrap();
+    let crashes = server.psql(&database.name, "SELECT crashes || status FROM jobs");
+    assert_eq!(crashes, "0running");
+    assert!(second.complete(job, 2, JobCompletion::default()).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,6 +67,11 @@ pub async fn expire(store: &Arc<dyn Store>, started: &Started) {
     assert_eq!(heartbeat.held, [started.turn]);
 }
 
+/// Lets a host say that it is gone.
+pub async fn leave(store: &Arc<dyn Store>, host: Uuid) {
+    store.heartbeat(host, &[], OVER).await.unwrap();
+}
+
 /// Admits and waits for the disk.
 pub async fn admit(store: &Arc<dyn Store>, admission: Admission) -> AdmissionOutcome {
     let admitted = store.admit(admission).await.unwrap();

@@ -199,6 +199,7 @@ pub async fn recovery_gives_the_jobs_of_lost_hosts_back(store: &Arc<dyn Store>) 
     enqueue(store, ada(), &[job("window"), job("card")]).await;
     let mine = take(store).await.unwrap();
     let lost = take_as(store, Uuid::from_u128(2), LONG).await.unwrap();
+    leave(store, Uuid::from_u128(2)).await;
     store.recover(host()).await.unwrap();
     let again = take(store).await.unwrap();
     assert_eq!((again.id, again.attempt), (lost.id, 2));

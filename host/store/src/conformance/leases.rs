@@ -67,6 +67,7 @@ pub async fn recovery_interrupts_what_ran_out_and_what_a_lost_host_left_and_noth
     let lost =
         start(store, Admission { host: Uuid::from_u128(2), ..admission(new_conversation(), "Lost") }).await;
 
+    leave(store, other_host()).await;
     assert_eq!(store.recover(host()).await.unwrap(), 2);
     assert_eq!(store.recover(host()).await.unwrap(), 0);
     for (turn, status) in

@@ -78,6 +78,7 @@ pub async fn a_job_that_ended_its_host_twice_is_parked_and_the_next_one_runs(sto
     // Each host ends while it runs the job, and the next one recovers.
     let lose_host = async |number| {
         let taken = store.take(Uuid::from_u128(number), LONG, JobLimits::total(1), None).await.unwrap().jobs;
+        leave(store, Uuid::from_u128(number)).await;
         store.recover(Uuid::from_u128(number + 1)).await.unwrap();
         taken[0].id
     };
