@@ -25,7 +25,7 @@ pub trait Turns: Send + Sync {
     ///
     /// Returns as soon as the outcome is known. [`Admitted::durable`] has to be awaited before anything is acknowledged
     /// to a client; if it fails, the turn was not admitted, unless the error is [`StoreError::OutcomeUnknown`]: then
-    /// the caller looks it up with [`Turns::turn`]. Can be repeated with the same turn id: a turn that this host
+    /// the caller repeats the admission, with the same ids of turn and message: a turn that this host
     /// already started answers [`crate::AdmissionOutcome::Started`] again, with its epoch.
     ///
     /// A turn that may [wait](Admission::waiting) and finds its conversation busy gets a ticket, unless enough others
