@@ -160,7 +160,8 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM 1 FROM users WHERE id = v_user FOR UPDATE;
-    IF EXISTS (SELECT 1 FROM conversations WHERE user_id = v_user)
+    IF EXISTS (SELECT 1 FROM conversations WHERE user_id = v_user AND deleted_at IS NULL)
+       OR EXISTS (SELECT 1 FROM conversations WHERE user_id = v_user AND deleted_at IS NOT NULL)
        OR EXISTS (SELECT 1 FROM state WHERE owner = v_user)
        OR EXISTS (SELECT 1 FROM idempotency_keys WHERE user_id = v_user)
        OR EXISTS (SELECT 1 FROM erasures WHERE id = p_receipt AND account IS NOT NULL) THEN
