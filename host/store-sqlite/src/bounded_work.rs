@@ -2,17 +2,20 @@
 //! SQLite's virtual machine, which take no time into account.
 
 use masque_store::conformance::fixtures::{
-    LONG, ada, admission, failure, host, interruption, job, new_conversation, reply,
+    LONG, ada, admission, entry, failure, host, interruption, job, new_conversation, owner, reply,
 };
 use masque_store::{
-    Admission, AdmissionOutcome, Commit, JobCompletion, JobId, JobLimits, Page, StateChange, StateKey,
-    StateWrite, TailLimit, Target, Waiting,
+    Admission, AdmissionOutcome, Commit, Erasure, ErasureRequest, JobCompletion, JobId, JobLimits, Page,
+    StateChange, StateKey, StateWrite, TailLimit, Target, Waiting,
 };
 use rusqlite::Connection;
+use uuid::Uuid;
 
 use self::database::{Database, admit, start};
 use crate::conversation_reads::{history, list, list_messages};
 use crate::deletion::DeleteConversation;
+use crate::erasure::{BeginErasure, EraseSome, FinishErasure};
+use crate::erasure_rows::installation;
 use crate::error::Result;
 use crate::job_operations::{CompleteJob, ForgetParkedJobs, ParkJob, RetryJob};
 use crate::job_selection::TakeJobs;
@@ -29,6 +32,16 @@ fn take_job(connection: &Connection) -> Result<(JobId, i64)> {
     let taken =
         TakeJobs { host: host(), lease: LONG, limits: JobLimits::total(1), plugins: None }.run(connection)?;
     Ok((taken.jobs[0].id, taken.jobs[0].epoch))
+}
+
+/// Erases a user without data.
+fn erase(connection: &Connection) -> Result<Erasure> {
+    let (receipt, owner) = (Uuid::now_v7(), owner("nobody"));
+    let name = installation(connection)?.erased_name(&owner);
+    BeginErasure(ErasureRequest { receipt, owner, name, entry: entry("user.erase") }).run(connection)?;
+    while EraseSome(receipt).run(connection)?.has_more {}
+    let finished = FinishErasure { receipt, entry: entry("user.erased") }.run(connection)?;
+    Ok(finished.expect("it was not complete"))
 }
 
 impl Database {
@@ -66,6 +79,7 @@ impl Database {
                 }),
             ),
             ("health check", self.steps(probe)),
+            ("erasure of a user without data", self.steps(erase)),
             (
                 "admission of a turn that waits",
                 self.steps(|connection| {

@@ -140,7 +140,7 @@ fn remove_conversations(
         let deleted = first_row(
             connection,
             "SELECT id FROM conversations INDEXED BY conversations_deleted_of_user
-              WHERE deleted_at IS NOT NULL AND user = ?1 LIMIT 1",
+              WHERE user = ?1 AND deleted_at > 0 LIMIT 1",
             [user],
             |row| Ok(row.get::<_, Uuid>(0)?),
         )?;
@@ -249,8 +249,7 @@ impl Operation for FinishErasure {
 pub(crate) fn finish(connection: &Connection, erasure: Erasure) -> Result<Erasure> {
     let left = first_row(
         connection,
-        "SELECT 1 FROM conversations WHERE user = ?1 AND deleted_at IS NULL
-          UNION ALL SELECT 1 FROM conversations WHERE user = ?1 AND deleted_at IS NOT NULL
+        "SELECT 1 FROM conversations WHERE user = ?1
           UNION ALL SELECT 1 FROM state WHERE owner = ?1
           UNION ALL SELECT 1 FROM idempotency_keys WHERE user = ?1
           UNION ALL SELECT 1 FROM erasures WHERE user = ?1 AND account IS NOT NULL LIMIT 1",

@@ -129,7 +129,8 @@ BEGIN
     END LOOP;
 
     DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM idempotency_keys WHERE user_id = v_user LIMIT p_rows FOR UPDATE SKIP LOCKED));
+        SELECT ctid FROM idempotency_keys WHERE user_id = v_user ORDER BY route, key LIMIT p_rows
+           FOR UPDATE SKIP LOCKED));
     GET DIAGNOSTICS v_keys = ROW_COUNT;
     UPDATE erasures
        SET jobs = jobs + v_jobs, state_values = state_values + v_values, idempotency_keys = idempotency_keys + v_keys

@@ -84,8 +84,8 @@ CREATE INDEX conversations_of_user ON conversations (user_id, id) WHERE deleted_
 -- For the lists of API keys that are limited to some companions.
 CREATE INDEX conversations_of_companion ON conversations (user_id, companion, id) WHERE deleted_at IS NULL;
 CREATE INDEX conversations_deleted ON conversations (deleted_at) WHERE deleted_at IS NOT NULL;
--- For the erasure of a user.
-CREATE INDEX conversations_deleted_of_user ON conversations (user_id) WHERE deleted_at IS NOT NULL;
+-- For the erasure of a user. Of all conversations, since the foreign key looks for them when the row of the user is removed.
+CREATE INDEX conversations_deleted_of_user ON conversations (user_id, deleted_at);
 
 -- What every turn changes, in a narrow row: the lease and the newest sequence. A deleted conversation has no lease row.
 -- Pages keep room for the next version of a row.
