@@ -14,7 +14,7 @@ use uuid::Uuid;
 use self::database::{Database, admit, start};
 use crate::conversation_reads::{history, list, list_messages};
 use crate::deletion::DeleteConversation;
-use crate::erasure::{BeginErasure, EraseSome, FinishErasure};
+use crate::erasure::{BeginErasure, FinishErasure};
 use crate::erasure_rows::installation;
 use crate::error::Result;
 use crate::job_operations::{CompleteJob, ForgetParkedJobs, ParkJob, RetryJob};
@@ -34,12 +34,12 @@ fn take_job(connection: &Connection) -> Result<(JobId, i64)> {
     Ok((taken.jobs[0].id, taken.jobs[0].epoch))
 }
 
-/// Erases a user without data.
+/// Begins and completes the erasure of a user without data. What is between looks at all parked jobs, which are few.
 fn erase(connection: &Connection) -> Result<Erasure> {
     let (receipt, owner) = (Uuid::now_v7(), owner("nobody"));
     let name = installation(connection)?.erased_name(&owner);
     BeginErasure(ErasureRequest { receipt, owner, name, entry: entry("user.erase") }).run(connection)?;
-    while EraseSome(receipt).run(connection)?.has_more {}
+    connection.execute("UPDATE erasures SET account = NULL WHERE id = ?1", [receipt])?;
     let finished = FinishErasure { receipt, entry: entry("user.erased") }.run(connection)?;
     Ok(finished.expect("it was not complete"))
 }
