@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use masque_store::{EventPage, Inbox, InboxMessage, Recipient, Shared, TurnEvents, TurnId};
+use masque_store::{
+    EventPage, InProcessTurnEvents, Inbox, InboxMessage, Recipient, Shared, TurnEvents, TurnId,
+};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 #[derive(Default)]
 pub(super) struct SharedMemory {
-    logs: Mutex<HashMap<TurnId, EventPage>>,
+    events: Mutex<Arc<InProcessTurnEvents>>,
     inboxes: Mutex<HashMap<Uuid, mpsc::UnboundedSender<InboxMessage>>>,
 }
 
@@ -20,6 +22,7 @@ struct HostInbox {
     received: tokio::sync::Mutex<mpsc::UnboundedReceiver<InboxMessage>>,
 }
 
+/// The logs within this process, which both hosts read.
 struct HostEvents(Arc<SharedMemory>);
 
 impl SharedMemory {
@@ -35,7 +38,11 @@ impl SharedMemory {
 
     /// Forgets all events, as shared memory may at any moment.
     pub(super) fn flush(&self) {
-        self.logs.lock().unwrap().clear();
+        *self.events.lock().unwrap() = Arc::default();
+    }
+
+    fn events(&self) -> Arc<InProcessTurnEvents> {
+        Arc::clone(&self.events.lock().unwrap())
     }
 }
 
@@ -58,35 +65,12 @@ impl Inbox for HostInbox {
 
 #[async_trait]
 impl TurnEvents for HostEvents {
-    async fn append(
-        &self,
-        turn: TurnId,
-        attempt: u32,
-        first: u64,
-        events: &[String],
-        has_ended: bool,
-    ) -> bool {
-        let mut logs = self.0.logs.lock().unwrap();
-        let new = EventPage { attempt, events: Vec::new(), total: 0, has_ended: false };
-        let log = logs.entry(turn).or_insert_with(|| new.clone());
-        if attempt > log.attempt {
-            *log = new;
-        }
-        if attempt < log.attempt || first > log.total {
-            return false;
-        }
-        log.events.truncate(usize::try_from(first).unwrap());
-        log.events.extend_from_slice(events);
-        log.total = log.events.len() as u64;
-        log.has_ended = has_ended;
-        true
+    async fn append(&self, turn: TurnId, attempt: u32, first: u64, events: &[String], ended: bool) -> bool {
+        self.0.events().append(turn, attempt, first, events, ended).await
     }
 
     async fn read(&self, turn: TurnId, from: u64) -> Option<EventPage> {
-        let logs = self.0.logs.lock().unwrap();
-        let log = logs.get(&turn)?;
-        let events = log.events.iter().skip(usize::try_from(from).unwrap()).cloned().collect();
-        Some(EventPage { events, ..log.clone() })
+        self.0.events().read(turn, from).await
     }
 
     fn is_shared(&self) -> bool {
