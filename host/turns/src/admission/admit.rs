@@ -16,19 +16,12 @@ use super::selection::{allowed_names, beyond_companions, check_earlier, is_allow
 use super::ticket::Ticket;
 use crate::contract;
 use crate::failure::store_problem;
-use crate::host::{Host, LEASE};
+use crate::host::{Host, LEASE, UNKNOWN_INTERVAL, UNKNOWN_LIMIT};
 use crate::log::EventReader;
 use crate::request::ChatRequest;
 
 /// How long an idempotency key is remembered.
 const KEY_TTL: Duration = Duration::from_secs(24 * 3600);
-
-/// The time between two questions for the outcome of an admission that is unknown: a lost connection is replaced in less, and
-/// a client that waits hardly notices.
-const UNKNOWN_INTERVAL: Duration = Duration::from_millis(250);
-/// How long the store is asked for an unknown outcome: a database that fails over answers again by then. The lease lasts
-/// longer.
-const UNKNOWN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Where the request's first reader, or the reason that there is none, is sent.
 type Answer = oneshot::Sender<Result<EventReader, Problem>>;

@@ -15,6 +15,7 @@ use super::outcome::{FinalizedTurn, FinishedTurn, TurnOutcome};
 use super::records::{IncompleteTurn, commit_record, incomplete_record};
 use crate::cancellation::CancelReason;
 use crate::failure::store_problem;
+use crate::host::{UNKNOWN_INTERVAL, UNKNOWN_LIMIT};
 use crate::log::TurnEnd;
 use crate::waiters::WakeUps;
 
@@ -124,7 +125,14 @@ impl Finalizer {
         let commit = commit_record(&finished);
         let response = commit.response.clone();
         let has_jobs = !commit.jobs.is_empty();
-        let error = match self.store.commit(commit).await {
+        let mut written = self.store.commit(commit).await;
+        if let Err(StoreError::OutcomeUnknown(cause)) = &written {
+            tracing::warn!(cause, "the outcome of a commit is unknown; committing again");
+            if let Some(answer) = self.commit_again(&finished).await {
+                written = answer;
+            }
+        }
+        let error = match written {
             Ok(Ending::Done { next, .. }) => {
                 self.wake(next.as_ref());
                 self.notify_of_jobs(has_jobs);
@@ -142,6 +150,22 @@ impl Finalizer {
         let problem = store_problem(&error);
         self.write_later(incomplete_record(&finished, &problem, TurnStatus::Interrupted));
         FinalizedTurn::failed(problem, TurnStatus::Interrupted)
+    }
+
+    /// Repeats a commit until the store says what became of it. The store answers a repetition as it answered the first, and a
+    /// turn that lost its lease writes nothing, so this is safe at any time. `None` if the store has not said it in time.
+    async fn commit_again(&self, finished: &FinishedTurn<'_>) -> Option<Result<Ending, StoreError>> {
+        let again = async {
+            loop {
+                tokio::time::sleep(UNKNOWN_INTERVAL).await;
+                let answer = self.store.commit(commit_record(finished)).await;
+                if !matches!(answer, Err(StoreError::OutcomeUnknown(_) | StoreError::Unavailable(_))) {
+                    return answer;
+                }
+            }
+        };
+        let again = tokio::time::timeout(UNKNOWN_LIMIT, again);
+        self.give_up.run_until_cancelled(again).await?.ok()
     }
 
     /// Tells the two ways apart in which a turn loses its lease: its conversation was deleted, perhaps by another process,
