@@ -15,9 +15,9 @@ pub(crate) async fn open(config: &Config, store: &dyn Store, host: Uuid) -> anyh
         tracing::info!("REDIS_URL is ignored, since REDIS_ENABLED is false");
     }
     let Some(redis) = &config.redis.server else { return Ok(Shared::in_process(host)) };
-    let options = redis_options(redis)?;
+    let options = redis_options(redis).context("REDIS_URL")?;
     let installation = store.installation().await.context("can't read the id of the installation")?.id;
-    Ok(masque_store_redis::open(&options, installation, host, LiveHosts::default()).await?)
+    masque_store_redis::open(&options, installation, host, LiveHosts::default()).await.context("REDIS_URL")
 }
 
 /// How Redis is reached.
@@ -25,7 +25,7 @@ pub(crate) async fn open(config: &Config, store: &dyn Store, host: Uuid) -> anyh
 /// # Errors
 /// The URL is none of Redis, or the file with the password can't be read.
 pub(crate) fn redis_options(redis: &Redis) -> anyhow::Result<RedisOptions> {
-    let mut options = RedisOptions::from_url(redis.url.reveal()).context("REDIS_URL")?;
+    let mut options = RedisOptions::from_url(redis.url.reveal())?;
     if let Some(file) = &redis.password_file {
         options = options.with_password_file(file)?;
     }

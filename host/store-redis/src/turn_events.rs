@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use masque_store::{EVENT_PAGE_BYTES, EventPage, TURN_EVENTS_RETENTION, TurnEvents, TurnId};
+use masque_store::{
+    EVENT_PAGE_BYTES, EventPage, RUNNING_TURN_EVENTS_RETENTION, TURN_EVENTS_RETENTION, TurnEvents, TurnId,
+};
 use redis::RedisResult;
 
 use crate::circuit::Circuit;
@@ -63,9 +65,10 @@ impl TurnEvents for RedisTurnEvents {
         has_ended: bool,
     ) -> bool {
         let (keys, append) = (&self.keys, Append { attempt, first, events, has_ended });
+        let retention = if has_ended { TURN_EVENTS_RETENTION } else { RUNNING_TURN_EVENTS_RETENTION };
         let appended = self
             .circuit
-            .call(|link| async move { append_on(&link, keys, turn, append, TURN_EVENTS_RETENTION).await })
+            .call(|link| async move { append_on(&link, keys, turn, append, retention).await })
             .await;
         appended.unwrap_or(false)
     }

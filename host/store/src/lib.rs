@@ -76,8 +76,8 @@ pub use response::StoredResponse;
 pub use revocations::{ENDED_KEY_RETENTION, NewRevocation, Revocation, Revocations, Revoked, Security};
 pub use shared::{
     EVENT_PAGE_BYTES, EventPage, InProcessInbox, InProcessTurnEvents, InProcessTurnSlots, Inbox,
-    InboxMessage, LiveHosts, Recipient, Shared, SharedHealth, SharedStatus, TURN_EVENTS_RETENTION,
-    TURN_SLOT_LIFETIME, TurnEvents, TurnSlots,
+    InboxMessage, LiveHosts, RUNNING_TURN_EVENTS_RETENTION, Recipient, Shared, SharedHealth, SharedStatus,
+    TURN_EVENTS_RETENTION, TURN_SLOT_LIFETIME, TurnEvents, TurnSlots,
 };
 pub use spending::{
     BlockRequest, BudgetAccount, BudgetSpent, Budgets, Correction, DebitOutcome, HeldBlock, ReportAnswer,

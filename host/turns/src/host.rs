@@ -20,12 +20,6 @@ use crate::waiters::{Waiters, WakeUps};
 /// How long the store keeps a conversation for a turn unless its lease is renewed, and how long a host counts as living after a
 /// heartbeat.
 pub const LEASE: Duration = Duration::from_secs(30);
-/// The time between two questions for the outcome of an admission or a commit that is unknown: a lost connection is replaced in
-/// less, and a client that waits hardly notices.
-pub(crate) const UNKNOWN_INTERVAL: Duration = Duration::from_millis(250);
-/// How long the store is asked for an unknown outcome: a database that fails over answers again by then. The lease lasts
-/// longer.
-pub(crate) const UNKNOWN_LIMIT: Duration = Duration::from_secs(10);
 /// How long a turn waits for a slot when the host or the user has reached the bound. A longer wait would only hide the
 /// overload.
 pub(crate) const SLOT_WAIT: Duration = Duration::from_secs(1);

@@ -40,6 +40,7 @@ mod reserved_place;
 mod run;
 mod timing;
 mod turns;
+mod unknown_outcome;
 mod user_slots;
 mod waiters;
 

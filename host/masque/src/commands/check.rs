@@ -43,13 +43,14 @@ pub(crate) async fn verify_contents(config: &Config) -> Vec<Diagnostic> {
 async fn verify_store(config: &Config) -> Option<Diagnostic> {
     let folder = &config.data.folder;
     if let Some(database) = &config.database {
-        let error = postgres_options(database, false).and_then(|_| postgres_options(database, true)).err()?;
-        let remedy = "Correct it, or unset it to keep state in SQLite, in the data folder.";
-        return Some(Diagnostic::error(
-            Location::Variable("DATABASE_URL".to_owned()),
-            format!("{error:#}"),
-            remedy,
-        ));
+        let mistake = |variable: &str, is_direct| {
+            let error = postgres_options(database, is_direct).err()?;
+            let remedy = "Correct it, or unset it to keep state in SQLite, in the data folder.";
+            // The error itself names the variable.
+            let what = format!("{error:#}").replacen(&format!("{variable}: "), "", 1);
+            Some(Diagnostic::error(Location::Variable(variable.to_owned()), what, remedy))
+        };
+        return mistake("DATABASE_URL", false).or_else(|| mistake("DATABASE_DIRECT_URL", true));
     }
     let error = check_data_folder(folder).await.err()?;
     let remedy =

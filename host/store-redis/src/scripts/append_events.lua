@@ -26,6 +26,9 @@ local ended = (ARGV[3] == '1' or (stored and head[3] == '1')) and '1' or '0'
 redis.call('HSET', KEYS[1], 'attempt', attempt, 'total', total + math.max(added, 0), 'ended', ended)
 if not stored then redis.call('DEL', KEYS[2]) end
 for index = 5 + total - first, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[index]) end
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
-redis.call('PEXPIRE', KEYS[2], ARGV[4])
+-- A repetition of earlier events does not make the log of an ended turn stay longer.
+if ARGV[3] == '1' or ended == '0' then
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+  redis.call('PEXPIRE', KEYS[2], ARGV[4])
+end
 return 1

@@ -36,6 +36,10 @@ pub trait TurnEvents: Send + Sync {
 /// How long the log of a turn is kept after its last event.
 pub const TURN_EVENTS_RETENTION: Duration = Duration::from_secs(60);
 
+/// How long the log of a turn that has not ended is kept without a further event: the longest time that a turn may be given,
+/// an hour, and a minute. A model may be silent for long before it goes on.
+pub const RUNNING_TURN_EVENTS_RETENTION: Duration = Duration::from_secs(3660);
+
 /// About how many bytes of events one page has. A page has one event at least, whatever its size.
 pub const EVENT_PAGE_BYTES: usize = 64 << 10;
 

@@ -13,7 +13,9 @@ mod slots;
 mod status;
 mod uses;
 
-pub use events::{EVENT_PAGE_BYTES, EventPage, TURN_EVENTS_RETENTION, TurnEvents};
+pub use events::{
+    EVENT_PAGE_BYTES, EventPage, RUNNING_TURN_EVENTS_RETENTION, TURN_EVENTS_RETENTION, TurnEvents,
+};
 pub use in_process::{InProcessInbox, InProcessTurnEvents, InProcessTurnSlots};
 pub use inbox::{Inbox, InboxMessage, Recipient};
 pub use live_hosts::LiveHosts;

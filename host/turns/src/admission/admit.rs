@@ -16,9 +16,10 @@ use super::selection::{allowed_names, beyond_companions, check_earlier, is_allow
 use super::ticket::Ticket;
 use crate::contract;
 use crate::failure::store_problem;
-use crate::host::{Host, LEASE, UNKNOWN_INTERVAL, UNKNOWN_LIMIT};
+use crate::host::{Host, LEASE};
 use crate::log::EventReader;
 use crate::request::ChatRequest;
+use crate::unknown_outcome::{UNKNOWN_INTERVAL, UNKNOWN_LIMIT};
 
 /// How long an idempotency key is remembered.
 const KEY_TTL: Duration = Duration::from_secs(24 * 3600);

@@ -15,8 +15,8 @@ use super::outcome::{FinalizedTurn, FinishedTurn, TurnOutcome};
 use super::records::{IncompleteTurn, commit_record, incomplete_record};
 use crate::cancellation::CancelReason;
 use crate::failure::store_problem;
-use crate::host::{UNKNOWN_INTERVAL, UNKNOWN_LIMIT};
 use crate::log::TurnEnd;
+use crate::unknown_outcome::{UNKNOWN_INTERVAL, UNKNOWN_LIMIT};
 use crate::waiters::WakeUps;
 
 /// The time between two attempts to write an end. The conversation stays busy meanwhile.

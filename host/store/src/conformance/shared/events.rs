@@ -1,7 +1,9 @@
 //! The logs of turns.
 
 use super::*;
-use crate::{EVENT_PAGE_BYTES, EventPage, TURN_EVENTS_RETENTION, TurnEvents, TurnId};
+use crate::{
+    EVENT_PAGE_BYTES, EventPage, RUNNING_TURN_EVENTS_RETENTION, TURN_EVENTS_RETENTION, TurnEvents, TurnId,
+};
 
 /// A writer and a reader on another host.
 async fn logs(fixture: &dyn SharedFixture) -> (Arc<dyn TurnEvents>, Arc<dyn TurnEvents>) {
@@ -112,12 +114,23 @@ pub async fn a_log_is_gone_some_time_after_its_last_event(fixture: &dyn SharedFi
     assert!(!writer.append(turn, 3, 1, &events(&["one"]), true).await, "what came before it is gone");
 }
 
+pub async fn the_log_of_a_turn_that_is_silent_for_long_stays_until_its_end(fixture: &dyn SharedFixture) {
+    let (writer, reader) = logs(fixture).await;
+    let turn = TurnId::new();
+    assert!(writer.append(turn, 1, 0, &events(&["zero"]), false).await);
+    fixture.pass_time(TURN_EVENTS_RETENTION * 2).await;
+    assert!(writer.append(turn, 1, 1, &events(&["one"]), true).await);
+    assert_eq!(reader.read(turn, 0).await, page(1, &["zero", "one"], 2, true));
+    fixture.pass_time(TURN_EVENTS_RETENTION * 2).await;
+    assert_eq!(reader.read(turn, 0).await, None);
+}
+
 pub async fn an_append_keeps_the_log(fixture: &dyn SharedFixture) {
     let (writer, reader) = logs(fixture).await;
     let turn = TurnId::new();
     for first in 0..3 {
         assert!(writer.append(turn, 1, first, &events(&["event"]), false).await);
-        fixture.pass_time(TURN_EVENTS_RETENTION * 2 / 3).await;
+        fixture.pass_time(RUNNING_TURN_EVENTS_RETENTION * 2 / 3).await;
     }
     assert_eq!(reader.read(turn, 2).await, page(1, &["event"], 3, false));
 }

@@ -56,6 +56,7 @@ macro_rules! shared_conformance_tests {
                 a_long_log_is_read_in_pages,
                 an_event_larger_than_a_page_is_a_page,
                 a_log_is_gone_some_time_after_its_last_event,
+                the_log_of_a_turn_that_is_silent_for_long_stays_until_its_end,
                 an_append_keeps_the_log,
                 a_turn_without_a_log_has_nothing_to_read,
             }

@@ -10,7 +10,9 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use crate::ids::TurnId;
-use crate::shared::events::{EVENT_PAGE_BYTES, EventPage, TURN_EVENTS_RETENTION, TurnEvents};
+use crate::shared::events::{
+    EVENT_PAGE_BYTES, EventPage, RUNNING_TURN_EVENTS_RETENTION, TURN_EVENTS_RETENTION, TurnEvents,
+};
 
 /// How many bytes all logs have together: 64 replies of the greatest size. What comes on top is refused.
 const MAX_BYTES: usize = 64 << 20;
@@ -66,7 +68,8 @@ impl Logs {
         if self.bytes + bytes > MAX_BYTES {
             return false;
         }
-        let until = Instant::now() + TURN_EVENTS_RETENTION;
+        let retention = if has_ended { TURN_EVENTS_RETENTION } else { RUNNING_TURN_EVENTS_RETENTION };
+        let until = Instant::now() + retention;
         let empty = || Log { attempt, events: Vec::new(), has_ended: false, bytes: 0, until };
         let log = self.by_turn.entry(turn).or_insert_with(empty);
         if is_new {
@@ -74,9 +77,12 @@ impl Logs {
             *log = empty();
         }
         log.events.extend_from_slice(added);
+        // A repetition of earlier events does not make the log of an ended turn stay longer.
+        if has_ended || !log.has_ended {
+            log.until = until;
+        }
         log.has_ended |= has_ended;
         log.bytes += bytes;
-        log.until = until;
         self.bytes += bytes;
         true
     }
