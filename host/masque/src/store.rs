@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use masque_config::{Config, Database};
+use masque_grants::Secret;
 use masque_store::{ActiveSets, KeyRing, ParkedJobs, Store, UserRecords};
 use masque_store_postgres::{PostgresOpenError, PostgresOptions, PostgresStore};
 use masque_store_sqlite::{Folder, SqliteStore};
@@ -118,7 +119,15 @@ pub(crate) fn postgres_options(database: &Database, is_direct: bool) -> anyhow::
         Some(direct) if is_direct => (direct, "DATABASE_DIRECT_URL"),
         _ => (&database.url, "DATABASE_URL"),
     };
-    let mut options = PostgresOptions::from_url(url.reveal()).context(name)?;
+    options_of(database, url).context(name)
+}
+
+/// How a database is reached at one of its URLs. The error does not say which.
+///
+/// # Errors
+/// The URL is none of PostgreSQL, or the file with the password can't be read.
+pub(crate) fn options_of(database: &Database, url: &Secret) -> anyhow::Result<PostgresOptions> {
+    let mut options = PostgresOptions::from_url(url.reveal())?;
     if let Some(file) = &database.password_file {
         options = options.with_password_file(file)?;
     }

@@ -12,7 +12,7 @@ use crate::builtins;
 use crate::compiler::compiler;
 use crate::convert::http::verify_tls;
 use crate::shared::redis_options;
-use crate::store::postgres_options;
+use crate::store::options_of;
 
 /// The defaults of `timeout` in [drain] and in [turn].
 const DEFAULT_DRAIN: Duration = Duration::from_secs(15);
@@ -43,14 +43,14 @@ pub(crate) async fn verify_contents(config: &Config) -> Vec<Diagnostic> {
 async fn verify_store(config: &Config) -> Option<Diagnostic> {
     let folder = &config.data.folder;
     if let Some(database) = &config.database {
-        let mistake = |variable: &str, is_direct| {
-            let error = postgres_options(database, is_direct).err()?;
-            let remedy = "Correct it, or unset it to keep state in SQLite, in the data folder.";
-            // The error itself names the variable.
-            let what = format!("{error:#}").replacen(&format!("{variable}: "), "", 1);
-            Some(Diagnostic::error(Location::Variable(variable.to_owned()), what, remedy))
-        };
-        return mistake("DATABASE_URL", false).or_else(|| mistake("DATABASE_DIRECT_URL", true));
+        let direct = database.direct_url.as_ref().map(|url| ("DATABASE_DIRECT_URL", url));
+        let urls = [("DATABASE_URL", &database.url)].into_iter().chain(direct);
+        let remedy = "Correct it, or unset it to keep state in SQLite, in the data folder.";
+        return urls.into_iter().find_map(|(variable, url)| {
+            let error = options_of(database, url).err()?;
+            let at = Location::Variable(variable.to_owned());
+            Some(Diagnostic::error(at, format!("{error:#}"), remedy))
+        });
     }
     let error = check_data_folder(folder).await.err()?;
     let remedy =
