@@ -8,7 +8,7 @@
 //! | file | checked for | otherwise |
 //! | --- | --- | --- |
 //! | key of compiled plugins, compiled plugins, their folder | [`check_only_ours`]: owner, group and everyone | not used; compiled again |
-//! | secrets (`value_file`, `secret_file`, `JWT_SECRET_KEY_FILE`), the key of `[tls]`, `jwks_file` | [`other_writers`]: everyone, and groups that are not trusted | refused |
+//! | secrets (`value_file`, `secret_file`, `JWT_SECRET_KEY_FILE`, `password_file`), the key of `[tls]`, `jwks_file` | [`other_writers`]: everyone, and groups that are not trusted | refused |
 //! | the configuration file, components, the plugins folder, files of settings | [`other_writers`] | a warning |
 //! | the data folder, the database, its lock, the socket for operators | made for the own user alone | other rights are taken away, or a warning |
 //! | the certificate of `[tls]` | nothing: it is public, and refused if it does not fit the key | |
@@ -20,9 +20,11 @@
 #![deny(missing_docs)]
 
 mod file_system;
+mod password;
 mod regular;
 mod trust;
 
 pub use file_system::network_file_system;
+pub use password::read_password;
 pub use regular::{ReadError, check_is_regular, open_regular, read_bounded, read_trusted};
 pub use trust::{OtherWriters, Untrusted, check_only_ours, other_writers, take_away};

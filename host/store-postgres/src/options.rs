@@ -5,14 +5,11 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use masque_files::{ReadError, read_trusted};
+use masque_files::read_password;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
 use crate::open_error::PostgresOpenError;
-
-/// The most bytes of a file with a password.
-const MAX_PASSWORD_FILE: u64 = 4096;
 
 /// How to reach a database, and how much of it a host uses. Its `Debug` output shows no password.
 #[derive(Clone)]
@@ -71,14 +68,9 @@ impl PostgresOptions {
     /// # Errors
     /// [`PostgresOpenError::PasswordFile`] if the file can't be read, is no text, or may be written by every user.
     pub fn with_password_file(self, path: &Path) -> Result<Self, PostgresOpenError> {
-        let refuse = |reason: String| PostgresOpenError::PasswordFile { path: path.to_owned(), reason };
-        let bytes = read_trusted(path, MAX_PASSWORD_FILE).map_err(|error| refuse(describe(error)))?;
-        let text = String::from_utf8(bytes).map_err(|_| refuse("it is not UTF-8".into()))?;
-        let password = text.trim_end_matches(['\n', '\r']);
-        if password.is_empty() {
-            return Err(refuse("it is empty".into()));
-        }
-        Ok(self.with_password(password))
+        let password = read_password(path)
+            .map_err(|reason| PostgresOpenError::PasswordFile { path: path.to_owned(), reason })?;
+        Ok(self.with_password(&password))
     }
 
     /// The host, port and database, for people to read.
@@ -104,14 +96,6 @@ impl fmt::Debug for PostgresOptions {
             .field("user", &self.connect.get_username())
             .field("max_connections", &self.max_connections)
             .finish_non_exhaustive()
-    }
-}
-
-fn describe(error: ReadError) -> String {
-    match error {
-        ReadError::Missing => "it does not exist".into(),
-        ReadError::TooLarge => format!("it has more than {MAX_PASSWORD_FILE} bytes"),
-        ReadError::Other(error) => error.to_string(),
     }
 }
 

@@ -4,13 +4,10 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use masque_files::{ReadError, read_trusted};
+use masque_files::read_password;
 
 use crate::address::{Address, Node, Topology};
 use crate::open_error::RedisOpenError;
-
-/// The most bytes of a file with a password.
-const MAX_PASSWORD_FILE: u64 = 4096;
 
 /// How to reach Redis. Its `Debug` output shows no password.
 #[derive(Clone)]
@@ -52,14 +49,9 @@ impl RedisOptions {
     /// # Errors
     /// [`RedisOpenError::PasswordFile`] if the file can't be read, is no text, or may be written by every user.
     pub fn with_password_file(self, path: &Path) -> Result<Self, RedisOpenError> {
-        let refuse = |reason: String| RedisOpenError::PasswordFile { path: path.to_owned(), reason };
-        let bytes = read_trusted(path, MAX_PASSWORD_FILE).map_err(|error| refuse(describe(error)))?;
-        let text = String::from_utf8(bytes).map_err(|_| refuse("it is not UTF-8".into()))?;
-        let password = text.trim_end_matches(['\n', '\r']);
-        if password.is_empty() {
-            return Err(refuse("it is empty".into()));
-        }
-        Ok(self.with_password(password))
+        let password = read_password(path)
+            .map_err(|reason| RedisOpenError::PasswordFile { path: path.to_owned(), reason })?;
+        Ok(self.with_password(&password))
     }
 
     /// Trusts the authorities of these certificates, in PEM, instead of those of the machine.
@@ -111,13 +103,5 @@ impl fmt::Debug for RedisOptions {
             .field("user", &self.address.credentials.user)
             .field("is_tls", &self.address.is_tls)
             .finish_non_exhaustive()
-    }
-}
-
-fn describe(error: ReadError) -> String {
-    match error {
-        ReadError::Missing => "it does not exist".into(),
-        ReadError::TooLarge => format!("it has more than {MAX_PASSWORD_FILE} bytes"),
-        ReadError::Other(error) => error.to_string(),
     }
 }
