@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::request_id::REQUEST_ID;
-use crate::trace_context::TRACEPARENT;
+use masque_telemetry::trace::TRACEPARENT;
 
 /// How long a browser may cache the response to a preflight request.
 const MAX_AGE: Duration = Duration::from_secs(600);

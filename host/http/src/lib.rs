@@ -31,7 +31,6 @@ mod startup_switch;
 mod streams;
 mod strict_json;
 pub mod tls;
-mod trace_context;
 pub mod unix_socket;
 mod unread_body;
 
@@ -49,4 +48,3 @@ pub use server::Server;
 pub use shutdown::Shutdown;
 pub use startup_switch::StartupSwitch;
 pub use strict_json::StrictJson;
-pub use trace_context::{TRACEPARENT, TraceContext};

@@ -17,7 +17,7 @@ use crate::client_address::{ClientAddress, client_address};
 use crate::connection_info::{ConnectionInfo, ListenerKind};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::request_id::{REQUEST_ID, RequestId};
-use crate::trace_context::{TRACEPARENT, TraceContext};
+use masque_telemetry::trace::{TRACEPARENT, TraceContext};
 
 /// The security headers of every response.
 const SECURITY_HEADERS: [(HeaderName, HeaderValue); 3] = [

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use masque_telemetry::trace::SpanParent;
 use tokio::sync::Semaphore;
 
 use crate::contract::{Failure, Message, Prompt, Reply};
 use crate::cpu_meter::CpuMeter;
 use crate::pool::PoolSlot;
+use crate::report::CallReport;
 
 /// Whose values a state call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -138,11 +140,24 @@ pub struct Call {
     pub reuse_key: Option<ReuseKey>,
     /// Present where the call answers another plugin's question.
     pub nested: Option<NestedCall>,
+    /// Where the call is in a trace: its span begins here, and requests to upstreams carry on the trace.
+    pub trace: SpanParent,
+    /// Collects what the call used and asked for, if the caller wants to know.
+    pub report: Option<Arc<CallReport>>,
 }
 
 impl Call {
     /// A call without state, history and models.
     pub fn until(deadline: Instant) -> Self {
-        Self { deadline, state: None, history: None, models: None, reuse_key: None, nested: None }
+        Self {
+            deadline,
+            state: None,
+            history: None,
+            models: None,
+            reuse_key: None,
+            nested: None,
+            trace: SpanParent::unrecorded(),
+            report: None,
+        }
     }
 }

@@ -36,6 +36,7 @@ mod page;
 mod parked_jobs;
 mod profile;
 mod rate_limits;
+mod recorded_turn;
 mod response;
 mod revocations;
 mod shared;
@@ -72,6 +73,9 @@ pub use page::{MAX_PAGE_BYTES, Page, Paged};
 pub use parked_jobs::{ParkedJob, ParkedJobs};
 pub use profile::UserProfile;
 pub use rate_limits::{Bucket, InProcessRateLimits, Quota, RateLimits, Taken};
+pub use recorded_turn::{
+    OwnedTurnRecord, RECORD_FORMAT, RecordBounds, RecordedHostCall, RecordedStep, RecordedTurn, TurnRecords,
+};
 pub use response::StoredResponse;
 pub use revocations::{ENDED_KEY_RETENTION, NewRevocation, Revocation, Revocations, Revoked, Security};
 pub use shared::{

@@ -1,7 +1,9 @@
-//! The log of a Masque host: text or JSON lines on standard error.
+//! What an operator sees of a Masque host: its log, its [metrics](metrics) and its [traces](trace).
 //!
-//! This crate starts the log and names the targets that several crates log to. What is logged is decided where it
-//! happens, with `tracing`.
+//! This crate starts the log and names the targets that several crates log to, declares every metric, and holds the spans of a
+//! turn. What is logged, counted and traced is decided where it happens.
+//!
+//! # The log
 //!
 //! The threat: whoever reads the log stalls or goes away, and each line that a request logs then waits or fails. The policy:
 //! a line goes into a bounded queue, which never waits and never fails, and a thread of its own writes it. If the queue is
@@ -13,9 +15,11 @@
 
 mod line_queue;
 mod line_writer;
+pub mod metrics;
 mod output;
 mod panics;
 mod targets;
+pub mod trace;
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;

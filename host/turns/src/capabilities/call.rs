@@ -52,16 +52,14 @@ impl Capabilities {
 /// Everything but models: a nested call can't make another nested call.
 fn call_without_models(context: &Arc<ConversationContext>, plugin: &Plugin, deadline: Instant) -> Call {
     Call {
-        deadline,
         state: Some(Arc::new(StoredState::new(
             Arc::clone(context),
             plugin.name(),
             plugin.limits().state_bytes as u64,
         ))),
         history: Some(Arc::new(ConversationHistory(Arc::clone(context)))),
-        models: None,
         reuse_key: Some(reuse_key(context)),
-        nested: None,
+        ..Call::until(deadline)
     }
 }
 

@@ -13,6 +13,8 @@ pub const TRACEPARENT: &str = "traceparent";
 pub struct TraceContext {
     trace: u128,
     span: u64,
+    /// The caller's span, 0 if there is none.
+    parent: u64,
     flags: u8,
 }
 
@@ -26,9 +28,14 @@ impl TraceContext {
         };
         let span = random_u64().max(1);
         match given {
-            Some(parent) => Self { span, ..parent },
-            None => Self { trace: Uuid::now_v7().as_u128(), span, flags: 0 },
+            Some(caller) => Self { span, parent: caller.span, ..caller },
+            None => Self { span, ..Self::root() },
         }
+    }
+
+    /// The first span of a new trace.
+    pub fn root() -> Self {
+        Self { trace: Uuid::now_v7().as_u128(), span: random_u64().max(1), parent: 0, flags: 0 }
     }
 
     /// Parses a `traceparent` (section 3.2). A later version may have more than four fields; version `ff` is invalid.
@@ -43,12 +50,33 @@ impl TraceContext {
             return None;
         }
         // Version 00 defines one flag, `sampled`; the others must not be passed on.
-        Some(Self { trace, span: u64::try_from(span).ok()?, flags: u8::try_from(flags & 1).ok()? })
+        Some(Self { trace, span: u64::try_from(span).ok()?, parent: 0, flags: u8::try_from(flags & 1).ok()? })
+    }
+
+    /// The position of a step within this one.
+    #[must_use]
+    pub fn child(self) -> Self {
+        Self { span: random_u64().max(1), parent: self.span, ..self }
     }
 
     /// The trace id.
     pub fn trace_id(self) -> u128 {
         self.trace
+    }
+
+    /// The id of the span.
+    pub fn span_id(self) -> u64 {
+        self.span
+    }
+
+    /// The id of the span above it, 0 if there is none.
+    pub fn parent_span_id(self) -> u64 {
+        self.parent
+    }
+
+    /// Whether the trace is to be recorded, as far as is known.
+    pub fn is_sampled(self) -> bool {
+        self.flags & 1 == 1
     }
 
     /// The value of the `traceparent` header.

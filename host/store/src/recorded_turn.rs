@@ -1,0 +1,151 @@
+//! The record of a turn: what every component received and returned, what it asked the host for, and what it cost.
+//!
+//! The format is JSON with a number. Later programs read every number up to their own; a field that is unknown is ignored, and
+//! a change that old readers would misread raises [`RECORD_FORMAT`]. `docs/turn-records.md` describes it.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::StoreError;
+use crate::ids::{ConversationId, TurnId};
+use crate::owner::Owner;
+
+/// The number of the format that this program writes.
+pub const RECORD_FORMAT: u32 = 1;
+
+/// The record of one attempt of a turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordedTurn {
+    /// [`RECORD_FORMAT`] of the program that wrote it.
+    pub format: u32,
+    /// The turn.
+    pub turn_id: TurnId,
+    /// From 1.
+    pub attempt: u32,
+    /// The conversation of the turn.
+    pub conversation_id: ConversationId,
+    /// The name of the companion.
+    pub companion: String,
+    /// The number of the active set that the turn used.
+    pub generation: u64,
+    /// The host's process, as in its log.
+    pub host: String,
+    /// The id of the request that began the turn.
+    pub request_id: String,
+    /// The id of the trace, 32 hexadecimal digits.
+    pub trace_id: String,
+    /// Milliseconds since 1970, by the host's clock.
+    pub started_at: u64,
+    /// Whether texts are in the record: `full` or `digests`.
+    pub content: String,
+    /// `completed`, `failed`, `interrupted` or `cancelled`.
+    pub outcome: String,
+    /// The type of the problem that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// As clients are told: `first_content_ms`, `total_ms`, `host_ms`.
+    pub timing: Value,
+    /// As clients are told.
+    pub usage: Value,
+    /// The message that the turn answers, by id and digest.
+    pub message: Value,
+    /// The calls of plugins, in the order in which they began.
+    pub steps: Vec<RecordedStep>,
+    /// Parts that were left out since the record would have been too large.
+    #[serde(default)]
+    pub truncated: bool,
+}
+
+/// One call of a plugin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordedStep {
+    /// The function: `recall`, `compose`, `generate`, ….
+    pub function: String,
+    /// The kind of the plugin.
+    pub kind: String,
+    /// The name in the configuration.
+    pub plugin: String,
+    /// The version that the component states.
+    pub version: String,
+    /// The digest of the component.
+    pub digest: String,
+    /// The digest of the plugin's settings. They are never in a record.
+    pub settings_digest: String,
+    /// What the plugin was granted, by the names in the configuration; values of credentials are not there.
+    pub grants: Vec<String>,
+    /// From the beginning of the turn.
+    pub started_us: u64,
+    /// Wall time.
+    pub duration_us: u64,
+    /// Time to make the instance.
+    pub instantiation_us: u64,
+    /// CPU time.
+    pub cpu_us: u64,
+    /// The most memory of the guest.
+    pub peak_memory_bytes: u64,
+    /// The limits of the call that its use can be compared with: `cpu_us`, `memory_bytes`, ….
+    pub limits: Value,
+    /// `ok`, or the code of the failure.
+    pub outcome: String,
+    /// What the component was given. Messages and memories are given by id, digest and size.
+    pub received: Value,
+    /// What the component returned.
+    pub returned: Value,
+    /// What the component asked the host for, in order.
+    pub host_calls: Vec<RecordedHostCall>,
+    /// Requests to the host that are not listed.
+    #[serde(default)]
+    pub host_calls_dropped: u64,
+}
+
+/// One request of a plugin to the host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordedHostCall {
+    /// `state`, `history`, `models` or `http`.
+    pub interface: String,
+    /// The function, or the method of an HTTP request.
+    pub operation: String,
+    /// From the beginning of the step.
+    pub started_us: u64,
+    /// Wall time.
+    pub duration_us: u64,
+    /// `ok`, or the code of the failure.
+    pub outcome: String,
+    /// What was asked and answered. Never credentials, header values or query strings.
+    pub detail: Value,
+}
+
+/// A record with whom it belongs to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnedTurnRecord {
+    /// The user of the turn.
+    pub owner: Owner,
+    /// The record.
+    pub record: RecordedTurn,
+}
+
+/// What is kept of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordBounds {
+    /// Records that are older go, in milliseconds.
+    pub max_age_ms: u64,
+    /// The most bytes of all records; the oldest go first.
+    pub max_total_bytes: u64,
+}
+
+/// The records of turns, which any host of the installation can read.
+///
+/// A record goes with its conversation and with its user: those operations of the store delete it too.
+#[async_trait]
+pub trait TurnRecords: Send + Sync {
+    /// Stores records. One of the same turn and attempt is replaced. A record of a user or conversation that does not exist, or
+    /// no longer, is left out.
+    async fn store_turn_records(&self, records: Vec<OwnedTurnRecord>) -> Result<(), StoreError>;
+
+    /// The record of a turn's last attempt, of whatever user.
+    async fn turn_record(&self, turn: TurnId) -> Result<Option<OwnedTurnRecord>, StoreError>;
+
+    /// Deletes a bounded number of records beyond `bounds` and returns how many; zero means that none is left to delete.
+    async fn sweep_turn_records(&self, bounds: RecordBounds) -> Result<u64, StoreError>;
+}

@@ -1,0 +1,25 @@
+//! Requests and connections.
+
+use super::buckets::REQUEST_SECONDS;
+use super::family::families;
+
+families! {
+    counter REQUESTS = "http_requests_total" ["method", "endpoint", "status"],
+        "Requests that were answered, by method, route template and status code.";
+    histogram REQUEST_DURATION = "http_request_duration_seconds" ["method", "endpoint", "status"] in REQUEST_SECONDS,
+        "Time from the arrival of a request to the last byte of its response.";
+    gauge REQUESTS_IN_PROGRESS = "http_requests_in_progress" ["method", "endpoint"],
+        "Requests whose response is not sent yet.";
+    gauge CONNECTIONS = "masque_connections" ["listener"],
+        "Open connections by listener: `public`, `admin` or `socket`.";
+    counter CONNECTIONS_ACCEPTED = "masque_connections_accepted_total" ["listener"],
+        "Connections that were accepted.";
+    counter CONNECTIONS_CLOSED_EARLY = "masque_connections_closed_early_total" ["listener", "reason"],
+        "Connections that the host closed to protect itself: `evicted` at the limit, `handshake` that failed or took too long, `idle`, `stalled`.";
+    gauge CERTIFICATE_EXPIRY = "masque_certificate_expiry_timestamp_seconds" [],
+        "When the certificate of the public listener expires, in seconds since 1970.";
+    counter RATE_LIMITED = "masque_rate_limited_requests_total" ["limit"],
+        "Requests that a rate limit refused, by the name of the limit in the configuration.";
+    counter AUTHENTICATION_FAILURES = "masque_authentication_failures_total" ["reason"],
+        "Requests without valid credentials, by reason: `missing`, `invalid`, `expired`, `revoked`, `scope`.";
+}

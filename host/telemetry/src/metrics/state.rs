@@ -1,0 +1,33 @@
+//! The database, Redis, hosts and background jobs.
+
+use super::buckets::{REQUEST_SECONDS, SHORT_SECONDS};
+use super::family::families;
+
+families! {
+    histogram QUERY_DURATION = "database_query_duration_seconds" ["database", "operation"] in SHORT_SECONDS,
+        "Time of one operation of the store, from its call to its answer; database is `sqlite`, `postgresql` or `redis`.";
+    counter QUERY_ERRORS = "masque_database_errors_total" ["database", "operation"],
+        "Operations of the store that failed.";
+    gauge UP = "masque_database_up" ["database"],
+        "1 while the database answers, else 0; database is `sqlite`, `postgresql` or `redis`.";
+    fractional_counter DEGRADED = "masque_degraded_seconds_total" ["database"],
+        "Time in which the database was away.";
+    gauge POOL = "masque_database_pool_connections" ["database", "state"],
+        "Connections to the database: `used` or `idle`.";
+    gauge POOL_LIMIT = "masque_database_pool_connections_limit" ["database"],
+        "The most connections to the database.";
+    gauge HOSTS = "masque_hosts_live" [],
+        "Hosts of the installation that live, as this host sees it.";
+    gauge HEARTBEAT = "masque_heartbeat_timestamp_seconds" [],
+        "When the last heartbeat of this host reached the database, in seconds since 1970.";
+    counter LEASES_LOST = "masque_leases_lost_total" [],
+        "Turns of this host that lost their lease.";
+    gauge JOBS = "masque_jobs" ["state"],
+        "Background jobs: `waiting`, `running` or `parked`.";
+    gauge JOBS_OLDEST = "masque_jobs_oldest_seconds" [],
+        "The age of the oldest job that waits.";
+    counter JOB_RUNS = "masque_job_runs_total" ["plugin", "function", "outcome"],
+        "Runs of background jobs: `done`, `retried` or `parked`.";
+    histogram JOB_DURATION = "masque_job_duration_seconds" ["plugin", "function"] in REQUEST_SECONDS,
+        "Time of one run of a background job.";
+}

@@ -1,0 +1,51 @@
+//! The finished spans of one turn, held until it is known how the turn ended.
+//!
+//! A turn that failed is worth more than one that did not, and which it is, is known at its end only. The spans are therefore
+//! kept in memory, in a bounded number, and are exported or dropped together.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use opentelemetry_sdk::trace::SpanData;
+
+/// The most spans that are held for one turn. Further ones are counted.
+pub const MAX_SPANS: usize = 128;
+
+/// The spans of one turn that have ended.
+#[derive(Debug, Default)]
+pub struct HeldSpans(Mutex<FinishedSpans>);
+
+/// What was held.
+#[derive(Debug, Default)]
+pub struct FinishedSpans {
+    /// In the order in which they ended.
+    pub spans: Vec<SpanData>,
+    /// How many did not fit.
+    pub dropped: u32,
+}
+
+impl HeldSpans {
+    /// Nothing is held yet.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// How many did not fit so far.
+    pub fn dropped(&self) -> u32 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).dropped
+    }
+
+    /// Takes what is held.
+    pub fn take(&self) -> FinishedSpans {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds a span. That of the whole turn, which ends last, always has a place.
+    pub(crate) fn push(&self, span: SpanData, is_root: bool) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_root || held.spans.len() < MAX_SPANS - 1 {
+            held.spans.push(span);
+        } else {
+            held.dropped += 1;
+        }
+    }
+}
