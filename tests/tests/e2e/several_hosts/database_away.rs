@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::consistency::half_written;
 use super::findings::{Findings, read};
-use super::installation::Installation;
+use super::installation::{Installation, Patience};
 use super::load::Load;
 use super::user::{User, mixed_prompts};
 
@@ -167,7 +167,7 @@ async fn assert_refused(client: &Client, earlier: &Value) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_database_is_away_memory_is_read_the_rest_is_refused_and_streams_end_with_an_event() {
     let length = Duration::from_secs(if full() { 35 } else { 3 });
-    let installation = Installation::with_users_and_links(2).await;
+    let installation = Installation::with_users_and_links(2, Patience::Long).await;
     let user = User::new(100);
     let clients = [0, 1].map(|host| user.of(&installation.client(host)));
     let earlier = clients[0].say(&user.message(0)).await;

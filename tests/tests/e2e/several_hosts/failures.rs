@@ -9,7 +9,7 @@ use masque_tests::LinkState;
 
 use super::consistency::half_written;
 use super::findings::Findings;
-use super::installation::Installation;
+use super::installation::{Installation, Patience};
 use super::load::Load;
 use super::user::mixed_prompts;
 
@@ -59,6 +59,18 @@ impl Failure {
                     "storage-unavailable" | "conversation-busy" | "lease-lost" | "turn-interrupted"
                 )
             }
+        }
+    }
+
+    fn patience(self) -> Patience {
+        match self {
+            Self::RedisKilled
+            | Self::RedisGone
+            | Self::RedisStalled
+            | Self::RedisSlow
+            | Self::RedisFlushed
+            | Self::RedisFull => Patience::Default,
+            Self::DatabaseGone | Self::DatabaseStalled | Self::DatabaseConnectionsLost => Patience::Long,
         }
     }
 
@@ -112,7 +124,7 @@ async fn no_failure_of_redis_or_the_database_loses_doubles_or_mixes_up_what_was_
     let mut table = Vec::new();
     let mut unexpected = BTreeMap::new();
     for failure in Failure::ALL {
-        let mut installation = Installation::with_users_and_links(2).await;
+        let mut installation = Installation::with_users_and_links(2, failure.patience()).await;
         let balancer = installation.balancer().await;
         let load = Load::start(6, &balancer);
         load.progress(10).await;

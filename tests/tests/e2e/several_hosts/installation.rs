@@ -18,10 +18,20 @@ pub(super) struct Installation {
     pub(super) links: Option<Links>,
     /// Whether the hosts tell users from each other.
     has_users: bool,
+    patience: Patience,
     /// As whom the hosts connect to the database.
     database_user: &'static str,
     /// The server of the database, if it is not the shared one. It ends after its database is dropped.
     own_server: Option<TestServer>,
+}
+
+/// How long hosts wait for an answer of Redis. One that loses Redis has empty rate limits at first, which users see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As long as by default, for tests in which Redis fails.
+    Default,
+    /// Longer than a machine that is busy with tests takes, for those in which it does not.
+    Long,
 }
 
 /// The connections of all hosts to their servers.
@@ -32,6 +42,9 @@ pub(super) struct Links {
 
 /// What hosts do when they stop: long enough for a balancer to notice, and for a short turn to end.
 const DRAIN: &str = "[drain]\ndelay = \"500ms\"\ntimeout = \"10s\"\n";
+
+/// What makes hosts wait for Redis.
+const LONG_PATIENCE: &str = "[redis]\ntimeout = \"5s\"\n";
 
 /// The user of the database on a [small server](Installation::on_small_server).
 const ORDINARY_USER: &str = "ordinary";
@@ -63,17 +76,21 @@ impl Installation {
 
     /// So many hosts with a Redis, which tell users from each other.
     pub(super) async fn with_users(hosts: usize) -> Self {
-        Self::prepare(Some(TestRedis::start()), None).await.with_users_and_hosts(hosts).await
+        let mut installation = Self::prepare(Some(TestRedis::start()), None).await;
+        installation.patience = Patience::Long;
+        installation.with_users_and_hosts(hosts).await
     }
 
     /// The same, with connections that can be broken.
-    pub(super) async fn with_users_and_links(hosts: usize) -> Self {
+    pub(super) async fn with_users_and_links(hosts: usize, patience: Patience) -> Self {
         let redis = TestRedis::start();
         let links = Links {
             database: Link::to(TestServer::shared().port()).await,
             redis: Link::to(redis.port()).await,
         };
-        Self::prepare(Some(redis), Some(links)).await.with_users_and_hosts(hosts).await
+        let mut installation = Self::prepare(Some(redis), Some(links)).await;
+        installation.patience = patience;
+        installation.with_users_and_hosts(hosts).await
     }
 
     /// The same, with a Redis that has a replica and a sentinel.
@@ -89,6 +106,7 @@ impl Installation {
         let server = TestServer::start_with(&["max_connections=20"]);
         server.psql("postgres", &format!("CREATE ROLE {ORDINARY_USER} LOGIN"));
         let mut installation = Self::prepare(Some(TestRedis::start()), None).await;
+        installation.patience = Patience::Long;
         installation.database = server.migrated_database().await;
         server.psql(&installation.database.name, GRANTS);
         installation.database_user = ORDINARY_USER;
@@ -114,6 +132,7 @@ impl Installation {
             database: TestServer::shared().migrated_database().await,
             links,
             has_users: false,
+            patience: Patience::Default,
             database_user: "postgres",
             own_server: None,
         }
@@ -147,6 +166,7 @@ impl Installation {
         let database = format!("postgresql://{user}@127.0.0.1:{database}/{name}");
         let setup = setup.and(DRAIN).environment("DATABASE_URL", &database);
         let setup = if self.has_users { setup.with_authentication() } else { setup };
+        let setup = if self.patience == Patience::Long { setup.and(LONG_PATIENCE) } else { setup };
         match (&self.redis, &self.sentinel) {
             (Some(redis), _) => {
                 let port = port(links.map(|links| &links.redis), redis.port());
