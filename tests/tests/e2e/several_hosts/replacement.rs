@@ -1,5 +1,6 @@
 //! A plugin is replaced on all hosts under load, also while hosts are killed: no turn fails because of it, and once it is active
-//! every host answers with the new version.
+//! every host answers with the new version. With `--nocapture` the figures are printed.
+#![allow(clippy::print_stdout, reason = "the figures are for the reader of the test")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -89,6 +90,10 @@ async fn a_plugin_is_replaced_on_three_hosts_under_load_and_while_they_are_kille
     // Leases of killed hosts end within half a minute.
     load.progress(12).await;
     let seen = load.seen();
+    println!(
+        "a plugin replaced {quiet} times, and {killed} times while a host was killed: {} answered; seen {seen:?}",
+        load.answered()
+    );
     assert_eq!(load.finish(&balancer.client()).await, Findings::default());
     assert_eq!(mixed_prompts(&installation.model), Vec::<String>::new());
     assert_eq!(half_written(&installation).await, "");
