@@ -153,6 +153,27 @@ impl Request {
         .await
     }
 
+    /// Sends the request to a host that may end while it answers. Returns what came of the reply, and whether that is all of
+    /// it.
+    pub async fn try_read(self) -> reqwest::Result<(Reply, bool)> {
+        within("an answer", async {
+            let mut response = self.0.send().await?;
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            let version = response.version();
+            let mut body = Vec::new();
+            let is_whole = loop {
+                match response.chunk().await {
+                    Ok(Some(bytes)) => body.extend_from_slice(&bytes),
+                    Ok(None) => break true,
+                    Err(_broken) => break false,
+                }
+            };
+            let text = String::from_utf8_lossy(&body).into_owned();
+            Ok((Reply { status, version, headers, text }, is_whole))
+        })
+        .await
+    }
+
     /// Sends the request and returns its events. Panics unless the head announces events.
     pub async fn events(self) -> Events {
         let response = within("an answer", self.0.send()).await.unwrap();

@@ -22,10 +22,16 @@ pub struct Host {
 impl Setup {
     /// Starts the host and waits until it is ready.
     pub async fn start(self) -> Host {
-        let (process, log) = launch(&self);
-        let mut host = Host { setup: self, process, log, address: String::new() };
+        let mut host = self.start_loading();
         host.wait_until_up().await;
         host
+    }
+
+    /// Starts the host and does not wait, for one that has to wait itself. Its address is known once it
+    /// [is ready](Host::wait_until_up).
+    pub fn start_loading(self) -> Host {
+        let (process, log) = launch(&self);
+        Host { setup: self, process, log, address: String::new() }
     }
 }
 
@@ -37,7 +43,8 @@ impl Host {
         self.wait_until_up().await;
     }
 
-    async fn wait_until_up(&mut self) {
+    /// Waits until the host is ready. Panics if it ends instead.
+    pub async fn wait_until_up(&mut self) {
         self.address = tokio::select! {
             address = within("the host to listen", self.log.wait_for(listen_address)) => address,
             status = self.process.wait() => panic!("the host did not start: {}", status.unwrap()),

@@ -180,7 +180,7 @@ async fn all_messages(client: &Client, conversation: &str) -> Vec<Value> {
 }
 
 /// A number below `limit`. It differs in every run on purpose: each run kills at other instants.
-fn random(limit: usize) -> usize {
+pub(crate) fn random(limit: usize) -> usize {
     let bytes = uuid::Uuid::now_v7().into_bytes();
     usize::from(u16::from_le_bytes([bytes[14], bytes[15]])) % limit
 }

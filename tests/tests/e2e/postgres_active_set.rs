@@ -15,12 +15,12 @@ fn on(database: &TestDatabase) -> Setup {
 }
 
 /// The file of a host that publishes the persona `speaker` of its plugins folder, with more plugins.
-fn speaker(model: &MockModel, revision: u32, more: &str) -> String {
+pub(crate) fn speaker(model: &MockModel, revision: u32, more: &str) -> String {
     format!("[active_set]\nrevision = {revision}\n{SPEAKER}{}\n{more}", model.plugin("mock", ""))
 }
 
 /// The file of a host that only has the credential of the model.
-fn credentials(model: &MockModel) -> String {
+pub(crate) fn credentials(model: &MockModel) -> String {
     let plugin = model.plugin("mock", "");
     plugin[plugin.find("[credentials.").unwrap()..].to_owned()
 }
@@ -30,11 +30,11 @@ async fn publisher(database: &TestDatabase, model: &MockModel) -> Host {
     with_plugin(on(database).and(&speaker(model, 1, "")), "speaker", &build(1)).start().await
 }
 
-fn rewrite(host: &Host, file: &str) {
+pub(crate) fn rewrite(host: &Host, file: &str) {
     replace_by_rename(&host.folder().join("masque.toml"), file.as_bytes());
 }
 
-fn digest_of(component: &[u8]) -> String {
+pub(crate) fn digest_of(component: &[u8]) -> String {
     format!("sha256:{:x}", Sha256::digest(component))
 }
 

@@ -152,6 +152,11 @@ impl TestServer {
         self.psql_at(&self.url(user, database), sql)
     }
 
+    /// One of the programs that come with the server.
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
     /// Runs SQL at a URL with `psql`; returns what it prints.
     pub(super) fn psql_at(&self, url: &str, sql: &str) -> String {
         let mut command = Command::new(self.programs.join("psql"));

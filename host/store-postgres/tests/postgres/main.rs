@@ -10,6 +10,7 @@
 )]
 
 mod active_sets;
+mod crowded;
 mod erasure;
 mod import;
 mod lock_order;

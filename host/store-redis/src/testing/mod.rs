@@ -14,6 +14,7 @@ mod aging;
 mod cluster;
 mod sentinel;
 mod server;
+mod statistics;
 mod tls;
 mod valkey;
 

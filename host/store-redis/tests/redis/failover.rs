@@ -8,7 +8,7 @@ use crate::fixtures::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_follows_the_sentinels_to_the_server_that_took_over() {
-    let servers = TestSentinel::start();
+    let mut servers = TestSentinel::start();
     let installation = Uuid::now_v7();
     let (one, two) = (
         host_of(&servers.url(), installation, 1, 2).await,
@@ -25,6 +25,18 @@ async fn a_host_follows_the_sentinels_to_the_server_that_took_over() {
     one.inbox.send(Recipient::Host(host_id(2)), InboxMessage::CancelTurn(turn)).await;
     eventually("the message comes", async || next_message(&two).await == InboxMessage::CancelTurn(turn))
         .await;
+
+    // The other way round, once the first server is back.
+    std::mem::swap(&mut servers.primary, &mut servers.replica);
+    servers.rejoin();
+    let before = servers.replica.calls("evalsha");
+    servers.fail_over();
+    until_connected(&one).await;
+    eventually("a script runs on the first server", async || {
+        take(&*one.rates, "ana", quota(1000, 1000)).await;
+        servers.primary.calls("evalsha") > before
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -141,7 +141,7 @@ pub(crate) fn digest(status: &Value, plugin: &str) -> String {
 }
 
 /// The digest of the plugin of this kind that made the reply.
-fn digest_in_reply(reply: &Value, kind: &str) -> String {
+pub(crate) fn digest_in_reply(reply: &Value, kind: &str) -> String {
     let plugins = reply["timing"]["plugins"].as_array().unwrap();
     let found = plugins.iter().find(|found| found["kind"] == kind);
     found.unwrap_or_else(|| panic!("no {kind} in {reply}"))["digest"].as_str().unwrap().to_owned()

@@ -7,8 +7,11 @@ use std::time::Duration;
 use masque_tests::{Answer, Gate, full};
 use serde_json::json;
 
+use super::consistency::half_written;
+use super::findings::Findings;
 use super::installation::Installation;
-use super::load::{Findings, Load};
+use super::load::Load;
+use super::user::mixed_prompts;
 
 #[tokio::test]
 async fn a_turn_of_a_killed_host_is_run_again_at_another_by_its_key() {
@@ -74,7 +77,7 @@ async fn a_host_that_was_stopped_for_longer_than_its_leases_writes_nothing_and_s
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_of_three_hosts_fails_no_request_and_no_short_turn() {
-    let mut installation = Installation::start(3).await;
+    let mut installation = Installation::with_users(3).await;
     let balancer = installation.balancer().await;
     let load = Load::start(6, &balancer);
     for index in 0..3 {
@@ -116,7 +119,7 @@ async fn a_turn_that_is_longer_than_the_drain_says_so_and_goes_on_at_another_hos
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_of_random_hosts_under_load_lose_and_double_nothing() {
     let kills = if full() { 60 } else { 3 };
-    let mut installation = Installation::start(3).await;
+    let mut installation = Installation::with_users(3).await;
     let balancer = installation.balancer().await;
     let load = Load::start(6, &balancer);
     for kill in 0..kills {
@@ -130,4 +133,6 @@ async fn kills_of_random_hosts_under_load_lose_and_double_nothing() {
     // Leases of killed hosts end within half a minute.
     load.progress(12).await;
     assert_eq!(load.finish(&balancer.client()).await, Findings::default());
+    assert_eq!(mixed_prompts(&installation.model), Vec::<String>::new());
+    assert_eq!(half_written(&installation).await, "");
 }

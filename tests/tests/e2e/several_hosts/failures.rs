@@ -1,5 +1,5 @@
 //! What happens when Redis or PostgreSQL fails under load, one failure after the other: what clients saw, and that nothing
-//! acknowledged was lost, doubled, or shown to another client. With `--nocapture` the table is printed.
+//! acknowledged was lost, doubled, or shown to another user. With `--nocapture` the table is printed.
 #![allow(clippy::print_stdout, reason = "the figures are for the reader of the test")]
 
 use std::collections::BTreeMap;
@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use masque_tests::LinkState;
 
-use super::installation::Installation;
-use super::load::{Findings, Load};
+use super::consistency::half_written;
+use super::findings::Findings;
+use super::installation::{Installation, Patience};
+use super::load::Load;
+use super::user::mixed_prompts;
 
 /// How long each failure lasts: longer than a command, a statement's retry and a renewal of leases may take.
 const LENGTH: Duration = Duration::from_secs(4);
@@ -40,7 +43,8 @@ impl Failure {
         Self::DatabaseConnectionsLost,
     ];
 
-    /// What clients may see in place of an answer. Redis is not needed, so its failures must stay unseen.
+    /// What clients may see in place of an answer. Redis is not needed, so its failures fail no turn; but the rate limits of a
+    /// host begin empty when it loses Redis, so that a user who comes in that moment is told to wait.
     fn may_be_seen(self, kind: &str) -> bool {
         match self {
             Self::RedisKilled
@@ -48,13 +52,25 @@ impl Failure {
             | Self::RedisStalled
             | Self::RedisSlow
             | Self::RedisFlushed
-            | Self::RedisFull => false,
+            | Self::RedisFull => kind == "rate-limited",
             Self::DatabaseGone | Self::DatabaseStalled | Self::DatabaseConnectionsLost => {
                 matches!(
                     kind,
                     "storage-unavailable" | "conversation-busy" | "lease-lost" | "turn-interrupted"
                 )
             }
+        }
+    }
+
+    fn patience(self) -> Patience {
+        match self {
+            Self::RedisKilled
+            | Self::RedisGone
+            | Self::RedisStalled
+            | Self::RedisSlow
+            | Self::RedisFlushed
+            | Self::RedisFull => Patience::Default,
+            Self::DatabaseGone | Self::DatabaseStalled | Self::DatabaseConnectionsLost => Patience::Long,
         }
     }
 
@@ -108,7 +124,7 @@ async fn no_failure_of_redis_or_the_database_loses_doubles_or_mixes_up_what_was_
     let mut table = Vec::new();
     let mut unexpected = BTreeMap::new();
     for failure in Failure::ALL {
-        let mut installation = Installation::with_links(2).await;
+        let mut installation = Installation::with_users_and_links(2, failure.patience()).await;
         let balancer = installation.balancer().await;
         let load = Load::start(6, &balancer);
         load.progress(10).await;
@@ -125,6 +141,8 @@ async fn no_failure_of_redis_or_the_database_loses_doubles_or_mixes_up_what_was_
             findings.foreign.len()
         ));
         assert_eq!(findings, Findings::default(), "{failure:?}");
+        assert_eq!(mixed_prompts(&installation.model), Vec::<String>::new(), "{failure:?}");
+        assert_eq!(half_written(&installation).await, "", "{failure:?}");
         let kinds = seen.into_keys().filter(|kind| !failure.may_be_seen(kind)).collect::<Vec<_>>();
         if !kinds.is_empty() {
             unexpected.insert(format!("{failure:?}"), kinds);
