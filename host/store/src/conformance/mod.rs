@@ -193,6 +193,9 @@ macro_rules! conformance_tests {
                 parked_jobs_are_removed_by_age_and_no_other_job_is,
                 a_job_that_was_put_back_is_not_removed_by_the_age_of_its_parking,
                 a_job_that_ended_its_host_twice_is_parked_and_the_next_one_runs,
+                a_job_that_ended_its_host_twice_is_parked_although_no_one_recovers,
+                the_end_of_a_host_counts_once_whoever_finds_it,
+                a_host_that_takes_its_own_job_again_has_not_ended,
             }
             security_changes {
                 only_what_changed_since_a_version_is_read,
