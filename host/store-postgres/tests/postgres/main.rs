@@ -19,5 +19,6 @@ mod pgbouncer;
 mod proxy;
 mod refused;
 mod reruns;
+mod retention;
 mod round_trips;
 mod several_hosts;
