@@ -11,7 +11,7 @@ use crate::units::DAY;
 const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
 
 /// How long the host keeps what grows with time.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Retention {
     /// How long a conversation is kept in which nothing happens. `None`: for ever.
     pub conversations: Option<Duration>,
