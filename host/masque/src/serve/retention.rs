@@ -69,7 +69,7 @@ async fn remove_batch(store: &dyn Store, kept: KeptTimes) -> Result<u64, StoreEr
     if let Ok(conversations @ 1..) = idle {
         tracing::info!(
             conversations,
-            "conversations were deleted in which nothing happened for `retention.conversations`"
+            "conversations were deleted, since nothing happened in them for `retention.conversations`"
         );
     }
     let (audit, spending) =

@@ -66,7 +66,7 @@ async fn hosts_that_forget_at_the_same_time_delete_each_conversation_once() {
     assert_eq!((forgotten, &*TestServer::shared().psql(&database.name, left)), (200, "0"));
 }
 
-/// Turns begin and commit in a few conversations while both hosts forget them. Whoever gets a turn keeps the conversation.
+/// Turns begin and commit in a few conversations while one of the hosts forgets them. Whoever gets a turn keeps the conversation.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_turn_that_begins_while_conversations_are_forgotten_is_committed() {
     let (stores, _database) = two().await;
@@ -91,9 +91,8 @@ async fn a_turn_that_begins_while_conversations_are_forgotten_is_committed() {
         })
     });
     let talk: Vec<_> = talk.collect();
-    let forget = (0..200).map(|_| async { stores[0].forget_conversations(OVER).await.unwrap() });
-    for batch in forget {
-        batch.await;
+    for _ in 0..200 {
+        stores[0].forget_conversations(OVER).await.unwrap();
     }
     let begun: u32 = join_all(talk).await.into_iter().map(Result::unwrap).sum();
     assert!(begun > 0);
