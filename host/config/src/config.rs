@@ -20,6 +20,7 @@ use crate::sections::limits::Allowance;
 use crate::sections::log::Log;
 use crate::sections::plugins::Plugin;
 use crate::sections::redis::RedisChoice;
+use crate::sections::retention::Retention;
 use crate::sections::sandbox::Sandbox;
 use crate::sections::server::Server;
 use crate::sections::tls::Tls;
@@ -57,6 +58,8 @@ pub struct Config {
     pub redis: RedisChoice,
     /// `[erasure]`
     pub erasure: Erasure,
+    /// `[retention]`
+    pub retention: Retention,
     /// `[log]`
     pub log: Log,
     /// `[sandbox]`

@@ -62,6 +62,7 @@ pub use sections::log::{Log, LogFormat};
 pub use sections::plugin_limits::PluginLimits;
 pub use sections::plugins::{Plugin, PluginSource};
 pub use sections::redis::{Redis, RedisChoice};
+pub use sections::retention::Retention;
 pub use sections::sandbox::Sandbox;
 pub use sections::server::Server;
 pub use sections::signing_keys::{SigningKeys, read_signing_keys};

@@ -20,6 +20,15 @@ impl Section<'_, '_> {
         found.map_or(default, |found| found.value)
     }
 
+    /// A duration in a range, if the key is present.
+    pub(crate) fn optional_duration(
+        &mut self,
+        key: &'static str,
+        allowed: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        self.read(key, DURATION, |value| value::duration(value, &allowed)).map(|found| found.value)
+    }
+
     /// A number of bytes in a range, or the default at the location of the section.
     pub(crate) fn size(
         &mut self,

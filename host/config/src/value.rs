@@ -101,7 +101,13 @@ fn within<T: PartialOrd + Copy>(
     }
 }
 
+/// The duration in the units that a file may use. Whole days are not shown as months or years, which are no whole days.
 pub(crate) fn show_duration(duration: Duration) -> String {
+    const SECONDS_OF_DAY: u64 = 24 * 3600;
+    let days = duration.as_secs() / SECONDS_OF_DAY;
+    if days > 1 && duration == Duration::from_secs(days * SECONDS_OF_DAY) {
+        return format!("{days}days");
+    }
     humantime::format_duration(duration).to_string()
 }
 

@@ -34,13 +34,17 @@ impl ActiveSets for PostgresStore {
         self.write(Statement::new("DELETE FROM set_hosts WHERE host = $1").bind(host)).await.map(drop)
     }
 
-    async fn set_state(&self) -> Result<SetState, StoreError> {
-        let statement = Statement::new("SELECT newest, active, published FROM active_set");
+    async fn set_state(&self, host: Uuid) -> Result<SetState, StoreError> {
+        let statement = Statement::new(
+            "SELECT newest, active, published, EXISTS (SELECT 1 FROM set_hosts WHERE host = $1) FROM active_set",
+        )
+        .bind(host);
         let state = self.read_first(statement, |row| {
             Ok(SetState {
                 newest: unsigned(get(row, 0)?)?,
                 active: optional(get(row, 1)?)?,
                 published: optional(get(row, 2)?)?,
+                has_joined: get(row, 3)?,
             })
         });
         state.await?.ok_or_else(|| StoreError::Corrupt("the row of the active set is gone".into()))

@@ -1,6 +1,7 @@
 //! [`Conversations`].
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use masque_store::{
@@ -12,6 +13,7 @@ use uuid::Uuid;
 use crate::admission::is_taken;
 use crate::conversation_reads::{history, list, list_messages, list_with, load, record};
 use crate::deletion::finish_removal;
+use crate::retention::forget_conversations;
 use crate::statement::Statement;
 use crate::store::PostgresStore;
 
@@ -90,6 +92,10 @@ impl Conversations for PostgresStore {
             .bind(&*owner.subject)
             .bind(id.as_uuid());
         self.write_value(statement).await
+    }
+
+    async fn forget_conversations(&self, idle_for: Duration) -> Result<u64, StoreError> {
+        forget_conversations(self, idle_for).await
     }
 
     async fn messages(

@@ -11,6 +11,9 @@ use crate::statement::get;
 /// The kinds of job that this version can run. Jobs of others are parked when they are to be taken.
 pub(crate) const KINDS: [&str; 2] = ["observe", "reflect"];
 
+/// How often a host may end while it runs a job. The job may be what ended it, so it does not run again by itself.
+pub(crate) const MAX_CRASHES: i64 = 2;
+
 /// The word for an ability.
 pub(crate) fn kind(ability: Ability) -> &'static str {
     match ability {

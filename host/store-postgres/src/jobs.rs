@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::columns::{millis, remaining, unsigned};
 use crate::error::{DatabaseError, Result as DatabaseResult};
-use crate::job_rows::{KINDS, parked, taken};
+use crate::job_rows::{KINDS, MAX_CRASHES, parked, taken};
 use crate::state_arguments::{bind_writes, named};
 use crate::statement::{Statement, get};
 use crate::store::PostgresStore;
@@ -29,14 +29,15 @@ impl Jobs for PostgresStore {
         limits: JobLimits,
         plugins: Option<&BTreeSet<String>>,
     ) -> Result<TakenJobs, StoreError> {
-        let statement = Statement::new("SELECT * FROM masque_take_jobs_v1($1, $2, $3, $4, $5, $6, $7)")
+        let statement = Statement::new("SELECT * FROM masque_take_jobs_v1($1, $2, $3, $4, $5, $6, $7, $8)")
             .bind(host)
             .bind(millis(lease))
             .bind(i64::from(limits.total))
             .bind(i64::from(limits.per_user))
             .bind(i64::from(limits.per_plugin))
             .bind(KINDS.as_slice())
-            .bind(plugins.map(|plugins| plugins.iter().map(String::as_str).collect::<Vec<&str>>()));
+            .bind(plugins.map(|plugins| plugins.iter().map(String::as_str).collect::<Vec<&str>>()))
+            .bind(MAX_CRASHES);
         let rows = self.write(statement).await?;
         read_taken(&rows).map_err(DatabaseError::of_read)
     }
@@ -156,7 +157,7 @@ fn read_taken(rows: &[PgRow]) -> DatabaseResult<TakenJobs> {
     for row in rows {
         if let Some(problem) = get::<Option<&str>, _>(row, "problem")? {
             let job: Uuid = get(row, "id")?;
-            tracing::error!(%job, problem, "a job that can't be run was parked");
+            tracing::error!(%job, problem, "a job was parked");
         } else if get::<Option<Uuid>, _>(row, "id")?.is_some() {
             found.jobs.push(taken(row)?);
         } else {

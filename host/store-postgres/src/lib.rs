@@ -40,6 +40,7 @@ mod options;
 mod paging;
 mod pooler;
 mod replay;
+mod retention;
 mod revocations;
 mod role_timeout;
 mod schema;

@@ -10,6 +10,7 @@ use sqlx::postgres::PgRow;
 
 use crate::columns::{millis, remaining, signed, unsigned};
 use crate::error::{DatabaseError, Result as DatabaseResult};
+use crate::retention::forget_spending;
 use crate::statement::{Statement, get};
 use crate::store::PostgresStore;
 
@@ -46,6 +47,10 @@ impl Spending for PostgresStore {
         let now: i64 = get(now, 0).map_err(DatabaseError::of_read)?;
         let blocks: DatabaseResult<_> = rows.iter().skip(1).map(block).collect();
         Ok(ReportAnswer { now, blocks: blocks.map_err(DatabaseError::of_read)? })
+    }
+
+    async fn forget_spending(&self, older_than: Duration) -> Result<u64, StoreError> {
+        forget_spending(self, older_than).await
     }
 }
 

@@ -15,9 +15,6 @@ const VERSION_KEPT: i64 = 24 * 60 * 60 * 1000;
 /// How long a ticket is kept after it has ended, in milliseconds. Only conversations that nobody writes to have such tickets.
 const TICKET_KEPT: i64 = 60 * 1000;
 
-/// Days of spending that are kept, so that a year can be reported.
-const SPENDING_DAYS: i64 = 400;
-
 /// Days that the newest report of a host is kept: longer than any report is repeated.
 const REPORT_DAYS: i64 = 7;
 
@@ -51,16 +48,6 @@ pub(crate) async fn sweep(store: &PostgresStore) -> Result<u64, StoreError> {
     )
     .bind(TICKET_KEPT)
     .bind(budget.rows);
-    let spending = Statement::new(
-        "WITH gone AS (
-            DELETE FROM spending WHERE ctid = ANY (ARRAY(
-                SELECT ctid FROM spending WHERE day < (SELECT masque_now_v1()) / 86400000 - $1
-                 ORDER BY day LIMIT $2 FOR UPDATE SKIP LOCKED))
-            RETURNING 1)
-         SELECT count(*) FROM gone",
-    )
-    .bind(SPENDING_DAYS)
-    .bind(budget.rows);
     let blocks = Statement::new(
         "WITH gone AS (
             DELETE FROM spending_blocks WHERE ctid = ANY (ARRAY(
@@ -83,7 +70,7 @@ pub(crate) async fn sweep(store: &PostgresStore) -> Result<u64, StoreError> {
 
     let mut removed = 0;
     let mut failure = None;
-    for statement in [keys, tickets, state(false, 0), state(true, VERSION_KEPT), spending, blocks, reports] {
+    for statement in [keys, tickets, state(false, 0), state(true, VERSION_KEPT), blocks, reports] {
         match store.write_first(statement, |row| unsigned(get(row, 0)?)).await {
             Ok(rows) => removed += rows.unwrap_or_default(),
             Err(error) => failure = Some(error),

@@ -14,13 +14,11 @@ use crate::admission::admit;
 use crate::columns::millis;
 use crate::ending::End;
 use crate::error::{DatabaseError, Result as DatabaseResult};
+use crate::job_rows::MAX_CRASHES;
 use crate::statement::{Statement, get};
 use crate::store::PostgresStore;
 use crate::sweep::sweep;
 use crate::turn_rows::{find_keyed, find_turn};
-
-/// How often a host may end while it runs a job. The job may be what ended it, so it does not run again by itself.
-const MAX_CRASHES: i64 = 2;
 
 #[async_trait]
 impl Turns for PostgresStore {

@@ -40,7 +40,8 @@ const GROWING: [&str; 13] = [
     "erasures",
 ];
 
-/// Tickets of other conversations, days and blocks of other accounts, and erasures that are complete.
+/// Tickets of other conversations, days and blocks of other accounts, erasures that are complete, jobs that wait behind others, and
+/// conversations that are idle for longer than all others.
 const FILL_MORE: &str = "
     INSERT INTO tickets (turn, conversation, number, host, ends_at)
         SELECT gen_random_uuid(), gen_random_uuid(), 1, gen_random_uuid(), 4102444800000
@@ -52,7 +53,16 @@ const FILL_MORE: &str = "
         SELECT 'key:' || n, masque_now_v1() / 86400000, gen_random_uuid(), 1, 4102444800000
           FROM generate_series(1, 5000) n CROSS JOIN generate_series(1, 4);
     INSERT INTO erasures (id, user_id, name, begun_at, done_at)
-        SELECT gen_random_uuid(), gen_random_uuid(), repeat('0', 64), n, n FROM generate_series(1, 20000) n";
+        SELECT gen_random_uuid(), gen_random_uuid(), repeat('0', 64), n, n FROM generate_series(1, 20000) n;
+    INSERT INTO jobs (id, queue, user_id, conversation, turn, plugin, kind, payload, status, created_at)
+        SELECT gen_random_uuid(), 'waits', gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'window', 'observe',
+               repeat('p', 300), 'queued', masque_now_v1()
+          FROM generate_series(1, 20000);
+    WITH idle AS (
+        INSERT INTO conversations (id, user_id, companion, created_at)
+            SELECT gen_random_uuid(), u.id, 'elara', n FROM users u, generate_series(1, 5000) n WHERE u.subject = 'user-0'
+            RETURNING id, created_at)
+    INSERT INTO leases (conversation, epoch, last_sequence, updated_at) SELECT id, 0, 0, created_at FROM idle";
 
 fn owner() -> Owner {
     Owner { tenant: "default".into(), issuer: "bench".into(), subject: "user-7".into() }
@@ -201,6 +211,8 @@ async fn run_all(store: &Arc<dyn Store>, number: usize) {
     assert!(!taken.is_empty());
     store.recover(host()).await.unwrap();
     store.sweep().await.unwrap();
+    assert!(store.forget_conversations(LONG).await.unwrap() > 0);
+    store.forget_spending(LONG * 24 * 400).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,6 +236,7 @@ async fn no_hot_operation_reads_a_growing_table_from_its_start_to_its_end() {
 
     let plans = log(&server, begin);
     assert!(plans.contains("masque_end_v1") && plans.contains("Index Scan using messages_pkey"), "{plans}");
+    assert!(plans.contains("Index Scan using leases_idle"), "idle conversations are a range");
     let scans = sequential_scans(&plans);
     assert!(scans.is_empty(), "{} plans:\n{}", scans.len(), scans.join("\n"));
 

@@ -97,6 +97,8 @@ CREATE TABLE leases (
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX leases_held ON leases (turn) WHERE turn IS NOT NULL;
+-- For the retention of conversations. Without those in which a turn runs, so that a turn writes one entry, at its end.
+CREATE INDEX leases_idle ON leases (updated_at) WHERE turn IS NULL;
 
 -- What the messages of a turn don't have. Turns are removed with their messages, which name them; an index by
 -- conversation would only serve that.

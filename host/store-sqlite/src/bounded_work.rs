@@ -21,6 +21,7 @@ use crate::job_operations::{CompleteJob, ForgetParkedJobs, ParkJob, RetryJob};
 use crate::job_selection::TakeJobs;
 use crate::leases::{RecordHeartbeat, RequestCancel};
 use crate::operation::Operation;
+use crate::retention::{ForgetConversations, ForgetSpending};
 use crate::state_rows;
 use crate::store::probe;
 use crate::sweep::Sweep;
@@ -147,6 +148,14 @@ impl Database {
         measured.push((
             "forgetting parked jobs",
             self.steps(|connection| ForgetParkedJobs { older_than: LONG }.run(connection)),
+        ));
+        measured.push((
+            "forgetting conversations",
+            self.steps(|connection| ForgetConversations { idle_for: LONG }.run(connection)),
+        ));
+        measured.push((
+            "forgetting spending",
+            self.steps(|connection| ForgetSpending { older_than: LONG }.run(connection)),
         ));
         measured.extend(Sweep::ALL.map(|kind| ("sweep", self.steps(|connection| kind.run(connection)))));
         measured

@@ -1,6 +1,7 @@
 //! [`Conversations`]: reads on the reader threads, writes through the writer.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use masque_store::{
@@ -17,6 +18,7 @@ use crate::error::Result as DatabaseResult;
 use crate::messages;
 use crate::operation::Operation;
 use crate::query::{execute, snapshot};
+use crate::retention::ForgetConversations;
 use crate::store::SqliteStore;
 use crate::users;
 
@@ -72,6 +74,14 @@ impl Conversations for SqliteStore {
             self.tickets().remove_conversation(id);
         }
         Ok(is_deleted)
+    }
+
+    async fn forget_conversations(&self, idle_for: Duration) -> Result<u64, StoreError> {
+        let forgotten = self.write(ForgetConversations { idle_for }).await?;
+        for conversation in &forgotten {
+            self.tickets().remove_conversation(*conversation);
+        }
+        Ok(forgotten.len() as u64)
     }
 
     async fn messages(

@@ -68,9 +68,7 @@ impl RemovalBudget {
     }
 }
 
-/// Marks a conversation deleted. Its lease goes with it, so that a running turn can't end, and so do its jobs at the
-/// head of a queue, at most one for each plugin. The sweep removes the rest: readers and later operations check
-/// `deleted_at`.
+/// Marks a conversation deleted.
 pub(crate) struct DeleteConversation {
     pub(crate) owner: Owner,
     pub(crate) id: ConversationId,
@@ -80,28 +78,34 @@ impl Operation for DeleteConversation {
     type Answer = bool;
 
     fn run(self, connection: &Connection) -> Result<bool> {
-        let now = now();
         let Some(user) = users::find(connection, &self.owner)? else { return Ok(false) };
-        let marked = execute(
-            connection,
-            "UPDATE conversations SET deleted_at = ?3 WHERE id = ?1 AND user = ?2 AND deleted_at IS NULL",
-            (self.id.as_uuid(), user, now),
-        )?;
-        if marked == 0 {
-            return Ok(false);
-        }
-        execute(connection, "DELETE FROM leases WHERE conversation = ?1", [self.id.as_uuid()])?;
-        let heads = all_rows(
-            connection,
-            "SELECT number, queue FROM jobs WHERE conversation = ?1 AND due_at > 0",
-            [self.id.as_uuid()],
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
-        )?;
-        for (number, queue) in heads {
-            remove_head(connection, number, &queue, lease_clock())?;
-        }
-        Ok(true)
+        mark_deleted(connection, self.id.as_uuid(), user, now())
     }
+}
+
+/// Marks a conversation of a user deleted; false if there is none. Its lease goes with it, so that a running turn can't end,
+/// and so do its jobs at the head of a queue, at most one for each plugin. The sweep removes the rest: readers and later
+/// operations check `deleted_at`.
+pub(crate) fn mark_deleted(connection: &Connection, id: Uuid, user: Uuid, now: i64) -> Result<bool> {
+    let marked = execute(
+        connection,
+        "UPDATE conversations SET deleted_at = ?3 WHERE id = ?1 AND user = ?2 AND deleted_at IS NULL",
+        (id, user, now),
+    )?;
+    if marked == 0 {
+        return Ok(false);
+    }
+    execute(connection, "DELETE FROM leases WHERE conversation = ?1", [id])?;
+    let heads = all_rows(
+        connection,
+        "SELECT number, queue FROM jobs WHERE conversation = ?1 AND due_at > 0",
+        [id],
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
+    )?;
+    for (number, queue) in heads {
+        remove_head(connection, number, &queue, lease_clock())?;
+    }
+    Ok(true)
 }
 
 /// Removes rows of deleted conversations, those deleted first before others. Returns how many rows.

@@ -104,14 +104,46 @@ pub(crate) fn release_jobs_of_others(connection: &Connection, host: Uuid) -> Res
         |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?)),
     )?;
     for (number, queue, crashes) in lost {
-        if crashes >= MAX_CRASHES {
-            let error = format!("the host ended {crashes} times while it ran this job");
-            tracing::error!(job = number, queue, error, "a job was parked");
-            park(connection, number, &error)?;
-            advance(connection, &queue, now)?;
-        }
+        park_if_dangerous(connection, number, &queue, crashes, now)?;
     }
     Ok(())
+}
+
+/// Counts the end of a host that ran this job when `host` takes it, unless it was counted before. Returns whether the job has
+/// ended a host too often: then it is parked.
+pub(crate) fn count_crash(
+    connection: &Connection,
+    host: Uuid,
+    number: i64,
+    queue: &str,
+    now: i64,
+) -> Result<bool> {
+    let crashes = first_row(
+        connection,
+        "UPDATE jobs SET crashes = crashes + 1 WHERE number = ?1 AND status = 'running' AND host <> ?2
+         RETURNING crashes",
+        (number, host),
+        |row| Ok(row.get::<_, i64>(0)?),
+    )?;
+    crashes.map_or(Ok(false), |crashes| park_if_dangerous(connection, number, queue, crashes, now))
+}
+
+/// Parks a job that has ended a host too often. Returns whether it did.
+fn park_if_dangerous(
+    connection: &Connection,
+    number: i64,
+    queue: &str,
+    crashes: i64,
+    now: i64,
+) -> Result<bool> {
+    if crashes < MAX_CRASHES {
+        return Ok(false);
+    }
+    let error = format!("the host ended {crashes} times while it ran this job");
+    tracing::error!(job = number, queue, error, "a job was parked");
+    park(connection, number, &error)?;
+    advance(connection, queue, now)?;
+    Ok(true)
 }
 
 /// The longest wait of a job that this store believes after a restart. It is longer than the host's longest wait before

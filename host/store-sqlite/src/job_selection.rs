@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::columns::{attempt, lease_clock, lease_end, remaining};
 use crate::error::{DatabaseError, Result};
-use crate::job_rows::{ability, advance, park, remove_head};
+use crate::job_rows::{ability, advance, count_crash, park, remove_head};
 use crate::operation::{Operation, without_panic};
 use crate::query::{all_rows, execute, first_row, one_row};
 
@@ -64,8 +64,8 @@ impl Operation for TakeJobs {
 
     const IS_BACKGROUND: bool = true;
 
-    /// Heads whose conversation was deleted or whose user was erased are removed, and heads that can't be read are parked. Both uncover the next
-    /// job of the queue, so the plugin is looked at again.
+    /// Heads whose conversation was deleted or whose user was erased are removed, and heads that can't be read or have ended
+    /// their hosts too often are parked. Both uncover the next job of the queue, so the plugin is looked at again.
     fn run(self, connection: &Connection) -> Result<TakenJobs> {
         let now = lease_clock();
         let mut running = self.running(connection, now)?;
@@ -189,6 +189,9 @@ impl TakeJobs {
     fn take(&self, connection: &Connection, head: &Head, now: i64) -> Result<Option<JobRecord>> {
         if head.is_orphan {
             remove_head(connection, head.number, &head.queue, now)?;
+            return Ok(None);
+        }
+        if count_crash(connection, self.host, head.number, &head.queue, now)? {
             return Ok(None);
         }
         match without_panic(|| read_head(connection, head.number)) {

@@ -54,6 +54,7 @@ mod repetition;
 mod replay;
 mod restore;
 mod resume;
+mod retention;
 mod revocations;
 mod schema;
 mod security_version;

@@ -1,9 +1,12 @@
 //! [`Spending`]: the tokens of accounts, and the blocks of them that hosts hold.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use masque_store::{ReportAnswer, Spending, SpendingReport, Spent, StoreError};
 
 use crate::columns::now;
+use crate::retention::ForgetSpending;
 use crate::spending_rows::{MILLIS_OF_DAY, day_ends_in, spent};
 use crate::store::SqliteStore;
 
@@ -21,5 +24,9 @@ impl Spending for SqliteStore {
 
     async fn report_spending(&self, report: SpendingReport) -> Result<ReportAnswer, StoreError> {
         self.write(report).await
+    }
+
+    async fn forget_spending(&self, older_than: Duration) -> Result<u64, StoreError> {
+        self.write(ForgetSpending { older_than }).await
     }
 }

@@ -117,7 +117,8 @@ fn count(connection: &Connection, host: Uuid, today: i64, used: &UsedTokens) -> 
 }
 
 /// Keeps the host's block, and makes it larger if it has fewer tokens than wanted. Returns the tokens that it has, and how
-/// many it could have at most.
+/// many it could have at most. A block is made only if tokens are wanted: a host that keeps the block of a user who was
+/// erased meanwhile would write their name again.
 fn hold(
     connection: &Connection,
     host: Uuid,
@@ -139,11 +140,15 @@ fn hold(
     let share = available.saturating_sub(own.max(0)).max(0) / SHARE;
     let grown = if own >= wanted { own } else { own.saturating_add(share).max(wanted) };
     let tokens = grown.min(available);
-    execute(
-        connection,
-        "INSERT INTO spending_blocks (account, day, host, tokens, ends_at) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT DO UPDATE SET tokens = ?4, ends_at = ?5",
-        (account, today, host, tokens, lease_end(lease)),
-    )?;
+    let write = match wanted > 0 {
+        true => {
+            "INSERT INTO spending_blocks (account, day, host, tokens, ends_at) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO UPDATE SET tokens = ?4, ends_at = ?5"
+        }
+        false => {
+            "UPDATE spending_blocks SET tokens = ?4, ends_at = ?5 WHERE account = ?1 AND day = ?2 AND host = ?3"
+        }
+    };
+    execute(connection, write, (account, today, host, tokens, lease_end(lease)))?;
     Ok((tokens, available))
 }

@@ -14,9 +14,6 @@ use crate::spending_rows::MILLIS_OF_DAY;
 /// have read it.
 const VERSION_KEPT: i64 = 24 * 60 * 60 * 1000;
 
-/// Days of spending that are kept, so that a year can be reported.
-const SPENDING_DAYS: i64 = 400;
-
 /// Days that the newest report of a host is kept: longer than any report is repeated.
 const REPORT_DAYS: i64 = 7;
 
@@ -28,7 +25,6 @@ pub(crate) enum Sweep {
     StateValues,
     /// Keys of plugins whose value is gone for long enough.
     StateVersions,
-    Spending,
     /// Blocks of earlier days.
     SpendingBlocks,
     /// The newest reports of hosts that are gone.
@@ -38,11 +34,10 @@ pub(crate) enum Sweep {
 
 impl Sweep {
     /// All kinds. Each is an operation of its own, so that rows of one kind that can't be removed keep no others.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::IdempotencyKeys,
         Self::StateValues,
         Self::StateVersions,
-        Self::Spending,
         Self::SpendingBlocks,
         Self::SpendingReports,
         Self::DeletedConversations,
@@ -66,12 +61,6 @@ impl Operation for Sweep {
                     (SELECT rowid FROM state
                       WHERE absent = 1 AND expires_at IS NOT NULL AND expires_at <= ?1 LIMIT ?2)",
                 (now.saturating_sub(VERSION_KEPT), budget.rows()),
-            )?,
-            Self::Spending => execute(
-                connection,
-                "DELETE FROM spending WHERE (account, day) IN
-                    (SELECT account, day FROM spending WHERE day < ?1 LIMIT ?2)",
-                (now / MILLIS_OF_DAY - SPENDING_DAYS, budget.rows()),
             )?,
             Self::SpendingBlocks => execute(
                 connection,

@@ -27,8 +27,9 @@ pub trait ActiveSets: Send + Sync {
     /// No generation waits for the host any more, though it may live on to end its turns.
     async fn leave_sets(&self, host: Uuid) -> Result<(), StoreError>;
 
-    /// Which generations there are. Every host asks once a second.
-    async fn set_state(&self) -> Result<SetState, StoreError>;
+    /// Which generations there are, and whether they wait for `host`. Every host asks once a second. A host that nobody heard of
+    /// for over a day is forgotten with the next generation, and has to join again.
+    async fn set_state(&self, host: Uuid) -> Result<SetState, StoreError>;
 
     /// A generation, or `None` if there is none of this number, or it is kept no longer.
     async fn generation(&self, number: u64) -> Result<Option<Generation>, StoreError>;
@@ -75,6 +76,8 @@ pub struct SetState {
     pub active: Option<u64>,
     /// The one that hosts prepare.
     pub published: Option<u64>,
+    /// Whether the host that asks has joined, so that generations wait for it.
+    pub has_joined: bool,
 }
 
 /// What became of a generation.

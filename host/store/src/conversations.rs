@@ -2,6 +2,7 @@
 //! with the conversation itself.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -11,7 +12,7 @@ use crate::message::{MessageRecord, NewMessage, TailLimit};
 use crate::owner::Owner;
 use crate::page::{Page, Paged};
 
-/// Operations on the conversations of one user. The id of another user's conversation gets the same answer as an
+/// Operations on conversations. Those of a client are on the conversations of one user: the id of another user's conversation gets the same answer as an
 /// unknown one.
 #[async_trait]
 pub trait Conversations: Send + Sync {
@@ -60,6 +61,12 @@ pub trait Conversations: Send + Sync {
     /// it; false if there is none. No later call finds them; [`crate::Turns::sweep`] removes their rows in batches. A
     /// turn that runs in it answers [`crate::Ending::LeaseLost`] from then on.
     async fn delete(&self, owner: &Owner, id: ConversationId) -> Result<bool, StoreError>;
+
+    /// Deletes conversations, of all users, in which nothing has happened for this long, as [`Conversations::delete`] does: those
+    /// that are idle for the longest, a bounded number in one transaction. What happens is that a conversation is made or
+    /// renamed, or that a turn begins or ends in it. One in which a turn runs is left. Returns how many; call again while it
+    /// is not zero.
+    async fn forget_conversations(&self, idle_for: Duration) -> Result<u64, StoreError>;
 
     /// The messages of a conversation, oldest first, those of failed turns included. A cursor stays valid when
     /// messages are added. `None` if there is no such conversation.

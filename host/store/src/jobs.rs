@@ -22,6 +22,9 @@ pub trait Jobs: Send + Sync {
     /// Takes due jobs within `limits`, at most one of each queue, and leases them to `host`. A job that this version
     /// can't read is parked.
     ///
+    /// A job whose lease ended on another host may be what ended that host. It is taken once more, and parked the second
+    /// time. A host that takes its own job again lives, so that does not count.
+    ///
     /// Plugins take turns: the next job is of the plugin with the fewest jobs running on this host, and of those of one
     /// plugin, the one that has been due for the longest. So neither a plugin nor a user with many jobs keeps those of
     /// others from being taken.

@@ -86,8 +86,8 @@ pub trait Turns: Send + Sync {
     /// In a database that only one host can use, every other host counts as gone.
     async fn recover(&self, host: Uuid) -> Result<u64, StoreError>;
 
-    /// Removes a bounded number of rows in one transaction: expired idempotency records and state, old days of
-    /// spending, and rows of deleted conversations. Returns how many rows; call again while it is not zero. A conversation
+    /// Removes a bounded number of rows in one transaction: expired idempotency records and state, blocks of
+    /// earlier days, and rows of deleted conversations. Returns how many rows; call again while it is not zero. A conversation
     /// that can't be removed is logged and tried again by a later call, and keeps no other from being removed.
     async fn sweep(&self) -> Result<u64, StoreError>;
 }

@@ -1,7 +1,7 @@
 //! Hosts that keep their state in PostgreSQL, with a server of these tests.
 
 use masque_store_postgres::testing::{TestDatabase, TestServer};
-use masque_tests::Setup;
+use masque_tests::{Setup, eventually};
 use serde_json::json;
 
 /// A host on this database.
@@ -42,6 +42,28 @@ async fn a_conversation_goes_on_at_another_host_and_after_a_restart() {
         listed["items"].as_array().unwrap().iter().map(|item| item["role"].as_str()).collect();
     assert_eq!(roles.iter().filter(|role| **role == Some("user")).count(), 3, "{listed}");
     assert_eq!(roles.len(), 6, "{listed}");
+}
+
+#[tokio::test]
+async fn conversations_that_are_idle_for_longer_than_the_operator_keeps_them_are_deleted() {
+    let database = TestServer::shared().migrated_database().await;
+    let mut host = on(&database).and("[retention]\nconversations = \"30d\"\n").start().await;
+    let [old, young] = [host.client().say("Hello.").await, host.client().say("Hello.").await]
+        .map(|reply| reply["conversation_id"].as_str().unwrap().to_owned());
+    // As after a month. A host looks at its start, and every minute from then on.
+    let month_ago = format!(
+        "UPDATE leases SET updated_at = updated_at - 31 * 86400000::bigint WHERE conversation = '{old}'"
+    );
+    TestServer::shared().psql(&database.name, &month_ago);
+    host.restart().await;
+    host.logged("conversations were deleted").await;
+    let path = format!("/conversations/{old}");
+    eventually("the conversation to be gone", || async {
+        let answer = host.client().get(&path).send().await;
+        (answer.status == 404).then_some(())
+    })
+    .await;
+    host.client().say_in(&young, "Still there?").await;
 }
 
 #[tokio::test]

@@ -135,6 +135,19 @@ async fn a_generation_that_a_host_can_not_prepare_is_refused_with_who_and_why() 
 }
 
 #[tokio::test]
+async fn a_host_that_the_database_has_forgotten_joins_again() {
+    let (database, model) = (TestServer::shared().migrated_database().await, MockModel::start().await);
+    let host = publisher(&database, &model).await;
+    live(&database, 1).await;
+    // As after a day in which the host could not reach the database.
+    let forgotten =
+        sql(&database, "WITH gone AS (DELETE FROM set_hosts RETURNING 1) SELECT count(*) FROM gone");
+    assert_eq!(forgotten, "1");
+    live(&database, 1).await;
+    host.client().say("Hello.").await;
+}
+
+#[tokio::test]
 async fn a_host_without_the_files_loads_what_the_others_have_from_the_database() {
     let (database, model) = (TestServer::shared().migrated_database().await, MockModel::start().await);
     let mut first = publisher(&database, &model).await;

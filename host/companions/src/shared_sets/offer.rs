@@ -61,7 +61,7 @@ impl Offering {
         };
         let text = document.text();
         let digest = content_digest(text.as_bytes());
-        let state = self.store.set_state().await?;
+        let state = self.store.set_state(self.host.id).await?;
         let newest = self.current_generation(state).await?;
         let file = FileSet {
             revision: config.active_set.revision,

@@ -44,7 +44,6 @@ pub(crate) struct Preparer {
     started: Started,
     /// The set in use; `None` while the host starts.
     active: Option<Arc<Active>>,
-    has_joined: bool,
     candidate: Option<Candidate>,
     failure: Option<Failure>,
     /// The published generation that was last seen, until it is known what became of it.
@@ -79,7 +78,6 @@ impl Preparer {
             builtins,
             started,
             active,
-            has_joined: false,
             candidate: None,
             failure: None,
             followed: None,
@@ -98,11 +96,11 @@ impl Preparer {
     /// # Errors
     /// The database does not answer; the next round begins where this one ended.
     pub(crate) async fn round(&mut self, local: &Arc<Config>) -> Result<Round, StoreError> {
-        if !self.has_joined {
+        let mut state = self.store.set_state(self.host.id).await?;
+        if !state.has_joined {
+            // At the start, or the database could not be reached for so long that it has forgotten this host.
             self.store.join_sets(self.host.clone()).await?;
-            self.has_joined = true;
         }
-        let mut state = self.store.set_state().await?;
         let is_hurried = state.published.is_some();
         if let Some(number) = state.published
             && self.advance(number, local).await?

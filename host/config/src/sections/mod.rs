@@ -17,6 +17,7 @@ pub(crate) mod log;
 pub(crate) mod plugin_limits;
 pub(crate) mod plugins;
 pub(crate) mod redis;
+pub(crate) mod retention;
 pub(crate) mod sandbox;
 pub(crate) mod server;
 pub(crate) mod setting_file;

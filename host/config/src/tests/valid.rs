@@ -260,3 +260,17 @@ fn the_erasure_list_is_in_the_data_folder_or_where_the_operator_says() {
         std::path::Path::new("/backups/erased.jsonl")
     );
 }
+
+#[test]
+fn conversations_are_kept_for_ever_unless_the_operator_says_for_how_long() {
+    let retention = |file: &str| {
+        let folder = Folder::new().with("masque.toml", file);
+        folder.load(&Flags::default(), &[]).unwrap().config.retention
+    };
+    let day = std::time::Duration::from_secs(24 * 3600);
+    let default = retention("");
+    assert_eq!((default.conversations, default.audit, default.spending), (None, 400 * day, 400 * day));
+    let set = retention("[retention]\nconversations = \"365d\"\naudit = \"1d\"\nspending = \"2years\"\n");
+    assert_eq!((set.conversations, set.audit), (Some(365 * day), day));
+    assert!(set.spending > 730 * day, "{:?}", set.spending);
+}

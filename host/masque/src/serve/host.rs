@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::erasures::complete_erasures;
 use super::predecessor;
 use super::recovery::recover_continuously;
-use super::retention::remove_expired;
+use super::retention::{KeptTimes, remove_expired};
 use super::sandbox_slots::Slots;
 use super::shared_sets;
 use super::supervisor::{Supervisor, joined};
@@ -174,8 +174,8 @@ impl Host {
         let rates = Arc::clone(&shared.rates);
         let sweep = supervisor.spawn_restarting("the sweep", &tasks_stop, {
             let (store, rates, stop) = (Arc::clone(&store), Arc::clone(&rates), tasks_stop.clone());
-            let parked_ttl = config.jobs.parked_ttl;
-            move || remove_expired(Arc::clone(&store), Arc::clone(&rates), parked_ttl, stop.clone())
+            let kept = KeptTimes::of(&config);
+            move || remove_expired(Arc::clone(&store), Arc::clone(&rates), kept, stop.clone())
         });
         let erasures = Arc::new(Notify::new());
         let erase = supervisor.spawn_restarting("the erasure of users", &tasks_stop, {

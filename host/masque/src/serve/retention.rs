@@ -1,23 +1,38 @@
-//! Removes expired rows and forgotten rate limits, once a minute.
+//! Removes expired rows, what is kept by age alone, and forgotten rate limits, once a minute.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use masque_config::{Config, Retention};
 use masque_store::{RateLimits, Store, StoreError};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// How often expired rows are removed.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// How long audit entries are kept: a yearly review finds all entries since the last one.
-const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 24 * 3600);
 
-/// Runs until `stop`. Parked jobs are removed `parked_ttl` after they were parked. Errors of the store are logged, and the
-/// next round tries again.
+/// How long things are kept that no time of their own ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeptTimes {
+    /// Conversations in which nothing happens; `None`: for ever.
+    conversations: Option<Duration>,
+    audit: Duration,
+    spending: Duration,
+    parked_jobs: Duration,
+}
+
+impl KeptTimes {
+    pub(super) fn of(config: &Config) -> Self {
+        let Retention { conversations, audit, spending } = config.retention;
+        Self { conversations, audit, spending, parked_jobs: config.jobs.parked_ttl }
+    }
+}
+
+/// Runs until `stop`. Errors of the store are logged, and the next round tries again.
 pub(super) async fn remove_expired(
     store: Arc<dyn Store>,
     rates: Arc<dyn RateLimits>,
-    parked_ttl: Duration,
+    kept: KeptTimes,
     stop: CancellationToken,
 ) {
     let mut ticks = tokio::time::interval(INTERVAL);
@@ -29,7 +44,7 @@ pub(super) async fn remove_expired(
         }
         rates.forget().await;
         loop {
-            match remove_batch(&*store, parked_ttl).await {
+            match remove_batch(&*store, kept).await {
                 Ok(0) => break,
                 Ok(removed) => tracing::debug!(removed, "rows past their time were removed"),
                 Err(error) => {
@@ -46,12 +61,68 @@ pub(super) async fn remove_expired(
 
 /// Removes one batch of expired rows of each kind and returns their number. Rows that can't be removed keep those of no
 /// other kind.
-async fn remove_batch(store: &dyn Store, parked_ttl: Duration) -> Result<u64, StoreError> {
-    let (swept, forgotten) = (store.sweep().await, store.forget_audit(AUDIT_RETENTION).await);
-    let parked = store.forget_parked(parked_ttl).await;
+async fn remove_batch(store: &dyn Store, kept: KeptTimes) -> Result<u64, StoreError> {
+    let idle = match kept.conversations {
+        Some(idle_for) => store.forget_conversations(idle_for).await,
+        None => Ok(0),
+    };
+    if let Ok(conversations @ 1..) = idle {
+        tracing::info!(
+            conversations,
+            "conversations were deleted, since nothing happened in them for `retention.conversations`"
+        );
+    }
+    let (audit, spending) =
+        (store.forget_audit(kept.audit).await, store.forget_spending(kept.spending).await);
+    let parked = store.forget_parked(kept.parked_jobs).await;
     if let Ok(jobs @ 1..) = parked {
         // A plugin is never told of these exchanges.
         tracing::warn!(jobs, "parked jobs were removed that nobody retried within `jobs.parked_ttl`");
     }
-    Ok(swept? + forgotten? + parked?)
+    // Last, since it also removes the rows of conversations that were deleted just now.
+    let swept = store.sweep().await;
+    Ok(idle? + audit? + spending? + parked? + swept?)
+}
+
+#[cfg(test)]
+mod tests {
+    use masque_store::{ConversationId, NewConversation, Owner};
+    use masque_store_sqlite::SqliteStore;
+
+    use super::*;
+    use crate::erasure::entry_of;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn kept() -> KeptTimes {
+        KeptTimes { conversations: None, audit: LONG, spending: LONG, parked_jobs: LONG }
+    }
+
+    #[tokio::test]
+    async fn conversations_go_only_where_the_operator_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
+        let ada = Owner { tenant: "default".into(), issuer: "local".into(), subject: "ada".into() };
+        let id = ConversationId::new();
+        let new = NewConversation { id, companion: "elara".into(), title: None, greeting: None };
+        store.create(&ada, new).await.unwrap();
+        for conversations in [None, Some(LONG)] {
+            let kept = KeptTimes { conversations, ..kept() };
+            assert_eq!(remove_batch(&*store, kept).await.unwrap(), 0);
+        }
+        assert!(store.conversation(&ada, id).await.unwrap().is_some());
+        let kept = KeptTimes { conversations: Some(Duration::ZERO), ..kept() };
+        assert_eq!(remove_batch(&*store, kept).await.unwrap(), 2, "it is deleted, and its row removed");
+        assert_eq!(store.conversation(&ada, id).await.unwrap(), None);
+        assert_eq!(remove_batch(&*store, kept).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn entries_of_the_audit_log_go_when_their_time_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
+        store.record(entry_of("user.erase", "a-pseudonym", "host")).await.unwrap();
+        assert_eq!(remove_batch(&*store, kept()).await.unwrap(), 0);
+        assert_eq!(remove_batch(&*store, KeptTimes { audit: Duration::ZERO, ..kept() }).await.unwrap(), 1);
+    }
 }

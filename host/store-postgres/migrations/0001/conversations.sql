@@ -67,12 +67,25 @@ BEGIN
     RETURN v_removed;
 END $$;
 
--- Marks a conversation deleted. Its lease goes with it, so that a running turn can't end, and so do its jobs at the head
--- of a queue, at most one for each plugin. The sweep removes the rest: readers and later operations check `deleted_at`.
-CREATE FUNCTION masque_delete_conversation_v1(p_tenant text, p_issuer text, p_subject text, p_conversation uuid)
-RETURNS boolean LANGUAGE plpgsql AS $$
+-- Removes the leases of conversations that were just marked deleted, so that a running turn can't end, their tickets, and their
+-- jobs at the head of a queue, at most one for each plugin. The sweep removes the rest: readers and later operations check
+-- `deleted_at`. The caller has locked the leases.
+CREATE FUNCTION masque_release_deleted_v1(p_conversations uuid[]) RETURNS void
+LANGUAGE plpgsql AS $$
 DECLARE
     v_heads bigint[];
+BEGIN
+    DELETE FROM leases WHERE conversation = ANY (p_conversations);
+    DELETE FROM tickets WHERE conversation = ANY (p_conversations);
+    PERFORM masque_lock_v1(2, (
+        SELECT array_agg(queue) FROM jobs WHERE conversation = ANY (p_conversations) AND due_at IS NOT NULL));
+    SELECT array_agg(number) INTO v_heads FROM jobs WHERE conversation = ANY (p_conversations) AND due_at IS NOT NULL;
+    PERFORM masque_remove_jobs_v1(v_heads);
+END $$;
+
+-- Marks a conversation deleted.
+CREATE FUNCTION masque_delete_conversation_v1(p_tenant text, p_issuer text, p_subject text, p_conversation uuid)
+RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM 1 FROM leases WHERE conversation = p_conversation FOR UPDATE;
     UPDATE conversations c SET deleted_at = masque_now_v1()
@@ -82,13 +95,28 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    DELETE FROM leases WHERE conversation = p_conversation;
-    DELETE FROM tickets WHERE conversation = p_conversation;
-    PERFORM masque_lock_v1(2, (
-        SELECT array_agg(queue) FROM jobs WHERE conversation = p_conversation AND due_at IS NOT NULL));
-    SELECT array_agg(number) INTO v_heads FROM jobs WHERE conversation = p_conversation AND due_at IS NOT NULL;
-    PERFORM masque_remove_jobs_v1(v_heads);
+    PERFORM masque_release_deleted_v1(ARRAY[p_conversation]);
     RETURN true;
+END $$;
+
+-- Marks at most `p_rows` conversations of all users deleted in which nothing has happened for `p_idle` milliseconds, those that
+-- are idle for the longest, and returns how many. One in which a turn runs is left, and so is one that another transaction
+-- holds: it is in use, or goes at the same time.
+CREATE FUNCTION masque_forget_conversations_v1(p_idle bigint, p_rows bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_now  bigint := masque_now_v1();
+    v_idle uuid[];
+BEGIN
+    SELECT array_agg(held.conversation) INTO v_idle
+      FROM (SELECT l.conversation FROM leases l WHERE l.turn IS NULL AND l.updated_at <= v_now - p_idle
+             ORDER BY l.updated_at LIMIT p_rows FOR UPDATE SKIP LOCKED) held;
+    IF v_idle IS NULL THEN
+        RETURN 0;
+    END IF;
+    UPDATE conversations SET deleted_at = v_now WHERE id = ANY (v_idle) AND deleted_at IS NULL;
+    PERFORM masque_release_deleted_v1(v_idle);
+    RETURN cardinality(v_idle);
 END $$;
 
 -- Removes rows of one deleted conversation within a budget of rows and bytes: of `p_conversation`, or of the one that was

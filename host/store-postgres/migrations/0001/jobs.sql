@@ -8,11 +8,14 @@
 -- queue, and at most 256 are dropped in one call. Heads that another transaction holds are passed over, since waiting for
 -- a queue while jobs are held could deadlock.
 --
+-- A job whose lease ended on another host counts as one that ended its host, as in `masque_recover_v1`: who comes first counts
+-- it. With `p_max_crashes` of them it may be what ended the hosts, and is parked. A host that takes its own job again lives.
+--
 -- Rows with an `id` are jobs that were taken; with `problem`, a job that was parked. The last row has the time until
 -- another job can be taken.
 CREATE FUNCTION masque_take_jobs_v1(
     p_host uuid, p_lease bigint, p_total bigint, p_per_user bigint, p_per_plugin bigint, p_kinds text[],
-    p_plugins text[])
+    p_plugins text[], p_max_crashes bigint)
 RETURNS TABLE (
     id uuid, tenant text, issuer text, subject text, conversation uuid, turn uuid, plugin text, kind text, payload text,
     attempt bigint, epoch bigint, problem text, next_due bigint)
@@ -25,6 +28,7 @@ DECLARE
     v_dropped int := 0;
     v_head    record;
     v_job     record;
+    v_crashes bigint;
     v_problem text;
     v_due     bigint;
 BEGIN
@@ -84,14 +88,18 @@ BEGIN
             v_passed := v_passed || v_head.number;
             CONTINUE;
         END IF;
+        v_crashes := v_job.crashes + (v_job.status = 'running' AND v_job.host <> p_host)::int;
         v_problem := CASE
+            WHEN v_crashes > v_job.crashes AND v_crashes >= p_max_crashes
+                THEN format('the host ended %s times while it ran this job', v_crashes)
             WHEN NOT v_job.kind = ANY (p_kinds) THEN format('`%s` is no kind of job that this version knows', v_job.kind)
             WHEN v_job.conversation IS NULL OR v_job.turn IS NULL THEN 'it names no conversation or no turn'
         END;
         IF v_problem IS NOT NULL THEN
             v_dropped := v_dropped + 1;
             IF masque_try_lock_v1(2, v_job.queue) THEN
-                UPDATE jobs j SET status = 'parked', parked_at = masque_now_v1(), host = NULL, due_at = NULL, error = v_problem
+                UPDATE jobs j SET status = 'parked', parked_at = masque_now_v1(), host = NULL, due_at = NULL, error = v_problem,
+                       crashes = v_crashes
                  WHERE j.number = v_job.number;
                 PERFORM masque_advance_v1(v_job.queue);
                 v_now := masque_now_v1();
@@ -103,7 +111,7 @@ BEGIN
             CONTINUE;
         END IF;
         UPDATE jobs j SET status = 'running', host = p_host, due_at = v_now + p_lease, attempt = j.attempt + 1,
-               epoch = j.epoch + 1
+               epoch = j.epoch + 1, crashes = v_crashes
          WHERE j.number = v_job.number;
         v_taken := v_taken || v_job.number;
         RETURN QUERY

@@ -4,6 +4,9 @@
 -- are what was used, each account and day once. `p_blocks` are accounts, each once: without a budget, the host returns its
 -- block; with one, it gets a block with the wanted tokens, if there are so many. The first row has no account;
 -- the others are the blocks that the host holds, none if the report is late.
+--
+-- Without wanted tokens no row is made: a host that keeps or returns the block of a user who was erased meanwhile would
+-- write their name again.
 CREATE FUNCTION masque_report_spending_v1(
     p_host uuid, p_revision bigint, p_lease bigint,
     p_accounts text[], p_days bigint[], p_inputs bigint[], p_outputs bigint[],
@@ -28,7 +31,8 @@ BEGIN
     INSERT INTO spending (account, day, input_tokens, output_tokens)
         SELECT named.account, named.day, 0, 0
           FROM (SELECT u.account, u.day FROM unnest(p_accounts, p_days) AS u (account, day)
-                UNION SELECT b.account, v_today FROM unnest(p_blocks) AS b (account)) named
+                UNION SELECT b.account, v_today FROM unnest(p_blocks, p_wanted) AS b (account, wanted)
+                 WHERE b.wanted > 0) named
          ORDER BY named.account COLLATE "C", named.day
         ON CONFLICT (account, day) DO NOTHING;
     PERFORM 1 FROM spending s
@@ -54,9 +58,9 @@ BEGIN
     RETURN QUERY
         WITH asked AS MATERIALIZED (
             SELECT r.account, r.budget, r.wanted, held.own,
-                   r.budget - s.input_tokens - s.output_tokens - held.others AS available
+                   r.budget - coalesce(s.input_tokens + s.output_tokens, 0) - held.others AS available
               FROM unnest(p_blocks, p_budgets, p_wanted) AS r (account, budget, wanted)
-                   JOIN spending s ON s.account = r.account AND s.day = v_today
+                   LEFT JOIN spending s ON s.account = r.account AND s.day = v_today
                    CROSS JOIN LATERAL (
                        SELECT coalesce(sum(b.tokens) FILTER (WHERE b.host = p_host), 0)::bigint AS own,
                               coalesce(sum(greatest(b.tokens, 0)) FILTER (WHERE b.host <> p_host), 0)::bigint AS others
@@ -64,7 +68,7 @@ BEGIN
                         WHERE b.account = r.account AND b.day = v_today AND b.ends_at > v_now) held
              WHERE r.budget IS NOT NULL),
         grown AS MATERIALIZED (
-            SELECT a.account, a.budget, a.available,
+            SELECT a.account, a.budget, a.wanted, a.available,
                    least(a.available,
                          CASE WHEN a.own >= a.wanted THEN a.own
                               ELSE greatest(a.own + greatest(a.available - greatest(a.own, 0), 0) / (4 * v_hosts),
@@ -72,7 +76,11 @@ BEGIN
               FROM asked a),
         written AS (
             INSERT INTO spending_blocks AS b (account, day, host, tokens, ends_at)
-                SELECT g.account, v_today, p_host, g.tokens, v_now + p_lease FROM grown g
-                ON CONFLICT (account, day, host) DO UPDATE SET tokens = excluded.tokens, ends_at = excluded.ends_at)
+                SELECT g.account, v_today, p_host, g.tokens, v_now + p_lease FROM grown g WHERE g.wanted > 0
+                ON CONFLICT (account, day, host) DO UPDATE SET tokens = excluded.tokens, ends_at = excluded.ends_at),
+        kept AS (
+            UPDATE spending_blocks b SET tokens = g.tokens, ends_at = v_now + p_lease
+              FROM grown g
+             WHERE g.wanted <= 0 AND b.account = g.account AND b.day = v_today AND b.host = p_host)
         SELECT v_now, g.account, g.budget, g.tokens, g.available FROM grown g;
 END $$;

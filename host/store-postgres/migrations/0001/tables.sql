@@ -106,6 +106,8 @@ CREATE TABLE leases (
 ) WITH (fillfactor = 50);
 
 CREATE UNIQUE INDEX leases_held ON leases (turn) WHERE turn IS NOT NULL;
+-- For the retention of conversations. Without those in which a turn runs, so that a turn writes one entry, at its end.
+CREATE INDEX leases_idle ON leases (updated_at) WHERE turn IS NULL;
 
 -- The places of turns that wait for a conversation, by number. Numbers are given under the lock of the conversation. A ticket
 -- that has ended counts as absent.

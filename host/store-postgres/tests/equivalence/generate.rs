@@ -85,6 +85,7 @@ impl World {
                 Operation::Conversations(owner, Some(companions), limit)
             }
             8 | 9 => Operation::Rename(owner, id, self.text()),
+            10 if self.rng.u8(..12) == 0 => Operation::ForgetConversations(self.pick(&[LONG, OVER])),
             10 | 11 => Operation::Delete(owner, id),
             12..16 => Operation::Messages(owner, id, limit),
             16..19 => {

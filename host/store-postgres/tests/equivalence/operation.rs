@@ -25,6 +25,8 @@ pub(crate) enum Operation {
     Conversations(Owner, Option<BTreeSet<String>>, u32),
     Rename(Owner, ConversationId, String),
     Delete(Owner, ConversationId),
+    /// Until nothing is left to forget.
+    ForgetConversations(Duration),
     Messages(Owner, ConversationId, u32),
     MessagesBefore(Owner, ConversationId, Option<MessageId>, TailLimit),
     Admit(Box<Admission>),
@@ -91,6 +93,16 @@ pub(crate) async fn apply(store: &Arc<dyn Store>, operation: &Operation) -> Outc
             seen(store.rename(&owner, id, title).await.map(|found| found.map(normalise::conversation)))
         }
         Delete(owner, id) => seen(store.delete(&owner, id).await),
+        ForgetConversations(idle_for) => {
+            let mut forgotten = 0;
+            loop {
+                match store.forget_conversations(idle_for).await {
+                    Ok(0) => break seen(Ok(forgotten)),
+                    Ok(conversations) => forgotten += conversations,
+                    Err(error) => break seen::<()>(Err(error)),
+                }
+            }
+        }
         Messages(owner, id, limit) => {
             let owner = &owner;
             let pages = all(limit, |page| async move {

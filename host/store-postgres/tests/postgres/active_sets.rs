@@ -73,7 +73,7 @@ async fn actions(store: &PostgresStore) -> Vec<String> {
 #[tokio::test]
 async fn a_generation_is_active_once_every_host_that_lives_is_prepared() {
     let (store, _database) = open().await;
-    assert_eq!(store.set_state().await.unwrap(), SetState::default());
+    assert_eq!(store.set_state(host(0)).await.unwrap(), SetState::default());
     join(&store, 0, LONG).await;
     join(&store, 1, LONG).await;
     // Neither a host that is gone nor one that only ends its turns is waited for.
@@ -83,8 +83,8 @@ async fn a_generation_is_active_once_every_host_that_lives_is_prepared() {
 
     let outcome = store.publish_generation(new(0, 4, "one")).await.unwrap();
     assert_eq!(outcome, PublishOutcome::Published(1));
-    let state = SetState { newest: 1, active: None, published: Some(1) };
-    assert_eq!(store.set_state().await.unwrap(), state);
+    let state = SetState { newest: 1, active: None, published: Some(1), has_joined: true };
+    assert_eq!(store.set_state(host(0)).await.unwrap(), state);
     report(&store, 1, 0, None).await;
     let Decision::Waiting(missing) = decide(&store, 1).await else { panic!("decided") };
     assert!(missing.contains("host-1") && missing.lines().count() == 1, "{missing}");
@@ -94,8 +94,8 @@ async fn a_generation_is_active_once_every_host_that_lives_is_prepared() {
     report(&store, 1, 1, None).await;
     assert_eq!(decide(&store, 1).await, Decision::Decided(Some(GenerationStatus::Active)));
 
-    let state = SetState { newest: 1, active: Some(1), published: None };
-    assert_eq!(store.set_state().await.unwrap(), state);
+    let state = SetState { newest: 1, active: Some(1), published: None, has_joined: true };
+    assert_eq!(store.set_state(host(0)).await.unwrap(), state);
     let kept = store.generation(1).await.unwrap().unwrap();
     assert_eq!((kept.revision, &*kept.content, &*kept.published_by), (4, "one", "host-0"));
     assert_eq!(kept.status, GenerationStatus::Active);
@@ -137,7 +137,8 @@ async fn a_generation_whose_time_is_over_is_refused_with_who_and_why() {
     };
     assert!(why.contains("host-1") && why.contains("no such credential"), "{why}");
     assert!(why.contains("host-2") && why.contains("it has not reported yet"), "{why}");
-    assert_eq!(store.set_state().await.unwrap(), SetState { newest: 1, active: None, published: None });
+    let state = SetState { newest: 1, active: None, published: None, has_joined: true };
+    assert_eq!(store.set_state(host(0)).await.unwrap(), state);
     assert_eq!(actions(&store).await, ["active_set.publish generation:1", "active_set.refuse generation:1"]);
 
     // What was refused can be tried again as it is, and not with another content.
@@ -150,6 +151,29 @@ async fn a_generation_whose_time_is_over_is_refused_with_who_and_why() {
         report(&store, 2, number, None).await;
     }
     assert_eq!(decide(&store, 2).await, Decision::Decided(Some(GenerationStatus::Active)));
+}
+
+#[tokio::test]
+async fn a_host_that_was_away_for_over_a_day_is_told_to_join_again_and_is_waited_for() {
+    let (store, database) = open().await;
+    join(&store, 0, LONG).await;
+    join(&store, 1, LONG).await;
+    // A day later, recoveries have removed what hosts said that were not heard of.
+    let away = format!("DELETE FROM hosts WHERE id = '{}'; UPDATE set_hosts SET joined_at = 0", host(1));
+    TestServer::shared().psql(&database.name, &away);
+    activate(&store, new(0, 1, "one")).await;
+    let has_joined = async |number| store.set_state(host(number)).await.unwrap().has_joined;
+    assert!(has_joined(0).await, "it lives");
+    assert!(!has_joined(1).await);
+    store.heartbeat(host(1), &[], LONG).await.unwrap();
+    assert!(!has_joined(1).await, "its heartbeat does not know its name");
+
+    join(&store, 1, LONG).await;
+    assert!(has_joined(1).await);
+    store.publish_generation(new(1, 2, "two")).await.unwrap();
+    report(&store, 2, 0, None).await;
+    let Decision::Waiting(missing) = decide(&store, 2).await else { panic!("decided") };
+    assert!(missing.contains("host-1") && missing.lines().count() == 1, "{missing}");
 }
 
 #[tokio::test]

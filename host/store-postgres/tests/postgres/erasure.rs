@@ -77,3 +77,23 @@ async fn an_erasure_that_ran_when_the_dump_was_made_is_completed_and_gets_on_the
     assert_eq!(server.psql(&restored.name, "SELECT count(*) FROM messages"), "0");
     assert_eq!(server.psql(&restored.name, "SELECT count(*) FROM erasures WHERE account IS NOT NULL"), "0");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_keeps_or_returns_the_block_of_an_erased_user_does_not_write_their_name_again() {
+    let server = TestServer::shared();
+    let folder = tempfile::tempdir().unwrap();
+    let database = server.migrated_database().await;
+    let store: Arc<dyn Store> = PostgresStore::open(&database.options()).await.unwrap();
+    let account = user_account(&ada());
+    let hold = |wanted| BlockRequest::Hold { account: account.clone(), budget: 100, wanted };
+    let held = store.report_spending(report(0, Vec::new(), vec![hold(10)])).await.unwrap().blocks;
+    assert!(held[0].tokens >= 10, "{held:?}");
+    erase(&store, &ErasureList::at(folder.path().join("erasures.jsonl"))).await;
+
+    let held = store.report_spending(report(0, Vec::new(), vec![hold(0)])).await.unwrap().blocks;
+    assert_eq!((held[0].tokens, held[0].available), (0, 100), "the block is gone");
+    let returned = BlockRequest::Return { account: account.clone() };
+    store.report_spending(report(0, Vec::new(), vec![returned])).await.unwrap();
+    let rows = "SELECT (SELECT count(*) FROM spending) + (SELECT count(*) FROM spending_blocks)";
+    assert_eq!(server.psql(&database.name, rows), "0");
+}

@@ -88,7 +88,7 @@ async fn everything(
             }
         }
     }
-    match number % 7 {
+    match number % 8 {
         0 => drop(store.delete(&owner, id).await?),
         1 => drop(store.sweep().await?),
         2 => drop(store.recover(host(number % 2)).await?),
@@ -99,6 +99,7 @@ async fn everything(
         }
         4 => drop(store.heartbeat(host(number % 2), &[admission.turn], LONG).await?),
         5 => drop(store.rename(&owner, id, "Another".into()).await?),
+        6 => drop(store.forget_conversations(OVER).await?),
         _ => {
             let new = NewConversation {
                 id,

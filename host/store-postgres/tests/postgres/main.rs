@@ -20,5 +20,6 @@ mod pgbouncer;
 mod proxy;
 mod refused;
 mod reruns;
+mod retention;
 mod round_trips;
 mod several_hosts;

@@ -93,6 +93,18 @@ impl Database {
              SELECT ?2, n, randomblob(16), randomblob(16), 'user', 1, 'gone', '{}', 0 FROM many",
             params![deleted],
         );
+        // Conversations in which nothing happens.
+        run(
+            "MANY INSERT INTO conversations (id, user, companion, created_at)
+             SELECT CAST(x'00' || randomblob(15) AS BLOB), ?2, 'elara', 0 FROM many",
+            params![user],
+        );
+        self.connection
+            .execute_batch(
+                "INSERT INTO leases (conversation, epoch, last_sequence, updated_at)
+                 SELECT id, 0, 0, 1 FROM conversations WHERE deleted_at IS NULL AND id < x'01'",
+            )
+            .unwrap();
         // Jobs: waiting behind another, parked, at the head of other queues, and of the deleted conversation.
         let columns = "(id, queue, user, conversation, turn, plugin, kind, payload, status, due_at, parked_at, created_at)";
         let copied = "'window', 'observe', '{}'";

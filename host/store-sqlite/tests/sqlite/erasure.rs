@@ -67,6 +67,26 @@ async fn the_bytes_of_an_erased_user_are_in_no_file_and_those_of_others_stay() {
 }
 
 #[tokio::test]
+async fn a_host_that_keeps_the_block_of_an_erased_user_does_not_write_their_name_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    say(&store, "marzipan", 1).await;
+    let account = user_account(&owner("marzipan"));
+    let hold = |wanted| BlockRequest::Hold { account: account.clone(), budget: 100, wanted };
+    let held = store.report_spending(report(0, Vec::new(), vec![hold(10)])).await.unwrap().blocks;
+    assert!(held[0].tokens >= 10, "{held:?}");
+    erase(&store, &ErasureList::at(folder.path().join("erasures.jsonl")), "marzipan").await;
+    assert!(!has_bytes(folder.path(), "marzipan"));
+
+    let held = store.report_spending(report(0, Vec::new(), vec![hold(0)])).await.unwrap().blocks;
+    assert_eq!((held[0].tokens, held[0].available), (0, 100), "the block is gone");
+    let returned = BlockRequest::Return { account: account.clone() };
+    store.report_spending(report(0, Vec::new(), vec![returned])).await.unwrap();
+    store.close().await;
+    assert!(!has_bytes(folder.path(), "marzipan"));
+}
+
+#[tokio::test]
 async fn a_reader_that_stays_keeps_the_traces_and_clearing_them_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).await;

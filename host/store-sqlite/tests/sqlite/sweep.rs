@@ -8,7 +8,7 @@ use super::raw_connection;
 const DAY: i64 = 24 * 3600 * 1000;
 
 #[tokio::test]
-async fn old_spending_is_swept_and_revocations_never_are() {
+async fn old_spending_is_removed_and_revocations_never_are() {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
     for subject in ["ana", "ben"] {
@@ -24,12 +24,13 @@ async fn old_spending_is_swept_and_revocations_never_are() {
         output_tokens: 1,
     });
     store.report_spending(report(1, used.to_vec(), Vec::new())).await.unwrap();
-    assert_eq!(store.sweep().await.unwrap(), 0);
+    let kept = Duration::from_secs(400 * 24 * 3600);
+    assert_eq!(store.forget_spending(kept).await.unwrap(), 0);
 
     let database = raw_connection::open(folder.path());
     database.execute("UPDATE spending SET day = day - 401 WHERE account = 'key:old'", []).unwrap();
     assert_eq!(raw_connection::number(&database, "SELECT count(*) FROM spending"), 2);
-    assert_eq!(store.sweep().await.unwrap(), 1);
+    assert_eq!(store.forget_spending(kept).await.unwrap(), 1);
     assert_eq!(raw_connection::number(&database, "SELECT count(*) FROM spending"), 1);
     let security = store.security().await.unwrap();
     assert_eq!(security.revocations.len(), 2);
@@ -37,6 +38,27 @@ async fn old_spending_is_swept_and_revocations_never_are() {
     database.execute("UPDATE revocations SET revoked_at = revoked_at - ?1", [1000 * 365 * DAY]).unwrap();
     assert_eq!(store.sweep().await.unwrap(), 0);
     assert_eq!(store.security().await.unwrap().revocations.len(), 2);
+}
+
+#[tokio::test]
+async fn only_conversations_that_are_idle_for_longer_than_asked_are_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = SqliteStore::open(folder.path()).await.unwrap();
+    let old = exchange(&store, new_conversation(), "Hello", "Hi").await.conversation;
+    let young = exchange(&store, new_conversation(), "Hello", "Hi").await.conversation;
+    let running = start(&store, admission(new_conversation(), "Hello")).await;
+    let database = raw_connection::open(folder.path());
+    for (days, id) in [(31, old), (29, young), (31, running.conversation)] {
+        let moved = "UPDATE leases SET updated_at = updated_at - ?1 WHERE conversation = ?2";
+        database.execute(moved, (days * DAY, id.as_uuid())).unwrap();
+    }
+    let month = Duration::from_secs(30 * 24 * 3600);
+    assert_eq!(store.forget_conversations(month).await.unwrap(), 1);
+    assert_eq!(store.forget_conversations(month).await.unwrap(), 0);
+    assert_eq!(store.conversation(&ada(), old).await.unwrap(), None);
+    assert!(store.conversation(&ada(), young).await.unwrap().is_some());
+    kept(store.commit(reply(&running, "Hi")).await);
+    assert_eq!(store.forget_conversations(month).await.unwrap(), 0, "the turn ended just now");
 }
 
 #[tokio::test]

@@ -61,6 +61,10 @@ impl Spending for Watched {
             false => answer,
         }
     }
+
+    async fn forget_spending(&self, older_than: Duration) -> Result<u64, StoreError> {
+        self.store.forget_spending(older_than).await
+    }
 }
 
 fn watched(store: &Arc<dyn Store>) -> (Arc<Watched>, Arc<Budgets>) {

@@ -24,6 +24,7 @@ pub mod identity;
 pub mod jobs;
 pub mod leases;
 pub mod parked_jobs;
+pub mod retention;
 pub mod security_changes;
 pub mod shared;
 pub mod spending;
@@ -193,6 +194,15 @@ macro_rules! conformance_tests {
                 parked_jobs_are_removed_by_age_and_no_other_job_is,
                 a_job_that_was_put_back_is_not_removed_by_the_age_of_its_parking,
                 a_job_that_ended_its_host_twice_is_parked_and_the_next_one_runs,
+                a_job_that_ended_its_host_twice_is_parked_although_no_one_recovers,
+                the_end_of_a_host_counts_once_whoever_finds_it,
+                a_host_that_takes_its_own_job_again_has_not_ended,
+            }
+            retention {
+                a_conversation_that_is_idle_for_long_goes_as_if_its_user_had_deleted_it,
+                a_conversation_in_which_a_turn_runs_is_not_forgotten,
+                conversations_are_forgotten_in_batches_the_ones_idle_for_longest_first,
+                days_of_spending_are_forgotten_by_age_and_today_never_is,
             }
             security_changes {
                 only_what_changed_since_a_version_is_read,
@@ -306,7 +316,7 @@ macro_rules! conformance_tests {
 #[cfg(test)]
 mod tests {
     /// The sources of the modules of the suite, and the list above.
-    const SOURCES: [&str; 20] = [
+    const SOURCES: [&str; 21] = [
         include_str!("budgets.rs"),
         include_str!("concurrency.rs"),
         include_str!("conversations.rs"),
@@ -319,6 +329,7 @@ mod tests {
         include_str!("jobs.rs"),
         include_str!("leases.rs"),
         include_str!("parked_jobs.rs"),
+        include_str!("retention.rs"),
         include_str!("security_changes.rs"),
         include_str!("spending.rs"),
         include_str!("state.rs"),

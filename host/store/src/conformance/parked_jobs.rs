@@ -97,3 +97,43 @@ pub async fn a_job_that_ended_its_host_twice_is_parked_and_the_next_one_runs(sto
     assert_eq!(lose_host(12).await, first);
     assert_eq!(take_job(store).await.map(|job| job.id), Some(first));
 }
+
+pub async fn a_job_that_ended_its_host_twice_is_parked_although_no_one_recovers(store: &Arc<dyn Store>) {
+    let (first, second) = (enqueue_job(store).await, enqueue_job(store).await);
+    // The lease of each host ends, and the next one takes the job before it looks for hosts that are gone.
+    let take_as = async |number| {
+        let taken = store.take(Uuid::from_u128(number), OVER, JobLimits::total(1), None).await.unwrap().jobs;
+        taken.first().map(|job| job.id)
+    };
+    assert_eq!(take_as(10).await, Some(first));
+    assert_eq!(take_as(11).await, Some(first), "a host may end for other reasons");
+    assert_eq!(store.parked_jobs().await.unwrap(), []);
+    assert_eq!(take_as(12).await, Some(second), "the job behind it runs");
+    let parked = store.parked_jobs().await.unwrap();
+    assert_eq!((parked.len(), parked[0].id, parked[0].attempt), (1, first, 2));
+    assert!(parked[0].error.contains("ended 2 times"), "{}", parked[0].error);
+}
+
+pub async fn the_end_of_a_host_counts_once_whoever_finds_it(store: &Arc<dyn Store>) {
+    let job = enqueue_job(store).await;
+    let take_as = async |number| {
+        let taken = store.take(Uuid::from_u128(number), OVER, JobLimits::total(1), None).await.unwrap().jobs;
+        taken.first().map(|job| job.id)
+    };
+    assert_eq!(take_as(10).await, Some(job));
+    store.recover(Uuid::from_u128(11)).await.unwrap();
+    assert_eq!(take_as(11).await, Some(job), "counted by the recovery");
+    assert_eq!(store.parked_jobs().await.unwrap(), []);
+    store.recover(Uuid::from_u128(12)).await.unwrap();
+    assert_eq!(take_as(12).await, None);
+    assert_eq!(store.parked_jobs().await.unwrap().len(), 1);
+}
+
+pub async fn a_host_that_takes_its_own_job_again_has_not_ended(store: &Arc<dyn Store>) {
+    let job = enqueue_job(store).await;
+    for attempt in 1..=5 {
+        let taken = store.take(host(), OVER, JobLimits::total(1), None).await.unwrap().jobs.remove(0);
+        assert_eq!((taken.id, taken.attempt), (job, attempt));
+    }
+    assert_eq!(store.parked_jobs().await.unwrap(), []);
+}

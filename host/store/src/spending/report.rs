@@ -30,6 +30,10 @@ pub trait Spending: Send + Sync {
     /// Can be repeated after any error: what is used counts once for each [`SpendingReport::revision`], and a block that
     /// has what is wanted does not grow.
     async fn report_spending(&self, report: SpendingReport) -> Result<ReportAnswer, StoreError>;
+
+    /// Removes the days of all accounts that ended longer ago than this, a bounded number in one transaction. Returns how
+    /// many; call again while it is not zero.
+    async fn forget_spending(&self, older_than: Duration) -> Result<u64, StoreError>;
 }
 
 /// What one host used since its last report, and which blocks it wants.
@@ -64,7 +68,8 @@ pub struct UsedTokens {
 /// What a host wants of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlockRequest {
-    /// A block of today with this many tokens, if there are so many. Zero keeps the block as it is.
+    /// A block of today with this many tokens, if there are so many. Zero keeps the block as it is, and makes none: that
+    /// of a user who was erased stays removed.
     Hold {
         /// The account.
         account: String,
