@@ -10,6 +10,7 @@ mod configuration;
 mod convert;
 mod erasure;
 mod file_size_limit;
+mod observed_store;
 mod output;
 mod serve;
 mod shared;

@@ -11,6 +11,8 @@ use masque_store_postgres::{PostgresOpenError, PostgresOptions, PostgresStore};
 use masque_store_sqlite::{Folder, SqliteStore};
 use tokio::time::Instant;
 
+use crate::observed_store::{self, ObservedSets, ObservedStore};
+
 /// How often a database that can't be reached is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a host that waits for its database says so again.
@@ -21,6 +23,10 @@ pub(crate) struct OpenStore {
     pub(crate) store: Arc<dyn Store>,
     /// The lock of the data folder, where the store does not hold it.
     pub(crate) folder: Option<Folder>,
+    /// Which database it is, for metrics.
+    pub(crate) database: observed_store::Database,
+    /// The connections to the database, where there is a pool of them.
+    pub(crate) pool: Option<Arc<PostgresStore>>,
     /// The active set that several hosts share. `None` where the store has one host, which follows its files.
     pub(crate) active_sets: Option<Arc<dyn ActiveSets>>,
 }
@@ -32,13 +38,18 @@ pub(crate) struct OpenStore {
 pub(crate) async fn open(config: &Config) -> anyhow::Result<OpenStore> {
     let Some(database) = &config.database else {
         let store = SqliteStore::open(&config.data.folder).await?;
-        return Ok(OpenStore { store, folder: None, active_sets: None });
+        let database = observed_store::Database::Sqlite;
+        let store = Arc::new(ObservedStore { store, database });
+        return Ok(OpenStore { store, database, pool: None, folder: None, active_sets: None });
     };
     let options = postgres_options(database, false)?;
     let folder = Folder::lock(&config.data.folder)?;
     let store = wait_for(&options).await?;
-    let active_sets: Arc<dyn ActiveSets> = store.clone();
-    Ok(OpenStore { store, folder: Some(folder), active_sets: Some(active_sets) })
+    let database = observed_store::Database::Postgresql;
+    let active_sets: Arc<dyn ActiveSets> = Arc::new(ObservedSets { store: store.clone(), database });
+    let pool = Some(Arc::clone(&store));
+    let store = Arc::new(ObservedStore { store, database });
+    Ok(OpenStore { store, database, pool, folder: Some(folder), active_sets: Some(active_sets) })
 }
 
 async fn wait_for(options: &PostgresOptions) -> Result<Arc<PostgresStore>, PostgresOpenError> {

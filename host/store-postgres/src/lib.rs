@@ -63,4 +63,4 @@ pub use open_error::PostgresOpenError;
 pub use options::PostgresOptions;
 pub use replay::{ReplayError, replay_erasures};
 pub use role_timeout::{RoleTimeout, set_role_timeout};
-pub use store::PostgresStore;
+pub use store::{PoolUse, PostgresStore};

@@ -49,6 +49,17 @@ pub struct PostgresStore {
     statement_timeout: Duration,
 }
 
+/// The connections of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Those that run a statement.
+    pub used: u32,
+    /// Those that are open and free.
+    pub idle: u32,
+    /// The most that may be open.
+    pub limit: u32,
+}
+
 impl PostgresStore {
     /// Opens the store in a database with the schema of this build. Changes nothing in it.
     ///
@@ -86,6 +97,16 @@ impl PostgresStore {
             })
             .connect_lazy_with(options.connect.clone());
         Self { pool, writes: TaskTracker::new(), statement_timeout: options.statement_timeout }
+    }
+
+    /// How many connections are open.
+    pub fn pool_use(&self) -> PoolUse {
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        PoolUse {
+            used: self.pool.size().saturating_sub(idle),
+            idle,
+            limit: self.pool.options().get_max_connections(),
+        }
     }
 
     /// Runs a statement that writes, and answers when it is committed. It runs on although the caller goes away.

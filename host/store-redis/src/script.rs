@@ -4,21 +4,28 @@
 //! sent the text.
 
 use std::sync::LazyLock;
+use std::time::Instant;
 
+use masque_telemetry::metrics::state::{QUERY_DURATION, QUERY_ERRORS};
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs, cmd};
 
 use crate::link::Link;
 
+/// The value of the label `database` for a Redis.
+const DATABASE: &str = "redis";
+
 /// A script.
 #[derive(Debug)]
 pub(crate) struct Script {
+    /// The operation, for metrics.
+    name: &'static str,
     text: &'static str,
     hash: String,
 }
 
 impl Script {
-    fn new(text: &'static str) -> Self {
-        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+    fn new(name: &'static str, text: &'static str) -> Self {
+        Self { name, text, hash: redis::Script::new(text).get_hash().to_owned() }
     }
 
     /// A call with these keys, which have one hash tag.
@@ -28,12 +35,17 @@ impl Script {
             command.arg(script).arg(keys.len()).arg(keys);
             command
         };
-        ScriptCall { by_hash: command("EVALSHA", &self.hash), by_text: command("EVAL", self.text) }
+        ScriptCall {
+            name: self.name,
+            by_hash: command("EVALSHA", &self.hash),
+            by_text: command("EVAL", self.text),
+        }
     }
 }
 
 /// A call of a script.
 pub(crate) struct ScriptCall {
+    name: &'static str,
     by_hash: Cmd,
     by_text: Cmd,
 }
@@ -48,24 +60,31 @@ impl ScriptCall {
 
     /// Runs the script.
     pub(crate) async fn run<T: FromRedisValue>(self, link: &Link) -> RedisResult<T> {
-        match link.query(&self.by_hash).await {
+        let began = Instant::now();
+        let answer = match link.query(&self.by_hash).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 link.query(&self.by_text).await
             }
             answer => answer,
+        };
+        let labels = [DATABASE, self.name];
+        QUERY_DURATION.observe(&labels, began.elapsed().as_secs_f64());
+        if answer.is_err() {
+            QUERY_ERRORS.increment(&labels);
         }
+        answer
     }
 }
 
 pub(crate) static TAKE_RATES: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("scripts/take_rates.lua")));
+    LazyLock::new(|| Script::new("take_rates", include_str!("scripts/take_rates.lua")));
 pub(crate) static TAKE_SLOT: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("scripts/take_slot.lua")));
+    LazyLock::new(|| Script::new("take_slot", include_str!("scripts/take_slot.lua")));
 pub(crate) static RENEW_SLOTS: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("scripts/renew_slots.lua")));
+    LazyLock::new(|| Script::new("renew_slots", include_str!("scripts/renew_slots.lua")));
 pub(crate) static RELEASE_SLOT: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("scripts/release_slot.lua")));
+    LazyLock::new(|| Script::new("release_slot", include_str!("scripts/release_slot.lua")));
 pub(crate) static APPEND_EVENTS: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("scripts/append_events.lua")));
+    LazyLock::new(|| Script::new("append_events", include_str!("scripts/append_events.lua")));
 pub(crate) static READ_EVENTS: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("scripts/read_events.lua")));
+    LazyLock::new(|| Script::new("read_events", include_str!("scripts/read_events.lua")));

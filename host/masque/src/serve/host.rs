@@ -24,6 +24,7 @@ use super::recovery::recover_continuously;
 use super::retention::{KeptTimes, remove_expired};
 use super::sandbox_slots::Slots;
 use super::shared_sets;
+use super::state_metrics::StateMetrics;
 use super::supervisor::{Supervisor, joined};
 use crate::builtins;
 use crate::compiler::compiler;
@@ -75,7 +76,7 @@ impl Host {
         supervisor: &Supervisor,
     ) -> anyhow::Result<Self> {
         let id = Uuid::now_v7();
-        let OpenStore { store, folder, active_sets } = store::open(&config).await?;
+        let OpenStore { store, database, pool, folder, active_sets } = store::open(&config).await?;
         // Other hosts count this one before it runs a turn or a job.
         store.heartbeat(id, &[], LEASE).await.context("can't tell the store that this host lives")?;
         if folder.is_some() {
@@ -198,6 +199,11 @@ impl Host {
         tasks.push(supervisor.spawn_restarting("the recovery of turns", &tasks_stop, {
             let (store, stop) = (Arc::clone(&store), tasks_stop.clone());
             move || recover_continuously(Arc::clone(&store), id, stop.clone())
+        }));
+        tasks.push(supervisor.spawn_restarting("the metrics of the state", &tasks_stop, {
+            let (store, shared, stop) = (Arc::clone(&store), shared.clone(), tasks_stop.clone());
+            let metrics = StateMetrics { store, database, pool, shared };
+            move || metrics.clone().keep(stop.clone())
         }));
         if let Some(identity) = &identity {
             let (identity, stop) = (Arc::clone(identity), tasks_stop.clone());

@@ -9,6 +9,7 @@ mod run;
 mod sandbox_slots;
 mod shared_sets;
 mod signals;
+mod state_metrics;
 mod supervisor;
 
 pub(crate) use run::{RUNTIME_END, run};
