@@ -22,6 +22,9 @@ use tokio::time::MissedTickBehavior;
 /// The text of a token, of a length that models send.
 const WORD: &str = "word ";
 
+/// Where hosts send their traces (OTLP over HTTP). They are dropped.
+const TRACES: &str = "/v1/traces";
+
 /// The number of tokens of a reply and the time between two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Pace {
@@ -63,7 +66,12 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
 }
 
 async fn answer(request: Request<Incoming>, replies: Arc<Replies>) -> Result<Response<Body>, Infallible> {
+    let is_trace = request.uri().path() == TRACES;
     let Ok(body) = request.into_body().collect().await else { return Ok(unknown_model()) };
+    if is_trace {
+        // An empty message of protocol buffers: everything was accepted.
+        return Ok(Response::new(Full::default().boxed_unsync()));
+    }
     let request: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
     let Some(pace) = request.get("model").and_then(Value::as_str).and_then(Pace::parse) else {
         return Ok(unknown_model());

@@ -12,13 +12,17 @@ const ADMISSION: &str = "admission";
 /// Benchmarks of single functions.
 const PIECES: &str = "pieces";
 
+/// Names an older binary of the host, which the scenario `telemetry` compares with.
+const BEFORE: &str = "--before=";
+
 /// The scenarios of the harness, in its order.
-const SCENARIOS: [&str; 10] = [
+const SCENARIOS: [&str; 11] = [
     "latency",
     "frontier",
     "streams",
     "plugin",
     "everything",
+    "telemetry",
     "state",
     "start",
     "company",
@@ -66,7 +70,10 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
 /// Refuses unknown arguments before anything is built, which takes minutes.
 fn check(flags: &[&String], named: &[&String]) -> anyhow::Result<()> {
     for flag in flags {
-        ensure!(*flag == "--quick", "`cargo xtask bench` takes --quick and scenarios, not {flag:?}");
+        ensure!(
+            *flag == "--quick" || flag.starts_with(BEFORE),
+            "`cargo xtask bench` takes --quick, {BEFORE}BINARY and scenarios, not {flag:?}"
+        );
     }
     for name in named {
         let known = [ADMISSION, PIECES].iter().chain(&SCENARIOS).any(|known| *name == known);

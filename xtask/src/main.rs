@@ -30,7 +30,7 @@ cargo xtask COMMAND
                                --full adds the long ones: a foreign model server, a hundred kills, fuzzing
   fuzz [--seconds N] [TARGET…] fuzz the code that reads untrusted bytes, each target for a minute
   bench [--quick] [SCENARIO…]  build for release and measure: admission, pieces, latency, frontier, streams, plugin,
-                               everything, start, company, scale, litellm; all of them write docs/performance.md
+                               everything, telemetry, state, start, company, scale, litellm; all of them write docs/performance.md
   counts [--store]             count the instructions of pure code, and compare them with the stored figures (or store them)
   lint [--structure]           allowed dependencies, import cycles, formatting and clippy, of the host and of the
                                plugins; --structure checks only the first two, without building anything

@@ -8,6 +8,8 @@ use crate::setup::{ELARA, Mode, Server, Start};
 /// The programs, folders and sizes of a run.
 pub(crate) struct Bench {
     pub(crate) bin: PathBuf,
+    /// An older binary of the host.
+    pub(crate) before: Option<PathBuf>,
     pub(crate) out: PathBuf,
     pub(crate) quick: bool,
     pub(crate) mock: Server,

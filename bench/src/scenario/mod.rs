@@ -12,6 +12,7 @@ mod scale;
 mod start;
 mod state;
 mod streams;
+mod telemetry;
 
 use std::path::{Path, PathBuf};
 
@@ -24,12 +25,13 @@ use bench::Bench;
 
 pub(crate) use options::Options;
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "latency",
     "frontier",
     "streams",
     "plugin",
     "everything",
+    "telemetry",
     "state",
     "start",
     "company",
@@ -49,7 +51,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     std::fs::create_dir_all(&options.out)?;
     let (bin, out) = (absolute(&options.bin)?, absolute(&options.out)?);
     let machine = Machine::inspect(&bin, &out)?;
-    let bench = Bench { bin, out, quick: options.quick, mock: Server::mock().await? };
+    let before = options.before.as_deref().map(absolute).transpose()?;
+    let bench = Bench { bin, before, out, quick: options.quick, mock: Server::mock().await? };
     let results = bench.out.join(if options.quick { "tables-quick" } else { "tables" });
     std::fs::create_dir_all(&results)?;
     for name in NAMES
@@ -64,6 +67,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             "streams" => streams::measure(&bench).await?,
             "plugin" => plugin::measure(&bench).await?,
             "everything" => everything::measure(&bench).await?,
+            "telemetry" => telemetry::measure(&bench).await?,
             "state" => state::measure(&bench).await?,
             "start" => start::measure(&bench).await?,
             "company" => company::measure(&bench).await?,

@@ -7,6 +7,9 @@ pub(crate) struct Options {
     /// The host's binary.
     #[arg(long)]
     pub(super) bin: PathBuf,
+    /// An older binary of the host, which some scenarios compare with.
+    #[arg(long)]
+    pub(super) before: Option<PathBuf>,
     /// Run every scenario with few rounds, to check that it works.
     #[arg(long)]
     pub(super) quick: bool,
