@@ -149,8 +149,19 @@ impl Host {
     }
 
     /// Stops the process where it is (SIGSTOP), as a virtual machine that is moved would be.
+    ///
+    /// Returns once every thread has stopped: on a busy machine, some of them run on for milliseconds after the signal.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.id());
+        let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            // A thread that has ended meanwhile runs no more.
+            let Ok(stat) = std::fs::read_to_string(task.unwrap().path().join("stat")) else { return true };
+            stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
+        };
+        while !std::fs::read_dir(&tasks).unwrap().all(is_stopped) {
+            std::thread::yield_now();
+        }
     }
 
     /// Lets a paused process go on (SIGCONT).

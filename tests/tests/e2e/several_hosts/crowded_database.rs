@@ -35,7 +35,6 @@ async fn hosts_go_on_with_the_connections_that_they_have_when_the_server_has_non
         findings.doubled.len(),
         findings.foreign.len()
     );
-    assert!(count > 0, "others have taken connections");
     assert_eq!(findings, Findings::default());
     assert_eq!(half_written(&installation).await, "");
     let others: Vec<_> = seen.into_keys().filter(|kind| !MAY_BE_SEEN.contains(&kind.as_str())).collect();
