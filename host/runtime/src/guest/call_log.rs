@@ -31,7 +31,8 @@ pub(crate) struct CallLog(Arc<Inner>);
 
 struct Inner {
     source: LogSource,
-    /// The span of the call, which has the request's id. Standard error is written outside of it.
+    /// The log's span in which the call was made, which has the ids of the request and the trace. Standard output and standard
+    /// error may be written outside of it, and the last line when the store is dropped.
     span: Span,
     /// The call may not log at all.
     is_silent: bool,
@@ -125,6 +126,7 @@ impl CallLog {
     pub(crate) fn refused_write(&self, reason: &str, refused: u64) {
         let LogSource { plugin, version, function, .. } = &self.0.source;
         let (plugin, version) = (&**plugin, &**version);
+        let _entered = self.0.span.enter();
         tracing::warn!(target: "plugin", plugin, version, function, refused, "a write to `state` was refused: {reason}");
     }
 
@@ -155,6 +157,7 @@ impl Drop for Inner {
         if let Some(limit) = limit {
             let LogSource { plugin, version, function, .. } = &self.source;
             let (plugin, version) = (&**plugin, &**version);
+            let _entered = self.span.enter();
             tracing::warn!(target: "plugin", plugin, version, function, dropped, limit, "the call logged more than its limit");
         }
     }
