@@ -35,3 +35,20 @@ pub(crate) fn count_attempt(outcome: ReloadOutcome) {
     RELOADS.increment(&[name]);
     LAST_RELOAD_REFUSED.set(&[], is_refused);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_attempt_counts_by_its_outcome() {
+        let count = |outcome: &str| RELOADS.value(&[outcome]);
+        let before = ["activated", "unchanged", "refused"].map(count);
+        count_activated();
+        count_attempt(ReloadOutcome::Applied);
+        count_attempt(ReloadOutcome::Refused);
+        let after = ["activated", "unchanged", "refused"].map(count);
+        // Other tests of the process may make attempts at the same time.
+        assert!(before.iter().zip(after).all(|(before, after)| *before < after), "{before:?} {after:?}");
+    }
+}

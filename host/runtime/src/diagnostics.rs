@@ -56,6 +56,14 @@ impl CallDiagnostics {
         }
     }
 
+    /// Records that the call exceeded a limit.
+    pub(crate) fn record_limit(&self, limit: &'static str) {
+        let mut limits = self.0.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        if !limits.contains(&limit) {
+            limits.push(limit);
+        }
+    }
+
     /// Counts a write to `state` that was refused.
     pub(crate) fn record_state_refusal(&self) {
         self.0.state_refusals.fetch_add(1, Ordering::Relaxed);
@@ -64,10 +72,7 @@ impl CallDiagnostics {
     /// Records that something was refused for another reason than a missing grant, such as a limit that the guest may survive.
     pub(crate) fn record_refusal(&self, refusal: String) {
         if let Some(limit) = limit_named_in(&refusal) {
-            let mut limits = self.0.limits.lock().unwrap_or_else(PoisonError::into_inner);
-            if !limits.contains(&limit) {
-                limits.push(limit);
-            }
+            self.record_limit(limit);
         }
         let mut refusals = self.0.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         if refusals.len() < MAX_REFUSALS && !refusals.contains(&refusal) {

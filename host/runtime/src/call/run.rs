@@ -161,6 +161,7 @@ fn host_state(
         version: identity.version.clone(),
         function: identity.function,
         secrets: profile.secrets.clone(),
+        diagnostics: identity.diagnostics.clone(),
     };
     let limit = profile.limits.questions;
     HostState {

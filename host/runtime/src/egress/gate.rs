@@ -174,8 +174,9 @@ impl WasiHttpHooks for EgressGate {
         let timeouts = Timeouts::new(options, self.deadline);
         let (upstream, diagnostics) = (self.upstream.clone(), self.diagnostics.clone());
         let headers = HeaderLimit { bytes: self.max_header_bytes, diagnostics: diagnostics.clone() };
+        let guard = RequestGuard(observed.clone());
         Box::new(async move {
-            let _guard = RequestGuard(&observed);
+            let _guard = guard;
             let request = if observed.is_detailed() {
                 let direction = BodyDirection::Sent;
                 request.map(|body| ObservedBody::new(body, observed.clone(), direction).boxed_unsync())
@@ -203,9 +204,15 @@ impl WasiHttpHooks for EgressGate {
                 diagnostics.record_refusal(format!(
                     "{origin} compressed its answer unasked, and an answer to a request with a credential must be readable"
                 ));
-                return Err(Error::HttpResponseContentCoding(None));
+                let error = Error::HttpResponseContentCoding(None);
+                observed.end(Some(&error));
+                return Err(error);
             }
-            headers.check(&parts.headers).map_err(|size| Error::HttpResponseHeaderSectionSize(Some(size)))?;
+            headers.check(&parts.headers).map_err(|size| {
+                let error = Error::HttpResponseHeaderSectionSize(Some(size));
+                observed.end(Some(&error));
+                error
+            })?;
             redactor.redact_headers(&mut parts.headers);
             let occupied = OccupiedRequest { _permit: permit, _lease: lease };
             let body = GuardedBody::new(body, redactor, headers, timeouts.between_bytes, occupied);

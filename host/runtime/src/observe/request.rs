@@ -190,7 +190,7 @@ impl ObservedRequest {
     }
 
     /// The body of the answer has ended, by an error if there is one, or is no longer read.
-    pub(super) fn end(&self, error: Option<&Error>) {
+    pub(crate) fn end(&self, error: Option<&Error>) {
         let code = error.map(request_error_code);
         let (sent, received) = {
             let mut progress = self.progress();
@@ -269,9 +269,9 @@ impl HostCallUnderWay for ObservedRequest {
 }
 
 /// Counts a request as cancelled unless its head has arrived or its failure is known.
-pub(crate) struct RequestGuard<'a>(pub(crate) &'a ObservedRequest);
+pub(crate) struct RequestGuard(pub(crate) Arc<ObservedRequest>);
 
-impl Drop for RequestGuard<'_> {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         let has_head = self.0.progress().head.is_some();
         if !has_head {
