@@ -165,7 +165,7 @@ impl ObservedRequest {
         }
         self.usage.change_span(self.context.span_id(), |span| {
             span.set("http.response.status_code", i64::from(status));
-            if status >= 400 {
+            if is_failure(status) {
                 span.fail(status.to_string());
             }
         });
@@ -192,19 +192,23 @@ impl ObservedRequest {
     /// The body of the answer has ended, by an error if there is one, or is no longer read.
     pub(crate) fn end(&self, error: Option<&Error>) {
         let code = error.map(request_error_code);
-        let (sent, received) = {
+        let (sent, received, has_failed) = {
             let mut progress = self.progress();
             if progress.ended.is_some() {
                 return;
             }
             progress.ended = Some(self.begun.elapsed());
             progress.failed = code;
-            (progress.sent.bytes(), progress.received.bytes())
+            let has_failed = progress.status.is_some_and(is_failure);
+            (progress.sent.bytes(), progress.received.bytes(), has_failed)
         };
         if let Some(span) = self.take_span() {
             span.set("http.request.body.size", i64::try_from(sent).unwrap_or(i64::MAX));
             span.set("http.response.body.size", i64::try_from(received).unwrap_or(i64::MAX));
-            code.into_iter().for_each(|code| span.fail(code));
+            // A status that is a failure is the span's error already.
+            if let Some(code) = code.filter(|_| !has_failed) {
+                span.fail(code);
+            }
         }
     }
 
@@ -278,6 +282,11 @@ impl Drop for RequestGuard {
             self.0.fail("cancelled");
         }
     }
+}
+
+/// Whether a status is an error of a request, as OpenTelemetry's conventions say for clients.
+fn is_failure(status: u16) -> bool {
+    status >= 400
 }
 
 fn status_class(status: u16) -> &'static str {

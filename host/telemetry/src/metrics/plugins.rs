@@ -85,7 +85,8 @@ mod tests {
     use super::*;
 
     fn series(plugin: &str) -> usize {
-        let is_of = |label: &prometheus::proto::LabelPair| label.name() == "plugin" && label.value() == plugin;
+        let is_of =
+            |label: &prometheus::proto::LabelPair| label.name() == "plugin" && label.value() == plugin;
         let families = prometheus::gather();
         let all = families.iter().flat_map(|family| family.get_metric());
         all.filter(|series| series.get_label().iter().any(is_of)).count()
