@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::metrics;
 use crate::publication::Publication;
 use crate::report::{ReloadOutcome, ReloadReport};
 use crate::set::ActiveSet;
@@ -33,6 +34,7 @@ pub struct OutdatedGeneration;
 impl Active {
     /// A holder whose first generation is `set`.
     pub fn new(set: ActiveSet) -> Self {
+        metrics::show_set(&set);
         Self(watch::Sender::new(ActiveState {
             set: Arc::new(set),
             reload: None,
@@ -89,6 +91,8 @@ impl Active {
         if !is_published {
             return Err(OutdatedGeneration);
         }
+        metrics::show_set(&next);
+        metrics::count_activated();
         for (name, plugin) in &base.plugins {
             if next.plugins.get(name).is_none_or(|kept| !Arc::ptr_eq(kept, plugin)) {
                 plugin.retire();
@@ -122,6 +126,7 @@ impl Active {
 
     /// Stores the report of an attempt that made no new generation, and returns the report before it.
     pub fn record(&self, report: ReloadReport) -> Option<ReloadReport> {
+        metrics::count_attempt(report.outcome);
         let mut previous = None;
         self.0.send_modify(|state| previous = state.reload.replace(report));
         previous

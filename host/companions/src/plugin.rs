@@ -1,11 +1,14 @@
 //! A plugin as it is shared by the generations in which it stays the same.
 
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use masque_config::PluginFingerprint;
 use masque_runtime::Plugin;
+
+use crate::plugin_series::{keep_series, release_series};
+use crate::series_retention::PluginVersion;
 
 /// A plugin of one or more generations. It logs a line when it is unloaded, which is when the last turn that uses it has
 /// ended.
@@ -15,11 +18,18 @@ pub struct LoadedPlugin {
     fingerprint: PluginFingerprint,
     /// Set when a generation without this plugin is published. A plugin that goes because the host stops logs nothing.
     is_retired: AtomicBool,
+    /// Set when a generation with this plugin is in use. Its version has series from then on.
+    in_use: OnceLock<PluginVersion>,
 }
 
 impl LoadedPlugin {
     pub(crate) fn new(plugin: Plugin, fingerprint: PluginFingerprint) -> Self {
-        Self { plugin: Arc::new(plugin), fingerprint, is_retired: AtomicBool::new(false) }
+        Self {
+            plugin: Arc::new(plugin),
+            fingerprint,
+            is_retired: AtomicBool::new(false),
+            in_use: OnceLock::new(),
+        }
     }
 
     pub(crate) fn plugin(&self) -> &Arc<Plugin> {
@@ -29,6 +39,16 @@ impl LoadedPlugin {
     /// Digests of the settings, grants and limits, to tell whether they have changed.
     pub(crate) fn fingerprint(&self) -> &PluginFingerprint {
         &self.fingerprint
+    }
+
+    /// Marks that a generation with this plugin is in use.
+    pub(crate) fn use_it(&self) {
+        self.in_use.get_or_init(|| {
+            let version = self.plugin.package().description().version.clone();
+            let version = (self.plugin.name().to_owned(), version);
+            keep_series(version.clone());
+            version
+        });
     }
 
     /// Marks that no new turn will use the plugin.
@@ -47,6 +67,9 @@ impl Deref for LoadedPlugin {
 
 impl Drop for LoadedPlugin {
     fn drop(&mut self) {
+        if let Some(version) = self.in_use.get() {
+            release_series(version);
+        }
         if self.is_retired.load(Ordering::Relaxed) {
             let package = self.plugin.package();
             tracing::info!(

@@ -16,6 +16,7 @@ use crate::attempt::{Reload, ReloadAttempt, have_changed};
 use crate::builtins::BuiltinComponents;
 use crate::changes::{describe_changes, dropped_companions};
 use crate::load::{Assembled, LoadFailure, assemble};
+use crate::metrics;
 use crate::report::{ReloadOutcome, ReloadReport};
 use crate::set::ActiveSet;
 use crate::started::Started;
@@ -118,6 +119,7 @@ impl Reloader {
     /// Records that the files say what is already in effect, for example after a mistake was undone.
     fn record_unchanged(&self, generation: u64, warnings: Vec<String>) {
         if warnings.is_empty() && self.active.state().reload.is_none() {
+            metrics::count_attempt(ReloadOutcome::Applied);
             return;
         }
         let report = ReloadReport::new(ReloadOutcome::Applied, generation, warnings);

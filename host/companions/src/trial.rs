@@ -76,7 +76,7 @@ pub(crate) async fn try_settings(
     let limits = Limits { log_lines: 0, ..plugin.limits.into() };
     let time_limit = time_limit(limits.cpu);
     let grants = grants(&plugin.grants);
-    let tried = Plugin::new(package.clone(), name.to_string(), plugin.settings_json(), grants, limits);
+    let tried = Plugin::for_trial(package.clone(), name.to_string(), plugin.settings_json(), grants, limits);
     let mut report = TrialReport::default();
     match call(&tried, time_limit).await {
         Ok(warnings) => {

@@ -100,12 +100,19 @@ pub struct NestedCall {
     pub(crate) slot: Arc<PoolSlot>,
     /// One permit: an answer that was dropped may hold its instance for a moment longer, and the next one waits for it.
     pub(crate) one_at_a_time: Arc<Semaphore>,
+    /// The span of the question.
+    pub(crate) trace: SpanParent,
 }
 
 impl NestedCall {
     /// When the asking call ends.
     pub fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// Where the question is in the trace of the asking call, for [`Call::trace`] of the answer.
+    pub fn trace(&self) -> &SpanParent {
+        &self.trace
     }
 }
 

@@ -56,7 +56,11 @@ impl LiveInstance {
     pub(crate) async fn instance(&mut self, pre: &InstancePre<Guest>) -> wasmtime::Result<Instance> {
         let instance = match self.instance {
             Some(instance) => instance,
-            None => pre.instantiate_async(&mut self.store).await?,
+            None => {
+                let instance = pre.instantiate_async(&mut self.store).await?;
+                self.store.data().host_state().usage.record_instantiation();
+                instance
+            }
         };
         self.instance = Some(instance);
         self.quiet = false;

@@ -24,6 +24,7 @@ mod instance;
 mod json_escapes;
 mod load;
 mod missing_grant;
+mod observe;
 mod package;
 mod plugin;
 mod pool;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use masque_grants::{Grants, Limits, MAX_COMPONENT_BYTES, is_name};
+use masque_telemetry::metrics::plugins::LOAD_DURATION;
 use wasmtime::component::{Component, InstancePre};
 
 use crate::call;
@@ -37,6 +38,7 @@ impl Sandbox {
         bytes: Arc<[u8]>,
         limits: &Limits,
     ) -> Result<Arc<Package>, LoadError> {
+        let begun = Instant::now();
         check_preamble(&bytes)?;
         let (component, digest) = self.compiler.component(bytes.clone()).await?;
         let digest = format!("sha256:{digest}");
@@ -51,9 +53,11 @@ impl Sandbox {
         let deadline = Instant::now() + limits.wall;
         let profile = PluginProfile::new(self, &identity, name, settings, Grants::default(), limits.clone());
         let described =
-            call::run(&Arc::new(profile), Call::until(deadline), "describe", exports.describe()).await;
+            call::run(&Arc::new(profile), Call::until(deadline), "describe", exports.describe(), |_| Ok(()))
+                .await;
         let description = described.map_err(|error| LoadError::Describe(Box::new(error)))?;
         check_description(&description, exports.kind())?;
+        LOAD_DURATION.observe(&[], begun.elapsed().as_secs_f64());
         Ok(Arc::new(Package::new(digest, description, weight, exports, self.clone())))
     }
 

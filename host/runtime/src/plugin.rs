@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use masque_grants::{Grants, Limits};
 
-use crate::call;
+use crate::call::{self, CallObserver};
 use crate::capability::Call;
 use crate::contract::{Exchange, Message, Opening, Prompt, Recollection, Turn};
 use crate::counters::PluginCounters;
@@ -44,9 +44,31 @@ impl Plugin {
         grants: Grants,
         limits: Limits,
     ) -> Self {
+        Self::make(package, name, settings, grants, limits, true)
+    }
+
+    /// A plugin for a trial of its settings. Its calls count in no metric: it may never be in use.
+    pub fn for_trial(
+        package: Arc<Package>,
+        name: String,
+        settings: String,
+        grants: Grants,
+        limits: Limits,
+    ) -> Self {
+        Self::make(package, name, settings, grants, limits, false)
+    }
+
+    fn make(
+        package: Arc<Package>,
+        name: String,
+        settings: String,
+        grants: Grants,
+        limits: Limits,
+        is_counted: bool,
+    ) -> Self {
         let profile =
             PluginProfile::new(package.sandbox(), &package.identity(), name, settings, grants, limits);
-        Self { profile: Arc::new(profile), package }
+        Self { profile: Arc::new(PluginProfile { is_counted, ..profile }), package }
     }
 
     /// The name in the configuration.
@@ -91,12 +113,11 @@ impl Plugin {
         recalled: Recollection,
     ) -> Result<Prompt, CallError> {
         let bound = self.package.exports().compose(turn, recalled);
-        let prompt = self.call(call, "compose", "persona", bound).await?;
-        if prompt.messages.is_empty() {
-            return Err(self.contract_error("compose", "the prompt has no message"));
-        }
-        self.check_roles("compose", &prompt.messages)?;
-        Ok(prompt)
+        let check = |prompt: &Prompt| match prompt.messages.as_slice() {
+            [] => Err("the prompt has no message"),
+            messages => check_roles(messages),
+        };
+        self.call(call, "compose", "persona", bound, check).await
     }
 
     /// The first messages of a new conversation, one for each alternative; none if the persona has no greeting.
@@ -105,12 +126,14 @@ impl Plugin {
     /// Those of every function, see [`Plugin`], and [`Cause::Contract`] for a message that is not one of `assistant` with text.
     pub async fn greet(&self, call: Call, opening: &Opening) -> Result<Vec<Message>, CallError> {
         let bound = self.package.exports().greet(opening);
-        let greetings = self.call(call, "greet", "greeter", bound).await?;
-        self.check_roles("greet", &greetings)?;
-        match greetings.iter().find(|message| &*message.role != "assistant" || !message.has_content()) {
-            Some(_) => Err(self.contract_error("greet", "a greeting is a message of `assistant` with text")),
-            None => Ok(greetings),
-        }
+        let check = |greetings: &Vec<Message>| {
+            check_roles(greetings)?;
+            match greetings.iter().find(|message| &*message.role != "assistant" || !message.has_content()) {
+                Some(_) => Err("a greeting is a message of `assistant` with text"),
+                None => Ok(()),
+            }
+        };
+        self.call(call, "greet", "greeter", bound, check).await
     }
 
     /// Background work of a persona after a turn.
@@ -119,7 +142,7 @@ impl Plugin {
     /// Those of every function, see [`Plugin`].
     pub async fn reflect(&self, call: Call, exchange: &Exchange) -> Result<(), CallError> {
         let bound = self.package.exports().reflect(exchange);
-        self.call(call, "reflect", "reflector", bound).await
+        self.call(call, "reflect", "reflector", bound, |()| Ok(())).await
     }
 
     /// The messages and memories that are relevant for the turn, within `budget` tokens.
@@ -128,9 +151,8 @@ impl Plugin {
     /// Those of every function, see [`Plugin`], and [`Cause::Contract`] for a message that has no valid role.
     pub async fn recall(&self, call: Call, turn: &Turn, budget: u32) -> Result<Recollection, CallError> {
         let bound = self.package.exports().recall(turn, budget);
-        let recalled = self.call(call, "recall", "memory", bound).await?;
-        self.check_roles("recall", &recalled.messages)?;
-        Ok(recalled)
+        let check = |recalled: &Recollection| check_roles(&recalled.messages);
+        self.call(call, "recall", "memory", bound, check).await
     }
 
     /// Background work of a memory after a turn.
@@ -139,14 +161,14 @@ impl Plugin {
     /// Those of every function, see [`Plugin`].
     pub async fn observe(&self, call: Call, exchange: &Exchange) -> Result<(), CallError> {
         let bound = self.package.exports().observe(exchange);
-        self.call(call, "observe", "observer", bound).await
+        self.call(call, "observe", "observer", bound, |()| Ok(())).await
     }
 
     /// The reply to a prompt, as it is written. Resolves when the plugin has accepted the prompt or refused it.
     ///
     /// # Errors
     /// Those of every function, see [`Plugin`]. After the prompt was accepted, [`Deltas::next`] returns the error.
-    pub async fn generate(&self, call: Call, prompt: &Prompt) -> Result<Deltas, CallError> {
+    pub async fn generate(&self, mut call: Call, prompt: &Prompt) -> Result<Deltas, CallError> {
         const FUNCTION: &str = "generate";
         let lingers = self.profile.warm_pool.is_some();
         let (sink, reply) = open_reply(self.profile.limits.delta_bytes, lingers);
@@ -154,12 +176,16 @@ impl Plugin {
             return Err(self.error(FUNCTION, Cause::Unsupported("model")));
         };
         let OpenedReply { batches, accepted } = reply;
-        let task = call::start(&self.profile, call, FUNCTION, bound);
+        let observer = CallObserver::begin(&self.profile, &mut call, FUNCTION);
+        let task = call::start(&self.profile, call, FUNCTION, bound, observer.notes());
         if accepted.await.is_ok() {
-            return Ok(Deltas::new(batches, task, lingers, self.error(FUNCTION, Cause::Truncated)));
+            let truncated = self.error(FUNCTION, Cause::Truncated);
+            return Ok(Deltas::new(batches, task, lingers, truncated, observer));
         }
-        call::finish(&self.profile, FUNCTION, task).await?;
-        Err(self.error(FUNCTION, Cause::Truncated))
+        let finished = call::finish(&self.profile, FUNCTION, task).await;
+        let error = finished.err().unwrap_or_else(|| self.error(FUNCTION, Cause::Truncated));
+        observer.end(Some(&error));
+        Err(error)
     }
 
     async fn call<R: Send + 'static>(
@@ -168,25 +194,22 @@ impl Plugin {
         function: &'static str,
         interface: &'static str,
         bound: Option<BoundCall<R>>,
+        check: impl FnOnce(&R) -> Result<(), &'static str>,
     ) -> Result<R, CallError> {
         match bound {
-            Some(bound) => call::run(&self.profile, call, function, bound).await,
+            Some(bound) => call::run(&self.profile, call, function, bound, check).await,
             None => Err(self.error(function, Cause::Unsupported(interface))),
         }
     }
 
-    fn check_roles(&self, function: &'static str, messages: &[Message]) -> Result<(), CallError> {
-        match messages.iter().find(|message| !message.has_valid_role()) {
-            Some(_) => Err(self.contract_error(function, "a message has no role, or an overlong one")),
-            None => Ok(()),
-        }
-    }
-
-    fn contract_error(&self, function: &'static str, reason: &str) -> CallError {
-        self.error(function, Cause::Contract(reason.to_owned()))
-    }
-
     fn error(&self, function: &'static str, cause: Cause) -> CallError {
         call::call_error(&self.profile, function, cause)
+    }
+}
+
+fn check_roles(messages: &[Message]) -> Result<(), &'static str> {
+    match messages.iter().find(|message| !message.has_valid_role()) {
+        Some(_) => Err("a message has no role, or an overlong one"),
+        None => Ok(()),
     }
 }

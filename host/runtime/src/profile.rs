@@ -6,6 +6,7 @@ use masque_grants::{Grants, Limits};
 
 use crate::counters::PluginCounters;
 use crate::egress::UpstreamClient;
+use crate::observe::PluginLabels;
 use crate::pool::PoolShare;
 use crate::sandbox::Sandbox;
 use crate::scratch::ScratchFolder;
@@ -18,6 +19,10 @@ pub(crate) struct PluginProfile {
     pub(crate) name: Arc<str>,
     /// The version in the description of the component.
     pub(crate) version: Arc<str>,
+    /// The digest of the component.
+    pub(crate) digest: Arc<str>,
+    /// Whether its calls count in the metrics: not those of a plugin that is merely tried.
+    pub(crate) is_counted: bool,
     /// A JSON object.
     pub(crate) settings: Arc<str>,
     pub(crate) grants: Arc<Grants>,
@@ -57,6 +62,8 @@ impl PluginProfile {
             .and_then(|limit| Some((sandbox.scratch_folders.folder(&name, component.digest)?, limit)));
         Self {
             version: component.version.into(),
+            digest: component.digest.into(),
+            is_counted: false,
             settings: settings.into(),
             weight: component.weight,
             secrets: SecretMatcher::new(
@@ -72,5 +79,11 @@ impl PluginProfile {
             limits,
             name: name.into(),
         }
+    }
+
+    /// The plugin and version in whose metrics calls count, if they do.
+    pub(crate) fn labels(&self) -> Option<PluginLabels> {
+        self.is_counted
+            .then(|| PluginLabels { plugin: Arc::clone(&self.name), version: Arc::clone(&self.version) })
     }
 }

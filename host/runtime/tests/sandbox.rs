@@ -6,6 +6,7 @@ mod fixtures;
 mod host_memory;
 mod loading;
 mod nested_calls;
+mod observed;
 mod pool;
 mod reuse;
 mod scratch;

@@ -17,7 +17,9 @@ use super::components::{FetchError, LocalComponents};
 use crate::active::Active;
 use crate::builtins::BuiltinComponents;
 use crate::load::{Assembled, assemble};
+use crate::metrics;
 use crate::publication::{Publication, PublicationState};
+use crate::report::ReloadOutcome;
 use crate::set::ActiveSet;
 use crate::started::Started;
 
@@ -180,6 +182,7 @@ impl Preparer {
                 "a generation of the active set is refused, since hosts have not prepared it:"
             );
             hosts.lines().for_each(|line| tracing::error!(generation = number, "{line}"));
+            metrics::count_attempt(ReloadOutcome::Refused);
             self.show(number, PublicationState::Refused, hosts.lines().map(str::to_owned).collect());
         } else if let Some(active) = &self.active {
             active.set_publication(None);

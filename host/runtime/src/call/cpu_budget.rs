@@ -12,6 +12,7 @@ use crate::contract::Failure;
 use crate::cpu_meter::CpuMeter;
 use crate::guest::Guest;
 use crate::instance::{LiveInstance, Work};
+use crate::observe::CallUsage;
 use crate::time_slice::OnTick;
 
 /// Makes the guest yield at ticks. Its time slice decides when and for how long.
@@ -39,6 +40,7 @@ pub(super) fn yield_at_ticks(store: &mut Store<Guest>, meter: Arc<CpuMeter>, tic
 pub(super) struct MeteredWork<R> {
     pub(super) work: Work<R>,
     pub(super) meter: Arc<CpuMeter>,
+    pub(super) usage: Arc<CallUsage>,
 }
 
 /// The CPU limit that ran out.
@@ -53,6 +55,7 @@ impl<R> Future for MeteredWork<R> {
         let polled = self.work.as_mut().poll(cx);
         let used = thread_time().saturating_sub(before);
         self.meter.add(used);
+        self.usage.add_cpu(used);
         self.meter.slice().suspend(used);
         match (polled, self.meter.exceeded_limit()) {
             (Poll::Ready(done), _) => Poll::Ready(Ok(done)),
@@ -86,7 +89,8 @@ mod tests {
         }
         meter.slice().end_long_yield();
         let work: Work<()> = Box::pin(pending());
-        let mut metered = Box::pin(MeteredWork { work, meter: meter.clone() });
+        let usage = CallUsage::new(Instant::now());
+        let mut metered = Box::pin(MeteredWork { work, meter: meter.clone(), usage });
         let polled = poll_fn(|cx| Poll::Ready(metered.as_mut().poll(cx).is_pending())).await;
         assert!(polled, "the guest waits");
         assert_eq!(decide(&meter), OnTick::Yield);

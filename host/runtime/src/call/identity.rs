@@ -15,13 +15,8 @@ pub(super) struct CallIdentity {
 }
 
 impl CallIdentity {
-    pub(super) fn new(profile: &PluginProfile, function: &'static str) -> Self {
-        Self {
-            plugin: profile.name.clone(),
-            version: profile.version.clone(),
-            function,
-            diagnostics: CallDiagnostics::default(),
-        }
+    pub(super) fn new(profile: &PluginProfile, function: &'static str, diagnostics: CallDiagnostics) -> Self {
+        Self { plugin: profile.name.clone(), version: profile.version.clone(), function, diagnostics }
     }
 
     /// The error of this call, with its refusals.
@@ -40,5 +35,5 @@ impl CallIdentity {
 
 /// An error of a call that did not begin, or whose diagnostics are lost.
 pub(crate) fn call_error(profile: &PluginProfile, function: &'static str, cause: Cause) -> CallError {
-    CallIdentity::new(profile, function).error(cause)
+    CallIdentity::new(profile, function, CallDiagnostics::default()).error(cause)
 }

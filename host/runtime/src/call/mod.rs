@@ -7,8 +7,10 @@
 mod cpu_budget;
 mod fault;
 mod identity;
+mod observer;
 mod placement;
 mod run;
 
 pub(crate) use self::identity::call_error;
+pub(crate) use self::observer::CallObserver;
 pub(crate) use self::run::{finish, run, start};

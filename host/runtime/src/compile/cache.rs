@@ -34,6 +34,15 @@ pub(crate) struct CompileCache {
     max_bytes: u64,
 }
 
+/// Why no code of a component comes from the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotCached {
+    /// There is none.
+    Absent,
+    /// It can't be read, or not be trusted.
+    Invalid,
+}
+
 impl CompileCache {
     /// Opens the folder. Creates it and its key where they are missing.
     pub(crate) fn open(folder: &Path, engine: &Engine) -> io::Result<Self> {
@@ -46,8 +55,11 @@ impl CompileCache {
         Ok(Self { folder: folder.to_owned(), key: load_key(folder)?, engine, max_bytes: MAX_BYTES })
     }
 
-    /// The code of a component, or `None` where there is none that can be trusted.
-    pub(crate) fn get(&self, digest: &str) -> Option<Vec<u8>> {
+    /// The code of a component.
+    ///
+    /// # Errors
+    /// There is none that can be trusted.
+    pub(crate) fn get(&self, digest: &str) -> Result<Vec<u8>, NotCached> {
         let path = self.path(digest);
         let read = open_ours(&path).and_then(|mut file| {
             let mut bytes = Vec::new();
@@ -56,22 +68,22 @@ impl CompileCache {
         });
         let (opened, mut file) = match read {
             Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(NotCached::Absent),
             Err(error) => {
                 tracing::warn!(%error, path = %path.display(), "a kept component is not used; compiling it again");
-                return None;
+                return Err(NotCached::Invalid);
             }
         };
         let code = file.split_off(MAC_BYTES.min(file.len()));
-        if self.mac(digest, &code)?.verify_slice(&file).is_err() {
+        if self.mac(digest, &code).is_none_or(|mac| mac.verify_slice(&file).is_err()) {
             tracing::warn!(path = %path.display(), "a kept component was altered or is another host's; compiling it again");
-            return None;
+            return Err(NotCached::Invalid);
         }
         // The oldest files are removed first. If this one can't be marked as used, it is merely compiled again one day.
         if let Err(error) = opened.set_modified(SystemTime::now()) {
             tracing::debug!(%error, path = %path.display(), "a kept component can't be marked as used");
         }
-        Some(code)
+        Ok(code)
     }
 
     /// Stores the code of a component, whole or not at all.
@@ -233,8 +245,8 @@ mod tests {
     fn stored_code_is_found_by_another_host_of_the_same_folder() {
         let folder = tempfile::tempdir().unwrap();
         cache(folder.path()).put("abc", b"code").unwrap();
-        assert_eq!(cache(folder.path()).get("abc").as_deref(), Some(&b"code"[..]));
-        assert_eq!(cache(folder.path()).get("abd"), None);
+        assert_eq!(cache(folder.path()).get("abc").as_deref(), Ok(&b"code"[..]));
+        assert_eq!(cache(folder.path()).get("abd"), Err(NotCached::Absent));
     }
 
     #[test]
@@ -248,14 +260,14 @@ mod tests {
             let mut bad = good.clone();
             bad[index] ^= 1;
             fs::write(&path, &bad).unwrap();
-            assert_eq!(cache.get("abc"), None, "byte {index}");
+            assert_eq!(cache.get("abc"), Err(NotCached::Invalid), "byte {index}");
             fs::write(&path, &good[..index]).unwrap();
-            assert_eq!(cache.get("abc"), None, "cut at {index}");
+            assert_eq!(cache.get("abc"), Err(NotCached::Invalid), "cut at {index}");
         }
         // Code that belongs to another component, under this one's name.
         fs::write(&path, &good).unwrap();
         fs::rename(&path, cache.path("abd")).unwrap();
-        assert_eq!(cache.get("abd"), None);
+        assert_eq!(cache.get("abd"), Err(NotCached::Invalid));
     }
 
     #[test]
@@ -263,7 +275,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let stored = cache(folder.path());
         stored.put("abc", b"code").unwrap();
-        let is_used = || cache(folder.path()).get("abc").is_some();
+        let is_used = || cache(folder.path()).get("abc").is_ok();
         let file = stored.path("abc");
         assert!(is_used());
         for mode in [0o602, 0o620] {
@@ -299,9 +311,9 @@ mod tests {
             mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         }
         let stored = cache(folder.path());
-        assert_eq!(stored.get("abc"), None);
+        assert_eq!(stored.get("abc"), Err(NotCached::Invalid));
         stored.put("abc", b"code").unwrap();
-        assert_eq!(cache(folder.path()).get("abc").as_deref(), Some(&b"code"[..]));
+        assert_eq!(cache(folder.path()).get("abc").as_deref(), Ok(&b"code"[..]));
     }
 
     #[test]
@@ -315,13 +327,13 @@ mod tests {
             let file = File::open(cache.path(digest)).unwrap();
             file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
         }
-        assert!(cache.get("a").is_some(), "used again, so it is not the oldest any more");
+        assert!(cache.get("a").is_ok(), "used again, so it is not the oldest any more");
         cache.put("d", &code).unwrap();
         let kept = ["a", "b", "c", "d"].map(|digest| cache.path(digest).exists());
         assert_eq!(kept, [true, false, true, true]);
         // Larger than the limit: kept alone, since it is in use.
         cache.put("e", &[7; 1000]).unwrap();
-        assert!(cache.get("e").is_some() && cache.get("d").is_none());
+        assert!(cache.get("e").is_ok() && cache.get("d").is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::cache::CompileCache;
+use super::cache::{CompileCache, NotCached};
 use crate::error::LoadError;
 
 /// The engine that code is loaded into, and the cache that it is kept in.
@@ -53,16 +53,16 @@ impl CodeLoader {
         Ok(component)
     }
 
-    /// Loads code from the cache. Returns `None` where there is none that can be trusted and loaded.
-    pub(crate) fn find(&self, digest: &str) -> Option<Component> {
-        let code = self.cache.as_ref()?.get(digest)?;
-        match deserialize(&self.engine, &code) {
-            Ok(component) => Some(component),
-            Err(error) => {
-                tracing::warn!(%error, "a kept component does not load; compiling it again");
-                None
-            }
-        }
+    /// Loads code from the cache.
+    ///
+    /// # Errors
+    /// There is none that can be trusted and loaded.
+    pub(crate) fn find(&self, digest: &str) -> Result<Component, NotCached> {
+        let code = self.cache.as_ref().ok_or(NotCached::Absent)?.get(digest)?;
+        deserialize(&self.engine, &code).map_err(|error| {
+            tracing::warn!(%error, "a kept component does not load; compiling it again");
+            NotCached::Invalid
+        })
     }
 }
 

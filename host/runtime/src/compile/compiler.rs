@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
+use masque_telemetry::metrics::plugins::{COMPILE_CACHE, COMPILE_DURATION};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::cache::NotCached;
 use super::child;
 use super::child_limits::ChildLimits;
 use super::code_loader::CodeLoader;
@@ -66,21 +69,32 @@ impl ComponentCompiler {
                 }
             })
             .await?;
-        if let Some(component) = cached {
-            return Ok((component, digest));
-        }
+        let reason = match cached {
+            Ok(component) => {
+                COMPILE_CACHE.increment(&["hit"]);
+                return Ok((component, digest));
+            }
+            Err(reason) => reason,
+        };
         let _turn = self.one_at_a_time.lock().await;
         // Another call may have compiled the same component while this one waited.
         let name = digest.clone();
-        if let Some(component) = self.spawn_blocking(move |loader| Ok(loader.find(&name))).await? {
+        if let Ok(component) = self.spawn_blocking(move |loader| Ok(loader.find(&name))).await? {
+            COMPILE_CACHE.increment(&["hit"]);
             return Ok((component, digest));
         }
+        COMPILE_CACHE.increment(&[match reason {
+            NotCached::Absent => "miss",
+            NotCached::Invalid => "invalid",
+        }]);
+        let begun = Instant::now();
         let code = match &self.compiler {
             Compiler::InProcess => self.spawn_blocking(move |loader| loader.compile(&bytes)).await?,
             Compiler::Child { program, arguments } => {
                 child::compile(program, arguments, self.reservation, &bytes).await?
             }
         };
+        COMPILE_DURATION.observe(&[], begun.elapsed().as_secs_f64());
         let name = digest.clone();
         let component = self.spawn_blocking(move |loader| loader.load_and_store(&name, &code)).await?;
         Ok((component, digest))

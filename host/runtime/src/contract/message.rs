@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 /// A named value whose body is JSON text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Property {
@@ -95,6 +97,38 @@ impl Message {
             source: None,
             cache: false,
             metadata: Vec::new(),
+        }
+    }
+
+    /// The SHA-256 of the role and the parts, as `sha256:…`. Messages that say the same have the same digest, whatever their id,
+    /// time and metadata.
+    pub fn digest(&self) -> String {
+        let mut hasher = Sha256::new();
+        self.hash_into(&mut hasher);
+        format!("sha256:{:x}", hasher.finalize())
+    }
+
+    /// Adds the role and the parts, each with its length, so that no other message gives the same bytes.
+    pub(crate) fn hash_into(&self, hasher: &mut Sha256) {
+        let mut add = |text: &str| {
+            hasher.update((text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        };
+        add(&self.role);
+        add(&self.parts.len().to_string());
+        for part in &self.parts {
+            let fields: [&str; 4] = match part {
+                Part::Text(text) => ["text", text, "", ""],
+                Part::Blob(blob) => ["blob", &blob.media_type, &blob.uri, ""],
+                Part::ToolCall(call) => ["tool-call", &call.id, &call.name, &call.arguments],
+                Part::ToolResult(result) if result.is_error => {
+                    ["tool-error", &result.id, &result.content, ""]
+                }
+                Part::ToolResult(result) => ["tool-result", &result.id, &result.content, ""],
+                Part::Thinking(text) => ["thinking", text, "", ""],
+                Part::Other(other) => ["other", &other.name, &other.json, ""],
+            };
+            fields.into_iter().for_each(&mut add);
         }
     }
 

@@ -9,15 +9,17 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body;
 use http_body_util::BodyExt;
 use masque_grants::{Credential, Grants, Limits, Origin};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::body::{GuardedBody, OccupiedRequest};
 use super::client::{Answer, UpstreamClient};
 use super::header_limit::HeaderLimit;
 use super::redact::EchoRedactor;
+use super::trace_headers::set_trace_headers;
 use crate::diagnostics::CallDiagnostics;
 use crate::missing_grant::MissingGrant;
+use crate::observe::{BodyDirection, ObservedBody, RequestGuard, RequestObserver};
 use crate::secret_matcher::SecretMatcher;
 
 /// The connect timeout where the guest sets none. A timeout of its own counts if it ends before the call's deadline.
@@ -49,6 +51,8 @@ pub(crate) struct EgressGate {
     /// One permit for each request that may be under way.
     permits: Arc<Semaphore>,
     diagnostics: CallDiagnostics,
+    /// Absent between calls.
+    requests: Option<RequestObserver>,
 }
 
 impl EgressGate {
@@ -59,6 +63,7 @@ impl EgressGate {
         deadline: Instant,
         limits: &Limits,
         diagnostics: CallDiagnostics,
+        requests: RequestObserver,
     ) -> Self {
         Self {
             grants,
@@ -68,7 +73,13 @@ impl EgressGate {
             max_header_bytes: limits.header_bytes,
             permits: Arc::new(Semaphore::new(limits.requests)),
             diagnostics,
+            requests: Some(requests),
         }
+    }
+
+    /// Drops what belongs to the call, before the store is kept for a later one.
+    pub(crate) fn end_call(&mut self) {
+        self.requests = None;
     }
 
     /// Requests whose response is not there yet, or whose body is still held.
@@ -92,6 +103,21 @@ impl EgressGate {
         let (method, path) = (method.clone(), uri.path().to_owned());
         self.diagnostics.record_missing_grant(MissingGrant::Http { method, origin, path });
         Err(Error::HttpRequestDenied)
+    }
+
+    /// Lets a request pass: writes its address in canonical form, and returns its origin and its place among the requests under
+    /// way.
+    fn admit(&self, request: &mut Request<WasiBody>) -> Result<(Origin, OwnedSemaphorePermit), Error> {
+        let origin = self.check(request.method(), request.uri())?;
+        *request.uri_mut() = normalize_uri(&origin, request.uri()).ok_or(Error::HttpRequestUriInvalid)?;
+        let permit = self.permits.clone().try_acquire_owned().map_err(|_full| {
+            self.diagnostics.record_refusal(format!(
+                "more than {} requests at once (limit `requests`)",
+                self.max_requests
+            ));
+            Error::ConnectionLimitReached
+        })?;
+        Ok((origin, permit))
     }
 
     fn credentials(&self, origin: &Origin) -> Vec<Arc<Credential>> {
@@ -123,21 +149,19 @@ impl WasiHttpHooks for EgressGate {
         options: Option<RequestOptions>,
         _response_done: RequestSent,
     ) -> Box<dyn Future<Output = ResponseResult> + Send> {
-        let origin = match self.check(request.method(), request.uri()) {
-            Ok(origin) => origin,
-            Err(error) => return Box::new(std::future::ready(Err(error))),
+        let Some(observed) =
+            self.requests.as_ref().map(|requests| requests.begin(request.method(), request.uri()))
+        else {
+            return Box::new(std::future::ready(Err(Error::HttpRequestDenied)));
         };
-        let Some(uri) = normalize_uri(&origin, request.uri()) else {
-            return Box::new(std::future::ready(Err(Error::HttpRequestUriInvalid)));
+        let (origin, permit) = match self.admit(&mut request) {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                observed.record_failure(&error);
+                return Box::new(std::future::ready(Err(error)));
+            }
         };
-        *request.uri_mut() = uri;
-        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            self.diagnostics.record_refusal(format!(
-                "more than {} requests at once (limit `requests`)",
-                self.max_requests
-            ));
-            return Box::new(std::future::ready(Err(Error::ConnectionLimitReached)));
-        };
+        set_trace_headers(request.headers_mut(), observed.context());
         let credentials = self.credentials(&origin);
         for credential in &credentials {
             request.headers_mut().insert(credential.header().clone(), credential.value().clone());
@@ -150,10 +174,22 @@ impl WasiHttpHooks for EgressGate {
         let timeouts = Timeouts::new(options, self.deadline);
         let (upstream, diagnostics) = (self.upstream.clone(), self.diagnostics.clone());
         let headers = HeaderLimit { bytes: self.max_header_bytes, diagnostics: diagnostics.clone() };
+        let guard = RequestGuard(observed.clone());
         Box::new(async move {
+            let _guard = guard;
+            let request = if observed.is_detailed() {
+                let direction = BodyDirection::Sent;
+                request.map(|body| ObservedBody::new(body, observed.clone(), direction).boxed_unsync())
+            } else {
+                request
+            };
+            let waiting = observed.wait();
             let sent = upstream.send(request, &origin, timeouts.connect, timeouts.first_byte).await;
+            drop(waiting);
             let Answer { response, lease } = sent.map_err(|failure| {
+                observed.record_failure(&failure.code);
                 if let Error::DestinationIpProhibited = failure.code {
+                    diagnostics.record_denial("networks");
                     diagnostics
                         .record_refusal(format!("the address behind {origin} needs a `networks` grant"));
                 }
@@ -163,17 +199,24 @@ impl WasiHttpHooks for EgressGate {
                 failure.code
             })?;
             let (mut parts, body) = response.into_parts();
+            observed.record_head(parts.status.as_u16());
             if redactor.is_active() && !body.is_end_stream() && !is_readable(&parts.headers) {
                 diagnostics.record_refusal(format!(
                     "{origin} compressed its answer unasked, and an answer to a request with a credential must be readable"
                 ));
-                return Err(Error::HttpResponseContentCoding(None));
+                let error = Error::HttpResponseContentCoding(None);
+                observed.end(Some(&error));
+                return Err(error);
             }
-            headers.check(&parts.headers).map_err(|size| Error::HttpResponseHeaderSectionSize(Some(size)))?;
+            headers.check(&parts.headers).map_err(|size| {
+                let error = Error::HttpResponseHeaderSectionSize(Some(size));
+                observed.end(Some(&error));
+                error
+            })?;
             redactor.redact_headers(&mut parts.headers);
             let occupied = OccupiedRequest { _permit: permit, _lease: lease };
-            let body =
-                GuardedBody::new(body, redactor, headers, timeouts.between_bytes, occupied).boxed_unsync();
+            let body = GuardedBody::new(body, redactor, headers, timeouts.between_bytes, occupied);
+            let body = ObservedBody::new(body, observed.clone(), BodyDirection::Received).boxed_unsync();
             Ok((Response::from_parts(parts, body), Box::new(async { Ok(()) }) as RequestSent))
         })
     }
@@ -220,7 +263,9 @@ fn is_readable(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capability::Call;
     use crate::egress::UpstreamClients;
+    use crate::observe::CallUsage;
 
     #[test]
     fn every_spelling_of_an_origin_shares_one_pool() {
@@ -247,6 +292,12 @@ mod tests {
             Instant::now(),
             &Limits::default(),
             CallDiagnostics::default(),
+            RequestObserver::new(
+                &Call::until(Instant::now()),
+                CallUsage::new(Instant::now()),
+                None,
+                SecretMatcher::default(),
+            ),
         );
         let check = |uri: &str| gate.check(&Method::GET, &uri.parse().unwrap());
         assert!(check("http://127.0.0.1:9/").is_ok());

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use masque_grants::Limits;
 use tracing::{Level, Span};
 
+use crate::diagnostics::CallDiagnostics;
 use crate::secret_matcher::SecretMatcher;
 use crate::text::{ELLIPSIS, MAX_LINE_BYTES, sanitize};
 
@@ -23,6 +24,8 @@ pub(crate) struct LogSource {
     pub(crate) function: &'static str,
     /// Redacted from the lines.
     pub(crate) secrets: SecretMatcher,
+    /// Told of the limits on lines and bytes.
+    pub(crate) diagnostics: CallDiagnostics,
 }
 
 /// The log of one call. Clones share its budget.
@@ -31,7 +34,8 @@ pub(crate) struct CallLog(Arc<Inner>);
 
 struct Inner {
     source: LogSource,
-    /// The span of the call, which has the request's id. Standard error is written outside of it.
+    /// The log's span in which the call was made, which has the ids of the request and the trace. Standard output and standard
+    /// error may be written outside of it, and the last line when the store is dropped.
     span: Span,
     /// The call may not log at all.
     is_silent: bool,
@@ -96,6 +100,7 @@ impl CallLog {
             let mut budget = budget();
             if budget.lines == 0 {
                 budget.drop_line("log_lines");
+                self.0.source.diagnostics.record_limit("log_lines");
                 return;
             }
         }
@@ -104,6 +109,7 @@ impl CallLog {
             let mut budget = budget();
             if budget.bytes < line.len() {
                 budget.drop_line("log_bytes");
+                self.0.source.diagnostics.record_limit("log_bytes");
                 return;
             }
             budget.lines = budget.lines.saturating_sub(1);
@@ -125,6 +131,7 @@ impl CallLog {
     pub(crate) fn refused_write(&self, reason: &str, refused: u64) {
         let LogSource { plugin, version, function, .. } = &self.0.source;
         let (plugin, version) = (&**plugin, &**version);
+        let _entered = self.0.span.enter();
         tracing::warn!(target: "plugin", plugin, version, function, refused, "a write to `state` was refused: {reason}");
     }
 
@@ -155,6 +162,7 @@ impl Drop for Inner {
         if let Some(limit) = limit {
             let LogSource { plugin, version, function, .. } = &self.source;
             let (plugin, version) = (&**plugin, &**version);
+            let _entered = self.span.enter();
             tracing::warn!(target: "plugin", plugin, version, function, dropped, limit, "the call logged more than its limit");
         }
     }
@@ -172,6 +180,7 @@ mod tests {
             version: "1.0.0".into(),
             function: "compose",
             secrets: SecretMatcher::new([Secret::from("sk-secret-1".to_owned())]),
+            diagnostics: CallDiagnostics::default(),
         };
         CallLog::new(source, limits)
     }
@@ -209,6 +218,8 @@ mod tests {
             let log = call_log(limits);
             lines.iter().for_each(|line| log.write(Level::INFO, line, &[]));
             let budget = log.0.budget.lock().unwrap();
+            let limits = log.0.source.diagnostics.limits();
+            assert_eq!(limits, budget.limit.into_iter().collect::<Vec<_>>());
             (budget.lines, budget.bytes, budget.dropped, budget.limit)
         };
         let few = Limits { log_lines: 2, log_bytes: 1000, ..Limits::default() };
@@ -218,5 +229,42 @@ mod tests {
         let little = Limits { log_lines: 10, log_bytes: 10, ..Limits::default() };
         // The first line has five bytes once it is escaped.
         assert_eq!(spent(&little, &["\u{1}", "abcdef", "abcde"]), (8, 0, 1, Some("log_bytes")));
+    }
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_line_has_the_ids_of_the_calls_span_wherever_it_is_written() {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let limits = Limits { log_lines: 1, ..Limits::default() };
+            let log = tracing::info_span!("turn", request_id = "r-1", trace_id = "t-1")
+                .in_scope(|| call_log(&limits));
+            // Standard error, the host's own line, and the one that is written when the log is dropped.
+            log.write(Level::WARN, "from standard error", &[]);
+            log.refused_write("too much", 1);
+            log.write(Level::WARN, "one line too many", &[]);
+            drop(log);
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 3, "{text}");
+        for line in text.lines() {
+            assert!(line.contains("r-1") && line.contains("t-1"), "{line}");
+        }
     }
 }

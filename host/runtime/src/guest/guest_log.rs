@@ -182,6 +182,7 @@ mod tests {
     use masque_grants::Limits;
 
     use super::*;
+    use crate::diagnostics::CallDiagnostics;
     use crate::guest::call_log::LogSource;
     use crate::secret_matcher::SecretMatcher;
 
@@ -191,6 +192,7 @@ mod tests {
             version: "1.0.0".into(),
             function: "compose",
             secrets: SecretMatcher::default(),
+            diagnostics: CallDiagnostics::default(),
         };
         CallLog::new(source, &Limits::default())
     }

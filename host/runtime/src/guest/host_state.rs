@@ -8,19 +8,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use masque_grants::Grants;
+use serde_json::json;
 use tracing::Level;
 
 use super::call_log::CallLog;
 use super::state_budget::StateBudget;
+use super::state_key::{check_key, check_text};
 use crate::capability::{Call, Models, NestedCall, PluginStateScope, State, StateEntry};
 use crate::contract::{Failure, Message, Prompt, Reply};
 use crate::counters::PluginCounters;
 use crate::diagnostics::CallDiagnostics;
 use crate::missing_grant::MissingGrant;
+use crate::observe::{CallUsage, ObservedHostCall, scope_name};
+use crate::secret_matcher::SecretMatcher;
 
 /// The longest wait for a store. A call of `state` or `history` suspends the guest's whole store meanwhile.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
-const MAX_KEY_BYTES: usize = 512;
 const MAX_VALUE_BYTES: usize = 1 << 20;
 /// The longest decimal integer of 64 bits.
 const MAX_INTEGER_BYTES: usize = 20;
@@ -38,6 +41,9 @@ pub(crate) struct HostState {
     pub(crate) nested: Option<NestedCallBudget>,
     pub(crate) state_budget: StateBudget,
     pub(crate) counters: Arc<PluginCounters>,
+    /// Redacted from the call's report.
+    pub(crate) secrets: SecretMatcher,
+    pub(crate) usage: Arc<CallUsage>,
 }
 
 /// What each nested call inherits, and how many there may be.
@@ -70,8 +76,22 @@ impl HostState {
         scope: PluginStateScope,
         key: &str,
     ) -> Result<Option<StateEntry>, Failure> {
-        check_key(key)?;
-        with_timeout(self.state(scope)?.get(scope, key)).await
+        let observed = self.observe_state("state.get", scope);
+        let found = async {
+            check_key(key)?;
+            with_timeout(self.state(scope)?.get(scope, key)).await
+        }
+        .await;
+        observed.end(&found, |details, found| {
+            let found = found.and_then(Option::as_ref);
+            json!({
+                "scope": scope_name(scope),
+                "key": details.bytes(key.as_bytes()),
+                "value": found.map(|found| details.bytes(&found.value)),
+                "version": found.map(|found| found.version),
+            })
+        });
+        found
     }
 
     pub(crate) async fn state_set(
@@ -82,13 +102,29 @@ impl HostState {
         if_version: Option<u64>,
         ttl: Option<Duration>,
     ) -> Result<u64, Failure> {
-        check_key(key)?;
-        if value.len() > MAX_VALUE_BYTES {
-            let reason = format!("a value has at most {MAX_VALUE_BYTES} bytes, not {}", value.len());
-            return Err(Failure::new("invalid", reason));
+        let observed = self.observe_state("state.set", scope);
+        let described = observed.describe(|details| details.bytes(&value));
+        let written = async {
+            check_key(key)?;
+            if value.len() > MAX_VALUE_BYTES {
+                let reason = format!("a value has at most {MAX_VALUE_BYTES} bytes, not {}", value.len());
+                return Err(Failure::new("invalid", reason));
+            }
+            let state = self.state(scope)?;
+            self.write(key.len() + value.len(), state.set(scope, key, value, if_version, ttl)).await
         }
-        let state = self.state(scope)?;
-        self.write(key.len() + value.len(), state.set(scope, key, value, if_version, ttl)).await
+        .await;
+        observed.end(&written, |details, version| {
+            json!({
+                "scope": scope_name(scope),
+                "key": details.bytes(key.as_bytes()),
+                "value": described,
+                "if_version": if_version,
+                "ttl_ms": ttl.and_then(|ttl| u64::try_from(ttl.as_millis()).ok()),
+                "version": version,
+            })
+        });
+        written
     }
 
     pub(crate) async fn state_delete(
@@ -97,9 +133,18 @@ impl HostState {
         key: &str,
         if_version: Option<u64>,
     ) -> Result<(), Failure> {
-        check_key(key)?;
-        let state = self.state(scope)?;
-        self.write(key.len(), state.delete(scope, key, if_version)).await
+        let observed = self.observe_state("state.delete", scope);
+        let deleted = async {
+            check_key(key)?;
+            let state = self.state(scope)?;
+            self.write(key.len(), state.delete(scope, key, if_version)).await
+        }
+        .await;
+        observed.end(&deleted, |details, _| {
+            let key = details.bytes(key.as_bytes());
+            json!({ "scope": scope_name(scope), "key": key, "if_version": if_version })
+        });
+        deleted
     }
 
     pub(crate) async fn state_add(
@@ -108,9 +153,19 @@ impl HostState {
         key: &str,
         amount: i64,
     ) -> Result<i64, Failure> {
-        check_key(key)?;
-        let state = self.state(scope)?;
-        self.write(key.len() + MAX_INTEGER_BYTES, state.add(scope, key, amount)).await
+        let observed = self.observe_state("state.add", scope);
+        let added = async {
+            check_key(key)?;
+            let state = self.state(scope)?;
+            self.write(key.len() + MAX_INTEGER_BYTES, state.add(scope, key, amount)).await
+        }
+        .await;
+        observed.end(&added, |details, sum| {
+            let sum = sum.map(|sum| details.bytes(sum.to_string().as_bytes()));
+            let key = details.bytes(key.as_bytes());
+            json!({ "scope": scope_name(scope), "key": key, "value": sum })
+        });
+        added
     }
 
     /// Makes a write of `bytes` within the call's budget. `work` is dropped if there is no room for it.
@@ -133,6 +188,7 @@ impl HostState {
     /// call is logged.
     fn refuse_write(&self, failure: Failure) -> Failure {
         let refused = self.counters.add_state_refusal();
+        self.diagnostics.record_state_refusal();
         if self.state_budget.is_first_refusal() {
             self.log.refused_write(&failure.message, refused);
             self.diagnostics.record_refusal(failure.message.clone());
@@ -147,9 +203,24 @@ impl HostState {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<String>, Failure> {
-        check_text(prefix)?;
-        after.map_or(Ok(()), check_text)?;
-        with_timeout(self.state(scope)?.list(scope, prefix, after, limit.min(MAX_PAGE))).await
+        let observed = self.observe_state("state.list", scope);
+        let found = async {
+            check_text(prefix)?;
+            after.map_or(Ok(()), check_text)?;
+            with_timeout(self.state(scope)?.list(scope, prefix, after, limit.min(MAX_PAGE))).await
+        }
+        .await;
+        observed.end(&found, |details, keys| {
+            json!({
+                "scope": scope_name(scope),
+                "prefix": details.bytes(prefix.as_bytes()),
+                "after": after.map(|after| details.bytes(after.as_bytes())),
+                "limit": limit,
+                "count": keys.map(Vec::len),
+                "keys": keys.map(|keys| details.keys(keys)),
+            })
+        });
+        found
     }
 
     pub(crate) async fn history_page(
@@ -157,22 +228,58 @@ impl HostState {
         before: Option<&str>,
         limit: u32,
     ) -> Result<Vec<Message>, Failure> {
-        if !self.grants.history {
-            return Err(self.deny(MissingGrant::History));
+        let observed = self.observe("history.page");
+        let page = async {
+            if !self.grants.history {
+                return Err(self.deny(MissingGrant::History));
+            }
+            let Some(history) = &self.call.history else {
+                return Err(Failure::new("unavailable", "no history in this call"));
+            };
+            with_timeout(history.page(before, limit.min(MAX_PAGE))).await
         }
-        let Some(history) = &self.call.history else {
-            return Err(Failure::new("unavailable", "no history in this call"));
-        };
-        with_timeout(history.page(before, limit.min(MAX_PAGE))).await
+        .await;
+        observed.end(&page, |details, page| {
+            json!({
+                "before": before.map(|before| details.bytes(before.as_bytes())),
+                "limit": limit,
+                "count": page.map(Vec::len),
+                "messages": page.map(|page| details.messages(page)),
+            })
+        });
+        page
     }
 
     /// Asks the companion's model. The answer is bounded by the call's own deadline.
     pub(crate) async fn ask(&mut self, prompt: Prompt) -> Result<Reply, Failure> {
-        let (models, nested) = self.begin_nested_call()?;
-        let deadline = nested.deadline();
-        tokio::time::timeout_at(deadline.into(), models.ask(prompt, nested))
-            .await
-            .unwrap_or_else(|_| Err(Failure::new("timeout", "the call's deadline passed")))
+        let observed = self.observe("models.ask");
+        let described = observed.describe(|details| details.prompt(&prompt));
+        let trace = observed.trace(&self.call.trace);
+        let asked = match self.begin_nested_call() {
+            Ok((models, nested)) => {
+                let nested = NestedCall { trace, ..nested };
+                tokio::time::timeout_at(nested.deadline().into(), models.ask(prompt, nested))
+                    .await
+                    .unwrap_or_else(|_| Err(Failure::new("timeout", "the call's deadline passed")))
+            }
+            Err(failure) => Err(failure),
+        };
+        observed.end(
+            &asked,
+            |details, reply| json!({ "prompt": described, "reply": reply.map(|reply| details.reply(reply)) }),
+        );
+        asked
+    }
+
+    /// Begins to observe a request of the guest.
+    fn observe(&self, name: &'static str) -> ObservedHostCall {
+        ObservedHostCall::begin(&self.call, &self.usage, &self.secrets, name)
+    }
+
+    fn observe_state(&self, name: &'static str, scope: PluginStateScope) -> ObservedHostCall {
+        let observed = self.observe(name);
+        observed.set("masque.state.scope", scope_name(scope));
+        observed
     }
 
     /// Takes one of the nested calls that this call may make.
@@ -219,22 +326,4 @@ async fn with_timeout<T>(work: impl Future<Output = Result<T, Failure>>) -> Resu
         Ok(done) => done,
         Err(_) => Err(Failure::new("timeout", "the store did not answer within 2 s")),
     }
-}
-
-fn check_key(key: &str) -> Result<(), Failure> {
-    if key.is_empty() || key.len() > MAX_KEY_BYTES {
-        return Err(Failure::new(
-            "invalid",
-            format!("a key has 1 to {MAX_KEY_BYTES} bytes, not {}", key.len()),
-        ));
-    }
-    check_text(key)
-}
-
-/// Not every store can keep the character in a key.
-fn check_text(key: &str) -> Result<(), Failure> {
-    if key.contains('\0') {
-        return Err(Failure::new("invalid", "a key does not have the character U+0000"));
-    }
-    Ok(())
 }

@@ -19,6 +19,7 @@
 //! | items of a reply that wait for its reader | `reply::sink` |
 //! | standard output and standard error; lines of the log | `guest_log`; `call_log` |
 //! | reasons of refusals | `diagnostics` |
+//! | what a call asked the host for | `report` |
 //! | open files, what is written to them, and the space that they take | `files`, `scratch` |
 //! | stacks of the instances within a component | `stacks` |
 //! | linear memories and tables | `store_limiter` |

@@ -6,6 +6,7 @@ mod guest_log;
 mod host_state;
 mod memory_account;
 mod state_budget;
+mod state_key;
 mod store_data;
 mod store_limiter;
 

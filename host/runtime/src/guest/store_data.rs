@@ -67,7 +67,7 @@ impl Guest {
         table.set_max_capacity(limits.resources);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(limits.header_bytes);
-        let limiter = StoreLimiter::new(limits, host_state.diagnostics.clone());
+        let limiter = StoreLimiter::new(limits, host_state.diagnostics.clone(), host_state.usage.clone());
         let memory = MemoryAccount::new(limits, host_state.diagnostics.clone());
         let read_only_filesystem = (WasiFilesystemCtx::default(), limited_table());
         Ok(Self { wasi, table, http, gate, limiter, memory, host_state, log, scratch, read_only_filesystem })
@@ -75,7 +75,7 @@ impl Guest {
 
     /// Prepares the store for its next call.
     pub(crate) fn begin_call(&mut self, host_state: HostState, gate: EgressGate) {
-        self.limiter.begin_call(host_state.diagnostics.clone());
+        self.limiter.begin_call(host_state.diagnostics.clone(), host_state.usage.clone());
         self.memory.begin_call(host_state.diagnostics.clone());
         self.log.begin_call(host_state.log.clone());
         self.gate = gate;
@@ -86,6 +86,7 @@ impl Guest {
     pub(crate) fn end_call(&mut self) {
         self.host_state.call = Call::until(self.host_state.call.deadline);
         self.host_state.nested = None;
+        self.gate.end_call();
     }
 
     pub(crate) fn host_state(&self) -> &HostState {

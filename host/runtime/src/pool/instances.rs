@@ -10,10 +10,11 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use masque_telemetry::metrics::plugins::{INSTANCE_WAIT, INSTANCES_LIMIT, INSTANCES_WAITING};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use wasmtime::Engine;
 
-use super::slot::{PoolShare, PoolSlot};
+use super::slot::{PermitsInUse, PoolShare, PoolSlot};
 use super::ticker::Ticker;
 use crate::error::Cause;
 
@@ -55,6 +56,7 @@ impl InstancePool {
         options: PoolOptions,
         warm: Arc<dyn WarmInstances>,
     ) -> io::Result<Self> {
+        INSTANCES_LIMIT.set(&[], options.instances.into());
         Ok(Self {
             permits: Arc::new(Semaphore::new(options.instances as usize)),
             shares: Mutex::default(),
@@ -126,6 +128,7 @@ impl InstancePool {
         deadline: Instant,
     ) -> Result<PoolSlot, Cause> {
         let weight = weight.clamp(1, self.options.instances);
+        let waited_from = Instant::now();
         let permits = async {
             let part = share.free.clone().acquire_many_owned(weight.min(share.size)).await?;
             // A call that waits takes precedence over an instance that is kept for a later call.
@@ -134,7 +137,11 @@ impl InstancePool {
             Ok::<_, AcquireError>(self.occupy(permits, part))
         };
         let patience = begun + self.options.slot_wait;
-        match tokio::time::timeout_at(patience.min(deadline).into(), permits).await {
+        let waiting = INSTANCES_WAITING.raise(&[]);
+        let acquired = tokio::time::timeout_at(patience.min(deadline).into(), permits).await;
+        drop(waiting);
+        INSTANCE_WAIT.observe(&[], waited_from.elapsed().as_secs_f64());
+        match acquired {
             Ok(Ok(slot)) => Ok(slot),
             Ok(Err(closed)) => Err(Cause::Engine(closed.to_string())),
             Err(_) if deadline < patience => Err(Cause::WallTime(begun.elapsed())),
@@ -143,6 +150,7 @@ impl InstancePool {
     }
 
     fn occupy(&self, permits: OwnedSemaphorePermit, share: OwnedSemaphorePermit) -> PoolSlot {
-        PoolSlot { permits, _share: share, _running: self.ticker.keep_running() }
+        let in_use = PermitsInUse::new(permits.num_permits());
+        PoolSlot { permits, _share: share, _running: self.ticker.keep_running(), _in_use: in_use }
     }
 }

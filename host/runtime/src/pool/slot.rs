@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use masque_telemetry::metrics::plugins::INSTANCES_IN_USE;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ticker::RunningGuest;
@@ -11,12 +12,31 @@ pub(crate) struct PoolSlot {
     pub(super) permits: OwnedSemaphorePermit,
     pub(super) _share: OwnedSemaphorePermit,
     pub(super) _running: RunningGuest,
+    pub(super) _in_use: PermitsInUse,
 }
 
 impl PoolSlot {
     /// Keeps the first `weight` permits and releases the others.
     pub(crate) fn into_permits(mut self, weight: u32) -> Option<OwnedSemaphorePermit> {
         self.permits.split(self.permits.num_permits().min(weight as usize))
+    }
+}
+
+/// Permits that count as in use while this value lives.
+pub(super) struct PermitsInUse(f64);
+
+impl PermitsInUse {
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
+    pub(super) fn new(permits: usize) -> Self {
+        let permits = permits as f64;
+        INSTANCES_IN_USE.add(&[], permits);
+        Self(permits)
+    }
+}
+
+impl Drop for PermitsInUse {
+    fn drop(&mut self) {
+        INSTANCES_IN_USE.add(&[], -self.0);
     }
 }
 

@@ -4,6 +4,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::sink::Batch;
+use crate::call::CallObserver;
 use crate::contract::Delta;
 use crate::error::{CallError, Cause};
 
@@ -15,6 +16,8 @@ pub struct Deltas {
     lingers: bool,
     truncated: Option<CallError>,
     ended: bool,
+    /// Taken when the reply has ended.
+    observer: Option<CallObserver>,
 }
 
 impl Deltas {
@@ -24,8 +27,16 @@ impl Deltas {
         task: AbortOnDropHandle<Result<(), CallError>>,
         lingers: bool,
         truncated: CallError,
+        observer: CallObserver,
     ) -> Self {
-        Self { batches, task: Some(task), lingers, truncated: Some(truncated), ended: false }
+        Self {
+            batches,
+            task: Some(task),
+            lingers,
+            truncated: Some(truncated),
+            ended: false,
+            observer: Some(observer),
+        }
     }
 
     /// The next items that are ready together, at least one. Returns `None` after the last item of the reply (`Finish` or
@@ -38,8 +49,14 @@ impl Deltas {
             return None;
         }
         if let Some(batch) = self.batches.recv().await {
-            self.ended = batch.items.last().is_some_and(Delta::is_last);
-            if self.ended {
+            let last = batch.items.last().filter(|item| item.is_last());
+            self.ended = last.is_some();
+            if let Some(last) = last {
+                match (self.observer.take(), last) {
+                    (Some(observer), Delta::Failed(failure)) => observer.end_failed(&failure.code),
+                    (Some(observer), _) => observer.end(None),
+                    (None, _) => {}
+                }
                 // Items after the last one are ignored, so they are not read. The call's budgets hold until it returns.
                 match self.task.take() {
                     Some(task) if self.lingers => drop(task.detach()),
@@ -54,10 +71,14 @@ impl Deltas {
             None => return None,
         };
         let truncated = self.truncated.take()?;
-        Some(Err(match outcome {
+        let error = match outcome {
             Ok(Err(error)) => error,
             Ok(Ok(())) => truncated,
             Err(error) => CallError { cause: Cause::Engine(error.to_string()), ..truncated },
-        }))
+        };
+        if let Some(observer) = self.observer.take() {
+            observer.end(Some(&error));
+        }
+        Some(Err(error))
     }
 }

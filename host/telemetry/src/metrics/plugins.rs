@@ -1,5 +1,9 @@
 //! Plugins, their sandbox, and their replacement.
 
+use std::collections::HashMap;
+
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+
 use super::buckets::{MEMORY_BYTES, REQUEST_SECONDS, SHORT_SECONDS};
 use super::family::families;
 
@@ -9,7 +13,7 @@ families! {
     histogram CALL_DURATION = "masque_plugin_call_duration_seconds" ["plugin", "version", "function"] in REQUEST_SECONDS,
         "Wall time of a call, from its beginning to its end, the stream of a model included.";
     histogram CALL_CPU = "masque_plugin_call_cpu_seconds" ["plugin", "version", "function"] in SHORT_SECONDS,
-        "CPU time of a call.";
+        "CPU time of a call, without that of calls that it makes of others.";
     histogram CALL_MEMORY = "masque_plugin_call_memory_bytes" ["plugin", "version"] in MEMORY_BYTES,
         "The most memory that the guest had during a call.";
     counter TRAPS = "masque_plugin_traps_total" ["plugin", "version"],
@@ -23,11 +27,11 @@ families! {
     counter STATE_REFUSALS = "masque_plugin_state_refusals_total" ["plugin", "version"],
         "Writes to `state` that a quota or limit refused.";
     counter UPSTREAM_REQUESTS = "masque_upstream_requests_total" ["plugin", "version", "outcome"],
-        "Requests of plugins through the egress gate, by outcome: the class of the status (`2xx`) or `failed`, `timeout`, `denied`.";
+        "Requests of plugins through the egress gate, by outcome: the class of the status (`2xx`) or `failed`, `timeout`, `denied`, `cancelled`.";
     histogram UPSTREAM_FIRST_BYTE = "masque_upstream_first_byte_seconds" ["plugin", "version"] in REQUEST_SECONDS,
         "Time from a plugin's request to the head of the upstream's response.";
     gauge INSTANCES_IN_USE = "masque_instances_in_use" [],
-        "Instances of the pool that calls use.";
+        "Instances of the pool that calls use; a call whose component has several memories uses several.";
     gauge INSTANCES_LIMIT = "masque_instances_limit" [],
         "Instances that the pool can hold.";
     gauge INSTANCES_WAITING = "masque_instances_waiting" [],
@@ -48,4 +52,61 @@ families! {
         "The number of the active set in effect.";
     gauge LOADED = "masque_plugins_loaded" ["kind"],
         "Plugins of the active set.";
+}
+
+/// Removes every series of one version of a plugin. A call of it that ends later makes new ones.
+pub fn forget(plugin: &str, version: &str) {
+    let of = (plugin, version);
+    for family in [&CALLS, &TRAPS, &LIMIT_HITS, &DENIALS, &STATE_REFUSALS, &UPSTREAM_REQUESTS] {
+        forget_in(family.0.as_ref(), of);
+    }
+    for family in [&CALL_DURATION, &CALL_CPU, &CALL_MEMORY, &UPSTREAM_FIRST_BYTE] {
+        forget_in(family.0.as_ref(), of);
+    }
+    forget_in(STATE_QUOTA_USED.0.as_ref(), of);
+}
+
+fn forget_in<B: MetricVecBuilder>(family: Option<&MetricVec<B>>, (plugin, version): (&str, &str)) {
+    let Some(family) = family else { return };
+    for collected in family.collect() {
+        for series in collected.get_metric() {
+            let labels: HashMap<&str, &str> =
+                series.get_label().iter().map(|label| (label.name(), label.value())).collect();
+            if labels.get("plugin") == Some(&plugin) && labels.get("version") == Some(&version) {
+                // A series that is absent is removed already.
+                let _ = family.remove(&labels);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(plugin: &str) -> usize {
+        let is_of =
+            |label: &prometheus::proto::LabelPair| label.name() == "plugin" && label.value() == plugin;
+        let families = prometheus::gather();
+        let all = families.iter().flat_map(|family| family.get_metric());
+        all.filter(|series| series.get_label().iter().any(is_of)).count()
+    }
+
+    #[test]
+    fn the_series_of_a_forgotten_version_go_and_those_of_others_stay() {
+        for version in ["1.0.0", "2.0.0"] {
+            CALLS.increment(&["forgotten", version, "compose", "ok"]);
+            CALLS.increment(&["forgotten", version, "compose", "internal"]);
+            CALL_DURATION.observe(&["forgotten", version, "compose"], 0.1);
+            LIMIT_HITS.increment(&["forgotten", version, "cpu"]);
+            STATE_QUOTA_USED.set_fraction(&["forgotten", version], 0.5);
+        }
+        assert_eq!(series("forgotten"), 10);
+        forget("forgotten", "1.0.0");
+        assert_eq!(series("forgotten"), 5);
+        assert_eq!(CALLS.value(&["forgotten", "2.0.0", "compose", "ok"]), 1);
+        forget("forgotten", "2.0.0");
+        forget("forgotten", "2.0.0");
+        assert_eq!(series("forgotten"), 0);
+    }
 }
