@@ -32,7 +32,7 @@ impl Drop for EndGuard<'_> {
 mod tests {
     use std::time::Duration;
 
-    use masque_store::{ConversationId, Owner};
+    use masque_store::{ConversationId, Owner, TurnId};
 
     use super::*;
     use crate::cancellation::Cancellation;

@@ -24,7 +24,7 @@ use crate::end_guard::EndGuard;
 use crate::finalizer::{FinalizedTurn, FinishedTurn, TurnOutcome};
 use crate::host::{Host, LEASE};
 use crate::instrumentation::ObservedTurn;
-use crate::log::{EventLog, EventReader, TurnEnd};
+use crate::log::{EventLog, EventReader};
 use crate::metering::UsageMeter;
 use crate::pipeline::Pipeline;
 use crate::publisher::publish;

@@ -128,6 +128,6 @@ async fn a_turn_has_no_record_while_records_are_off_or_none_are_chosen() {
         let mut host = TestHost::with(recording(&records, content, share)).await;
         completed(&host.exchange(says("Hello."), "Hello.").await);
         until_idle(&host).await;
-        assert_eq!(records.all(), []);
+        assert!(records.all().is_empty());
     }
 }
