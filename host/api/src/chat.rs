@@ -20,6 +20,8 @@ use super::user::UserBody;
 use super::visible_text::has_visible_character;
 use super::{idempotency, sse, user};
 use masque_problem::{Kind, Problem};
+use masque_telemetry::metrics::turns::REFUSED;
+use masque_telemetry::trace::TraceContext;
 use masque_turns::{ChatRequest, EventKind, EventReader, IdempotencyKey, ReservedPlace};
 
 /// A JSON Schema pattern: at least one character that is not white space. A message of other invisible characters matches
@@ -149,6 +151,7 @@ pub(crate) async fn chat(
     State(app): State<App>,
     Caller(principal): Caller,
     Extension(request): Extension<RequestId>,
+    trace: Option<Extension<TraceContext>>,
     place: Option<Extension<ReservedPlace>>,
     headers: HeaderMap,
     body: Result<JsonBody<ChatBody>, Problem>,
@@ -176,6 +179,7 @@ pub(crate) async fn chat(
             None => false,
         };
         if !answered {
+            REFUSED.increment(&[if spent.kind == Kind::BudgetSpent { "budget" } else { "store" }]);
             return Err(spent);
         }
     }
@@ -193,6 +197,7 @@ pub(crate) async fn chat(
             metadata,
             idempotency,
             request_id: request.as_str().to_owned(),
+            trace: trace.map_or_else(TraceContext::root, |Extension(trace)| trace),
             allowed_companions,
             accounts,
             place: place.map(|Extension(place)| place),

@@ -36,6 +36,12 @@ impl LoadedPlugin {
         &self.plugin
     }
 
+    /// The digest of the settings in effect, as `sha256:…`: the records of turns name settings by it.
+    pub fn settings_digest(&self) -> String {
+        let hex: String = self.fingerprint.settings.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
+    }
+
     /// Digests of the settings, grants and limits, to tell whether they have changed.
     pub(crate) fn fingerprint(&self) -> &PluginFingerprint {
         &self.fingerprint

@@ -1,5 +1,6 @@
 //! Removes secrets from what a plugin said about its failure before it is logged. The text goes nowhere else.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use masque_config::Config;
@@ -15,6 +16,11 @@ impl Redactor {
         let credentials = config.plugins.values().flat_map(|plugin| &plugin.grants.credentials);
         let secrets = credentials.flat_map(|credential| credential.secrets());
         Self(SecretMatcher::new(secrets.cloned()))
+    }
+
+    /// `text` as it is, but without secrets: for the records of turns, which keep texts in full.
+    pub fn redact_text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.0.redact(text)
     }
 
     /// `text` on one line, without secrets and control characters, 4 KiB at most.

@@ -88,7 +88,7 @@ impl SecretMatcher {
     }
 
     /// The text with `[redacted]` in place of each secret.
-    pub(crate) fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let found = self.find(text.as_bytes());
         if found.is_empty() {
             return text.into();

@@ -13,6 +13,9 @@ use masque_store::StoreError;
 /// configured another upstream by then.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
+/// The outcome of a call that was cut off, since nobody waited for its end any more.
+pub(crate) const CANCELLED: &str = "cancelled";
+
 /// The problem that a client is given for a failed call of a plugin of `plugin_kind`.
 pub(crate) fn call_problem(plugin_kind: PluginKind, error: &CallError) -> Problem {
     let problem = Problem::from(call_problem_kind(plugin_kind, error));
@@ -47,6 +50,28 @@ fn model_failure_kind(code: &str) -> Kind {
         // `denied`, `conflict`, `internal` and unknown codes are defects of the plugin.
         _ => Kind::PluginFailed,
     }
+}
+
+/// The code itself if it is one of the contract, else `internal`: a plugin may return any text as its code, and neither labels
+/// of metrics nor records may hold it.
+pub(crate) fn known_code(code: &str) -> &'static str {
+    const CODES: [&str; 14] = [
+        "denied",
+        "invalid",
+        "unavailable",
+        "unauthorized",
+        "rate-limited",
+        "overloaded",
+        "timeout",
+        "stalled",
+        "truncated",
+        "filtered",
+        "context-length",
+        "conflict",
+        "not-found",
+        "internal",
+    ];
+    CODES.into_iter().find(|known| *known == code).unwrap_or("internal")
 }
 
 /// Whether the next model may be called instead. It may not if the request was refused for its content, which would be the
@@ -118,6 +143,7 @@ mod tests {
         for (code, kind, next) in table {
             assert_eq!(call_problem(PluginKind::Model, &failed(code)).kind, kind, "{code}");
             assert_eq!(allows_fallback(&failed(code)), next, "{code}");
+            assert_eq!(known_code(code), if code == "of-a-later-version" { "internal" } else { code });
         }
     }
 

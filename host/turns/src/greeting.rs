@@ -7,6 +7,7 @@ use masque_problem::{Kind, Problem};
 use masque_runtime::PluginKind;
 use masque_runtime::contract::Opening;
 use masque_store::{BudgetAccount, ConversationId, MessageId, Owner, UserProfile};
+use masque_telemetry::trace::SpanParent;
 
 use crate::admission::find_companion;
 use crate::capabilities::{Capabilities, ConversationContext, KnownHistory};
@@ -15,6 +16,7 @@ use crate::contract;
 use crate::failure::call_problem;
 use crate::host::Host;
 use crate::metering::UsageMeter;
+use crate::records::CallLog;
 
 impl Host {
     /// The text of the greeting `index`, or of the first one. `None` if the companion has no greetings and no index was
@@ -40,7 +42,7 @@ impl Host {
                 now: now_ms(),
                 metadata: Vec::new(),
             };
-            let meter = UsageMeter::new(Arc::clone(&self.budgets), accounts);
+            let meter = UsageMeter::new(Arc::clone(&self.budgets), accounts, &companion.name, conversation);
             let context = ConversationContext {
                 store: self.store.clone(),
                 owner: owner.clone(),
@@ -53,9 +55,11 @@ impl Host {
                     tail: Vec::new(),
                 },
                 meter: Arc::clone(&meter),
+                calls: CallLog::unrecorded(),
             };
             let capabilities = Capabilities::new(context, companion.models.first().cloned());
-            let call = capabilities.call(persona, Instant::now() + self.options.timeout);
+            let call =
+                capabilities.call(persona, Instant::now() + self.options.timeout, SpanParent::unrecorded());
             persona.greet(call, &opening).await.map_err(|error| {
                 let cause = set.redactor.redact(&error);
                 tracing::warn!(

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use masque_store::{Heartbeat, TURN_SLOT_LIFETIME, TurnId};
+use masque_telemetry::metrics::turns::BUDGET_USED;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,7 @@ impl Host {
     pub(crate) async fn keep_leases(&self, stop: CancellationToken) {
         let renew = |asked| async move {
             let is_renewed = self.renew_leases(asked).await;
+            BUDGET_USED.set_fraction(&[], self.budgets.highest_share());
             self.registry.purge();
             is_renewed
         };

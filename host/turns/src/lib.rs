@@ -6,7 +6,8 @@
 //! Hosts that use one store serve each other's turns: `publisher` copies the log of a running turn to the memory that they
 //! share, and `elsewhere` reads, cancels and keeps alive a turn that another host runs.
 //! [`JobWorker`] tells memories and personas about exchanges once they are stored. `capabilities` is what the plugins may
-//! use during a call: state, history and models. `metering` counts the tokens of every model call.
+//! use during a call: state, history and models. `metering` counts the tokens of every model call. `instrumentation` traces and
+//! counts turns, and `records` explains them afterwards.
 //!
 //! Left to others: who the user is, how requests and replies look on the wire (the API), what is stored and who holds a
 //! conversation (the store), what a plugin may do (the sandbox).
@@ -20,10 +21,12 @@ mod clock;
 mod contract;
 mod draft;
 mod elsewhere;
+mod end_guard;
 mod failure;
 mod finalizer;
 mod greeting;
 mod host;
+mod instrumentation;
 mod jobs;
 mod keyed_queue;
 mod leases;
@@ -33,12 +36,15 @@ mod mirrors;
 mod options;
 mod pipeline;
 mod publisher;
+mod records;
 mod registry;
 mod reply;
 mod request;
 mod reserved_place;
 mod run;
+mod summary;
 mod timing;
+mod tokens;
 mod turns;
 mod unknown_outcome;
 mod user_slots;
@@ -53,6 +59,7 @@ pub use host::LEASE;
 pub use jobs::{JobOptions, JobWorker};
 pub use log::{Event, EventKind, EventLog, EventReader, LogFull, TurnEnd};
 pub use options::Options;
+pub use records::{RecordContent, RecordOptions, RecordSink};
 pub use request::{ChatRequest, IdempotencyKey};
 pub use reserved_place::ReservedPlace;
 pub use turns::Turns;

@@ -1,6 +1,11 @@
-//! The bounds of turns, as plain values.
+//! The bounds of turns, and what is observed of them.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use masque_telemetry::trace::Tracer;
+
+use crate::records::{RecordOptions, RecordSink};
 
 /// What bounds the turns of one host.
 #[derive(Clone, Debug)]
@@ -28,4 +33,10 @@ pub struct Options {
     /// How often the host tells the store that it and its turns live. That is also how long it takes, without shared memory,
     /// until a cancellation on another host is noticed. Below a lease's third, or the leases may end.
     pub heartbeat: Duration,
+    /// Begins the trace of each turn.
+    pub tracer: Tracer,
+    /// Which turns are recorded.
+    pub records: RecordOptions,
+    /// Where records go. Without it, there are none.
+    pub record_sink: Option<Arc<dyn RecordSink>>,
 }

@@ -9,6 +9,8 @@ use masque_problem::{Kind, Problem};
 use masque_runtime::contract::{Delta, Prompt, Turn};
 use masque_runtime::{Call, CallError, Cause, Plugin, PluginKind};
 use masque_store::push_storable;
+use masque_telemetry::metrics::turns::DELTA_GAP;
+use masque_telemetry::trace::SpanParent;
 
 use crate::capabilities::Capabilities;
 use crate::clock::whole_ms;
@@ -17,6 +19,7 @@ use crate::draft::ReplyDraft;
 use crate::failure::{allows_fallback, call_problem};
 use crate::log::EventLog;
 use crate::metering::MeteredCall;
+use crate::records::{CallInput, CallOutput, OpenCall};
 use crate::timing::PluginTiming;
 
 /// What one turn needs on its way through the plugins.
@@ -27,6 +30,8 @@ pub(crate) struct Pipeline {
     pub(crate) capabilities: Capabilities,
     pub(crate) log: Arc<EventLog>,
     pub(crate) redactor: Arc<Redactor>,
+    /// Where the steps of the turn are in its trace.
+    pub(crate) trace: SpanParent,
     /// The end of the turn.
     pub(crate) deadline: Instant,
 }
@@ -55,41 +60,56 @@ impl Pipeline {
         let Companion { memory, persona, options, memory_budget, .. } = &*self.companion;
 
         let began = self.begin_call(&mut turn);
-        let recalled = memory.recall(self.call(memory), &turn, *memory_budget).await;
-        let recalled = recalled.map_err(|error| self.report_failure(PluginKind::Memory, &error))?;
+        let open = self.capabilities.begin("recall", memory, || CallInput::Recall { budget: *memory_budget });
+        let recalled = memory.recall(self.call(memory, &open, &self.trace), &turn, *memory_budget).await;
+        let recalled = recalled.map_err(|error| self.report_failure(PluginKind::Memory, &error, &open))?;
+        open.succeed(|| CallOutput::Recollection(Box::new(recalled.clone())));
         draft.plugins.push(PluginTiming::new(memory, began.elapsed()));
 
         let began = self.begin_call(&mut turn);
-        let prompt = persona.compose(self.call(persona), &turn, recalled).await;
-        let mut prompt = prompt.map_err(|error| self.report_failure(PluginKind::Persona, &error))?;
+        let open = self.capabilities.begin("compose", persona, || CallInput::Compose);
+        let prompt = persona.compose(self.call(persona, &open, &self.trace), &turn, recalled).await;
+        let mut prompt = prompt.map_err(|error| self.report_failure(PluginKind::Persona, &error, &open))?;
         draft.plugins.push(PluginTiming::new(persona, began.elapsed()));
 
         contract::override_options(&mut prompt.options, options);
+        let prompt = Arc::new(prompt);
+        open.succeed(|| CallOutput::Prompt(Arc::clone(&prompt)));
         self.generate(&prompt, draft).await
     }
 
     /// Tries the models in order until one gives content.
-    async fn generate(&self, prompt: &Prompt, draft: &mut ReplyDraft) -> Result<(), Problem> {
+    async fn generate(&self, prompt: &Arc<Prompt>, draft: &mut ReplyDraft) -> Result<(), Problem> {
         let mut models = self.models.iter().peekable();
         loop {
             let Some(model) = models.next() else { return Err(Problem::from(Kind::Internal)) };
             draft.model = Some(model.name().to_owned());
-            let metered = self.capabilities.meter().begin(prompt).await;
+            let metered = self.capabilities.meter().begin(prompt, model, &self.trace).await;
             let mut metered = metered.map_err(|error| error.problem())?;
             (draft.reported, draft.usage) = (metered.reported(), metered.usage());
             let began = Instant::now();
-            let failure = match self.stream(model, prompt, draft, &mut metered).await {
+            let input = || CallInput::Generate { prompt: Arc::clone(prompt), asked_by: None };
+            let open = self.capabilities.begin("generate", model, input);
+            let call = self.call(model, &open, &metered.trace());
+            let failure = match self.stream(model, call, prompt, draft, &mut metered).await {
                 Ok(end) => {
                     draft.plugins.push(PluginTiming::new(model, began.elapsed()));
-                    if matches!(end, StreamEnd::OfModel) {
-                        metered.complete();
+                    open.succeed(|| CallOutput::Reply {
+                        finish: draft.finish.unwrap_or("stop").to_owned(),
+                        text_bytes: draft.text.len(),
+                        usage: draft.usage,
+                    });
+                    match end {
+                        StreamEnd::OfModel => metered.complete(draft.finish),
+                        StreamEnd::OfHost => metered.stop_at_limit(),
                     }
                     return Ok(());
                 }
                 Err(failure) => failure,
             };
             metered.fail(failure.error.code());
-            let problem = self.report_failure(PluginKind::Model, &failure.error);
+            let problem = self.report_failure(PluginKind::Model, &failure.error, &open);
+            drop(open);
             let is_late = Instant::now() >= self.deadline;
             if failure.is_after_content
                 || is_late
@@ -107,6 +127,7 @@ impl Pipeline {
     async fn stream(
         &self,
         model: &Arc<Plugin>,
+        call: Call,
         prompt: &Prompt,
         draft: &mut ReplyDraft,
         metered: &mut MeteredCall,
@@ -115,8 +136,10 @@ impl Pipeline {
             error,
             is_after_content: draft.first_content.is_some(),
         };
-        let mut deltas =
-            model.generate(self.call(model), prompt).await.map_err(|error| failure(error, draft))?;
+        // Looked up once: a reply has many pieces.
+        let gaps = DELTA_GAP.with(&[&self.companion.name]);
+        let mut last_text = None;
+        let mut deltas = model.generate(call, prompt).await.map_err(|error| failure(error, draft))?;
         while let Some(batch) = deltas.next().await {
             let batch = batch.map_err(|error| failure(error, draft))?;
             // A failure that comes first can still become an HTTP error, or another model can take over.
@@ -146,6 +169,12 @@ impl Pipeline {
             }
             // After every batch: a turn that is cancelled drops this future.
             (draft.reported, draft.usage) = (metered.reported(), metered.usage());
+            if !text.is_empty() {
+                let now = Instant::now();
+                if let (Some(gaps), Some(last)) = (&gaps, last_text.replace(now)) {
+                    gaps.observe(now.duration_since(last).as_secs_f64());
+                }
+            }
             if !self.write(&text, draft) {
                 // Returning drops the stream, which stops the model.
                 draft.finish = Some("length");
@@ -175,7 +204,8 @@ impl Pipeline {
     }
 
     /// Logs a failed call with everything the plugin said, and returns what the client is told.
-    fn report_failure(&self, plugin_kind: PluginKind, error: &CallError) -> Problem {
+    fn report_failure(&self, plugin_kind: PluginKind, error: &CallError, call: &OpenCall) -> Problem {
+        call.fail(error.code());
         let cause = self.redactor.redact(error);
         tracing::warn!(
             plugin = error.plugin,
@@ -191,8 +221,8 @@ impl Pipeline {
         }
     }
 
-    fn call(&self, plugin: &Plugin) -> Call {
-        self.capabilities.call(plugin, self.deadline)
+    fn call(&self, plugin: &Plugin, open: &OpenCall, trace: &SpanParent) -> Call {
+        Call { report: open.report(), ..self.capabilities.call(plugin, self.deadline, trace.clone()) }
     }
 
     /// Sets `turn.deadline_ms` to the time left for the whole turn, and returns the time now.

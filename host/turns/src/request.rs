@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use masque_store::{BudgetAccount, ConversationId, Owner, UserProfile};
+use masque_telemetry::trace::TraceContext;
 use serde_json::{Map, Value};
 
 use crate::reserved_place::ReservedPlace;
@@ -28,6 +29,8 @@ pub struct ChatRequest {
     pub idempotency: Option<IdempotencyKey>,
     /// For log lines and problem objects.
     pub request_id: String,
+    /// The position of the request in its trace. The span of the turn is at this position.
+    pub trace: TraceContext,
     /// The only companions that may answer; `None` for all.
     pub allowed_companions: Option<BTreeSet<String>>,
     /// The accounts that are debited for the model's tokens, with their budgets.

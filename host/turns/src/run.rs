@@ -8,8 +8,9 @@ use std::time::Instant;
 use futures::FutureExt;
 use masque_companions::Companion;
 use masque_problem::{Kind, Problem};
-use masque_runtime::Plugin;
-use masque_store::{Durable, Started, StateFence, UsageRecord};
+use masque_runtime::{Plugin, ReportContent};
+use masque_store::{Durable, Started, StateFence, TurnId};
+use masque_telemetry::trace::RootSpan;
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
@@ -19,39 +20,29 @@ use crate::capabilities::{Capabilities, ConversationContext, KnownHistory};
 use crate::clock::fractional_ms;
 use crate::contract;
 use crate::draft::ReplyDraft;
+use crate::end_guard::EndGuard;
 use crate::finalizer::{FinalizedTurn, FinishedTurn, TurnOutcome};
 use crate::host::{Host, LEASE};
-use crate::log::{EventLog, EventReader, TurnEnd};
+use crate::instrumentation::ObservedTurn;
+use crate::log::{EventLog, EventReader};
 use crate::metering::UsageMeter;
 use crate::pipeline::Pipeline;
 use crate::publisher::publish;
-use crate::registry::{LiveTurn, TurnRegistry};
+use crate::records::{CallLog, RecordedEnd, build};
+use crate::registry::LiveTurn;
 use crate::request::ChatRequest;
+use crate::summary::TurnSummary;
 use crate::timing::TurnTiming;
 
 /// The target of the line that says how long a turn waited for the store. Its own name lets a filter ask for this line alone.
 const STORE_TIME: &str = "masque_turns::store";
 
-/// Ends the log and the registry's entry when it is dropped, also if the turn's task panics: a stream never ends without
-/// a last event.
-struct EndGuard<'a> {
-    registry: &'a TurnRegistry,
-    live: Arc<LiveTurn>,
-}
-
-impl Drop for EndGuard<'_> {
-    fn drop(&mut self) {
-        // Has no effect if the turn has ended normally.
-        self.live.log.end(TurnEnd::Failed(Problem::from(Kind::Internal)));
-        self.registry.end(&self.live);
-    }
-}
-
 impl Host {
-    /// Runs an admitted turn to its end. `answer` gets the first reader at once.
+    /// Runs an admitted turn, which has the span `root`, to its end. `answer` gets the first reader at once.
     pub(crate) async fn run(
         &self,
         mut ticket: Ticket,
+        root: RootSpan,
         started: Started,
         durable: Durable,
         answer: oneshot::Sender<Result<EventReader, Problem>>,
@@ -67,7 +58,7 @@ impl Host {
             key: request.idempotency.clone(),
         });
         log.renew_lease(ticket.asked + LEASE);
-        let guard = EndGuard { registry: &self.registry, live: Arc::clone(&live) };
+        let guard = EndGuard::new(&self.registry, &live);
         self.registry.begin(&live);
         ticket.key_slot = None;
         if self.shared.events.is_shared() {
@@ -77,34 +68,57 @@ impl Host {
         // If the client is gone, the reader is dropped, which counts as a reader that has left.
         let _ = answer.send(Ok(log.reader(None)));
 
+        let observed = ObservedTurn::begin(root, &started.companion, ticket.arrived);
+        let calls = CallLog::new(ticket.arrived, self.recorded_content(started.turn));
         let span = tracing::info_span!(
             "turn",
             turn_id = %started.turn,
             conversation_id = %started.conversation,
             companion = started.companion,
-            request_id = ticket.request.request_id,
+            request_id = request.request_id,
+            trace_id = format_args!("{:032x}", request.trace.trace_id()),
         );
-        let finalized = self.run_and_finalize(&ticket, &started, durable, &live).instrument(span).await;
-        log.end(finalized.end);
+        let running = RunningTurn {
+            ticket: &ticket,
+            started: &started,
+            live: &live,
+            observed: &observed,
+            calls: &calls,
+        };
+        let (finalized, draft, timing) = self.run_and_finalize(running, durable).instrument(span).await;
+        log.end(finalized.end.clone());
+        let outcome = observed.end(&finalized.end, &draft, &calls);
         drop(guard);
-        drop(ticket);
+        let (request, set) = ticket.release();
         self.waiters.wake_without_place(started.conversation);
+        // Nobody waits for the record: readers, slots and whoever waits come first.
+        if let (Some(sink), Some(_)) = (&self.options.record_sink, calls.content()) {
+            let end =
+                RecordedEnd { outcome: outcome.name(), end: &finalized.end, draft: &draft, timing: &timing };
+            sink.push(&request.owner, build(self.id, &request, &set, &started, &calls, &end));
+        }
+    }
+
+    /// What is collected for the record of a turn, if there is to be one.
+    fn recorded_content(&self, turn: TurnId) -> Option<ReportContent> {
+        self.options.record_sink.as_ref()?;
+        self.options.records.content_for(turn)
     }
 
     async fn run_and_finalize(
         &self,
-        ticket: &Ticket,
-        started: &Started,
+        running: RunningTurn<'_>,
         durable: Durable,
-        live: &LiveTurn,
-    ) -> FinalizedTurn {
+    ) -> (FinalizedTurn, ReplyDraft, TurnTiming) {
+        let RunningTurn { ticket, started, live, observed, calls } = running;
         let owner = &ticket.request.owner;
         let (companion, models) = match select_plugins(ticket, started) {
             Ok(plugins) => plugins,
-            Err(problem) => return self.end_without_companion(ticket, started, durable, problem).await,
+            Err(problem) => return self.end_without_companion(running, durable, problem).await,
         };
         let deadline = Instant::now() + self.options.timeout;
-        let meter = UsageMeter::new(Arc::clone(&self.budgets), ticket.request.accounts.clone());
+        let (budgets, accounts) = (Arc::clone(&self.budgets), ticket.request.accounts.clone());
+        let meter = UsageMeter::new(budgets, accounts, &started.companion, started.conversation);
         let context = ConversationContext {
             store: Arc::clone(&self.store),
             owner: owner.clone(),
@@ -117,6 +131,7 @@ impl Host {
                 tail: started.tail.clone(),
             },
             meter,
+            calls: Arc::clone(calls),
         };
         let pipeline = Pipeline {
             capabilities: Capabilities::new(context, companion.models.first().cloned()),
@@ -124,6 +139,7 @@ impl Host {
             models,
             log: Arc::clone(&live.log),
             redactor: Arc::clone(&ticket.set.redactor),
+            trace: observed.parent(),
             deadline,
         };
         let mut draft = ReplyDraft::default();
@@ -136,6 +152,7 @@ impl Host {
         let outcome = {
             let run = AssertUnwindSafe(pipeline.run(turn, &mut draft)).catch_unwind();
             let open = async {
+                let _span = observed.parent().span("store admission");
                 open_when_durable(durable, &live.log)
                     .await
                     .inspect(|()| admitting = Some(ticket.asked.elapsed()))
@@ -167,44 +184,57 @@ impl Host {
             failed_models: draft.failed_models,
         };
         let summary = TurnSummary::new(&draft, &timing, started);
-        let ChatRequest { profile, request_id, accounts, .. } = &ticket.request;
-        let companion = Some(&*companion);
-        let finished =
-            FinishedTurn { owner, profile, companion, started, draft, timing, request_id, accounts };
         let ending = Instant::now();
-        let finalized = self.finalizer.finalize(finished, outcome).await;
+        let finalized = {
+            let _span = observed.parent().span("commit");
+            let finished = finished(&running, Some(&companion), &draft, &timing);
+            self.finalizer.finalize(finished, outcome).await
+        };
         if let Some(admitting) = admitting {
             let store_ms = fractional_ms(admitting + ending.elapsed());
             tracing::debug!(target: STORE_TIME, store_ms, "the store admitted and ended the turn");
         }
         summary.log(&finalized);
-        finalized
+        (finalized, draft, timing)
     }
 
     /// Ends a turn whose companion is not in the active set any more.
     async fn end_without_companion(
         &self,
-        ticket: &Ticket,
-        started: &Started,
+        running: RunningTurn<'_>,
         durable: Durable,
         problem: Problem,
-    ) -> FinalizedTurn {
+    ) -> (FinalizedTurn, ReplyDraft, TurnTiming) {
         let outcome = match durable.wait().await {
             Ok(()) => TurnOutcome::Failed(problem),
             Err(error) => TurnOutcome::NotAdmitted(error),
         };
-        let finished = FinishedTurn {
-            owner: &ticket.request.owner,
-            profile: &ticket.request.profile,
-            companion: None,
-            started,
-            draft: ReplyDraft::default(),
-            timing: TurnTiming::default(),
-            request_id: &ticket.request.request_id,
-            accounts: &ticket.request.accounts,
-        };
-        self.finalizer.finalize(finished, outcome).await
+        let (draft, timing) = (ReplyDraft::default(), TurnTiming::default());
+        let finalized = self.finalizer.finalize(finished(&running, None, &draft, &timing), outcome).await;
+        (finalized, draft, timing)
     }
+}
+
+/// A turn that runs, with those who watch it.
+#[derive(Clone, Copy)]
+struct RunningTurn<'a> {
+    ticket: &'a Ticket,
+    started: &'a Started,
+    live: &'a LiveTurn,
+    observed: &'a ObservedTurn,
+    calls: &'a Arc<CallLog>,
+}
+
+/// What the store is told of a turn whose pipeline has ended.
+fn finished<'a>(
+    running: &RunningTurn<'a>,
+    companion: Option<&'a Companion>,
+    draft: &'a ReplyDraft,
+    timing: &'a TurnTiming,
+) -> FinishedTurn<'a> {
+    let ChatRequest { owner, profile, request_id, accounts, trace, .. } = &running.ticket.request;
+    let (started, trace) = (running.started, *trace);
+    FinishedTurn { owner, profile, companion, started, draft, timing, request_id, accounts, trace }
 }
 
 /// The companion and the models that answer. For a new conversation they were checked before admission.
@@ -231,92 +261,5 @@ async fn without_panic(
             tracing::error!("a turn panicked; the panic's own message is on standard error");
             Err(TurnOutcome::Failed(Problem::from(Kind::Internal)))
         }
-    }
-}
-
-/// What the log says about a turn that has ended.
-struct TurnSummary {
-    attempt: u32,
-    model: Option<String>,
-    total_ms: f64,
-    host_ms: f64,
-    first_content_ms: Option<f64>,
-    usage: UsageRecord,
-}
-
-impl TurnSummary {
-    fn new(draft: &ReplyDraft, timing: &TurnTiming, started: &Started) -> Self {
-        Self {
-            attempt: started.attempt,
-            model: draft.model.clone(),
-            total_ms: fractional_ms(timing.total),
-            host_ms: fractional_ms(timing.host()),
-            first_content_ms: timing.first_content.map(fractional_ms),
-            usage: draft.usage,
-        }
-    }
-
-    fn log(&self, finalized: &FinalizedTurn) {
-        let problem = match &finalized.end {
-            TurnEnd::Failed(problem) => Some(problem.kind.name()),
-            TurnEnd::Completed(_) => None,
-        };
-        tracing::info!(
-            status = %finalized.status,
-            problem,
-            attempt = self.attempt,
-            model = self.model,
-            total_ms = self.total_ms,
-            host_ms = self.host_ms,
-            first_content_ms = self.first_content_ms,
-            input_tokens = self.usage.input_tokens,
-            output_tokens = self.usage.output_tokens,
-            usage_estimated = self.usage.estimated,
-            "turn ended"
-        );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use masque_store::{ConversationId, Owner, TurnId};
-
-    use super::*;
-    use crate::log::EventKind;
-
-    #[tokio::test]
-    async fn a_turn_whose_task_panics_ends_its_log_with_a_failure() {
-        let registry = Arc::new(TurnRegistry::new(Duration::from_secs(60)));
-        let log = EventLog::new(TurnId::new(), ConversationId::new(), "elara".into(), 1024);
-        let live = Arc::new(LiveTurn {
-            owner: Owner { tenant: "default".into(), issuer: "local".into(), subject: "local".into() },
-            log: Arc::clone(&log),
-            attempt: 1,
-            cancellation: Cancellation::default(),
-            key: None,
-        });
-        registry.begin(&live);
-        log.open();
-        log.write("Half a ").unwrap();
-        let task = tokio::spawn({
-            let registry = Arc::clone(&registry);
-            async move {
-                let _guard = EndGuard { registry: &registry, live };
-                panic!("the turn's task fails");
-            }
-        });
-        assert!(task.await.unwrap_err().is_panic());
-        assert!(log.has_ended());
-
-        let mut reader = log.reader(None);
-        let mut events = Vec::new();
-        while let Some(more) = reader.next().await {
-            events.extend(more);
-        }
-        let last = &events.last().unwrap().kind;
-        assert!(matches!(last, EventKind::Failed(problem) if problem.kind == Kind::Internal), "{last:?}");
-        assert!(registry.running().is_empty());
     }
 }

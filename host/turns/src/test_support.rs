@@ -2,15 +2,19 @@
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use masque_companions::{ActiveSet, sandbox_config};
 use masque_config::{ConfigSource, Environment, Flags};
 use masque_grants::Builtin;
 use masque_runtime::Sandbox;
+use masque_store::{Owner, RecordedTurn};
+use masque_telemetry::trace::{SpanData, SpanSink, Tracer};
 
 use crate::jobs::JobOptions;
 use crate::options::Options;
+use crate::records::{RecordOptions, RecordSink};
 
 /// The defaults of a host.
 pub(crate) fn options() -> Options {
@@ -26,12 +30,60 @@ pub(crate) fn options() -> Options {
         max_reply_bytes: 1 << 20,
         stream_hold: Duration::from_secs(10),
         heartbeat: Duration::from_secs(10),
+        tracer: Tracer::off(),
+        records: RecordOptions::OFF,
+        record_sink: None,
     }
 }
 
 /// The defaults of a host for its background jobs.
 pub(crate) fn job_options() -> JobOptions {
-    JobOptions { max_concurrent: NonZeroU32::new(4).unwrap(), timeout: Duration::from_secs(60) }
+    JobOptions {
+        max_concurrent: NonZeroU32::new(4).unwrap(),
+        timeout: Duration::from_secs(60),
+        tracer: Tracer::off(),
+    }
+}
+
+/// Keeps the spans of traces that are exported.
+#[derive(Clone, Default)]
+pub(crate) struct KeptSpans(Arc<Mutex<Vec<SpanData>>>);
+
+impl KeptSpans {
+    /// A tracer that exports to it all traces that failed, and this share of the others.
+    pub(crate) fn tracer(&self, ratio: f64) -> Tracer {
+        Tracer::new(Box::new(self.clone()), ratio)
+    }
+
+    pub(crate) fn all(&self) -> Vec<SpanData> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.all().iter().map(|span| span.name.to_string()).collect()
+    }
+}
+
+impl SpanSink for KeptSpans {
+    fn export(&self, spans: Vec<SpanData>) {
+        self.0.lock().unwrap().extend(spans);
+    }
+}
+
+/// Keeps the records of turns.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KeptRecords(Arc<Mutex<Vec<RecordedTurn>>>);
+
+impl KeptRecords {
+    pub(crate) fn all(&self) -> Vec<RecordedTurn> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl RecordSink for KeptRecords {
+    fn push(&self, _: &Owner, record: RecordedTurn) {
+        self.0.lock().unwrap().push(record);
+    }
 }
 
 /// The active set of a configuration, which is written to `folder`.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use masque_config::Config;
-use masque_turns::{JobOptions, Options};
+use masque_telemetry::trace::Tracer;
+use masque_turns::{JobOptions, Options, RecordOptions};
 
 /// How often a host that shares its database says that it lives. Cancellations and the number of live hosts come with the
 /// answer, and each answer is one statement.
@@ -25,10 +26,15 @@ pub(crate) fn options(config: &Config) -> Options {
         max_reply_bytes: config.turn.reply_bytes,
         stream_hold: config.stream.hold,
         heartbeat: if config.database.is_some() { HEARTBEAT } else { HEARTBEAT_ALONE },
+        // Where traces and records go is decided where the host is built.
+        tracer: Tracer::off(),
+        records: RecordOptions::OFF,
+        record_sink: None,
     }
 }
 
 /// The limits of background jobs.
 pub(crate) fn job_options(config: &Config) -> JobOptions {
-    JobOptions { max_concurrent: config.jobs.max_concurrent, timeout: config.jobs.timeout }
+    let tracer = Tracer::off();
+    JobOptions { max_concurrent: config.jobs.max_concurrent, timeout: config.jobs.timeout, tracer }
 }

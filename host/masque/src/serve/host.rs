@@ -127,7 +127,7 @@ impl Host {
             move || {
                 let (store, active, budgets) =
                     (Arc::clone(&store), Arc::clone(&active), Arc::clone(&budgets));
-                let worker = JobWorker::new(store, active, budgets, options, live_hosts.clone(), id);
+                let worker = JobWorker::new(store, active, budgets, options.clone(), live_hosts.clone(), id);
                 joined(worker.start(Arc::clone(&new_jobs), stop.clone()))
             }
         });

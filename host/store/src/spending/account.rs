@@ -91,6 +91,15 @@ impl Account {
         }
     }
 
+    /// The share of today's budget that is used, as far as the block tells.
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 53 bits")]
+    pub(super) fn used_share(&self, today: Option<SpendingDay>) -> Option<f64> {
+        let block = self.block.filter(|block| Some(block.day) == today && block.budget > 0)?;
+        let pending = total(&self.sent, block.day).saturating_add(total(&self.unsent, block.day));
+        let used = block.budget.saturating_sub(block.available).saturating_add(pending).max(0);
+        Some(used as f64 / block.budget as f64)
+    }
+
     /// Notes that someone waits for tokens.
     pub(super) fn want(&mut self, more: Wanted) {
         let before = self.wanted.unwrap_or(Wanted { budget: more.budget, tokens: 0 });

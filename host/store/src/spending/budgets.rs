@@ -82,6 +82,12 @@ impl Budgets {
         Ok(outcome.err())
     }
 
+    /// The largest share of its budget that an account which this host served today has used; 1 where a budget is spent, and 0
+    /// if no account has one.
+    pub fn highest_share(&self) -> f64 {
+        self.ledger().highest_share(now())
+    }
+
     /// The tokens that the account has spent today, with all that this host has debited and corrected until now.
     ///
     /// # Errors

@@ -26,6 +26,8 @@ pub(super) struct Ledger {
     begun: u64,
     /// The newest report that has ended, with an answer or without.
     ended: u64,
+    /// The largest share of a budget that was seen on a day.
+    highest_share: Option<(SpendingDay, f64)>,
 }
 
 /// Whether a call may begin.
@@ -50,6 +52,7 @@ impl Ledger {
             is_unconfirmed: false,
             begun: 0,
             ended: 0,
+            highest_share: None,
         }
     }
 
@@ -138,6 +141,17 @@ impl Ledger {
     /// Whether the store need not be told anything, now or when the host stops.
     pub(super) fn is_empty(&self) -> bool {
         self.accounts.is_empty() && !self.is_unconfirmed
+    }
+
+    /// The largest share of its budget that an account which this host served today has used, 0 if none has a budget. It does
+    /// not fall before the day ends.
+    pub(super) fn highest_share(&mut self, now: Instant) -> f64 {
+        let today = self.today(now);
+        let seen = self.highest_share.filter(|(day, _)| Some(*day) == today).map(|(_, share)| share);
+        let shares = self.accounts.values().filter_map(|account| account.used_share(today));
+        let highest = shares.chain(seen).fold(0.0, f64::max);
+        self.highest_share = today.map(|day| (day, highest));
+        highest
     }
 
     /// The newest report that has ended.

@@ -266,3 +266,15 @@ fn no_count_overflows() {
     let (_, report) = host.begin();
     assert!(report.used[0].input_tokens > 1_000_000_000_000, "{report:?}");
 }
+
+#[test]
+fn the_highest_share_of_a_budget_does_not_fall_before_the_day_ends() {
+    let mut host = Host::holding(100, 50, 80);
+    assert!((host.ledger.highest_share(host.now) - 0.2).abs() < 1e-9, "others have used 20");
+    host.try_debit(Some(100), 30, None);
+    assert!((host.ledger.highest_share(host.now) - 0.5).abs() < 1e-9);
+    host.ledger.correct(["key"], Correction { day: DAY, input_tokens: -30, output_tokens: 0 }, host.now);
+    assert!((host.ledger.highest_share(host.now) - 0.5).abs() < 1e-9);
+    host.wait(10);
+    assert!(host.ledger.highest_share(host.now) < 1e-9, "a new day");
+}

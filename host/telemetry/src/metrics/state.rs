@@ -27,7 +27,7 @@ families! {
     gauge JOBS_OLDEST = "masque_jobs_oldest_seconds" [],
         "The age of the oldest job that waits.";
     counter JOB_RUNS = "masque_job_runs_total" ["plugin", "function", "outcome"],
-        "Runs of background jobs: `done`, `retried` or `parked`.";
+        "Runs of background jobs: `done`, `retried`, `parked`, or `lost` with the lease to another run.";
     histogram JOB_DURATION = "masque_job_duration_seconds" ["plugin", "function"] in REQUEST_SECONDS,
         "Time of one run of a background job.";
 }

@@ -5,13 +5,13 @@ use super::family::families;
 
 families! {
     counter TURNS = "masque_turns_total" ["companion", "outcome"],
-        "Turns that ended, by outcome: `completed`, `failed`, `interrupted`, `cancelled` (by the client, or without a reader).";
+        "Turns that ended, by outcome: `completed`, `failed` (also after a part of the reply), `interrupted` (the host stopped or lost the lease), `cancelled` (by the client, or without a reader).";
     gauge RUNNING = "masque_turns_running" [],
         "Turns that run on this host.";
     gauge WAITING = "masque_turns_waiting" ["for"],
         "Requests that wait for a turn's place: for the `conversation`, a `user` slot, or a `host` slot.";
     counter REFUSED = "masque_turns_refused_total" ["reason"],
-        "Turns that were not admitted, by reason: `conversation-busy`, `user-slots`, `host-slots`, `budget`, `draining`, `store`.";
+        "Requests that got no turn or, for want of tokens, no reply, by reason: `conversation-busy`, `user-slots`, `host-slots`, `budget`, `draining`, `store`.";
     histogram DURATION = "masque_turn_duration_seconds" ["companion", "outcome"] in REQUEST_SECONDS,
         "Time from the arrival of a turn's request to the turn's end.";
     histogram FIRST_CONTENT = "masque_turn_first_content_seconds" ["companion"] in REQUEST_SECONDS,
@@ -19,17 +19,17 @@ families! {
     histogram DELTA_GAP = "masque_turn_delta_gap_seconds" ["companion"] in SHORT_SECONDS,
         "Time between two pieces of content of one reply.";
     histogram HOST_OVERHEAD = "masque_turn_host_overhead_seconds" ["companion"] in SHORT_SECONDS,
-        "Time of a turn less the time in which its model calls waited for the upstream.";
+        "Time of a completed turn less the time in which its plugins waited for upstreams.";
     counter MODEL_CALLS = "llm_requests_total" ["companion", "plugin", "model", "outcome"],
-        "Calls of a model, those that plugins ask and those before a failover included; outcome is `ok` or the code of the failure.";
+        "Calls of a model, those that plugins ask and those before a failover included, by the model's entry in the configuration; outcome is `ok`, the code of the failure, or `cancelled`.";
     counter RECALLS = "memory_retrievals_total" ["plugin", "outcome"],
-        "Calls of `recall`; outcome is `ok` or the code of the failure.";
+        "Calls of `recall`; outcome is `ok`, the code of the failure, or `cancelled`.";
     counter TOKENS = "masque_tokens_total" ["companion", "model", "direction"],
         "Tokens of model calls, reported or estimated, by direction: `input`, `output`, `cached`.";
     counter BUDGET_REFUSALS = "masque_budget_refusals_total" [],
         "Model calls that were refused since a budget is spent.";
     gauge BUDGET_USED = "masque_budget_used_ratio" [],
-        "The largest share of a day's budget that an account has used, of the accounts that this host served today.";
+        "The largest share of a day's budget that an account has used, of the accounts that this host served today, read at each heartbeat.";
     counter RECORDS_WRITTEN = "masque_records_written_total" [],
         "Turn records that were stored.";
     counter RECORDS_DROPPED = "masque_records_dropped_total" ["reason"],

@@ -38,8 +38,9 @@ impl TraceContext {
         Self { trace: Uuid::now_v7().as_u128(), span: random_u64().max(1), parent: 0, flags: 0 }
     }
 
-    /// Parses a `traceparent` (section 3.2). A later version may have more than four fields; version `ff` is invalid.
-    fn parse(value: &str) -> Option<Self> {
+    /// Parses a `traceparent` (section 3.2): the position that it names. A later version may have more than four fields;
+    /// version `ff` is invalid.
+    pub fn parse(value: &str) -> Option<Self> {
         let mut fields = value.splitn(5, '-');
         let version = parse_hex(fields.next()?, 2)?;
         let trace = parse_hex(fields.next()?, 32).filter(|trace| *trace != 0)?;

@@ -9,5 +9,6 @@ pub use context::{TRACEPARENT, TraceContext};
 pub use held::{FinishedSpans, HeldSpans, MAX_SPANS};
 pub use opentelemetry::Value;
 pub use opentelemetry::trace::SpanKind;
+pub use opentelemetry_sdk::trace::SpanData;
 pub use span::{SpanParent, TraceSpan};
 pub use tracer::{RootSpan, SpanSink, Tracer};

@@ -4,19 +4,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use masque_problem::{Kind, Problem};
-use masque_store::{Admission, AdmissionOutcome, Admitted, Idempotency, NewMessage, StoreError, Waiting};
+use masque_store::{
+    Admission, AdmissionOutcome, Admitted, Durable, Idempotency, NewMessage, Started, StoreError, Waiting,
+};
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
+use super::capacity::Capacity;
 use super::earlier::{CHAT_ROUTE, replay};
 use super::pending::{Cause, Pending, Progress};
 use super::queue::{PLACE_TTL, QueuePlace};
-use super::selection::{allowed_names, beyond_companions, check_earlier, is_allowed};
+use super::selection::{allowed_names, beyond_companions, check_earlier, is_allowed, known_companion};
 use super::ticket::Ticket;
 use crate::contract;
 use crate::failure::store_problem;
 use crate::host::{Host, LEASE};
+use crate::instrumentation::{RequestTrace, count_refusal};
 use crate::log::EventReader;
 use crate::request::ChatRequest;
 use crate::unknown_outcome::{UNKNOWN_INTERVAL, UNKNOWN_LIMIT};
@@ -27,6 +31,9 @@ const KEY_TTL: Duration = Duration::from_secs(24 * 3600);
 /// Where the request's first reader, or the reason that there is none, is sent.
 type Answer = oneshot::Sender<Result<EventReader, Problem>>;
 
+/// A turn that the store has started, when it was asked, and the slots of the turn.
+type StartedTurn = (Started, Durable, tokio::time::Instant, Capacity);
+
 impl Host {
     /// A reader of the turn that the request begins, joins or repeats. If the future is dropped once the store has started
     /// the turn, the turn goes on without this reader.
@@ -34,60 +41,88 @@ impl Host {
         // Taken before `closing` is read and held until the turn's task exists, so that a drain that waits for all
         // tasks misses no turn in between.
         let _tracked = self.tasks.token();
-        let prepared = self.prepare(request, Instant::now());
-        let pending = match self.closing.run_until_cancelled(prepared).await {
-            Some(Ok(Progress::Next(pending))) => *pending,
-            Some(Ok(Progress::Reader(reader))) => return Ok(reader),
-            Some(Err(problem)) => return Err(problem),
-            None => return Err(Problem::from(Kind::Draining)),
+        let arrived = Instant::now();
+        let trace = {
+            let set = self.active.current();
+            RequestTrace::begin(&self.options.tracer, request.trace, known_companion(&set, &request))
+        };
+        let prepared = self.prepare(request, arrived, trace.parent());
+        let prepared = self.closing.run_until_cancelled(prepared).await;
+        let pending = match prepared.unwrap_or_else(|| Err(Problem::from(Kind::Draining))) {
+            Ok(Progress::Next(pending)) => *pending,
+            Ok(Progress::Reader(reader)) => {
+                trace.end_without_turn("joined");
+                return Ok(reader);
+            }
+            Err(problem) => return Err(refuse(trace, problem)),
         };
         // From here on the turn may be in the store, so a task of its own brings it to its end even if the client
         // leaves.
         let (answer, admitted) = oneshot::channel();
-        self.tasks.spawn(Arc::clone(&self).start(pending, answer).in_current_span());
+        self.tasks.spawn(Arc::clone(&self).start(pending, trace, answer).in_current_span());
         admitted.await.unwrap_or_else(|_panicked| Err(Problem::from(Kind::Internal)))
     }
 
-    /// Asks the store until it decides, and runs the turn if the store has started it. Failing to send `answer` means that the
-    /// client has left.
-    async fn start(self: Arc<Self>, mut pending: Pending, mut answer: Answer) {
+    /// Runs the turn if the store starts it. Failing to send `answer` means that the client has left.
+    async fn start(self: Arc<Self>, mut pending: Pending, trace: RequestTrace, mut answer: Answer) {
+        let admitted = self.ask_until_decided(&mut pending, &mut answer).await;
+        let (started, durable, asked, capacity) = match admitted {
+            Some(Ok(Progress::Next(admitted))) => admitted,
+            Some(Ok(Progress::Reader(reader))) => {
+                trace.end_without_turn("joined");
+                return drop(answer.send(Ok(reader)));
+            }
+            Some(Err(problem)) => return drop(answer.send(Err(refuse(trace, problem)))),
+            None => return trace.end_without_turn("left"),
+        };
+        let Pending { request, arrived, set, key_slot, waiting, place, .. } = pending;
+        drop(waiting);
+        if let Some(place) = place {
+            place.mark_used();
+        }
+        let root = trace.admitted(&started);
+        let ticket = Ticket { request, set, arrived, asked, key_slot, _capacity: capacity };
+        self.run(ticket, root, started, durable, answer).await;
+    }
+
+    /// Asks the store until it has started the turn, or it is clear that there will be none; `None` if the client has left.
+    async fn ask_until_decided(
+        self: &Arc<Self>,
+        pending: &mut Pending,
+        answer: &mut Answer,
+    ) -> Option<Result<Progress<StartedTurn>, Problem>> {
         let mut cause = Cause::Arrived;
         loop {
-            let taken = self.unless_gone(&mut answer, self.take_capacity(&mut pending, cause)).await;
-            let capacity = match taken {
-                None => return,
-                Some(Ok(Progress::Next(capacity))) => capacity,
-                Some(Ok(Progress::Reader(reader))) => return drop(answer.send(Ok(reader))),
-                Some(Err(problem)) => return drop(answer.send(Err(problem))),
+            let capacity = match self.unless_gone(answer, self.take_capacity(pending, cause)).await? {
+                Ok(Progress::Next(capacity)) => capacity,
+                Ok(Progress::Reader(reader)) => return Some(Ok(Progress::Reader(reader))),
+                Err(problem) => return Some(Err(problem)),
             };
             let asked = tokio::time::Instant::now();
             // Never dropped: the answer may be that the turn has started.
-            let admitted = self.ask_store(&pending).await;
+            let admitted = {
+                let _span = pending.trace.span("store admit");
+                self.ask_store(pending).await
+            };
             let outcome = match admitted {
-                Err(error) => return drop(answer.send(Err(store_problem(&error)))),
+                Err(error) => return Some(Err(store_problem(&error))),
                 Ok(Admitted { outcome: AdmissionOutcome::Started(started), durable }) => {
-                    let Pending { request, arrived, set, key_slot, waiting, place, .. } = pending;
-                    drop(waiting);
-                    if let Some(place) = place {
-                        place.mark_used();
-                    }
-                    let ticket = Ticket { request, set, arrived, asked, key_slot, _capacity: capacity };
-                    return self.run(ticket, started, durable, answer).await;
+                    return Some(Ok(Progress::Next((started, durable, asked, capacity))));
                 }
                 // The end of the earlier turn may not be on disk yet. A client must not see a reply that can still be lost.
                 Ok(Admitted { outcome: AdmissionOutcome::Completed(record), durable }) => {
                     let durable = durable.wait().await.map_err(|error| store_problem(&error));
-                    return drop(answer.send(durable.and_then(|()| replay(&pending.request, record))));
+                    let reader = durable.and_then(|()| replay(&pending.request, record));
+                    return Some(reader.map(Progress::Reader));
                 }
                 Ok(Admitted { outcome, .. }) => outcome,
             };
             // Whoever waits holds no slot.
             drop(capacity);
-            match self.unless_gone(&mut answer, self.after_outcome(&mut pending, outcome)).await {
-                None => return,
-                Some(Ok(Progress::Next(next))) => cause = next,
-                Some(Ok(Progress::Reader(reader))) => return drop(answer.send(Ok(reader))),
-                Some(Err(problem)) => return drop(answer.send(Err(problem))),
+            match self.unless_gone(answer, self.after_outcome(pending, outcome)).await? {
+                Ok(Progress::Next(next)) => cause = next,
+                Ok(Progress::Reader(reader)) => return Some(Ok(Progress::Reader(reader))),
+                Err(problem) => return Some(Err(problem)),
             }
         }
     }
@@ -177,6 +212,13 @@ impl Host {
             tail: contract::TAIL,
         }
     }
+}
+
+/// Ends the trace of a request that was refused, and counts it.
+fn refuse(trace: RequestTrace, problem: Problem) -> Problem {
+    count_refusal(&problem);
+    trace.refused(&problem);
+    problem
 }
 
 /// Why a request gets neither a turn nor a place in a queue.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use masque_companions::ActiveSet;
 use masque_store::{ConversationId, MessageId, Owner, Target};
+use masque_telemetry::trace::SpanParent;
 
 use super::queue::QueuePlace;
 use crate::keyed_queue::QueueSlot;
@@ -16,6 +17,8 @@ use crate::waiters::WaitingTurn;
 pub(super) struct Pending {
     pub(super) request: ChatRequest,
     pub(super) arrived: Instant,
+    /// Where the steps of the admission are in the trace.
+    pub(super) trace: SpanParent,
     /// The generation that the request was checked with last.
     pub(super) set: Arc<ActiveSet>,
     pub(super) target: Target,

@@ -115,6 +115,21 @@ pub(crate) fn only_companion<'a>(
     }
 }
 
+/// The name of the companion that a request means, if it is known without a question to the store. A name that the client gives
+/// counts only if there is such a companion.
+pub(super) fn known_companion<'a>(set: &'a ActiveSet, request: &ChatRequest) -> Option<&'a str> {
+    let companion = match &request.companion {
+        Some(named) => set.companions.get(named),
+        None if request.conversation.is_none() => {
+            only_companion(set, request.allowed_companions.as_ref()).ok()
+        }
+        // With one companion, an earlier conversation is with it or gone.
+        None if set.companions.len() == 1 => set.companions.values().next(),
+        None => None,
+    };
+    companion.map(|companion| companion.name.as_str())
+}
+
 /// The models to try, in this order: the chosen one alone, or the companion's first, followed by the others if fallback is
 /// on.
 pub(crate) fn select_models(

@@ -23,3 +23,10 @@ pub(crate) struct Ticket {
     /// Held until the end of the turn.
     pub(super) _capacity: Capacity,
 }
+
+impl Ticket {
+    /// Gives the slots back. What is left says what the turn was.
+    pub(crate) fn release(self) -> (ChatRequest, Arc<ActiveSet>) {
+        (self.request, self.set)
+    }
+}

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use masque_problem::{Kind, Problem};
 use masque_store::{ConversationId, MessageId, SharedStatus, Target, TurnId};
+use masque_telemetry::metrics::turns::{REFUSED, WAITING};
+use masque_telemetry::trace::SpanParent;
 
 use super::capacity::Capacity;
 use super::earlier::{EarlierTurn, join};
@@ -32,6 +34,7 @@ impl Host {
         &self,
         request: ChatRequest,
         arrived: Instant,
+        trace: SpanParent,
     ) -> Result<Progress<Box<Pending>>, Problem> {
         let set = self.active.current();
         let key_slot = match &request.idempotency {
@@ -42,6 +45,7 @@ impl Host {
                     None => {
                         // Whoever waits holds no place of the user.
                         drop(request.place.as_ref().and_then(ReservedPlace::take));
+                        let _span = trace.span("wait for idempotency key");
                         entering.await
                     }
                 };
@@ -67,6 +71,7 @@ impl Host {
             conversation: target.conversation(),
             request,
             arrived,
+            trace,
             set,
             target,
             resume: false,
@@ -101,11 +106,14 @@ impl Host {
                 Cause::Woken => false,
             };
             if !is_busy {
-                match self.wait_for_capacity(&pending.request).await {
+                match self.wait_for_capacity(&pending.request, &pending.trace).await {
                     Ok(capacity) => break capacity,
                     // Another turn of the conversation got the slot.
                     Err(_) if self.is_busy_here(pending.conversation) => {}
-                    Err(problem) => return Err(problem),
+                    Err(missing) => {
+                        REFUSED.increment(&[missing.reason()]);
+                        return Err(missing.problem());
+                    }
                 }
             }
             cause = self.wait_for_conversation(pending).await?;
@@ -124,6 +132,8 @@ impl Host {
         if !wait.has_place && self.waiters.count(wait.conversation) >= self.options.max_waiting {
             return Err(busy());
         }
+        let (_waiting, _span) =
+            (WAITING.raise(&["conversation"]), pending.trace.span("wait for conversation"));
         let now = tokio::time::Instant::now();
         let ends = *pending.wait_ends.get_or_insert(now + self.options.max_wait);
         tokio::select! {

@@ -7,12 +7,16 @@ use async_trait::async_trait;
 use masque_runtime::contract::{Failure, Prompt, Reply};
 use masque_runtime::{Call, CallError, Cause, Models, NestedCall, Plugin, ReuseKey};
 use masque_store::Owner;
+use masque_telemetry::trace::SpanParent;
 
 use super::collected_reply::CollectedReply;
 use super::context::ConversationContext;
 use super::history::ConversationHistory;
 use super::state::StoredState;
+use crate::contract;
 use crate::metering::{MeteredCall, UsageMeter};
+use crate::records::{CallInput, CallOutput, OpenCall};
+use crate::tokens::message_bytes;
 
 /// What the plugins of one turn, or of one background job, may use.
 pub(crate) struct Capabilities {
@@ -26,16 +30,29 @@ impl Capabilities {
         Self { context: Arc::new(context), model }
     }
 
-    /// What `plugin` may use in a call that ends at `deadline`.
-    pub(crate) fn call(&self, plugin: &Plugin, deadline: Instant) -> Call {
-        let access = self
-            .model
-            .as_ref()
-            .map(|model| ModelAccess { context: Arc::clone(&self.context), model: Arc::clone(model) });
+    /// What `plugin` may use in a call that ends at `deadline` and is below `trace`.
+    pub(crate) fn call(&self, plugin: &Plugin, deadline: Instant, trace: SpanParent) -> Call {
+        let access = self.model.as_ref().map(|model| ModelAccess {
+            context: Arc::clone(&self.context),
+            model: Arc::clone(model),
+            asked_by: plugin.name().to_owned(),
+            trace: trace.clone(),
+        });
         Call {
             models: access.map(|access| Arc::new(access) as _),
+            trace,
             ..call_without_models(&self.context, plugin, deadline)
         }
+    }
+
+    /// Lists a call that begins, for the record of the turn.
+    pub(crate) fn begin(
+        &self,
+        function: &'static str,
+        plugin: &Arc<Plugin>,
+        input: impl FnOnce() -> CallInput,
+    ) -> OpenCall {
+        self.context.calls.begin(function, plugin, input)
     }
 
     /// Counts the tokens of the model calls.
@@ -77,6 +94,10 @@ fn reuse_key(context: &ConversationContext) -> ReuseKey {
 struct ModelAccess {
     context: Arc<ConversationContext>,
     model: Arc<Plugin>,
+    /// The name of the plugin that asks.
+    asked_by: String,
+    /// Where its call is in the trace.
+    trace: SpanParent,
 }
 
 #[async_trait]
@@ -86,18 +107,34 @@ impl Models for ModelAccess {
     }
 
     async fn ask(&self, prompt: Prompt, nested: NestedCall) -> Result<Reply, Failure> {
-        let call = call_without_models(&self.context, &self.model, nested.deadline());
-        let call = Call { nested: Some(nested), ..call };
-        let mut metered = self.context.meter.begin(&prompt).await.map_err(|error| {
+        let metered = self.context.meter.begin(&prompt, &self.model, &self.trace).await;
+        let mut metered = metered.map_err(|error| {
             tracing::warn!(?error, model = self.model.name(), "a plugin may not ask the model");
             error.failure()
         })?;
+        let prompt = Arc::new(prompt);
+        let open = self.context.calls.begin("generate", &self.model, || CallInput::Generate {
+            prompt: Arc::clone(&prompt),
+            asked_by: Some(self.asked_by.clone()),
+        });
+        let call = Call {
+            trace: metered.trace(),
+            report: open.report(),
+            ..call_without_models(&self.context, &self.model, nested.deadline())
+        };
+        let call = Call { nested: Some(nested), ..call };
         match self.collect(call, &prompt, &mut metered).await {
             Ok(reply) => {
-                metered.complete();
+                open.succeed(|| CallOutput::Reply {
+                    finish: reply.finish.reason.clone(),
+                    text_bytes: message_bytes(&reply.message),
+                    usage: metered.usage(),
+                });
+                metered.complete(contract::finish_reason(&reply.finish.reason));
                 Ok(reply)
             }
             Err(failure) => {
+                open.fail(&failure.code);
                 metered.fail(&failure.code);
                 Err(failure)
             }

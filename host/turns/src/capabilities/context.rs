@@ -5,6 +5,7 @@ use std::sync::Arc;
 use masque_store::{ConversationId, MessageId, MessageRecord, Owner, StateFence, Store};
 
 use crate::metering::UsageMeter;
+use crate::records::CallLog;
 
 /// Where the calls of one turn, or of one background job, read and write.
 pub(crate) struct ConversationContext {
@@ -16,6 +17,8 @@ pub(crate) struct ConversationContext {
     pub(crate) history: KnownHistory,
     /// Counts the tokens of the companion's model, if a plugin asks it.
     pub(crate) meter: Arc<UsageMeter>,
+    /// Lists the calls, those of plugins that ask the model included.
+    pub(crate) calls: Arc<CallLog>,
 }
 
 /// The part of the history that the turn knows without asking the store.

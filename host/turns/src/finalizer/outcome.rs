@@ -3,6 +3,7 @@
 use masque_companions::Companion;
 use masque_problem::Problem;
 use masque_store::{BudgetAccount, Owner, Started, StoreError, TurnStatus, UserProfile};
+use masque_telemetry::trace::TraceContext;
 
 use crate::cancellation::CancelReason;
 use crate::draft::ReplyDraft;
@@ -31,11 +32,13 @@ pub(crate) struct FinishedTurn<'a> {
     /// Its plugins get background jobs. `None` if the companion no longer exists.
     pub(crate) companion: Option<&'a Companion>,
     pub(crate) started: &'a Started,
-    pub(crate) draft: ReplyDraft,
-    pub(crate) timing: TurnTiming,
+    pub(crate) draft: &'a ReplyDraft,
+    pub(crate) timing: &'a TurnTiming,
     pub(crate) request_id: &'a str,
     /// The accounts that pay for its background jobs.
     pub(crate) accounts: &'a [BudgetAccount],
+    /// The position of the turn's span, for the links of its background jobs.
+    pub(crate) trace: TraceContext,
 }
 
 /// How a turn has ended.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::outcome::FinishedTurn;
 use crate::draft::ReplyDraft;
-use crate::jobs::jobs_after;
+use crate::jobs::{EndedExchange, jobs_after};
 use crate::reply::CompletedReply;
 
 /// The record of a turn that ends without a complete reply.
@@ -89,9 +89,10 @@ pub(super) fn incomplete_record(
 }
 
 fn new_jobs(finished: &FinishedTurn<'_>, reply: &NewMessage, is_interrupted: bool) -> Vec<NewJob> {
-    let FinishedTurn { companion, started, profile, draft, accounts, .. } = finished;
+    let FinishedTurn { companion, started, profile, draft, accounts, trace, .. } = *finished;
     let Some(companion) = companion else { return Vec::new() };
-    jobs_after(companion, started, profile, reply, draft.reported, is_interrupted, accounts)
+    let usage = draft.reported;
+    jobs_after(companion, &EndedExchange { started, profile, reply, usage, is_interrupted, accounts, trace })
 }
 
 /// The reply as a message. If an earlier attempt left a reply, this one replaces it and keeps its id.

@@ -9,6 +9,7 @@ use masque_store::{
     StoreConnection as _, StoreError, Target, TurnId, TurnStatus, Turns as _, UserProfile,
 };
 use masque_store_sqlite::SqliteStore;
+use masque_telemetry::trace::TraceContext;
 use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -68,10 +69,11 @@ async fn finalize(finalizer: &Finalizer, started: &Started, error: StoreError) {
         profile: &UserProfile::default(),
         companion: None,
         started,
-        draft: ReplyDraft::default(),
-        timing: TurnTiming::default(),
+        draft: &ReplyDraft::default(),
+        timing: &TurnTiming::default(),
         request_id: "test",
         accounts: &[],
+        trace: TraceContext::root(),
     };
     match finalizer.finalize(finished, TurnOutcome::NotAdmitted(error)).await.end {
         TurnEnd::Failed(problem) => assert_eq!(problem.kind, Kind::StorageUnavailable),

@@ -1,20 +1,12 @@
 //! The jobs that an exchange leaves behind.
 
 use masque_companions::Companion;
-use masque_store::{Ability, BudgetAccount, JobId, NewJob, NewMessage, Started, UsageRecord, UserProfile};
+use masque_store::{Ability, JobId, NewJob};
 
-use super::payload::Payload;
+use super::payload::{EndedExchange, Payload};
 
 /// One job for each plugin of the companion that wants to be told of the exchange.
-pub(crate) fn jobs_after(
-    companion: &Companion,
-    started: &Started,
-    profile: &UserProfile,
-    reply: &NewMessage,
-    usage: UsageRecord,
-    is_interrupted: bool,
-    accounts: &[BudgetAccount],
-) -> Vec<NewJob> {
+pub(crate) fn jobs_after(companion: &Companion, exchange: &EndedExchange<'_>) -> Vec<NewJob> {
     let memory = (&companion.memory, Ability::Observe, companion.memory.package().observes());
     let persona = (&companion.persona, Ability::Reflect, companion.persona.package().reflects());
     let wanted = [memory, persona].into_iter().filter(|(_, _, is_wanted)| *is_wanted);
@@ -23,7 +15,7 @@ pub(crate) fn jobs_after(
             id: JobId::new(),
             plugin: plugin.name().to_owned(),
             ability,
-            payload: Payload::new(started, profile, reply, usage, is_interrupted, accounts).to_text(),
+            payload: Payload::new(exchange).to_text(),
         })
         .collect()
 }

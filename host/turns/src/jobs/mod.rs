@@ -7,6 +7,7 @@
 
 mod buffered_state;
 mod enqueue;
+mod observed_run;
 mod payload;
 mod retry;
 mod runner;
@@ -17,4 +18,5 @@ mod worker;
 mod tests;
 
 pub(crate) use enqueue::jobs_after;
+pub(crate) use payload::EndedExchange;
 pub use worker::{JobOptions, JobWorker};

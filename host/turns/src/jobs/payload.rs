@@ -5,6 +5,7 @@ use masque_runtime::contract::{Exchange, Message, Turn, Usage};
 use masque_store::{
     BudgetAccount, JobRecord, MessageId, MessageRecord, NewMessage, Started, UsageRecord, UserProfile,
 };
+use masque_telemetry::trace::TraceContext;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -34,6 +35,24 @@ pub(super) struct Payload {
     /// The accounts that pay if the plugin asks the model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     accounts: Vec<StoredAccount>,
+    /// The `traceparent` of the turn's span, to which the trace of the job is linked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
+}
+
+/// An exchange that has ended, and what its jobs need to know beside it.
+pub(crate) struct EndedExchange<'a> {
+    pub(crate) started: &'a Started,
+    /// What the turn's plugins were told of the user.
+    pub(crate) profile: &'a UserProfile,
+    pub(crate) reply: &'a NewMessage,
+    /// What the model reported.
+    pub(crate) usage: UsageRecord,
+    pub(crate) is_interrupted: bool,
+    /// The accounts that pay if a plugin asks the model.
+    pub(crate) accounts: &'a [BudgetAccount],
+    /// The position of the turn's span.
+    pub(crate) trace: TraceContext,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,14 +73,8 @@ struct StoredMessage {
 }
 
 impl Payload {
-    pub(super) fn new(
-        started: &Started,
-        profile: &UserProfile,
-        reply: &NewMessage,
-        usage: UsageRecord,
-        interrupted: bool,
-        accounts: &[BudgetAccount],
-    ) -> Self {
+    pub(super) fn new(exchange: &EndedExchange<'_>) -> Self {
+        let EndedExchange { started, profile, reply, usage, is_interrupted, accounts, trace } = *exchange;
         let (message, now) = (&started.message, now_ms());
         Self {
             companion: started.companion.clone(),
@@ -83,7 +96,7 @@ impl Payload {
             input_tokens: usage.input_tokens,
             output_tokens: usage.output_tokens,
             cached_tokens: usage.cached_tokens,
-            interrupted,
+            interrupted: is_interrupted,
             at: now,
             accounts: accounts
                 .iter()
@@ -92,7 +105,13 @@ impl Payload {
                     tokens_per_day: *tokens_per_day,
                 })
                 .collect(),
+            trace: Some(trace.to_string()),
         }
+    }
+
+    /// The position of the span of the turn; `None` for a job of an earlier version.
+    pub(super) fn turn_trace(&self) -> Option<TraceContext> {
+        self.trace.as_deref().and_then(TraceContext::parse)
     }
 
     /// The accounts that pay if the plugin asks the model, with the budgets that they had at the turn's end.
@@ -172,6 +191,7 @@ mod tests {
             "input_tokens": 1, "output_tokens": 1, "cached_tokens": 0}"#;
         let mut payload = Payload::from_text(text).unwrap();
         assert!(payload.user.is_empty());
+        assert_eq!(payload.turn_trace(), None);
         payload.user.name = Some("Ada".to_owned());
         assert_eq!(Payload::from_text(&payload.to_text()).unwrap(), payload);
     }

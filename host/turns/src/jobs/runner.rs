@@ -8,14 +8,18 @@ use futures::FutureExt;
 use masque_companions::{Active, ActiveSet};
 use masque_runtime::CallError;
 use masque_store::{Ability, Budgets, JobCompletion, JobRecord, StateFence, StateWrite, Store, StoreError};
+use masque_telemetry::trace::Tracer;
+use tracing::Instrument;
 
 use super::buffered_state::BufferedState;
+use super::observed_run::{ObservedRun, RunOutcome};
 use super::payload::Payload;
 use super::retry::{FailedAttempt, RetryDecision, after_failure, after_panic, before_attempt};
 use crate::capabilities::{Capabilities, ConversationContext, KnownHistory};
 use crate::clock::whole_ms;
 use crate::contract;
 use crate::metering::UsageMeter;
+use crate::records::CallLog;
 
 /// How a job's call ended.
 pub(super) enum JobOutcome {
@@ -37,18 +41,26 @@ pub(super) struct JobRunner {
     pub(super) budgets: Arc<Budgets>,
     /// The longest time for one call.
     pub(super) timeout: Duration,
+    /// Begins the trace of each run.
+    pub(super) tracer: Tracer,
 }
 
 impl JobRunner {
     /// Runs a job that was taken, from its call to its completion, retry or parking in the store.
     pub(super) async fn run(self: Arc<Self>, job: JobRecord) {
         if let Some(decision) = before_attempt(job.attempt) {
-            return self.retry_or_park(&job, decision).await;
+            self.retry_or_park(&job, decision).await;
+            return;
         }
-        // The job keeps this generation, whatever is published while it runs.
-        let set = self.active.current();
-        let call = self.call(&job, &set);
-        self.conclude(&job, &set, call).await;
+        let run = ObservedRun::begin(&self.tracer, &job);
+        let span = run.log_span(&job);
+        let work = async {
+            // The job keeps this generation, whatever is published while it runs.
+            let set = self.active.current();
+            let outcome = self.conclude(&job, &set, self.call(&job, &set, &run)).await;
+            run.end(&job, outcome);
+        };
+        work.instrument(span).await;
     }
 
     /// Stores how a job's call ended. A call that panics fails this job alone.
@@ -57,7 +69,7 @@ impl JobRunner {
         job: &JobRecord,
         set: &ActiveSet,
         call: impl Future<Output = JobOutcome>,
-    ) {
+    ) -> RunOutcome {
         let began = Instant::now();
         let called = AssertUnwindSafe(call).catch_unwind().await;
         let attempt = FailedAttempt { number: job.attempt, took: began.elapsed(), seed: retry_seed(job) };
@@ -67,10 +79,10 @@ impl JobRunner {
         let decision = match outcome {
             JobOutcome::Done(writes) => {
                 match self.store.complete(job.id, job.epoch, JobCompletion::writing(writes)).await {
-                    Ok(true) => return,
+                    Ok(true) => return RunOutcome::Done,
                     Ok(false) => {
                         tracing::warn!(job = %job.id, plugin = job.plugin, "a job's lease was lost; its writes are dropped");
-                        return;
+                        return RunOutcome::Lost;
                     }
                     // The store panicked at these writes, and would again.
                     Err(StoreError::Internal(_)) => after_panic(attempt),
@@ -89,11 +101,11 @@ impl JobRunner {
             }
             JobOutcome::Hopeless(error) => RetryDecision::Park { error: set.redactor.redact(&error) },
         };
-        self.retry_or_park(job, decision).await;
+        self.retry_or_park(job, decision).await
     }
 
     /// Calls the job's plugin in `set`.
-    pub(super) async fn call(&self, job: &JobRecord, set: &ActiveSet) -> JobOutcome {
+    pub(super) async fn call(&self, job: &JobRecord, set: &ActiveSet, run: &ObservedRun) -> JobOutcome {
         let Some(plugin) = set.plugins.get(&job.plugin) else {
             return JobOutcome::Hopeless(format!("no plugin is named `{}` any more", job.plugin));
         };
@@ -111,6 +123,9 @@ impl JobRunner {
                 return JobOutcome::Hopeless(format!("the job's payload can't be read: {error}"));
             }
         };
+        if let Some(turn) = payload.turn_trace() {
+            run.link(turn);
+        }
         let before = Some(payload.user_message());
         let tail = self.store.messages_before(&job.owner, job.conversation, before, contract::TAIL).await;
         let tail = match tail {
@@ -118,7 +133,10 @@ impl JobRunner {
             Err(error) => return JobOutcome::Failed(error.to_string()),
         };
         let deadline = Instant::now() + self.timeout;
-        let meter = UsageMeter::new(Arc::clone(&self.budgets), payload.accounts());
+        let meter = {
+            let budgets = Arc::clone(&self.budgets);
+            UsageMeter::new(budgets, payload.accounts(), &payload.companion, job.conversation)
+        };
         let exchange = payload.exchange(job, &tail, whole_ms(self.timeout));
         let context = ConversationContext {
             store: Arc::clone(&self.store),
@@ -132,13 +150,14 @@ impl JobRunner {
                 tail,
             },
             meter: Arc::clone(&meter),
+            calls: CallLog::unrecorded(),
         };
         let companion = set.companions.get(&payload.companion);
         let capabilities =
             Capabilities::new(context, companion.and_then(|companion| companion.models.first().cloned()));
         let quota = plugin.limits().state_bytes as u64;
         let state = Arc::new(BufferedState::new(capabilities.state(plugin.name(), quota)));
-        let mut call = capabilities.call(plugin, deadline);
+        let mut call = capabilities.call(plugin, deadline, run.parent());
         call.state = Some(Arc::clone(&state) as _);
         let called: Result<(), CallError> = match job.ability {
             Ability::Observe => plugin.observe(call, &exchange).await,
@@ -153,7 +172,11 @@ impl JobRunner {
         }
     }
 
-    async fn retry_or_park(&self, job: &JobRecord, decision: RetryDecision) {
+    async fn retry_or_park(&self, job: &JobRecord, decision: RetryDecision) -> RunOutcome {
+        let outcome = match &decision {
+            RetryDecision::Retry { .. } => RunOutcome::Retried,
+            RetryDecision::Park { .. } => RunOutcome::Parked,
+        };
         let stored = match &decision {
             RetryDecision::Retry { after, error } => {
                 tracing::warn!(job = %job.id, plugin = job.plugin, attempt = job.attempt, error, "a job failed");
@@ -168,6 +191,7 @@ impl JobRunner {
             // The lease runs out, and the job is taken again.
             tracing::warn!(job = %job.id, %error, "the end of a job could not be stored");
         }
+        outcome
     }
 }
 

@@ -12,6 +12,8 @@ use masque_store::{
     StoreError, Target, TurnId, Turns as _, UsageRecord, UserProfile,
 };
 use masque_store_sqlite::SqliteStore;
+use masque_telemetry::metrics::state::JOB_RUNS;
+use masque_telemetry::trace::TraceContext;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -19,19 +21,23 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::buffered_state::BufferedState;
+use super::observed_run::ObservedRun;
 use super::runner::JobOutcome;
 use super::worker::LEASE;
 use super::*;
 use crate::capabilities::{Capabilities, ConversationContext, KnownHistory};
 use crate::contract;
 use crate::metering::UsageMeter;
-use crate::test_support::{fixture, job_options, load_set};
+use crate::records::CallLog;
+use crate::test_support::{KeptSpans, fixture, job_options, load_set};
 
 /// A worker that is not started, and the store behind it.
 struct TestWorker {
     store: Arc<SqliteStore>,
     budgets: Arc<Budgets>,
     worker: Arc<JobWorker>,
+    /// The position of the turns whose exchanges are stored.
+    turn_trace: TraceContext,
     _folder: TempDir,
 }
 
@@ -64,15 +70,19 @@ impl TestWorker {
     }
 
     async fn with(config: &str) -> Self {
+        Self::with_options(config, job_options()).await
+    }
+
+    async fn with_options(config: &str, options: JobOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("data")).await.unwrap();
         let active = Arc::new(Active::new(load_set(folder.path(), config).await));
         let host = Uuid::now_v7();
         let budgets = Arc::new(Budgets::new(store.clone(), host, LEASE));
         let live_hosts = LiveHosts::default();
-        let worker =
-            JobWorker::new(store.clone(), active, Arc::clone(&budgets), job_options(), live_hosts, host);
-        Self { store, budgets, worker: Arc::new(worker), _folder: folder }
+        let worker = JobWorker::new(store.clone(), active, Arc::clone(&budgets), options, live_hosts, host);
+        let turn_trace = TraceContext::root();
+        Self { store, budgets, worker: Arc::new(worker), turn_trace, _folder: folder }
     }
 
     /// Stores an exchange with the job that its memory asks for, or with the same job for another `plugin`.
@@ -136,15 +146,16 @@ impl TestWorker {
         };
         let reply = message(&format!("You said: {text}"));
         let companion = self.worker.runner.active.current().companions["elara"].clone();
-        let mut jobs = jobs_after(
-            &companion,
-            &started,
-            &UserProfile::default(),
-            &reply,
-            UsageRecord::default(),
-            false,
+        let exchange = EndedExchange {
+            started: &started,
+            profile: &UserProfile::default(),
+            reply: &reply,
+            usage: UsageRecord::default(),
+            is_interrupted: false,
             accounts,
-        );
+            trace: self.turn_trace,
+        };
+        let mut jobs = jobs_after(&companion, &exchange);
         change(&mut jobs);
         let commit = Commit {
             owner,
@@ -177,7 +188,8 @@ impl TestWorker {
                 is_stored: true,
                 tail: Vec::new(),
             },
-            meter: UsageMeter::new(Arc::clone(&self.budgets), Vec::new()),
+            meter: UsageMeter::new(Arc::clone(&self.budgets), Vec::new(), "elara", conversation),
+            calls: CallLog::unrecorded(),
         };
         BufferedState::new(Capabilities::new(context, None).state(plugin, quota))
     }
@@ -239,13 +251,37 @@ async fn an_attempt_that_fails_leaves_no_trace_and_the_next_one_counts_once() {
     assert_eq!((counts.queued, counts.parked), (1, 0), "it will be tried again");
 
     let again = JobRecord { attempt: 2, ..job };
+    let run = ObservedRun::begin(&test.worker.runner.tracer, &again);
     let JobOutcome::Done(writes) =
-        test.worker.runner.call(&again, &test.worker.runner.active.current()).await
+        test.worker.runner.call(&again, &test.worker.runner.active.current(), &run).await
     else {
         panic!("the second delivery fails too")
     };
     assert_eq!(test.store.state_write(None, writes).await.unwrap().unwrap().len(), 3);
     assert_eq!(test.value(PluginStateScope::User, "told", conversation).await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn the_trace_of_a_job_is_linked_to_the_turn_that_left_it() {
+    let spans = KeptSpans::default();
+    let config = format!(
+        "[companions.elara]\npersona = \"elara\"\nmemory = \"observed\"\nmodels = [\"offline\"]\n\
+         [plugins.observed]\nsource = \"{}\"\ngrants = {{ state = true }}\n",
+        fixture("counts-exchanges").display()
+    );
+    let options = JobOptions { tracer: spans.tracer(1.0), ..job_options() };
+    let test = TestWorker::with_options(&config, options).await;
+    test.exchange(None, "one", None).await;
+    Arc::clone(&test.worker.runner).run(test.take().await).await;
+
+    let spans = spans.all();
+    let root = spans.iter().find(|span| span.name == "observe observed").unwrap();
+    let trace = test.turn_trace;
+    let [link] = &root.links.links[..] else { panic!("{root:?}") };
+    assert_eq!(link.span_context.trace_id().to_bytes(), trace.trace_id().to_be_bytes());
+    assert_eq!(link.span_context.span_id().to_bytes(), trace.span_id().to_be_bytes());
+    assert_ne!(root.span_context.trace_id(), link.span_context.trace_id(), "it has a trace of its own");
+    assert_eq!(JOB_RUNS.value(&["observed", "observe", "done"]), 1);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use masque_companions::Active;
 use masque_store::{Budgets, JobLimits, LiveHosts, Store, StoreError, TakenJobs};
+use masque_telemetry::trace::Tracer;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -47,12 +48,14 @@ pub struct JobWorker {
 }
 
 /// What bounds the background jobs of one host.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct JobOptions {
     /// Jobs that run at the same time. They must not crowd out turns.
     pub max_concurrent: NonZeroU32,
     /// The longest time for one attempt.
     pub timeout: Duration,
+    /// Begins the trace of each run.
+    pub tracer: Tracer,
 }
 
 impl JobWorker {
@@ -67,8 +70,8 @@ impl JobWorker {
         live_hosts: LiveHosts,
         host: Uuid,
     ) -> Self {
-        let JobOptions { max_concurrent, timeout } = options;
-        let runner = Arc::new(JobRunner { store: Arc::clone(&store), active, budgets, timeout });
+        let JobOptions { max_concurrent, timeout, tracer } = options;
+        let runner = Arc::new(JobRunner { store: Arc::clone(&store), active, budgets, timeout, tracer });
         Self { store, host, runner, live_hosts, max_running: max_concurrent }
     }
 

@@ -1,10 +1,9 @@
 //! What one model call uses: an estimate before it begins, and the count after its end. Pure.
 
-use masque_runtime::contract::{Delta, Message, Part, Prompt, Usage};
+use masque_runtime::contract::{Delta, Prompt, Usage};
 use masque_store::UsageRecord;
 
-/// Bytes of text that count as one token where a model reports nothing: the rule of thumb for most vocabularies.
-const BYTES_PER_TOKEN: usize = 4;
+use crate::tokens::{estimated_tokens, prompt_bytes};
 
 /// The tokens that are set aside for a reply before it begins: an average one. A prompt that allows fewer sets aside fewer.
 const RESERVED_OUTPUT: u64 = 256;
@@ -134,33 +133,9 @@ fn known_or(reported: u64, estimate: u64) -> u64 {
     if reported == 0 { estimate } else { reported }
 }
 
-fn estimated_tokens(bytes: usize) -> u64 {
-    u64::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX)
-}
-
-/// The bytes of a prompt that a model reads.
-fn prompt_bytes(prompt: &Prompt) -> usize {
-    let messages = prompt.messages.iter().map(message_bytes).sum::<usize>();
-    let tools =
-        prompt.tools.iter().map(|tool| tool.name.len() + tool.description.len() + tool.parameters.len());
-    messages + tools.sum::<usize>()
-}
-
-fn message_bytes(message: &Message) -> usize {
-    let parts = message.parts.iter().map(|part| match part {
-        Part::Text(text) | Part::Thinking(text) => text.len(),
-        Part::ToolCall(call) => call.name.len() + call.arguments.len(),
-        Part::ToolResult(result) => result.content.len(),
-        // The model's provider reads the file behind the address. Its size is not known.
-        Part::Blob(blob) => blob.uri.len(),
-        Part::Other(property) => property.json.len(),
-    });
-    parts.sum()
-}
-
 #[cfg(test)]
 mod tests {
-    use masque_runtime::contract::{Failure, Finish, Property};
+    use masque_runtime::contract::{Failure, Finish, Message, Property};
 
     use super::*;
 

@@ -4,14 +4,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use masque_problem::{Kind, Problem};
+use masque_runtime::Plugin;
 use masque_runtime::contract::{Delta, Failure, Prompt};
 use masque_store::{
-    BudgetAccount, BudgetSpent, Budgets, Correction, DebitOutcome, SpendingDay, StoreError, UsageRecord,
+    BudgetAccount, BudgetSpent, Budgets, ConversationId, Correction, DebitOutcome, SpendingDay, StoreError,
+    UsageRecord,
 };
+use masque_telemetry::metrics::turns::{BUDGET_REFUSALS, MODEL_CALLS, TOKENS};
+use masque_telemetry::trace::SpanParent;
 
 use super::call_usage::{CallEnd, CallUsage, Tokens};
 use crate::clock::whole_ms;
-use crate::failure::store_problem;
+use crate::failure::{CANCELLED, known_code, store_problem};
+use crate::instrumentation::ChatSpan;
 
 /// The accounts that pay for the model calls of one turn, job or greeting.
 ///
@@ -20,6 +25,9 @@ use crate::failure::store_problem;
 pub(crate) struct UsageMeter {
     budgets: Arc<Budgets>,
     accounts: Vec<BudgetAccount>,
+    /// The name of the companion and the conversation, for metrics and traces.
+    companion: String,
+    conversation: ConversationId,
     refused: Mutex<Option<Refusal>>,
 }
 
@@ -37,28 +45,51 @@ pub(crate) enum DebitError {
 }
 
 impl UsageMeter {
-    /// A meter for `accounts`. Without an account, nothing is counted.
-    pub(crate) fn new(budgets: Arc<Budgets>, accounts: Vec<BudgetAccount>) -> Arc<Self> {
-        Arc::new(Self { budgets, accounts, refused: Mutex::new(None) })
+    /// A meter for `accounts`. Without an account, nothing is debited. Metrics and traces name the companion and the
+    /// conversation.
+    pub(crate) fn new(
+        budgets: Arc<Budgets>,
+        accounts: Vec<BudgetAccount>,
+        companion: &str,
+        conversation: ConversationId,
+    ) -> Arc<Self> {
+        let companion = companion.to_owned();
+        Arc::new(Self { budgets, accounts, companion, conversation, refused: Mutex::new(None) })
     }
 
-    /// Debits every account for a call of a model with this prompt, which may begin then.
+    /// Debits every account for a call of `model` with this prompt, which may begin then. Its span begins below `parent`.
     ///
     /// # Errors
     /// A budget is spent, or the store had to be asked and does not answer: the call may not begin.
-    pub(crate) async fn begin(self: &Arc<Self>, prompt: &Prompt) -> Result<MeteredCall, DebitError> {
+    pub(crate) async fn begin(
+        self: &Arc<Self>,
+        prompt: &Prompt,
+        model: &Plugin,
+        parent: &SpanParent,
+    ) -> Result<MeteredCall, DebitError> {
         let usage = CallUsage::new(prompt);
-        let mut call = MeteredCall { meter: Arc::clone(self), debit: None, usage, end: CallEnd::Incomplete };
+        let debit = self.debit(usage.estimate()).await?;
+        Ok(MeteredCall {
+            meter: Arc::clone(self),
+            model: model.name().to_owned(),
+            span: ChatSpan::begin(parent, model, self.conversation),
+            debit,
+            usage,
+            end: CallEnd::Incomplete,
+            outcome: CANCELLED,
+            finish: None,
+        })
+    }
+
+    /// Debits every account. `None` if there are none.
+    async fn debit(&self, Tokens { input, output }: Tokens) -> Result<Option<SpendingDay>, DebitError> {
         if self.accounts.is_empty() {
-            return Ok(call);
+            return Ok(None);
         }
-        let Tokens { input, output } = call.usage.estimate();
         match self.budgets.debit(&self.accounts, input, output).await.map_err(DebitError::Store)? {
-            DebitOutcome::Debited(day) => {
-                call.debit = Some(day);
-                Ok(call)
-            }
+            DebitOutcome::Debited(day) => Ok(Some(day)),
             DebitOutcome::BudgetSpent(spent) => {
+                BUDGET_REFUSALS.increment(&[]);
                 let refusal = Refusal(spent);
                 *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
                 Err(DebitError::BudgetSpent(refusal))
@@ -72,20 +103,34 @@ impl UsageMeter {
     }
 }
 
-/// A model call that was debited. Dropping it corrects the debit by what the call used; unless its end was reported
-/// before, it counts as cut off.
+/// A model call that was debited. Dropping it corrects the debit by what the call used, counts the call and ends its span;
+/// unless its end was reported before, it counts as cut off.
 pub(crate) struct MeteredCall {
     meter: Arc<UsageMeter>,
+    model: String,
+    span: ChatSpan,
     /// `None` if there are no accounts.
     debit: Option<SpendingDay>,
     usage: CallUsage,
     end: CallEnd,
+    /// `ok`, or the code of the failure.
+    outcome: &'static str,
+    /// Why the model stopped, if it said so.
+    finish: Option<&'static str>,
 }
 
 impl MeteredCall {
     /// Counts one item of the reply.
     pub(crate) fn add(&mut self, delta: &Delta) {
+        if !matches!(delta, Delta::Failed(_)) {
+            self.span.mark_begun();
+        }
         self.usage.add(delta);
+    }
+
+    /// Where the plugin's own call is in the trace.
+    pub(crate) fn trace(&self) -> SpanParent {
+        self.span.parent()
     }
 
     /// What the model reported so far.
@@ -98,13 +143,19 @@ impl MeteredCall {
         self.usage.reported_or_estimated()
     }
 
-    /// The model's reply is complete.
-    pub(crate) fn complete(mut self) {
-        self.end = CallEnd::Complete;
+    /// The model's reply is complete, and ended for this reason.
+    pub(crate) fn complete(mut self, finish: Option<&'static str>) {
+        (self.end, self.outcome, self.finish) = (CallEnd::Complete, "ok", finish);
+    }
+
+    /// The host stopped the model at the limit of a reply.
+    pub(crate) fn stop_at_limit(mut self) {
+        (self.outcome, self.finish) = ("ok", Some("length"));
     }
 
     /// The call failed with this code.
     pub(crate) fn fail(mut self, code: &str) {
+        self.outcome = known_code(code);
         if is_refusal(code) {
             self.end = CallEnd::Refused;
         }
@@ -119,8 +170,17 @@ fn is_refusal(code: &str) -> bool {
 
 impl Drop for MeteredCall {
     fn drop(&mut self) {
-        let Some(day) = self.debit else { return };
         let (estimate, actual) = (self.usage.estimate(), self.usage.actual(self.end));
+        let (companion, model) = (self.meter.companion.as_str(), self.model.as_str());
+        MODEL_CALLS.increment(&[companion, model, model, self.outcome]);
+        let cached = self.usage.reported().cached_tokens;
+        for (direction, tokens) in [("input", actual.input), ("output", actual.output), ("cached", cached)] {
+            if tokens > 0 {
+                TOKENS.add(&[companion, model, direction], tokens);
+            }
+        }
+        self.span.end(self.outcome, self.finish, self.usage());
+        let Some(day) = self.debit else { return };
         let correction = Correction {
             day,
             input_tokens: difference(actual.input, estimate.input),

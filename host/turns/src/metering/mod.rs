@@ -1,4 +1,4 @@
-//! Counts the tokens of every model call towards the budgets of the user and the API key, whoever makes the call: a turn,
+//! Counts every model call, and its tokens towards the budgets of the user and the API key, whoever makes the call: a turn,
 //! a plugin that asks the model, a greeting, a background job.
 //!
 //! Threat: calls whose end nobody sees, or that report nothing, cost the operator money and their user nothing. Policy: an

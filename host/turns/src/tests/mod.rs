@@ -9,6 +9,7 @@ use masque_store::{
     Turns as _, UserProfile,
 };
 use masque_store_sqlite::SqliteStore;
+use masque_telemetry::trace::TraceContext;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -23,7 +24,9 @@ mod hosts;
 mod hosts_alone;
 mod idempotency;
 mod metering;
+mod observed;
 mod pipeline;
+mod recorded;
 mod repetition;
 mod shared_memory;
 mod upstream;
@@ -75,11 +78,28 @@ impl TestHost {
         change: impl FnOnce(&mut Options),
         share: impl FnOnce(Uuid) -> Shared,
     ) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let upstream = Upstream::start().await;
         let config = configuration(persona, models, upstream.origin());
+        Self::start_configured(&config, upstream, change, share).await
+    }
+
+    /// A host whose companion has this name: the values of metrics are shared by all tests of this process.
+    async fn named(companion: &str, models: &str, change: impl FnOnce(&mut Options)) -> Self {
+        let upstream = Upstream::start().await;
+        let config = configuration("asking", models, upstream.origin())
+            .replace("[companions.elara]", &format!("[companions.{companion}]"));
+        Self::start_configured(&config, upstream, change, Shared::in_process).await
+    }
+
+    async fn start_configured(
+        config: &str,
+        upstream: Upstream,
+        change: impl FnOnce(&mut Options),
+        share: impl FnOnce(Uuid) -> Shared,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("data")).await.unwrap();
-        let active = Arc::new(Active::new(load_set(folder.path(), &config).await));
+        let active = Arc::new(Active::new(load_set(folder.path(), config).await));
         let mut options = options();
         change(&mut options);
         let turns = start_turns(store.clone(), Arc::clone(&active), options, share);
@@ -187,6 +207,7 @@ fn says(message: &str) -> ChatRequest {
         metadata: Map::new(),
         idempotency: None,
         request_id: "test".into(),
+        trace: TraceContext::root(),
         allowed_companions: None,
         accounts: Vec::new(),
         place: None,

@@ -1,0 +1,156 @@
+//! A turn that runs, as metrics and traces see it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use masque_problem::{Kind, Problem};
+use masque_telemetry::metrics::Raised;
+use masque_telemetry::metrics::state::LEASES_LOST;
+use masque_telemetry::metrics::turns::{DURATION, FIRST_CONTENT, HOST_OVERHEAD, REFUSED, RUNNING, TURNS};
+use masque_telemetry::trace::{RootSpan, SpanParent};
+
+use super::chat_span::{set_usage, string_list};
+use super::outcome::Outcome;
+use crate::draft::ReplyDraft;
+use crate::log::TurnEnd;
+use crate::records::CallLog;
+
+/// A turn that runs. It is counted once: when it ends, or as a failure when this is dropped before, since its task panicked.
+pub(crate) struct ObservedTurn {
+    /// `None` once the turn was counted.
+    root: Option<RootSpan>,
+    parent: SpanParent,
+    companion: String,
+    arrived: Instant,
+    _running: Raised,
+}
+
+impl ObservedTurn {
+    /// A turn of this companion that the store has started, whose request came at `arrived`.
+    pub(crate) fn begin(root: RootSpan, companion: &str, arrived: Instant) -> Self {
+        Self {
+            parent: root.parent(),
+            root: Some(root),
+            companion: companion.to_owned(),
+            arrived,
+            _running: RUNNING.raise(&[]),
+        }
+    }
+
+    /// For the steps of the turn.
+    pub(crate) fn parent(&self) -> SpanParent {
+        self.parent.clone()
+    }
+
+    /// The turn has ended, and its readers know. Returns how, for its record.
+    pub(crate) fn end(mut self, end: &TurnEnd, draft: &ReplyDraft, calls: &Arc<CallLog>) -> Outcome {
+        let outcome = Outcome::of(end);
+        let companion = self.companion.as_str();
+        if let Some(first) = draft.first_content {
+            let wait = first.saturating_duration_since(self.arrived);
+            FIRST_CONTENT.observe(&[companion], wait.as_secs_f64());
+        }
+        if let (Some(upstream), Outcome::Completed) = (calls.upstream_wait(), outcome) {
+            let overhead = self.arrived.elapsed().saturating_sub(upstream);
+            HOST_OVERHEAD.observe(&[companion], overhead.as_secs_f64());
+        }
+        if let Some(root) = &self.root
+            && root.span().is_recorded()
+        {
+            let span = root.span();
+            span.set("masque.turn.outcome", outcome.name());
+            if let Some(model) = &draft.model {
+                span.set("gen_ai.request.model", model.clone());
+                set_usage(span, draft.usage);
+            }
+            if let Some(finish) = draft.finish {
+                span.set("gen_ai.response.finish_reasons", string_list(finish));
+            }
+            if let Some(first) = draft.first_content {
+                let wait = first.saturating_duration_since(self.arrived);
+                span.set("masque.turn.time_to_first_content", wait.as_secs_f64());
+            }
+        }
+        let problem = match end {
+            TurnEnd::Failed(problem) => Some(problem),
+            TurnEnd::Completed(_) => None,
+        };
+        self.count(outcome, problem);
+        outcome
+    }
+
+    /// Counts the turn and ends its trace, the first time.
+    fn count(&mut self, outcome: Outcome, problem: Option<&Problem>) {
+        let Some(root) = self.root.take() else { return };
+        if outcome == Outcome::Refused {
+            REFUSED.increment(&["budget"]);
+        } else {
+            let labels = [self.companion.as_str(), outcome.name()];
+            TURNS.increment(&labels);
+            DURATION.observe(&labels, self.arrived.elapsed().as_secs_f64());
+        }
+        if let Some(problem) = problem {
+            if problem.kind == Kind::LeaseLost {
+                LEASES_LOST.increment(&[]);
+            }
+            root.span().fail(problem.kind.name());
+        }
+        root.finish(outcome.is_failure());
+    }
+}
+
+impl Drop for ObservedTurn {
+    fn drop(&mut self) {
+        self.count(Outcome::Failed, Some(&Problem::from(Kind::Internal)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use masque_telemetry::trace::{TraceContext, Tracer};
+    use serde_json::json;
+
+    use super::*;
+    use crate::test_support::KeptSpans;
+
+    fn begin(companion: &str, tracer: &Tracer) -> ObservedTurn {
+        ObservedTurn::begin(tracer.begin(TraceContext::root(), "invoke_agent"), companion, Instant::now())
+    }
+
+    fn counted(companion: &str) -> Vec<(&'static str, u64)> {
+        let outcomes = ["completed", "failed", "interrupted", "cancelled", "refused"];
+        let counted = outcomes.map(|outcome| (outcome, TURNS.value(&[companion, outcome])));
+        counted.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    #[test]
+    fn a_turn_whose_task_panics_is_counted_as_a_failure_and_its_trace_is_kept() {
+        let spans = KeptSpans::default();
+        let tracer = spans.tracer(0.0);
+        let turn = Mutex::new(Some(begin("panics", &tracer)));
+        let task = std::panic::catch_unwind(|| {
+            let _turn = turn.lock().unwrap().take();
+            panic!("the turn's task fails");
+        });
+        assert!(task.is_err());
+        assert_eq!(counted("panics"), [("failed", 1)]);
+        assert_eq!(spans.names(), ["invoke_agent"]);
+    }
+
+    #[test]
+    fn a_turn_that_has_ended_is_counted_once() {
+        let end = TurnEnd::Completed(Arc::new(json!({})));
+        let turn = begin("ends", &Tracer::off());
+        turn.end(&end, &ReplyDraft::default(), &CallLog::unrecorded());
+        assert_eq!(counted("ends"), [("completed", 1)]);
+    }
+
+    #[test]
+    fn a_turn_without_tokens_counts_as_refused_and_not_as_ended() {
+        let end = TurnEnd::Failed(Kind::BudgetSpent.into());
+        begin("spent", &Tracer::off()).end(&end, &ReplyDraft::default(), &CallLog::unrecorded());
+        assert!(counted("spent").is_empty());
+    }
+}

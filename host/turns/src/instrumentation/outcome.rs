@@ -1,0 +1,83 @@
+//! How a turn ended, in the terms of metrics, traces and records. Pure.
+//!
+//! The store and the API know two ways for a turn to end without a complete reply, by whether a part of it is kept. Here the
+//! reason decides: a model that fails in the middle of its reply is a failure whatever was said before it, and a user who
+//! cancels is none.
+
+use masque_problem::Kind;
+
+use crate::log::TurnEnd;
+
+/// How a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The reply is complete and stored.
+    Completed,
+    /// A plugin, the model, the store or the host failed, before or after the first content.
+    Failed,
+    /// The host stopped, or lost the turn's lease.
+    Interrupted,
+    /// The client cancelled it, left, or deleted the conversation.
+    Cancelled,
+    /// A budget has no tokens for the reply. It counts as a turn that was not admitted.
+    Refused,
+}
+
+impl Outcome {
+    pub(crate) fn of(end: &TurnEnd) -> Self {
+        let TurnEnd::Failed(problem) = end else { return Self::Completed };
+        match problem.kind {
+            Kind::TurnCancelled | Kind::ConversationNotFound => Self::Cancelled,
+            Kind::TurnInterrupted | Kind::LeaseLost => Self::Interrupted,
+            Kind::BudgetSpent => Self::Refused,
+            _ => Self::Failed,
+        }
+    }
+
+    /// The label in metrics, and the outcome in a record.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+            Self::Cancelled => "cancelled",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// Whether the trace is kept for it, however few are.
+    pub(crate) fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::Interrupted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use masque_problem::Problem;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cancellation::CancelReason;
+
+    #[test]
+    fn the_reason_decides_how_a_turn_ended() {
+        let failed = |problem: Problem| Outcome::of(&TurnEnd::Failed(problem));
+        assert_eq!(Outcome::of(&TurnEnd::Completed(Arc::new(json!({})))), Outcome::Completed);
+        for (reason, outcome) in [
+            (CancelReason::ByClient, Outcome::Cancelled),
+            (CancelReason::NoReader, Outcome::Cancelled),
+            (CancelReason::ConversationDeleted, Outcome::Cancelled),
+            (CancelReason::UserErased, Outcome::Cancelled),
+            (CancelReason::Draining, Outcome::Interrupted),
+            (CancelReason::LeaseLost, Outcome::Interrupted),
+        ] {
+            assert_eq!(failed(reason.problem()), outcome, "{reason:?}");
+        }
+        for kind in [Kind::ModelTruncated, Kind::PluginFailed, Kind::TurnTimeout, Kind::Internal] {
+            assert_eq!(failed(kind.into()), Outcome::Failed, "{kind:?}");
+        }
+        assert_eq!(failed(Kind::BudgetSpent.into()), Outcome::Refused);
+    }
+}
