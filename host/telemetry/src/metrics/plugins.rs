@@ -1,7 +1,7 @@
 //! Plugins, their sandbox, and their replacement.
 
 use super::buckets::{MEMORY_BYTES, REQUEST_SECONDS, SHORT_SECONDS};
-use super::family::families;
+use super::declare::families;
 
 families! {
     counter CALLS = "masque_plugin_calls_total" ["plugin", "version", "function", "outcome"],
@@ -48,4 +48,12 @@ families! {
         "The number of the active set in effect.";
     gauge LOADED = "masque_plugins_loaded" ["kind"],
         "Plugins of the active set.";
+}
+
+/// Removes every series of a plugin's version. To be called some time after the version is unloaded, so that Prometheus has
+/// read its last values, and once no call of it runs: a later call would begin its series anew.
+pub fn forget(plugin: &str, version: &str) {
+    for family in FAMILIES.iter().filter(|family| family.labels.contains(&"version")) {
+        family.remove_series(&[("plugin", plugin), ("version", version)]);
+    }
 }
