@@ -1,18 +1,23 @@
 //! What each route requires of its caller: one table for the whole API. Admission refuses a route that is not in it.
 
-use http::Method;
+use http::{Method, Uri};
 
 use masque_auth::Scope;
+use masque_http::ListenerKind;
 
 /// What a route requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// Nothing, and no rate limit applies: a probe reports the state of the host, not that of a limit.
+    /// Nothing, and no rate limit applies: a probe reports the state of the host, not that of a limit. On the public listener
+    /// `?verbose` needs `metrics:read`.
     Probe,
     /// No principal. The rate limit of the client's address applies.
     Open,
     /// A principal that has the scope.
     Needs(Scope),
+    /// On the public listener, a principal that has the scope. On the listeners of operators nothing, and no rate limit applies:
+    /// what collects metrics has no credential there.
+    NeedsInPublic(Scope),
     /// A principal that has one of the scopes. The handler decides what each of them is enough for.
     Either(Scope, Scope),
     /// A principal that has the scope and was authenticated: never the anonymous one of a host without authentication.
@@ -50,6 +55,7 @@ const RULES: &[(Method, &str, Rule)] = &[
     (Method::GET, "/livez", Rule::Probe),
     (Method::GET, "/readyz", Rule::Probe),
     (Method::GET, "/status", Rule::Needs(Scope::AdminRead)),
+    (Method::GET, "/metrics", Rule::NeedsInPublic(Scope::MetricsRead)),
     (Method::GET, "/openapi.json", Rule::Open),
     (Method::GET, "/docs", Rule::Open),
     (Method::GET, "/docs/errors", Rule::Open),
@@ -61,6 +67,22 @@ const RULES: &[(Method, &str, Rule)] = &[
 pub(super) fn rule(method: &Method, path: &str) -> Option<Rule> {
     let method = if method == Method::HEAD { &Method::GET } else { method };
     RULES.iter().find(|(known, route, _)| known == method && *route == path).map(|(_, _, rule)| *rule)
+}
+
+/// What a request for a route with this rule needs, by its listener and its query: `Probe`, or a rule that depends on neither.
+pub(super) fn required(rule: Rule, listener: ListenerKind, uri: &Uri) -> Rule {
+    match (rule, listener) {
+        (Rule::Probe, ListenerKind::Public) if is_verbose(uri) => Rule::Needs(Scope::MetricsRead),
+        (Rule::NeedsInPublic(scope), ListenerKind::Public) => Rule::Needs(scope),
+        (Rule::NeedsInPublic(_), ListenerKind::Admin | ListenerKind::Socket) => Rule::Probe,
+        (rule, _) => rule,
+    }
+}
+
+/// Whether a probe asks for details. Any value counts, as with the probes of Kubernetes.
+pub(super) fn is_verbose(uri: &Uri) -> bool {
+    let mut names = uri.query().into_iter().flat_map(|query| query.split('&'));
+    names.any(|pair| pair.split('=').next() == Some("verbose"))
 }
 
 /// The paths of all routes.
@@ -85,7 +107,7 @@ impl Rule {
     pub(super) fn scopes(self) -> impl Iterator<Item = Scope> {
         let (first, second) = match self {
             Self::Probe | Self::Open => (None, None),
-            Self::Needs(scope) | Self::Admin(scope) => (Some(scope), None),
+            Self::Needs(scope) | Self::NeedsInPublic(scope) | Self::Admin(scope) => (Some(scope), None),
             Self::Either(one, other) => (Some(one), Some(other)),
         };
         first.into_iter().chain(second)
@@ -120,6 +142,39 @@ mod tests {
                 assert_ne!(*rule, Rule::Needs(Scope::AdminRead), "{method} {path}");
             }
         }
+    }
+
+    #[test]
+    fn metrics_and_details_of_probes_need_their_scope_on_the_public_listener_alone() {
+        use ListenerKind::{Admin, Public, Socket};
+        let metrics = rule(&Method::GET, "/metrics").unwrap();
+        let probe = rule(&Method::GET, "/health").unwrap();
+        let needed = Rule::Needs(Scope::MetricsRead);
+        for (rule, listener, uri, expected) in [
+            (metrics, Public, "/metrics", needed),
+            (metrics, Admin, "/metrics", Rule::Probe),
+            (metrics, Socket, "/metrics", Rule::Probe),
+            (probe, Public, "/health", Rule::Probe),
+            (probe, Public, "/health?verbose", needed),
+            (probe, Public, "/health?a=b&verbose=1", needed),
+            (probe, Public, "/health?verbosely&a=verbose", Rule::Probe),
+            (probe, Admin, "/health?verbose", Rule::Probe),
+            (probe, Socket, "/health?verbose", Rule::Probe),
+            (Rule::Needs(Scope::Chat), Admin, "/companions?verbose", Rule::Needs(Scope::Chat)),
+            (Rule::Open, Public, "/docs?verbose", Rule::Open),
+        ] {
+            assert_eq!(required(rule, listener, &uri.parse().unwrap()), expected, "{uri} {listener:?}");
+        }
+    }
+
+    #[test]
+    fn the_scope_of_metrics_gives_nothing_else() {
+        let given: Vec<_> = RULES
+            .iter()
+            .filter(|(_, _, rule)| rule.scopes().any(|scope| scope == Scope::MetricsRead))
+            .map(|(_, path, _)| *path)
+            .collect();
+        assert_eq!(given, ["/metrics"]);
     }
 
     #[test]

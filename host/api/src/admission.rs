@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, Method, header};
-use masque_http::ClientAddress;
+use masque_http::{ClientAddress, ListenerKind};
 use masque_telemetry::AUDIT;
 use masque_turns::ReservedPlace;
 use serde_json::Value;
@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::access::{self, Rule};
 use super::state::App;
 use masque_auth::limits::{LimitDecision, headers};
-use masque_auth::{Actor, Principal, Scope};
+use masque_auth::{Actor, Principal, Scope, count_failure};
 use masque_problem::{Kind, Problem};
 
 /// The route that begins turns.
@@ -57,11 +57,18 @@ struct Admitted {
 /// every limit that was checked is added to `limits` in each case, for the response headers.
 async fn judge(app: &App, parts: &Parts, limits: &mut Vec<LimitDecision>) -> Result<Admitted, Problem> {
     let path = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
-    let rule = path.map(|path| access::rule(&parts.method, path));
+    let listener = parts.extensions.get().copied().unwrap_or(ListenerKind::Public);
+    let rule = path.map(|path| {
+        access::rule(&parts.method, path).map(|rule| access::required(rule, listener, &parts.uri))
+    });
     if rule == Some(Some(Rule::Probe)) {
         return Ok(Admitted::default());
     }
     let authorized = authorize(app, parts, rule).await;
+    // Also where the rate limits refuse the request: this is when guesses are made.
+    if let Err(Refusal { problem, is_logged: true, .. }) = &authorized {
+        count_failure(problem, parts.headers.contains_key(header::AUTHORIZATION));
+    }
     let principal = authorized.as_ref().ok().and_then(Option::as_ref);
     let place = async {
         let begins_turn = parts.method == Method::POST && path == Some(CHAT);
@@ -112,7 +119,7 @@ async fn authorize(
         // An unknown path: the fallback answers it.
         None | Some(Some(Rule::Probe | Rule::Open)) => return Ok(None),
         Some(None) => return Err(Kind::MethodNotAllowed.into()),
-        Some(Some(rule @ (Rule::Needs(_) | Rule::Either(..)))) => (rule, false),
+        Some(Some(rule @ (Rule::Needs(_) | Rule::NeedsInPublic(_) | Rule::Either(..)))) => (rule, false),
         Some(Some(rule @ Rule::Admin(_))) => (rule, true),
     };
     let principal = match app.authenticator.authenticate(parts).await {

@@ -1,55 +1,15 @@
-//! Health and status of the host, for probes, dashboards and operators. No answer contains data of a user.
+//! Status of the host, for operators. No answer contains data of a user.
 
 use axum::Json;
 use axum::extract::State;
-use masque_http::Phase;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::state::App;
 use masque_companions::{ActiveSet, ActiveState, Publication, PublicationState, ReloadOutcome, ReloadReport};
-use masque_problem::{Kind, Problem};
-use masque_store::{JobCounts, SharedStatus};
-
-/// What a probe is told. The reason names plugins, and is for operators only.
-const OBSTACLE: &str =
-    "This host can't use the active set that the others have; /status and the log say why. It tries again.";
+use masque_store::JobCounts;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// A summary of the host's health.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Health {
-    /// `ok`, or `degraded` if a check failed.
-    #[schema(example = "ok")]
-    status: &'static str,
-    version: &'static str,
-    uptime_s: u64,
-    checks: Checks,
-}
-
-/// The state of each dependency: `ok` or what is wrong.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Checks {
-    /// `ok`, or `unavailable` if nothing can be read or the last write failed, for example on a full disk. It is `ok` again
-    /// once a write succeeds.
-    #[schema(example = "ok")]
-    store: &'static str,
-    /// `ok`, or `busy` if no sandbox is free.
-    #[schema(example = "ok")]
-    sandbox: &'static str,
-    /// `ok`, or `unavailable` while Redis can't be reached and the host counts limits alone. Absent without Redis.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "ok")]
-    redis: Option<&'static str>,
-}
-
-/// The answer of a probe that succeeded.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Alive {
-    #[schema(example = "ok")]
-    status: &'static str,
-}
 
 /// What is loaded and what is running.
 #[derive(Debug, Serialize, ToSchema)]
@@ -203,45 +163,6 @@ pub(crate) struct StoreSizeView {
     /// The write-ahead log, in bytes: what is stored but not yet in the database. It grows over 64 MiB only while something
     /// reads the database for long, such as a backup.
     log_bytes: u64,
-}
-
-/// Summarises the host's health. Its cost does not depend on what is stored.
-#[utoipa::path(get, path = "/health", tag = "host", responses((status = 200, description = "The summary.", body = Health)))]
-pub(crate) async fn health(State(app): State<App>) -> Json<Health> {
-    let store = if app.is_store_ok().await { "ok" } else { "unavailable" };
-    let sandbox = if app.sandbox.free() > 0 { "ok" } else { "busy" };
-    let redis = match app.shared.status() {
-        SharedStatus::InProcess => None,
-        SharedStatus::Connected => Some("ok"),
-        SharedStatus::Unavailable { .. } => Some("unavailable"),
-    };
-    let is_ok = [store, sandbox].into_iter().chain(redis).all(|check| check == "ok");
-    let status = if is_ok { "ok" } else { "degraded" };
-    let uptime_s = app.started.elapsed().as_secs();
-    Json(Health { status, version: VERSION, uptime_s, checks: Checks { store, sandbox, redis } })
-}
-
-/// Liveness: whether the process answers. Depends on nothing else.
-#[utoipa::path(get, path = "/livez", tag = "host", responses((status = 200, description = "Yes.", body = Alive)))]
-pub(crate) async fn livez() -> Json<Alive> {
-    Json(Alive { status: "ok" })
-}
-
-/// Readiness: whether the host accepts new requests. It does not while it loads or drains, nor after a part that it can't
-/// do without has ended, nor while it can't use the generation of the active set that the hosts of its database have.
-///
-/// An unavailable store does not count, because it would take all hosts out of service at once.
-#[utoipa::path(
-    get, path = "/readyz", tag = "host",
-    responses((status = 200, description = "Yes.", body = Alive), (status = 503, description = "The host loads or drains.")),
-)]
-pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Alive>, Problem> {
-    match app.lifecycle.now() {
-        Phase::Loading => Err(Kind::Loading.into()),
-        Phase::Draining => Err(Kind::Draining.into()),
-        Phase::Ready if app.active.obstacle().is_some() => Err(Problem::new(Kind::Loading, OBSTACLE)),
-        Phase::Ready => Ok(Json(Alive { status: "ok" })),
-    }
 }
 
 /// Status: what is loaded, by digest, and what is running.

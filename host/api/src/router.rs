@@ -17,8 +17,8 @@ use super::options::Options;
 use super::request::{self, RequestPolicy};
 use super::state::App;
 use super::{
-    admin, admission, auth, chat, companions, conversations, docs, health, nearest_route, openapi, turns,
-    user_data,
+    admin, admission, auth, chat, companions, conversations, docs, health, metrics, nearest_route, openapi,
+    probes, turns, user_data,
 };
 use masque_auth::guard;
 use masque_problem::{Kind, Problem};
@@ -46,10 +46,11 @@ pub fn router(app: App) -> Router {
         .routes(routes!(admin::keys::rotate))
         .routes(routes!(admin::revocations::revoke))
         .routes(routes!(admin::audit::list))
-        .routes(routes!(health::health))
-        .routes(routes!(health::livez))
-        .routes(routes!(health::readyz))
+        .routes(routes!(probes::health))
+        .routes(routes!(probes::livez))
+        .routes(routes!(probes::readyz))
         .routes(routes!(health::status))
+        .routes(routes!(metrics::metrics))
         .split_for_parts();
     openapi::complete(&mut document);
     let router = router
@@ -77,8 +78,9 @@ fn no_route(request: &Request, has_admin_listener: bool) -> Problem {
 ///
 /// `is_local_only` says whether authentication is off.
 pub fn loading(options: &Options, is_local_only: bool, lifecycle: Lifecycle) -> Router {
-    let router =
-        Router::new().route("/livez", get(health::livez)).fallback(|| ready(Problem::from(Kind::Loading)));
+    let router = Router::new()
+        .route("/livez", get(probes::livez_while_loading))
+        .fallback(|| ready(Problem::from(Kind::Loading)));
     with_outer_layers(router, options, is_local_only, lifecycle)
 }
 

@@ -47,6 +47,8 @@ pub(crate) enum ScopeName {
     AdminWrite,
     #[serde(rename = "content:read")]
     ContentRead,
+    #[serde(rename = "metrics:read")]
+    MetricsRead,
     #[serde(rename = "tokens:mint")]
     TokensMint,
     #[serde(rename = "users:act")]

@@ -11,6 +11,7 @@
 mod authenticator;
 mod clock;
 mod credential;
+mod failure_metrics;
 pub mod guard;
 mod identity;
 mod key;
@@ -28,6 +29,7 @@ mod token;
 
 pub use authenticator::{Authenticator, LocalAuthenticator};
 pub use credential::bearer_credential;
+pub use failure_metrics::count_failure;
 pub use identity::{Identity, Validity};
 pub use key::{ApiKey, KeyRequestError, KeyText, NewKeyRequest, NotAKey, audit_detail, rotation_overlap};
 pub use owner::{DEFAULT_TENANT, KEY_ISSUER, LOCAL_ISSUER, is_subject};

@@ -56,7 +56,7 @@ impl Principal {
     /// The principal of every TCP request while authentication is off. It reads what operators read, and writes nothing
     /// of theirs.
     pub(crate) fn anyone() -> Self {
-        let scopes = [Scope::Chat, Scope::AdminRead].into_iter().collect();
+        let scopes = [Scope::Chat, Scope::AdminRead, Scope::MetricsRead].into_iter().collect();
         Self {
             owner: local_owner(),
             actor: Actor::Anyone,

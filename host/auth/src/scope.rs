@@ -14,6 +14,8 @@ pub enum Scope {
     AdminWrite,
     /// Read what users have said and what is kept of them: export their data.
     ContentRead,
+    /// Read the metrics and the details of health checks of the host, and nothing else.
+    MetricsRead,
     /// Mint tokens for users.
     TokensMint,
     /// Act as a user, named by `On-Behalf-Of`.
@@ -22,8 +24,15 @@ pub enum Scope {
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 6] =
-        [Self::Chat, Self::AdminRead, Self::AdminWrite, Self::ContentRead, Self::TokensMint, Self::UsersAct];
+    pub const ALL: [Self; 7] = [
+        Self::Chat,
+        Self::AdminRead,
+        Self::AdminWrite,
+        Self::ContentRead,
+        Self::MetricsRead,
+        Self::TokensMint,
+        Self::UsersAct,
+    ];
 
     /// The word for it in tokens, keys and the API.
     pub fn as_str(self) -> &'static str {
@@ -32,6 +41,7 @@ impl Scope {
             Self::AdminRead => "admin:read",
             Self::AdminWrite => "admin:write",
             Self::ContentRead => "content:read",
+            Self::MetricsRead => "metrics:read",
             Self::TokensMint => "tokens:mint",
             Self::UsersAct => "users:act",
         }
@@ -45,13 +55,15 @@ impl Scope {
 
     /// Whether it reaches into every tenant, not only the one that it was given in.
     pub fn spans_tenants(self) -> bool {
-        matches!(self, Self::AdminRead | Self::AdminWrite | Self::ContentRead)
+        matches!(self, Self::AdminRead | Self::AdminWrite | Self::ContentRead | Self::MetricsRead)
     }
 }
 
 /// The word is no scope of this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("scopes are `chat`, `admin:read`, `admin:write`, `content:read`, `tokens:mint` and `users:act`")]
+#[error(
+    "scopes are `chat`, `admin:read`, `admin:write`, `content:read`, `metrics:read`, `tokens:mint` and `users:act`"
+)]
 pub struct UnknownScope;
 
 impl FromStr for Scope {

@@ -124,6 +124,12 @@ impl Active {
         self.0.borrow().obstacle.clone()
     }
 
+    /// Whether the last change of the files was refused, and what was before is in effect.
+    pub fn is_last_reload_refused(&self) -> bool {
+        let state = self.0.borrow();
+        state.reload.as_ref().is_some_and(|report| report.outcome == ReloadOutcome::Refused)
+    }
+
     /// Stores the report of an attempt that made no new generation, and returns the report before it.
     pub fn record(&self, report: ReloadReport) -> Option<ReloadReport> {
         metrics::count_attempt(report.outcome);

@@ -24,6 +24,7 @@ use tower::{Service, ServiceExt};
 
 use crate::connection_info::{ConnectionInfo, ListenerKind};
 use crate::connection_limiter::{ActiveRequest, ConnectionSlot};
+use crate::connection_metrics::{EarlyClose, OpenConnection};
 use crate::first_request::FirstRequest;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::listener::AcceptedSocket;
@@ -97,6 +98,7 @@ where
     /// Serves one connection until it ends. The slot is held meanwhile.
     pub(crate) async fn handle(&self, socket: AcceptedSocket, slot: ConnectionSlot) {
         let listener = self.listener;
+        let open = OpenConnection::accepted(listener);
         let (transport, info) = match socket {
             AcceptedSocket::Unix(socket) => (
                 self.with_write_timeout(socket),
@@ -107,14 +109,14 @@ where
                 let info = ConnectionInfo { listener, peer: Some(peer), is_encrypted };
                 match &self.certificate {
                     None => (self.with_write_timeout(socket), info),
-                    Some(certificate) => match self.accept_tls(certificate, socket, &slot).await {
+                    Some(certificate) => match self.accept_tls(certificate, socket, &slot, &open).await {
                         Some(transport) => (transport, info),
                         None => return,
                     },
                 }
             }
         };
-        self.drive(transport, info, &slot).await;
+        self.drive(transport, info, &slot, &open).await;
     }
 
     /// Limits how long a write may wait for the client to read.
@@ -131,6 +133,7 @@ where
         certificate: &ServerCertificate,
         socket: TcpStream,
         slot: &ConnectionSlot,
+        open: &OpenConnection,
     ) -> Option<Box<dyn Transport>> {
         let handshake = async {
             if plain_http::is_spoken_on(&socket).await {
@@ -144,23 +147,25 @@ where
             self.shutdown.graceful.cancelled().await;
             tokio::time::sleep(LAST_REQUEST_TIMEOUT).await;
         };
-        tokio::select! {
+        let closed = tokio::select! {
             result = handshake => match result {
-                Ok(Some(socket)) => Some(Box::new(socket)),
-                Ok(None) => None,
+                Ok(Some(socket)) => return Some(Box::new(socket)),
+                Ok(None) => EarlyClose::Handshake,
                 Err(error) => {
                     tracing::debug!(%error, "a client did not come to terms over TLS");
-                    None
+                    EarlyClose::Handshake
                 }
             },
             () = tokio::time::sleep(self.options.header_timeout) => {
                 tracing::debug!("a client did not finish the handshake of TLS");
-                None
+                EarlyClose::Handshake
             }
-            () = slot.evicted() => None,
-            () = stopping => None,
-            () = self.shutdown.immediate.cancelled() => None,
-        }
+            () = slot.evicted() => EarlyClose::Evicted,
+            () = stopping => return None,
+            () = self.shutdown.immediate.cancelled() => return None,
+        };
+        open.closes_early(closed);
+        None
     }
 
     fn builder(&self, streams: StreamExecutor) -> auto::Builder<StreamExecutor> {
@@ -182,7 +187,13 @@ where
     }
 
     /// Speaks HTTP until either side ends the connection. Returning without `graceful_shutdown` cuts it off.
-    async fn drive(&self, transport: Box<dyn Transport>, info: ConnectionInfo, slot: &ConnectionSlot) {
+    async fn drive(
+        &self,
+        transport: Box<dyn Transport>,
+        info: ConnectionInfo,
+        slot: &ConnectionSlot,
+        open: &OpenConnection,
+    ) {
         let first_request = FirstRequest::new();
         let service = service_fn(|mut request: Request<Incoming>| {
             first_request.record(request.version());
@@ -206,11 +217,13 @@ where
                 is_missing = first_deadline.as_mut(), if awaits_first => {
                     if is_missing {
                         tracing::debug!("a client sent no request");
+                        open.closes_early(EarlyClose::Idle);
                         return;
                     }
                     awaits_first = false;
                 }
                 () = http2_idle.as_mut() => {
+                    open.closes_early(EarlyClose::Idle);
                     connection.as_mut().graceful_shutdown();
                     // A request may have been on its way, and the last frame of a response may still be.
                     tokio::select! {
@@ -223,6 +236,7 @@ where
                     }
                 }
                 () = evicted.as_mut() => {
+                    open.closes_early(EarlyClose::Evicted);
                     let Some(version) = first_request.version() else {
                         tracing::debug!("a client without a request made room for another");
                         return;
@@ -247,6 +261,9 @@ where
             }
         };
         if let Err(error) = result {
+            if let Some(why) = EarlyClose::of(&*error) {
+                open.closes_early(why);
+            }
             tracing::debug!(%error, "a connection ended with an error");
         }
     }

@@ -10,10 +10,12 @@
 
 mod access_log;
 mod body_text;
+mod certificate_expiry;
 mod client_address;
 mod connection;
 mod connection_info;
 mod connection_limiter;
+mod connection_metrics;
 pub mod cors;
 pub mod descriptors;
 mod first_request;
@@ -25,6 +27,7 @@ mod nearest_name;
 mod plain_http;
 mod request_id;
 mod request_layer;
+mod request_metrics;
 mod server;
 mod shutdown;
 mod startup_switch;

@@ -20,6 +20,8 @@ use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::certificate_expiry;
+
 /// How often the files are read.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The limit on the size of a file, far above that of any certificate chain.
@@ -119,6 +121,7 @@ impl ServerCertificate {
     pub fn open(options: Options) -> Result<(Self, CertificateWatcher), CertificateError> {
         let files = PemFiles::read(&options)?;
         let certificate = Self(Arc::new(RwLock::new(files.parse()?)));
+        certificate_expiry::record(&files.certificate);
         let watcher = CertificateWatcher { options, last_parsed: files, certificate: certificate.clone() };
         Ok((certificate, watcher))
     }
@@ -167,6 +170,7 @@ impl CertificateWatcher {
                     match files.parse() {
                         Ok(config) => {
                             self.certificate.replace(config);
+                            certificate_expiry::record(&self.last_parsed.certificate);
                             tracing::info!("new connections are shown the changed certificate");
                         }
                         Err(error) => {

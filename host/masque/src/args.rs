@@ -143,7 +143,7 @@ pub(crate) enum KeysCommand {
     Create {
         /// What it is for
         name: String,
-        /// What it may do: chat, admin:read, admin:write, content:read, tokens:mint or users:act; repeat for several
+        /// What it may do: chat, admin:read, admin:write, content:read, metrics:read, tokens:mint or users:act; repeat for several
         #[arg(long = "scope", value_name = "SCOPE", required = true)]
         scopes: Vec<String>,
         /// Its tenant [default: default]

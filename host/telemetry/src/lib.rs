@@ -133,6 +133,8 @@ pub fn start(options: &Options) -> Result<Log, StartError> {
     }
     .map_err(StartError::AlreadyStarted)?;
     panics::log_panics(Arc::clone(&queue));
+    // After the log, which reports a metric that can't be registered.
+    metrics::start();
     Ok(Log { queue })
 }
 

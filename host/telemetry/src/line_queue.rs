@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::metrics::process::LOG_LINES_DROPPED;
+
 /// Bytes that are counted for each line beside its text: the allocation and its place in the queue.
 const LINE_OVERHEAD: usize = 64;
 /// A report of dropped lines waits no longer than this for a queue that has room.
@@ -20,6 +22,16 @@ pub(crate) enum Priority {
     Normal,
     /// Warnings, errors and security events.
     High,
+}
+
+impl Priority {
+    /// Its name as the label of a metric.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
 }
 
 /// How many lines were dropped, by their priority.
@@ -175,6 +187,7 @@ impl State {
             Priority::High => self.dropped.high += 1,
             Priority::Normal => self.dropped.normal += 1,
         }
+        LOG_LINES_DROPPED.increment(&[priority.name()]);
         self.dropped_since.get_or_insert_with(Instant::now);
     }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
 use masque_tests::{Host, RawConnection, SECRET, Setup};
 
-const FOR_OPERATORS: [&str; 3] = ["/status", "/docs", "/openapi.json"];
+const FOR_OPERATORS: [&str; 4] = ["/status", "/metrics", "/docs", "/openapi.json"];
 /// The probes, and the page that the `type` of every problem names.
 const ON_EVERY_LISTENER: [&str; 4] = ["/livez", "/readyz", "/health", "/docs/errors"];
 const FOR_EVERYONE: [&str; 2] = ["/companions", "/conversations"];

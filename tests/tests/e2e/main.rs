@@ -28,6 +28,7 @@ mod idempotency;
 mod identity;
 mod listeners;
 mod log_output;
+mod metrics;
 mod model_streams;
 mod postgres;
 mod postgres_active_set;

@@ -67,6 +67,7 @@ async fn the_openapi_description_has_every_route_and_its_page_needs_no_other_ser
         ("/livez", &["get"]),
         ("/readyz", &["get"]),
         ("/status", &["get"]),
+        ("/metrics", &["get"]),
     ] {
         for method in methods {
             let operation = &api["paths"][path][method];

@@ -33,7 +33,7 @@ pub(crate) struct KeyBody {
     /// The purpose of the key, for people. 1 to 100 characters.
     #[schema(example = "web shop", min_length = 1, max_length = 100)]
     name: String,
-    /// `chat`, `admin:read`, `admin:write`, `content:read`, `tokens:mint`, `users:act`.
+    /// `chat`, `admin:read`, `admin:write`, `content:read`, `metrics:read`, `tokens:mint`, `users:act`.
     #[schema(value_type = Vec<ScopeName>, min_items = 1, example = json!(["chat"]))]
     scopes: Vec<String>,
     /// By default `default`. Keys of other tenants can't have `admin:…`.

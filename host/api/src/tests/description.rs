@@ -34,6 +34,7 @@ async fn the_description_names_every_route_and_how_it_fails() {
         "GET /conversations/{id}/messages",
         "GET /health",
         "GET /livez",
+        "GET /metrics",
         "GET /readyz",
         "GET /status",
         "GET /turns/{id}",

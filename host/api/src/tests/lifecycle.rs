@@ -40,6 +40,7 @@ async fn a_host_that_can_not_use_the_active_set_of_its_database_is_not_ready_and
 #[tokio::test]
 async fn health_and_status_say_what_the_host_stands_on() {
     let api = Api::new().await;
+    api.lifecycle.enter(Phase::Ready);
     let health = api.get("/health").await.json();
     assert_eq!((&health["status"], &health["checks"]["store"]), (&json!("ok"), &json!("ok")));
     let status = api.get("/status").await.json();

@@ -18,6 +18,7 @@ async fn where_operators_have_a_listener_their_routes_are_there_alone() {
     };
     for (path, public, admin) in [
         ("/status", 404, 200),
+        ("/metrics", 404, 200),
         ("/openapi.json", 404, 200),
         ("/docs", 404, 200),
         ("/docs/errors", 200, 200),

@@ -4,6 +4,8 @@ mod description;
 mod lifecycle;
 mod listeners;
 mod lists;
+mod metrics;
+mod probes;
 mod requests;
 mod responses;
 mod setup;

@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use masque_auth::limits::{LimitOptions, UsageLimiter};
-use masque_auth::{Authenticator, LocalAuthenticator, Principal};
+use masque_auth::{Actor, Authenticator, LocalAuthenticator, Principal, Scopes};
 use masque_companions::{Active, ActiveSet};
 use masque_http::{BodyLimits, ConnectionInfo, Lifecycle, cors};
 use masque_problem::{Kind, Problem};
@@ -57,7 +57,7 @@ pub(super) fn options() -> Options {
 pub(super) struct Api {
     router: Router,
     pub(super) lifecycle: Lifecycle,
-    store: Arc<SqliteStore>,
+    pub(super) store: Arc<SqliteStore>,
     pub(super) active: Arc<Active>,
     _folder: tempfile::TempDir,
 }
@@ -100,6 +100,24 @@ impl Authenticator for Open {
     }
 }
 
+/// An authenticator for which a credential is a list of scopes.
+pub(super) struct ByScopes;
+
+#[async_trait::async_trait]
+impl Authenticator for ByScopes {
+    async fn authenticate(&self, request: &Parts) -> Result<Principal, Problem> {
+        let Some(words) = masque_auth::bearer_credential(&request.headers)? else {
+            return Err(Kind::Unauthenticated.into());
+        };
+        let principal = LocalAuthenticator.authenticate(request).await?;
+        Ok(Principal { actor: Actor::Key, scopes: Scopes::from_words(words.split(' ')), ..principal })
+    }
+
+    fn lets_everyone_in(&self) -> bool {
+        false
+    }
+}
+
 fn turn_options() -> masque_turns::Options {
     masque_turns::Options {
         timeout: Duration::from_secs(60),
@@ -128,6 +146,14 @@ impl Api {
         authenticator: Arc<dyn Authenticator>,
         change: impl FnOnce(&mut Options),
     ) -> Self {
+        Self::with_services(authenticator, change, |_| {}).await
+    }
+
+    pub(super) async fn with_services(
+        authenticator: Arc<dyn Authenticator>,
+        change: impl FnOnce(&mut Options),
+        replace: impl FnOnce(&mut Services),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut options = options();
         change(&mut options);
@@ -144,7 +170,7 @@ impl Api {
         let lifecycle = Lifecycle::new();
         let host = Uuid::now_v7();
         let shared = Shared::in_process(host);
-        let services = Services {
+        let mut services = Services {
             shared: Shared::in_process(Uuid::now_v7()).health,
             sandbox: Arc::new(IdleSandbox),
             turns: Turns::new(store.clone(), Arc::clone(&active), turn_options(), shared, host),
@@ -158,6 +184,7 @@ impl Api {
             lifecycle: lifecycle.clone(),
             started: Instant::now(),
         };
+        replace(&mut services);
         Self { router: router(App::new(services)), lifecycle, store, active, _folder: folder }
     }
 

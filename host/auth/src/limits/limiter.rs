@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use masque_problem::{Kind, Problem};
 use masque_store::{Bucket, BudgetAccount, BudgetSpent, Budgets, Quota, RateLimits, Taken, user_account};
+use masque_telemetry::metrics::http::RATE_LIMITED;
 
 use crate::principal::Principal;
 use crate::store_problem::store_problem;
@@ -99,10 +100,11 @@ impl UsageLimiter {
         let buckets: Vec<_> =
             limits.iter().map(|limit| Bucket { name: &limit.name, quota: limit.quota }).collect();
         let taken = self.rates.take(&buckets).await;
-        let decision = |(limit, taken): (&Limit, Taken)| LimitDecision {
-            policy: limit.policy,
-            quota: limit.quota,
-            taken,
+        let decision = |(limit, taken): (&Limit, Taken)| {
+            if !taken.allowed {
+                RATE_LIMITED.increment(&[limit.policy.name()]);
+            }
+            LimitDecision { policy: limit.policy, quota: limit.quota, taken }
         };
         limits.iter().zip(taken).map(decision).collect()
     }
@@ -177,6 +179,21 @@ mod tests {
 
     fn owner(tenant: &str, issuer: &str, subject: &str) -> Owner {
         Owner { tenant: tenant.into(), issuer: issuer.into(), subject: subject.into() }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_a_limit_refuses_is_counted_by_the_name_of_the_limit() {
+        let one = std::num::NonZeroU32::MIN;
+        let options =
+            LimitOptions { address: Some(Quota { per_minute: one, burst: one }), ..LimitOptions::default() };
+        let limiter = UsageLimiter::new(options, Arc::new(masque_store::InProcessRateLimits::default()));
+        let address = Some(IpAddr::from([192, 0, 2, 1]));
+        let counted = || RATE_LIMITED.value(&["address"]);
+        let before = counted();
+        limiter.take(address, None).await;
+        assert_eq!(counted(), before);
+        limiter.take(address, None).await;
+        assert_eq!(counted(), before + 1);
     }
 
     #[test]

@@ -1,42 +1,42 @@
-//! Metric families: a name, a kind, labels and a help text, registered at first use.
+//! The kinds of metric families, as the crates of the host use them.
 //!
-//! Every family is declared once with [`families!`], which makes a static of it and lists its [`Description`]. The page
-//! `docs/metrics.md` is written from these lists.
+//! A family that can't be registered counts nothing and disturbs nobody: a metric is no reason to fail.
 
 use std::sync::LazyLock;
 
-use prometheus::core::Collector;
-use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts};
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+use prometheus::{CounterVec, GaugeVec, HistogramVec, IntCounterVec};
 
-/// What one family is about.
-#[derive(Clone, Copy, Debug)]
-pub struct Description {
-    /// The name, with the unit at its end.
-    pub name: &'static str,
-    /// The kind as Prometheus calls it: `counter`, `gauge` or `histogram`.
-    pub kind: &'static str,
-    /// The names of the labels, in the order in which values are given.
-    pub labels: &'static [&'static str],
-    /// What it counts or measures, in one sentence.
-    pub help: &'static str,
-    /// Registers the family, so that it is listed before it has a value.
-    pub register: fn(),
-}
+use super::exemplars::Exemplars;
+use crate::trace::TraceContext;
 
-/// Registers a collector. A second one of the same name would be a mistake in this crate: its values are not shown, and the
-/// mistake is logged.
-pub(crate) fn register<C: Collector + Clone + 'static>(collector: Result<C, prometheus::Error>) -> Option<C> {
-    let registered = collector.and_then(|collector| {
-        prometheus::register(Box::new(collector.clone()))?;
-        Ok(collector)
-    });
-    registered.inspect_err(|error| tracing::error!(%error, "a metric can't be registered")).ok()
+/// What all kinds of families have in common.
+pub(crate) trait Family: Sync {
+    /// Registers the family. Where its first value is known to be 0, also makes the series.
+    fn register(&self);
+
+    /// Removes every series with these labels, each a name and a value.
+    fn remove_series(&self, labels: &[&str], wanted: &[(&str, &str)]);
+
+    /// The upper bounds of a histogram's buckets; empty for other kinds.
+    fn buckets(&self) -> &'static [f64] {
+        &[]
+    }
+
+    /// The exemplars of a histogram.
+    fn exemplars(&self) -> Option<&Exemplars> {
+        None
+    }
 }
 
 /// A family of counters of whole things.
-pub struct Counter(pub(crate) LazyLock<Option<IntCounterVec>>);
+pub struct Counter(LazyLock<Option<IntCounterVec>>);
 
 impl Counter {
+    pub(crate) const fn new(register: fn() -> Option<IntCounterVec>) -> Self {
+        Self(LazyLock::new(register))
+    }
+
     /// Counts one.
     pub fn increment(&self, labels: &[&str]) {
         self.add(labels, 1);
@@ -58,22 +58,58 @@ impl Counter {
     }
 }
 
+impl Family for Counter {
+    fn register(&self) {
+        begin_at_zero(self.0.as_ref());
+    }
+
+    fn remove_series(&self, labels: &[&str], wanted: &[(&str, &str)]) {
+        self.0.iter().for_each(|family| drop(remove_matching(family, labels, wanted)));
+    }
+}
+
 /// A family of counters of seconds or other fractions.
-pub struct FractionalCounter(pub(crate) LazyLock<Option<CounterVec>>);
+pub struct FractionalCounter(LazyLock<Option<CounterVec>>);
 
 impl FractionalCounter {
+    pub(crate) const fn new(register: fn() -> Option<CounterVec>) -> Self {
+        Self(LazyLock::new(register))
+    }
+
     /// Adds an amount that is not negative.
     pub fn add(&self, labels: &[&str], amount: f64) {
         if let Some(Ok(counter)) = self.0.as_ref().map(|family| family.get_metric_with_label_values(labels)) {
             counter.inc_by(amount.max(0.0));
         }
     }
+
+    /// The sum so far.
+    pub fn value(&self, labels: &[&str]) -> f64 {
+        match self.0.as_ref().map(|family| family.get_metric_with_label_values(labels)) {
+            Some(Ok(counter)) => counter.get(),
+            _ => 0.0,
+        }
+    }
+}
+
+impl Family for FractionalCounter {
+    fn register(&self) {
+        begin_at_zero(self.0.as_ref());
+    }
+
+    fn remove_series(&self, labels: &[&str], wanted: &[(&str, &str)]) {
+        self.0.iter().for_each(|family| drop(remove_matching(family, labels, wanted)));
+    }
 }
 
 /// A family of values that rise and fall.
-pub struct Gauge(pub(crate) LazyLock<Option<GaugeVec>>);
+pub struct Gauge(LazyLock<Option<GaugeVec>>);
 
 impl Gauge {
+    pub(crate) const fn new(register: fn() -> Option<GaugeVec>) -> Self {
+        Self(LazyLock::new(register))
+    }
+
     /// Sets the value.
     #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
     pub fn set(&self, labels: &[&str], value: u64) {
@@ -91,6 +127,14 @@ impl Gauge {
     pub fn add(&self, labels: &[&str], amount: f64) {
         if let Some(Ok(gauge)) = self.0.as_ref().map(|family| family.get_metric_with_label_values(labels)) {
             gauge.add(amount);
+        }
+    }
+
+    /// The value now.
+    pub fn value(&self, labels: &[&str]) -> f64 {
+        match self.0.as_ref().map(|family| family.get_metric_with_label_values(labels)) {
+            Some(Ok(gauge)) => gauge.get(),
+            _ => 0.0,
         }
     }
 
@@ -113,6 +157,17 @@ impl Gauge {
     }
 }
 
+/// No series begins at 0: an expiry or a time of 0 would raise an alert before the first value is known.
+impl Family for Gauge {
+    fn register(&self) {
+        LazyLock::force(&self.0);
+    }
+
+    fn remove_series(&self, labels: &[&str], wanted: &[(&str, &str)]) {
+        self.0.iter().for_each(|family| drop(remove_matching(family, labels, wanted)));
+    }
+}
+
 /// One that is counted in a gauge while this value lives.
 #[derive(Debug)]
 pub struct Raised(Option<prometheus::Gauge>);
@@ -126,76 +181,95 @@ impl Drop for Raised {
 }
 
 /// A family of distributions.
-pub struct Histogram(pub(crate) LazyLock<Option<HistogramVec>>);
+pub struct Histogram {
+    family: LazyLock<Option<HistogramVec>>,
+    buckets: &'static [f64],
+    exemplars: Exemplars,
+}
 
 impl Histogram {
+    pub(crate) const fn new(register: fn() -> Option<HistogramVec>, buckets: &'static [f64]) -> Self {
+        Self { family: LazyLock::new(register), buckets, exemplars: Exemplars::new() }
+    }
+
     /// Counts one value.
     pub fn observe(&self, labels: &[&str], value: f64) {
-        if let Some(Ok(histogram)) = self.0.as_ref().map(|family| family.get_metric_with_label_values(labels))
-        {
+        if let Some(histogram) = self.with(labels) {
             histogram.observe(value);
+        }
+    }
+
+    /// Counts one value. If the trace is sampled, its id becomes the exemplar of the value's bucket. A caller that decides
+    /// later whether a trace is kept observes at the end, with [`TraceContext::sampled`] where it is.
+    pub fn observe_traced(&self, labels: &[&str], value: f64, trace: TraceContext) {
+        self.observe(labels, value);
+        if trace.is_sampled() {
+            self.exemplars.record(labels, self.buckets, value, trace.trace_id());
         }
     }
 
     /// The distribution with these labels, for many values in a row.
     pub fn with(&self, labels: &[&str]) -> Option<prometheus::Histogram> {
-        self.0.as_ref()?.get_metric_with_label_values(labels).ok()
+        self.family.as_ref()?.get_metric_with_label_values(labels).ok()
+    }
+
+    /// How many values were counted.
+    pub fn count(&self, labels: &[&str]) -> u64 {
+        self.with(labels).map_or(0, |histogram| histogram.get_sample_count())
     }
 }
 
-pub(crate) fn counter(name: &str, help: &str, labels: &[&str]) -> Option<IntCounterVec> {
-    register(IntCounterVec::new(Opts::new(name, help), labels))
+impl Family for Histogram {
+    fn register(&self) {
+        begin_at_zero(self.family.as_ref());
+    }
+
+    fn remove_series(&self, labels: &[&str], wanted: &[(&str, &str)]) {
+        let Some(family) = self.family.as_ref() else { return };
+        for removed in remove_matching(family, labels, wanted) {
+            self.exemplars.remove(&removed);
+        }
+    }
+
+    fn buckets(&self) -> &'static [f64] {
+        self.buckets
+    }
+
+    fn exemplars(&self) -> Option<&Exemplars> {
+        Some(&self.exemplars)
+    }
 }
 
-pub(crate) fn fractional_counter(name: &str, help: &str, labels: &[&str]) -> Option<CounterVec> {
-    register(CounterVec::new(Opts::new(name, help), labels))
+/// Makes the one series of a family without labels, so that its first increase is seen: Prometheus takes the first value
+/// that it sees for the beginning.
+fn begin_at_zero<B: MetricVecBuilder>(family: Option<&MetricVec<B>>) {
+    if let Some(family) = family {
+        // A family with labels refuses this: its series are not known yet.
+        let _ = family.get_metric_with_label_values::<&str>(&[]);
+    }
 }
 
-pub(crate) fn gauge(name: &str, help: &str, labels: &[&str]) -> Option<GaugeVec> {
-    register(GaugeVec::new(Opts::new(name, help), labels))
+/// Removes the series with these labels and returns the values of their labels, in the order of `labels`.
+fn remove_matching<B: MetricVecBuilder>(
+    family: &MetricVec<B>,
+    labels: &[&str],
+    wanted: &[(&str, &str)],
+) -> Vec<Vec<String>> {
+    let mut removed = Vec::new();
+    for collected in family.collect() {
+        for metric in collected.get_metric() {
+            let value = |label: &str| {
+                metric.get_label().iter().find(|pair| pair.name() == label).map(|pair| pair.value())
+            };
+            if !wanted.iter().all(|(label, wanted)| value(label) == Some(*wanted)) {
+                continue;
+            }
+            let values: Vec<String> =
+                labels.iter().filter_map(|label| value(label)).map(str::to_owned).collect();
+            // An error means that another thread has removed the series in between.
+            let _ = family.remove_label_values(&values);
+            removed.push(values);
+        }
+    }
+    removed
 }
-
-pub(crate) fn histogram(name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> Option<HistogramVec> {
-    register(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
-}
-
-/// Declares families. Each line makes a static and an entry of `FAMILIES`.
-macro_rules! families {
-    ($($(#[$meta:meta])* $kind:ident $constant:ident = $name:literal [$($label:literal),*] $(in $buckets:expr)?, $help:literal;)*) => {
-        $($(#[$meta])* #[doc = $help] pub static $constant: families!(@type $kind) =
-            families!(@new $kind $name, $help, &[$($label),*] $(, $buckets)?);)*
-
-        /// The families of this module.
-        pub(crate) const FAMILIES: &[$crate::metrics::family::Description] = &[
-            $($crate::metrics::family::Description {
-                name: $name,
-                kind: families!(@kind $kind),
-                labels: &[$($label),*],
-                help: $help,
-                register: || { std::sync::LazyLock::force(&$constant.0); },
-            },)*
-        ];
-    };
-    (@type counter) => { $crate::metrics::family::Counter };
-    (@type fractional_counter) => { $crate::metrics::family::FractionalCounter };
-    (@type gauge) => { $crate::metrics::family::Gauge };
-    (@type histogram) => { $crate::metrics::family::Histogram };
-    (@kind counter) => { "counter" };
-    (@kind fractional_counter) => { "counter" };
-    (@kind gauge) => { "gauge" };
-    (@kind histogram) => { "histogram" };
-    (@new counter $name:literal, $help:literal, $labels:expr) => {
-        $crate::metrics::family::Counter(std::sync::LazyLock::new(|| $crate::metrics::family::counter($name, $help, $labels)))
-    };
-    (@new fractional_counter $name:literal, $help:literal, $labels:expr) => {
-        $crate::metrics::family::FractionalCounter(std::sync::LazyLock::new(|| $crate::metrics::family::fractional_counter($name, $help, $labels)))
-    };
-    (@new gauge $name:literal, $help:literal, $labels:expr) => {
-        $crate::metrics::family::Gauge(std::sync::LazyLock::new(|| $crate::metrics::family::gauge($name, $help, $labels)))
-    };
-    (@new histogram $name:literal, $help:literal, $labels:expr, $buckets:expr) => {
-        $crate::metrics::family::Histogram(std::sync::LazyLock::new(|| $crate::metrics::family::histogram($name, $help, $labels, $buckets)))
-    };
-}
-
-pub(crate) use families;

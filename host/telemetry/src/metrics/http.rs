@@ -1,7 +1,7 @@
 //! Requests and connections.
 
 use super::buckets::REQUEST_SECONDS;
-use super::family::families;
+use super::declare::families;
 
 families! {
     counter REQUESTS = "http_requests_total" ["method", "endpoint", "status"],
@@ -15,11 +15,11 @@ families! {
     counter CONNECTIONS_ACCEPTED = "masque_connections_accepted_total" ["listener"],
         "Connections that were accepted.";
     counter CONNECTIONS_CLOSED_EARLY = "masque_connections_closed_early_total" ["listener", "reason"],
-        "Connections that the host closed to protect itself: `evicted` at the limit, `handshake` that failed or took too long, `idle`, `stalled`.";
+        "Connections that the host closed by itself while clients held them: `evicted` at the limit, `handshake` that failed or took too long, `idle` without a request for too long, `stalled` while the client read nothing.";
     gauge CERTIFICATE_EXPIRY = "masque_certificate_expiry_timestamp_seconds" [],
-        "When the certificate of the public listener expires, in seconds since 1970.";
+        "When the certificate chain that clients are shown expires: the first of its certificates, in seconds since 1970.";
     counter RATE_LIMITED = "masque_rate_limited_requests_total" ["limit"],
-        "Requests that a rate limit refused, by the name of the limit in the configuration.";
+        "Requests that a rate limit refused: that of the client's `address`, of the `user`, or of the API `key`.";
     counter AUTHENTICATION_FAILURES = "masque_authentication_failures_total" ["reason"],
-        "Requests without valid credentials, by reason: `missing`, `invalid`, `expired`, `revoked`, `scope`.";
+        "Requests that were not authenticated or lack the scope of their route, by reason: `missing`, `invalid`, `expired`, `revoked`, `scope`.";
 }

@@ -6,18 +6,26 @@
 //! turn's record, not here.
 
 mod buckets;
+mod catalogue;
+mod declare;
+mod exemplars;
+mod exposition;
 mod family;
 pub mod http;
+mod negotiation;
+mod openmetrics;
 pub mod plugins;
 pub mod process;
+mod scrape;
+mod start;
 pub mod state;
+#[cfg(test)]
+mod tests;
 pub mod turns;
 
-pub use family::{Counter, Description, FractionalCounter, Gauge, Histogram, Raised};
-
-/// All families that this program declares.
-pub fn families() -> impl Iterator<Item = &'static Description> {
-    [http::FAMILIES, turns::FAMILIES, plugins::FAMILIES, state::FAMILIES, process::FAMILIES]
-        .into_iter()
-        .flatten()
-}
+pub use catalogue::families;
+pub use declare::Description;
+pub use exposition::{Exposition, encode};
+pub use family::{Counter, FractionalCounter, Gauge, Histogram, Raised};
+pub use scrape::on_scrape;
+pub(crate) use start::start;

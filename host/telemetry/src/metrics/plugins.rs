@@ -1,11 +1,7 @@
 //! Plugins, their sandbox, and their replacement.
 
-use std::collections::HashMap;
-
-use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
-
 use super::buckets::{MEMORY_BYTES, REQUEST_SECONDS, SHORT_SECONDS};
-use super::family::families;
+use super::declare::families;
 
 families! {
     counter CALLS = "masque_plugin_calls_total" ["plugin", "version", "function", "outcome"],
@@ -54,29 +50,11 @@ families! {
         "Plugins of the active set.";
 }
 
-/// Removes every series of one version of a plugin. A call of it that ends later makes new ones.
+/// Removes every series of a plugin's version. To be called some time after the version is unloaded, so that Prometheus has
+/// read its last values, and once no call of it runs: a later call would begin its series anew.
 pub fn forget(plugin: &str, version: &str) {
-    let of = (plugin, version);
-    for family in [&CALLS, &TRAPS, &LIMIT_HITS, &DENIALS, &STATE_REFUSALS, &UPSTREAM_REQUESTS] {
-        forget_in(family.0.as_ref(), of);
-    }
-    for family in [&CALL_DURATION, &CALL_CPU, &CALL_MEMORY, &UPSTREAM_FIRST_BYTE] {
-        forget_in(family.0.as_ref(), of);
-    }
-    forget_in(STATE_QUOTA_USED.0.as_ref(), of);
-}
-
-fn forget_in<B: MetricVecBuilder>(family: Option<&MetricVec<B>>, (plugin, version): (&str, &str)) {
-    let Some(family) = family else { return };
-    for collected in family.collect() {
-        for series in collected.get_metric() {
-            let labels: HashMap<&str, &str> =
-                series.get_label().iter().map(|label| (label.name(), label.value())).collect();
-            if labels.get("plugin") == Some(&plugin) && labels.get("version") == Some(&version) {
-                // A series that is absent is removed already.
-                let _ = family.remove(&labels);
-            }
-        }
+    for family in FAMILIES.iter().filter(|family| family.labels.contains(&"version")) {
+        family.remove_series(&[("plugin", plugin), ("version", version)]);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The database, Redis, hosts and background jobs.
 
 use super::buckets::{REQUEST_SECONDS, SHORT_SECONDS};
-use super::family::families;
+use super::declare::families;
 
 families! {
     histogram QUERY_DURATION = "database_query_duration_seconds" ["database", "operation"] in SHORT_SECONDS,

@@ -1,7 +1,7 @@
 //! Turns, tokens and budgets.
 
 use super::buckets::{REQUEST_SECONDS, SHORT_SECONDS};
-use super::family::families;
+use super::declare::families;
 
 families! {
     counter TURNS = "masque_turns_total" ["companion", "outcome"],

@@ -80,6 +80,18 @@ impl TraceContext {
         self.flags & 1 == 1
     }
 
+    /// The same position in a trace that is to be recorded.
+    #[must_use]
+    pub fn sampled(self) -> Self {
+        Self { flags: 1, ..self }
+    }
+
+    /// The same position, whatever its caller wants recorded.
+    #[must_use]
+    pub fn unsampled(self) -> Self {
+        Self { flags: 0, ..self }
+    }
+
     /// The value of the `traceparent` header.
     pub fn to_header(self) -> Option<HeaderValue> {
         HeaderValue::try_from(self.to_string()).ok()

@@ -16,8 +16,9 @@ const TIMEOUT: Duration = Duration::from_secs(900);
 async fn every_route_behaves_as_described() {
     let schemathesis = python::environment("schemathesis", PACKAGE).await.join("bin/schemathesis");
     let setup = Setup::defaults().with_authentication();
-    let reader =
-        ["chat", "admin:read", "content:read", "tokens:mint"].map(|scope| ["--scope", scope]).concat();
+    let reader = ["chat", "admin:read", "content:read", "metrics:read", "tokens:mint"]
+        .map(|scope| ["--scope", scope])
+        .concat();
     // With `admin:write`, Schemathesis sooner or later revokes the key that it uses, so this key is for the admin
     // routes only.
     let writer = ["--scope", "admin:read", "--scope", "admin:write"];

@@ -182,6 +182,7 @@ async fn a_minted_token_has_no_more_than_its_key() {
         (422, "invalid-request", json!({ "user_id": "ana", "expires_in_hours": -1 })),
         (422, "invalid-request", json!({ "user_id": "ana", "scopes": ["admin:read"] })),
         (422, "invalid-request", json!({ "user_id": "ana", "scopes": ["admin:write"] })),
+        (422, "invalid-request", json!({ "user_id": "ana", "scopes": ["metrics:read"] })),
         (422, "invalid-request", json!({ "user_id": "ana", "scopes": ["tokens:mint"] })),
         (422, "invalid-request", json!({ "user_id": "ana", "scopes": ["users:act"] })),
         (422, "invalid-request", json!({ "user_id": "ana", "scopes": ["everything"] })),

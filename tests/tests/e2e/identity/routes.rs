@@ -39,7 +39,9 @@ async fn send(client: &Client, method: &str, path: &str) -> masque_tests::Reply 
 async fn every_route_requires_its_scope_and_accepts_no_other() {
     let setup = Setup::defaults().with_authentication();
     let mut keys = Vec::new();
-    for scope in ["chat", "admin:read", "admin:write", "content:read", "tokens:mint", "users:act"] {
+    for scope in
+        ["chat", "admin:read", "admin:write", "content:read", "metrics:read", "tokens:mint", "users:act"]
+    {
         keys.push((scope, setup.create_key(&["--scope", scope]).await));
     }
     let host = setup.start().await;
@@ -72,7 +74,7 @@ async fn every_route_requires_its_scope_and_accepts_no_other() {
 #[tokio::test]
 async fn a_method_that_a_route_does_not_have_is_refused() {
     let setup = Setup::defaults().with_authentication();
-    let scopes = ["chat", "admin:read", "admin:write", "content:read", "tokens:mint"]
+    let scopes = ["chat", "admin:read", "admin:write", "content:read", "metrics:read", "tokens:mint"]
         .map(|scope| ["--scope", scope])
         .concat();
     let key = setup.create_key(&scopes).await;
