@@ -3,6 +3,8 @@
 //! This crate starts the log and names the targets that several crates log to, declares every metric, and holds the spans of a
 //! turn. What is logged, counted and traced is decided where it happens.
 //!
+//! The feature `testing` adds the module `testing`, a collector that receives traces in tests.
+//!
 //! # The log
 //!
 //! The threat: whoever reads the log stalls or goes away, and each line that a request logs then waits or fails. The policy:
@@ -20,6 +22,8 @@ pub mod metrics;
 mod output;
 mod panics;
 mod targets;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod trace;
 
 use std::io::{self, IsTerminal};

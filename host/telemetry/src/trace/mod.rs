@@ -2,6 +2,7 @@
 
 mod context;
 mod held;
+pub mod otlp;
 mod span;
 mod tracer;
 
@@ -10,4 +11,4 @@ pub use held::{FinishedSpans, HeldSpans, MAX_SPANS};
 pub use opentelemetry::Value;
 pub use opentelemetry::trace::SpanKind;
 pub use span::{SpanParent, TraceSpan};
-pub use tracer::{RootSpan, SpanSink, Tracer};
+pub use tracer::{RootSpan, Sampling, SpanSink, Tracer};
