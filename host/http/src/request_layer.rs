@@ -55,7 +55,7 @@ pub async fn track_request(
     let address = peer.map(|peer| client_address(peer.ip(), request.headers(), &trusted_proxies));
     let id = RequestId::from_headers(request.headers());
     let trace = TraceContext::from_headers(request.headers());
-    let span = request_span(&request, &id, trace);
+    let span = request_span(&id, trace);
     if let Some(address) = address {
         span.record("client", tracing::field::display(address));
         request.extensions_mut().insert(ClientAddress(address));
@@ -63,7 +63,8 @@ pub async fn track_request(
     request
         .extensions_mut()
         .insert(connection.map_or(ListenerKind::Public, |connection| connection.listener));
-    let log = AccessLog::start(span.clone());
+    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
+    let log = AccessLog::start(span.clone(), request.method().clone(), route);
     let (method, version) = (request.method().clone(), request.version());
     let is_ambiguous =
         request.headers().contains_key(header::TRANSFER_ENCODING) || has_several_hosts(request.headers());
@@ -91,7 +92,7 @@ pub async fn track_request(
     if version < Version::HTTP_2 && (is_ambiguous || lifecycle.now() == Phase::Draining) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    log.attach(response, &method)
+    log.attach(response)
 }
 
 /// Whether a request has more than one `Host` header, which RFC 9112, section 3.2 forbids.
@@ -99,14 +100,12 @@ pub fn has_several_hosts(headers: &HeaderMap) -> bool {
     headers.get_all(header::HOST).iter().nth(1).is_some()
 }
 
-fn request_span(request: &Request, id: &RequestId, trace: TraceContext) -> Span {
-    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
-    tracing::info_span!(
+/// The span around everything that a request causes: each of its lines has these fields.
+fn request_span(id: &RequestId, trace: TraceContext) -> Span {
+    tracing::error_span!(
         "request",
         request_id = id.as_str(),
         trace_id = format_args!("{:032x}", trace.trace_id()),
-        method = %request.method(),
-        route,
         client = tracing::field::Empty,
     )
 }

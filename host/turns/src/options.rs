@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use masque_telemetry::trace::Tracer;
+
 /// What bounds the turns of one host.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -28,4 +30,6 @@ pub struct Options {
     /// How often the host tells the store that it and its turns live. That is also how long it takes, without shared memory,
     /// until a cancellation on another host is noticed. Below a lease's third, or the leases may end.
     pub heartbeat: Duration,
+    /// Begins the trace of each turn.
+    pub tracer: Tracer,
 }

@@ -19,6 +19,7 @@ use masque_http::{BodyLimits, ConnectionInfo, Lifecycle, cors};
 use masque_problem::{Kind, Problem};
 use masque_store::{AuditEntry, AuditLog as _, InProcessRateLimits, Page, Shared};
 use masque_store_sqlite::SqliteStore;
+use masque_telemetry::trace::Tracer;
 use masque_turns::Turns;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -112,6 +113,7 @@ fn turn_options() -> masque_turns::Options {
         max_reply_bytes: 1 << 20,
         stream_hold: Duration::from_secs(10),
         heartbeat: Duration::from_secs(10),
+        tracer: Tracer::off(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use masque_config::Config;
+use masque_telemetry::trace::Tracer;
 use masque_turns::{JobOptions, Options};
 
 /// How often a host that shares its database says that it lives. Cancellations and the number of live hosts come with the
@@ -25,6 +26,8 @@ pub(crate) fn options(config: &Config) -> Options {
         max_reply_bytes: config.turn.reply_bytes,
         stream_hold: config.stream.hold,
         heartbeat: if config.database.is_some() { HEARTBEAT } else { HEARTBEAT_ALONE },
+        // Where traces go is decided where the host is built.
+        tracer: Tracer::off(),
     }
 }
 

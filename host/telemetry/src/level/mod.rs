@@ -28,6 +28,14 @@ pub(crate) fn install(control: LevelControl) {
     let _ = CONTROL.set(control);
 }
 
+/// Checks that these are directives.
+///
+/// # Errors
+/// They are none.
+pub fn check(level: &str) -> Result<(), InvalidLevel> {
+    parse(level).map(drop)
+}
+
 /// What the log of this process lets through; `None` if it has none.
 pub fn state() -> Option<LevelState> {
     CONTROL.get().map(LevelControl::state)
@@ -57,7 +65,7 @@ pub fn follow(configured: &str) -> Result<(), InvalidLevel> {
 pub fn set_for(level: &str, duration: Duration) -> Result<(), InvalidLevel> {
     let duration = duration.min(MAX_DURATION);
     let Some(control) = CONTROL.get() else {
-        return parse(level).map(drop);
+        return check(level);
     };
     let change = control.begin(level, SystemTime::now() + duration)?;
     tracing::warn!(target: LOG, level, seconds = duration.as_secs(), "another log level is in effect for a while");

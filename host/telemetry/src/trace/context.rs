@@ -26,7 +26,7 @@ pub struct TraceContext {
 
 impl TraceContext {
     /// Continues the trace of the request with a new span, or starts a trace if the request has none that is valid. The
-    /// caller's decision whether the trace is recorded counts; see [`Self::without_decision`].
+    /// caller's decision whether the trace is recorded counts; see [`Self::unsampled`].
     pub fn from_headers(headers: &HeaderMap) -> Self {
         let mut values = headers.get_all(TRACEPARENT).iter();
         let given = match (values.next(), values.next()) {
@@ -69,7 +69,7 @@ impl TraceContext {
 
     /// The same position for a caller that is not trusted: its ids are used, its decision whether the trace is recorded is not.
     #[must_use]
-    pub fn without_decision(self) -> Self {
+    pub fn unsampled(self) -> Self {
         Self { flags: 0, is_decided: false, ..self }
     }
 
@@ -205,7 +205,7 @@ mod tests {
         headers.insert(TRACEPARENT, format!("00-{TRACE}-b7ad6b7169203331-01").parse().unwrap());
         let trusted = TraceContext::from_headers(&headers);
         assert_eq!((trusted.caller_decision(), trusted.child().caller_decision()), (Some(true), Some(true)));
-        let untrusted = trusted.without_decision();
+        let untrusted = trusted.unsampled();
         assert_eq!((untrusted.caller_decision(), untrusted.is_sampled()), (None, false));
         assert_eq!(
             (untrusted.trace_id(), untrusted.parent_span_id()),

@@ -44,7 +44,7 @@ fn a_share_of_traces_is_kept_by_their_id() {
 #[test]
 fn failed_turns_are_kept_and_of_others_those_that_a_caller_or_the_share_keeps() {
     let (sampled, unsampled) = (called("01"), called("00"));
-    let unknown = sampled.without_decision();
+    let unknown = sampled.unsampled();
     for (context, follows_caller, ratio, has_failed, is_kept) in [
         (sampled, true, 0.0, false, true),
         (unsampled, true, 1.0, false, false),
