@@ -12,7 +12,6 @@ use masque_http::Lifecycle;
 use masque_runtime::{Sandbox, SandboxConfig};
 use masque_store::{ErasureList, Shared, Store};
 use masque_store_sqlite::Folder;
-use masque_telemetry::trace::Tracer;
 use masque_telemetry::trace::otlp::OtlpExport;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -27,6 +26,7 @@ use super::retention::remove_expired;
 use super::sandbox_slots::Slots;
 use super::shared_sets;
 use super::supervisor::{Supervisor, joined};
+use super::traces;
 use crate::builtins;
 use crate::compiler::compiler;
 use crate::convert;
@@ -115,7 +115,7 @@ impl Host {
             false => None,
         };
         let shared = shared::open(&config, &*store, id).await?;
-        let (tracer, export) = open_traces(&config, id)?;
+        let (tracer, export) = traces::open(&config, id)?;
         let turns = Turns::new(
             Arc::clone(&store),
             Arc::clone(&active),
@@ -293,16 +293,6 @@ impl Host {
         store.close().await;
         drop(folder);
     }
-}
-
-/// Begins the traces of the host `id`, and sends them where the configuration says so.
-fn open_traces(config: &Config, id: Uuid) -> anyhow::Result<(Tracer, Option<OtlpExport>)> {
-    let Some(traces) = &config.traces else { return Ok((Tracer::off(), None)) };
-    let export = OtlpExport::start(&convert::traces::options(traces, id)?).context("can't send traces")?;
-    if traces.captures_content {
-        tracing::warn!("traces contain what users and models write");
-    }
-    Ok((convert::traces::tracer(traces, &export), Some(export)))
 }
 
 /// Creates the plugins folder, so that an operator finds where to put a plugin.

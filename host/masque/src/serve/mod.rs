@@ -10,5 +10,6 @@ mod sandbox_slots;
 mod shared_sets;
 mod signals;
 mod supervisor;
+mod traces;
 
 pub(crate) use run::{RUNTIME_END, run};

@@ -1,5 +1,6 @@
 //! Where traces are sent, and how, as plain values.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use http::{HeaderName, HeaderValue, Uri};
 /// The version of OpenTelemetry's semantic conventions that the names of attributes follow, those for generative AI included.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.41.0";
 
-/// Where traces are sent, and how.
-#[derive(Clone, Debug)]
+/// Where traces are sent, and how. `Debug` leaves the endpoint out: its query may hold a token.
+#[derive(Clone)]
 pub struct OtlpOptions {
     /// The whole URL for HTTP, path included; the server for gRPC.
     pub endpoint: Uri,
@@ -27,6 +28,13 @@ pub struct OtlpOptions {
     pub queue: QueueOptions,
     /// The attributes of this host, such as `service.name`.
     pub resource: Vec<(String, String)>,
+}
+
+impl fmt::Debug for OtlpOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("OtlpOptions");
+        shown.field("protocol", &self.protocol).field("headers", &self.headers).finish_non_exhaustive()
+    }
 }
 
 /// What a collector speaks.

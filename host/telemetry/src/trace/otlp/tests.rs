@@ -152,7 +152,8 @@ fn files_that_cannot_be_used_are_named_before_anything_is_sent() {
 }
 
 #[test]
-fn headers_do_not_print() {
-    let text = format!("{:?}", options("http://127.0.0.1:1", Protocol::Http));
+fn headers_and_the_endpoint_do_not_print() {
+    let text = format!("{:?}", options("http://127.0.0.1:1/?key=sk-1", Protocol::Http));
     assert!(text.contains("x-api-key") && !text.contains("token-of-the-collector"), "{text}");
+    assert!(!text.contains("sk-1"), "{text}");
 }
