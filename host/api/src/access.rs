@@ -51,6 +51,8 @@ const RULES: &[(Method, &str, Rule)] = &[
     (Method::POST, "/admin/keys/{id}/rotate", Rule::Admin(Scope::AdminWrite)),
     (Method::POST, "/admin/revocations", Rule::Admin(Scope::AdminWrite)),
     (Method::GET, "/admin/audit", Rule::Admin(Scope::AdminRead)),
+    (Method::GET, "/admin/log", Rule::Admin(Scope::AdminRead)),
+    (Method::POST, "/admin/log", Rule::Admin(Scope::AdminWrite)),
     (Method::GET, "/health", Rule::Probe),
     (Method::GET, "/livez", Rule::Probe),
     (Method::GET, "/readyz", Rule::Probe),

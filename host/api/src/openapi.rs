@@ -35,7 +35,7 @@ const BEARER: &str = "bearer";
         (name = "users", description = "Export and erasure of a user's data"),
         (name = "companions", description = "The companions of this host"),
         (name = "auth", description = "Minting and validating tokens"),
-        (name = "admin", description = "API keys, revocations and the audit log, for operators"),
+        (name = "admin", description = "API keys, revocations, the audit log and the level of the log, for operators"),
         (name = "host", description = "Health and status of the host"),
     ),
     components(schemas(ProblemDetails, StreamEvent)),

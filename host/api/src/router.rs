@@ -46,6 +46,7 @@ pub fn router(app: App) -> Router {
         .routes(routes!(admin::keys::rotate))
         .routes(routes!(admin::revocations::revoke))
         .routes(routes!(admin::audit::list))
+        .routes(routes!(admin::log::show, admin::log::change))
         .routes(routes!(probes::health))
         .routes(routes!(probes::livez))
         .routes(routes!(probes::readyz))

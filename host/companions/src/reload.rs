@@ -19,7 +19,7 @@ use crate::load::{Assembled, LoadFailure, assemble};
 use crate::metrics;
 use crate::report::{ReloadOutcome, ReloadReport};
 use crate::set::ActiveSet;
-use crate::started::Started;
+use crate::started::{Started, follow_log_level};
 
 /// How many readings in a row may be discarded because a file changed meanwhile. A set made from old and new files
 /// mixes two configurations. If the files never stop changing, the newest reading is used in spite of this.
@@ -100,6 +100,7 @@ impl Reloader {
         let changes = describe_changes(current, &set);
         let dropped = dropped_companions(current, &set);
         let warnings = lines(&warnings);
+        follow_log_level(&config);
         if changes.is_empty() && set.configuration == current.configuration {
             self.running = config;
             self.record_unchanged(current.generation, warnings);

@@ -1,8 +1,10 @@
-//! What stays as a host was started, whatever its files say later: everything except companions, plugins and credentials.
+//! What stays as a host was started, whatever its files say later: everything except companions, plugins, credentials and the
+//! level of the log.
 
 use std::sync::Arc;
 
 use masque_config::{Config, Diagnostic, Location};
+use masque_telemetry::level;
 
 /// The configuration that the host was started with.
 #[derive(Clone)]
@@ -23,9 +25,10 @@ impl Started {
         Some(Diagnostic::warning(file_location(config), what, "It takes effect at the next start."))
     }
 
-    /// The new companions, plugins and credentials with all other sections as the host was started with them.
+    /// The new companions, plugins, credentials and level of the log, with everything else as the host was started with it.
     pub(crate) fn with_started_sections(&self, config: Config) -> Config {
-        let started = Config::clone(&self.0);
+        let mut started = Config::clone(&self.0);
+        started.log.level = config.log.level;
         Config {
             companions: config.companions,
             plugins: config.plugins,
@@ -51,6 +54,13 @@ impl Started {
                 )
             })
             .collect()
+    }
+}
+
+/// Puts the level of the log into effect that a configuration which was read again has.
+pub(crate) fn follow_log_level(config: &Config) {
+    if let Err(error) = level::follow(&config.log.level) {
+        tracing::error!(%error, "the level of the log stays as it is");
     }
 }
 

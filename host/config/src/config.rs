@@ -7,6 +7,7 @@ use std::sync::Arc;
 use masque_grants::{Credential, Name};
 
 use crate::key_locations::KeyLocations;
+use crate::otel::Traces;
 use crate::sections::active_set::ActiveSetOptions;
 use crate::sections::admin::Admin;
 use crate::sections::auth::Auth;
@@ -62,6 +63,8 @@ pub struct Config {
     pub retention: Retention,
     /// `[log]`
     pub log: Log,
+    /// The `OTEL_*` variables; `None`: no traces are sent.
+    pub traces: Option<Traces>,
     /// `[sandbox]`
     pub sandbox: Sandbox,
     /// `[active_set]`

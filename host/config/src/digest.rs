@@ -49,8 +49,8 @@ impl Plugin {
 }
 
 impl Config {
-    /// The headers of the sections that differ in `later`, other than companions, plugins and credentials, and
-    /// `[active_set]`, which takes effect at once.
+    /// The headers of the sections that differ in `later`, other than companions, plugins and credentials, and other than
+    /// `[active_set]` and the level of `[log]`, which take effect at once.
     pub fn changed_sections(&self, later: &Self) -> Vec<&'static str> {
         let sections = |config: &Self| {
             [
@@ -72,7 +72,7 @@ impl Config {
                 ("[redis]", config.redis.server.as_ref().map_or(Value::Null, redis)),
                 ("[erasure]", json!(config.erasure)),
                 ("[retention]", json!(config.retention)),
-                ("[log]", json!(config.log)),
+                ("[log]", json!(config.log.format)),
                 ("[sandbox]", json!(config.sandbox)),
             ]
         };
@@ -80,8 +80,8 @@ impl Config {
         pairs.filter(|(before, after)| before != after).map(|((name, _), _)| name).collect()
     }
 
-    /// `sha256:` and the hash of the effective configuration, without secrets. Two hosts with equal configurations have equal
-    /// digests.
+    /// `sha256:` and the hash of the effective configuration, without secrets and without the level of the log, which follows
+    /// the file of each host. Two hosts with equal configurations have equal digests.
     pub fn digest(&self) -> String {
         let plugins: Value =
             self.plugins.iter().map(|(name, entry)| (name.to_string(), plugin(entry))).collect();
@@ -101,7 +101,7 @@ impl Config {
             "redis": self.redis.server.as_ref().map(redis),
             "erasure": self.erasure,
             "retention": self.retention,
-            "log": self.log,
+            "log": self.log.format,
             "sandbox": self.sandbox,
             "revision": self.active_set.revision,
             "companions": self.companions,

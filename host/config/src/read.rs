@@ -12,6 +12,7 @@ use crate::document::Document;
 use crate::environment::{self, Stage};
 use crate::key_locations::KeyLocations;
 use crate::listen::{public_address, refuse_open_address};
+use crate::otel;
 use crate::plugins_folder;
 use crate::production;
 use crate::references;
@@ -66,6 +67,7 @@ pub(crate) fn read(
     let erasure = erasure::read(sections.table("erasure"), &base);
     let retention = retention::read(sections.table("retention"));
     let log = log::read(sections.table("log"));
+    let traces = otel::read(environment, folder, report);
     let sandbox = sandbox::read(sections.table("sandbox"));
     let active_set = active_set::read(sections.table("active_set"));
     let named_data = flags.data.clone().or_else(|| environment.get(environment::DATA).map(PathBuf::from));
@@ -108,6 +110,7 @@ pub(crate) fn read(
         database,
         redis,
         log,
+        traces,
         sandbox,
         active_set,
         plugins,

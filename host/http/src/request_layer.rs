@@ -58,7 +58,7 @@ pub async fn track_request(
     let id = RequestId::from_headers(request.headers());
     let trace = request_trace(request.headers(), peer.map(|peer| peer.ip()), &trusted_proxies);
     let metrics = RequestMetrics::start(&request, trace);
-    let span = request_span(&request, &id, trace);
+    let span = request_span(&id, trace);
     if let Some(address) = address {
         span.record("client", tracing::field::display(address));
         request.extensions_mut().insert(ClientAddress(address));
@@ -66,7 +66,8 @@ pub async fn track_request(
     request
         .extensions_mut()
         .insert(connection.map_or(ListenerKind::Public, |connection| connection.listener));
-    let log = AccessLog::start(span.clone());
+    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
+    let log = AccessLog::start(span.clone(), request.method().clone(), route);
     let (method, version) = (request.method().clone(), request.version());
     let is_ambiguous =
         request.headers().contains_key(header::TRANSFER_ENCODING) || has_several_hosts(request.headers());
@@ -95,7 +96,7 @@ pub async fn track_request(
     if version < Version::HTTP_2 && (is_ambiguous || lifecycle.now() == Phase::Draining) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    log.attach(metrics.attach(response), &method)
+    log.attach(metrics.attach(response))
 }
 
 /// Whether a request has more than one `Host` header, which RFC 9112, section 3.2 forbids.
@@ -116,14 +117,12 @@ fn request_trace(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &[IpNet]) -
     if is_trusted { trace } else { trace.unsampled() }
 }
 
-fn request_span(request: &Request, id: &RequestId, trace: TraceContext) -> Span {
-    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
-    tracing::info_span!(
+/// The span around everything that a request causes: each of its lines has these fields.
+fn request_span(id: &RequestId, trace: TraceContext) -> Span {
+    tracing::error_span!(
         "request",
         request_id = id.as_str(),
         trace_id = format_args!("{:032x}", trace.trace_id()),
-        method = %request.method(),
-        route,
         client = tracing::field::Empty,
     )
 }

@@ -1,6 +1,7 @@
 //! The command line's commands and flags, as clap reads them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use masque_auth::NewKeyRequest;
@@ -38,6 +39,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: TokensCommand,
     },
+    /// Change the level of a running host's log for a while, or show it.
+    Log(LogOptions),
     /// Erase everything that is kept of a user, also while a host runs; or erase again, in a restored database, whom a list names.
     Erase(EraseOptions),
     /// List erased users: time, pseudonym and receipt of each.
@@ -85,6 +88,18 @@ pub(crate) struct JobsOptions {
     /// Retry the job with this id, or `all`; a running host runs it within a minute
     #[arg(long, value_name = "ID")]
     pub(crate) retry: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LogOptions {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// error, warn, info, debug, trace or off, or directives such as `info,masque_http=debug` [default: show the level]
+    #[arg(value_name = "LEVEL")]
+    pub(crate) level: Option<String>,
+    /// How long, a day at most; then the configured level is in effect again
+    #[arg(long = "for", value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Duration,
 }
 
 #[derive(Args, Debug)]

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::{
-    BackupOptions, CheckOptions, Cli, Command, EraseOptions, JobsOptions, MigrateOptions, Options,
-    RestoreOptions,
+    BackupOptions, CheckOptions, Cli, Command, EraseOptions, JobsOptions, LogOptions, MigrateOptions,
+    Options, RestoreOptions,
 };
 use crate::commands::keys::{self, KeyTask};
-use crate::commands::{backup, check, copy, erase, jobs, migrate};
+use crate::commands::{backup, check, copy, erase, jobs, log, migrate};
 use crate::configuration::{self, Loaded};
 use crate::convert;
 use crate::file_size_limit;
@@ -25,6 +25,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Jobs(options) => on_runtime(run_jobs(options)),
         Command::Keys { options, command } => on_runtime(run_keys(options, command.into())),
         Command::Tokens { options, command } => on_runtime(run_keys(options, command.into())),
+        Command::Log(options) => on_runtime(run_log(options)),
         Command::Erase(options) => on_runtime(run_erase(options)),
         Command::Erasures(options) => on_runtime(run_erasures(options)),
         Command::Migrate(options) => on_runtime(run_migrate(options)),
@@ -76,6 +77,14 @@ async fn run_jobs(JobsOptions { options, retry }: JobsOptions) -> ExitCode {
     };
     warn(&loaded.warnings);
     finish(jobs::list_or_retry(&loaded.config, &retry).await.map_err(chain), Loss::Accepted)
+}
+
+async fn run_log(LogOptions { options, level, duration }: LogOptions) -> ExitCode {
+    let loaded = match configuration::load(options, false) {
+        Ok(loaded) => loaded,
+        Err(invalid) => return failure(&invalid.diagnostics),
+    };
+    finish(log::show_or_change(&loaded.config, level, duration).await.map_err(chain), Loss::Accepted)
 }
 
 async fn run_erase(EraseOptions { options, user, replay }: EraseOptions) -> ExitCode {

@@ -14,6 +14,7 @@ mod observed_store;
 mod output;
 mod serve;
 mod shared;
+mod socket_client;
 mod store;
 
 /// mimalloc is faster than the system's allocator for many small requests. Transparent huge pages are off (`no_thp`): they

@@ -3,6 +3,8 @@
 //! This crate starts the log and names the targets that several crates log to, declares every metric, and holds the spans of a
 //! turn. What is logged, counted and traced is decided where it happens.
 //!
+//! The feature `testing` adds the module `testing`, a collector that receives traces in tests.
+//!
 //! # The log
 //!
 //! The threat: whoever reads the log stalls or goes away, and each line that a request logs then waits or fails. The policy:
@@ -13,22 +15,26 @@
 
 #![deny(missing_docs)]
 
+pub mod level;
 mod line_queue;
 mod line_writer;
 pub mod metrics;
 mod output;
 mod panics;
 mod targets;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod trace;
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+use crate::level::{InvalidLevel, LevelControl, LevelFilterLayer};
 use crate::line_queue::{DroppedLines, LineQueue, Priority};
 use crate::line_writer::LineWriter;
 use crate::output::{QueuedOutput, StandardError};
@@ -63,13 +69,8 @@ pub enum Format {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// [`Options::level`] can't be parsed.
-    #[error("the log level `{level}` is none")]
-    InvalidLevel {
-        /// The level as it was given.
-        level: String,
-        /// The parser's message.
-        source: ParseError,
-    },
+    #[error(transparent)]
+    InvalidLevel(#[from] InvalidLevel),
     /// Standard error can't be opened, or the thread that writes to it can't be started.
     #[error("the log can't be written: {0}")]
     Output(#[source] io::Error),
@@ -103,35 +104,30 @@ impl Drop for Log {
 /// # Errors
 /// The level can't be parsed, standard error can't be written, or the process has a log already.
 pub fn start(options: &Options) -> Result<Log, StartError> {
-    let level = &options.level;
-    let filter = EnvFilter::try_new(level)
-        .map_err(|source| StartError::InvalidLevel { level: level.clone(), source })?;
-    // Whatever the operator's filter leaves out: that lines are missing must be seen.
-    let filter = match format!("{LOG}=warn").parse() {
-        Ok(directive) => filter.add_directive(directive),
-        Err(_) => filter,
-    };
+    let filter = LevelFilterLayer::new(level::parse(&options.level)?);
     let queue = Arc::new(LineQueue::new(MAX_QUEUED_BYTES));
     let error_output = StandardError::open().map_err(StartError::Output)?;
     LineWriter::new(Arc::clone(&queue), error_output, report_dropped).start().map_err(StartError::Output)?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         // The formatter would print its own errors to standard error, and panic if that fails.
         .log_internal_errors(false)
         .with_writer(QueuedOutput::new(Arc::clone(&queue)));
+    let (filter, handle) = reload::Layer::new(filter);
+    let registry = tracing_subscriber::registry().with(filter);
     match options.format {
-        Format::Text => builder.with_ansi(io::stderr().is_terminal()).finish().try_init(),
+        Format::Text => registry.with(lines.with_ansi(io::stderr().is_terminal())).try_init(),
         // The list of spans has the fields of every enclosing span: the request id is on the request's span, whichever
         // span is innermost.
-        Format::Json => builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(true)
-            .finish()
+        Format::Json => registry
+            .with(lines.json().flatten_event(true).with_current_span(false).with_span_list(true))
             .try_init(),
     }
     .map_err(StartError::AlreadyStarted)?;
+    let apply = move |filter| {
+        // It fails only if the subscriber is gone, which lives as long as the process.
+        let _ = handle.reload(LevelFilterLayer::new(filter));
+    };
+    level::install(LevelControl::new(&options.level, Box::new(apply)));
     panics::log_panics(Arc::clone(&queue));
     // After the log, which reports a metric that can't be registered.
     metrics::start();

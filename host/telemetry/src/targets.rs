@@ -8,3 +8,6 @@ pub(crate) const LOG: &str = "masque::log";
 
 /// The target of panics.
 pub(crate) const PANIC: &str = "masque::panic";
+
+/// The target of lines that plugins write.
+pub(crate) const PLUGIN: &str = "plugin";

@@ -120,9 +120,9 @@ async fn the_client_address_comes_from_a_trusted_proxy() {
         [("", "client=127.0.0.1"), ("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]", "client=203.0.113.7")]
     {
         let host = Setup::defaults().and(file).environment("JWT_SECRET_KEY", SECRET).start().await;
-        let request = host.client().get("/livez").header("x-request-id", "look-for-me");
+        let request = host.client().get("/openapi.json").header("x-request-id", "look-for-me");
         request.header("x-forwarded-for", "192.0.2.1, 203.0.113.7").send().await.expect(200);
-        host.logged_in_one_line(&["look-for-me", "answered"]).await;
+        host.logged_in_one_line(&["look-for-me", "request completed"]).await;
         let log = host.log();
         let line = log.lines().find(|line| line.contains("look-for-me")).unwrap();
         assert!(line.contains(client), "{line}");

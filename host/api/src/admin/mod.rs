@@ -4,4 +4,5 @@
 pub(crate) mod audit;
 mod effect;
 pub(crate) mod keys;
+pub(crate) mod log;
 pub(crate) mod revocations;

@@ -12,6 +12,7 @@ use super::offer::{Offered, Offering};
 use crate::active::Active;
 use crate::attempt::{Reload, ReloadAttempt, have_changed};
 use crate::report::{ReloadOutcome, ReloadReport};
+use crate::started::follow_log_level;
 
 /// Offers what the files of this host say.
 pub(crate) struct Publisher {
@@ -65,6 +66,7 @@ impl Publisher {
         let active_set = loaded.config.active_set;
         self.running = Arc::new(Config { active_set, ..started.with_started_sections(loaded.config) });
         self.restart_warning = warning;
+        follow_log_level(&self.running);
         self.local.send_replace(Arc::clone(&self.running));
     }
 

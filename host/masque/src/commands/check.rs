@@ -11,6 +11,7 @@ use masque_store_sqlite::check_data_folder;
 use crate::builtins;
 use crate::compiler::compiler;
 use crate::convert::http::verify_tls;
+use crate::convert::traces;
 use crate::shared::redis_options;
 use crate::store::options_of;
 
@@ -31,10 +32,12 @@ pub(crate) async fn check(config: &Config) -> Result<(String, Diagnostics), Diag
     if diagnostics.are_fatal() { Err(diagnostics) } else { Ok((summary(config), diagnostics)) }
 }
 
-/// Returns what is wrong with the files that a configuration names: plugins with their settings, and TLS files.
+/// Returns what is wrong with the files that a configuration names: plugins with their settings, and TLS files, those for the
+/// collector of traces included.
 pub(crate) async fn verify_contents(config: &Config) -> Vec<Diagnostic> {
     let mut diagnostics = masque_companions::verify(config, compiler(), builtins::component).await;
     diagnostics.extend(verify_tls(config));
+    diagnostics.extend(traces::verify(config));
     diagnostics
 }
 
@@ -99,6 +102,7 @@ fn summary(config: &Config) -> String {
         ),
         format!("shared      {}", if config.redis.server.is_some() { "Redis" } else { "nothing" }),
         format!("callers     {}", authentication(config)),
+        format!("traces      {}", if config.traces.is_some() { "sent to a collector" } else { "not sent" }),
     ];
     if let Some(tls) = &config.tls {
         lines.push(format!("tls         {}", tls.certificate.path.display()));

@@ -1,4 +1,4 @@
-//! Commands that need no running host.
+//! The commands beside `serve`. None but `log` needs a running host.
 
 pub(crate) mod backup;
 pub(crate) mod check;
@@ -6,4 +6,5 @@ pub(crate) mod copy;
 pub(crate) mod erase;
 pub(crate) mod jobs;
 pub(crate) mod keys;
+pub(crate) mod log;
 pub(crate) mod migrate;

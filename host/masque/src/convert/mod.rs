@@ -5,4 +5,5 @@ pub(crate) mod auth;
 pub(crate) mod http;
 mod store;
 pub(crate) mod telemetry;
+pub(crate) mod traces;
 pub(crate) mod turns;

@@ -12,6 +12,7 @@ use masque_http::Lifecycle;
 use masque_runtime::{Sandbox, SandboxConfig};
 use masque_store::{ErasureList, Shared, Store};
 use masque_store_sqlite::Folder;
+use masque_telemetry::trace::otlp::OtlpExport;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -26,6 +27,7 @@ use super::sandbox_slots::Slots;
 use super::shared_sets;
 use super::state_metrics::StateMetrics;
 use super::supervisor::{Supervisor, joined};
+use super::traces;
 use crate::builtins;
 use crate::compiler::compiler;
 use crate::convert;
@@ -38,6 +40,9 @@ use masque_turns::{JobWorker, LEASE, Turns};
 
 /// How long a running background job may take to end when the host stops.
 const JOBS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the collector may take for the last traces.
+const TRACES_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the store may take to note that the host is gone.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -57,6 +62,8 @@ pub(super) struct Host {
     shared: Shared,
     /// Told when an erasure has begun.
     erasures: Arc<Notify>,
+    /// `None` where no traces are sent.
+    export: Option<OtlpExport>,
     pub(super) turns: Turns,
     worker: JoinHandle<()>,
     worker_stop: CancellationToken,
@@ -109,10 +116,11 @@ impl Host {
             false => None,
         };
         let shared = shared::open(&config, &*store, id).await?;
+        let (tracer, export) = traces::open(&config, id)?;
         let turns = Turns::new(
             Arc::clone(&store),
             Arc::clone(&active),
-            convert::turns::options(&config),
+            masque_turns::Options { tracer, ..convert::turns::options(&config) },
             shared.clone(),
             id,
         );
@@ -226,6 +234,7 @@ impl Host {
             identity,
             shared,
             erasures,
+            export,
             turns,
             worker,
             worker_stop,
@@ -267,7 +276,7 @@ impl Host {
 
     /// Stops the background tasks and closes the store. Call it when no request runs any more.
     pub(super) async fn close(self) {
-        let Self { id, worker, tasks, tasks_stop, turns, store, folder, .. } = self;
+        let Self { id, worker, tasks, tasks_stop, turns, store, folder, export, .. } = self;
         let mut worker = worker;
         if tokio::time::timeout(JOBS_TIMEOUT, &mut worker).await.is_err() {
             // The job's lease expires, and the job runs again after the next start.
@@ -279,6 +288,9 @@ impl Host {
             let _ = task.await;
         }
         turns.budgets().close().await;
+        if let Some(export) = export {
+            export.shutdown(TRACES_TIMEOUT).await;
+        }
         // So that other hosts need not wait for the end of this one's leases.
         let gone = store.heartbeat(id, &[], Duration::ZERO);
         if !matches!(tokio::time::timeout(FAREWELL_TIMEOUT, gone).await, Ok(Ok(_))) {

@@ -11,5 +11,6 @@ mod shared_sets;
 mod signals;
 mod state_metrics;
 mod supervisor;
+mod traces;
 
 pub(crate) use run::{RUNTIME_END, run};

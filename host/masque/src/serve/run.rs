@@ -54,7 +54,9 @@ pub(crate) async fn run(config: Config, source: ConfigSource) -> anyhow::Result<
     let connections = descriptors::limit_connections(config.server.max_connections);
     let config = Arc::new(config);
     let signals = Signals::listen()?;
-    let mistakes = Diagnostics::new(convert::http::verify_tls(&config));
+    let mut mistakes = convert::http::verify_tls(&config);
+    mistakes.extend(convert::traces::verify(&config));
+    let mistakes = Diagnostics::new(mistakes);
     anyhow::ensure!(!mistakes.are_fatal(), mistakes);
     let lifecycle = Lifecycle::new();
     let supervisor = Supervisor::new(lifecycle.clone());

@@ -7,6 +7,10 @@ use uuid::Uuid;
 
 /// The name of the header that carries the trace context.
 pub const TRACEPARENT: &str = "traceparent";
+/// The name of the header with what vendors of tracing add to a `traceparent`.
+const TRACESTATE: &str = "tracestate";
+/// The name of the header with properties that services hand on to each other (W3C Baggage).
+const BAGGAGE: &str = "baggage";
 
 /// The trace that a request belongs to, and the host's own span in it. Displays as a `traceparent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +20,13 @@ pub struct TraceContext {
     /// The caller's span, 0 if there is none.
     parent: u64,
     flags: u8,
+    /// Whether the flags are those of a caller whose decision counts.
+    is_decided: bool,
 }
 
 impl TraceContext {
-    /// Continues the trace of the request with a new span, or starts a trace if the request has none that is valid.
+    /// Continues the trace of the request with a new span, or starts a trace if the request has none that is valid. The
+    /// caller's decision whether the trace is recorded counts; see [`Self::unsampled`].
     pub fn from_headers(headers: &HeaderMap) -> Self {
         let mut values = headers.get_all(TRACEPARENT).iter();
         let given = match (values.next(), values.next()) {
@@ -35,7 +42,13 @@ impl TraceContext {
 
     /// The first span of a new trace.
     pub fn root() -> Self {
-        Self { trace: Uuid::now_v7().as_u128(), span: random_u64().max(1), parent: 0, flags: 0 }
+        Self {
+            trace: Uuid::now_v7().as_u128(),
+            span: random_u64().max(1),
+            parent: 0,
+            flags: 0,
+            is_decided: false,
+        }
     }
 
     /// Parses a `traceparent` (section 3.2): the position that it names. A later version may have more than four fields;
@@ -51,7 +64,25 @@ impl TraceContext {
             return None;
         }
         // Version 00 defines one flag, `sampled`; the others must not be passed on.
-        Some(Self { trace, span: u64::try_from(span).ok()?, parent: 0, flags: u8::try_from(flags & 1).ok()? })
+        let flags = u8::try_from(flags & 1).ok()?;
+        Some(Self { trace, span: u64::try_from(span).ok()?, parent: 0, flags, is_decided: true })
+    }
+
+    /// The same position for a caller that is not trusted: its ids are used, its decision whether the trace is recorded is not.
+    #[must_use]
+    pub fn unsampled(self) -> Self {
+        Self { flags: 0, is_decided: false, ..self }
+    }
+
+    /// The same position in a trace that is recorded or not, as far as is known before its end.
+    #[must_use]
+    pub fn with_sampled(self, is_sampled: bool) -> Self {
+        Self { flags: u8::from(is_sampled), ..self }
+    }
+
+    /// Whether the caller has the trace recorded; `None` if it did not say, or does not count.
+    pub fn caller_decision(self) -> Option<bool> {
+        self.is_decided.then_some(self.is_sampled())
     }
 
     /// The position of a step within this one.
@@ -80,16 +111,20 @@ impl TraceContext {
         self.flags & 1 == 1
     }
 
-    /// The same position in a trace that is to be recorded.
-    #[must_use]
-    pub fn sampled(self) -> Self {
-        Self { flags: 1, ..self }
+    /// The trace id as logs and `traceparent` have it: 32 hexadecimal digits.
+    pub fn trace_id_text(self) -> String {
+        format!("{:032x}", self.trace)
     }
 
-    /// The same position, whatever its caller wants recorded.
-    #[must_use]
-    pub fn unsampled(self) -> Self {
-        Self { flags: 0, ..self }
+    /// Adds the `traceparent` header to a request to another server, so that its spans are below this one. Replaces one that
+    /// is there, and removes what an intermediary may have added to the trace: `tracestate` belongs to the replaced header,
+    /// and `baggage` may hold what concerns only the host's own callers.
+    pub fn inject(self, headers: &mut HeaderMap) {
+        headers.remove(TRACESTATE);
+        headers.remove(BAGGAGE);
+        if let Some(value) = self.to_header() {
+            headers.insert(TRACEPARENT, value);
+        }
     }
 
     /// The value of the `traceparent` header.
@@ -163,5 +198,33 @@ mod tests {
             headers.append(TRACEPARENT, format!("00-{TRACE}-b7ad6b7169203331-01").parse().unwrap());
         }
         assert!(!TraceContext::from_headers(&headers).to_string().contains(TRACE));
+    }
+
+    #[test]
+    fn the_decision_of_a_caller_that_is_not_trusted_does_not_count() {
+        let mut headers = HeaderMap::new();
+        headers.insert(TRACEPARENT, format!("00-{TRACE}-b7ad6b7169203331-01").parse().unwrap());
+        let trusted = TraceContext::from_headers(&headers);
+        assert_eq!((trusted.caller_decision(), trusted.child().caller_decision()), (Some(true), Some(true)));
+        let untrusted = trusted.unsampled();
+        assert_eq!((untrusted.caller_decision(), untrusted.is_sampled()), (None, false));
+        assert_eq!(
+            (untrusted.trace_id(), untrusted.parent_span_id()),
+            (trusted.trace_id(), trusted.parent_span_id())
+        );
+        assert_eq!(TraceContext::root().caller_decision(), None);
+    }
+
+    #[test]
+    fn another_server_gets_the_position_and_neither_state_nor_baggage_of_others() {
+        let mut headers = HeaderMap::new();
+        for name in [TRACEPARENT, TRACESTATE, BAGGAGE] {
+            headers.append(name, HeaderValue::from_static("a=b"));
+        }
+        let context = TraceContext::root();
+        context.inject(&mut headers);
+        assert_eq!(headers.len(), 1);
+        assert_eq!(headers.get(TRACEPARENT).unwrap(), &context.to_string());
+        assert!(context.to_string().contains(&context.trace_id_text()));
     }
 }

@@ -2,6 +2,7 @@
 
 mod context;
 mod held;
+pub mod otlp;
 mod span;
 mod tracer;
 
@@ -11,4 +12,4 @@ pub use opentelemetry::Value;
 pub use opentelemetry::trace::SpanKind;
 pub use opentelemetry_sdk::trace::SpanData;
 pub use span::{SpanParent, TraceSpan};
-pub use tracer::{RootSpan, SpanSink, Tracer};
+pub use tracer::{RootSpan, Sampling, SpanSink, Tracer};

@@ -23,13 +23,34 @@ pub struct Tracer(Option<Arc<Export>>);
 
 struct Export {
     sink: Box<dyn SpanSink>,
-    /// Of turns that did not fail, from 0 to 1.
-    ratio: f64,
+    /// Which traces are kept of those that did not fail.
+    sampling: Sampling,
+    /// Whether spans may contain what users and models wrote.
+    captures_content: bool,
+}
+
+/// Which traces are kept. One that failed always is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// The share, from 0 to 1. A trace is among it or not by its id, so that all hosts decide alike.
+    pub ratio: f64,
+    /// Whether the decision of a caller that counts takes precedence over the share.
+    pub follows_caller: bool,
+}
+
+impl Sampling {
+    /// Whether a trace that does not fail is kept.
+    fn keeps(self, context: TraceContext) -> bool {
+        match context.caller_decision() {
+            Some(is_sampled) if self.follows_caller => is_sampled,
+            _ => is_within_ratio(context.trace_id(), self.ratio),
+        }
+    }
 }
 
 impl fmt::Debug for Tracer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("Tracer").field(&self.0.as_ref().map(|export| export.ratio)).finish()
+        formatter.debug_tuple("Tracer").field(&self.0.as_ref().map(|export| export.sampling)).finish()
     }
 }
 
@@ -39,14 +60,32 @@ impl Tracer {
         Self(None)
     }
 
-    /// Exports to `sink` every trace that failed, every trace that its caller sampled, and a share of the others.
+    /// Exports to `sink` every trace that failed, those that a caller that counts has recorded, and a share of those about
+    /// which no caller decided.
     pub fn new(sink: Box<dyn SpanSink>, ratio: f64) -> Self {
-        Self(Some(Arc::new(Export { sink, ratio })))
+        Self::with_sampling(sink, Sampling { ratio, follows_caller: true }, false)
+    }
+
+    /// Exports to `sink` every trace that failed, and of the others those that `sampling` keeps. `captures_content` says
+    /// whether spans may contain what users and models wrote.
+    pub fn with_sampling(sink: Box<dyn SpanSink>, sampling: Sampling, captures_content: bool) -> Self {
+        Self(Some(Arc::new(Export { sink, sampling, captures_content })))
+    }
+
+    /// Whether spans may contain what users and models wrote, in the attributes that the conventions name for it. Without
+    /// this, no attribute is text of a message.
+    pub fn captures_content(&self) -> bool {
+        self.0.as_ref().is_some_and(|export| export.captures_content)
     }
 
     /// Begins the span of a turn or job. Its position is `context` itself, so that the `traceparent` of the response names it.
+    /// The flag that other servers get from the span says what is decided if the turn does not fail.
     pub fn begin(&self, context: TraceContext, name: impl Into<Cow<'static, str>>) -> RootSpan {
         let held = self.0.as_ref().map(|_| HeldSpans::new());
+        let context = match &self.0 {
+            Some(export) => context.with_sampled(export.sampling.keeps(context)),
+            None => context,
+        };
         let span = TraceSpan::root(context, name, held.clone());
         RootSpan { tracer: self.clone(), span, held }
     }
@@ -75,8 +114,7 @@ impl RootSpan {
     pub fn finish(self, has_failed: bool) {
         let Self { tracer, span, held } = self;
         let (Some(export), Some(held)) = (tracer.0, held) else { return };
-        let context = span.context();
-        let is_kept = has_failed || context.is_sampled() || is_within_ratio(context.trace_id(), export.ratio);
+        let is_kept = has_failed || span.context().is_sampled();
         TRACES.increment(&[if is_kept { "kept" } else { "dropped" }]);
         if !is_kept {
             return;
@@ -101,19 +139,4 @@ fn is_within_ratio(trace: u128, ratio: f64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_share_of_traces_is_kept_by_their_id() {
-        for (trace, ratio, is_kept) in [
-            (0, 0.0, false),
-            (u128::MAX, 1.0, true),
-            (0x007f_ffff_ffff_ffff, 0.5, true),
-            (0x0080_0000_0000_0000, 0.5, false),
-            (0xff00_0000_0000_0000, 0.1, true),
-        ] {
-            assert_eq!(is_within_ratio(trace, ratio), is_kept, "{trace:x} {ratio}");
-        }
-    }
-}
+mod tests;

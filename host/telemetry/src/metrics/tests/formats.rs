@@ -61,9 +61,9 @@ fn labels_are_escaped_and_read_back() {
 fn a_sampled_trace_is_the_exemplar_of_its_bucket_in_open_metrics_alone() {
     let trace = TraceContext::root();
     let labels = ["GET", "/exemplar", "200"];
-    http::REQUEST_DURATION.observe_traced(&labels, 0.3, trace.sampled());
+    http::REQUEST_DURATION.observe_traced(&labels, 0.3, trace.with_sampled(true));
     http::REQUEST_DURATION.observe_traced(&labels, 0.3, TraceContext::root());
-    http::REQUEST_DURATION.observe_traced(&labels, 500.0, trace.sampled());
+    http::REQUEST_DURATION.observe_traced(&labels, 500.0, trace.with_sampled(true));
     let open_metrics = parse(&encode(OPEN_METRICS).body);
     let family = &open_metrics["http_request_duration_seconds"];
     let bucket = |le: &str| {

@@ -15,7 +15,7 @@ fn a_version_that_is_forgotten_leaves_no_series_and_others_stay() {
         plugins::CALL_DURATION.observe_traced(
             &[plugin, version, "recall"],
             0.2,
-            TraceContext::root().sampled(),
+            TraceContext::root().with_sampled(true),
         );
         plugins::CALL_MEMORY.observe(&[plugin, version], 1e6);
         plugins::STATE_QUOTA_USED.set_fraction(&[plugin, version], 0.5);

@@ -1,0 +1,81 @@
+//! The HTTP client of OTLP/HTTP, with the same TLS as the rest of the host.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use opentelemetry_http::{HttpClient, HttpError};
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
+
+use super::error::OtlpError;
+use super::files::{Certificates, TlsFiles};
+
+/// The longest answer of a collector that is read.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+
+/// Sends batches over HTTP. It must be polled within a tokio runtime.
+pub(super) struct CollectorClient(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+impl CollectorClient {
+    pub(super) fn new(files: TlsFiles) -> Result<Self, OtlpError> {
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls_config(files)?)
+            .https_or_http()
+            .enable_http1()
+            .build();
+        Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
+    }
+}
+
+impl fmt::Debug for CollectorClient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("CollectorClient")
+    }
+}
+
+#[async_trait]
+impl HttpClient for CollectorClient {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let answer = self.0.request(request.map(Full::new)).await?;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await?.to_bytes();
+        Ok(Response::from_parts(head, body))
+    }
+}
+
+fn tls_config(files: TlsFiles) -> Result<ClientConfig, OtlpError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(OtlpError::Tls)?;
+    let builder = match files.authorities {
+        Some(authorities) => builder.with_root_certificates(roots(&authorities)?),
+        // A machine without authorities can still reach a collector without TLS.
+        None => match builder.clone().with_native_roots() {
+            Ok(builder) => builder,
+            Err(_) => builder.with_webpki_roots(),
+        },
+    };
+    match files.client {
+        Some((certificates, key)) => {
+            builder.with_client_auth_cert(certificates.parsed, key.parsed).map_err(OtlpError::Tls)
+        }
+        None => Ok(builder.with_no_client_auth()),
+    }
+}
+
+fn roots(authorities: &Certificates) -> Result<RootCertStore, OtlpError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in &authorities.parsed {
+        roots.add(certificate.clone()).map_err(OtlpError::Tls)?;
+    }
+    Ok(roots)
+}
