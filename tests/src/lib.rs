@@ -26,6 +26,7 @@ mod log;
 mod machine;
 mod model;
 mod problem;
+pub mod prometheus;
 pub mod promql;
 pub mod python;
 mod raw;

@@ -29,6 +29,7 @@ mod identity;
 mod listeners;
 mod log_output;
 mod model_streams;
+mod observability;
 mod postgres;
 mod postgres_active_set;
 mod queue;
