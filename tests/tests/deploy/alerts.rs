@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
 use masque_tests::deploy::{alerts, files_in, in_repository};
+use masque_tests::eventually;
+use masque_tests::prometheus::Prometheus;
 
 /// Runs `promtool`, which must succeed.
 fn promtool(words: &[&str]) {
@@ -20,6 +22,20 @@ fn promtool(words: &[&str]) {
 #[test]
 fn the_example_of_prometheus_and_all_rules_are_valid() {
     promtool(&["check", "config", "prometheus.yaml"]);
+}
+
+#[tokio::test]
+async fn prometheus_loads_every_alert_and_says_that_it_scrapes_no_host() {
+    let prometheus = Prometheus::start(&[]).await;
+    let rules = eventually("all alerts to be evaluated", || async {
+        let rules = prometheus.rules().await;
+        rules.iter().all(|rule| rule["health"] == "ok").then_some(rules)
+    })
+    .await;
+    let loaded: Vec<_> = rules.iter().map(|rule| rule["name"].as_str().unwrap().to_owned()).collect();
+    let written: Vec<_> = alerts().into_iter().map(|alert| alert.name).collect();
+    assert_eq!(loaded, written);
+    prometheus.until("ALERTS{alertname=\"TargetMissing\",alertstate=\"pending\"}").await;
 }
 
 #[test]
