@@ -119,6 +119,18 @@ impl Prometheus {
         series.flat_map(|series| series["exemplars"].as_array().unwrap().clone()).collect()
     }
 
+    /// Whether a target has named the type of a metric, also of one without series.
+    pub async fn knows(&self, metric: &str) -> bool {
+        // OpenMetrics names a family of counters without the ending of its series.
+        for name in [metric, metric.strip_suffix("_total").unwrap_or(metric)] {
+            let answer = self.get(&format!("metadata?metric={name}")).await;
+            if answer["data"].get(name).is_some() {
+                return true;
+            }
+        }
+        false
+    }
+
     /// The rules that are loaded.
     pub async fn rules(&self) -> Vec<Value> {
         let answer = self.get("rules").await;

@@ -66,6 +66,9 @@ async fn missing_or_unchanged(prometheus: &Prometheus, before: &BTreeSet<String>
             "histogram" => format!("{}_count", family.name),
             _ => family.name.to_owned(),
         };
+        if !prometheus.knows(family.name).await {
+            problems.push(format!("{} is not announced", family.name));
+        }
         let now = of(&after, &name);
         let ever = prometheus.query(&format!("count_over_time({name}[15m])")).await;
         if ever.is_empty() && !is_listed(&NOT_PROVOKED) {
