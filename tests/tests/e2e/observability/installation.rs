@@ -32,7 +32,7 @@ pub(super) struct Installation {
     pub(super) database_link: Link,
     pub(super) redis_link: Link,
     pub(super) authority: Authority,
-    second_of_database: Setup,
+    second: Option<Setup>,
     _database: TestDatabase,
     _redis: TestRedis,
     _collector: MockModel,
@@ -71,7 +71,7 @@ impl Installation {
                 .environment("REDIS_URL", &format!("redis://127.0.0.1:{redis}"))
         };
         let shared = on_database(database_link.port(), redis_link.port()).start().await;
-        let second_of_database = on_database(TestServer::shared().port(), redis.port());
+        let second = on_database(TestServer::shared().port(), redis.port());
         Self {
             single,
             shared,
@@ -81,7 +81,7 @@ impl Installation {
             database_link,
             redis_link,
             authority,
-            second_of_database,
+            second: Some(second),
             _database: database,
             _redis: redis,
             _collector: collector,
@@ -98,10 +98,11 @@ impl Installation {
         .await
     }
 
-    /// Another host on the database, which Prometheus does not scrape.
-    pub(super) async fn join(self, prometheus: &Prometheus) {
-        let _second = self.second_of_database.start().await;
+    /// Starts another host on the database, which Prometheus does not scrape.
+    pub(super) async fn join(&mut self, prometheus: &Prometheus) -> Host {
+        let second = self.second.take().expect("it joins once").start().await;
         prometheus.until("masque_hosts_live == 2").await;
+        second
     }
 
     /// A user of the first host.

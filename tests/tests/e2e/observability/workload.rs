@@ -97,9 +97,9 @@ async fn crowd(installation: &Installation, prometheus: &Prometheus) {
         prometheus.until(waiting).await;
     }
     prometheus.until(&format!("masque_turns_running >= {INSTANCES}")).await;
-    for (gate, events, _) in held {
+    for (gate, mut events, _) in held {
         gate.open();
-        events.transcript().await.completed();
+        assert_eq!(events.rest().await.last().unwrap().name, "turn.completed");
     }
     let answers: [Value; 2] = [waits_for_conversation.await.unwrap(), waits_for_instance.await.unwrap()];
     assert!(answers.iter().all(|answer| answer["reply"]["content"].is_string()), "{answers:?}");
