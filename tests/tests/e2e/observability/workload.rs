@@ -104,7 +104,7 @@ async fn crowd(installation: &Installation, prometheus: &Prometheus) {
     let answers: [Value; 2] = [waits_for_conversation.await.unwrap(), waits_for_instance.await.unwrap()];
     assert!(answers.iter().all(|answer| answer["reply"]["content"].is_string()), "{answers:?}");
     // Open connections and requests in progress fall again.
-    prometheus.until("masque_turns_running == 0").await;
+    prometheus.until("max(masque_turns_running) == 0").await;
 }
 
 /// A refused change, then two that take effect: another build of a plugin, and a new plugin.
