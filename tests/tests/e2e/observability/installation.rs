@@ -118,7 +118,10 @@ fn single(model: &MockModel) -> Setup {
         .and("[admin]\nlisten = \"127.0.0.1:0\"\n[server]\ntrusted_proxies = [\"127.0.0.1\"]\n")
         .and(&model.plugin("mock", ""))
         .and("[companions.elara]\npersona = \"elara\"\nmemory = \"counting\"\nmodels = [\"mock\"]\n")
-        .and(&format!("[plugins.counting]\nsource = {counting:?}\ngrants.state = true\n"));
+        .and(&format!("[plugins.counting]\nsource = {counting:?}\ngrants.state = true\n"))
+        // Its memory may not write down what it observes, so its jobs fail at every try.
+        .and("[companions.forgetful]\npersona = \"elara\"\nmemory = \"ungranted\"\nmodels = [\"mock\"]\n")
+        .and(&format!("[plugins.ungranted]\nsource = {counting:?}\n"));
     for (name, component, entry) in [
         ("trapping", "panics", ""),
         ("hoarding", "hoards", "limits.memory = \"16MiB\"\n"),

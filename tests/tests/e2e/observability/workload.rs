@@ -18,6 +18,7 @@ pub(super) async fn play(installation: &Installation, prometheus: &Prometheus, r
     crowd(installation, prometheus).await;
     reloads(&installation.single, prometheus, round).await;
     outages(installation, prometheus).await;
+    prometheus.until("masque_jobs_oldest_seconds > 0").await;
     prometheus.scraped().await;
 }
 
@@ -30,8 +31,9 @@ async fn turns(installation: &Installation) {
     let streamed = json!({ "message": "Tell me a story.", "stream": true });
     let events = ana.chat(&streamed).header("traceparent", &traceparent).events().await;
     events.transcript().await.completed();
-    // The memory fails at its first delivery, so the job waits to be tried again.
-    ana.say("Please fail.").await;
+    // The memory's job fails, and waits to be tried again. Jobs are counted every 15 s.
+    let forgotten = json!({ "message": "Remember this.", "companion": "forgetful" });
+    ana.chat(&forgotten).send().await.expect(200);
 
     model.next(Answer::error(500, "server_error", "The server had an error."));
     assert!(ana.chat(&hello).send().await.status >= 500);
