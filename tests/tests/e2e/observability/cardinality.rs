@@ -21,7 +21,7 @@ async fn series(client: &Client) -> BTreeSet<String> {
 
 /// Requests of every kind, in which everything that a client can choose has `mark` in it.
 async fn odd_requests(client: &Client, mark: &str) {
-    let id = Uuid::new_v4();
+    let id = Uuid::now_v7();
     for path in [
         format!("/{mark}"),
         format!("/conversations/{mark}"),
