@@ -44,7 +44,7 @@ pub(crate) struct Need {
     pub(crate) name: &'static str,
     /// A command that succeeds if the program is installed.
     probe: &'static [&'static str],
-    /// The Debian package of the program, or several with spaces between.
+    /// The Debian package of the program, or several with spaces between, after options of `apt-get install`.
     package: &'static str,
     /// What is not tested without the program; `None` if nothing works without it.
     without: Option<&'static str>,
@@ -90,6 +90,14 @@ pub(crate) const PGBOUNCER: Need = Need {
     probe: &["test", "-x", "/usr/sbin/pgbouncer"],
     package: "pgbouncer",
     without: Some("that a PgBouncer before 1.21, as Debian 12 has it, is refused"),
+};
+
+pub(crate) const PROMETHEUS: Need = Need {
+    name: "Prometheus",
+    probe: &["sh", "-c", "prometheus --version && promtool --version"],
+    // What it recommends is a second service, which measures the machine.
+    package: "--no-install-recommends prometheus",
+    without: None, // the tests of the alerts, the dashboards and the metrics start it
 };
 
 const DEBOOTSTRAP: Need = Need {

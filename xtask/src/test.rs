@@ -42,6 +42,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
         &needs::POSTGRESQL,
         &needs::PGBOUNCER,
         &needs::REDIS,
+        &needs::PROMETHEUS,
         &needs::STRACE,
         &needs::VALGRIND,
     ])?;

@@ -31,6 +31,7 @@ mod log_levels;
 mod log_output;
 mod metrics;
 mod model_streams;
+mod observability;
 mod postgres;
 mod postgres_active_set;
 mod queue;

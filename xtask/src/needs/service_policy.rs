@@ -18,7 +18,8 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 const CLUSTERS: &str = "/etc/postgresql-common/createcluster.conf";
 
 /// The units that packages of this project's needs enable.
-const UNITS: [&str; 3] = ["pgbouncer.service", "redis-server.service", "redis-sentinel.service"];
+const UNITS: [&str; 4] =
+    ["pgbouncer.service", "prometheus.service", "redis-server.service", "redis-sentinel.service"];
 
 /// While it is held, no package starts a service.
 pub(super) struct ServicePolicy {

@@ -16,7 +16,6 @@ use super::body::{GuardedBody, OccupiedRequest};
 use super::client::{Answer, UpstreamClient};
 use super::header_limit::HeaderLimit;
 use super::redact::EchoRedactor;
-use super::trace_headers::set_trace_headers;
 use crate::diagnostics::CallDiagnostics;
 use crate::missing_grant::MissingGrant;
 use crate::observe::{BodyDirection, ObservedBody, RequestGuard, RequestObserver};
@@ -161,7 +160,7 @@ impl WasiHttpHooks for EgressGate {
                 return Box::new(std::future::ready(Err(error)));
             }
         };
-        set_trace_headers(request.headers_mut(), observed.context());
+        observed.context().inject(request.headers_mut());
         let credentials = self.credentials(&origin);
         for credential in &credentials {
             request.headers_mut().insert(credential.header().clone(), credential.value().clone());

@@ -19,7 +19,6 @@ mod origin_pool;
 mod pool_policy;
 mod pooled_connection;
 mod redact;
-mod trace_headers;
 
 pub(crate) use self::client::{UpstreamClient, UpstreamClients};
 pub(crate) use self::gate::{BODY_CHUNK_BYTES, BODY_CHUNKS, EgressGate};
