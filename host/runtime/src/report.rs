@@ -24,6 +24,8 @@ pub enum ReportContent {
     Full,
     /// Sizes and digests.
     Digests,
+    /// Neither: requests to the host are not listed, only what the call used.
+    Times,
 }
 
 /// Collects the facts of one call while it runs. They can be read at any time, also after the call was cancelled.
@@ -100,7 +102,7 @@ impl CallReport {
             content,
             texts: ReportBudget::new(match content {
                 ReportContent::Full => MAX_TEXT_BYTES,
-                ReportContent::Digests => 0,
+                ReportContent::Digests | ReportContent::Times => 0,
             }),
             items: ReportBudget::new(MAX_ITEMS),
             usage: OnceLock::new(),
@@ -111,6 +113,11 @@ impl CallReport {
     /// What the report contains.
     pub fn content(&self) -> ReportContent {
         self.content
+    }
+
+    /// Whether requests to the host are listed.
+    pub(crate) fn lists_host_calls(&self) -> bool {
+        self.content != ReportContent::Times
     }
 
     /// What is known so far.

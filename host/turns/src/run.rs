@@ -70,7 +70,7 @@ impl Host {
 
         let observed = ObservedTurn::begin(root, &started.companion, ticket.arrived);
         let calls = CallLog::new(ticket.arrived, self.recorded_content(started.turn));
-        let span = tracing::info_span!(
+        let span = tracing::error_span!(
             "turn",
             turn_id = %started.turn,
             conversation_id = %started.conversation,

@@ -29,7 +29,6 @@ pub(crate) fn options() -> Options {
         log_ttl: Duration::from_secs(60),
         max_reply_bytes: 1 << 20,
         stream_hold: Duration::from_secs(10),
-        tracer: masque_telemetry::trace::Tracer::off(),
         heartbeat: Duration::from_secs(10),
         tracer: Tracer::off(),
         records: RecordOptions::OFF,

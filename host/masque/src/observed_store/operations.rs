@@ -50,6 +50,7 @@ observed! { ObservedStore:
         async fn conversation(&self, owner: &Owner, id: ConversationId) -> Result<Option<ConversationRecord>, StoreError>;
         async fn conversations(&self, owner: &Owner, page: Page) -> Result<Paged<ConversationRecord>, StoreError>;
         async fn conversations_with(&self, owner: &Owner, companions: &BTreeSet<String>, page: Page) -> Result<Paged<ConversationRecord>, StoreError>;
+        async fn forget_conversations(&self, idle_for: Duration) -> Result<u64, StoreError>;
         async fn rename(&self, owner: &Owner, id: ConversationId, title: String) -> Result<Option<ConversationRecord>, StoreError>;
         async fn delete(&self, owner: &Owner, id: ConversationId) -> Result<bool, StoreError>;
         async fn messages(&self, owner: &Owner, id: ConversationId, page: Page) -> Result<Option<Paged<MessageRecord>>, StoreError>;
@@ -95,6 +96,7 @@ observed! { ObservedStore:
     }
     Spending {
         async fn spent(&self, account: &str) -> Result<Spent, StoreError>;
+        async fn forget_spending(&self, older_than: Duration) -> Result<u64, StoreError>;
         async fn report_spending(&self, report: SpendingReport) -> Result<ReportAnswer, StoreError>;
     }
     UserData {
@@ -117,7 +119,7 @@ observed! { ObservedSets:
     ActiveSets {
         async fn join_sets(&self, host: SetHost) -> Result<(), StoreError>;
         async fn leave_sets(&self, host: Uuid) -> Result<(), StoreError>;
-        async fn set_state(&self) -> Result<SetState, StoreError>;
+        async fn set_state(&self, host: Uuid) -> Result<SetState, StoreError>;
         async fn generation(&self, number: u64) -> Result<Option<Generation>, StoreError>;
         async fn publish_generation(&self, generation: NewGeneration) -> Result<PublishOutcome, StoreError>;
         async fn report_preparation(&self, report: Preparation) -> Result<(), StoreError>;

@@ -46,6 +46,7 @@ impl CallObserver {
         if let Some(report) = &call.report {
             report.begin(Arc::clone(&usage));
         }
+        call.report = call.report.take().filter(|report| report.lists_host_calls());
         let span = call.trace.span(span_name(function));
         if span.is_recorded() {
             span.set("masque.plugin.name", Arc::clone(&profile.name));

@@ -36,7 +36,6 @@ impl Capabilities {
             context: Arc::clone(&self.context),
             model: Arc::clone(model),
             asked_by: plugin.name().to_owned(),
-            trace: trace.clone(),
         });
         Call {
             models: access.map(|access| Arc::new(access) as _),
@@ -96,8 +95,6 @@ struct ModelAccess {
     model: Arc<Plugin>,
     /// The name of the plugin that asks.
     asked_by: String,
-    /// Where its call is in the trace.
-    trace: SpanParent,
 }
 
 #[async_trait]
@@ -107,7 +104,7 @@ impl Models for ModelAccess {
     }
 
     async fn ask(&self, prompt: Prompt, nested: NestedCall) -> Result<Reply, Failure> {
-        let metered = self.context.meter.begin(&prompt, &self.model, &self.trace).await;
+        let metered = self.context.meter.begin(&prompt, &self.model, nested.trace()).await;
         let mut metered = metered.map_err(|error| {
             tracing::warn!(?error, model = self.model.name(), "a plugin may not ask the model");
             error.failure()

@@ -45,14 +45,14 @@ impl ObservedTurn {
     /// The turn has ended, and its readers know. Returns how, for its record.
     pub(crate) fn end(mut self, end: &TurnEnd, draft: &ReplyDraft, calls: &Arc<CallLog>) -> Outcome {
         let outcome = Outcome::of(end);
-        let companion = self.companion.as_str();
+        let (companion, trace) = (self.companion.as_str(), self.parent.context());
         if let Some(first) = draft.first_content {
             let wait = first.saturating_duration_since(self.arrived);
-            FIRST_CONTENT.observe(&[companion], wait.as_secs_f64());
+            FIRST_CONTENT.observe_traced(&[companion], wait.as_secs_f64(), trace);
         }
-        if let (Some(upstream), Outcome::Completed) = (calls.upstream_wait(), outcome) {
-            let overhead = self.arrived.elapsed().saturating_sub(upstream);
-            HOST_OVERHEAD.observe(&[companion], overhead.as_secs_f64());
+        if outcome == Outcome::Completed {
+            let overhead = self.arrived.elapsed().saturating_sub(calls.upstream_wait());
+            HOST_OVERHEAD.observe_traced(&[companion], overhead.as_secs_f64(), trace);
         }
         if let Some(root) = &self.root
             && root.span().is_recorded()
@@ -87,7 +87,10 @@ impl ObservedTurn {
         } else {
             let labels = [self.companion.as_str(), outcome.name()];
             TURNS.increment(&labels);
-            DURATION.observe(&labels, self.arrived.elapsed().as_secs_f64());
+            // A failed turn is always among the traces that are kept.
+            let context = root.span().context();
+            let trace = context.with_sampled(context.is_sampled() || outcome.is_failure());
+            DURATION.observe_traced(&labels, self.arrived.elapsed().as_secs_f64(), trace);
         }
         if let Some(problem) = problem {
             if problem.kind == Kind::LeaseLost {

@@ -67,7 +67,7 @@ impl ObservedRun {
 
     /// For the lines that the run logs.
     pub(super) fn log_span(&self, job: &JobRecord) -> Span {
-        tracing::info_span!(
+        tracing::error_span!(
             "job",
             job_id = %job.id,
             turn_id = %job.turn,

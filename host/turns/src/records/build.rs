@@ -54,7 +54,7 @@ pub(crate) fn build(
         "first_content_ms": first_content.map(fractional_ms),
         "total_ms": fractional_ms(*total),
         "host_ms": fractional_ms(ended.timing.host()),
-        "upstream_ms": upstream_wait.map(fractional_ms),
+        "upstream_ms": fractional_ms(upstream_wait),
     });
     RecordedTurn {
         format: RECORD_FORMAT,
@@ -86,6 +86,6 @@ fn is_of_turn(call: &LoggedCall) -> bool {
 fn content_name(content: ReportContent) -> &'static str {
     match content {
         ReportContent::Full => RecordContent::Full.name(),
-        ReportContent::Digests => RecordContent::Digests.name(),
+        ReportContent::Digests | ReportContent::Times => RecordContent::Digests.name(),
     }
 }

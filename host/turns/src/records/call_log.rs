@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use masque_runtime::contract::{Prompt, Recollection};
-use masque_runtime::{CallFacts, CallReport, Plugin, ReportContent};
+use masque_runtime::{CallReport, Plugin, ReportContent};
 use masque_store::UsageRecord;
 use masque_telemetry::metrics::turns::RECALLS;
 
@@ -32,7 +32,7 @@ pub(crate) struct LoggedCall {
     pub(crate) duration: Option<Duration>,
     /// `ok`, or the code of the failure, from a closed list.
     pub(crate) outcome: &'static str,
-    pub(crate) report: Option<Arc<CallReport>>,
+    pub(crate) report: Arc<CallReport>,
     /// `None` if there is to be no record.
     pub(crate) input: Option<CallInput>,
     pub(crate) output: CallOutput,
@@ -91,21 +91,23 @@ impl CallLog {
         plugin: &Arc<Plugin>,
         input: impl FnOnce() -> CallInput,
     ) -> OpenCall {
-        let (now, report) = (Instant::now(), self.content.map(CallReport::new));
+        // How long it waits for upstreams is wanted in any case.
+        let report = CallReport::new(self.content.unwrap_or(ReportContent::Times));
+        let (now, is_recorded) = (Instant::now(), self.content.is_some());
         let call = LoggedCall {
             function,
             plugin: Arc::clone(plugin),
             started: now.duration_since(self.began),
             duration: None,
             outcome: CANCELLED,
-            report: report.clone(),
-            input: report.is_some().then(input),
+            report: Arc::clone(&report),
+            input: is_recorded.then(input),
             output: CallOutput::Nothing,
         };
         let mut calls = self.calls();
         let index = calls.len();
         calls.push(call);
-        OpenCall { log: Arc::clone(self), index, began: now, report }
+        OpenCall { log: Arc::clone(self), index, began: now, report, is_recorded }
     }
 
     /// The calls of a turn that has ended.
@@ -113,12 +115,9 @@ impl CallLog {
         std::mem::take(&mut self.calls())
     }
 
-    /// How long the calls waited for upstreams, those that plugins asked included. `None` if nothing was reported.
-    pub(crate) fn upstream_wait(&self) -> Option<Duration> {
-        self.content?;
-        let calls = self.calls();
-        let reported = calls.iter().filter_map(|call| Some((call, call.report.as_ref()?.facts())));
-        Some(reported.map(|(call, facts)| upstream_wait(call, &facts)).sum())
+    /// How long the calls waited for upstreams, those that plugins asked included.
+    pub(crate) fn upstream_wait(&self) -> Duration {
+        self.calls().iter().map(|call| call.report.upstream_wait()).sum()
     }
 
     fn calls(&self) -> MutexGuard<'_, Vec<LoggedCall>> {
@@ -126,29 +125,24 @@ impl CallLog {
     }
 }
 
-/// How long one call waited for upstreams.
-fn upstream_wait(call: &LoggedCall, _facts: &CallFacts) -> Duration {
-    // The runtime does not report it yet. A model does little else than wait.
-    if call.function == "generate" { call.duration.unwrap_or_default() } else { Duration::ZERO }
-}
-
 /// A call that runs.
 pub(crate) struct OpenCall {
     log: Arc<CallLog>,
     index: usize,
     began: Instant,
-    report: Option<Arc<CallReport>>,
+    report: Arc<CallReport>,
+    is_recorded: bool,
 }
 
 impl OpenCall {
-    /// Collects what the call uses, if there is to be a record.
+    /// Collects what the call uses.
     pub(crate) fn report(&self) -> Option<Arc<CallReport>> {
-        self.report.clone()
+        Some(Arc::clone(&self.report))
     }
 
     /// The call has succeeded. `output` is asked for if there is to be a record.
     pub(crate) fn succeed(self, output: impl FnOnce() -> CallOutput) {
-        let output = self.report.is_some().then(output);
+        let output = self.is_recorded.then(output);
         self.change(|call| {
             call.outcome = "ok";
             call.output = output.unwrap_or(CallOutput::Nothing);

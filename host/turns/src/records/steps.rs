@@ -30,7 +30,7 @@ pub(super) fn step(
     context: &StepContext<'_>,
     texts: &mut Texts<'_>,
 ) -> RecordedStep {
-    let facts = call.report.as_ref().map(|report| report.facts()).unwrap_or_default();
+    let facts = call.report.facts();
     let CallFacts { instantiation, cpu, peak_memory, host_calls, host_calls_dropped, .. } = facts;
     let package = call.plugin.package();
     let name = call.plugin.name();
