@@ -32,7 +32,7 @@ pub enum ExportSection {
     Spending,
     /// Entries of the audit log whose actor is the user.
     Audit,
-    /// Records of turns, by turn and attempt.
+    /// Records of turns.
     TurnRecords,
 }
 
