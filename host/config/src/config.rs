@@ -19,6 +19,7 @@ use crate::sections::jobs::Jobs;
 use crate::sections::limits::Allowance;
 use crate::sections::log::Log;
 use crate::sections::plugins::Plugin;
+use crate::sections::records::Records;
 use crate::sections::redis::RedisChoice;
 use crate::sections::sandbox::Sandbox;
 use crate::sections::server::Server;
@@ -57,6 +58,8 @@ pub struct Config {
     pub redis: RedisChoice,
     /// `[erasure]`
     pub erasure: Erasure,
+    /// `[records]`
+    pub records: Records,
     /// `[log]`
     pub log: Log,
     /// `[sandbox]`

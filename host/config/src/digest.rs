@@ -71,6 +71,7 @@ impl Config {
                 ("[database]", config.database.as_ref().map_or(Value::Null, database)),
                 ("[redis]", config.redis.server.as_ref().map_or(Value::Null, redis)),
                 ("[erasure]", json!(config.erasure)),
+                ("[records]", json!(config.records)),
                 ("[log]", json!(config.log)),
                 ("[sandbox]", json!(config.sandbox)),
             ]
@@ -99,6 +100,7 @@ impl Config {
             "database": self.database.as_ref().map(database),
             "redis": self.redis.server.as_ref().map(redis),
             "erasure": self.erasure,
+            "records": self.records,
             "log": self.log,
             "sandbox": self.sandbox,
             "revision": self.active_set.revision,

@@ -21,7 +21,7 @@ use crate::sections::data::{DEFAULT_DATA, Data};
 use crate::sections::plugins::ComponentFolders;
 use crate::sections::{
     active_set, admin, auth, companions, cors, credentials, data, database, erasure, jobs, limits, log,
-    plugins, redis, sandbox, server, tls, turn,
+    plugins, records, redis, sandbox, server, tls, turn,
 };
 use crate::source::ConfigSource;
 
@@ -64,6 +64,7 @@ pub(crate) fn read(
     let database = database::read(sections.table("database"), environment, &base);
     let redis = redis::read(sections.table("redis"), environment, &base);
     let erasure = erasure::read(sections.table("erasure"), &base);
+    let records = records::read(sections.table("records"), auth.required);
     let log = log::read(sections.table("log"));
     let sandbox = sandbox::read(sections.table("sandbox"));
     let active_set = active_set::read(sections.table("active_set"));
@@ -105,6 +106,7 @@ pub(crate) fn read(
         },
         database,
         redis,
+        records,
         log,
         sandbox,
         active_set,

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::erasures::complete_erasures;
 use super::predecessor;
 use super::recovery::recover_continuously;
-use super::retention::remove_expired;
+use super::retention::{Bounds, remove_expired};
 use super::sandbox_slots::Slots;
 use super::shared_sets;
 use super::supervisor::{Supervisor, joined};
@@ -33,7 +33,7 @@ use crate::store::{self, OpenStore};
 use masque_api::Services;
 use masque_companions::{self as active, Active, Reloader};
 use masque_config::{Config, ConfigSource, Diagnostic};
-use masque_turns::{JobWorker, LEASE, Turns};
+use masque_turns::{JobWorker, LEASE, RecordQueue, Turns};
 
 /// How long a running background job may take to end when the host stops.
 const JOBS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -108,6 +108,8 @@ impl Host {
             false => None,
         };
         let shared = shared::open(&config, &*store, id).await?;
+        let records = Arc::new(RecordQueue::new(config.records.max_record_bytes));
+        tracing::info!(content = config.records.content.name(), "records of turns");
         let turns = Turns::new(
             Arc::clone(&store),
             Arc::clone(&active),
@@ -174,8 +176,16 @@ impl Host {
         let rates = Arc::clone(&shared.rates);
         let sweep = supervisor.spawn_restarting("the sweep", &tasks_stop, {
             let (store, rates, stop) = (Arc::clone(&store), Arc::clone(&rates), tasks_stop.clone());
-            let parked_ttl = config.jobs.parked_ttl;
-            move || remove_expired(Arc::clone(&store), Arc::clone(&rates), parked_ttl, stop.clone())
+            let records = convert::store::record_bounds(&config.records);
+            let bounds = Bounds { parked_ttl: config.jobs.parked_ttl, records };
+            move || remove_expired(Arc::clone(&store), Arc::clone(&rates), bounds, stop.clone())
+        });
+        let write_records = supervisor.spawn_restarting("the writer of turn records", &tasks_stop, {
+            let (store, stop) = (Arc::clone(&store), tasks_stop.clone());
+            move || {
+                let (records, store, stop) = (Arc::clone(&records), Arc::clone(&store), stop.clone());
+                async move { records.keep_writing(store, stop).await }
+            }
         });
         let erasures = Arc::new(Notify::new());
         let erase = supervisor.spawn_restarting("the erasure of users", &tasks_stop, {
@@ -195,6 +205,7 @@ impl Host {
             }
         });
         let mut tasks = vec![leases, spending, inbox, follow, sweep, erase, store_failure, ticker_end];
+        tasks.push(write_records);
         tasks.push(supervisor.spawn_restarting("the recovery of turns", &tasks_stop, {
             let (store, stop) = (Arc::clone(&store), tasks_stop.clone());
             move || recover_continuously(Arc::clone(&store), id, stop.clone())

@@ -21,8 +21,9 @@ BEGIN
       FROM unnest(p_turns, p_attempts, p_conversations, p_tenants, p_issuers, p_subjects, p_bodies) WITH ORDINALITY
                AS r (turn, attempt, conversation, tenant, issuer, subject, body, place)
       JOIN conversations c ON c.id = r.conversation AND c.id = ANY (v_locked) AND c.deleted_at IS NULL
-      JOIN users u ON u.id = c.user_id AND u.subject = r.subject AND u.issuer = r.issuer AND u.tenant = r.tenant
       JOIN turns t ON t.id = r.turn AND t.conversation = c.id
+     WHERE c.user_id = (
+           SELECT u.id FROM users u WHERE u.subject = r.subject AND u.issuer = r.issuer AND u.tenant = r.tenant)
      ORDER BY r.turn, r.attempt, r.place DESC
     ON CONFLICT (turn, attempt) DO UPDATE
        SET conversation = excluded.conversation, stored_at = excluded.stored_at, bytes = excluded.bytes,
