@@ -213,7 +213,7 @@ async fn run_all(store: &Arc<dyn Store>, number: usize) {
     store.recover(host()).await.unwrap();
     store.sweep().await.unwrap();
     // Some records are past their age, and then there are some too many.
-    for bounds in [(20_000 - 500 * number as u64, u64::MAX), (u64::MAX, 15_000_000)] {
+    for bounds in [(20_000_u64.saturating_sub(500 * number as u64), u64::MAX), (u64::MAX, 15_000_000)] {
         let bounds = RecordBounds { max_age_ms: bounds.0, max_total_bytes: bounds.1 };
         store.sweep_turn_records(bounds).await.unwrap();
     }

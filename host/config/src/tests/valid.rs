@@ -292,7 +292,7 @@ fn production_warns_of_recorded_texts() {
         let file = format!("[records]\ncontent = \"{content}\"");
         let flags = Flags { production: true, ..Flags::default() };
         let result = Folder::new().with("masque.toml", &file).load(&flags, &[]);
-        let diagnostics = result.map_or_else(|invalid| invalid.diagnostics, |loaded| loaded.warnings);
+        let diagnostics = result.map_or_else(|invalid| invalid, |loaded| loaded.warnings);
         diagnostics.to_string().matches("texts of turns are recorded").count()
     };
     assert_eq!((warnings("full"), warnings("digests")), (1, 0));
