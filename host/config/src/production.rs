@@ -65,11 +65,14 @@ pub(crate) fn check(config: &Config, environment: &Environment, asked_at: &Locat
             "Set `listen` in [admin], or allow this with `shared = true` in [admin].",
         ));
     }
-    if config.records.content == RecordContent::Full {
+    // Without authentication it is the default, and the error above is what to correct.
+    if config.records.content == RecordContent::Full
+        && let Some(at) = &config.records.content_at
+    {
         diagnostics.push(Diagnostic::warning(
-            config.records.content_at.clone().unwrap_or_else(|| asked_at.clone()),
-            "texts of turns are recorded: prompts, replies and what plugins ask for (`content = \"full\"` in [records])",
-            "Set `content = \"digests\"` in [records], and `full` for as long as you look for something.",
+            at.clone(),
+            "texts of turns are recorded: prompts, replies and what plugins ask for",
+            "Set `content = \"digests\"`, and `\"full\"` for as long as you look for something.",
         ));
     }
     for name in [DATABASE_URL, DATABASE_DIRECT_URL] {

@@ -63,7 +63,7 @@ pub(crate) fn read(mut section: Section<'_, '_>, is_authentication_required: boo
     });
     section.defaults("content", || "digests".to_owned());
     let default = if is_authentication_required { RecordContent::Digests } else { RecordContent::Full };
-    let share = section.read("share", Expected { what: "a number from 0 to 1", example: "0.1" }, share);
+    let share = section.read("share", Expected { what: "a number", example: "0.1" }, share);
     section.defaults("share", || "1".to_owned());
     let records = Records {
         content_at: content.as_ref().map(|found| section.report.location(&found.span)),
