@@ -31,6 +31,9 @@ pub(crate) struct Status {
     reload: Option<Reload>,
     /// A generation that the hosts of one database prepare together, or that they refused last. `null` if there is none.
     publication: Option<PublicationView>,
+    /// What is recorded of turns: `full`, with texts; `digests`, without; `off`.
+    #[schema(example = "digests")]
+    records: &'static str,
     /// Why this host is not ready: it can't use the generation that the hosts of its database have. `null` if it can.
     obstacle: Option<String>,
 }
@@ -197,6 +200,7 @@ pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
         store,
         reload: reload.map(Reload::from),
         publication: publication.map(PublicationView::from),
+        records: app.options.record_content,
         obstacle,
     })
 }

@@ -25,6 +25,8 @@ pub struct Options {
     pub trusted_proxies: Arc<[IpNet]>,
     /// The issuer of this host's own tokens: the default issuer of a revocation.
     pub issuer: String,
+    /// What is recorded of turns: `full`, `digests` or `off`.
+    pub record_content: &'static str,
 }
 
 impl Options {

@@ -20,6 +20,7 @@ use crate::sections::jobs::Jobs;
 use crate::sections::limits::Allowance;
 use crate::sections::log::Log;
 use crate::sections::plugins::Plugin;
+use crate::sections::records::Records;
 use crate::sections::redis::RedisChoice;
 use crate::sections::retention::Retention;
 use crate::sections::sandbox::Sandbox;
@@ -61,6 +62,8 @@ pub struct Config {
     pub erasure: Erasure,
     /// `[retention]`
     pub retention: Retention,
+    /// `[records]`
+    pub records: Records,
     /// `[log]`
     pub log: Log,
     /// The `OTEL_*` variables; `None`: no traces are sent.

@@ -72,6 +72,7 @@ impl Config {
                 ("[redis]", config.redis.server.as_ref().map_or(Value::Null, redis)),
                 ("[erasure]", json!(config.erasure)),
                 ("[retention]", json!(config.retention)),
+                ("[records]", json!(config.records)),
                 ("[log]", json!(config.log.format)),
                 ("[sandbox]", json!(config.sandbox)),
             ]
@@ -101,6 +102,7 @@ impl Config {
             "redis": self.redis.server.as_ref().map(redis),
             "erasure": self.erasure,
             "retention": self.retention,
+            "records": self.records,
             "log": self.log.format,
             "sandbox": self.sandbox,
             "revision": self.active_set.revision,

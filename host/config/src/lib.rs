@@ -63,6 +63,7 @@ pub use sections::limits::{Allowance, Quota};
 pub use sections::log::{Log, LogFormat};
 pub use sections::plugin_limits::PluginLimits;
 pub use sections::plugins::{Plugin, PluginSource};
+pub use sections::records::{RecordContent, Records};
 pub use sections::redis::{Redis, RedisChoice};
 pub use sections::retention::Retention;
 pub use sections::sandbox::Sandbox;

@@ -13,6 +13,7 @@ use crate::database_url::{
 use crate::diagnostic::{Diagnostic, Location};
 use crate::environment::{CORS_ORIGINS, DATABASE_DIRECT_URL, DATABASE_URL, Environment, REDIS_URL};
 use crate::sections::cors::Cors;
+use crate::sections::records::RecordContent;
 use crate::sections::redis::Redis;
 
 /// All violations of the rules. A weak password of a database, and a connection to it that others can read, are warnings: the
@@ -62,6 +63,16 @@ pub(crate) fn check(config: &Config, environment: &Environment, asked_at: &Locat
             asked_at.clone(),
             "the admin API is on the public listener",
             "Set `listen` in [admin], or allow this with `shared = true` in [admin].",
+        ));
+    }
+    // Without authentication it is the default, and the error above is what to correct.
+    if config.records.content == RecordContent::Full
+        && let Some(at) = &config.records.content_at
+    {
+        diagnostics.push(Diagnostic::warning(
+            at.clone(),
+            "texts of turns are recorded: prompts, replies and what plugins ask for",
+            "Set `content = \"digests\"`, and `\"full\"` for as long as you look for something.",
         ));
     }
     for name in [DATABASE_URL, DATABASE_DIRECT_URL] {

@@ -22,7 +22,7 @@ use crate::sections::data::{DEFAULT_DATA, Data};
 use crate::sections::plugins::ComponentFolders;
 use crate::sections::{
     active_set, admin, auth, companions, cors, credentials, data, database, erasure, jobs, limits, log,
-    plugins, redis, retention, sandbox, server, tls, turn,
+    plugins, records, redis, retention, sandbox, server, tls, turn,
 };
 use crate::source::ConfigSource;
 
@@ -66,6 +66,7 @@ pub(crate) fn read(
     let redis = redis::read(sections.table("redis"), environment, &base);
     let erasure = erasure::read(sections.table("erasure"), &base);
     let retention = retention::read(sections.table("retention"));
+    let records = records::read(sections.table("records"), auth.required);
     let log = log::read(sections.table("log"));
     let traces = otel::read(environment, folder, report);
     let sandbox = sandbox::read(sections.table("sandbox"));
@@ -109,6 +110,7 @@ pub(crate) fn read(
         },
         database,
         redis,
+        records,
         log,
         traces,
         sandbox,

@@ -16,7 +16,7 @@ use crate::export_state::{of_conversations, of_user};
 use crate::messages::{message, message_columns};
 use crate::statement::{Statement, get};
 use crate::store::PostgresStore;
-use crate::turn_rows;
+use crate::{turn_records, turn_rows};
 
 /// The most items of a page of short items.
 const ITEMS: i64 = 200;
@@ -40,6 +40,7 @@ pub(crate) async fn page(
         ExportSection::IdempotencyKeys => keys(store, owner, after).await,
         ExportSection::Spending => spending(store, owner, after).await,
         ExportSection::Audit => audit(store, owner, after).await,
+        ExportSection::TurnRecords => turn_records::page(store, owner, after).await,
     }
 }
 

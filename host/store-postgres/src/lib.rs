@@ -52,6 +52,7 @@ mod store;
 mod sweep;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod turn_records;
 mod turn_rows;
 mod turns;
 mod user_data;

@@ -27,6 +27,7 @@ const SCHEMA: &str = concat!(
     include_str!("../migrations/0001/jobs.sql"),
     include_str!("../migrations/0001/spending.sql"),
     include_str!("../migrations/0001/erasure.sql"),
+    include_str!("../migrations/0001/records.sql"),
     include_str!("../migrations/0001/active_set.sql"),
 );
 

@@ -33,6 +33,22 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Settings of the file of records. A commit waits for no disk (`synchronous = NORMAL`), removed content is overwritten, and
+/// its pages can be given back (`auto_vacuum`, which has to be set before the first table and before the log is chosen).
+const RECORDS: &str = "PRAGMA auto_vacuum = INCREMENTAL;
+     PRAGMA journal_mode = WAL;
+     PRAGMA synchronous = NORMAL;
+     PRAGMA secure_delete = ON;
+     PRAGMA temp_store = MEMORY;
+     PRAGMA journal_size_limit = 16777216;";
+
+/// Opens the existing file of records for reading and writing.
+pub(crate) fn open_records(path: &Path) -> Result<Connection> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.execute_batch(RECORDS)?;
+    Ok(connection)
+}
+
 /// Opens an existing file for reading. Closing it leaves the log as it is, also if no other connection is open.
 pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;

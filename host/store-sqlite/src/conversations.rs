@@ -69,11 +69,17 @@ impl Conversations for SqliteStore {
     }
 
     async fn delete(&self, owner: &Owner, id: ConversationId) -> Result<bool, StoreError> {
+        self.records().deletion_begins(id.as_uuid());
         let is_deleted = self.write(DeleteConversation { owner: owner.clone(), id }).await?;
-        if is_deleted {
-            self.tickets().remove_conversation(id);
+        if !is_deleted {
+            self.records().deletion_ended(id.as_uuid());
+            return Ok(false);
         }
-        Ok(is_deleted)
+        self.tickets().remove_conversation(id);
+        if let Err(error) = self.remove_records_of(id.as_uuid()).await {
+            tracing::warn!(%error, "the turn records of a deleted conversation stay until the next sweep");
+        }
+        Ok(true)
     }
 
     async fn forget_conversations(&self, idle_for: Duration) -> Result<u64, StoreError> {

@@ -43,7 +43,10 @@ pub(crate) fn page(
         ExportSection::ConversationState => of_conversations(connection, user, after),
         ExportSection::Jobs => jobs(connection, user, after),
         ExportSection::IdempotencyKeys => keys(connection, user, after),
-        ExportSection::Spending | ExportSection::Audit => Ok(Paged { items: Vec::new(), next: None }),
+        // Records are in another file.
+        ExportSection::Spending | ExportSection::Audit | ExportSection::TurnRecords => {
+            Ok(Paged { items: Vec::new(), next: None })
+        }
     }
 }
 

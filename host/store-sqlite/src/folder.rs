@@ -119,6 +119,11 @@ fn warn_of_network(path: &Path) {
     }
 }
 
+/// Makes a file that only its owner can read, if it is missing, and takes the rights of others away otherwise.
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
+    private(path).map(drop)
+}
+
 /// Opens a file that only its owner can read, made if missing. Rights of others are taken away; where that is not possible,
 /// the log says so.
 fn private(path: &Path) -> io::Result<File> {

@@ -18,7 +18,7 @@ use crate::connection::{open_immutable, open_reader};
 use crate::error::Result;
 use crate::folder::Folder;
 use crate::schema::{FoundSchema, MIGRATIONS, inspect};
-use crate::wal;
+use crate::{records, wal};
 
 /// Returns why a host could not start on `folder`. Waits for the disk, and for locks of other processes.
 pub(crate) fn check(folder: &Path) -> std::result::Result<(), OpenError> {
@@ -42,7 +42,8 @@ fn check_files(folder: &Path) -> io::Result<()> {
     }
     let database = Folder::database_in(folder);
     let mut has_all = true;
-    for file in [Folder::lock_in(folder), wal::path_of(&database), wal::index_path_of(&database), database] {
+    let own = [Folder::lock_in(folder), records::path_of(folder)];
+    for file in own.into_iter().chain([wal::path_of(&database), wal::index_path_of(&database), database]) {
         match file.metadata() {
             Ok(metadata) => masque_files::check_is_regular(&metadata)
                 .and_then(|()| Ok(access(&file, Access::READ_OK | Access::WRITE_OK)?))

@@ -2,7 +2,8 @@
 //!
 //! One thread owns the only connection that writes (`writer`), and a few threads read beside it (`readers`). A write
 //! reads rows, decides in Rust and writes rows, with prepared statements. A folder belongs to one host at a time
-//! (`folder`), so opening it can mark all turns that still run as interrupted. The command line works beside a running
+//! (`folder`), so opening it can mark all turns that still run as interrupted. Records of turns are in a file of their own,
+//! `records.db` (`records`). The command line works beside a running
 //! host, through [`open_key_ring`] and [`open_parked_jobs`].
 //!
 //! The traits of `masque-store` define what the operations do.
@@ -50,6 +51,7 @@ mod operation;
 mod paging;
 mod query;
 mod readers;
+mod records;
 mod repetition;
 mod replay;
 mod restore;
@@ -68,6 +70,7 @@ mod sweep;
 mod threads;
 mod tickets;
 mod transfer;
+mod turn_records;
 mod turn_rows;
 mod turns;
 mod user_data;

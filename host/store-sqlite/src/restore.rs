@@ -19,6 +19,7 @@ use crate::database_copy::{check_integrity, ensure_space, with_ending};
 use crate::error::DatabaseError;
 use crate::folder::{Folder, persist_names};
 use crate::query::one_row;
+use crate::records::remove_files;
 use crate::schema::{FoundSchema, MIGRATIONS, apply, inspect};
 use crate::wal;
 
@@ -68,6 +69,8 @@ impl Restore {
             self.finish(&entry)?;
             let database = Folder::database_in(&self.folder);
             let failed = |source| BackupError::File { file: database.clone(), source };
+            // They are of turns of the database from before, which the backup may not have.
+            remove_files(&self.folder).map_err(failed)?;
             let kept = keep_aside(&database).map_err(failed)?;
             fs::rename(&self.prepared, &database).map_err(failed)?;
             persist_names(&self.folder).map_err(failed)?;

@@ -19,6 +19,7 @@ use crate::migrating::migrate;
 use crate::operation::Operation;
 use crate::query::{first_row, one_row};
 use crate::readers::Readers;
+use crate::records::RecordsDatabase;
 use crate::schema::{self, FoundSchema, MIGRATIONS, Migration};
 use crate::tickets::Tickets;
 use crate::wal;
@@ -37,6 +38,7 @@ pub struct SqliteStore {
     readers: Readers,
     writer: Writer,
     tickets: Tickets,
+    records: RecordsDatabase,
     path: PathBuf,
 }
 
@@ -101,6 +103,7 @@ impl SqliteStore {
             .map_err(|error| database(folder, error))?
             .into_iter()
             .for_each(make_ids_after);
+        RecordsDatabase::new(folder, &path).prepare(folder)?;
         let interrupted = recover_all(&connection).map_err(|error| database(folder, error))?;
         if interrupted > 0 {
             tracing::info!(turns = interrupted, "turns of the last run were interrupted");
@@ -115,17 +118,23 @@ impl SqliteStore {
         claimed: Option<Folder>,
         readers: usize,
     ) -> Result<Arc<Self>, OpenError> {
+        let records = RecordsDatabase::new(folder, &path);
         let connections = (0..readers).map(|_| open_reader(&path)).collect::<DatabaseResult<Vec<_>>>();
         let connections = connections.map_err(|error| database(folder, error))?;
         let no_thread = |source| OpenError::NoThread { source };
         let readers = Readers::start(connections).map_err(no_thread)?;
         let writer = Writer::start(path.clone(), connection, claimed).map_err(no_thread)?;
-        Ok(Arc::new(Self { readers, writer, tickets: Tickets::default(), path }))
+        Ok(Arc::new(Self { readers, writer, tickets: Tickets::default(), records, path }))
     }
 
     /// The turns that wait for their conversations.
     pub(crate) fn tickets(&self) -> &Tickets {
         &self.tickets
+    }
+
+    /// The file of turn records.
+    pub(crate) fn records(&self) -> &RecordsDatabase {
+        &self.records
     }
 
     /// The database file.
@@ -182,6 +191,7 @@ impl StoreConnection for SqliteStore {
 
     async fn close(&self) {
         // The writer's connection is the last to close, so that it empties the log.
+        self.records.close().await;
         self.readers.close().await;
         self.writer.close().await;
     }

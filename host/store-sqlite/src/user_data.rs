@@ -15,7 +15,7 @@ use crate::erasure_rows::{installation, load, of_user, running};
 use crate::error::Result as DatabaseResult;
 use crate::export;
 use crate::store::SqliteStore;
-use crate::{users, wal};
+use crate::{records, users, wal};
 
 /// How long clearing traces waits for readers. Writes wait meanwhile.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -46,6 +46,11 @@ impl UserData for SqliteStore {
         after: Option<&str>,
     ) -> Result<Paged<ExportItem>, StoreError> {
         let (owner, after) = (owner.clone(), after.map(str::to_owned));
+        if section == ExportSection::TurnRecords {
+            let page = move |file: &_, database: &_| records::page(file, database, &owner, after.as_deref());
+            let page = self.records().read(page).await?;
+            return Ok(page.unwrap_or(Paged { items: Vec::new(), next: None }));
+        }
         self.read(move |connection| export::page(connection, &owner, section, after.as_deref())).await
     }
 
@@ -54,6 +59,13 @@ impl UserData for SqliteStore {
     }
 
     async fn erase_some(&self, receipt: Uuid) -> Result<bool, StoreError> {
+        // The beginning of the erasure took the user's name, without which nothing is stored of the user any more.
+        let erasure = self.erasure(receipt).await?.filter(|erasure| erasure.done_at.is_none());
+        if let Some(erasure) = erasure
+            && self.remove_records_of_user(erasure.user).await?
+        {
+            return Ok(true);
+        }
         let erased = self.write(EraseSome(receipt)).await?;
         for conversation in erased.conversations {
             self.tickets().remove_conversation(conversation);
@@ -62,17 +74,23 @@ impl UserData for SqliteStore {
     }
 
     /// Removed rows are overwritten in the pages (`secure_delete`); older copies of these pages are in the write-ahead log
-    /// until it is emptied. On a connection of its own, since a checkpoint can't run in the writer's transactions.
+    /// until it is emptied, and so with those of the records. On a connection of its own, since a checkpoint can't run in the writer's transactions.
     async fn clear_traces(&self) -> Result<bool, StoreError> {
         let path = self.path().to_owned();
         let clear = move || -> DatabaseResult<bool> { wal::empty(&open_writer(&path)?, PATIENCE) };
+        let are_records_cleared = self.records().clear_traces(PATIENCE).await?;
         match tokio::task::spawn_blocking(clear).await {
-            Ok(cleared) => Ok(cleared?),
+            Ok(cleared) => Ok(cleared? && are_records_cleared),
             Err(panic) => Err(StoreError::Internal(panic.to_string())),
         }
     }
 
     async fn finish_erasure(&self, receipt: Uuid, entry: AuditEntry) -> Result<Option<Erasure>, StoreError> {
+        if let Some(erasure) = self.erasure(receipt).await?.filter(|erasure| erasure.done_at.is_none())
+            && self.has_records_of_user(erasure.user).await?
+        {
+            return Err(StoreError::Refused("the erasure has turn records left to remove".into()));
+        }
         self.write(FinishErasure { receipt, entry }).await
     }
 

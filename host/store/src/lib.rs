@@ -1,8 +1,8 @@
 //! What a Masque host stores durably: conversations, turns, background jobs and the state of plugins; API keys,
-//! revocations, the audit log and the tokens spent.
+//! revocations, the audit log, the tokens spent and the records of turns.
 //!
 //! The traits [`Turns`], [`Conversations`], [`Jobs`], [`ParkedJobs`], [`PluginState`], [`ApiKeys`], [`Revocations`],
-//! [`AuditLog`], [`Spending`] and [`UserData`] define what a database has to do, independent of SQL. [`Store`] is all of them, and a
+//! [`AuditLog`], [`Spending`], [`UserData`] and [`TurnRecords`] define what a database has to do, independent of SQL. [`Store`] is all of them, and a
 //! host holds only an `Arc<dyn Store>`. [`KeyRing`] is the part that the command line uses beside a running host.
 //! [`Shared`] is separate: what it holds may be lost. So is [`ActiveSets`], which only a database that several hosts use has.
 //!

@@ -134,18 +134,30 @@ pub struct RecordBounds {
     pub max_total_bytes: u64,
 }
 
-/// The records of turns, which any host of the installation can read.
+/// The records of turns, which any host of the installation can read. Unlike everything else that is stored, they may be lost.
 ///
-/// A record goes with its conversation and with its user: those operations of the store delete it too.
+/// A record goes with its turn, its conversation and its user: those operations of the store delete it, and one that comes
+/// later is left out. Turns go with their messages, and nothing deletes a single message today; an operation that does has to
+/// delete the record of its turn, too.
 #[async_trait]
 pub trait TurnRecords: Send + Sync {
-    /// Stores records. One of the same turn and attempt is replaced. A record of a user or conversation that does not exist, or
-    /// no longer, is left out.
-    async fn store_turn_records(&self, records: Vec<OwnedTurnRecord>) -> Result<(), StoreError>;
+    /// Stores records and returns how many. One of the same turn and attempt is replaced. A record whose turn, conversation or
+    /// user does not exist, or no longer, is left out. Whose turn it is decides the store.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::OutcomeUnknown`]; repeating it stores nothing twice.
+    async fn store_turn_records(&self, records: Vec<OwnedTurnRecord>) -> Result<u64, StoreError>;
 
     /// The record of a turn's last attempt, of whatever user.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]; [`StoreError::Corrupt`] if it can't be parsed.
     async fn turn_record(&self, turn: TurnId) -> Result<Option<OwnedTurnRecord>, StoreError>;
 
-    /// Deletes a bounded number of records beyond `bounds` and returns how many; zero means that none is left to delete.
+    /// Deletes a bounded number of records beyond `bounds`, the oldest first, and returns how many; zero means that none is
+    /// left to delete, or that another host is at it. A record's age counts from when it was stored, by the database's clock.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::OutcomeUnknown`].
     async fn sweep_turn_records(&self, bounds: RecordBounds) -> Result<u64, StoreError>;
 }

@@ -6,6 +6,7 @@ use crate::conversations::Conversations;
 use crate::jobs::Jobs;
 use crate::keys::ApiKeys;
 use crate::parked_jobs::ParkedJobs;
+use crate::recorded_turn::TurnRecords;
 use crate::revocations::Revocations;
 use crate::spending::Spending;
 use crate::state::PluginState;
@@ -24,6 +25,7 @@ pub trait Store:
     + AuditLog
     + Spending
     + UserData
+    + TurnRecords
     + StoreConnection
 {
 }
@@ -39,6 +41,7 @@ impl<S> Store for S where
         + AuditLog
         + Spending
         + UserData
+        + TurnRecords
         + StoreConnection
 {
 }

@@ -51,6 +51,7 @@ pub(super) fn options() -> Options {
         cors: cors::Options::Nobody,
         trusted_proxies: Arc::default(),
         issuer: "masque".to_owned(),
+        record_content: "digests",
     }
 }
 

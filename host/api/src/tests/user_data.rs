@@ -31,6 +31,7 @@ async fn an_export_is_one_document_with_every_section_also_where_there_is_nothin
         "idempotency_keys",
         "spending",
         "audit",
+        "turn_records",
     ] {
         assert_eq!(data[section], json!([]), "{section}");
     }

@@ -2,5 +2,6 @@
 
 pub(crate) mod erasure;
 pub(crate) mod export;
+mod record_view;
 mod subject;
 mod view;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::record_view::RecordView;
 use crate::admin::audit::AuditView;
 use crate::view::{Conversation, MessageView, TurnView, timestamp};
 
@@ -37,6 +38,8 @@ pub(super) struct UserDataView {
     spending: Vec<SpendingView>,
     /// Recorded actions of the user.
     audit: Vec<AuditView>,
+    /// What was recorded of turns, without texts.
+    turn_records: Vec<RecordView>,
 }
 
 /// The identity of a user.
@@ -125,6 +128,7 @@ pub(super) fn member(section: ExportSection) -> &'static str {
         ExportSection::IdempotencyKeys => "idempotency_keys",
         ExportSection::Spending => "spending",
         ExportSection::Audit => "audit",
+        ExportSection::TurnRecords => "turn_records",
     }
 }
 
@@ -183,5 +187,6 @@ pub(super) fn write_item(text: &mut Vec<u8>, item: ExportItem) -> serde_json::Re
             },
         ),
         ExportItem::Audit(record) => serde_json::to_writer(text, &AuditView::from(record)),
+        ExportItem::TurnRecord(record) => serde_json::to_writer(text, &RecordView::from(*record)),
     }
 }

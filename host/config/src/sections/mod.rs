@@ -16,6 +16,7 @@ pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod plugin_limits;
 pub(crate) mod plugins;
+pub(crate) mod records;
 pub(crate) mod redis;
 pub(crate) mod retention;
 pub(crate) mod sandbox;

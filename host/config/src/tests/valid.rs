@@ -274,3 +274,40 @@ fn conversations_are_kept_for_ever_unless_the_operator_says_for_how_long() {
     assert_eq!((set.conversations, set.audit), (Some(365 * day), day));
     assert!(set.spending > 730 * day, "{:?}", set.spending);
 }
+
+#[test]
+fn texts_of_turns_are_recorded_only_without_authentication_or_if_asked_for() {
+    use crate::RecordContent::{Digests, Full, Off};
+    const SECRET: (&str, &str) = ("JWT_SECRET_KEY", "an-example-secret-with-enough-bytes");
+    let cases: [(&str, &[(&str, &str)], _); 5] = [
+        ("", &[], Full),
+        ("", &[SECRET], Digests),
+        ("[records]\ncontent = \"off\"", &[], Off),
+        ("[records]\ncontent = \"full\"", &[SECRET], Full),
+        ("[records]\ncontent = \"digests\"", &[], Digests),
+    ];
+    for (file, variables, content) in cases {
+        let loaded = Folder::new().with("masque.toml", file).load(&Flags::default(), variables).unwrap();
+        assert_eq!(loaded.config.records.content, content, "{file:?} {variables:?}");
+    }
+    let records = Folder::new().load(&Flags::default(), &[]).unwrap().config.records;
+    assert_eq!((records.max_record_bytes, records.max_total_bytes), (256 << 10, 1 << 30));
+    assert_eq!((records.max_age, records.share), (Duration::from_secs(7 * 86_400), 1.0));
+    let file = "[records]\nmax_record_bytes = \"64KiB\"\nmax_total_bytes = \"2GiB\"\nmax_age = \"1day\"\nshare = 0.25";
+    let records =
+        Folder::new().with("masque.toml", file).load(&Flags::default(), &[]).unwrap().config.records;
+    assert_eq!((records.max_record_bytes, records.max_total_bytes), (64 << 10, 2 << 30));
+    assert_eq!((records.max_age, records.share), (Duration::from_secs(86_400), 0.25));
+}
+
+#[test]
+fn production_warns_of_recorded_texts() {
+    let warnings = |content: &str| {
+        let file = format!("[records]\ncontent = \"{content}\"");
+        let flags = Flags { production: true, ..Flags::default() };
+        let result = Folder::new().with("masque.toml", &file).load(&flags, &[]);
+        let diagnostics = result.map_or_else(|invalid| invalid, |loaded| loaded.warnings);
+        diagnostics.to_string().matches("texts of turns are recorded").count()
+    };
+    assert_eq!((warnings("full"), warnings("digests")), (1, 0));
+}

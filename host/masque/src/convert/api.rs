@@ -18,5 +18,6 @@ pub(crate) fn options(config: &Config) -> Options {
         cors: cors(&config.cors),
         trusted_proxies: Arc::from(config.server.trusted_proxies.as_slice()),
         issuer: config.auth.issuer.clone(),
+        record_content: config.records.content.name(),
     }
 }

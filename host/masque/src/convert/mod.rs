@@ -3,7 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod auth;
 pub(crate) mod http;
-mod store;
+pub(crate) mod store;
 pub(crate) mod telemetry;
 pub(crate) mod traces;
 pub(crate) mod turns;

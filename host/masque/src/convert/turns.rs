@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use masque_config as config;
 use masque_config::Config;
 use masque_telemetry::trace::Tracer;
-use masque_turns::{JobOptions, Options, RecordOptions};
+use masque_turns::{JobOptions, Options, RecordContent, RecordOptions};
 
 /// How often a host that shares its database says that it lives. Cancellations and the number of live hosts come with the
 /// answer, and each answer is one statement.
@@ -28,7 +29,7 @@ pub(crate) fn options(config: &Config) -> Options {
         heartbeat: if config.database.is_some() { HEARTBEAT } else { HEARTBEAT_ALONE },
         // Where traces and records go is decided where the host is built.
         tracer: Tracer::off(),
-        records: RecordOptions::OFF,
+        records: record_options(&config.records),
         record_sink: None,
     }
 }
@@ -37,4 +38,14 @@ pub(crate) fn options(config: &Config) -> Options {
 pub(crate) fn job_options(config: &Config) -> JobOptions {
     let tracer = Tracer::off();
     JobOptions { max_concurrent: config.jobs.max_concurrent, timeout: config.jobs.timeout, tracer }
+}
+
+/// Which turns are recorded.
+fn record_options(records: &config::Records) -> RecordOptions {
+    let content = match records.content {
+        config::RecordContent::Full => RecordContent::Full,
+        config::RecordContent::Digests => RecordContent::Digests,
+        config::RecordContent::Off => RecordContent::Off,
+    };
+    RecordOptions { content, share: records.share }
 }

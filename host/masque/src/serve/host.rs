@@ -36,7 +36,7 @@ use crate::store::{self, OpenStore};
 use masque_api::Services;
 use masque_companions::{self as active, Active, Reloader};
 use masque_config::{Config, ConfigSource, Diagnostic};
-use masque_turns::{JobWorker, LEASE, Turns};
+use masque_turns::{JobWorker, LEASE, RecordQueue, Turns};
 
 /// How long a running background job may take to end when the host stops.
 const JOBS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -117,10 +117,16 @@ impl Host {
         };
         let shared = shared::open(&config, &*store, id).await?;
         let (tracer, export) = traces::open(&config, id)?;
+        let records = Arc::new(RecordQueue::new(config.records.max_record_bytes));
+        tracing::info!(content = config.records.content.name(), "records of turns");
         let turns = Turns::new(
             Arc::clone(&store),
             Arc::clone(&active),
-            masque_turns::Options { tracer, ..convert::turns::options(&config) },
+            masque_turns::Options {
+                tracer: tracer.clone(),
+                record_sink: Some(Arc::clone(&records) as _),
+                ..convert::turns::options(&config)
+            },
             shared.clone(),
             id,
         );
@@ -130,7 +136,8 @@ impl Host {
         // under the epoch that another run of it has, so another worker can begin at once.
         let worker = supervisor.spawn_restarting("the worker of background jobs", &worker_stop, {
             let (store, active, stop) = (Arc::clone(&store), Arc::clone(&active), worker_stop.clone());
-            let (options, new_jobs) = (convert::turns::job_options(&config), turns.new_jobs());
+            let options = masque_turns::JobOptions { tracer, ..convert::turns::job_options(&config) };
+            let new_jobs = turns.new_jobs();
             let (live_hosts, budgets) = (shared.live_hosts.clone(), turns.budgets());
             move || {
                 let (store, active, budgets) =
@@ -186,6 +193,13 @@ impl Host {
             let kept = KeptTimes::of(&config);
             move || remove_expired(Arc::clone(&store), Arc::clone(&rates), kept, stop.clone())
         });
+        let write_records = supervisor.spawn_restarting("the writer of turn records", &tasks_stop, {
+            let (store, stop) = (Arc::clone(&store), tasks_stop.clone());
+            move || {
+                let (records, store, stop) = (Arc::clone(&records), Arc::clone(&store), stop.clone());
+                async move { records.keep_writing(store, stop).await }
+            }
+        });
         let erasures = Arc::new(Notify::new());
         let erase = supervisor.spawn_restarting("the erasure of users", &tasks_stop, {
             let (store, begun, stop) = (Arc::clone(&store), Arc::clone(&erasures), tasks_stop.clone());
@@ -204,6 +218,7 @@ impl Host {
             }
         });
         let mut tasks = vec![leases, spending, inbox, follow, sweep, erase, store_failure, ticker_end];
+        tasks.push(write_records);
         tasks.push(supervisor.spawn_restarting("the recovery of turns", &tasks_stop, {
             let (store, stop) = (Arc::clone(&store), tasks_stop.clone());
             move || recover_continuously(Arc::clone(&store), id, stop.clone())

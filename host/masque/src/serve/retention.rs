@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use masque_config::{Config, Retention};
-use masque_store::{RateLimits, Store, StoreError};
+use masque_store::{RateLimits, RecordBounds, Store, StoreError};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+
+use crate::convert::store::record_bounds;
 
 /// How often expired rows are removed.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -19,12 +21,20 @@ pub(super) struct KeptTimes {
     audit: Duration,
     spending: Duration,
     parked_jobs: Duration,
+    /// Records of turns.
+    records: RecordBounds,
 }
 
 impl KeptTimes {
     pub(super) fn of(config: &Config) -> Self {
         let Retention { conversations, audit, spending } = config.retention;
-        Self { conversations, audit, spending, parked_jobs: config.jobs.parked_ttl }
+        Self {
+            conversations,
+            audit,
+            spending,
+            parked_jobs: config.jobs.parked_ttl,
+            records: record_bounds(&config.records),
+        }
     }
 }
 
@@ -75,13 +85,14 @@ async fn remove_batch(store: &dyn Store, kept: KeptTimes) -> Result<u64, StoreEr
     let (audit, spending) =
         (store.forget_audit(kept.audit).await, store.forget_spending(kept.spending).await);
     let parked = store.forget_parked(kept.parked_jobs).await;
+    let records = store.sweep_turn_records(kept.records).await;
     if let Ok(jobs @ 1..) = parked {
         // A plugin is never told of these exchanges.
         tracing::warn!(jobs, "parked jobs were removed that nobody retried within `jobs.parked_ttl`");
     }
     // Last, since it also removes the rows of conversations that were deleted just now.
     let swept = store.sweep().await;
-    Ok(idle? + audit? + spending? + parked? + swept?)
+    Ok(idle? + audit? + spending? + parked? + records? + swept?)
 }
 
 #[cfg(test)]
@@ -95,7 +106,8 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
 
     fn kept() -> KeptTimes {
-        KeptTimes { conversations: None, audit: LONG, spending: LONG, parked_jobs: LONG }
+        let records = RecordBounds { max_age_ms: u64::MAX, max_total_bytes: u64::MAX };
+        KeptTimes { conversations: None, audit: LONG, spending: LONG, parked_jobs: LONG, records }
     }
 
     #[tokio::test]

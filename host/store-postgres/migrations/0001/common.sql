@@ -7,7 +7,7 @@ LANGUAGE sql VOLATILE
 RETURN floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
 
 -- Locks names of one kind until the transaction ends, in one order for all transactions. Names with the same hash share
--- a lock. Kinds: 1 idempotency keys, 2 queues, 3 accounts of state; 0 is taken by a copy of another database, in Rust. The
+-- a lock. Kinds: 1 idempotency keys, 2 queues, 3 accounts of state, 4 the sweep of records; 0 is taken by a copy of another database, in Rust. The
 -- first number keeps them apart from the locks of other programs in the database.
 CREATE FUNCTION masque_lock_v1(p_kind int, p_names text[]) RETURNS void
 LANGUAGE plpgsql AS $$

@@ -144,6 +144,20 @@ BEGIN
         RETURN;
     END IF;
 
+    -- Records of its turns. No new ones come, since the conversation is marked.
+    WITH batch AS MATERIALIZED (
+        SELECT turn, attempt, bytes, sum(bytes) OVER (ORDER BY turn, attempt) - bytes AS before
+          FROM (SELECT turn, attempt, bytes FROM turn_records WHERE conversation = v_id
+                 ORDER BY turn, attempt LIMIT v_rows) r),
+    gone AS (
+        DELETE FROM turn_records
+         WHERE conversation = v_id AND (turn, attempt) IN (SELECT turn, attempt FROM batch WHERE before < v_bytes)
+        RETURNING 1)
+    SELECT count(*), coalesce(sum(bytes), 0) INTO v_count, v_size FROM batch WHERE before < v_bytes;
+    v_removed := v_removed + v_count;
+    v_rows := v_rows - v_count;
+    v_bytes := greatest(v_bytes - v_size, 0);
+
     -- Messages with their turns and the idempotency keys of these.
     WITH batch AS MATERIALIZED (
         SELECT sequence, turn, size, sum(size) OVER (ORDER BY sequence) - size AS before

@@ -8,7 +8,8 @@
 --   1. an idempotency key (advisory), then the row of an erasure and that of the user who is erased;
 --   2. the lease rows of conversations, by id: the lock of the conversation;
 --   3. the tickets of a conversation, whose lease row is locked; who stops waiting and the sweep take tickets alone;
---   4. the rows of deleted conversations that are being removed;
+--   4. the rows of conversations: of deleted ones that are being removed, and of those whose turns' records are stored (by
+--      id); then records of turns, which the sweep takes alone;
 --   5. queues of jobs (advisory, sorted), then rows of jobs;
 --   6. accounts of plugin state (advisory, sorted), then rows of state and totals;
 --   7. the newest report of a host, then rows of spending by account and day, then its blocks.
@@ -358,6 +359,24 @@ CREATE TABLE spending_reports (
     revision    bigint NOT NULL,
     reported_at bigint NOT NULL
 ) WITH (fillfactor = 70);
+
+-- What is recorded of each attempt of a turn, for days. It may be lost. The body is JSON as bytes, which may have any
+-- character; it is read as a whole, and compressed by the database.
+CREATE TABLE turn_records (
+    turn         uuid   NOT NULL,
+    attempt      bigint NOT NULL CHECK (attempt >= 1),
+    conversation uuid   NOT NULL,
+    stored_at    bigint NOT NULL,
+    -- What it counts for: 256, and the body before it is compressed.
+    bytes        bigint NOT NULL,
+    body         bytea  NOT NULL,
+    PRIMARY KEY (turn, attempt)
+);
+
+-- For deletions, erasures and exports.
+CREATE INDEX turn_records_of_conversation ON turn_records (conversation, turn, attempt);
+-- For the sweep, which adds up the bytes from the index alone.
+CREATE INDEX turn_records_age ON turn_records (stored_at, turn, attempt) INCLUDE (bytes);
 
 -- Which generations of the active set there are. Its row is locked for each change of them.
 CREATE TABLE active_set (

@@ -126,6 +126,7 @@ fn normalised(item: ExportItem) -> ExportItem {
         }
         ExportItem::Audit(record) => ExportItem::Audit(normalise::audit(record)),
         spending @ ExportItem::Spending(_) => spending,
+        record @ ExportItem::TurnRecord(_) => record,
     }
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use masque_store::conformance::fixtures::{LONG, OVER, admission, job, reply, said};
+use masque_store::conformance::turn_records;
 use masque_store::{
-    Admission, AdmissionOutcome, Commit, ConversationId, JobCompletion, JobLimits, NewConversation, Owner,
-    StateChange, StateFence, StateKey, StateScope, StateSpace, StateWrite, Store, StoreError, Target,
-    Waiting,
+    Admission, AdmissionOutcome, Commit, ConversationId, JobCompletion, JobLimits, NewConversation,
+    OwnedTurnRecord, Owner, RecordBounds, StateChange, StateFence, StateKey, StateScope, StateSpace,
+    StateWrite, Store, StoreError, Target, Waiting,
 };
 use masque_store_postgres::testing::TestServer;
 
@@ -65,6 +66,13 @@ async fn everything(
             jobs.reverse();
         }
         store.commit(Commit { owner: owner.clone(), jobs, ..reply(&started, "Hi") }).await?;
+        let records = (1..=2).map(|attempt| OwnedTurnRecord {
+            owner: owner.clone(),
+            ..turn_records::record(&started, attempt, 3000)
+        });
+        store.store_turn_records(records.collect()).await?;
+        let bounds = RecordBounds { max_age_ms: u64::MAX, max_total_bytes: 30_000 };
+        store.sweep_turn_records(bounds).await?;
     }
     for taken in store.take(host(number % 2), LONG, JobLimits::total(3), None).await?.jobs {
         match number % 4 {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use masque_store::conformance::fixtures::*;
+use masque_store::conformance::turn_records::record;
 use masque_store_sqlite::{BackupError, Restore, SqliteStore, backup};
 
 use super::raw_connection;
@@ -131,7 +132,8 @@ async fn a_backup_is_restored_with_what_it_held_and_the_present_database_is_kept
     let (folder, file) = (parent.path().join("data"), parent.path().join("backup.db"));
     let store = used_store(&folder).await;
     backup(&folder, &file, entry("backup")).await.unwrap();
-    exchange(&store, new_conversation(), "Later", "Yes").await;
+    let later = exchange(&store, new_conversation(), "Later", "Yes").await;
+    assert_eq!(store.store_turn_records(vec![record(&later, 1, 10)]).await.unwrap(), 1);
 
     let refused = restore(&folder, &file).await.unwrap_err();
     assert!(matches!(refused, BackupError::Open(OpenError::Locked { .. })), "{refused}");
@@ -141,6 +143,9 @@ async fn a_backup_is_restored_with_what_it_held_and_the_present_database_is_kept
         assert_eq!(kept, folder.join(format!("masque.db.before-restore-{number}")));
         let store: Arc<dyn Store> = SqliteStore::open(&folder).await.unwrap();
         assert_eq!(conversations(&store).await, 1);
+        let records = rusqlite::Connection::open(folder.join("records.db")).unwrap();
+        let records = raw_connection::number(&records, "SELECT count(*) FROM turn_records");
+        assert_eq!(records, 0, "records are of turns of the database from before");
         assert_eq!(audited(&store).await, ["restore"]);
         exchange(&store, new_conversation(), "After it", "Yes").await;
         store.close().await;
@@ -254,7 +259,7 @@ async fn what_is_no_backup_is_refused_and_the_database_stays() {
         let refused = restore(&folder, &at(name)).await.unwrap_err();
         assert!(matches!(refused, BackupError::NoBackup { .. }), "{name}: {refused:?}");
         assert!(refused.to_string().contains(words), "{name}: {refused}");
-        assert_eq!(names(&folder), ["masque.db", "masque.lock"], "{name}");
+        assert_eq!(names(&folder), ["masque.db", "masque.lock", "records.db"], "{name}");
     }
     let missing = restore(&folder, &at("missing")).await.unwrap_err();
     assert!(matches!(missing, BackupError::File { .. }), "{missing:?}");

@@ -1,6 +1,6 @@
 //! The data folder: its lock, closing and opening again, databases that are refused, and file permissions.
 
-use masque_store::conformance::fixtures::*;
+use masque_store::conformance::{fixtures::*, turn_records};
 use masque_store_sqlite::{SqliteStore, check_data_folder, open_key_ring, open_parked_jobs};
 
 use super::raw_connection;
@@ -177,9 +177,10 @@ async fn neither_the_database_nor_its_log_can_be_read_by_others() {
     let folder = parent.path().join("data");
     let store = SqliteStore::open(&folder).await.unwrap();
     store.conversations(&ada(), Page { limit: 1, after: None }).await.unwrap();
-    start(&(store.clone() as _), admission(new_conversation(), "A secret")).await;
+    let started = start(&(store.clone() as _), admission(new_conversation(), "A secret")).await;
+    store.store_turn_records(vec![turn_records::record(&started, 1, 10)]).await.unwrap();
     let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(files.len(), 4, "{files:?}");
+    assert_eq!(files.len(), 7, "the lock and two databases with their logs: {files:?}");
     files.push(folder);
     for file in files {
         let mode = std::fs::metadata(&file).unwrap().permissions().mode();
@@ -204,7 +205,7 @@ async fn a_database_of_another_owner_that_the_group_may_write_is_opened() {
     std::fs::set_permissions(parent.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let folder = parent.path().join("data");
     SqliteStore::open(&folder).await.unwrap().close().await;
-    for (path, mode) in [("", 0o770), ("masque.db", 0o660), ("masque.lock", 0o660)] {
+    for (path, mode) in [("", 0o770), ("masque.db", 0o660), ("masque.lock", 0o660), ("records.db", 0o660)] {
         let path = folder.join(path);
         if chown(&path, None, Some(GROUP)).is_err() {
             println!("skipped: only root can give files to another group");

@@ -22,4 +22,5 @@ mod parked_jobs;
 mod raw_connection;
 mod sweep;
 mod sync;
+mod turn_records;
 mod unknown_outcome;

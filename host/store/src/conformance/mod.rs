@@ -32,6 +32,7 @@ pub mod state;
 pub mod state_quota;
 pub mod texts;
 pub mod tickets;
+pub mod turn_records;
 pub mod turns;
 pub mod user_data;
 
@@ -266,6 +267,16 @@ macro_rules! conformance_tests {
                 tickets_go_with_their_conversation,
                 a_lease_that_expired_or_was_recovered_goes_to_the_oldest_ticket,
             }
+            turn_records {
+                a_record_is_found_by_its_turn_as_it_was_stored_with_its_owner,
+                a_record_of_the_same_attempt_is_replaced_and_the_last_attempt_is_found,
+                a_record_of_a_turn_that_is_not_the_owners_is_left_out,
+                a_record_goes_with_its_conversation_and_comes_back_with_none,
+                a_record_of_an_erased_user_is_gone_and_a_late_one_is_left_out,
+                an_export_has_all_attempts_of_a_user_in_pages_and_none_of_others,
+                records_past_their_age_are_removed_in_batches,
+                of_more_bytes_than_may_be_kept_the_oldest_records_go,
+            }
             turns {
                 an_admission_stores_the_turn_and_the_users_message_as_running,
                 a_commit_keeps_reply_usage_and_response_and_completes_both_messages,
@@ -336,6 +347,7 @@ mod tests {
         include_str!("state_quota.rs"),
         include_str!("texts.rs"),
         include_str!("tickets.rs"),
+        include_str!("turn_records.rs"),
         include_str!("turns.rs"),
         include_str!("user_data.rs"),
     ];

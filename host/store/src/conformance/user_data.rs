@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::fixtures::*;
+use super::turn_records;
 
 /// All items of an export, by section.
 async fn exported(store: &Arc<dyn Store>, owner: &Owner) -> BTreeMap<String, Vec<ExportItem>> {
@@ -75,10 +76,11 @@ async fn plant(store: &Arc<dyn Store>) -> Started {
     let used = UsedTokens { account, day, input_tokens: 11, output_tokens: 5 };
     store.report_spending(spending(1, vec![used])).await.unwrap();
     store.record(AuditEntry { actor: "user:local|ada".into(), ..entry("key.create") }).await.unwrap();
+    assert_eq!(store.store_turn_records(vec![turn_records::record(&started, 1, 10)]).await.unwrap(), 1);
     started
 }
 
-const PLANTED: [(&str, usize); 9] = [
+const PLANTED: [(&str, usize); 10] = [
     ("Audit", 1),
     ("ConversationState", 1),
     ("Conversations", 2),
@@ -86,6 +88,7 @@ const PLANTED: [(&str, usize); 9] = [
     ("Jobs", 1),
     ("Messages", 4),
     ("Spending", 1),
+    ("TurnRecords", 1),
     ("Turns", 2),
     ("UserState", 2),
 ];

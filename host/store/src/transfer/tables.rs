@@ -254,5 +254,6 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ("preparations", "of the active set of several hosts"),
     ("components", "of the active set of several hosts"),
     ("component_chunks", "of the active set of several hosts"),
+    ("turn_records", "kept for days, for whoever asks why a turn went as it did"),
     ("leases.is_cancelled", "of turns that run now"),
 ];

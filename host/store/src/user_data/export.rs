@@ -8,6 +8,7 @@ use crate::conversations::ConversationRecord;
 use crate::error::StoreError;
 use crate::ids::{ConversationId, JobId, TurnId};
 use crate::message::MessageRecord;
+use crate::recorded_turn::RecordedTurn;
 use crate::turn::TurnRecord;
 
 /// A part of an export. Sections are read one after the other.
@@ -31,11 +32,13 @@ pub enum ExportSection {
     Spending,
     /// Entries of the audit log whose actor is the user.
     Audit,
+    /// Records of turns.
+    TurnRecords,
 }
 
 impl ExportSection {
     /// All sections, in the order of the export.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Conversations,
         Self::Messages,
         Self::Turns,
@@ -45,6 +48,7 @@ impl ExportSection {
         Self::IdempotencyKeys,
         Self::Spending,
         Self::Audit,
+        Self::TurnRecords,
     ];
 }
 
@@ -72,6 +76,8 @@ pub enum ExportItem {
     Spending(ExportedSpending),
     /// An entry of the audit log.
     Audit(AuditRecord),
+    /// The record of a turn, whole. It has texts that are not the user's, such as prompts; whoever hands it out removes them.
+    TurnRecord(Box<RecordedTurn>),
 }
 
 /// A value that a plugin keeps.

@@ -3,12 +3,14 @@
 //! While a turn runs, its [`CallLog`] keeps hold of what the plugins were given and returned, which costs no copy of a text.
 //! The record is built from it once the readers of the turn were told of its end. `docs/turn-records.md` describes the format.
 //!
-//! Left to others: where records are kept, how many, and for how long ([`RecordSink`]); who may read them (the API).
+//! Left to others: where records are kept, how many, and for how long ([`RecordSink`], [`TurnRecords`](masque_store::TurnRecords)); who may read them (the API).
 
 mod build;
 mod call_log;
 mod messages;
 mod options;
+mod queue;
+mod shorten;
 mod steps;
 
 use std::fmt;
@@ -18,6 +20,7 @@ use masque_store::{Owner, RecordedTurn};
 pub(crate) use build::{RecordedEnd, build};
 pub(crate) use call_log::{CallInput, CallLog, CallOutput, OpenCall};
 pub use options::{RecordContent, RecordOptions};
+pub use queue::RecordQueue;
 
 /// Takes the records of turns.
 ///
