@@ -12,7 +12,7 @@ pub enum Scope {
     AdminRead,
     /// Change what operators change.
     AdminWrite,
-    /// Read what users have said and what is kept of them: export their data.
+    /// Read what users have said and what is kept of them: export their data, and see what a turn was made of.
     ContentRead,
     /// Mint tokens for users.
     TokensMint,

@@ -51,13 +51,15 @@ pub(super) fn options() -> Options {
         trusted_proxies: Arc::default(),
         issuer: "masque".to_owned(),
         record_content: "digests",
+        record_share: 1.0,
+        record_max_age: Duration::from_secs(7 * 24 * 60 * 60),
     }
 }
 
 pub(super) struct Api {
     router: Router,
     pub(super) lifecycle: Lifecycle,
-    store: Arc<SqliteStore>,
+    pub(super) store: Arc<SqliteStore>,
     pub(super) active: Arc<Active>,
     _folder: tempfile::TempDir,
 }
