@@ -29,6 +29,8 @@ const RULES: &[(Method, &str, Rule)] = &[
     (Method::POST, "/chat", Rule::Needs(Scope::Chat)),
     (Method::GET, "/turns/{id}", Rule::Needs(Scope::Chat)),
     (Method::GET, "/turns/{id}/events", Rule::Needs(Scope::Chat)),
+    // Of one's own with `chat`, of others with the other scope.
+    (Method::GET, "/turns/{id}/explain", Rule::Either(Scope::Chat, Scope::ContentRead)),
     (Method::POST, "/turns/{id}/cancel", Rule::Needs(Scope::Chat)),
     (Method::POST, "/conversations", Rule::Needs(Scope::Chat)),
     (Method::GET, "/conversations", Rule::Needs(Scope::Chat)),

@@ -15,6 +15,7 @@ mod chat;
 mod companions;
 mod conversations;
 mod docs;
+mod explain;
 mod health;
 mod health_cause;
 mod id;
@@ -43,6 +44,11 @@ mod user_data;
 mod view;
 mod visible_text;
 
+pub use explain::{
+    ContentAccess, ExplainedHostCall, ExplainedMemory, ExplainedMessage, ExplainedPart, ExplainedPrompt,
+    ExplainedRecollection, ExplainedReply, ExplainedSource, ExplainedStep, ExplainedTiming, ExplainedTool,
+    ExplainedUsage, Explanation, explanation,
+};
 pub use options::Options;
 pub use router::{loading, router};
 pub use state::{App, SandboxSlots, Services};

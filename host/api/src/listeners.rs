@@ -12,7 +12,9 @@ const ERRORS: &str = "/docs/errors";
 pub(super) fn is_served(listener: ListenerKind, path: &str, has_admin_listener: bool) -> bool {
     match listener {
         ListenerKind::Public => path == ERRORS || !(has_admin_listener && is_for_operators(path)),
-        ListenerKind::Admin | ListenerKind::Socket => is_for_operators(path) || is_for_probes(path),
+        ListenerKind::Admin | ListenerKind::Socket => {
+            is_for_operators(path) || is_for_probes(path) || is_explanation(path)
+        }
     }
 }
 
@@ -33,6 +35,12 @@ pub(super) fn not_served(listener: ListenerKind, path: &str, has_admin_listener:
         true => Problem::new(Kind::RouteNotFound, "The routes are listed at /docs on the admin listener."),
         false => Kind::RouteNotFound.into(),
     }
+}
+
+/// Whether the path is that of an explanation, which users ask for, and operators who look into a turn.
+fn is_explanation(path: &str) -> bool {
+    let turn = path.strip_prefix("/turns/").and_then(|rest| rest.strip_suffix("/explain"));
+    turn.is_some_and(|turn| !turn.contains('/'))
 }
 
 fn is_for_probes(path: &str) -> bool {
@@ -61,12 +69,21 @@ mod tests {
             assert!(is_served(Admin, path, true) && is_served(Socket, path, true), "{path}");
             assert!(is_served(Socket, path, false), "{path}");
         }
-        for path in ["/livez", "/readyz", "/health", "/docs/errors"] {
+        for path in ["/livez", "/readyz", "/health", "/docs/errors", "/turns/1/explain"] {
             for listener in [Public, Admin, Socket] {
                 assert!(is_served(listener, path, true), "{path} {listener:?}");
             }
         }
-        for path in ["/chat", "/conversations", "/administrators", "/docsx", "/", "/status.json"] {
+        for path in [
+            "/chat",
+            "/conversations",
+            "/administrators",
+            "/docsx",
+            "/",
+            "/status.json",
+            "/turns/1",
+            "/turns/1/2/explain",
+        ] {
             assert!(is_served(Public, path, true), "{path}");
             assert!(!is_served(Admin, path, true) && !is_served(Socket, path, true), "{path}");
         }

@@ -30,7 +30,7 @@ const BEARER: &str = "bearer";
     ),
     tags(
         (name = "chat", description = "A turn: one message and its reply"),
-        (name = "turns", description = "State, events and cancellation of a turn"),
+        (name = "turns", description = "State, events, cancellation and explanation of a turn"),
         (name = "conversations", description = "The caller's conversations"),
         (name = "users", description = "Export and erasure of a user's data"),
         (name = "companions", description = "The companions of this host"),

@@ -27,6 +27,10 @@ pub struct Options {
     pub issuer: String,
     /// What is recorded of turns: `full`, `digests` or `off`.
     pub record_content: &'static str,
+    /// The share of turns that are recorded, from 0 to 1.
+    pub record_share: f64,
+    /// How long the record of a turn is kept.
+    pub record_max_age: Duration,
 }
 
 impl Options {

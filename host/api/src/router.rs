@@ -17,8 +17,8 @@ use super::options::Options;
 use super::request::{self, RequestPolicy};
 use super::state::App;
 use super::{
-    admin, admission, auth, chat, companions, conversations, docs, health, metrics, nearest_route, openapi,
-    probes, turns, user_data,
+    admin, admission, auth, chat, companions, conversations, docs, explain, health, metrics, nearest_route,
+    openapi, probes, turns, user_data,
 };
 use masque_auth::guard;
 use masque_problem::{Kind, Problem};
@@ -33,6 +33,7 @@ pub fn router(app: App) -> Router {
         .routes(routes!(turns::show))
         .routes(routes!(turns::events))
         .routes(routes!(turns::cancel))
+        .routes(routes!(explain::route::explain))
         .routes(routes!(conversations::create, conversations::list))
         .routes(routes!(conversations::show, conversations::rename, conversations::delete))
         .routes(routes!(conversations::messages))

@@ -12,7 +12,7 @@ pub enum Scope {
     AdminRead,
     /// Change what operators change.
     AdminWrite,
-    /// Read what users have said and what is kept of them: export their data.
+    /// Read what users have said and what is kept of them: export their data, and see what a turn was made of.
     ContentRead,
     /// Read the metrics and the details of health checks of the host, and nothing else.
     MetricsRead,

@@ -11,6 +11,7 @@ pub fn store_problem(error: StoreError) -> Problem {
             Kind::StorageUnavailable.into()
         }
         other @ (StoreError::Corrupt(_)
+        | StoreError::NewerFormat(_)
         | StoreError::Refused(_)
         | StoreError::FenceEnded
         | StoreError::Conflict(_)

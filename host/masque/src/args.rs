@@ -45,6 +45,9 @@ pub(crate) enum Command {
     Erase(EraseOptions),
     /// List erased users: time, pseudonym and receipt of each.
     Erasures(Options),
+    /// Show what made a turn: what was recalled, the parts of its prompt, and the cost of each step. Works beside a running
+    /// host. Each use is in the audit log.
+    Explain(ExplainOptions),
     /// Bring the schema of the PostgreSQL database in DATABASE_URL up to date. Works beside running hosts. With --from, copy
     /// a data folder into that database.
     Migrate(MigrateOptions),
@@ -112,6 +115,18 @@ pub(crate) struct EraseOptions {
     /// After a restore, before a host starts: erase again whom this erasure list names
     #[arg(long, value_name = "FILE")]
     pub(crate) replay: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExplainOptions {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// The id of the turn: `turn_id` of the reply
+    #[arg(value_name = "TURN")]
+    pub(crate) turn: String,
+    /// Print what GET /turns/{id}/explain answers
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::{
-    BackupOptions, CheckOptions, Cli, Command, EraseOptions, JobsOptions, LogOptions, MigrateOptions,
-    Options, RestoreOptions,
+    BackupOptions, CheckOptions, Cli, Command, EraseOptions, ExplainOptions, JobsOptions, LogOptions,
+    MigrateOptions, Options, RestoreOptions,
 };
 use crate::commands::keys::{self, KeyTask};
-use crate::commands::{backup, check, copy, erase, jobs, log, migrate};
+use crate::commands::{backup, check, copy, erase, explain, jobs, log, migrate};
 use crate::configuration::{self, Loaded};
 use crate::convert;
 use crate::file_size_limit;
@@ -28,6 +28,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Log(options) => on_runtime(run_log(options)),
         Command::Erase(options) => on_runtime(run_erase(options)),
         Command::Erasures(options) => on_runtime(run_erasures(options)),
+        Command::Explain(options) => on_runtime(run_explain(options)),
         Command::Migrate(options) => on_runtime(run_migrate(options)),
         Command::Backup(options) => on_runtime(run_backup(options)),
         Command::Restore(options) => on_runtime(run_restore(options)),
@@ -107,6 +108,16 @@ async fn run_erasures(options: Options) -> ExitCode {
     };
     warn(&loaded.warnings);
     finish(erase::list(&loaded.config).map_err(chain), Loss::Accepted)
+}
+
+async fn run_explain(ExplainOptions { options, turn, json }: ExplainOptions) -> ExitCode {
+    let loaded = match configuration::load(options, false) {
+        Ok(loaded) => loaded,
+        Err(invalid) => return failure(&invalid.diagnostics),
+    };
+    warn(&loaded.warnings);
+    let layout = if json { explain::Layout::Json } else { explain::Layout::for_terminal() };
+    finish(explain::explain(&loaded.config, &turn, layout).await.map_err(chain), Loss::Accepted)
 }
 
 async fn run_migrate(MigrateOptions { options, check, from, to }: MigrateOptions) -> ExitCode {

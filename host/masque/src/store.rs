@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use masque_config::{Config, Database};
 use masque_grants::Secret;
-use masque_store::{ActiveSets, KeyRing, ParkedJobs, Store, UserRecords};
+use masque_store::{ActiveSets, ExplainedTurns, KeyRing, ParkedJobs, Store, UserRecords};
 use masque_store_postgres::{PostgresOpenError, PostgresOptions, PostgresStore};
 use masque_store_sqlite::{Folder, SqliteStore};
 use tokio::time::Instant;
@@ -117,6 +117,27 @@ pub(crate) async fn open_user_records(config: &Config) -> anyhow::Result<Arc<dyn
                 folder.display()
             );
             masque_store_sqlite::open_user_records(folder).await?
+        }
+    })
+}
+
+/// Opens turns and their records for the command line.
+///
+/// # Errors
+/// They can't be read.
+pub(crate) async fn open_explained_turns(config: &Config) -> anyhow::Result<Arc<dyn ExplainedTurns>> {
+    let folder = &config.data.folder;
+    Ok(match &config.database {
+        Some(database) => {
+            masque_store_postgres::open_explained_turns(&postgres_options(database, false)?).await?
+        }
+        None => {
+            anyhow::ensure!(
+                folder.is_dir(),
+                "there is no data folder {}; name that of your host with --data or --config",
+                folder.display()
+            );
+            masque_store_sqlite::open_explained_turns(folder).await?
         }
     })
 }

@@ -86,6 +86,8 @@ kinds! {
     ErasureNotFound = conversation::ERASURE_NOT_FOUND,
     /// The id of the turn is unknown, deleted, another user's, or beyond the companions of the API key.
     TurnNotFound = conversation::TURN_NOT_FOUND,
+    /// There is no record of the turn, from which it could be explained.
+    ExplanationNotFound = conversation::EXPLANATION_NOT_FOUND,
     /// The events of the turn are no longer kept: it ended more than a minute ago, or its host has stopped since.
     EventsGone = conversation::EVENTS_GONE,
     /// A new conversation names no companion, and the host has more than one.

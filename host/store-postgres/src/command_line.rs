@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use masque_store::{KeyRing, ParkedJobs, UserRecords};
+use masque_store::{ExplainedTurns, KeyRing, ParkedJobs, UserRecords};
 
 use crate::open_error::PostgresOpenError;
 use crate::options::PostgresOptions;
@@ -29,5 +29,15 @@ pub async fn open_parked_jobs(options: &PostgresOptions) -> Result<Arc<dyn Parke
 /// # Errors
 /// See [`PostgresOpenError`]. Must be called within a tokio runtime.
 pub async fn open_user_records(options: &PostgresOptions) -> Result<Arc<dyn UserRecords>, PostgresOpenError> {
+    Ok(PostgresStore::open(options).await?)
+}
+
+/// Opens the turns and their records of a database.
+///
+/// # Errors
+/// See [`PostgresOpenError`]. Must be called within a tokio runtime.
+pub async fn open_explained_turns(
+    options: &PostgresOptions,
+) -> Result<Arc<dyn ExplainedTurns>, PostgresOpenError> {
     Ok(PostgresStore::open(options).await?)
 }

@@ -11,7 +11,7 @@ use masque_store::{
 use uuid::Uuid;
 
 use crate::admission::is_taken;
-use crate::conversation_reads::{history, list, list_messages, list_with, load, record};
+use crate::conversation_reads::{by_id, history, list, list_messages, list_with, load, record};
 use crate::deletion::finish_removal;
 use crate::retention::forget_conversations;
 use crate::statement::Statement;
@@ -115,6 +115,15 @@ impl Conversations for PostgresStore {
         limit: TailLimit,
     ) -> Result<Vec<MessageRecord>, StoreError> {
         history(self, owner, id, before, limit).await
+    }
+
+    async fn messages_by_id(
+        &self,
+        owner: &Owner,
+        id: ConversationId,
+        messages: &[MessageId],
+    ) -> Result<Vec<MessageRecord>, StoreError> {
+        by_id(self, owner, id, messages).await
     }
 }
 

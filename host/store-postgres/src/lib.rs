@@ -57,7 +57,7 @@ mod turn_rows;
 mod turns;
 mod user_data;
 
-pub use command_line::{open_key_ring, open_parked_jobs, open_user_records};
+pub use command_line::{open_explained_turns, open_key_ring, open_parked_jobs, open_user_records};
 pub use import::{ImportError, Imported, import};
 pub use migrations::{is_migration_needed, migrate};
 pub use open_error::PostgresOpenError;

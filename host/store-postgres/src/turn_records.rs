@@ -60,7 +60,7 @@ impl TurnRecords for PostgresStore {
         .bind(turn.as_uuid());
         self.read_first(statement, |row| {
             let owner = Owner { tenant: get(row, 0)?, issuer: get(row, 1)?, subject: get(row, 2)? };
-            Ok(OwnedTurnRecord { owner, record: parse(get(row, 3)?)? })
+            Ok(OwnedTurnRecord { owner, record: RecordedTurn::from_json(get(row, 3)?)? })
         })
         .await
     }

@@ -210,7 +210,10 @@ async fn run_all(store: &Arc<dyn Store>, number: usize) {
     assert!(store.conversation(&owner(), old).await.unwrap().is_some());
     assert!(store.messages(&owner(), old, page()).await.unwrap().is_some());
     let tail = TailLimit { messages: 4, bytes: 65536 };
-    assert!(!store.messages_before(&owner(), old, None, tail).await.unwrap().is_empty());
+    let before = store.messages_before(&owner(), old, None, tail).await.unwrap();
+    let ids: Vec<_> = before.iter().map(|message| message.id).collect();
+    assert!(!before.is_empty());
+    assert_eq!(store.messages_by_id(&owner(), old, &ids).await.unwrap(), before);
     assert!(store.turn(&owner(), first.turn).await.unwrap().is_some());
     assert!(store.keyed(&owner(), "/chat", &format!("new-{number}")).await.unwrap().is_some());
     let plugins = BTreeSet::from(["window".to_owned()]);

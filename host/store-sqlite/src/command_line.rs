@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use masque_store::{KeyRing, OpenError, ParkedJobs, UserRecords};
+use masque_store::{ExplainedTurns, KeyRing, OpenError, ParkedJobs, UserRecords};
 
 use crate::folder_check::check;
 use crate::store::{SqliteStore, spawn_blocking};
@@ -34,6 +34,16 @@ pub async fn open_parked_jobs(folder: &Path) -> Result<Arc<dyn ParkedJobs>, Open
 /// [`OpenError`] if the folder has no database, or one that can't be read or has another schema. Must be called within
 /// a tokio runtime.
 pub async fn open_user_records(folder: &Path) -> Result<Arc<dyn UserRecords>, OpenError> {
+    Ok(SqliteStore::open_unlocked(folder).await?)
+}
+
+/// Opens the turns and their records in a data folder that a host has used. Takes no lock: a host can start while they are
+/// open.
+///
+/// # Errors
+/// [`OpenError`] if the folder has no database, or one that can't be read or has another schema. Must be called within
+/// a tokio runtime.
+pub async fn open_explained_turns(folder: &Path) -> Result<Arc<dyn ExplainedTurns>, OpenError> {
     Ok(SqliteStore::open_unlocked(folder).await?)
 }
 

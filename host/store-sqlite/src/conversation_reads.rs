@@ -137,6 +137,33 @@ pub(crate) fn list_messages(
     Ok(Some(Paged { items, next }))
 }
 
+/// The messages of a conversation with these ids, oldest first.
+pub(crate) fn by_id(
+    connection: &Connection,
+    owner: &Owner,
+    id: ConversationId,
+    messages: &[MessageId],
+) -> Result<Vec<MessageRecord>> {
+    if load(connection, owner, id)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for wanted in messages.iter().collect::<BTreeSet<_>>() {
+        found.extend(first_row(
+            connection,
+            concat!(
+                "SELECT ",
+                message_columns!(),
+                "  FROM messages m LEFT JOIN turns t ON t.id = m.turn WHERE m.id = ?1 AND m.conversation = ?2"
+            ),
+            (wanted.as_uuid(), id.as_uuid()),
+            message,
+        )?);
+    }
+    found.sort_unstable_by_key(|message: &MessageRecord| message.sequence);
+    Ok(found)
+}
+
 /// The newest messages before another within a limit, oldest first. The newest of them is always returned, however
 /// long.
 pub(crate) fn history(

@@ -11,7 +11,7 @@ use masque_store::{
 use rusqlite::Connection;
 
 use crate::columns::now;
-use crate::conversation_reads::{history, list, list_messages, list_with, load};
+use crate::conversation_reads::{by_id, history, list, list_messages, list_with, load};
 use crate::conversation_rows::{insert_conversation, is_taken};
 use crate::deletion::{DeleteConversation, finish_removal};
 use crate::error::Result as DatabaseResult;
@@ -111,6 +111,16 @@ impl Conversations for SqliteStore {
         let owner = owner.clone();
         self.read(move |connection| snapshot(connection, |reads| history(reads, &owner, id, before, limit)))
             .await
+    }
+
+    async fn messages_by_id(
+        &self,
+        owner: &Owner,
+        id: ConversationId,
+        messages: &[MessageId],
+    ) -> Result<Vec<MessageRecord>, StoreError> {
+        let (owner, messages) = (owner.clone(), messages.to_vec());
+        self.read(move |connection| snapshot(connection, |reads| by_id(reads, &owner, id, &messages))).await
     }
 }
 

@@ -81,7 +81,9 @@ mod writer;
 
 pub use backup::backup;
 pub use backup_error::BackupError;
-pub use command_line::{check_data_folder, open_key_ring, open_parked_jobs, open_user_records};
+pub use command_line::{
+    check_data_folder, open_explained_turns, open_key_ring, open_parked_jobs, open_user_records,
+};
 pub use folder::Folder;
 pub use replay::{ReplayError, replay_erasures};
 pub use restore::Restore;

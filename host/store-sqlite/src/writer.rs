@@ -329,6 +329,7 @@ fn lost(error: StoreError) -> StoreError {
         StoreError::Unavailable(_)
         | StoreError::OutcomeUnknown(_)
         | StoreError::Corrupt(_)
+        | StoreError::NewerFormat(_)
         | StoreError::Internal(_) => error,
     }
 }

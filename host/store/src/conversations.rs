@@ -90,6 +90,15 @@ pub trait Conversations: Send + Sync {
         before: Option<MessageId>,
         limit: TailLimit,
     ) -> Result<Vec<MessageRecord>, StoreError>;
+
+    /// The messages of a conversation with these ids, oldest first, those of failed turns included. Ids that the conversation
+    /// does not have are left out. Reads no other message.
+    async fn messages_by_id(
+        &self,
+        owner: &Owner,
+        id: ConversationId,
+        messages: &[MessageId],
+    ) -> Result<Vec<MessageRecord>, StoreError>;
 }
 
 /// A conversation to create.

@@ -17,6 +17,9 @@ pub enum StoreError {
     /// A row can't be parsed, or the database file is damaged. Trying again does not help.
     #[error("the store holds something it can't read: {0}")]
     Corrupt(String),
+    /// A later version of the program wrote it, in a format that this one does not know.
+    #[error("the store holds a record of format {0}, which a later version wrote")]
+    NewerFormat(u32),
     /// The operation breaks a rule of the store: an id that is taken, a value over its limit, an invalid cursor.
     #[error("the store refused: {0}")]
     Refused(String),

@@ -92,7 +92,7 @@ pub use state_values::{
     ConflictReason, STATE_ROW_BYTES, StateChange, StateConflict, StateFence, StateKey, StateResult,
     StateScope, StateSpace, StateValue, StateWrite,
 };
-pub use store::{KeyRing, Store, UserRecords};
+pub use store::{ExplainedTurns, KeyRing, Store, UserRecords};
 pub use text::{CheckTexts, check_json, check_text, push_storable};
 pub use title::title_of;
 pub use turn::{KeyedTurn, TurnRecord, TurnStatus, UsageRecord};

@@ -57,6 +57,27 @@ pub struct RecordedTurn {
     pub truncated: bool,
 }
 
+impl RecordedTurn {
+    /// Reads a record. Unknown fields are ignored.
+    ///
+    /// # Errors
+    /// [`StoreError::NewerFormat`] if its format is later than [`RECORD_FORMAT`], whatever else is in it;
+    /// [`StoreError::Corrupt`] if it is no record.
+    pub fn from_json(body: &[u8]) -> Result<Self, StoreError> {
+        #[derive(Deserialize)]
+        struct Numbered {
+            format: u32,
+        }
+        let corrupt =
+            |error: serde_json::Error| StoreError::Corrupt(format!("a stored turn record: {error}"));
+        let Numbered { format } = serde_json::from_slice(body).map_err(corrupt)?;
+        if format > RECORD_FORMAT {
+            return Err(StoreError::NewerFormat(format));
+        }
+        serde_json::from_slice(body).map_err(corrupt)
+    }
+}
+
 /// One call of a plugin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordedStep {
@@ -160,4 +181,42 @@ pub trait TurnRecords: Send + Sync {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::OutcomeUnknown`].
     async fn sweep_turn_records(&self, bounds: RecordBounds) -> Result<u64, StoreError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn record() -> Value {
+        json!({
+            "format": 1, "turn_id": TurnId::new(), "attempt": 1, "conversation_id": ConversationId::new(),
+            "companion": "elara", "generation": 3, "host": "h", "request_id": "r", "trace_id": "t",
+            "started_at": 5, "content": "digests", "outcome": "completed", "timing": {}, "usage": {}, "message": {},
+            "steps": [],
+        })
+    }
+
+    #[test]
+    fn an_unknown_field_of_a_record_is_ignored() {
+        let mut value = record();
+        value["weather"] = json!({ "sunny": true });
+        let read = RecordedTurn::from_json(value.to_string().as_bytes()).unwrap();
+        assert_eq!((read.companion.as_str(), read.generation, read.truncated), ("elara", 3, false));
+    }
+
+    #[test]
+    fn a_record_of_a_later_format_is_not_read_even_if_it_could_be() {
+        let mut value = record();
+        value["format"] = json!(RECORD_FORMAT + 1);
+        for body in [value, json!({ "format": RECORD_FORMAT + 1 })] {
+            let error = RecordedTurn::from_json(body.to_string().as_bytes()).unwrap_err();
+            assert_eq!(error, StoreError::NewerFormat(RECORD_FORMAT + 1));
+        }
+        for body in ["{}", "[]", "", "{\"format\": 1}"] {
+            let error = RecordedTurn::from_json(body.as_bytes()).unwrap_err();
+            assert!(matches!(error, StoreError::Corrupt(_)), "{body}: {error}");
+        }
+    }
 }

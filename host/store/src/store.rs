@@ -51,6 +51,17 @@ pub trait KeyRing: ApiKeys + Revocations + StoreConnection {}
 
 impl<S> KeyRing for S where S: ApiKeys + Revocations + StoreConnection {}
 
+/// Turns and their records for the command line, while hosts run.
+pub trait ExplainedTurns:
+    Turns + Conversations + TurnRecords + UserData + AuditLog + StoreConnection
+{
+}
+
+impl<S> ExplainedTurns for S where
+    S: Turns + Conversations + TurnRecords + UserData + AuditLog + StoreConnection
+{
+}
+
 /// The data of users for the command line, while hosts run.
 pub trait UserRecords: UserData + StoreConnection {}
 

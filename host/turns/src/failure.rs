@@ -89,6 +89,7 @@ pub(crate) fn store_problem(error: &StoreError) -> Problem {
     match error {
         StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => Problem::from(Kind::StorageUnavailable),
         StoreError::Corrupt(_)
+        | StoreError::NewerFormat(_)
         | StoreError::Refused(_)
         | StoreError::FenceEnded
         | StoreError::Conflict(_)

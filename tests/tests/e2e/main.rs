@@ -18,6 +18,7 @@ mod crash;
 mod credentials;
 mod durability;
 mod environments;
+mod explain;
 mod fallback;
 mod first_start;
 mod foreign_model;

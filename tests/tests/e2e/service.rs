@@ -56,6 +56,7 @@ async fn the_openapi_description_has_every_route_and_its_page_needs_no_other_ser
         ("/chat", &["post"][..]),
         ("/turns/{id}", &["get"]),
         ("/turns/{id}/events", &["get"]),
+        ("/turns/{id}/explain", &["get"]),
         ("/turns/{id}/cancel", &["post"]),
         ("/conversations", &["get", "post"]),
         ("/conversations/{id}", &["get", "patch", "delete"]),

@@ -40,6 +40,7 @@ async fn the_description_names_every_route_and_how_it_fails() {
         "GET /status",
         "GET /turns/{id}",
         "GET /turns/{id}/events",
+        "GET /turns/{id}/explain",
         "GET /users/{id}/data",
         "GET /users/{id}/erasures/{receipt}",
         "PATCH /conversations/{id}",

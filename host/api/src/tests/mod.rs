@@ -1,6 +1,8 @@
 //! Tests of the router over a real store and an empty active set: everything except the reply of a turn.
 
 mod description;
+mod explain;
+mod explain_setup;
 mod lifecycle;
 mod listeners;
 mod lists;

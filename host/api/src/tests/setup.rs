@@ -52,6 +52,8 @@ pub(super) fn options() -> Options {
         trusted_proxies: Arc::default(),
         issuer: "masque".to_owned(),
         record_content: "digests",
+        record_share: 1.0,
+        record_max_age: Duration::from_secs(7 * 24 * 60 * 60),
     }
 }
 

@@ -19,5 +19,7 @@ pub(crate) fn options(config: &Config) -> Options {
         trusted_proxies: Arc::from(config.server.trusted_proxies.as_slice()),
         issuer: config.auth.issuer.clone(),
         record_content: config.records.content.name(),
+        record_share: config.records.share,
+        record_max_age: config.records.max_age,
     }
 }

@@ -9,11 +9,11 @@ use masque_store::{
     ComponentChunk, ConversationId, ConversationRecord, Conversations, Decision, Ending, Erasure,
     ErasureRequest, ExportItem, ExportSection, Failed, Generation, Heartbeat, Installation, Interruption,
     JobCompletion, JobCounts, JobId, JobLimits, Jobs, KeyHash, KeyId, KeyedTurn, MessageId, MessageRecord,
-    NewApiKey, NewConversation, NewGeneration, NewRevocation, Owner, Page, Paged, ParkedJob, ParkedJobs,
-    PluginState, Preparation, PublishOutcome, ReportAnswer, Revocation, Revocations, Security, SetHost,
-    SetState, Spending, SpendingReport, Spent, StateConflict, StateFence, StateKey, StateResult, StateSpace,
-    StateValue, StateWrite, StoreConnection, StoreError, StoreSize, TailLimit, TakenJobs, TurnId, TurnRecord,
-    Turns, UserData,
+    NewApiKey, NewConversation, NewGeneration, NewRevocation, OwnedTurnRecord, Owner, Page, Paged, ParkedJob,
+    ParkedJobs, PluginState, Preparation, PublishOutcome, RecordBounds, ReportAnswer, Revocation,
+    Revocations, Security, SetHost, SetState, Spending, SpendingReport, Spent, StateConflict, StateFence,
+    StateKey, StateResult, StateSpace, StateValue, StateWrite, StoreConnection, StoreError, StoreSize,
+    TailLimit, TakenJobs, TurnId, TurnRecord, TurnRecords, Turns, UserData,
 };
 use uuid::Uuid;
 
@@ -51,10 +51,16 @@ observed! { ObservedStore:
         async fn conversations(&self, owner: &Owner, page: Page) -> Result<Paged<ConversationRecord>, StoreError>;
         async fn conversations_with(&self, owner: &Owner, companions: &BTreeSet<String>, page: Page) -> Result<Paged<ConversationRecord>, StoreError>;
         async fn forget_conversations(&self, idle_for: Duration) -> Result<u64, StoreError>;
+        async fn messages_by_id(&self, owner: &Owner, id: ConversationId, messages: &[MessageId]) -> Result<Vec<MessageRecord>, StoreError>;
         async fn rename(&self, owner: &Owner, id: ConversationId, title: String) -> Result<Option<ConversationRecord>, StoreError>;
         async fn delete(&self, owner: &Owner, id: ConversationId) -> Result<bool, StoreError>;
         async fn messages(&self, owner: &Owner, id: ConversationId, page: Page) -> Result<Option<Paged<MessageRecord>>, StoreError>;
         async fn messages_before(&self, owner: &Owner, id: ConversationId, before: Option<MessageId>, limit: TailLimit) -> Result<Vec<MessageRecord>, StoreError>;
+    }
+    TurnRecords {
+        async fn store_turn_records(&self, records: Vec<OwnedTurnRecord>) -> Result<u64, StoreError>;
+        async fn turn_record(&self, turn: TurnId) -> Result<Option<OwnedTurnRecord>, StoreError>;
+        async fn sweep_turn_records(&self, bounds: RecordBounds) -> Result<u64, StoreError>;
     }
     Jobs {
         async fn take(&self, host: Uuid, lease: Duration, limits: JobLimits, plugins: Option<&BTreeSet<String>>) -> Result<TakenJobs, StoreError>;

@@ -44,6 +44,14 @@ pub(crate) const TURN_NOT_FOUND: Definition = define(
     "Use the `turn_id` that `turn.created` or the reply gave.",
 );
 
+pub(crate) const EXPLANATION_NOT_FOUND: Definition = define(
+    "explanation-not-found",
+    StatusCode::NOT_FOUND,
+    "No explanation",
+    "the turn is there, and no record of it: it still runs, or records are off, expired or dropped",
+    "The detail says what is the case; GET /turns/{id} has the outcome of the turn.",
+);
+
 pub(crate) const EVENTS_GONE: Definition = define(
     "events-gone",
     StatusCode::GONE,

@@ -88,7 +88,12 @@ impl World {
             10 if self.rng.u8(..12) == 0 => Operation::ForgetConversations(self.pick(&[LONG, OVER])),
             10 | 11 => Operation::Delete(owner, id),
             12..16 => Operation::Messages(owner, id, limit),
-            16..19 => {
+            16 => {
+                let messages = self.messages.clone();
+                let count = self.rng.usize(..4).min(messages.len());
+                Operation::MessagesById(owner, id, (0..count).map(|_| self.pick(&messages)).collect())
+            }
+            17 | 18 => {
                 let messages = self.messages.clone();
                 let before = (!messages.is_empty() && self.rng.bool()).then(|| self.pick(&messages));
                 Operation::MessagesBefore(owner, id, before, self.tail())

@@ -39,6 +39,7 @@ pub(crate) fn result<T: Debug>(result: Result<T, StoreError>) -> String {
 
 pub(crate) fn error(error: &StoreError) -> String {
     match error {
+        StoreError::NewerFormat(format) => format!("newer format {format}"),
         StoreError::Refused(_) => "refused".into(),
         StoreError::FenceEnded => "fence ended".into(),
         StoreError::Conflict(conflict) => format!("{conflict:?}"),

@@ -75,7 +75,7 @@ pub(crate) fn find(
     )?;
     let Some((user, conversation, body)) = found else { return Ok(None) };
     let Some(owner) = owner_of(database, turn, conversation, user)? else { return Ok(None) };
-    Ok(Some(OwnedTurnRecord { owner, record: parse(&body)? }))
+    Ok(Some(OwnedTurnRecord { owner, record: RecordedTurn::from_json(&body)? }))
 }
 
 fn owner_of(

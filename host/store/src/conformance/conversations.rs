@@ -45,7 +45,8 @@ pub async fn renaming_is_the_owners_alone(store: &Arc<dyn Store>) {
 }
 
 pub async fn another_users_conversation_is_an_unknown_one(store: &Arc<dyn Store>) {
-    let mine = exchange(store, new_conversation(), "Hello", "Hi").await.conversation;
+    let started = exchange(store, new_conversation(), "Hello", "Hi").await;
+    let (mine, message) = (started.conversation, started.message.id);
     let page = || Page { limit: 10, after: None };
     for stranger in
         [owner("eve"), Owner { tenant: "other".into(), ..ada() }, Owner { issuer: "other".into(), ..ada() }]
@@ -53,6 +54,7 @@ pub async fn another_users_conversation_is_an_unknown_one(store: &Arc<dyn Store>
         assert_eq!(store.conversation(&stranger, mine).await.unwrap(), None);
         assert_eq!(store.messages(&stranger, mine, page()).await.unwrap(), None);
         assert_eq!(store.messages_before(&stranger, mine, None, few(10)).await.unwrap(), []);
+        assert_eq!(store.messages_by_id(&stranger, mine, &[message]).await.unwrap(), []);
         assert!(store.conversations(&stranger, page()).await.unwrap().items.is_empty());
         let with_elara = store.conversations_with(&stranger, &set_of(&["elara"]), page()).await.unwrap();
         assert!(with_elara.items.is_empty());
@@ -209,6 +211,22 @@ pub async fn history_is_what_came_before_without_failed_turns(store: &Arc<dyn St
         history(Some(other.message.id), 10).await.is_empty(),
         "another conversation's message is unknown"
     );
+}
+
+pub async fn messages_are_found_by_their_ids_in_their_conversation_alone(store: &Arc<dyn Store>) {
+    let first = exchange(store, new_conversation(), "q0", "a0").await;
+    let id = first.conversation;
+    let lost = start(store, admission(Target::Existing(id), "lost")).await;
+    kept(store.fail(failure(&lost)).await);
+    let other = exchange(store, new_conversation(), "elsewhere", "far").await;
+    let wanted = [lost.message.id, MessageId::new(), first.message.id, other.message.id, lost.message.id];
+    let found = store.messages_by_id(&ada(), id, &wanted).await.unwrap();
+    let seen: Vec<_> =
+        found.iter().map(|message| (message.content.as_str(), message.status.as_str())).collect();
+    assert_eq!(seen, [("q0", "complete"), ("lost", "failed")]);
+    assert_eq!(store.messages_by_id(&ada(), id, &[]).await.unwrap(), []);
+    assert!(store.delete(&ada(), id).await.unwrap());
+    assert_eq!(store.messages_by_id(&ada(), id, &wanted).await.unwrap(), []);
 }
 
 pub async fn deleting_takes_everything_and_a_running_turn_can_not_commit(store: &Arc<dyn Store>) {

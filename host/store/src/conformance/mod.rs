@@ -100,6 +100,7 @@ macro_rules! conformance_tests {
                 a_cursor_of_something_else_is_refused,
                 history_ends_where_its_bytes_do_and_the_newest_message_always_fits,
                 history_is_what_came_before_without_failed_turns,
+                messages_are_found_by_their_ids_in_their_conversation_alone,
                 deleting_takes_everything_and_a_running_turn_can_not_commit,
             }
             deletion {

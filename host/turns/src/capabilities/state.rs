@@ -144,7 +144,7 @@ pub(super) fn store_failure(error: &StoreError) -> Failure {
         StoreError::FenceEnded => Failure::new("unavailable", "the call's turn or job has ended"),
         StoreError::Refused(reason) => Failure::new("invalid", reason.clone()),
         StoreError::Conflict(conflict) => conflict_failure(conflict),
-        StoreError::Corrupt(_) | StoreError::Internal(_) => {
+        StoreError::Corrupt(_) | StoreError::NewerFormat(_) | StoreError::Internal(_) => {
             tracing::error!(%error, "a plugin's state can't be read");
             Failure::new("internal", "the host could not read the value")
         }

@@ -19,6 +19,7 @@ async fn assert_unreachable(other: &Client, conversation: &str, turn: &str) {
     let turn_routes = [
         other.get(&format!("/turns/{turn}")),
         other.get(&format!("/turns/{turn}/events")),
+        other.get(&format!("/turns/{turn}/explain")),
         other.post(&format!("/turns/{turn}/cancel"), &json!({})),
     ];
     for request in turn_routes {
