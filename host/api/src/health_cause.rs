@@ -48,6 +48,7 @@ impl HealthCause {
     }
 
     /// Whether `/readyz` answers 503 because of it. What would take all hosts out of service at once is no such cause.
+    #[cfg(test)]
     pub(crate) fn is_unready(self) -> bool {
         matches!(self, Self::Loading | Self::Draining | Self::ActiveSetBlocked)
     }

@@ -51,7 +51,7 @@ enum Slot {
     /// They are opened once they are needed.
     #[default]
     Unopened,
-    Open(Connections),
+    Open(Box<Connections>),
     /// The store is closed.
     Closed,
 }
@@ -188,7 +188,7 @@ impl RecordsDatabase {
                 Slot::Unopened => {
                     let opened =
                         Connections { records: open_records(&path)?, database: open_reader(&database)? };
-                    *slot = Slot::Open(opened);
+                    *slot = Slot::Open(Box::new(opened));
                     let Slot::Open(opened) = &*slot else { return Ok(None) };
                     opened
                 }

@@ -44,9 +44,8 @@ pub(crate) fn page(
             None => is_conversation(database, conversation, user),
         };
         is_there
-            .map(|is_there| {
-                are_there.insert(conversation, is_there);
-                is_there
+            .inspect(|is_there| {
+                are_there.insert(conversation, *is_there);
             })
             .unwrap_or_else(|error| {
                 failure.get_or_insert(error);

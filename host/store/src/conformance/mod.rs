@@ -328,7 +328,7 @@ macro_rules! conformance_tests {
 #[cfg(test)]
 mod tests {
     /// The sources of the modules of the suite, and the list above.
-    const SOURCES: [&str; 21] = [
+    const SOURCES: [&str; 22] = [
         include_str!("budgets.rs"),
         include_str!("concurrency.rs"),
         include_str!("conversations.rs"),
