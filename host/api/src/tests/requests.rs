@@ -13,9 +13,7 @@ use super::setup::{Api, Open, request};
 #[tokio::test]
 async fn what_is_no_route_is_a_problem_like_any_other() {
     let api = Api::new().await;
-    for path in
-        ["/nothing", "/chat/", "/turns/x/explain", "/memories", "/metrics", "/admin/jobs", "/auth/tokens"]
-    {
+    for path in ["/nothing", "/chat/", "/turns/x/replay", "/memories", "/admin/jobs", "/auth/tokens"] {
         let answer = api.get(path).await;
         assert_eq!(
             (answer.status, answer.problem().as_str()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use masque_grants::Secret;
 
-use super::{Shared, Variables};
+use super::variables::{Shared, Variables};
 use crate::diagnostic::{Diagnostic, Location};
 
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);

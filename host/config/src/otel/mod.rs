@@ -7,6 +7,7 @@ mod endpoint;
 mod pairs;
 mod queue;
 mod sampler;
+mod variables;
 
 #[cfg(test)]
 mod tests;
@@ -16,9 +17,10 @@ use std::time::Duration;
 
 use masque_grants::Secret;
 
-use crate::diagnostic::Location;
 use crate::environment::{Environment, boolean};
 use crate::report::Report;
+
+use variables::{Shared, Variables};
 
 pub use endpoint::TraceProtocol;
 pub use queue::TraceQueue;
@@ -31,36 +33,6 @@ const RESOURCE: &str = "OTEL_RESOURCE_ATTRIBUTES";
 /// The variable of OpenTelemetry's own instrumentations of models.
 const CONTENT: &str = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
 const DEFAULT_SERVICE_NAME: &str = "masque";
-
-/// Variables that have one name for all signals and one for traces, which takes precedence.
-#[derive(Clone, Copy)]
-enum Shared {
-    Endpoint,
-    Protocol,
-    Headers,
-    Timeout,
-    Compression,
-    Certificate,
-    ClientCertificate,
-    ClientKey,
-}
-
-impl Shared {
-    fn names(self) -> [&'static str; 2] {
-        match self {
-            Self::Endpoint => ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
-            Self::Protocol => ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"],
-            Self::Headers => ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"],
-            Self::Timeout => ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"],
-            Self::Compression => ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"],
-            Self::Certificate => ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"],
-            Self::ClientCertificate => {
-                ["OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"]
-            }
-            Self::ClientKey => ["OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"],
-        }
-    }
-}
 
 /// Where the traces of turns are sent, which ones, and what they contain.
 #[derive(Clone, Debug)]
@@ -134,32 +106,6 @@ pub(crate) fn read(environment: &Environment, folder: &Path, report: &Report<'_>
         captures_content: captures_content(variables),
         resource: resource(variables),
     })
-}
-
-/// The variables, and where their mistakes are reported.
-#[derive(Clone, Copy)]
-struct Variables<'a> {
-    environment: &'a Environment,
-    report: &'a Report<'a>,
-}
-
-impl<'a> Variables<'a> {
-    fn get(self, name: &str) -> Option<&'a str> {
-        self.environment.get(name)
-    }
-
-    /// The value that counts, with the name of its variable.
-    fn shared(self, variable: Shared) -> Option<(&'static str, &'a str)> {
-        variable.names().into_iter().find_map(|name| Some((name, self.get(name)?.trim())))
-    }
-
-    fn path(self, variable: Shared, folder: &Path) -> Option<PathBuf> {
-        self.shared(variable).map(|(_, path)| folder.join(path))
-    }
-
-    fn refuse(self, name: &str, what: &str, remedy: &str) {
-        self.report.error(Location::Variable(name.to_owned()), what, remedy);
-    }
 }
 
 fn client(variables: Variables<'_>, folder: &Path) -> Option<(PathBuf, PathBuf)> {

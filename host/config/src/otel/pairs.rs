@@ -4,7 +4,7 @@
 use masque_grants::Secret;
 use percent_encoding::percent_decode_str;
 
-use super::Variables;
+use super::variables::Variables;
 
 /// The headers. No diagnostic quotes a name or a value: where one of the two is missing, the other may be a token.
 pub(super) fn headers(variables: Variables<'_>, name: &str, text: &str) -> Vec<(String, Secret)> {

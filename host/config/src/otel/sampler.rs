@@ -3,7 +3,7 @@
 //! A turn's trace is decided at its end, since one that failed is kept in every case. The names of the standard, which decide at
 //! the beginning, keep their meaning for all other turns.
 
-use super::Variables;
+use super::variables::Variables;
 
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";

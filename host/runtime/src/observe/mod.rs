@@ -6,6 +6,7 @@
 mod codes;
 mod detail;
 mod host_call;
+mod recorded_body;
 mod request;
 mod request_body;
 mod upstream_wait;
@@ -14,6 +15,7 @@ mod usage;
 pub(crate) use self::codes::{known_code, limit_named_in};
 pub(crate) use self::detail::scope_name;
 pub(crate) use self::host_call::ObservedHostCall;
+pub(crate) use self::recorded_body::BodyDirection;
 pub(crate) use self::request::{PluginLabels, RequestGuard, RequestObserver};
-pub(crate) use self::request_body::{BodyDirection, ObservedBody};
+pub(crate) use self::request_body::ObservedBody;
 pub(crate) use self::usage::CallUsage;

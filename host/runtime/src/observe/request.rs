@@ -15,7 +15,7 @@ use wasmtime_wasi_http::Error;
 
 use super::codes::request_error_code;
 use super::detail::{clip, set};
-use super::request_body::{BodyDirection, RecordedBody};
+use super::recorded_body::{BodyDirection, RecordedBody};
 use super::usage::{CallUsage, Waiting};
 use crate::capability::Call;
 use crate::report::{CallReport, HostCall, HostCallUnderWay};

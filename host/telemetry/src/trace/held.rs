@@ -12,7 +12,10 @@ pub const MAX_SPANS: usize = 128;
 
 /// The spans of one turn that have ended.
 #[derive(Debug, Default)]
-pub struct HeldSpans(Mutex<FinishedSpans>);
+pub struct HeldSpans {
+    finished: Mutex<FinishedSpans>,
+    captures_content: bool,
+}
 
 /// What was held.
 #[derive(Debug, Default)]
@@ -29,19 +32,29 @@ impl HeldSpans {
         Arc::default()
     }
 
+    /// Nothing is held yet. `captures_content` says whether spans may contain what users and models wrote.
+    pub fn with_content(captures_content: bool) -> Arc<Self> {
+        Arc::new(Self { captures_content, ..Self::default() })
+    }
+
+    /// Whether spans may contain what users and models wrote.
+    pub fn captures_content(&self) -> bool {
+        self.captures_content
+    }
+
     /// How many did not fit so far.
     pub fn dropped(&self) -> u32 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).dropped
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner).dropped
     }
 
     /// Takes what is held.
     pub fn take(&self) -> FinishedSpans {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.finished.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Adds a span. That of the whole turn, which ends last, always has a place.
     pub(crate) fn push(&self, span: SpanData, is_root: bool) {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
         if is_root || held.spans.len() < MAX_SPANS - 1 {
             held.spans.push(span);
         } else {

@@ -121,6 +121,11 @@ impl TraceSpan {
         self.recording.is_some()
     }
 
+    /// Whether attributes may contain what users and models wrote. Never where nothing is recorded.
+    pub fn captures_content(&self) -> bool {
+        self.recording.as_ref().is_some_and(|guard| guard.recording.held.captures_content())
+    }
+
     /// The position of this step, for a `traceparent` or a log line.
     pub fn context(&self) -> TraceContext {
         self.context

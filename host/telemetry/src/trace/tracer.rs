@@ -81,7 +81,7 @@ impl Tracer {
     /// Begins the span of a turn or job. Its position is `context` itself, so that the `traceparent` of the response names it.
     /// The flag that other servers get from the span says what is decided if the turn does not fail.
     pub fn begin(&self, context: TraceContext, name: impl Into<Cow<'static, str>>) -> RootSpan {
-        let held = self.0.as_ref().map(|_| HeldSpans::new());
+        let held = self.0.as_ref().map(|export| HeldSpans::with_content(export.captures_content));
         let context = match &self.0 {
             Some(export) => context.with_sampled(export.sampling.keeps(context)),
             None => context,

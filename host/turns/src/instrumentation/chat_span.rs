@@ -4,19 +4,29 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use masque_runtime::Plugin;
+use masque_runtime::contract::{Delta, Prompt};
 use masque_store::{ConversationId, UsageRecord};
 use masque_telemetry::trace::{SpanKind, SpanParent, TraceSpan, Value};
+
+use super::message_content::{PromptContent, ReplyContent};
 
 /// `chat {model}`, from the debit of the call to its end. The plugin's own call is a step within it.
 pub(crate) struct ChatSpan {
     span: TraceSpan,
     began: Instant,
     has_begun: bool,
+    /// Present where the span contains what users and models wrote.
+    reply: Option<ReplyContent>,
 }
 
 impl ChatSpan {
     /// Begins the span of a call of `model`, whose name is that of its entry in the configuration.
-    pub(crate) fn begin(parent: &SpanParent, model: &Plugin, conversation: ConversationId) -> Self {
+    pub(crate) fn begin(
+        parent: &SpanParent,
+        model: &Plugin,
+        prompt: &Prompt,
+        conversation: ConversationId,
+    ) -> Self {
         let name: Cow<'static, str> = match parent.is_recorded() {
             true => format!("chat {}", model.name()).into(),
             false => "chat".into(),
@@ -29,7 +39,13 @@ impl ChatSpan {
             span.set("gen_ai.request.stream", true);
             span.set("gen_ai.conversation.id", conversation.to_string());
         }
-        Self { span, began: Instant::now(), has_begun: false }
+        let reply = span.captures_content().then(|| {
+            let PromptContent { instructions, messages } = PromptContent::new(prompt);
+            span.set("gen_ai.system_instructions", instructions);
+            span.set("gen_ai.input.messages", messages);
+            ReplyContent::default()
+        });
+        Self { span, began: Instant::now(), has_begun: false, reply }
     }
 
     /// For the call of the plugin.
@@ -37,9 +53,12 @@ impl ChatSpan {
         self.span.parent()
     }
 
-    /// Something of the reply has arrived.
-    pub(crate) fn mark_begun(&mut self) {
-        if !self.has_begun {
+    /// One item of the reply has arrived.
+    pub(crate) fn add(&mut self, delta: &Delta) {
+        if let Some(reply) = &mut self.reply {
+            reply.add(delta);
+        }
+        if !self.has_begun && !matches!(delta, Delta::Failed(_)) {
             self.has_begun = true;
             self.span.set("gen_ai.response.time_to_first_chunk", self.began.elapsed().as_secs_f64());
         }
@@ -52,6 +71,9 @@ impl ChatSpan {
         }
         if let Some(finish) = finish {
             self.span.set("gen_ai.response.finish_reasons", string_list(finish));
+        }
+        if let Some(reply) = &self.reply {
+            self.span.set("gen_ai.output.messages", reply.messages(finish));
         }
         set_usage(&self.span, usage);
         match outcome {

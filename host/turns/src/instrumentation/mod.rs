@@ -8,6 +8,7 @@
 //! Left to others: the spans of plugin calls and of what they ask for (the runtime), which traces are exported (telemetry).
 
 mod chat_span;
+mod message_content;
 mod observed_turn;
 mod outcome;
 mod refusal;

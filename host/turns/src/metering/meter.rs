@@ -72,7 +72,7 @@ impl UsageMeter {
         Ok(MeteredCall {
             meter: Arc::clone(self),
             model: model.name().to_owned(),
-            span: ChatSpan::begin(parent, model, self.conversation),
+            span: ChatSpan::begin(parent, model, prompt, self.conversation),
             debit,
             usage,
             end: CallEnd::Incomplete,
@@ -122,9 +122,7 @@ pub(crate) struct MeteredCall {
 impl MeteredCall {
     /// Counts one item of the reply.
     pub(crate) fn add(&mut self, delta: &Delta) {
-        if !matches!(delta, Delta::Failed(_)) {
-            self.span.mark_begun();
-        }
+        self.span.add(delta);
         self.usage.add(delta);
     }
 
