@@ -11,8 +11,7 @@ const SECRET_WORD: &str = "nougat-4711";
 
 const COMPANIONS: &str = "[companions.ida]\npersona = \"ida\"\nmemory = \"window\"\nmodels = [\"offline\"]\n\
     [companions.elara]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"offline\"]\n\
-    [plugins.ida]\nsource = \"builtin:card\"\nsettings = { card = { file = \"ida.json\" } }\n\
-    [limits.user]\nper_minute = 6000\nburst = 6000\n";
+    [plugins.ida]\nsource = \"builtin:card\"\nsettings = { card = { file = \"ida.json\" } }\n";
 
 /// A host with authentication whose companion `ida` has a card with [`SCENARIO`].
 fn setup(content: &str) -> Setup {

@@ -26,9 +26,9 @@ pub(super) async fn play(installation: &Installation, prometheus: &Prometheus, r
 async fn turns(installation: &Installation) {
     let (ana, model) = (installation.user("ana"), &installation.model);
     let traceparent = format!("00-{TRACE}-00f067aa0ba902b7-01");
-    let hello = json!({ "message": "Hello." });
+    let hello = json!({ "message": "Hello.", "companion": "elara" });
     ana.chat(&hello).header("traceparent", &traceparent).send().await.expect(200);
-    let streamed = json!({ "message": "Tell me a story.", "stream": true });
+    let streamed = json!({ "message": "Tell me a story.", "stream": true, "companion": "elara" });
     let events = ana.chat(&streamed).header("traceparent", &traceparent).events().await;
     events.transcript().await.completed();
     // The memory's job fails, and waits to be tried again. Jobs are counted every 15 s.
@@ -38,7 +38,8 @@ async fn turns(installation: &Installation) {
     model.next(Answer::error(500, "server_error", "The server had an error."));
     assert!(ana.chat(&hello).send().await.status >= 500);
     model.next(Answer::steps(vec![Step::Text("Half a".into()), Step::Cut]));
-    let transcript = ana.stream("After the head.").await.transcript().await;
+    let cut = json!({ "message": "After the head.", "stream": true, "companion": "elara" });
+    let transcript = ana.chat(&cut).events().await.transcript().await;
     assert_eq!(transcript.last().name, "turn.failed");
     // A conversation is read by routes that wait for no model.
     ana.get("/conversations").send().await.expect(200);
@@ -69,7 +70,7 @@ async fn refusals(installation: &Installation, round: usize) {
     // The persona's question spends the budget, and the reply is refused.
     let asking = json!({ "message": "ask How are you?", "companion": "asking" });
     assert_ne!(poor.chat(&asking).send().await.status, 200);
-    poor.chat(&json!({ "message": "More." })).send().await.problem(429, "budget-spent");
+    poor.chat(&json!({ "message": "More.", "companion": "elara" })).send().await.problem(429, "budget-spent");
 
     let mut plain = RawConnection::open(installation.single.address()).await;
     plain.send("GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
@@ -85,7 +86,11 @@ async fn crowd(installation: &Installation, prometheus: &Prometheus) {
         model.next(Answer::held("Well,", &gate, " so it is."));
         // Users of their own, so that neither their jobs nor their places matter. A memory and a persona run before each
         // model, so turns begin one after the other.
-        let mut events = installation.user(&format!("user-{number}")).stream("Hello.").await;
+        let mut events = installation
+            .user(&format!("user-{number}"))
+            .chat(&json!({ "message": "Hello.", "stream": true, "companion": "elara" }))
+            .events()
+            .await;
         let created = events.expect("turn.created").await;
         events.until_text("Well,").await;
         held.push((gate, events, created));
@@ -94,7 +99,9 @@ async fn crowd(installation: &Installation, prometheus: &Prometheus) {
     let first = installation.user("user-0");
     let waits_for_conversation = tokio::spawn(async move { first.say_in(&conversation, "And then?").await });
     let other = installation.user("ben");
-    let waits_for_instance = tokio::spawn(async move { other.say("Is there room?").await });
+    let waits_for_instance = tokio::spawn(async move {
+        other.chat(&json!({ "message": "Is there room?", "companion": "elara" })).send().await.expect(200)
+    });
     for waiting in ["masque_instances_waiting > 0", "masque_turns_waiting{for=\"conversation\"} > 0"] {
         prometheus.until(waiting).await;
     }
@@ -124,11 +131,11 @@ async fn reloads(host: &Host, prometheus: &Prometheus, round: usize) {
 /// Redis is away for a while, then the database.
 async fn outages(installation: &Installation, prometheus: &Prometheus) {
     let client = installation.shared.client();
-    client.say("Before.").await;
+    client.chat(&json!({ "message": "Before.", "companion": "elara" })).send().await.expect(200);
     for (link, database) in [(&installation.redis_link, "redis"), (&installation.database_link, "postgresql")]
     {
         link.set(LinkState::Cut);
-        let answer = client.chat(&json!({ "message": "Is it there?" })).send().await;
+        let answer = client.chat(&json!({ "message": "Is it there?", "companion": "elara" })).send().await;
         assert_eq!(answer.status, if database == "redis" { 200 } else { 503 }, "{}", answer.text);
         prometheus.until(&format!("masque_database_up{{database={database:?}}} == 0")).await;
         prometheus
@@ -138,7 +145,8 @@ async fn outages(installation: &Installation, prometheus: &Prometheus) {
         prometheus.until(&format!("min(masque_database_up{{database={database:?}}}) == 1")).await;
     }
     masque_tests::eventually("the host to answer again", || async {
-        let answer = client.chat(&json!({ "message": "After." })).try_send().await.ok()?;
+        let answer =
+            client.chat(&json!({ "message": "After.", "companion": "elara" })).try_send().await.ok()?;
         (answer.status == 200).then_some(())
     })
     .await;
