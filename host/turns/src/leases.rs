@@ -9,11 +9,13 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use masque_store::{Heartbeat, TURN_SLOT_LIFETIME, TurnId};
+use masque_telemetry::metrics::state::HEARTBEAT;
 use masque_telemetry::metrics::turns::BUDGET_USED;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::cancellation::CancelReason;
+use crate::clock::now_ms;
 use crate::host::{Host, LEASE};
 
 /// The time between two renewals if the first one failed.
@@ -77,6 +79,7 @@ impl Host {
             }
         };
         self.shared.live_hosts.set(live_hosts);
+        HEARTBEAT.set(&[], now_ms() / 1000);
         let (held, cancel): (HashSet<_>, HashSet<_>) =
             (held.into_iter().collect(), cancel.into_iter().collect());
         // Turns that began meanwhile were not named, and are not part of the answer.

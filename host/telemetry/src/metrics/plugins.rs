@@ -18,8 +18,6 @@ families! {
         "Limits that calls exceeded, by the name of the limit.";
     counter DENIALS = "masque_plugin_denials_total" ["plugin", "version", "grant"],
         "Requests of plugins that were denied for want of a grant, by the grant that is missing.";
-    gauge STATE_QUOTA_USED = "masque_plugin_state_quota_used_ratio" ["plugin", "version"],
-        "The largest share of the state quota that one user had after a write since the version was loaded.";
     counter STATE_REFUSALS = "masque_plugin_state_refusals_total" ["plugin", "version"],
         "Writes to `state` that a quota or limit refused.";
     counter UPSTREAM_REQUESTS = "masque_upstream_requests_total" ["plugin", "version", "outcome"],
@@ -77,11 +75,10 @@ mod tests {
             CALLS.increment(&["forgotten", version, "compose", "internal"]);
             CALL_DURATION.observe(&["forgotten", version, "compose"], 0.1);
             LIMIT_HITS.increment(&["forgotten", version, "cpu"]);
-            STATE_QUOTA_USED.set_fraction(&["forgotten", version], 0.5);
         }
-        assert_eq!(series("forgotten"), 10);
+        assert_eq!(series("forgotten"), 8);
         forget("forgotten", "1.0.0");
-        assert_eq!(series("forgotten"), 5);
+        assert_eq!(series("forgotten"), 4);
         assert_eq!(CALLS.value(&["forgotten", "2.0.0", "compose", "ok"]), 1);
         forget("forgotten", "2.0.0");
         forget("forgotten", "2.0.0");

@@ -1,11 +1,14 @@
 //! A workload in which everything happens that a metric counts: twice, with a scrape between, so that rates are above zero.
 
 use masque_tests::prometheus::Prometheus;
-use masque_tests::{Answer, Gate, Host, LinkState, RawConnection, Step};
+use masque_tests::{Answer, Gate, Host, LinkState, RawConnection, Step, eventually};
 use serde_json::{Value, json};
 
 use super::installation::{INSTANCES, Installation};
 use crate::hot_reload::{build, plugin_file, replace_by_rename};
+
+/// One plugin gets three quarters of the instances at most.
+const HELD: usize = INSTANCES * 3 / 4;
 
 /// The trace that the client of the workload has begun, and sampled.
 pub(super) const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -41,7 +44,8 @@ async fn turns(installation: &Installation) {
     let cut = json!({ "message": "After the head.", "stream": true, "companion": "elara" });
     let transcript = ana.chat(&cut).events().await.transcript().await;
     assert_eq!(transcript.last().name, "turn.failed");
-    // A conversation is read by routes that wait for no model.
+    // A route that waits for no model.
+    ana.get("/companions").send().await.expect(200);
     ana.get("/conversations").send().await.expect(200);
 }
 
@@ -81,18 +85,19 @@ async fn refusals(installation: &Installation, round: usize) {
 async fn crowd(installation: &Installation, prometheus: &Prometheus) {
     let model = &installation.model;
     let mut held = Vec::new();
-    for number in 0..INSTANCES {
+    for number in 0..HELD {
         let gate = Gate::new();
         model.next(Answer::held("Well,", &gate, " so it is."));
         // Users of their own, so that neither their jobs nor their places matter. A memory and a persona run before each
         // model, so turns begin one after the other.
-        let mut events = installation
-            .user(&format!("user-{number}"))
-            .chat(&json!({ "message": "Hello.", "stream": true, "companion": "elara" }))
-            .events()
-            .await;
-        let created = events.expect("turn.created").await;
-        events.until_text("Well,").await;
+        let user = installation.user(&format!("user-{number}"));
+        let body = json!({ "message": "Hello.", "stream": true, "companion": "elara" });
+        let (events, created) = eventually("an instance that no background job uses", || async {
+            let mut events = user.chat(&body).events().await;
+            let created = events.expect("turn.created").await;
+            (events.next().await?.data["text"] == "Well,").then_some((events, created))
+        })
+        .await;
         held.push((gate, events, created));
     }
     let conversation = held[0].2.data["conversation_id"].as_str().unwrap().to_owned();
@@ -100,12 +105,15 @@ async fn crowd(installation: &Installation, prometheus: &Prometheus) {
     let waits_for_conversation = tokio::spawn(async move { first.say_in(&conversation, "And then?").await });
     let other = installation.user("ben");
     let waits_for_instance = tokio::spawn(async move {
-        other.chat(&json!({ "message": "Is there room?", "companion": "elara" })).send().await.expect(200)
+        let body = json!({ "message": "Is there room?", "companion": "elara" });
+        // It waits for a bounded time, and is refused then.
+        let answered = async || Some(other.chat(&body).send().await).filter(|answer| answer.status == 200);
+        eventually("room for another turn", answered).await.expect(200)
     });
     for waiting in ["masque_instances_waiting > 0", "masque_turns_waiting{for=\"conversation\"} > 0"] {
         prometheus.until(waiting).await;
     }
-    prometheus.until(&format!("masque_turns_running >= {INSTANCES}")).await;
+    prometheus.until(&format!("masque_turns_running >= {HELD}")).await;
     for (gate, mut events, _) in held {
         gate.open();
         assert_eq!(events.rest().await.last().unwrap().name, "turn.completed");

@@ -186,8 +186,15 @@ async fn what_no_turn_waits_for_is_sent_in_batches() {
         let (tried, besides): (Vec<_>, Vec<_>) =
             besides.into_iter().partition(|(_, asked)| matches!(asked, Asked::Ping));
         let tried: usize = tried.iter().map(|(times, _)| times).sum();
+        // Records of turns are gathered for a moment, so a busy host writes many at once.
+        let is_of_records =
+            |asked: &Asked| matches!(asked, Asked::Run(text) if text.contains("masque_store_records_v"));
+        let (records, besides): (Vec<_>, Vec<_>) =
+            besides.into_iter().partition(|(_, asked)| is_of_records(asked));
+        let records: usize = records.iter().map(|(times, _)| times).sum();
+        assert!(records <= TURNS, "{turn:?}: {records} statements for records of turns");
         let statements: usize = besides.iter().map(|(times, _)| times).sum();
-        assert!(tried <= 2 * TURNS + statements, "{turn:?}: {tried} trials of connections");
+        assert!(tried <= 2 * TURNS + records + statements, "{turn:?}: {tried} trials of connections");
         let [rates, slots, events] = [":rates}", ":slots:", ":events:"].map(|key| count(&redis, key));
         println!(
             "{TURNS} turns, {turn:?}, in {took:?}: {statements} statements that no turn waits for; of Redis {rates} for \

@@ -18,7 +18,6 @@ fn a_version_that_is_forgotten_leaves_no_series_and_others_stay() {
             TraceContext::root().with_sampled(true),
         );
         plugins::CALL_MEMORY.observe(&[plugin, version], 1e6);
-        plugins::STATE_QUOTA_USED.set_fraction(&[plugin, version], 0.5);
     };
     touch("forgotten", "2.0.0");
     touch("remembered", "1.0.0");
