@@ -62,6 +62,11 @@ impl AccessLog {
     }
 }
 
+/// The route of a path that is asked all the time. Its name is known also while the host starts and has no routes yet.
+pub(crate) fn watched_route(path: &str) -> Option<&'static str> {
+    WATCHED_ROUTES.into_iter().find(|route| *route == path)
+}
+
 fn is_watched(route: &str) -> bool {
     WATCHED_ROUTES.contains(&route)
 }

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use masque_problem::Problem;
 use tracing::{Instrument, Span};
 
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, watched_route};
 use crate::client_address::{ClientAddress, client_address};
 use crate::connection_info::{ConnectionInfo, ListenerKind};
 use crate::lifecycle::{Lifecycle, Phase};
@@ -66,7 +66,8 @@ pub async fn track_request(
     request
         .extensions_mut()
         .insert(connection.map_or(ListenerKind::Public, |connection| connection.listener));
-    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
+    let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let route = matched.or_else(|| watched_route(request.uri().path())).unwrap_or("-").to_owned();
     let log = AccessLog::start(span.clone(), request.method().clone(), route);
     let (method, version) = (request.method().clone(), request.version());
     let is_ambiguous =

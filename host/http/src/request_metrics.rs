@@ -17,8 +17,11 @@ use masque_telemetry::metrics::http::{REQUEST_DURATION, REQUESTS, REQUESTS_IN_PR
 use masque_telemetry::trace::TraceContext;
 use tokio::time::Instant;
 
+use crate::access_log::watched_route;
+
 /// The label of methods and paths that are not known.
 const OTHER: &str = "other";
+
 /// Counts a request when it is dropped: after the last byte of the response, or when the client left. A request that was not
 /// answered is not counted.
 pub(crate) struct RequestMetrics {
@@ -32,6 +35,8 @@ pub(crate) struct RequestMetrics {
 
 enum Endpoint {
     Route(MatchedPath),
+    /// A probe or scrape, whether or not the router has it yet.
+    Watched(&'static str),
     Other,
 }
 
@@ -39,6 +44,7 @@ impl Endpoint {
     fn name(&self) -> &str {
         match self {
             Self::Route(route) => route.as_str(),
+            Self::Watched(route) => route,
             Self::Other => OTHER,
         }
     }
@@ -49,7 +55,8 @@ impl RequestMetrics {
     pub(crate) fn start(request: &Request, trace: TraceContext) -> Self {
         let method = method_name(request.method());
         let route = request.extensions().get::<MatchedPath>().cloned();
-        let endpoint = route.map_or(Endpoint::Other, Endpoint::Route);
+        let watched = || watched_route(request.uri().path()).map_or(Endpoint::Other, Endpoint::Watched);
+        let endpoint = route.map_or_else(watched, Endpoint::Route);
         let in_progress = REQUESTS_IN_PROGRESS.raise(&[method, endpoint.name()]);
         Self { method, endpoint, started: Instant::now(), trace, status: None, _in_progress: in_progress }
     }
@@ -183,6 +190,17 @@ mod tests {
         let duration = REQUEST_DURATION.with(&labels).unwrap();
         assert_eq!(duration.get_sample_count(), 1);
         assert!((20.0..21.0).contains(&duration.get_sample_sum()), "{}", duration.get_sample_sum());
+    }
+
+    #[tokio::test]
+    async fn a_probe_is_counted_as_one_before_the_host_has_routes() {
+        let router = Router::new()
+            .fallback(|| async { http::StatusCode::SERVICE_UNAVAILABLE })
+            .layer(from_fn(measure));
+        let counted = |endpoint: &str| REQUESTS.value(&["GET", endpoint, "503"]);
+        let other_before = counted(OTHER);
+        drop(router.oneshot(request("GET", "/readyz")).await.unwrap());
+        assert_eq!((counted("/readyz"), counted(OTHER)), (1, other_before));
     }
 
     #[test]
