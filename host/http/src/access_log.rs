@@ -1,17 +1,14 @@
 //! The lines that every request has in the log: one when it starts, one when it is completed or its client left.
 
 use std::fmt;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
 use http::Method;
-use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 use tracing::Span;
+
+use crate::watched_body::BodyWatcher;
 
 /// Routes that are asked all the time, by whoever watches the host. Their lines have the level `debug`.
 const WATCHED_ROUTES: [&str; 4] = ["/livez", "/readyz", "/health", "/metrics"];
@@ -53,18 +50,23 @@ impl AccessLog {
         Self { span, method, route, started: Instant::now(), status: None, is_complete: false }
     }
 
-    /// Moves this log into the response's body, so that the last line is written at its end.
-    pub(crate) fn attach(mut self, response: Response) -> Response {
+    /// Notes the response. This log has to live as long as its body.
+    pub(crate) fn answer(&mut self, response: &Response) {
         self.status = Some(response.status().as_u16());
         // hyper does not poll such a body.
         self.is_complete = self.method == Method::HEAD || http_body::Body::is_end_stream(response.body());
-        response.map(|body| Body::new(LoggedBody { body, log: self }))
     }
 }
 
 /// The route of a path that is asked all the time. Its name is known also while the host starts and has no routes yet.
 pub(crate) fn watched_route(path: &str) -> Option<&'static str> {
     WATCHED_ROUTES.into_iter().find(|route| *route == path)
+}
+
+impl BodyWatcher for AccessLog {
+    fn complete(&mut self) {
+        self.is_complete = true;
+    }
 }
 
 fn is_watched(route: &str) -> bool {
@@ -83,35 +85,6 @@ impl Drop for AccessLog {
                 tracing::info!(%method, %route, status = *status, %duration, "{message}");
             }
         });
-    }
-}
-
-struct LoggedBody {
-    body: Body,
-    log: AccessLog,
-}
-
-impl http_body::Body for LoggedBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let this = &mut *self;
-        let polled = Pin::new(&mut this.body).poll_frame(context);
-        // hyper drops a body of known length after its last frame, without polling it for the end.
-        this.log.is_complete |= matches!(polled, Poll::Ready(None)) || this.body.is_end_stream();
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

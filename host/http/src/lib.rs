@@ -36,6 +36,7 @@ mod strict_json;
 pub mod tls;
 pub mod unix_socket;
 mod unread_body;
+mod watched_body;
 
 pub use client_address::{ClientAddress, client_address};
 pub use connection::{ConnectionHandler, ConnectionOptions};

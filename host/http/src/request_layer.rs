@@ -19,6 +19,7 @@ use crate::connection_info::{ConnectionInfo, ListenerKind};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::request_id::{REQUEST_ID, RequestId};
 use crate::request_metrics::RequestMetrics;
+use crate::watched_body::{BodyWatcher, watch};
 use masque_telemetry::trace::{TRACEPARENT, TraceContext};
 
 /// The security headers of every response.
@@ -57,7 +58,7 @@ pub async fn track_request(
     let address = peer.map(|peer| client_address(peer.ip(), request.headers(), &trusted_proxies));
     let id = RequestId::from_headers(request.headers());
     let trace = request_trace(request.headers(), peer.map(|peer| peer.ip()), &trusted_proxies);
-    let metrics = RequestMetrics::start(&request, trace);
+    let mut metrics = RequestMetrics::start(&request, trace);
     let span = request_span(&id, trace);
     if let Some(address) = address {
         span.record("client", tracing::field::display(address));
@@ -68,7 +69,7 @@ pub async fn track_request(
         .insert(connection.map_or(ListenerKind::Public, |connection| connection.listener));
     let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let route = matched.or_else(|| watched_route(request.uri().path())).unwrap_or("-").to_owned();
-    let log = AccessLog::start(span.clone(), request.method().clone(), route);
+    let mut log = AccessLog::start(span.clone(), request.method().clone(), route);
     let (method, version) = (request.method().clone(), request.version());
     let is_ambiguous =
         request.headers().contains_key(header::TRANSFER_ENCODING) || has_several_hosts(request.headers());
@@ -97,7 +98,21 @@ pub async fn track_request(
     if version < Version::HTTP_2 && (is_ambiguous || lifecycle.now() == Phase::Draining) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    log.attach(metrics.attach(response))
+    log.answer(&response);
+    metrics.answer(&response);
+    watch(response, RequestWatcher { log, _metrics: metrics })
+}
+
+/// What ends with a request's response.
+struct RequestWatcher {
+    log: AccessLog,
+    _metrics: RequestMetrics,
+}
+
+impl BodyWatcher for RequestWatcher {
+    fn complete(&mut self) {
+        self.log.complete();
+    }
 }
 
 /// Whether a request has more than one `Host` header, which RFC 9112, section 3.2 forbids.

@@ -3,21 +3,16 @@
 //! The threat: whoever may send a request chooses its method and path, and each new one would be a series. The policy: a
 //! method is one of RFC 9110 and RFC 5789 or `other`, and a path is the template of its route or `other`.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
-use bytes::Bytes;
 use http::Method;
-use http_body::{Frame, SizeHint};
 use masque_telemetry::metrics::Raised;
 use masque_telemetry::metrics::http::{REQUEST_DURATION, REQUESTS, REQUESTS_IN_PROGRESS};
 use masque_telemetry::trace::TraceContext;
 use tokio::time::Instant;
 
 use crate::access_log::watched_route;
+use crate::watched_body::BodyWatcher;
 
 /// The label of methods and paths that are not known.
 const OTHER: &str = "other";
@@ -61,11 +56,14 @@ impl RequestMetrics {
         Self { method, endpoint, started: Instant::now(), trace, status: None, _in_progress: in_progress }
     }
 
-    /// Moves this value into the response's body, so that the request is counted at its end.
-    pub(crate) fn attach(mut self, response: Response) -> Response {
+    /// Notes the response. This value has to live as long as its body, so that the request is counted at its end.
+    pub(crate) fn answer(&mut self, response: &Response) {
         self.status = Some(response.status().as_u16());
-        response.map(|body| Body::new(MeasuredBody { body, _metrics: self }))
     }
+}
+
+impl BodyWatcher for RequestMetrics {
+    fn complete(&mut self) {}
 }
 
 impl Drop for RequestMetrics {
@@ -94,34 +92,10 @@ fn method_name(method: &Method) -> &'static str {
     }
 }
 
-struct MeasuredBody {
-    body: Body,
-    _metrics: RequestMetrics,
-}
-
-impl http_body::Body for MeasuredBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use axum::Router;
+    use axum::body::Body;
     use axum::middleware::from_fn;
     use axum::routing::any;
     use futures::StreamExt;
@@ -129,14 +103,17 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::watched_body::watch;
 
     fn request(method: &str, path: &str) -> Request {
         Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
     }
 
     async fn measure(request: Request, next: axum::middleware::Next) -> Response {
-        let metrics = RequestMetrics::start(&request, TraceContext::root());
-        metrics.attach(next.run(request).await)
+        let mut metrics = RequestMetrics::start(&request, TraceContext::root());
+        let response = next.run(request).await;
+        metrics.answer(&response);
+        watch(response, metrics)
     }
 
     #[tokio::test]
