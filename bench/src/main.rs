@@ -36,7 +36,7 @@ enum Command {
     /// Run all scenarios, or those that are named.
     Run(scenario::Options),
     /// Serve a model that sends tokens at the pace that its name says.
-    Mock,
+    Mock(mock::Options),
     /// Run clients and print what they measured, as JSON.
     Load(load::Options),
     /// Serve turns without a sandbox.
@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<()> {
     }
     runtime.enable_all().build()?.block_on(async {
         match command {
-            Command::Mock => mock::serve().await,
+            Command::Mock(options) => mock::serve(&options).await,
             Command::Load(options) => load::run(options).await,
             Command::NativeBaseline(options) => native_baseline::serve(options).await,
             Command::Pieces(options) => pieces::run(options).await,

@@ -1,10 +1,12 @@
 //! A model server with the chat-completions protocol, streaming and plain. The name of the model sets the pace: `t40-i0`
-//! sends 40 tokens at once, `t64-i20` 64 tokens 20 ms apart.
+//! sends 40 tokens at once, `t64-i20` 64 tokens 20 ms apart, and `t40-c` 40 tokens one after the other, each in an HTTP chunk
+//! of its own that is sent before the next one is made, as real models do.
 //!
 //! The server shares the cores with what is measured, so it makes the frames of a pace only once.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,10 +16,12 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls_pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::MissedTickBehavior;
+use tokio_rustls::TlsAcceptor;
 
 /// The text of a token, of a length that models send.
 const WORD: &str = "word ";
@@ -25,44 +29,119 @@ const WORD: &str = "word ";
 /// Where hosts send their traces (OTLP over HTTP). They are dropped.
 const TRACES: &str = "/v1/traces";
 
-/// The number of tokens of a reply and the time between two of them.
+/// The number of tokens of a reply, and how they follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Pace {
     pub(crate) tokens: usize,
-    pub(crate) interval: Duration,
+    delivery: Delivery,
+}
+
+/// How tokens follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Delivery {
+    /// All in one piece.
+    AtOnce,
+    /// Each in a piece of its own, without a pause.
+    Chunks,
+    /// Each after this time.
+    Paced(Duration),
 }
 
 impl Pace {
+    /// All tokens in one piece.
+    pub(crate) const fn at_once(tokens: usize) -> Self {
+        Self { tokens, delivery: Delivery::AtOnce }
+    }
+
+    /// Each token in an HTTP chunk of its own, without a pause.
+    pub(crate) const fn chunks(tokens: usize) -> Self {
+        Self { tokens, delivery: Delivery::Chunks }
+    }
+
+    /// One token in each interval.
+    pub(crate) const fn paced(tokens: usize, interval: Duration) -> Self {
+        Self { tokens, delivery: Delivery::Paced(interval) }
+    }
+
+    /// The time between two tokens.
+    pub(crate) fn interval(self) -> Duration {
+        match self.delivery {
+            Delivery::AtOnce | Delivery::Chunks => Duration::ZERO,
+            Delivery::Paced(interval) => interval,
+        }
+    }
+
     /// Returns the pace as the name of a model.
     pub(crate) fn name(self) -> String {
-        format!("t{}-i{}", self.tokens, self.interval.as_millis())
+        match self.delivery {
+            Delivery::Chunks => format!("t{}-c", self.tokens),
+            Delivery::AtOnce | Delivery::Paced(_) => {
+                format!("t{}-i{}", self.tokens, self.interval().as_millis())
+            }
+        }
     }
 
     fn parse(name: &str) -> Option<Self> {
-        let (tokens, interval) = name.strip_prefix('t')?.split_once("-i")?;
-        Some(Self { tokens: tokens.parse().ok()?, interval: Duration::from_millis(interval.parse().ok()?) })
+        let (tokens, delivery) = name.strip_prefix('t')?.split_once('-')?;
+        let tokens = tokens.parse().ok()?;
+        match delivery {
+            "c" => Some(Self::chunks(tokens)),
+            "i0" => Some(Self::at_once(tokens)),
+            paced => Some(Self::paced(tokens, Duration::from_millis(paced.strip_prefix('i')?.parse().ok()?))),
+        }
     }
 }
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
+/// The command line of `masque-bench mock`.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Serve HTTP/2 over TLS, with a certificate that is made now and written into this file.
+    #[arg(long)]
+    certificate: Option<PathBuf>,
+}
+
 /// Serves on a free port of this machine and prints the address.
-pub(crate) async fn serve() -> anyhow::Result<()> {
+pub(crate) async fn serve(options: &Options) -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let tls = options.certificate.as_deref().map(tls).transpose()?;
     println!("{}", listener.local_addr()?);
     let replies = Arc::new(Replies::default());
     loop {
         let (socket, _) = listener.accept().await?;
         socket.set_nodelay(true)?;
-        let replies = Arc::clone(&replies);
+        let (replies, tls) = (Arc::clone(&replies), tls.clone());
         let service = service_fn(move |request| answer(request, Arc::clone(&replies)));
         tokio::spawn(async move {
-            let mut http = hyper::server::conn::http1::Builder::new();
             // An error means that the client left.
-            let _client_left =
-                http.timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service).await;
+            let _client_left = match tls {
+                None => {
+                    let mut http = hyper::server::conn::http1::Builder::new();
+                    http.timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service).await
+                }
+                Some(tls) => {
+                    let Ok(socket) = tls.accept(socket).await else { return };
+                    let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                    http.timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service).await
+                }
+            };
         });
     }
+}
+
+/// A certificate for this machine, which is its own authority.
+fn tls(file: &Path) -> anyhow::Result<TlsAcceptor> {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+    std::fs::write(file, made.cert.pem())?;
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config).into())
 }
 
 async fn answer(request: Request<Incoming>, replies: Arc<Replies>) -> Result<Response<Body>, Infallible> {
@@ -79,14 +158,17 @@ async fn answer(request: Request<Incoming>, replies: Arc<Replies>) -> Result<Res
     let reply = replies.for_pace(pace);
     let streamed = request.get("stream").and_then(Value::as_bool).unwrap_or(false);
     let (media, body) = if !streamed {
-        if !pace.interval.is_zero() {
-            tokio::time::sleep(pace.interval * u32::try_from(pace.tokens).unwrap_or(u32::MAX)).await;
+        if !pace.interval().is_zero() {
+            tokio::time::sleep(pace.interval() * u32::try_from(pace.tokens).unwrap_or(u32::MAX)).await;
         }
         ("application/json", Full::new(reply.whole.clone()).boxed_unsync())
-    } else if pace.interval.is_zero() {
-        ("text/event-stream", Full::new(reply.at_once.clone()).boxed_unsync())
     } else {
-        ("text/event-stream", paced(reply, pace.interval))
+        let body = match pace.delivery {
+            Delivery::AtOnce => Full::new(reply.at_once.clone()).boxed_unsync(),
+            Delivery::Chunks => chunks(reply),
+            Delivery::Paced(interval) => paced(reply, interval),
+        };
+        ("text/event-stream", body)
     };
     let response = Response::builder().header(header::CONTENT_TYPE, media).body(body);
     Ok(response.unwrap_or_else(|_| unknown_model()))
@@ -100,6 +182,19 @@ fn paced(reply: Arc<Reply>, interval: Duration) -> Body {
         ticks.tick().await;
         let frame = reply.frames.get(next)?.clone();
         Some((Ok(Frame::data(frame)), (ticks, reply, next + 1)))
+    });
+    StreamBody::new(frames).boxed_unsync()
+}
+
+/// Sends each frame before the next one is made.
+fn chunks(reply: Arc<Reply>) -> Body {
+    let frames = futures::stream::unfold((reply, 0), |(reply, next)| async move {
+        if next > 0 {
+            // hyper writes what it has when the body has nothing more for the moment.
+            tokio::task::yield_now().await;
+        }
+        let frame = reply.frames.get(next)?.clone();
+        Some((Ok(Frame::data(frame)), (reply, next + 1)))
     });
     StreamBody::new(frames).boxed_unsync()
 }
@@ -175,10 +270,15 @@ mod tests {
 
     #[test]
     fn a_pace_is_a_models_name() {
-        let pace = Pace { tokens: 64, interval: Duration::from_millis(20) };
-        assert_eq!(pace.name(), "t64-i20");
-        assert_eq!(Pace::parse("t64-i20"), Some(pace));
-        for name in ["", "gpt-5", "t-i", "t1-i", "tx-i1", "64-i20"] {
+        for (pace, name) in [
+            (Pace::paced(64, Duration::from_millis(20)), "t64-i20"),
+            (Pace::at_once(40), "t40-i0"),
+            (Pace::chunks(40), "t40-c"),
+        ] {
+            assert_eq!(pace.name(), name);
+            assert_eq!(Pace::parse(name), Some(pace));
+        }
+        for name in ["", "gpt-5", "t-i", "t1-i", "tx-i1", "64-i20", "t-c", "t1-cc"] {
             assert_eq!(Pace::parse(name), None, "{name}");
         }
     }

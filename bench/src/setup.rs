@@ -40,6 +40,11 @@ impl Server {
         Self::start(own_command()?.arg("mock")).await
     }
 
+    /// Starts a model server that speaks HTTP/2 over TLS. Clients have to trust the certificate in `file`.
+    pub(crate) async fn mock_http2(file: &Path) -> anyhow::Result<Self> {
+        Self::start(own_command()?.args(["mock", "--certificate"]).arg(file)).await
+    }
+
     /// Starts the server of turns without a sandbox, with its data in `data`.
     pub(crate) async fn native_baseline(mock: &Self, pace: Pace, data: &Path) -> anyhow::Result<Self> {
         let mut command = own_command()?;
@@ -131,6 +136,8 @@ pub(crate) struct Start<'a> {
     /// The folder in which the host's folder is made.
     pub(crate) out: &'a Path,
     pub(crate) mock: &'a Server,
+    /// The scheme of the model server's address.
+    pub(crate) scheme: &'static str,
     pub(crate) pace: Pace,
     pub(crate) mode: Mode,
     /// The configuration of the companion `elara`, which the turns use.
@@ -244,14 +251,14 @@ impl Start<'_> {
             false => "",
         };
         let (address, model, extra) = (&self.mock.address, self.pace.name(), &self.extra);
-        let elara = &self.elara;
+        let (elara, scheme) = (&self.elara, self.scheme);
         let compiled = self.compiled.display();
         format!(
             "[data]\ncompiled = \"{compiled}\"\n[server]\nmax_connections = 5000\n[turn]\nmax_concurrent = 16000\n\
              [sandbox]\ninstances = 6000\n{limits}\
              {elara}[plugins.mock]\nsource = \"builtin:openai\"\n\
-             settings = {{ base_url = \"http://{address}/v1\", model = \"{model}\" }}\n\
-             grants = {{ http = [\"http://{address}\"] }}\n{extra}"
+             settings = {{ base_url = \"{scheme}://{address}/v1\", model = \"{model}\" }}\n\
+             grants = {{ http = [\"{scheme}://{address}\"] }}\n{extra}"
         )
     }
 }

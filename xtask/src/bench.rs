@@ -16,9 +16,10 @@ const PIECES: &str = "pieces";
 const BEFORE: &str = "--before=";
 
 /// The scenarios of the harness, in its order.
-const SCENARIOS: [&str; 11] = [
+const SCENARIOS: [&str; 12] = [
     "latency",
     "frontier",
+    "chunks",
     "streams",
     "plugin",
     "everything",

@@ -29,7 +29,7 @@ cargo xtask COMMAND
   test [--full] [FILTER…]      build, then run every test, or those whose name contains a FILTER;
                                --full adds the long ones: a foreign model server, a hundred kills, fuzzing
   fuzz [--seconds N] [TARGET…] fuzz the code that reads untrusted bytes, each target for a minute
-  bench [--quick] [SCENARIO…]  build for release and measure: admission, pieces, latency, frontier, streams, plugin,
+  bench [--quick] [SCENARIO…]  build for release and measure: admission, pieces, latency, frontier, chunks, streams, plugin,
                                everything, telemetry, state, start, company, scale, litellm; all of them write docs/performance.md
   counts [--store]             count the instructions of pure code, and compare them with the stored figures (or store them)
   lint [--structure]           allowed dependencies, import cycles, formatting and clippy, of the host and of the

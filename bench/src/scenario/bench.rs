@@ -21,7 +21,7 @@ impl Bench {
         let compiled = self.out.join("compiled");
         let (bin, out, mock, elara) = (&self.bin, &self.out, &self.mock, ELARA.to_owned());
         let (extra, environment) = (String::new(), Vec::new());
-        Start { bin, out, mock, pace, mode, elara, extra, environment, compiled }
+        Start { bin, out, mock, scheme: "http", pace, mode, elara, extra, environment, compiled }
     }
 
     /// Returns `full`, or `quick` in a run that only checks that the scenarios work.

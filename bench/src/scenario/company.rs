@@ -9,7 +9,7 @@ use crate::report::Table;
 use crate::setup::{Mode, load, make_turn};
 use crate::stats::show;
 
-const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
+const PACE: Pace = Pace::at_once(40);
 /// A fixture of the tests: a persona that computes without end.
 const SPINNER: &str = "target/fixtures/spins-in-a-call.wasm";
 

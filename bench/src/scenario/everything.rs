@@ -1,8 +1,5 @@
 //! Measures the cost of features: all on, each alone, and all off.
 
-use std::path::Path;
-use std::time::Duration;
-
 use super::bench::Bench;
 use crate::load::Options;
 use crate::mock::Pace;
@@ -10,8 +7,9 @@ use crate::process;
 use crate::report::Table;
 use crate::setup::{Mode, Start, load};
 use crate::stats::show;
+use std::path::Path;
 
-const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
+const PACE: Pace = Pace::at_once(40);
 
 /// A fixture of the tests: a memory that observes every exchange and writes to its state.
 const OBSERVER: &str = "target/fixtures/counts-exchanges.wasm";

@@ -1,7 +1,5 @@
 //! Measures the throughput by latency, and the processor time of a turn.
 
-use std::time::Duration;
-
 use super::bench::Bench;
 use crate::load::Options;
 use crate::mock::Pace;
@@ -11,7 +9,7 @@ use crate::report::Table;
 use crate::setup::{Host, Mode, direct, load};
 use crate::stats::{Rounds, show};
 
-const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
+const PACE: Pace = Pace::at_once(40);
 const CLIENTS: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 /// Upper bounds of p99, in milliseconds.
 const BOUNDS: [u64; 4] = [5, 10, 50, 100];

@@ -1,7 +1,5 @@
 //! Measures the latency that the host adds to a model, for one client and 40 tokens at once.
 
-use std::time::Duration;
-
 use super::bench::Bench;
 use crate::load::{LoadReport, Options};
 use crate::mock::Pace;
@@ -9,7 +7,7 @@ use crate::report::Table;
 use crate::setup::{Mode, direct, load};
 use crate::stats::show;
 
-const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
+const PACE: Pace = Pace::at_once(40);
 
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     let (rounds, turns) = (bench.size(9, 2), bench.size(400, 20));

@@ -15,7 +15,8 @@ use crate::setup::{Mode, direct, get, load};
 use crate::stats::{Rounds, show};
 use crate::venv::environment;
 
-const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
+/// All tokens in one piece, and one chunk per token as real models send them.
+const PACES: [(Pace, &str); 2] = [(Pace::at_once(40), "at once"), (Pace::chunks(40), "one chunk per token")];
 /// The release of LiteLLM.
 const PACKAGE: &str = "litellm[proxy]==1.106.2";
 const KEY: &str = "sk-bench";
@@ -25,29 +26,31 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     let (rounds, millis) = (bench.size(5, 1), bench.size(2500, 500));
     let (proxy, port) = start(bench).await?;
     let pid = proxy.id().context("the proxy ended")?;
-    let host = bench.start(PACE, Mode::ON).host().await?;
-    let theirs = |stream| Options {
-        bearer: Some(KEY.to_owned()),
-        ..direct(&format!("127.0.0.1:{port}"), PACE, stream)
-    };
-    let ours = |stream| host.clients(PACE, stream);
-    let straight = |stream| direct(&bench.mock.address, PACE, stream);
-
+    let mut hosts = Vec::new();
+    for (pace, _) in PACES {
+        hosts.push(bench.start(pace, Mode::ON).host().await?);
+    }
     let mut table = Table::new(
         "Comparison with LiteLLM",
         &format!(
-            "{PACKAGE}, one worker, no database, master key set, with the same model in the same run; 40 tokens at once. \
+            "{PACKAGE}, one worker, no database, master key set, with the same model in the same run; 40 tokens. \
              Latency is that of one client, turns/s the best of 1, 4 and 16 clients. {rounds} alternating rounds."
         ),
-        &["", "", "added first byte p50, ms", "added whole turn p50, ms", "turns/s", "ratio", "MB"],
+        &["", "", "tokens", "added first byte p50, ms", "added whole turn p50, ms", "turns/s", "ratio", "MB"],
     );
-    for (kind, stream) in [("streamed", true), ("plain", false)] {
+    let streamed = PACES.iter().zip(&hosts).map(|(pace, host)| (pace, host, "streamed", true));
+    let plain = PACES.iter().zip(&hosts).take(1).map(|(pace, host)| (pace, host, "plain", false));
+    for ((pace, tokens), host, kind, stream) in streamed.chain(plain) {
+        let theirs =
+            Options { bearer: Some(KEY.to_owned()), ..direct(&format!("127.0.0.1:{port}"), *pace, stream) };
+        let ours = host.clients(*pace, stream);
+        let straight = direct(&bench.mock.address, *pace, stream);
         let mut figures: [Vec<(f64, f64, f64)>; 2] = [Vec::new(), Vec::new()];
-        load(&Options { clients: 4, millis, ..theirs(stream) }).await?;
-        load(&Options { clients: 4, millis, ..ours(stream) }).await?;
+        load(&Options { clients: 4, millis, ..theirs.clone() }).await?;
+        load(&Options { clients: 4, millis, ..ours.clone() }).await?;
         for _ in 0..rounds {
-            let base = load(&Options { millis, ..straight(stream) }).await?;
-            for (options, figures) in [theirs(stream), ours(stream)].into_iter().zip(&mut figures) {
+            let base = load(&Options { millis, ..straight.clone() }).await?;
+            for (options, figures) in [&theirs, &ours].into_iter().zip(&mut figures) {
                 let one = load(&Options { millis, ..options.clone() }).await?;
                 let mut best = one.per_second();
                 for clients in [4, 16] {
@@ -75,6 +78,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
             table.row([
                 name.to_owned(),
                 kind.to_owned(),
+                (*tokens).to_owned(),
                 of(|figure| figure.0, 1),
                 of(|figure| figure.1, 1),
                 of(|figure| figure.2, 0),
@@ -83,7 +87,9 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
             ]);
         }
     }
-    host.stop().await?;
+    for host in hosts {
+        host.stop().await?;
+    }
     drop(proxy);
     Ok(vec![table])
 }
@@ -91,13 +97,19 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
 async fn start(bench: &Bench) -> anyhow::Result<(Child, u16)> {
     let program = environment(&bench.out.join("litellm"), PACKAGE).await?.join("bin/litellm");
     let configuration = bench.out.join("litellm.yaml");
-    let (address, model) = (&bench.mock.address, PACE.name());
+    let address = &bench.mock.address;
+    let models = PACES.map(|(pace, _)| {
+        let model = pace.name();
+        format!(
+            "  - model_name: {model}\n    litellm_params:\n      model: openai/{model}\n      \
+             api_base: http://{address}/v1\n      api_key: unused\n"
+        )
+    });
     std::fs::write(
         &configuration,
         format!(
-            "model_list:\n  - model_name: {model}\n    litellm_params:\n      model: openai/{model}\n      \
-             api_base: http://{address}/v1\n      api_key: unused\ngeneral_settings:\n  master_key: {KEY}\n\
-             litellm_settings:\n  telemetry: false\n"
+            "model_list:\n{}general_settings:\n  master_key: {KEY}\nlitellm_settings:\n  telemetry: false\n",
+            models.concat()
         ),
     )?;
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();

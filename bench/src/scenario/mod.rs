@@ -1,6 +1,7 @@
 //! The scenarios. Each one alternates rounds of the programs that it compares; a run with a failed turn is discarded.
 
 mod bench;
+mod chunks;
 mod company;
 mod everything;
 mod frontier;
@@ -25,9 +26,10 @@ use bench::Bench;
 
 pub(crate) use options::Options;
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "latency",
     "frontier",
+    "chunks",
     "streams",
     "plugin",
     "everything",
@@ -64,6 +66,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         let mut measured: Vec<Table> = match name {
             "latency" => latency::measure(&bench).await?,
             "frontier" => frontier::measure(&bench).await?,
+            "chunks" => chunks::measure(&bench).await?,
             "streams" => streams::measure(&bench).await?,
             "plugin" => plugin::measure(&bench).await?,
             "everything" => everything::measure(&bench).await?,

@@ -18,7 +18,7 @@ use crate::setup::{Mode, Server, clients, get, load, own_command};
 use crate::stats::{Rounds, show};
 use crate::venv::environment;
 
-const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
+const PACE: Pace = Pace::at_once(40);
 /// The tool that makes components of Python programs.
 const COMPONENTIZE: &str = "componentize-py==0.25.1";
 /// The folder into which xtask builds the components of tests and benchmarks.

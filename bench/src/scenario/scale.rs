@@ -25,7 +25,7 @@ use crate::report::Table;
 use crate::setup::{DATA, Mode, load, make_turn_in};
 use crate::stats::{Rounds, show};
 
-const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
+const PACE: Pace = Pace::at_once(40);
 
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     Ok(vec![plugins(bench).await?, messages(bench).await?, users(bench).await?])

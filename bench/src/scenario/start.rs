@@ -10,7 +10,7 @@ use crate::report::Table;
 use crate::setup::{Host, Mode, load};
 use crate::stats::show;
 
-const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
+const PACE: Pace = Pace::at_once(40);
 /// The component that is replaced.
 const COMPONENT: &str = "target/plugins/card.wasm";
 /// A replacement that takes longer counts as lost.

@@ -19,7 +19,7 @@ use crate::report::Table;
 use crate::setup::{DATA, Host, LOG, Mode, load};
 use crate::stats::show;
 
-const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
+const PACE: Pace = Pace::at_once(40);
 const CLIENTS: [usize; 4] = [1, 4, 16, 64];
 /// The users on whose behalf the turns are made, so that none of them is a row that all turns write to.
 const USERS: u64 = 100;

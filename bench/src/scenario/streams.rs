@@ -13,8 +13,8 @@ use crate::report::Table;
 use crate::setup::{Mode, direct, load};
 use crate::stats::{Rounds, show};
 
-const FAST: Pace = Pace { tokens: 64, interval: Duration::from_millis(20) };
-const SLOW: Pace = Pace { tokens: 20, interval: Duration::from_secs(1) };
+const FAST: Pace = Pace::paced(64, Duration::from_millis(20));
+const SLOW: Pace = Pace::paced(20, Duration::from_secs(1));
 
 /// Open streams of each model plugin, of which there are two: the plan for 65,530 memory mappings (`vm.max_map_count`
 /// as Linux ships it) leaves one plugin three quarters of 3,845 slots.
@@ -96,7 +96,7 @@ async fn paced(bench: &Bench) -> anyhow::Result<Table> {
 }
 
 fn several(options: Options, clients: usize, turns: usize) -> Options {
-    let ramp = FAST.interval.as_millis() as u64 * FAST.tokens as u64;
+    let ramp = FAST.interval().as_millis() as u64 * FAST.tokens as u64;
     Options { clients, turns, ramp, ..options }
 }
 

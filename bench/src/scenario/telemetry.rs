@@ -1,9 +1,6 @@
 //! Measures what an operator's view of a host costs: its log, its traces, and the records of its turns. Metrics are always on;
 //! their cost shows against an older binary without them, if one is given.
 
-use std::path::Path;
-use std::time::Duration;
-
 use super::bench::Bench;
 use crate::load::Options;
 use crate::mock::Pace;
@@ -11,8 +8,9 @@ use crate::process;
 use crate::report::Table;
 use crate::setup::{DATA, Mode, Start, load};
 use crate::stats::show;
+use std::path::Path;
 
-const PACE: Pace = Pace { tokens: 40, interval: Duration::ZERO };
+const PACE: Pace = Pace::at_once(40);
 const CLIENTS: usize = 8;
 /// The file that records are in, and the one that its newest changes are in.
 const RECORDS: [&str; 2] = ["records.db", "records.db-wal"];
