@@ -3,6 +3,9 @@
 //! The policy: adding a line never waits. Lines are written in the order in which they were added. A line of normal
 //! priority is dropped if the queue is full; one of high priority takes the place of the oldest normal ones, and is dropped
 //! only if the queue is full of its kind.
+//!
+//! Lines leave in batches, since each wake-up of the writer and each write cost as much as formatting the line. A line of
+//! normal priority therefore waits for others for [`GATHER_TIME`]; one of high priority and a flush end that wait.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,6 +17,11 @@ use crate::metrics::process::LOG_LINES_DROPPED;
 const LINE_OVERHEAD: usize = 64;
 /// A report of dropped lines waits no longer than this for a queue that has room.
 const MAX_REPORT_DELAY: Duration = Duration::from_secs(10);
+/// How long lines of normal priority wait for others. What a host logged in the last milliseconds before a `kill -9` is lost.
+const GATHER_TIME: Duration = Duration::from_millis(5);
+/// The most bytes of a batch of several lines. POSIX writes as many at once to a pipe (`PIPE_BUF` on Linux), so that lines of
+/// several processes on one pipe stay whole.
+pub(crate) const MAX_BATCH_BYTES: usize = 4096;
 
 /// Which lines are dropped first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,17 +52,25 @@ pub(crate) struct DroppedLines {
 /// What the writing thread is to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Write this line.
-    Line(Box<[u8]>),
+    /// Write these lines.
+    Lines(Batch),
     /// Log that lines were dropped.
     Report(DroppedLines),
+}
+
+/// Lines that are written together.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// One after the other, each with its line break.
+    pub(crate) text: Vec<u8>,
+    pub(crate) lines: u64,
 }
 
 /// The queue.
 #[derive(Debug)]
 pub(crate) struct LineQueue {
     state: Mutex<State>,
-    /// Lines, or a wish to flush, have arrived.
+    /// Lines for which the writer waits, or a wish to flush, have arrived.
     work: Condvar,
     /// A line was written, or could not be.
     progress: Condvar,
@@ -73,10 +89,24 @@ struct State {
     dropped_since: Option<Instant>,
     /// Whether the writer has taken something that it has not finished.
     is_writing: bool,
+    /// What the writer waits for.
+    awaited: Awaited,
     /// Attempts to write that failed.
     failures: u64,
     /// Whether a flush wants the writer to try again at once.
     is_flush_wanted: bool,
+}
+
+/// What wakes the writer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Awaited {
+    /// Nothing: it is at work, or waits to try again.
+    #[default]
+    Nothing,
+    /// A line of high priority, or a flush. It looks for other lines after [`GATHER_TIME`].
+    HighLine,
+    /// Any line.
+    AnyLine,
 }
 
 #[derive(Debug)]
@@ -101,19 +131,25 @@ impl LineQueue {
         let line = Line { number: state.next_number, text: text.into() };
         state.next_number += 1;
         state.bytes += size(text);
+        let is_awaited = match (priority, state.awaited) {
+            (_, Awaited::AnyLine) | (Priority::High, Awaited::HighLine) => true,
+            (Priority::Normal, Awaited::HighLine) | (_, Awaited::Nothing) => false,
+        };
         match priority {
             Priority::High => state.high.push_back(line),
             Priority::Normal => state.normal.push_back(line),
         }
         drop(state);
-        self.work.notify_one();
+        if is_awaited {
+            self.work.notify_one();
+        }
     }
 
-    /// Counts a line as dropped that was taken and can't be written. Counts it as one of high priority, since its own is no
-    /// longer known.
-    pub(crate) fn count_lost(&self) {
-        self.state().count_dropped(Priority::High);
-        self.work.notify_one();
+    /// Counts lines as dropped that were taken and can't be written. Counts them as ones of high priority, since their own is
+    /// no longer known.
+    pub(crate) fn count_lost(&self, lines: u64) {
+        let mut state = self.state();
+        (0..lines).for_each(|_| state.count_dropped(Priority::High));
     }
 
     /// Waits for something to do. Whatever was taken before counts as done.
@@ -121,14 +157,33 @@ impl LineQueue {
         let mut state = self.state();
         state.is_writing = false;
         loop {
-            let next = state.take_report(self.max_bytes).map(Next::Report);
-            if let Some(next) = next.or_else(|| state.pop().map(Next::Line)) {
+            if let Some(report) = state.take_report(self.max_bytes) {
                 state.is_writing = true;
-                return next;
+                return Next::Report(report);
+            }
+            if state.has_lines() {
+                state.is_writing = true;
+                return Next::Lines(self.gather(state));
             }
             self.progress.notify_all();
+            state.awaited = Awaited::AnyLine;
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.awaited = Awaited::Nothing;
         }
+    }
+
+    /// Takes the lines that are there, after a moment in which more may come.
+    fn gather(&self, mut state: MutexGuard<'_, State>) -> Batch {
+        let end = Instant::now() + GATHER_TIME;
+        while state.high.is_empty() && !state.is_flush_wanted && state.bytes < MAX_BATCH_BYTES {
+            let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+                break;
+            };
+            state.awaited = Awaited::HighLine;
+            (state, _) = self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+            state.awaited = Awaited::Nothing;
+        }
+        state.take_batch()
     }
 
     /// Called by the writer after a failed attempt. Returns after `delay`, or at once if a flush wants another attempt.
@@ -191,14 +246,31 @@ impl State {
         self.dropped_since.get_or_insert_with(Instant::now);
     }
 
-    fn pop(&mut self) -> Option<Box<[u8]>> {
-        let is_high_next = match (self.high.front(), self.normal.front()) {
-            (Some(high), Some(normal)) => high.number < normal.number,
-            (high, _) => high.is_some(),
-        };
-        let line = if is_high_next { self.high.pop_front() } else { self.normal.pop_front() }?;
-        self.bytes = self.bytes.saturating_sub(size(&line.text));
-        Some(line.text)
+    fn has_lines(&self) -> bool {
+        !self.high.is_empty() || !self.normal.is_empty()
+    }
+
+    /// Takes the oldest lines: as many as fit into a batch, and at least one.
+    fn take_batch(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        loop {
+            let oldest = match (self.high.front(), self.normal.front()) {
+                (Some(high), Some(normal)) if high.number < normal.number => &mut self.high,
+                (Some(_), None) => &mut self.high,
+                _ => &mut self.normal,
+            };
+            let room = MAX_BATCH_BYTES.saturating_sub(batch.text.len());
+            let Some(line) = oldest.pop_front_if(|line| batch.lines == 0 || line.text.len() <= room) else {
+                break;
+            };
+            self.bytes = self.bytes.saturating_sub(size(&line.text));
+            batch.text.extend_from_slice(&line.text);
+            batch.lines += 1;
+        }
+        if !self.has_lines() {
+            self.is_flush_wanted = false;
+        }
+        batch
     }
 
     /// The dropped lines, once the report about them has a place in the queue.
@@ -212,7 +284,7 @@ impl State {
     }
 
     fn is_done(&self) -> bool {
-        !self.is_writing && self.high.is_empty() && self.normal.is_empty() && self.dropped_since.is_none()
+        !self.is_writing && !self.has_lines() && self.dropped_since.is_none()
     }
 }
 
@@ -234,11 +306,11 @@ mod tests {
         let mut text = String::new();
         let is_empty = || {
             let state = queue.state();
-            state.high.is_empty() && state.normal.is_empty() && state.dropped_since.is_none()
+            !state.has_lines() && state.dropped_since.is_none()
         };
         while !is_empty() {
             match queue.wait_next() {
-                Next::Line(line) => text.push_str(&String::from_utf8_lossy(&line)),
+                Next::Lines(batch) => text.push_str(&String::from_utf8_lossy(&batch.text)),
                 Next::Report(DroppedLines { high, normal }) => text.push_str(&format!("!{high}/{normal}")),
             }
         }
@@ -252,6 +324,21 @@ mod tests {
         queue.push(Priority::High, b"B");
         queue.push(Priority::Normal, b"c");
         assert_eq!(drain(&queue), "aBc");
+    }
+
+    #[test]
+    fn lines_leave_together_up_to_what_a_pipe_takes_whole() {
+        let queue = LineQueue::new(1 << 20);
+        let long = vec![b'x'; MAX_BATCH_BYTES + 1];
+        let lines: [&[u8]; 5] = [b"a\n", b"b\n", &long, b"c\n", &long[..MAX_BATCH_BYTES]];
+        lines.iter().for_each(|line| queue.push(Priority::Normal, line));
+        let taken: Vec<(usize, u64)> = (0..4)
+            .map(|_| match queue.wait_next() {
+                Next::Lines(batch) => (batch.text.len(), batch.lines),
+                Next::Report(report) => panic!("{report:?}"),
+            })
+            .collect();
+        assert_eq!(taken, [(4, 2), (MAX_BATCH_BYTES + 1, 1), (2, 1), (MAX_BATCH_BYTES, 1)]);
     }
 
     #[test]
