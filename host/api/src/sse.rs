@@ -3,7 +3,6 @@
 //! Only its own connection polls the body, so a slow client delays nobody else. Dropping the body drops the reader. Events
 //! that are ready at the same time are sent in one chunk; a ready event never waits for the next.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,6 +17,7 @@ use masque_http::RequestId;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio_util::sync::ReusableBoxFuture;
 
 use masque_turns::{Event, EventKind, EventReader};
 
@@ -42,6 +42,9 @@ pub(crate) fn response(reader: EventReader, keepalive: Duration, request: &Reque
     response
 }
 
+/// What most events take, in bytes: their fields and a few words. One allocation is enough for them.
+const EVENT_BYTES: usize = 128;
+
 type Batch = Option<Vec<Arc<Event>>>;
 
 struct EventStream {
@@ -51,8 +54,8 @@ struct EventStream {
 }
 
 enum State {
-    /// The read in progress owns the reader and returns it with the events.
-    Reading(Pin<Box<dyn Future<Output = (EventReader, Batch)> + Send>>),
+    /// The read in progress owns the reader and returns it with the events. Each read takes the memory of the one before.
+    Reading(ReusableBoxFuture<'static, (EventReader, Batch)>),
     Ended,
 }
 
@@ -60,15 +63,13 @@ impl EventStream {
     fn new(reader: EventReader, period: Duration, request: RequestId) -> Self {
         let mut keepalive = tokio::time::interval_at(Instant::now() + period, period);
         keepalive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { state: State::Reading(read(reader)), keepalive, request }
+        Self { state: State::Reading(ReusableBoxFuture::new(read(reader))), keepalive, request }
     }
 }
 
-fn read(mut reader: EventReader) -> Pin<Box<dyn Future<Output = (EventReader, Batch)> + Send>> {
-    Box::pin(async move {
-        let batch = reader.next().await;
-        (reader, batch)
-    })
+async fn read(mut reader: EventReader) -> (EventReader, Batch) {
+    let batch = reader.next().await;
+    (reader, batch)
 }
 
 impl http_body::Body for EventStream {
@@ -80,10 +81,10 @@ impl http_body::Body for EventStream {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let State::Reading(reading) = &mut self.state else { return Poll::Ready(None) };
-        match reading.as_mut().poll(context) {
+        match reading.poll(context) {
             Poll::Ready((reader, Some(events))) => {
-                self.state = State::Reading(read(reader));
-                let mut text = String::new();
+                reading.set(read(reader));
+                let mut text = Vec::with_capacity(EVENT_BYTES * events.len());
                 for event in &events {
                     write(&mut text, event, self.request.as_str());
                 }
@@ -111,33 +112,58 @@ impl http_body::Body for EventStream {
 
 /// Appends one event (HTML standard, section 9.2). The data is one line, because JSON escapes line breaks, unless it is too
 /// long for one ([`sse_data`]).
-fn write(text: &mut String, event: &Event, request_id: &str) {
+fn write(text: &mut Vec<u8>, event: &Event, request_id: &str) {
     let sequence = event.sequence;
-    let (name, data) = match &event.kind {
+    match &event.kind {
         EventKind::Created { turn_id, conversation_id, companion } => {
             let data = Created {
                 turn_id: turn_id.to_string(),
                 conversation_id: conversation_id.to_string(),
                 companion,
             };
-            ("turn.created", tagged("turn.created", sequence, &data))
+            write_tagged(text, "turn.created", sequence, &data);
         }
-        EventKind::Delta { text } => ("reply.delta", tagged("reply.delta", sequence, &Delta { text })),
+        EventKind::Delta { text: piece } => {
+            // There is one for nearly every token, so it is written in place. Its text is short enough for one line.
+            let name = "reply.delta";
+            write_head(text, name, sequence);
+            text.extend_from_slice(sse_data::FIELD.as_bytes());
+            append_json(text, &Delta { name, sequence, text: piece });
+            text.extend_from_slice(b"\n\n");
+        }
         EventKind::Completed(reply) => {
-            ("turn.completed", tagged("turn.completed", sequence, &*sse_data::with_short_lines(reply)))
+            write_tagged(text, "turn.completed", sequence, &*sse_data::with_short_lines(reply));
         }
         EventKind::Failed(problem) => {
             let problem = problem.to_value(Some(request_id));
-            ("turn.failed", tagged("turn.failed", sequence, &Failed { problem }))
+            write_tagged(text, "turn.failed", sequence, &Failed { problem });
         }
-    };
-    text.push_str("event: ");
-    text.push_str(name);
-    text.push_str("\nid: ");
-    text.push_str(&sequence.to_string());
-    text.push('\n');
-    sse_data::write(text, &data);
-    text.push('\n');
+    }
+}
+
+/// Appends the fields `event` and `id`.
+fn write_head(text: &mut Vec<u8>, name: &str, sequence: u64) {
+    text.extend_from_slice(b"event: ");
+    text.extend_from_slice(name.as_bytes());
+    text.extend_from_slice(b"\nid: ");
+    text.extend_from_slice(sequence.to_string().as_bytes());
+    text.push(b'\n');
+}
+
+/// Appends an event whose data may need several lines.
+fn write_tagged<T: Serialize>(text: &mut Vec<u8>, name: &str, sequence: u64, data: &T) {
+    let mut json = Vec::new();
+    append_json(&mut json, &Tagged { name, sequence, data });
+    write_head(text, name, sequence);
+    sse_data::write(text, &json);
+    text.push(b'\n');
+}
+
+fn append_json<T: Serialize>(text: &mut Vec<u8>, data: &T) {
+    if let Err(error) = serde_json::to_writer(text, data) {
+        // Serialization fails only for maps with non-string keys, and no event has one.
+        tracing::error!(%error, "an event could not be written");
+    }
 }
 
 #[derive(Serialize)]
@@ -158,20 +184,15 @@ struct Created<'a> {
 
 #[derive(Serialize)]
 struct Delta<'a> {
+    #[serde(rename = "type")]
+    name: &'a str,
+    sequence: u64,
     text: &'a str,
 }
 
 #[derive(Serialize)]
 struct Failed {
     problem: Value,
-}
-
-fn tagged<T: Serialize>(name: &str, sequence: u64, data: &T) -> String {
-    serde_json::to_string(&Tagged { name, sequence, data }).unwrap_or_else(|error| {
-        // Serialization fails only for maps with non-string keys, and no event has one.
-        tracing::error!(%error, "an event could not be written");
-        String::from("{}")
-    })
 }
 
 #[cfg(test)]
@@ -189,9 +210,14 @@ mod tests {
         RequestId::from_headers(&headers)
     }
 
+    fn text_of(event: &Event) -> String {
+        let mut text = Vec::new();
+        write(&mut text, event, "r-1");
+        String::from_utf8(text).unwrap()
+    }
+
     fn written(sequence: u64, kind: EventKind) -> (Vec<String>, Value) {
-        let mut text = String::new();
-        write(&mut text, &Event { sequence, kind }, "r-1");
+        let text = text_of(&Event { sequence, kind });
         assert!(text.ends_with("\n\n"), "{text}");
         let lines: Vec<String> = text.trim_end().lines().map(str::to_owned).collect();
         let data = serde_json::from_str(lines[2].strip_prefix("data: ").unwrap()).unwrap();
@@ -231,8 +257,7 @@ mod tests {
     fn no_line_of_any_event_is_longer_than_64_kib() {
         let long = "\u{1}".repeat(200_000);
         let reply = json!({ "reply": { "role": "assistant", "content": long } });
-        let mut text = String::new();
-        write(&mut text, &Event { sequence: 1, kind: EventKind::Completed(Arc::new(reply)) }, "r-1");
+        let text = text_of(&Event { sequence: 1, kind: EventKind::Completed(Arc::new(reply)) });
         assert!(text.ends_with("}\n\n") && text.starts_with("event: turn.completed\nid: 1\ndata: {"));
         assert!(text.lines().all(|line| line.len() < sse_data::MAX_LINE_BYTES));
         assert_eq!(text.matches("\n\n").count(), 1, "the event ends once");

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// The longest line, in bytes, with its field name and line end.
 pub(crate) const MAX_LINE_BYTES: usize = 64 << 10;
 /// What begins each line.
-const FIELD: &str = "data: ";
+pub(crate) const FIELD: &str = "data: ";
 /// How much data a line has at most.
 const MAX_DATA_BYTES: usize = MAX_LINE_BYTES - FIELD.len() - 1;
 /// The longest text of one part. As JSON it has at most six times as many bytes.
@@ -43,25 +43,24 @@ pub(crate) fn with_short_lines(reply: &Value) -> Cow<'_, Value> {
 }
 
 /// Appends the lines of the field `data`.
-pub(crate) fn write(text: &mut String, json: &str) {
+pub(crate) fn write(text: &mut Vec<u8>, json: &[u8]) {
     let mut rest = json;
-    while !rest.is_empty() {
-        let (line, next) = rest.split_at(line_end(rest));
-        text.push_str(FIELD);
-        text.push_str(line);
-        text.push('\n');
+    while let Some((line, next)) = rest.split_at_checked(line_end(rest)).filter(|_| !rest.is_empty()) {
+        text.extend_from_slice(FIELD.as_bytes());
+        text.extend_from_slice(line);
+        text.push(b'\n');
         rest = next;
     }
 }
 
 /// Where the first line of a JSON text ends: after the last token that fits. The whole text if it fits, or if its first
 /// token is longer than a line.
-fn line_end(json: &str) -> usize {
+fn line_end(json: &[u8]) -> usize {
     if json.len() <= MAX_DATA_BYTES {
         return json.len();
     }
     let (mut in_string, mut is_escaped, mut end) = (false, false, None);
-    for (index, byte) in json.bytes().enumerate() {
+    for (index, byte) in json.iter().copied().enumerate() {
         if index >= MAX_DATA_BYTES && end.is_some() {
             break;
         }
@@ -100,8 +99,9 @@ mod tests {
 
     /// The lines of the data, and what a client reads from them.
     fn sent(value: &Value) -> (Vec<String>, Value) {
-        let mut text = String::new();
-        write(&mut text, &with_short_lines(value).to_string());
+        let mut text = Vec::new();
+        write(&mut text, with_short_lines(value).to_string().as_bytes());
+        let text = String::from_utf8(text).unwrap();
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         for line in &lines {
             assert!(line.len() < MAX_LINE_BYTES, "a line of {} bytes", line.len());
