@@ -7,6 +7,7 @@ use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, prlimit};
 use tokio::process::Child;
 
 use crate::client::Client;
+use crate::compiled;
 use crate::log::Log;
 use crate::setup::{CommandOutput, Setup};
 use crate::wait::{eventually, within};
@@ -50,6 +51,9 @@ impl Host {
             status = self.process.wait() => panic!("the host did not start: {}", status.unwrap()),
         };
         self.wait_until_ready().await;
+        if self.setup.shares_compiled() {
+            compiled::share(self.data());
+        }
     }
 
     async fn wait_until_ready(&self) {
@@ -219,6 +223,9 @@ impl Drop for Host {
 }
 
 fn launch(setup: &Setup) -> (Child, Log) {
+    if setup.shares_compiled() {
+        compiled::lend(setup.data());
+    }
     let mut process = setup.serve().spawn().unwrap();
     let log = Log::new();
     tokio::spawn(log.clone().follow(process.stdout.take().unwrap()));

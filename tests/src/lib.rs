@@ -16,6 +16,7 @@ mod background_client;
 mod balancer;
 mod baseline;
 mod client;
+mod compiled;
 mod component;
 pub mod deploy;
 mod events;

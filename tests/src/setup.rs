@@ -17,6 +17,8 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     launcher: Vec<String>,
     data: PathBuf,
+    /// Whether it gets what other hosts have compiled.
+    shares_compiled: bool,
     /// The certificate that the clients of this host trust.
     pub(crate) trusted: Option<String>,
 }
@@ -33,7 +35,15 @@ impl Setup {
     pub fn defaults() -> Self {
         let folder = tempfile::Builder::new().prefix("masque-").tempdir().unwrap();
         let data = folder.path().join("data");
-        Self { folder, toml: None, environment: Vec::new(), launcher: Vec::new(), data, trusted: None }
+        Self {
+            folder,
+            toml: None,
+            environment: Vec::new(),
+            launcher: Vec::new(),
+            data,
+            shares_compiled: true,
+            trusted: None,
+        }
     }
 
     /// A host with this `masque.toml`.
@@ -83,6 +93,17 @@ impl Setup {
     pub fn launched_by(mut self, words: &[&str]) -> Self {
         self.launcher = words.iter().map(|&word| word.to_owned()).collect();
         self
+    }
+
+    /// Compiles its components itself, as a host does at its first start.
+    pub fn compiling(mut self) -> Self {
+        self.shares_compiled = false;
+        self
+    }
+
+    /// Whether it gets what other hosts have compiled. One that is launched by another command may run as another user.
+    pub(crate) fn shares_compiled(&self) -> bool {
+        self.shares_compiled && self.launcher.is_empty()
     }
 
     /// Uses this data folder.
@@ -167,7 +188,7 @@ impl Setup {
 }
 
 /// Returns the host's binary: the one in `MASQUE_BIN`, otherwise the one beside this test.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let path = match std::env::var_os("MASQUE_BIN") {
         Some(path) => PathBuf::from(path),
         None => {

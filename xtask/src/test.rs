@@ -1,5 +1,6 @@
 //! `cargo xtask test`: builds the workspace and runs all tests.
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -52,7 +53,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
     build::components(workspace)?;
     build::fixtures(workspace)?;
     let host_engine = engine::build(&mut build::host_command(workspace, false))?;
-    let tests_engine = engine::build(&mut workspace.cargo(["build", "--workspace", "--all-targets"]))?;
+    // What the tests need, and no benchmarks: `cargo xtask lint` compiles those.
+    let tests_engine = engine::build(&mut workspace.cargo(["test", "--workspace", "--no-run"]))?;
     engine::check_same(&host_engine, &tests_engine)?;
 
     let mut tests = workspace.cargo(["test", "--workspace", "--no-fail-fast", "--"]);
@@ -60,6 +62,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
     tests.env("MASQUE_BIN", workspace.binary(false)).env("MASQUE_PLUGINS", workspace.plugins());
     tests.env("MASQUE_FIXTURES", workspace.fixtures());
     tests.env("MASQUE_TEST_DEBIAN13", debian13.tree());
+    if std::env::var_os("RUST_TEST_THREADS").is_none() {
+        tests.env("RUST_TEST_THREADS", threads().to_string());
+    }
     if options.full {
         tests.env("MASQUE_FULL", "1");
     } else {
@@ -73,4 +78,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
         fuzz::run(workspace, &fuzz::Options::default())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many tests run at once. Most of the longer ones wait: for a host to start, for a lease to end, for a timeout.
+fn threads() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }

@@ -26,28 +26,16 @@ use bench::Bench;
 
 pub(crate) use options::Options;
 
-const NAMES: [&str; 12] = [
-    "latency",
-    "frontier",
-    "chunks",
-    "streams",
-    "plugin",
-    "everything",
-    "telemetry",
-    "state",
-    "start",
-    "company",
-    "scale",
-    "litellm",
-];
+/// The scenarios in their order, one a line. `cargo xtask bench` reads the same file.
+const NAMES: &str = include_str!("../../scenarios.txt");
 
 /// Runs the scenarios and writes the report.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     for name in &options.scenarios {
         ensure!(
-            NAMES.contains(&name.as_str()),
+            NAMES.lines().any(|known| known == name),
             "there is no scenario {name:?}: there are {}",
-            NAMES.join(", ")
+            NAMES.lines().collect::<Vec<_>>().join(", ")
         );
     }
     std::fs::create_dir_all(&options.out)?;
@@ -58,7 +46,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let results = bench.out.join(if options.quick { "tables-quick" } else { "tables" });
     std::fs::create_dir_all(&results)?;
     for name in NAMES
-        .into_iter()
+        .lines()
         .filter(|name| options.scenarios.is_empty() || options.scenarios.iter().any(|one| one == name))
     {
         let load = machine::load()?;
@@ -86,7 +74,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     }
     // The report holds the last results of the scenarios that were not run.
     let mut tables = Vec::new();
-    for name in NAMES {
+    for name in NAMES.lines() {
         if let Ok(text) = std::fs::read_to_string(results.join(format!("{name}.json"))) {
             tables.extend(serde_json::from_str::<Vec<Table>>(&text)?);
         }

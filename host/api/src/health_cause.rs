@@ -117,6 +117,7 @@ mod tests {
         for cause in HealthCause::ALL {
             let (check, state) = cause.check_and_state();
             let ready = if cause.is_unready() { "503" } else { "200" };
+            // Writing to a string cannot fail.
             let _ = writeln!(table, "| `{check}` | `{state}` | {ready} | {} |", cause.meaning());
         }
         let guide = include_str!("../../../docs/operators.md");

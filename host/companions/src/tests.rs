@@ -5,19 +5,27 @@ use std::sync::Arc;
 
 use masque_config::{Config, ConfigSource, Environment, Flags};
 use masque_grants::Builtin;
-use masque_runtime::Sandbox;
+use masque_runtime::{Sandbox, SandboxConfig};
 
 use super::{load, sandbox_config};
 
 /// The bytes of a built-in component, as `cargo xtask build` has built it.
 fn component(builtin: Builtin) -> &'static [u8] {
-    let plugins = std::env::var_os("MASQUE_PLUGINS").map(PathBuf::from).unwrap_or_else(|| {
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
-        target.join("plugins")
-    });
+    let plugins = std::env::var_os("MASQUE_PLUGINS").map_or_else(|| target().join("plugins"), PathBuf::from);
     let file = plugins.join(format!("{}.wasm", builtin.name()));
     std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).leak()
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from)
+}
+
+/// Compiles in this process, since the binary that runs the tests has no command that compiles, and keeps the components for
+/// other tests.
+fn sandbox(config: &Config) -> Arc<Sandbox> {
+    let cache = Some(target().join("tmp/compiled"));
+    Sandbox::new(&SandboxConfig { cache, ..sandbox_config(&config.sandbox) }).unwrap()
 }
 
 /// The configuration of a host that is started in `folder`, or with the file `config`.
@@ -39,8 +47,7 @@ async fn problems(text: &str) -> Vec<String> {
     std::fs::write(folder.path().join("broken.wasm"), "no component").unwrap();
     let config = load_config(Some(file), Path::new(""));
     let prefix = format!("{}/", folder.path().display());
-    // Compiles in this process: the binary that runs the tests has no command that compiles.
-    let sandbox = Sandbox::new(&sandbox_config(&config.sandbox)).unwrap();
+    let sandbox = sandbox(&config);
     load(&config, &sandbox, component)
         .await
         .unwrap_err()
@@ -52,7 +59,7 @@ async fn problems(text: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_host_without_a_configuration_has_a_companion() {
     let config = load_config(None, Path::new("/nonexistent"));
-    let sandbox = Sandbox::new(&sandbox_config(&config.sandbox)).unwrap();
+    let sandbox = sandbox(&config);
     let set = load(&config, &sandbox, component).await.unwrap();
     let elara = &set.companions["elara"];
     assert_eq!(elara.models[0].name(), "offline");

@@ -17,7 +17,7 @@ use crate::pool::PoolSlot;
 use crate::report::CallReport;
 
 /// Whose values a state call is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PluginStateScope {
     /// The conversation of the turn.
     Conversation,
@@ -34,6 +34,37 @@ pub struct StateEntry {
     pub value: Vec<u8>,
     /// For `if_version` of a later write.
     pub version: u64,
+}
+
+impl StateEntry {
+    /// The version of what is under a key, 0 where it is absent.
+    ///
+    /// # Errors
+    /// `conflict` if another version is wanted.
+    pub fn check_version(entry: Option<&Self>, wanted: Option<u64>) -> Result<u64, Failure> {
+        let version = entry.map_or(0, |entry| entry.version);
+        match wanted {
+            Some(wanted) if wanted != version => {
+                Err(Failure::new("conflict", format!("the key has version {version}")))
+            }
+            _ => Ok(version),
+        }
+    }
+
+    /// Adds to the decimal integer under a key, absent counting as 0. Returns the sum, and the entry with it.
+    ///
+    /// # Errors
+    /// `invalid` if the value is no such integer, or the sum does not fit.
+    pub fn add(entry: Option<&Self>, amount: i64) -> Result<(i64, Self), Failure> {
+        let parse = |entry: &Self| std::str::from_utf8(&entry.value).ok()?.parse::<i64>().ok();
+        let held = entry.map_or(Some(0), parse);
+        let held =
+            held.ok_or_else(|| Failure::new("invalid", "the value is no decimal integer of 64 bits"))?;
+        let sum = held.checked_add(amount);
+        let sum = sum.ok_or_else(|| Failure::new("invalid", "the sum does not fit 64 bits"))?;
+        let version = Self::check_version(entry, None)?.saturating_add(1);
+        Ok((sum, Self { value: sum.to_string().into_bytes(), version }))
+    }
 }
 
 /// The plugin's stored values. The runtime calls it from within a guest's call, one call at a time for each store.

@@ -43,6 +43,7 @@ async fn spinning_guests_on_every_core_stop_neither_other_calls_nor_timers() {
         .collect();
     let other = persona("uses-what-it-can", Grants::default(), Limits::default()).await;
     for _ in 0..20 {
+        // The calls come one after the other while the spinners run.
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(composed(&other, "nothing").await, "0 variables");
     }

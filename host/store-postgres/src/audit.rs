@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use masque_store::paging::{limit, number_after, numbered, rows};
 use masque_store::{AuditEntry, AuditLog, AuditRecord, CheckTexts as _, Page, Paged, StoreError};
 
 use crate::audit_rows::{insert_entry, record, with_entry};
 use crate::columns::{millis, unsigned};
-use crate::paging::{limit, number_after, numbered, rows};
 use crate::statement::{Statement, get};
 use crate::store::PostgresStore;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use masque_store::paging::{invalid_cursor, limit, number_after, paged, rows};
 use masque_store::{
     ConversationId, ConversationRecord, MAX_PAGE_BYTES, MessageId, MessageRecord, Owner, Page, Paged,
     StoreError, TailLimit,
@@ -11,7 +12,6 @@ use uuid::Uuid;
 
 use crate::error::{DatabaseError, Result};
 use crate::messages::{message, message_columns};
-use crate::paging::{invalid_cursor, limit, number_after, paged, rows};
 use crate::statement::{Statement, get};
 use crate::store::PostgresStore;
 

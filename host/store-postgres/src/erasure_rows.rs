@@ -18,22 +18,13 @@ macro_rules! erasure_columns {
 }
 
 fn erasure(row: &PgRow) -> Result<Erasure> {
-    let count = |column: usize| unsigned(get(row, column)?);
     Ok(Erasure {
         receipt: get(row, 0)?,
         user: get(row, 1)?,
         name: get::<&str, _>(row, 2)?.parse::<ErasedName>()?,
         begun_at: get(row, 3)?,
         done_at: get(row, 4)?,
-        rows: ErasedRows {
-            conversations: count(5)?,
-            messages: count(6)?,
-            turns: count(7)?,
-            idempotency_keys: count(8)?,
-            jobs: count(9)?,
-            state_values: count(10)?,
-            spending_days: count(11)?,
-        },
+        rows: ErasedRows::from_columns(|column| unsigned(get(row, column)?))?,
     })
 }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use masque_store::paging::{limit, number_after, numbered, rows};
 use masque_store::{
     ApiKeyRecord, ApiKeys, AuditEntry, CheckTexts as _, KeyHash, KeyId, NewApiKey, Page, Paged, StoreError,
 };
@@ -11,7 +12,6 @@ use masque_store::{
 use crate::audit_rows::{insert_entry, with_entry};
 use crate::columns::{millis, signed};
 use crate::key_rows::{key_columns, record};
-use crate::paging::{limit, number_after, numbered, rows};
 use crate::statement::{Statement, get};
 use crate::store::PostgresStore;
 

@@ -37,7 +37,6 @@ mod messages;
 mod migrations;
 mod open_error;
 mod options;
-mod paging;
 mod pooler;
 mod replay;
 mod retention;

@@ -40,7 +40,8 @@ pub(crate) fn optional_message(row: &PgRow) -> Result<Option<MessageRecord>> {
 pub(crate) fn message_saying(row: &PgRow, content: String, metadata: &str) -> Result<MessageRecord> {
     let role: String = get(row, "role")?;
     let turn_status: Option<&str> = get(row, "turn_status")?;
-    let status = message_status(get(row, "in_tail")?, turn_status, role == "user")?;
+    let turn_status = turn_status.map(str::parse::<TurnStatus>).transpose()?;
+    let status = TurnStatus::of_message(get(row, "in_tail")?, turn_status, role == "user");
     Ok(MessageRecord {
         id: MessageId::from(get::<Uuid, _>(row, "id")?),
         turn: get::<Option<Uuid>, _>(row, "message_turn")?.map(TurnId::from),
@@ -52,42 +53,4 @@ pub(crate) fn message_saying(row: &PgRow, content: String, metadata: &str) -> Re
         created_at: get(row, "created_at")?,
         metadata: json(metadata)?,
     })
-}
-
-/// The status of a message. A message out of the tail belongs to a failed turn, or to an interrupted one whose question
-/// was sent again. While a turn runs again, the reply that an earlier attempt left is still interrupted.
-fn message_status(in_tail: bool, turn: Option<&str>, is_users: bool) -> Result<&'static str> {
-    let turn = turn.map(str::parse::<TurnStatus>).transpose()?;
-    Ok(match turn {
-        Some(TurnStatus::Interrupted) => "interrupted",
-        _ if !in_tail => "failed",
-        None | Some(TurnStatus::Completed) => "complete",
-        Some(TurnStatus::Running) if is_users => "running",
-        Some(TurnStatus::Running) => "interrupted",
-        Some(TurnStatus::Failed) => "failed",
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::message_status;
-
-    #[test]
-    fn the_status_of_a_message_follows_from_its_turn() {
-        let cases = [
-            (true, None, false, "complete"),
-            (true, Some("running"), true, "running"),
-            (true, Some("running"), false, "interrupted"),
-            (true, Some("completed"), true, "complete"),
-            (true, Some("interrupted"), false, "interrupted"),
-            (false, Some("failed"), true, "failed"),
-            (false, Some("running"), false, "failed"),
-            (false, Some("interrupted"), true, "interrupted"),
-        ];
-        for (in_tail, turn, is_users, expected) in cases {
-            let status = message_status(in_tail, turn, is_users).unwrap();
-            assert_eq!(status, expected, "{in_tail} {turn:?} {is_users}");
-        }
-        assert!(message_status(true, Some("odd"), true).is_err());
-    }
 }

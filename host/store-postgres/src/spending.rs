@@ -55,7 +55,7 @@ impl Spending for PostgresStore {
 }
 
 fn statement(report: &SpendingReport) -> Statement {
-    let SpendingReport { host, revision, lease, used, blocks } = report;
+    let SpendingReport { host, revision, lease, sent_at, used, blocks } = report;
     let bounded = |tokens: i64| tokens.clamp(-MAX_TOKENS, MAX_TOKENS);
     let (budgets, wanted): (Vec<Option<i64>>, Vec<i64>) = blocks
         .iter()
@@ -64,17 +64,21 @@ fn statement(report: &SpendingReport) -> Statement {
             BlockRequest::Return { .. } => (None, 0),
         })
         .unzip();
-    Statement::new("SELECT * FROM masque_report_spending_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")
-        .bind(*host)
-        .bind(signed(*revision))
-        .bind(millis(*lease))
-        .bind(used.iter().map(|used| used.account.as_str()).collect::<Vec<_>>())
-        .bind(used.iter().map(|used| used.day.0).collect::<Vec<_>>())
-        .bind(used.iter().map(|used| bounded(used.input_tokens)).collect::<Vec<_>>())
-        .bind(used.iter().map(|used| bounded(used.output_tokens)).collect::<Vec<_>>())
-        .bind(blocks.iter().map(BlockRequest::account).collect::<Vec<_>>())
-        .bind(budgets)
-        .bind(wanted)
+    Statement::new(
+        "SELECT * FROM masque_report_spending_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    )
+    .bind(*host)
+    .bind(signed(*revision))
+    .bind(millis(*lease))
+    .bind(*sent_at)
+    .bind(used.iter().map(|used| used.account.as_str()).collect::<Vec<_>>())
+    .bind(used.iter().map(|used| used.day.0).collect::<Vec<_>>())
+    .bind(used.iter().map(|used| used.debited_at.0).collect::<Vec<_>>())
+    .bind(used.iter().map(|used| bounded(used.input_tokens)).collect::<Vec<_>>())
+    .bind(used.iter().map(|used| bounded(used.output_tokens)).collect::<Vec<_>>())
+    .bind(blocks.iter().map(BlockRequest::account).collect::<Vec<_>>())
+    .bind(budgets)
+    .bind(wanted)
 }
 
 fn block(row: &PgRow) -> DatabaseResult<HeldBlock> {

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use masque_store::{
     PluginState, StateConflict, StateFence, StateKey, StateResult, StateSpace, StateValue, StateWrite,
-    StoreError,
+    StoreError, columns,
 };
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -114,7 +114,7 @@ impl PluginState for PostgresStore {
         );
         let statement = of_space(sql, space)?
             .bind(prefix.max(after.unwrap_or_default()))
-            .bind(end_of_prefix(prefix))
+            .bind(columns::end_of_prefix(prefix))
             .bind(after)
             .bind(i64::from(limit));
         self.read_all(statement, |row| get(row, 0)).await
@@ -128,35 +128,4 @@ fn result(row: &PgRow) -> DatabaseResult<StateResult> {
         "deleted" => StateResult::Deleted,
         other => return Err(StoreError::Corrupt(format!("`{other}` is no result of a write")).into()),
     })
-}
-
-/// The least text greater than all that start with `prefix`; `None` if there is none. UTF-8 sorts as its characters do.
-fn end_of_prefix(prefix: &str) -> Option<String> {
-    let mut characters: Vec<char> = prefix.chars().collect();
-    while let Some(last) = characters.pop() {
-        if let Some(next) = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32) {
-            characters.push(next);
-            return Some(characters.into_iter().collect());
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::end_of_prefix;
-
-    #[test]
-    fn the_end_of_a_prefix_is_past_every_text_that_starts_with_it() {
-        let cases = [
-            ("", None),
-            ("a", Some("b")),
-            ("ab\u{10ffff}", Some("ac")),
-            ("\u{10ffff}", None),
-            ("\u{d7ff}", Some("\u{e000}")),
-        ];
-        for (prefix, expected) in cases {
-            assert_eq!(end_of_prefix(prefix).as_deref(), expected, "{prefix:?}");
-        }
-    }
 }

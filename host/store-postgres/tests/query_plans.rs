@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use masque_store::conformance::fixtures::{
-    LONG, admission, admit, entry, host, job, kept, key, new_conversation, other_host, reply, start,
+    LATER, LONG, admission, admit, entry, host, job, kept, key, new_conversation, other_host, reply, start,
 };
 use masque_store::conformance::turn_records;
 use masque_store::{
@@ -155,10 +155,12 @@ async fn spend(store: &Arc<dyn Store>, number: usize) {
         host,
         revision: number as u64 + 1,
         lease: LONG,
+        sent_at: LATER.0,
         used: [0, 1]
             .map(|day_before| UsedTokens {
                 account: account(number),
                 day: SpendingDay(day - day_before),
+                debited_at: LATER,
                 input_tokens: 11,
                 output_tokens: 5,
             })

@@ -48,6 +48,9 @@ CREATE TABLE erasures (
     -- The account of spending, which names the user, for hosts that have not reported all yet. NULL when its rows are
     -- removed for good.
     account          TEXT,
+    -- A keyed hash of that account, and when its rows were removed for good: what was spent until then is not written again.
+    spending_name       TEXT NOT NULL CHECK (length(spending_name) = 64),
+    spending_removed_at INTEGER CHECK (spending_removed_at IS NULL OR account IS NULL),
     -- Rows that were removed so far.
     conversations    INTEGER NOT NULL DEFAULT 0,
     messages         INTEGER NOT NULL DEFAULT 0,
@@ -59,6 +62,7 @@ CREATE TABLE erasures (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX erasures_running ON erasures (begun_at) WHERE done_at IS NULL;
+CREATE INDEX erasures_spending ON erasures (spending_name);
 
 -- What changes rarely. A deleted conversation stays, marked, until its rows are removed in batches.
 CREATE TABLE conversations (

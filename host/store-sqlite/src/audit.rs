@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use masque_store::paging::{limit, number_after, numbered};
 use masque_store::{AuditEntry, AuditLog, AuditRecord, Page, Paged, StoreError};
 use rusqlite::Connection;
 
@@ -11,7 +12,6 @@ use crate::audit_rows::{insert_entry, record};
 use crate::columns::{millis, now};
 use crate::error::Result as DatabaseResult;
 use crate::operation::Operation;
-use crate::paging::{limit, number_after, numbered};
 use crate::query::{all_rows, execute};
 use crate::store::SqliteStore;
 

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+use masque_store::paging::{invalid_cursor, limit, number_after, paged};
 use masque_store::{
     ConversationId, ConversationRecord, MAX_PAGE_BYTES, MessageId, MessageRecord, Owner, Page, Paged,
     StoreError, TailLimit,
@@ -12,7 +13,6 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::messages::{MESSAGE_COLUMNS, message, message_columns};
-use crate::paging::{invalid_cursor, limit, number_after, paged};
 use crate::query::{all_rows, first_row};
 use crate::users;
 

@@ -4,7 +4,7 @@ use masque_store::{ErasedName, ErasedRows, Erasure, Installation};
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
-use crate::columns::{signed, unsigned};
+use crate::columns::{now, signed, unsigned};
 use crate::error::Result;
 use crate::query::{all_rows, execute, first_row, one_row};
 
@@ -17,22 +17,13 @@ macro_rules! erasure_columns {
 }
 
 fn erasure(row: &Row<'_>) -> Result<Erasure> {
-    let count = |column: usize| unsigned(row.get(column)?);
     Ok(Erasure {
         receipt: row.get(0)?,
         user: row.get(1)?,
         name: row.get_ref(2)?.as_str()?.parse::<ErasedName>()?,
         begun_at: row.get(3)?,
         done_at: row.get(4)?,
-        rows: ErasedRows {
-            conversations: count(5)?,
-            messages: count(6)?,
-            turns: count(7)?,
-            idempotency_keys: count(8)?,
-            jobs: count(9)?,
-            state_values: count(10)?,
-            spending_days: count(11)?,
-        },
+        rows: ErasedRows::from_columns(|column| unsigned(row.get(column)?))?,
     })
 }
 
@@ -75,10 +66,18 @@ pub(crate) fn running(connection: &Connection) -> Result<Vec<Erasure>> {
 
 /// Stores an erasure that begins, with the user's account of spending.
 pub(crate) fn insert(connection: &Connection, erasure: &Erasure, account: &str) -> Result<()> {
+    let spending_name = installation(connection)?.spending_name(account);
     execute(
         connection,
-        "INSERT INTO erasures (id, user, name, begun_at, account) VALUES (?1, ?2, ?3, ?4, ?5)",
-        (erasure.receipt, erasure.user, erasure.name.as_str(), erasure.begun_at, account),
+        "INSERT INTO erasures (id, user, name, begun_at, account, spending_name) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        (
+            erasure.receipt,
+            erasure.user,
+            erasure.name.as_str(),
+            erasure.begun_at,
+            account,
+            spending_name.as_str(),
+        ),
     )?;
     Ok(())
 }
@@ -93,10 +92,30 @@ pub(crate) fn account(connection: &Connection, receipt: Uuid) -> Result<Option<S
     )
 }
 
-/// Forgets the account of spending of an erasure.
+/// Forgets the account of spending of an erasure, whose rows are removed: what was spent until now is not written again.
 pub(crate) fn forget_account(connection: &Connection, receipt: Uuid) -> Result<()> {
-    execute(connection, "UPDATE erasures SET account = NULL WHERE id = ?1", [receipt])?;
+    execute(
+        connection,
+        "UPDATE erasures SET account = NULL, spending_removed_at = ?2 WHERE id = ?1",
+        (receipt, now()),
+    )?;
     Ok(())
+}
+
+/// Whether the user of an account was erased, and the rows of the account were removed for good at this time or later.
+pub(crate) fn is_spending_removed(
+    connection: &Connection,
+    installation: &Installation,
+    account: &str,
+    since: i64,
+) -> Result<bool> {
+    let removed = first_row(
+        connection,
+        "SELECT 1 FROM erasures WHERE spending_name = ?1 AND spending_removed_at >= ?2",
+        (installation.spending_name(account).as_str(), since),
+        |_row| Ok(()),
+    )?;
+    Ok(removed.is_some())
 }
 
 /// Adds to what an erasure has removed.

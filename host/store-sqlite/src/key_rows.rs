@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use masque_store::paging::{limit, number_after, numbered};
 use masque_store::{ApiKeyRecord, KeyHash, KeyId, Page, Paged, StoreError};
 use rusqlite::{Connection, Row};
 
 use crate::columns::{millis, now, unsigned};
 use crate::error::Result;
-use crate::paging::{limit, number_after, numbered};
 use crate::query::{all_rows, first_row};
 
 /// The columns that [`record`] reads.

@@ -48,7 +48,6 @@ mod leases;
 mod messages;
 mod migrating;
 mod operation;
-mod paging;
 mod query;
 mod readers;
 mod records;

@@ -1,7 +1,7 @@
 //! Rows of messages. Only this module knows the order in which their columns are read, and how the status that clients
 //! see follows from the turn.
 
-use masque_store::{MessageId, MessageRecord, StoreError, TailLimit, TurnId};
+use masque_store::{MessageId, MessageRecord, TailLimit, TurnId, TurnStatus};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
@@ -31,8 +31,8 @@ pub(crate) const MESSAGE_COLUMNS: usize = 10;
 /// A message from the first columns of a row.
 pub(crate) fn message(row: &Row<'_>) -> Result<MessageRecord> {
     let role: String = row.get(4)?;
-    let turn_status = row.get_ref(7)?.as_str_or_null()?;
-    let status = message_status(row.get(6)?, turn_status, role == "user")?;
+    let turn_status = row.get_ref(7)?.as_str_or_null()?.map(str::parse::<TurnStatus>).transpose()?;
+    let status = TurnStatus::of_message(row.get(6)?, turn_status, role == "user");
     Ok(MessageRecord {
         id: MessageId::from(row.get::<_, Uuid>(0)?),
         turn: row.get::<_, Option<Uuid>>(1)?.map(TurnId::from),
@@ -52,20 +52,6 @@ pub(crate) fn optional_message(row: &Row<'_>) -> Result<Option<MessageRecord>> {
         ValueRef::Null => Ok(None),
         _ => message(row).map(Some),
     }
-}
-
-/// The status of a message. A message out of the tail belongs to a failed turn, or to an interrupted one whose question
-/// was sent again. While a turn runs again, the reply that an earlier attempt left is still interrupted.
-fn message_status(in_tail: bool, turn: Option<&str>, is_users: bool) -> Result<&'static str> {
-    Ok(match turn {
-        Some("interrupted") => "interrupted",
-        _ if !in_tail => "failed",
-        None | Some("completed") => "complete",
-        Some("running") if is_users => "running",
-        Some("running") => "interrupted",
-        Some("failed") => "failed",
-        Some(other) => return Err(StoreError::Corrupt(format!("`{other}` is no status of a turn")).into()),
-    })
 }
 
 /// Stores a new message of a conversation, in its tail. Its texts are checked.
@@ -154,28 +140,4 @@ pub(crate) fn tail(
     }
     tail.messages.reverse();
     Ok(tail)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::message_status;
-
-    #[test]
-    fn the_status_of_a_message_follows_from_its_turn() {
-        let cases = [
-            (true, None, false, "complete"),
-            (true, Some("running"), true, "running"),
-            (true, Some("running"), false, "interrupted"),
-            (true, Some("completed"), true, "complete"),
-            (true, Some("interrupted"), false, "interrupted"),
-            (false, Some("failed"), true, "failed"),
-            (false, Some("running"), false, "failed"),
-            (false, Some("interrupted"), true, "interrupted"),
-        ];
-        for (in_tail, turn, is_users, expected) in cases {
-            let status = message_status(in_tail, turn, is_users).unwrap();
-            assert_eq!(status, expected, "{in_tail} {turn:?} {is_users}");
-        }
-        assert!(message_status(true, Some("odd"), true).is_err());
-    }
 }

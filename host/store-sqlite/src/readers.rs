@@ -166,6 +166,7 @@ mod tests {
         let (release, released) = channel::<()>();
         let (begin, begun) = oneshot::channel();
         let long = readers.read(move |_connection| {
+            // The test waits for it.
             let _ = begin.send(());
             released.recv().unwrap();
             Ok("done")

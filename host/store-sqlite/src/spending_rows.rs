@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use crate::columns::{lease_clock, lease_end, now, remaining, signed, unsigned};
+use crate::erasure_rows::{installation, is_spending_removed};
 use crate::error::Result;
 use crate::operation::Operation;
 use crate::query::{execute, first_row, one_row};
@@ -27,7 +28,7 @@ impl Operation for SpendingReport {
 
     fn run(self, connection: &Connection) -> Result<ReportAnswer> {
         self.check_texts()?;
-        let now = now();
+        let (now, installation) = (now(), installation(connection)?);
         let today = now.div_euclid(MILLIS_OF_DAY);
         let revision = signed(self.revision);
         let seen = first_row(
@@ -41,7 +42,9 @@ impl Operation for SpendingReport {
         }
         if seen.is_none_or(|seen| revision > seen) {
             for used in &self.used {
-                count(connection, self.host, today, used)?;
+                if !is_spending_removed(connection, &installation, &used.account, used.debited_at.0)? {
+                    count(connection, self.host, today, used)?;
+                }
             }
             execute(
                 connection,
@@ -54,6 +57,9 @@ impl Operation for SpendingReport {
         for request in self.blocks {
             match request {
                 BlockRequest::Hold { account, budget, wanted } => {
+                    if wanted > 0 && is_spending_removed(connection, &installation, &account, self.sent_at)? {
+                        continue;
+                    }
                     let (tokens, available) =
                         hold(connection, self.host, (&account, today), budget, wanted, self.lease)?;
                     blocks.push(HeldBlock { account, budget, tokens, available });
@@ -96,7 +102,7 @@ pub(crate) fn take_back_blocks_of_others(connection: &Connection, host: Uuid) ->
 /// Adds to the tokens of an account on a day, or takes away from them, to zero at least. Those of today come out of the
 /// host's block, or go back into it.
 fn count(connection: &Connection, host: Uuid, today: i64, used: &UsedTokens) -> Result<()> {
-    let UsedTokens { account, day: SpendingDay(day), input_tokens, output_tokens } = used;
+    let UsedTokens { account, day: SpendingDay(day), debited_at: _, input_tokens, output_tokens } = used;
     let bounded = |tokens: i64| tokens.clamp(-MAX_TOKENS, MAX_TOKENS);
     let (input, output) = (bounded(*input_tokens), bounded(*output_tokens));
     execute(

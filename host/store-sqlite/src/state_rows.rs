@@ -3,7 +3,7 @@
 
 use masque_store::{
     CheckTexts as _, ConflictReason, StateChange, StateConflict, StateResult, StateScope, StateSpace,
-    StateWrite, StoreError,
+    StateWrite, StoreError, columns,
 };
 use rusqlite::{Connection, params};
 
@@ -54,7 +54,7 @@ pub(crate) fn list(
             space.plugin,
             space.scope,
             prefix.max(after.unwrap_or_default()),
-            end_of_prefix(prefix),
+            columns::end_of_prefix(prefix),
             after,
             now(),
             limit,
@@ -224,37 +224,11 @@ fn sum(held: Option<&[u8]>, amount: i64) -> std::result::Result<i64, ConflictRea
     held.checked_add(amount).ok_or(ConflictReason::Overflow)
 }
 
-/// The least text greater than all that start with `prefix`; `None` if there is none. UTF-8 sorts as its characters do.
-fn end_of_prefix(prefix: &str) -> Option<String> {
-    let mut characters: Vec<char> = prefix.chars().collect();
-    while let Some(last) = characters.pop() {
-        if let Some(next) = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32) {
-            characters.push(next);
-            return Some(characters.into_iter().collect());
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use masque_store::ConflictReason;
 
-    use super::{end_of_prefix, sum};
-
-    #[test]
-    fn the_end_of_a_prefix_is_past_every_text_that_starts_with_it() {
-        let cases = [
-            ("", None),
-            ("a", Some("b")),
-            ("ab\u{10ffff}", Some("ac")),
-            ("\u{10ffff}", None),
-            ("\u{d7ff}", Some("\u{e000}")),
-        ];
-        for (prefix, expected) in cases {
-            assert_eq!(end_of_prefix(prefix).as_deref(), expected, "{prefix:?}");
-        }
-    }
+    use super::sum;
 
     #[test]
     fn only_a_decimal_integer_of_64_bits_can_be_added_to() {

@@ -6,7 +6,7 @@
 //! host holds only an `Arc<dyn Store>`. [`KeyRing`] is the part that the command line uses beside a running host.
 //! [`Shared`] is separate: what it holds may be lost. So is [`ActiveSets`], which only a database that several hosts use has.
 //!
-//! [`transfer`] moves everything from one database into another.
+//! [`columns`] and [`paging`] are what databases do alike with values and pages of lists. [`transfer`] moves everything from one database into another.
 //!
 //! The feature `conformance` adds the module `conformance`: the tests that every implementation has to pass.
 //!
@@ -19,6 +19,7 @@
 mod active_sets;
 mod admission;
 mod audit;
+pub mod columns;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod connection;
@@ -33,6 +34,7 @@ mod message;
 mod open_error;
 mod owner;
 mod page;
+pub mod paging;
 mod parked_jobs;
 mod profile;
 mod rate_limits;
@@ -84,8 +86,8 @@ pub use shared::{
     TURN_EVENTS_RETENTION, TURN_SLOT_LIFETIME, TurnEvents, TurnSlots,
 };
 pub use spending::{
-    BlockRequest, BudgetAccount, BudgetSpent, Budgets, Correction, DebitOutcome, HeldBlock, ReportAnswer,
-    Spending, SpendingDay, SpendingReport, Spent, UsedTokens, user_account,
+    BlockRequest, BudgetAccount, BudgetSpent, Budgets, Correction, DebitOutcome, DebitTime, HeldBlock,
+    ReportAnswer, Spending, SpendingDay, SpendingReport, Spent, UsedTokens, user_account,
 };
 pub use state::PluginState;
 pub use state_values::{

@@ -55,6 +55,20 @@ pub enum TurnStatus {
 }
 
 impl TurnStatus {
+    /// The status of a message, from the status of its turn if it has one. A message out of the tail belongs to a failed
+    /// turn, or to an interrupted one whose question was sent again. While a turn runs again, the reply that an earlier
+    /// attempt left is still interrupted.
+    pub fn of_message(in_tail: bool, turn: Option<Self>, is_users: bool) -> &'static str {
+        match turn {
+            Some(Self::Interrupted) => "interrupted",
+            _ if !in_tail => "failed",
+            None | Some(Self::Completed) => "complete",
+            Some(Self::Running) if is_users => "running",
+            Some(Self::Running) => "interrupted",
+            Some(Self::Failed) => "failed",
+        }
+    }
+
     /// The word for it, as stored and as clients get it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -112,4 +126,31 @@ pub struct KeyedTurn {
     pub digest: Vec<u8>,
     /// Its status.
     pub status: TurnStatus,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_of_a_message_follows_from_its_turn() {
+        let (running, interrupted) = (Some(TurnStatus::Running), Some(TurnStatus::Interrupted));
+        let cases = [
+            (true, None, false, "complete"),
+            (true, running, true, "running"),
+            (true, running, false, "interrupted"),
+            (true, Some(TurnStatus::Completed), true, "complete"),
+            (true, interrupted, false, "interrupted"),
+            (false, Some(TurnStatus::Failed), true, "failed"),
+            (false, running, false, "failed"),
+            (false, interrupted, true, "interrupted"),
+        ];
+        for (in_tail, turn, is_users, expected) in cases {
+            assert_eq!(
+                TurnStatus::of_message(in_tail, turn, is_users),
+                expected,
+                "{in_tail} {turn:?} {is_users}"
+            );
+        }
+    }
 }

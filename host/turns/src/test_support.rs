@@ -8,7 +8,7 @@ use std::time::Duration;
 use masque_companions::{ActiveSet, sandbox_config};
 use masque_config::{ConfigSource, Environment, Flags};
 use masque_grants::Builtin;
-use masque_runtime::Sandbox;
+use masque_runtime::{Sandbox, SandboxConfig};
 use masque_store::{Owner, RecordedTurn};
 use masque_telemetry::trace::{SpanData, SpanSink, Tracer};
 
@@ -97,10 +97,17 @@ pub(crate) async fn load_set(folder: &Path, config: &str) -> ActiveSet {
         default_card: include_str!("../../../plugins/card/cards/elara.json").into(),
     };
     let config = source.load().unwrap().config;
+    // One at a time: the first test compiles a component, the others find it compiled.
+    let _one = LOADING.lock().await;
     // Compiles in this process: the binary that runs the tests has no command that compiles.
-    let sandbox = Sandbox::new(&sandbox_config(&config.sandbox)).unwrap();
+    let cache = Some(target().join("tmp/compiled"));
+    let sandbox = SandboxConfig { cache, ..sandbox_config(&config.sandbox) };
+    let sandbox = Sandbox::new(&sandbox).unwrap();
     masque_companions::load(&config, &sandbox, component).await.unwrap()
 }
+
+/// Compiling takes seconds, and almost every test needs the same components.
+static LOADING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// The path of a component that was built for the tests.
 pub(crate) fn fixture(name: &str) -> PathBuf {
@@ -115,10 +122,11 @@ fn component(builtin: Builtin) -> &'static [u8] {
 
 /// A component that `cargo xtask build` has built: in the folder that `variable` names, or in the target folder.
 fn built(variable: &str, folder: &str, name: &str) -> PathBuf {
-    let folder = std::env::var_os(variable).map(PathBuf::from).unwrap_or_else(|| {
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
-        target.join(folder)
-    });
+    let folder = std::env::var_os(variable).map_or_else(|| target().join(folder), PathBuf::from);
     folder.join(format!("{name}.wasm"))
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from)
 }

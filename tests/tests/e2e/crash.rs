@@ -64,6 +64,7 @@ async fn survive_kills(with_store: impl FnOnce(Setup) -> Setup) {
             }
         })
         .await;
+        // The kill hits any moment of a turn.
         tokio::time::sleep(Duration::from_micros(random(20_000) as u64)).await;
         host.kill().await;
         for client in clients {

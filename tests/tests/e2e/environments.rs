@@ -123,7 +123,7 @@ async fn a_host_whose_binary_was_replaced_compiles_new_plugins() {
 
 #[tokio::test]
 async fn compiled_code_and_secrets_that_others_may_write_are_not_used() {
-    let mut host = Setup::defaults().start().await;
+    let mut host = Setup::defaults().compiling().start().await;
     host.kill().await;
     let key = host.data().join("compiled/key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o666)).unwrap();

@@ -5,7 +5,7 @@ use serde_json::json;
 
 #[tokio::test]
 async fn a_host_without_a_file_replies_and_explains_how_to_connect_a_model() {
-    let host = Setup::defaults().start().await;
+    let host = Setup::defaults().compiling().start().await;
     let reply = host.client().say("Hello! I feel curious today.").await;
 
     assert_eq!(reply["companion"], "elara");
@@ -52,7 +52,7 @@ async fn messages_survive_a_restart() {
 async fn only_the_user_of_the_host_can_access_the_data_folder() {
     use std::os::unix::fs::PermissionsExt;
 
-    let host = Setup::defaults().start().await;
+    let host = Setup::defaults().compiling().start().await;
     host.client().say("This is private.").await;
 
     let mode = std::fs::metadata(host.data()).unwrap().permissions().mode();

@@ -13,10 +13,10 @@ use masque_runtime::{History, PluginStateScope, State, StateEntry};
 
 /// The values that one trial wrote, by scope and key.
 #[derive(Debug, Default)]
-pub(super) struct TrialState(Mutex<BTreeMap<(u8, String), StateEntry>>);
+pub(super) struct TrialState(Mutex<BTreeMap<(PluginStateScope, String), StateEntry>>);
 
 impl TrialState {
-    fn values(&self) -> MutexGuard<'_, BTreeMap<(u8, String), StateEntry>> {
+    fn values(&self) -> MutexGuard<'_, BTreeMap<(PluginStateScope, String), StateEntry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -24,7 +24,7 @@ impl TrialState {
 #[async_trait]
 impl State for TrialState {
     async fn get(&self, scope: PluginStateScope, key: &str) -> Result<Option<StateEntry>, Failure> {
-        Ok(self.values().get(&value_key(scope, key)).cloned())
+        Ok(self.values().get(&(scope, key.to_owned())).cloned())
     }
 
     async fn set(
@@ -36,8 +36,9 @@ impl State for TrialState {
         _ttl: Option<Duration>,
     ) -> Result<u64, Failure> {
         let mut values = self.values();
-        let version = check_version(&values, scope, key, if_version)?.saturating_add(1);
-        values.insert(value_key(scope, key), StateEntry { value, version });
+        let key = (scope, key.to_owned());
+        let version = StateEntry::check_version(values.get(&key), if_version)?.saturating_add(1);
+        values.insert(key, StateEntry { value, version });
         Ok(version)
     }
 
@@ -48,23 +49,17 @@ impl State for TrialState {
         if_version: Option<u64>,
     ) -> Result<(), Failure> {
         let mut values = self.values();
-        check_version(&values, scope, key, if_version)?;
-        values.remove(&value_key(scope, key));
+        let key = (scope, key.to_owned());
+        StateEntry::check_version(values.get(&key), if_version)?;
+        values.remove(&key);
         Ok(())
     }
 
     async fn add(&self, scope: PluginStateScope, key: &str, amount: i64) -> Result<i64, Failure> {
         let mut values = self.values();
-        let (held, version) = match values.get(&value_key(scope, key)) {
-            None => (0, 0),
-            Some(StateEntry { value, version }) => {
-                let held = std::str::from_utf8(value).ok().and_then(|value| value.parse::<i64>().ok());
-                (held.ok_or_else(|| Failure::new("invalid", "the value is no integer"))?, *version)
-            }
-        };
-        let sum = held.checked_add(amount).ok_or_else(|| Failure::new("invalid", "the sum is too large"))?;
-        let entry = StateEntry { value: sum.to_string().into_bytes(), version: version.saturating_add(1) };
-        values.insert(value_key(scope, key), entry);
+        let key = (scope, key.to_owned());
+        let (sum, entry) = StateEntry::add(values.get(&key), amount)?;
+        values.insert(key, entry);
         Ok(sum)
     }
 
@@ -75,7 +70,6 @@ impl State for TrialState {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<String>, Failure> {
-        let (scope, _) = value_key(scope, "");
         let values = self.values();
         let keys = values.keys().filter(|(of, _)| *of == scope).map(|(_, key)| key);
         let wanted =
@@ -93,29 +87,6 @@ impl History for EmptyHistory {
     async fn page(&self, _before: Option<&str>, _limit: u32) -> Result<Vec<Message>, Failure> {
         Ok(Vec::new())
     }
-}
-
-fn value_key(scope: PluginStateScope, key: &str) -> (u8, String) {
-    let scope = match scope {
-        PluginStateScope::Conversation => 0,
-        PluginStateScope::User => 1,
-        PluginStateScope::Shared => 2,
-    };
-    (scope, key.to_owned())
-}
-
-/// The version of the value, 0 where it is absent. Fails with `conflict` if another one is wanted.
-fn check_version(
-    values: &BTreeMap<(u8, String), StateEntry>,
-    scope: PluginStateScope,
-    key: &str,
-    wanted: Option<u64>,
-) -> Result<u64, Failure> {
-    let version = values.get(&value_key(scope, key)).map_or(0, |entry| entry.version);
-    if wanted.is_some_and(|wanted| wanted != version) {
-        return Err(Failure::new("conflict", format!("the value has the version {version}")));
-    }
-    Ok(version)
 }
 
 #[cfg(test)]

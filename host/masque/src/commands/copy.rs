@@ -81,6 +81,7 @@ fn report(folder: &std::path::Path, imported: &Imported) -> String {
     }
     let done = if imported.was_complete { "was copied before, and is" } else { "is copied, and is" };
     let folder = folder.display();
+    // It cannot fail here either.
     let _ = write!(
         text,
         "Everything in {folder} {done} the same in both databases. Hosts with DATABASE_URL use the copy. Keep the old database \

@@ -233,6 +233,7 @@ async fn calls_are_counted_by_outcome_and_by_the_limit_that_ended_them() {
         ("spins", "spins-in-a-call", "timeout"),
     ] {
         let plugin = named(name, fixture, "{}", Grants::default(), short(limits.clone())).await;
+        // What the metrics say of the outcome is tested.
         let _ = plugin.compose(call(), &turn("nothing"), no_recollection()).await;
         let version = version(&plugin);
         assert_eq!(CALLS.value(&[name, &version, "compose", outcome]), 1, "{name}");

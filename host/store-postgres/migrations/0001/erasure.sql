@@ -1,6 +1,11 @@
 
 -- Erasing a user: fenced at once, removed in batches.
 
+-- The name of an account of spending in tombstones; see `Installation::spending_name` of the store.
+CREATE FUNCTION masque_spending_name_v1(p_account text) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT encode(sha256(erasure_key || convert_to(p_account, 'UTF8')), 'hex') FROM masque
+$$;
+
 -- Fences a surrogate id: it loses its name, its running turns their leases, and the heads of its queues are removed, so that
 -- no host runs a job of it. Days of spending, which are named by the identity, go at once. Returns the id that is erased.
 --
@@ -47,8 +52,8 @@ BEGIN
         RETURNING s.input_tokens > 0 OR s.output_tokens > 0 AS is_spent)
     SELECT count(*) FILTER (WHERE is_spent) INTO v_days FROM gone;
     DELETE FROM spending_blocks WHERE account = p_account;
-    INSERT INTO erasures (id, user_id, name, begun_at, account, jobs, spending_days)
-    VALUES (p_receipt, v_user, p_name, v_now, p_account, v_jobs, v_days);
+    INSERT INTO erasures (id, user_id, name, begun_at, account, spending_name, jobs, spending_days)
+    VALUES (p_receipt, v_user, p_name, v_now, p_account, masque_spending_name_v1(p_account), v_jobs, v_days);
     RETURN v_user;
 END $$;
 
@@ -144,7 +149,7 @@ BEGIN
         PERFORM 1 FROM spending WHERE account = v_account ORDER BY day FOR UPDATE;
         DELETE FROM spending WHERE account = v_account;
         DELETE FROM spending_blocks WHERE account = v_account;
-        UPDATE erasures SET account = NULL WHERE id = p_receipt;
+        UPDATE erasures SET account = NULL, spending_removed_at = masque_now_v1() WHERE id = p_receipt;
     END IF;
     RETURN false;
 END $$;

@@ -5,11 +5,15 @@
 -- block; with one, it gets a block with the wanted tokens, if there are so many. The first row has no account;
 -- the others are the blocks that the host holds, none if the report is late.
 --
+-- `p_debited` are the times of what was used, and `p_sent` is that of the report. Of an erased user, what is from before the
+-- removal of the last rows is left out. A report comes before that removal, and its rows are removed, or after it: it locks
+-- the erasures that run.
+--
 -- Without wanted tokens no row is made: a host that keeps or returns the block of a user who was erased meanwhile would
 -- write their name again.
 CREATE FUNCTION masque_report_spending_v1(
-    p_host uuid, p_revision bigint, p_lease bigint,
-    p_accounts text[], p_days bigint[], p_inputs bigint[], p_outputs bigint[],
+    p_host uuid, p_revision bigint, p_lease bigint, p_sent bigint,
+    p_accounts text[], p_days bigint[], p_debited bigint[], p_inputs bigint[], p_outputs bigint[],
     p_blocks text[], p_budgets bigint[], p_wanted bigint[])
 RETURNS TABLE (now_at bigint, account text, budget bigint, tokens bigint, available bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -18,6 +22,7 @@ DECLARE
     v_today bigint := v_now / 86400000;
     v_hosts bigint;
     v_seen  bigint;
+    v_since bigint;
 BEGIN
     -- A report whose connection was lost may still run. The same report, sent again, waits for it here.
     INSERT INTO spending_reports (host, revision, reported_at) VALUES (p_host, -1, v_now) ON CONFLICT (host) DO NOTHING;
@@ -25,6 +30,31 @@ BEGIN
     RETURN QUERY SELECT v_now, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint;
     IF p_revision < v_seen THEN
         RETURN;
+    END IF;
+
+    -- Names of accounts are computed only if there is an erasure that they may be of.
+    v_since := least((SELECT min(debited) FROM unnest(p_debited) AS debited),
+                     (SELECT p_sent FROM unnest(p_wanted) AS wanted WHERE wanted > 0 LIMIT 1));
+    IF EXISTS (SELECT 1 FROM erasures e WHERE e.done_at IS NULL AND e.account IS NOT NULL)
+       OR EXISTS (SELECT 1 FROM erasures e WHERE e.spending_removed_at >= v_since) THEN
+        PERFORM 1 FROM erasures e
+         WHERE e.spending_name = ANY (ARRAY(SELECT masque_spending_name_v1(named.account)
+                                              FROM unnest(p_accounts || p_blocks) AS named (account)))
+           AND e.account IS NOT NULL
+         ORDER BY e.id FOR SHARE;
+        SELECT array_agg(u.account), array_agg(u.day), array_agg(u.input), array_agg(u.output)
+          INTO p_accounts, p_days, p_inputs, p_outputs
+          FROM unnest(p_accounts, p_days, p_debited, p_inputs, p_outputs) AS u (account, day, debited, input, output)
+         WHERE NOT EXISTS (SELECT 1 FROM erasures e
+                            WHERE e.spending_name = masque_spending_name_v1(u.account)
+                              AND e.spending_removed_at >= u.debited);
+        SELECT array_agg(r.account), array_agg(r.budget), array_agg(r.wanted)
+          INTO p_blocks, p_budgets, p_wanted
+          FROM unnest(p_blocks, p_budgets, p_wanted) AS r (account, budget, wanted)
+         WHERE r.wanted <= 0
+            OR NOT EXISTS (SELECT 1 FROM erasures e
+                            WHERE e.spending_name = masque_spending_name_v1(r.account)
+                              AND e.spending_removed_at >= p_sent);
     END IF;
 
     -- The row of an account and day is the lock on its blocks. All transactions make and lock them in one order.

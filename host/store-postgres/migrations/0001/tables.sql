@@ -12,7 +12,9 @@
 --      id); then records of turns, which the sweep takes alone;
 --   5. queues of jobs (advisory, sorted), then rows of jobs;
 --   6. accounts of plugin state (advisory, sorted), then rows of state and totals;
---   7. the newest report of a host, then rows of spending by account and day, then its blocks.
+--   7. the newest report of a host, then rows of spending by account and day, then its blocks. Between the first two, a
+--      report takes a share lock on the erasures of its accounts that run: who has the row of an erasure waits for no
+--      report of a host.
 -- Apart from these, with none of them: the row of `active_set`, then generations, then what hosts report; components, then
 -- their pieces.
 -- Everything is released when the transaction ends, so that a transaction pooler can be used.
@@ -52,6 +54,9 @@ CREATE TABLE erasures (
     -- The account of spending, which names the user, for hosts that have not reported all yet. NULL when its rows are
     -- removed for good.
     account          text,
+    -- A keyed hash of that account, and when its rows were removed for good: what was spent until then is not written again.
+    spending_name       text NOT NULL CHECK (length(spending_name) = 64),
+    spending_removed_at bigint CHECK (spending_removed_at IS NULL OR account IS NULL),
     -- Rows that were removed so far.
     conversations    bigint NOT NULL DEFAULT 0,
     messages         bigint NOT NULL DEFAULT 0,
@@ -63,6 +68,8 @@ CREATE TABLE erasures (
 );
 
 CREATE INDEX erasures_running ON erasures (begun_at) WHERE done_at IS NULL;
+CREATE INDEX erasures_spending ON erasures (spending_name);
+CREATE INDEX erasures_spending_removed ON erasures (spending_removed_at);
 
 -- When hosts were heard of. One that said farewell lives until 0: it is gone, and its leases with it. The leases of one that was
 -- only not heard of in time last until their end.

@@ -71,7 +71,8 @@ impl World {
         let accounts: BTreeSet<String> = (0..self.pick(&[0, 1, 2, 3])).map(|_| self.pick(&names())).collect();
         let mut blocks: Vec<BlockRequest> = accounts.into_iter().map(|account| self.block(account)).collect();
         self.rng.shuffle(&mut blocks);
-        Operation::Report(Report { host, revision, lease: self.pick(&[LONG, LONG, OVER]), used, blocks })
+        let (lease, is_late) = (self.pick(&[LONG, LONG, OVER]), self.rng.u8(..4) == 0);
+        Operation::Report(Report { host, revision, lease, is_late, used, blocks })
     }
 
     fn block(&mut self, account: String) -> BlockRequest {
@@ -89,6 +90,7 @@ impl World {
             host,
             revision: self.next_revision(host),
             lease: LONG,
+            is_late: false,
             used: Vec::new(),
             blocks: names().into_iter().map(|account| BlockRequest::Return { account }).collect(),
         });

@@ -79,6 +79,16 @@ async fn an_erasure_that_ran_when_the_dump_was_made_is_completed_and_gets_on_the
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_database_names_an_account_of_spending_as_the_host_does() {
+    let server = TestServer::shared();
+    let database = server.migrated_database().await;
+    let store: Arc<dyn Store> = PostgresStore::open(&database.options()).await.unwrap();
+    let account = "user:default|6|masque|Zoë";
+    let name = server.psql(&database.name, &format!("SELECT masque_spending_name_v1('{account}')"));
+    assert_eq!(name, store.installation().await.unwrap().spending_name(account).as_str());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_keeps_or_returns_the_block_of_an_erased_user_does_not_write_their_name_again() {
     let server = TestServer::shared();
     let folder = tempfile::tempdir().unwrap();

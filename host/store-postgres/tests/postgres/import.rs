@@ -38,10 +38,10 @@ async fn fill(folder: &Path) -> Started {
     let id = new_key(2).id;
     store.rotate_key(&id, KeyHash([9; 32]), LONG, entry("key.rotate")).await.unwrap().unwrap();
     store.revoke_key(&new_key(3).id, entry("key.revoke")).await.unwrap().unwrap();
-    let report =
-        |revision, used| SpendingReport { host: host(), revision, lease: LONG, used, blocks: Vec::new() };
+    let report = |revision, used| report(revision, used, Vec::new());
     let day = SpendingDay(store.report_spending(report(0, Vec::new())).await.unwrap().now / 86_400_000);
-    let used = UsedTokens { account: "user:ada".into(), day, input_tokens: 11, output_tokens: 5 };
+    let used =
+        UsedTokens { account: "user:ada".into(), day, debited_at: LATER, input_tokens: 11, output_tokens: 5 };
     store.report_spending(report(1, vec![used])).await.unwrap();
     let keyed = Admission { idempotency: key("k"), ..admission(new_conversation(), "Still running") };
     let running = start(&store, keyed).await;

@@ -97,6 +97,7 @@ async fn a_server_that_is_away_is_unavailable_and_used_again_when_it_is_back() {
 
     TestServer::shared().psql("postgres", &end_all);
     proxy.stop();
+    // It fails, and the pool learns that its connections are gone.
     let _ = store.check().await;
     let away = admission(new_conversation(), "Three");
     let refused = store.admit(away.clone()).await;

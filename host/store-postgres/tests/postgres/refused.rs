@@ -129,6 +129,7 @@ async fn what_does_not_answer_or_is_no_postgresql_is_unreachable() {
     let talking = tokio::spawn(async move {
         loop {
             let (mut client, _) = listener.accept().await.unwrap();
+            // The host may have left.
             let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         }
     });

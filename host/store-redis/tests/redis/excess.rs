@@ -37,6 +37,7 @@ async fn excess(what: &str, lose: impl FnOnce(&mut TestServer), mend: impl FnOnc
         let shared = host_of(&server.url(), installation, u128::from(number), HOSTS).await;
         hosts.push(tokio::spawn(greedy(shared, end)));
     }
+    // What passes in a time is what is measured, so the time has to pass.
     tokio::time::sleep(Duration::from_secs(2)).await;
     lose(&mut server);
     tokio::time::sleep(Duration::from_secs(2)).await;

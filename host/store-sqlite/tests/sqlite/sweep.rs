@@ -20,6 +20,7 @@ async fn old_spending_is_removed_and_revocations_never_are() {
     let used = ["key:new", "key:old"].map(|account| UsedTokens {
         account: account.into(),
         day,
+        debited_at: LATER,
         input_tokens: 1,
         output_tokens: 1,
     });

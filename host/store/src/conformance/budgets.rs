@@ -22,9 +22,9 @@ async fn total(store: &Arc<dyn Store>) -> u64 {
     spent.input_tokens + spent.output_tokens
 }
 
-async fn begins(budgets: &Budgets, budget: u64) -> Option<SpendingDay> {
+async fn begins(budgets: &Budgets, budget: u64) -> Option<DebitTime> {
     match budgets.debit(&account(Some(budget)), 11, 5).await.unwrap() {
-        DebitOutcome::Debited(day) => Some(day),
+        DebitOutcome::Debited(time) => Some(time),
         DebitOutcome::BudgetSpent(_) => None,
     }
 }
@@ -144,12 +144,13 @@ pub async fn hosts_that_share_an_account_exceed_its_budget_by_one_call_each(stor
 
 pub async fn a_correction_makes_room_at_once_and_counts_on_the_day_of_its_debit(store: &Arc<dyn Store>) {
     let budgets = budgets(store, 1);
-    let day = begins(&budgets, 16).await.unwrap();
+    let debited_at = begins(&budgets, 16).await.unwrap();
     assert_eq!(begins(&budgets, 16).await, None);
-    let correction = Correction { day, input_tokens: -11, output_tokens: -5 };
+    let correction = Correction { debited_at, input_tokens: -11, output_tokens: -5 };
     budgets.correct(&account(None), correction);
     assert!(begins(&budgets, 16).await.is_some(), "the first call turned out to have used nothing");
-    let yesterday = Correction { day: SpendingDay(day.0 - 1), input_tokens: 7, output_tokens: 0 };
+    let day_before = DebitTime(debited_at.0 - 86_400_000);
+    let yesterday = Correction { debited_at: day_before, input_tokens: 7, output_tokens: 0 };
     budgets.correct(&account(None), yesterday);
     budgets.close().await;
     assert_eq!(total(store).await, 16);

@@ -230,7 +230,10 @@ pub fn new_key(number: u8) -> NewApiKey {
     }
 }
 
+/// After every erasure of a test.
+pub const LATER: DebitTime = DebitTime(i64::MAX);
+
 /// A report of the fixture's host, whose blocks have a long lease.
 pub fn report(revision: u64, used: Vec<UsedTokens>, blocks: Vec<BlockRequest>) -> SpendingReport {
-    SpendingReport { host: host(), revision, lease: LONG, used, blocks }
+    SpendingReport { host: host(), revision, lease: LONG, sent_at: LATER.0, used, blocks }
 }

@@ -15,6 +15,7 @@ pub mod budgets;
 pub mod concurrency;
 pub mod conversations;
 pub mod deletion;
+pub mod erased_spending;
 pub mod expired_leases;
 pub mod fences;
 pub mod fixtures;
@@ -298,16 +299,19 @@ macro_rules! conformance_tests {
                 an_id_that_is_taken_is_refused_and_changes_nothing,
                 every_character_and_all_metadata_come_back_in_the_tail_as_in_the_list,
             }
+            erased_spending {
+                a_day_without_tokens_is_in_no_export_and_no_receipt,
+                what_hosts_report_late_of_an_erased_user_goes_too,
+                what_a_host_reports_of_an_erased_user_after_all_is_removed_is_never_written,
+            }
             user_data {
                 an_export_has_everything_of_a_user_and_nothing_of_others,
                 the_pages_of_an_export_meet,
                 a_cursor_that_is_none_is_refused_in_every_section_for_anyone,
-                a_day_without_tokens_is_in_no_export_and_no_receipt,
                 an_erasure_leaves_nothing_and_takes_nothing_of_others,
                 an_erasure_takes_the_tickets_of_its_conversations,
                 nothing_is_written_under_an_erased_id,
                 an_erased_person_comes_back_as_a_new_user,
-                what_hosts_report_late_of_an_erased_user_goes_too,
                 a_long_erasure_is_removed_in_batches_and_is_not_finished_before,
             }
         }
@@ -328,11 +332,12 @@ macro_rules! conformance_tests {
 #[cfg(test)]
 mod tests {
     /// The sources of the modules of the suite, and the list above.
-    const SOURCES: [&str; 22] = [
+    const SOURCES: [&str; 23] = [
         include_str!("budgets.rs"),
         include_str!("concurrency.rs"),
         include_str!("conversations.rs"),
         include_str!("deletion.rs"),
+        include_str!("erased_spending.rs"),
         include_str!("expired_leases.rs"),
         include_str!("fences.rs"),
         include_str!("hosts.rs"),

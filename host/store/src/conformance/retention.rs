@@ -87,6 +87,7 @@ pub async fn days_of_spending_are_forgotten_by_age_and_today_never_is(store: &Ar
     let used = [0, 1, 2, 5].map(|ago| UsedTokens {
         account: user_account(&ada()),
         day: SpendingDay(today - ago),
+        debited_at: LATER,
         input_tokens: 1,
         output_tokens: 1,
     });

@@ -19,7 +19,7 @@ async fn today(store: &Arc<dyn Store>) -> SpendingDay {
 }
 
 fn used(account: &str, day: SpendingDay, input_tokens: i64, output_tokens: i64) -> UsedTokens {
-    UsedTokens { account: account.into(), day, input_tokens, output_tokens }
+    UsedTokens { account: account.into(), day, debited_at: LATER, input_tokens, output_tokens }
 }
 
 fn hold(budget: i64, wanted: i64) -> BlockRequest {

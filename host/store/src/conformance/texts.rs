@@ -111,7 +111,8 @@ pub async fn keys_revocations_entries_and_accounts_have_no_character_zero(store:
     let in_target = AuditEntry { target: Some("key:\0".into()), ..entry("key.create") };
     is_refused(store.create_key(new_key(1), in_target).await);
     let account = || "key:\0".to_owned();
-    let used = UsedTokens { account: account(), day: SpendingDay(1), input_tokens: 1, output_tokens: 1 };
+    let (day, debited_at) = (SpendingDay(1), LATER);
+    let used = UsedTokens { account: account(), day, debited_at, input_tokens: 1, output_tokens: 1 };
     is_refused(store.report_spending(report(1, vec![used], Vec::new())).await);
     let block = BlockRequest::Hold { account: account(), budget: 1, wanted: 1 };
     is_refused(store.report_spending(report(1, Vec::new(), vec![block])).await);

@@ -6,7 +6,7 @@ use super::fixtures::*;
 use super::turn_records;
 
 /// All items of an export, by section.
-async fn exported(store: &Arc<dyn Store>, owner: &Owner) -> BTreeMap<String, Vec<ExportItem>> {
+pub(super) async fn exported(store: &Arc<dyn Store>, owner: &Owner) -> BTreeMap<String, Vec<ExportItem>> {
     let mut sections = BTreeMap::new();
     for section in ExportSection::ALL {
         let (mut items, mut after) = (Vec::new(), None);
@@ -23,7 +23,7 @@ async fn exported(store: &Arc<dyn Store>, owner: &Owner) -> BTreeMap<String, Vec
     sections
 }
 
-fn counts(sections: &BTreeMap<String, Vec<ExportItem>>) -> Vec<(&str, usize)> {
+pub(super) fn counts(sections: &BTreeMap<String, Vec<ExportItem>>) -> Vec<(&str, usize)> {
     let filled = sections.iter().filter(|(_, items)| !items.is_empty());
     filled.map(|(name, items)| (name.as_str(), items.len())).collect()
 }
@@ -43,23 +43,19 @@ async fn request(store: &Arc<dyn Store>, owner: Owner) -> ErasureRequest {
     ErasureRequest { receipt: Uuid::now_v7(), owner, name, entry: entry("user.erase") }
 }
 
-async fn begin(store: &Arc<dyn Store>, owner: Owner) -> Erasure {
+pub(super) async fn begin(store: &Arc<dyn Store>, owner: Owner) -> Erasure {
     let request = request(store, owner).await;
     store.begin_erasure(request).await.unwrap()
 }
 
-async fn complete(store: &Arc<dyn Store>, erasure: &Erasure) -> Erasure {
+pub(super) async fn complete(store: &Arc<dyn Store>, erasure: &Erasure) -> Erasure {
     while store.erase_some(erasure.receipt).await.unwrap() {}
     assert!(store.clear_traces().await.unwrap());
     store.finish_erasure(erasure.receipt, entry("user.erased")).await.unwrap().expect("it was not complete")
 }
 
-fn spending(revision: u64, used: Vec<UsedTokens>) -> SpendingReport {
-    SpendingReport { host: host(), revision, lease: LONG, used, blocks: Vec::new() }
-}
-
 /// Something of every kind, of Ada: two conversations, one of them with state, a job and a key.
-async fn plant(store: &Arc<dyn Store>) -> Started {
+pub(super) async fn plant(store: &Arc<dyn Store>) -> Started {
     let keyed = Admission { idempotency: key("once"), ..admission(new_conversation(), "Hello") };
     let started = start(store, keyed).await;
     kept(store.commit(Commit { jobs: vec![job("window")], ..reply(&started, "Hi") }).await);
@@ -71,10 +67,10 @@ async fn plant(store: &Arc<dyn Store>) -> Started {
     ];
     store.state_write(None, writes).await.unwrap().unwrap();
     let account = user_account(&ada());
-    let now = store.report_spending(spending(0, Vec::new())).await.unwrap().now;
+    let now = store.report_spending(report(0, Vec::new(), Vec::new())).await.unwrap().now;
     let day = SpendingDay(now / 86_400_000);
-    let used = UsedTokens { account, day, input_tokens: 11, output_tokens: 5 };
-    store.report_spending(spending(1, vec![used])).await.unwrap();
+    let used = UsedTokens { account, day, debited_at: LATER, input_tokens: 11, output_tokens: 5 };
+    store.report_spending(report(1, vec![used], Vec::new())).await.unwrap();
     store.record(AuditEntry { actor: "user:local|ada".into(), ..entry("key.create") }).await.unwrap();
     assert_eq!(store.store_turn_records(vec![turn_records::record(&started, 1, 10)]).await.unwrap(), 1);
     started
@@ -157,23 +153,6 @@ pub async fn a_cursor_that_is_none_is_refused_in_every_section_for_anyone(store:
     }
 }
 
-pub async fn a_day_without_tokens_is_in_no_export_and_no_receipt(store: &Arc<dyn Store>) {
-    let account = user_account(&ada());
-    let hold = BlockRequest::Hold { account: account.clone(), budget: 100, wanted: 10 };
-    let report = SpendingReport { blocks: vec![hold], ..spending(1, Vec::new()) };
-    let day = SpendingDay(store.report_spending(report).await.unwrap().now / 86_400_000);
-    assert_eq!(counts(&exported(store, &ada()).await), [], "a block alone is nothing spent");
-    // A call that failed: its debit of the day before is taken back.
-    let day = SpendingDay(day.0 - 1);
-    for (revision, input_tokens) in [(2, 11), (3, -11)] {
-        let used = UsedTokens { account: account.clone(), day, input_tokens, output_tokens: 0 };
-        store.report_spending(spending(revision, vec![used])).await.unwrap();
-    }
-    assert_eq!(counts(&exported(store, &ada()).await), []);
-    let erasure = begin(store, ada()).await;
-    assert_eq!(complete(store, &erasure).await.rows, ErasedRows::default());
-}
-
 pub async fn an_erasure_takes_the_tickets_of_its_conversations(store: &Arc<dyn Store>) {
     let running = start(store, admission(new_conversation(), "First")).await;
     let id = running.conversation;
@@ -226,30 +205,6 @@ pub async fn an_erasure_leaves_nothing_and_takes_nothing_of_others(store: &Arc<d
         .map(|record| record.entry.action)
         .collect();
     assert_eq!(actions, ["user.erased", "user.erase", "key.create"]);
-}
-
-pub async fn what_hosts_report_late_of_an_erased_user_goes_too(store: &Arc<dyn Store>) {
-    plant(store).await;
-    let erasure = begin(store, ada()).await;
-    let early = store.finish_erasure(erasure.receipt, entry("user.erased")).await;
-    assert!(matches!(early, Err(StoreError::Refused(_))), "{early:?}");
-    let now = store.report_spending(spending(1, Vec::new())).await.unwrap().now;
-    let day = SpendingDay(now / 86_400_000);
-    let used = UsedTokens { account: user_account(&ada()), day, input_tokens: 3, output_tokens: 4 };
-    let bens = UsedTokens { account: user_account(&owner("ben")), ..used.clone() };
-    let block = BlockRequest::Hold { account: user_account(&ada()), budget: 1000, wanted: 10 };
-    let late = SpendingReport { blocks: vec![block], ..spending(2, vec![used, bens]) };
-    store.report_spending(late).await.unwrap();
-    assert_eq!(exported(store, &ada()).await["Spending"].len(), 1);
-    complete(store, &erasure).await;
-    assert!(exported(store, &ada()).await["Spending"].is_empty());
-    let returned = BlockRequest::Return { account: user_account(&ada()) };
-    store
-        .report_spending(SpendingReport { blocks: vec![returned], ..spending(2, Vec::new()) })
-        .await
-        .unwrap();
-    assert!(exported(store, &ada()).await["Spending"].is_empty());
-    assert_eq!(exported(store, &owner("ben")).await["Spending"].len(), 1, "others keep theirs");
 }
 
 pub async fn nothing_is_written_under_an_erased_id(store: &Arc<dyn Store>) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::types::SpendingDay;
+use super::types::{DebitTime, MILLIS_OF_DAY, SpendingDay};
 
 /// How long the host keeps a block that it does not debit. Tokens that nobody uses are missing on other hosts.
 const MAX_IDLE: Duration = Duration::from_secs(60);
@@ -13,8 +13,6 @@ const MAX_TOKENS: i64 = 1_000_000_000_000;
 
 /// The highest budget. It leaves room for sums.
 const MAX_BUDGET: i64 = i64::MAX / 4;
-
-const MILLIS_OF_DAY: i64 = 86_400_000;
 
 #[derive(Default)]
 pub(super) struct Account {
@@ -27,8 +25,17 @@ pub(super) struct Account {
     pub(super) last_used: Option<Instant>,
 }
 
-/// Tokens of input and output, by day.
-pub(super) type Usage = BTreeMap<SpendingDay, (i64, i64)>;
+/// What was used, by day.
+pub(super) type Usage = BTreeMap<SpendingDay, DayUsage>;
+
+/// What was used on a day.
+#[derive(Clone, Copy)]
+pub(super) struct DayUsage {
+    pub(super) input: i64,
+    pub(super) output: i64,
+    /// The time of the first of the debits that were made or corrected.
+    pub(super) debited_at: DebitTime,
+}
 
 /// A block, as of the report that was answered with it.
 #[derive(Clone, Copy)]
@@ -57,7 +64,7 @@ pub(super) enum Room {
     Spent { used: i64 },
 }
 
-/// The database's clock at a moment of this host's.
+/// The database's clock at a moment of this host's: when the answer with it came, so that it is never ahead.
 #[derive(Clone, Copy)]
 pub(super) struct DatabaseClock {
     pub(super) read_at: Instant,
@@ -109,13 +116,16 @@ impl Account {
         });
     }
 
-    /// Counts tokens of input and output that were used on a day.
-    pub(super) fn add(&mut self, day: SpendingDay, tokens: (i64, i64), now: Instant) {
+    /// Counts tokens of input and output of a call that was debited at this time.
+    pub(super) fn add(&mut self, debited_at: DebitTime, (input, output): (i64, i64), now: Instant) {
         self.last_used = Some(now);
-        let sum = self.unsent.entry(day).or_default();
+        let day = debited_at.day();
+        let sum = self.unsent.entry(day).or_insert(DayUsage { input: 0, output: 0, debited_at });
         let bounded = |tokens: i64| tokens.clamp(-MAX_TOKENS, MAX_TOKENS);
-        *sum = (sum.0.saturating_add(bounded(tokens.0)), sum.1.saturating_add(bounded(tokens.1)));
-        if *sum == (0, 0) {
+        sum.input = sum.input.saturating_add(bounded(input));
+        sum.output = sum.output.saturating_add(bounded(output));
+        sum.debited_at = sum.debited_at.min(debited_at);
+        if (sum.input, sum.output) == (0, 0) {
             self.unsent.remove(&day);
         }
     }
@@ -135,7 +145,8 @@ impl Block {
 }
 
 impl DatabaseClock {
-    fn now(self, now: Instant) -> i64 {
+    /// No later than the database's time.
+    pub(super) fn now(self, now: Instant) -> i64 {
         let passed = now.saturating_duration_since(self.read_at).as_millis();
         self.now.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))
     }
@@ -152,7 +163,7 @@ impl DatabaseClock {
 
 /// The tokens of a day.
 pub(super) fn total(usage: &Usage, day: SpendingDay) -> i64 {
-    usage.get(&day).map_or(0, |(input, output)| input.saturating_add(*output))
+    usage.get(&day).map_or(0, |used| used.input.saturating_add(used.output))
 }
 
 pub(super) fn bounded(tokens: u64) -> i64 {

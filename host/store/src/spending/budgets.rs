@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::ledger::{Attempt, Ledger};
 use super::report::Spending;
-use super::types::{BudgetAccount, BudgetSpent, Correction, DebitOutcome, SpendingDay, Spent};
+use super::types::{BudgetAccount, BudgetSpent, Correction, DebitOutcome, DebitTime, Spent};
 use crate::error::StoreError;
 use crate::text::check_text;
 
@@ -56,7 +56,7 @@ impl Budgets {
         let tokens = (input_tokens, output_tokens);
         let outcome = self.attempt(|ledger, asked, now| ledger.debit(&accounts, tokens, asked, now)).await?;
         Ok(match outcome {
-            Ok(day) => DebitOutcome::Debited(day),
+            Ok(time) => DebitOutcome::Debited(time),
             Err(spent) => DebitOutcome::BudgetSpent(spent),
         })
     }
@@ -148,11 +148,11 @@ impl Budgets {
     async fn attempt(
         &self,
         mut attempt: impl FnMut(&mut Ledger, Option<u64>, Instant) -> Attempt,
-    ) -> Result<Result<SpendingDay, BudgetSpent>, StoreError> {
+    ) -> Result<Result<DebitTime, BudgetSpent>, StoreError> {
         let mut asked = None;
         loop {
             let report = match attempt(&mut self.ledger(), asked, now()) {
-                Attempt::Allowed(day) => return Ok(Ok(day)),
+                Attempt::Allowed(time) => return Ok(Ok(time)),
                 Attempt::Refused(spent) => return Ok(Err(spent)),
                 Attempt::Ask(report) => report,
             };
@@ -179,7 +179,7 @@ impl Budgets {
             Ok(answer) => (Some(answer), Ok(())),
             Err(error) => (None, Err(error)),
         };
-        self.ledger().end_report(number, begun_at, answer);
+        self.ledger().end_report(number, begun_at, now(), answer);
         outcome
     }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::account::{Account, Block, DatabaseClock, Room, Wanted, bounded, bounded_budget, total};
 use super::report::{BlockRequest, HeldBlock, ReportAnswer, SpendingReport, UsedTokens};
-use super::types::{BudgetSpent, Correction, SpendingDay};
+use super::types::{BudgetSpent, Correction, DebitTime, SpendingDay};
 
 /// How long the database's clock is followed by this host's own before it is read again.
 const MAX_CLOCK_AGE: Duration = Duration::from_secs(3600);
@@ -33,8 +33,8 @@ pub(super) struct Ledger {
 /// Whether a call may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
-    /// It may, on this day.
-    Allowed(SpendingDay),
+    /// It may, at this time.
+    Allowed(DebitTime),
     /// A budget is spent.
     Refused(BudgetSpent),
     /// The store has to be asked: try again when the report with this number, or a later one, has ended.
@@ -67,9 +67,9 @@ impl Ledger {
     ) -> Attempt {
         let (input, output) = (bounded(tokens.0), bounded(tokens.1));
         let attempt = self.check(accounts, input.saturating_add(output).max(1), asked, now);
-        if let Attempt::Allowed(day) = attempt {
+        if let Attempt::Allowed(time) = attempt {
             for account in accounts.keys() {
-                self.account(account).add(day, (input, output), now);
+                self.account(account).add(time, (input, output), now);
             }
         }
         attempt
@@ -83,7 +83,8 @@ impl Ledger {
         asked: Option<u64>,
         now: Instant,
     ) -> Attempt {
-        let today = self.today(now);
+        let time = self.database_time(now);
+        let today = time.map(DebitTime::day);
         let mut missing = Vec::new();
         for (account, budget) in accounts {
             let Some(budget) = budget.map(bounded_budget) else { continue };
@@ -100,8 +101,8 @@ impl Ledger {
                 }
             }
         }
-        match today {
-            Some(today) if missing.is_empty() => Attempt::Allowed(today),
+        match time {
+            Some(time) if missing.is_empty() => Attempt::Allowed(time),
             _ => {
                 for (account, budget) in missing {
                     self.account(account).want(Wanted { budget, tokens: needed });
@@ -118,9 +119,9 @@ impl Ledger {
         correction: Correction,
         now: Instant,
     ) {
-        let Correction { day, input_tokens, output_tokens } = correction;
+        let Correction { debited_at, input_tokens, output_tokens } = correction;
         for account in accounts {
-            self.account(account).add(day, (input_tokens, output_tokens), now);
+            self.account(account).add(debited_at, (input_tokens, output_tokens), now);
         }
     }
 
@@ -177,11 +178,12 @@ impl Ledger {
         let today = self.today(now);
         let (mut used, mut blocks) = (Vec::new(), Vec::new());
         for (name, account) in &mut self.accounts {
-            used.extend(account.sent.iter().map(|(day, (input, output))| UsedTokens {
+            used.extend(account.sent.iter().map(|(day, used)| UsedTokens {
                 account: name.clone(),
                 day: *day,
-                input_tokens: *input,
-                output_tokens: *output,
+                debited_at: used.debited_at,
+                input_tokens: used.input,
+                output_tokens: used.output,
             }));
             // A block ends with its day.
             account.block = account.block.filter(|block| Some(block.day) == today);
@@ -208,15 +210,23 @@ impl Ledger {
                 _ => {}
             }
         }
+        let sent_at = self.database_time(now).map_or(i64::MIN, |time| time.0);
         let Self { host, revision, lease, begun, .. } = *self;
-        (begun, SpendingReport { host, revision, lease, used, blocks })
+        (begun, SpendingReport { host, revision, lease, sent_at, used, blocks })
     }
 
-    /// The report with this number has ended. Without an answer it counts as not confirmed. `begun_at` is when it began.
-    pub(super) fn end_report(&mut self, report: u64, begun_at: Instant, answer: Option<ReportAnswer>) {
+    /// The report with this number has ended. Without an answer it counts as not confirmed. `begun_at` is when it began,
+    /// `ended_at` when it was answered.
+    pub(super) fn end_report(
+        &mut self,
+        report: u64,
+        begun_at: Instant,
+        ended_at: Instant,
+        answer: Option<ReportAnswer>,
+    ) {
         self.ended = report;
         let Some(ReportAnswer { now, blocks }) = answer else { return };
-        let clock = DatabaseClock { read_at: begun_at, now };
+        let clock = DatabaseClock { read_at: ended_at, now };
         self.clock = Some(clock);
         self.is_unconfirmed = false;
         for account in self.accounts.values_mut() {
@@ -237,9 +247,13 @@ impl Ledger {
         self.accounts.entry(name.to_owned()).or_default()
     }
 
-    /// The day by the database's clock, if it was read lately.
-    fn today(&self, now: Instant) -> Option<SpendingDay> {
+    /// The time by the database's clock, if it was read lately.
+    fn database_time(&self, now: Instant) -> Option<DebitTime> {
         let clock = self.clock?;
-        (now.saturating_duration_since(clock.read_at) < MAX_CLOCK_AGE).then(|| clock.day(now))
+        (now.saturating_duration_since(clock.read_at) < MAX_CLOCK_AGE).then(|| DebitTime(clock.now(now)))
+    }
+
+    fn today(&self, now: Instant) -> Option<SpendingDay> {
+        self.database_time(now).map(DebitTime::day)
     }
 }

@@ -7,12 +7,16 @@ use uuid::Uuid;
 
 use super::ledger::{Attempt, Ledger};
 use super::report::{BlockRequest, HeldBlock, ReportAnswer, SpendingReport, UsedTokens};
-use super::types::{Correction, SpendingDay};
+use super::types::{Correction, DebitTime};
 
 const LEASE: Duration = Duration::from_secs(30);
 /// Ten seconds before midnight of day 100.
 const NOW: i64 = 101 * 86_400_000 - 10_000;
-const DAY: SpendingDay = SpendingDay(100);
+
+/// The database's time so many seconds after the beginning.
+const fn at(seconds: i64) -> DebitTime {
+    DebitTime(NOW + seconds * 1000)
+}
 
 /// A ledger, and a clock that stands still until it is moved.
 struct Host {
@@ -49,7 +53,7 @@ impl Host {
         });
         let passed = i64::try_from((self.now - self.start).as_millis()).unwrap();
         let answer = ReportAnswer { now: NOW + passed, blocks: blocks.collect() };
-        self.ledger.end_report(number, self.now, Some(answer));
+        self.ledger.end_report(number, self.now, self.now, Some(answer));
     }
 
     /// A host with a block of these tokens, of as many available.
@@ -61,8 +65,8 @@ impl Host {
     }
 }
 
-fn used(day: SpendingDay, input_tokens: i64) -> UsedTokens {
-    UsedTokens { account: "key".into(), day, input_tokens, output_tokens: 0 }
+fn used(debited_at: DebitTime, input_tokens: i64) -> UsedTokens {
+    UsedTokens { account: "key".into(), day: debited_at.day(), debited_at, input_tokens, output_tokens: 0 }
 }
 
 fn hold(budget: i64, wanted: i64) -> BlockRequest {
@@ -99,8 +103,8 @@ fn a_call_begins_asks_or_is_refused_by_what_the_block_has() {
     for (what, tokens, available, budget, call, has_asked, wanted) in table {
         let mut host = Host::holding(100, tokens, available);
         let answer = match host.try_debit(Some(budget), call, has_asked.then_some(1)) {
-            Attempt::Allowed(day) => {
-                assert_eq!(day, DAY);
+            Attempt::Allowed(time) => {
+                assert_eq!(time, at(0));
                 Begins
             }
             Attempt::Ask(report) => {
@@ -139,7 +143,7 @@ fn those_who_wait_want_the_sum_of_their_calls_and_nothing_once_they_are_answered
     assert_eq!(report.blocks, [hold(120, 60)]);
     host.answer(number, Some((120, 60, 120)));
     for _ in 0..3 {
-        assert_eq!(host.try_debit(Some(120), 20, Some(1)), Attempt::Allowed(DAY));
+        assert_eq!(host.try_debit(Some(120), 20, Some(1)), Attempt::Allowed(at(0)));
     }
     assert_eq!(host.begin().1.blocks, [hold(120, 0)]);
 }
@@ -151,11 +155,11 @@ fn what_is_only_counted_needs_no_block_but_the_day() {
     let (number, report) = host.begin();
     assert!(report.blocks.is_empty() && report.used.is_empty());
     host.answer(number, None);
-    assert_eq!(host.try_debit(None, 20, None), Attempt::Allowed(DAY));
+    assert_eq!(host.try_debit(None, 20, None), Attempt::Allowed(at(0)));
     host.wait(11);
-    assert_eq!(host.try_debit(None, 30, None), Attempt::Allowed(SpendingDay(101)), "midnight has passed");
+    assert_eq!(host.try_debit(None, 30, None), Attempt::Allowed(at(11)), "midnight has passed");
     let (_, report) = host.begin();
-    assert_eq!(report.used, [used(DAY, 20), used(SpendingDay(101), 30)]);
+    assert_eq!(report.used, [used(at(0), 20), used(at(11), 30)]);
     host.wait(3600);
     assert_eq!(host.try_debit(None, 30, None), Attempt::Ask(3), "the clock is read again after an hour");
 }
@@ -163,30 +167,30 @@ fn what_is_only_counted_needs_no_block_but_the_day() {
 #[test]
 fn a_block_ends_with_its_day_and_a_correction_counts_on_the_day_of_its_debit() {
     let mut host = Host::holding(100, 100, 100);
-    assert_eq!(host.try_debit(Some(100), 60, None), Attempt::Allowed(DAY));
+    assert_eq!(host.try_debit(Some(100), 60, None), Attempt::Allowed(at(0)));
     host.wait(11);
     assert_eq!(host.try_debit(Some(100), 20, None), Attempt::Ask(2), "the block was of yesterday");
     let (number, report) = host.begin();
-    assert_eq!((report.used, report.blocks), (vec![used(DAY, 60)], vec![hold(100, 20)]));
+    assert_eq!((report.used, report.blocks), (vec![used(at(0), 60)], vec![hold(100, 20)]));
     host.answer(number, Some((100, 25, 100)));
-    assert_eq!(host.try_debit(Some(100), 20, Some(2)), Attempt::Allowed(SpendingDay(101)));
-    let correction = Correction { day: DAY, input_tokens: -50, output_tokens: 0 };
+    assert_eq!(host.try_debit(Some(100), 20, Some(2)), Attempt::Allowed(at(11)));
+    let correction = Correction { debited_at: at(0), input_tokens: -50, output_tokens: 0 };
     host.ledger.correct(["key"], correction, host.now);
     assert_eq!(host.try_debit(Some(100), 6, None), Attempt::Ask(3), "it makes no room today");
-    assert_eq!(host.begin().1.used, [used(DAY, -50), used(SpendingDay(101), 20)]);
+    assert_eq!(host.begin().1.used, [used(at(0), -50), used(at(11), 20)]);
 }
 
 #[test]
 fn a_correction_makes_room_at_once_also_for_what_is_reported() {
     let mut host = Host::holding(100, 100, 100);
-    assert_eq!(host.try_debit(Some(100), 100, None), Attempt::Allowed(DAY));
+    assert_eq!(host.try_debit(Some(100), 100, None), Attempt::Allowed(at(0)));
     let (number, _) = host.begin();
     assert_eq!(host.try_debit(Some(100), 40, None), Attempt::Ask(3));
-    let correction = Correction { day: DAY, input_tokens: -60, output_tokens: 0 };
+    let correction = Correction { debited_at: at(0), input_tokens: -60, output_tokens: 0 };
     host.ledger.correct(["key"], correction, host.now);
-    assert_eq!(host.try_debit(Some(100), 40, None), Attempt::Allowed(DAY), "while the report is under way");
+    assert_eq!(host.try_debit(Some(100), 40, None), Attempt::Allowed(at(0)), "while the report is under way");
     host.answer(number, Some((100, 0, 0)));
-    assert_eq!(host.try_debit(Some(100), 20, None), Attempt::Allowed(DAY), "and after it");
+    assert_eq!(host.try_debit(Some(100), 20, None), Attempt::Allowed(at(0)), "and after it");
     assert_eq!(host.try_debit(Some(100), 1, None), Attempt::Ask(3));
 }
 
@@ -195,16 +199,16 @@ fn a_report_that_is_not_confirmed_is_repeated_as_it_was() {
     let mut host = Host::holding(100, 100, 100);
     host.try_debit(Some(100), 10, None);
     let (number, first) = host.begin();
-    assert_eq!((first.revision, first.used.clone()), (1, vec![used(DAY, 10)]));
-    host.ledger.end_report(number, host.now, None);
-    assert_eq!(host.try_debit(Some(100), 20, None), Attempt::Allowed(DAY));
+    assert_eq!((first.revision, first.used.clone()), (1, vec![used(at(0), 10)]));
+    host.ledger.end_report(number, host.now, host.now, None);
+    assert_eq!(host.try_debit(Some(100), 20, None), Attempt::Allowed(at(0)));
     let (number, second) = host.begin();
     assert_eq!((second.revision, second.used), (first.revision, first.used));
     assert!(host.ledger.has_unreported());
     host.answer(number, Some((100, 90, 90)));
     assert_eq!(host.try_debit(Some(100), 71, None), Attempt::Ask(4), "70 are left");
     let (number, third) = host.begin();
-    assert_eq!((third.revision, third.used), (2, vec![used(DAY, 20)]));
+    assert_eq!((third.revision, third.used), (2, vec![used(at(0), 20)]));
     host.answer(number, Some((100, 70, 70)));
     assert!(!host.ledger.has_unreported());
     let (_, nothing) = host.begin();
@@ -216,7 +220,7 @@ fn what_is_not_in_the_repeated_report_is_asked_for_on_top() {
     let mut host = Host::holding(1_000, 100, 1_000);
     host.try_debit(Some(1_000), 10, None);
     let (number, _) = host.begin();
-    host.ledger.end_report(number, host.now, None);
+    host.ledger.end_report(number, host.now, host.now, None);
     host.try_debit(Some(1_000), 80, None);
     assert_eq!(host.try_debit(Some(1_000), 50, None), Attempt::Ask(3));
     assert_eq!(host.begin().1.blocks, [hold(1_000, 130)]);
@@ -256,11 +260,39 @@ fn a_block_is_kept_while_it_is_used_and_returned_after_a_minute() {
 }
 
 #[test]
+fn tokens_are_reported_with_the_time_of_the_first_of_their_debits() {
+    let mut host = Host::holding(1_000, 1_000, 1_000);
+    host.wait(2);
+    assert_eq!(host.try_debit(Some(1_000), 10, None), Attempt::Allowed(at(2)));
+    host.wait(1);
+    assert_eq!(host.try_debit(Some(1_000), 20, None), Attempt::Allowed(at(3)));
+    let (number, report) = host.begin();
+    assert_eq!((report.used, report.sent_at), (vec![used(at(2), 30)], at(3).0));
+    host.answer(number, None);
+    let correction = Correction { debited_at: at(2), input_tokens: -10, output_tokens: 0 };
+    host.ledger.correct(["key"], correction, host.now);
+    host.try_debit(None, 30, None);
+    assert_eq!(host.begin().1.used, [used(at(2), 20)], "a correction is as old as its debit");
+}
+
+#[test]
+fn the_time_that_an_answer_took_is_not_added_to_the_databases_clock() {
+    let mut host = Host::new();
+    let (number, report) = host.begin();
+    assert_eq!(report.sent_at, i64::MIN, "the clock was not read yet");
+    let begun_at = host.now;
+    host.wait(5);
+    let answer = ReportAnswer { now: NOW, blocks: Vec::new() };
+    host.ledger.end_report(number, begun_at, host.now, Some(answer));
+    assert_eq!(host.try_debit(None, 1, None), Attempt::Allowed(at(0)));
+}
+
+#[test]
 fn no_count_overflows() {
     let mut host = Host::holding(i64::MAX, i64::MAX, i64::MAX);
     for _ in 0..3 {
         host.try_debit(Some(u64::MAX), u64::MAX, None);
-        let correction = Correction { day: DAY, input_tokens: i64::MAX, output_tokens: i64::MIN };
+        let correction = Correction { debited_at: at(0), input_tokens: i64::MAX, output_tokens: i64::MIN };
         host.ledger.correct(["key"], correction, host.now);
     }
     let (_, report) = host.begin();
@@ -273,7 +305,11 @@ fn the_highest_share_of_a_budget_does_not_fall_before_the_day_ends() {
     assert!((host.ledger.highest_share(host.now) - 0.2).abs() < 1e-9, "others have used 20");
     host.try_debit(Some(100), 30, None);
     assert!((host.ledger.highest_share(host.now) - 0.5).abs() < 1e-9);
-    host.ledger.correct(["key"], Correction { day: DAY, input_tokens: -30, output_tokens: 0 }, host.now);
+    host.ledger.correct(
+        ["key"],
+        Correction { debited_at: at(0), input_tokens: -30, output_tokens: 0 },
+        host.now,
+    );
     assert!((host.ledger.highest_share(host.now) - 0.5).abs() < 1e-9);
     host.wait(10);
     assert!(host.ledger.highest_share(host.now) < 1e-9, "a new day");

@@ -7,6 +7,14 @@
 //! of what is left, it counts as used for other hosts while the lease on it lasts, and it ends with its day. The last
 //! block is all that is left, so each host exceeds a budget by one call at most.
 //!
+//! Threat: a host that was cut off from the database has tokens of a user to report who was erased meanwhile, and the row
+//! would have the user's name again. Policy: a report says when its tokens were debited. The store keeps a keyed hash of the
+//! account of each erased user and the time at which its days were removed for good. What was debited until then is not
+//! counted, however late it is reported.
+//!
+//! Accepted consequence: a host reports the tokens of an account together, so what a returned user spends is not counted
+//! either while the same report has tokens from before.
+//!
 //! Accepted consequence: a host that is killed takes the debits since its last report with it, those of the last second.
 //! The rest of its block comes back when its lease ends. Counting the whole block as spent instead would let one crash
 //! take a quarter of a user's day.
@@ -22,4 +30,6 @@ mod ledger_tests;
 
 pub use budgets::Budgets;
 pub use report::{BlockRequest, HeldBlock, ReportAnswer, Spending, SpendingReport, UsedTokens};
-pub use types::{BudgetAccount, BudgetSpent, Correction, DebitOutcome, SpendingDay, Spent, user_account};
+pub use types::{
+    BudgetAccount, BudgetSpent, Correction, DebitOutcome, DebitTime, SpendingDay, Spent, user_account,
+};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::types::{SpendingDay, Spent};
+use super::types::{DebitTime, SpendingDay, Spent};
 use crate::error::StoreError;
 use crate::text::{CheckTexts, check_text};
 
@@ -27,6 +27,9 @@ pub trait Spending: Send + Sync {
     /// - If the block has fewer tokens than wanted, it grows by a quarter of what is left over, divided by the number of
     ///   hosts that live, and to what is wanted at least.
     ///
+    /// Nothing is written of an account whose user was erased, unless the same person came back: tokens that were debited
+    /// before the days of the account were removed for good are not counted, and of a report from before no block is made.
+    ///
     /// Can be repeated after any error: what is used counts once for each [`SpendingReport::revision`], and a block that
     /// has what is wanted does not grow.
     async fn report_spending(&self, report: SpendingReport) -> Result<ReportAnswer, StoreError>;
@@ -46,6 +49,9 @@ pub struct SpendingReport {
     pub revision: u64,
     /// How long the host keeps the blocks that it names, unless it names them again.
     pub lease: Duration,
+    /// When it was made, in milliseconds by the database's clock, or earlier. `i64::MIN` if the host has not read that clock
+    /// yet.
+    pub sent_at: i64,
     /// Each account and day once at most.
     pub used: Vec<UsedTokens>,
     /// Each account once at most.
@@ -59,6 +65,8 @@ pub struct UsedTokens {
     pub account: String,
     /// The day of the debits. Those of another day than today leave the block of today alone.
     pub day: SpendingDay,
+    /// The time of the first of the debits, or earlier.
+    pub debited_at: DebitTime,
     /// Tokens of input to add.
     pub input_tokens: i64,
     /// Tokens of output to add.
@@ -90,7 +98,8 @@ pub enum BlockRequest {
 pub struct ReportAnswer {
     /// The database's clock, in milliseconds since the Unix epoch.
     pub now: i64,
-    /// One for each [`BlockRequest::Hold`], in any order, all of the day of `now`. None if the report was late.
+    /// One for each [`BlockRequest::Hold`], in any order, all of the day of `now`. None if the report was late, and none for a
+    /// block that was not made because the user was erased.
     pub blocks: Vec<HeldBlock>,
 }
 

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::owner::Owner;
 
+/// Milliseconds of a day.
+pub(super) const MILLIS_OF_DAY: i64 = 86_400_000;
+
 /// The tokens of one day so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spent {
@@ -24,18 +27,34 @@ pub struct BudgetAccount {
     pub tokens_per_day: Option<u64>,
 }
 
-/// The day that a call was debited on. A correction names it, so that a call over midnight stays on one day.
+/// A day of spending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SpendingDay(
     /// Days since the Unix epoch, in UTC.
     pub i64,
 );
 
+/// When a call was debited. A correction names it, so that a call over midnight stays on one day, and so that what an
+/// erased user had used is told from what the same person uses later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DebitTime(
+    /// Milliseconds since the Unix epoch by the database's clock. It can be early by the time that an answer of the
+    /// database took, and is not late.
+    pub i64,
+);
+
+impl DebitTime {
+    /// The day that the call counts for.
+    pub fn day(self) -> SpendingDay {
+        SpendingDay(self.0.div_euclid(MILLIS_OF_DAY))
+    }
+}
+
 /// The answer to a debit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DebitOutcome {
     /// The call may begin.
-    Debited(SpendingDay),
+    Debited(DebitTime),
     /// An account has spent its budget, and nothing was debited.
     BudgetSpent(BudgetSpent),
 }
@@ -54,8 +73,8 @@ pub struct BudgetSpent {
 /// What a call used more (or, where negative, less) than it was debited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Correction {
-    /// The day of the debit.
-    pub day: SpendingDay,
+    /// The time of the debit.
+    pub debited_at: DebitTime,
     /// Tokens of input to add.
     pub input_tokens: i64,
     /// Tokens of output to add.

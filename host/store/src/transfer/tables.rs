@@ -28,6 +28,8 @@ pub const TABLES: &[Table] = &[
             ("begun_at", Integer),
             ("done_at", Integer),
             ("account", Text),
+            ("spending_name", Text),
+            ("spending_removed_at", Integer),
             ("conversations", Integer),
             ("messages", Integer),
             ("turns", Integer),

@@ -55,3 +55,21 @@ pub struct ErasedRows {
     /// Days of spending, without those of no tokens.
     pub spending_days: u64,
 }
+
+impl ErasedRows {
+    /// From the columns of a receipt, which are named as the fields.
+    ///
+    /// # Errors
+    /// Those of `count`.
+    pub fn from_columns<E>(count: impl Fn(&'static str) -> Result<u64, E>) -> Result<Self, E> {
+        Ok(Self {
+            conversations: count("conversations")?,
+            messages: count("messages")?,
+            turns: count("turns")?,
+            idempotency_keys: count("idempotency_keys")?,
+            jobs: count("jobs")?,
+            state_values: count("state_values")?,
+            spending_days: count("spending_days")?,
+        })
+    }
+}

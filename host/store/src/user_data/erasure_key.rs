@@ -14,7 +14,7 @@ use std::str::FromStr;
 
 use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::error::StoreError;
@@ -59,8 +59,15 @@ impl Installation {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part.as_bytes());
         }
-        let digits = mac.finalize().into_bytes();
-        ErasedName(digits.iter().map(|byte| format!("{byte:02x}")).collect())
+        ErasedName(hexadecimal(&mac.finalize().into_bytes()))
+    }
+}
+
+impl Installation {
+    /// The name of an account of spending in tombstones: SHA-256 of the key and the account. The key has always the same
+    /// length and comes first, so the hash says nothing to who does not have it; unlike an HMAC, PostgreSQL can compute it.
+    pub fn spending_name(&self, account: &str) -> ErasedName {
+        ErasedName(hexadecimal(&Sha256::new().chain_update(self.key).chain_update(account).finalize()))
     }
 }
 
@@ -85,6 +92,10 @@ impl ErasedName {
     pub fn pseudonym(&self) -> &str {
         self.0.get(..PSEUDONYM_DIGITS).unwrap_or_default()
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl FromStr for ErasedName {
@@ -128,6 +139,16 @@ mod tests {
         let name =
             Installation::new(Uuid::nil(), &[7; 32]).unwrap().erased_name(&owner("default", "masque", "ana"));
         assert_eq!(name.as_str(), "cd872631695464d390dbfb4a46fe01e4206ed6a7036f5dbd4c4168f97aee1ee3");
+    }
+
+    #[test]
+    fn the_name_of_an_account_depends_on_the_key_and_is_no_name_of_a_user() {
+        let installation = |byte| Installation::new(Uuid::nil(), &[byte; 32]).unwrap();
+        let name = installation(7).spending_name("user:default|6|masque|ana");
+        // Computed with Python's `hashlib`.
+        assert_eq!(name.as_str(), "0fbe9185507e07de897336452d8cb55ecee32c75b9a3bf43507e48efe72de2ac");
+        assert_ne!(name, installation(8).spending_name("user:default|6|masque|ana"));
+        assert_ne!(name, installation(7).spending_name("user:default|6|masque|ann"));
     }
 
     #[test]

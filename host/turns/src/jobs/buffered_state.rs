@@ -31,7 +31,7 @@ pub(crate) struct BufferedState {
 #[derive(Default)]
 struct BufferedWrites {
     /// What the job sees under the keys that it wrote. `None` if it deleted the key.
-    visible: BTreeMap<(u8, String), Option<StateEntry>>,
+    visible: BTreeMap<(PluginStateScope, String), Option<StateEntry>>,
     /// In the order in which they were made.
     writes: Vec<StateWrite>,
     bytes: usize,
@@ -56,7 +56,7 @@ impl BufferedState {
         scope: PluginStateScope,
         key: &str,
     ) -> Result<Option<StateEntry>, Failure> {
-        match written.visible.get(&buffer_key(scope, key)) {
+        match written.visible.get(&(scope, key.to_owned())) {
             Some(entry) => Ok(entry.clone()),
             None => self.stored.get(scope, key).await,
         }
@@ -96,7 +96,7 @@ impl BufferedState {
 impl BufferedWrites {
     /// Whether the job has written the key. Then the versions that the job sees are not those of the store.
     fn contains(&self, scope: PluginStateScope, key: &str) -> bool {
-        self.visible.contains_key(&buffer_key(scope, key))
+        self.visible.contains_key(&(scope, key.to_owned()))
     }
 
     fn record(
@@ -114,7 +114,7 @@ impl BufferedWrites {
             ));
         }
         self.bytes = bytes;
-        self.visible.insert(buffer_key(scope, &write.key.key), visible);
+        self.visible.insert((scope, write.key.key.clone()), visible);
         self.writes.push(write);
         Ok(())
     }
@@ -137,8 +137,7 @@ impl State for BufferedState {
     ) -> Result<u64, Failure> {
         let mut written = self.written.lock().await;
         let current = self.current(&written, scope, key).await?;
-        let version = version(&current);
-        expect_version(if_version, version)?;
+        let version = StateEntry::check_version(current.as_ref(), if_version)?;
         let if_version = if_version.filter(|_| !written.contains(scope, key));
         let change = StateChange::Set { value: value.clone(), if_version, ttl };
         let visible = StateEntry { value, version: version + 1 };
@@ -155,7 +154,7 @@ impl State for BufferedState {
     ) -> Result<(), Failure> {
         let mut written = self.written.lock().await;
         let current = self.current(&written, scope, key).await?;
-        expect_version(if_version, version(&current))?;
+        StateEntry::check_version(current.as_ref(), if_version)?;
         let if_version = if_version.filter(|_| !written.contains(scope, key));
         let write = self.stored.write_of(scope, key, StateChange::Delete { if_version });
         self.record(&mut written, scope, write, &current, None).await
@@ -164,9 +163,7 @@ impl State for BufferedState {
     async fn add(&self, scope: PluginStateScope, key: &str, amount: i64) -> Result<i64, Failure> {
         let mut written = self.written.lock().await;
         let current = self.current(&written, scope, key).await?;
-        let sum = integer(&current)?.checked_add(amount);
-        let sum = sum.ok_or_else(|| Failure::new("invalid", "the sum does not fit 64 bits"))?;
-        let visible = StateEntry { value: sum.to_string().into_bytes(), version: version(&current) + 1 };
+        let (sum, visible) = StateEntry::add(current.as_ref(), amount)?;
         // Store the addition, not the sum, so that what others add meanwhile is kept.
         let write = self.stored.write_of(scope, key, StateChange::Add { amount });
         self.record(&mut written, scope, write, &current, Some(visible)).await?;
@@ -183,8 +180,8 @@ impl State for BufferedState {
         let written = self.written.lock().await;
         let own = written
             .visible
-            .range(buffer_key(scope, prefix)..)
-            .take_while(|((of, key), _)| *of == scope_number(scope) && key.starts_with(prefix));
+            .range((scope, prefix.to_owned())..)
+            .take_while(|((of, key), _)| *of == scope && key.starts_with(prefix));
         let own: Vec<_> = own.map(|((_, key), entry)| (key, entry.is_some())).collect();
         let deleted = own.iter().filter(|(_, is_present)| !is_present).count();
         let limit = limit.min(MAX_PAGE_KEYS);
@@ -201,36 +198,4 @@ impl State for BufferedState {
         }
         Ok(keys.into_iter().take(limit as usize).collect())
     }
-}
-
-fn buffer_key(scope: PluginStateScope, key: &str) -> (u8, String) {
-    (scope_number(scope), key.to_owned())
-}
-
-fn scope_number(scope: PluginStateScope) -> u8 {
-    match scope {
-        PluginStateScope::Conversation => 0,
-        PluginStateScope::User => 1,
-        PluginStateScope::Shared => 2,
-    }
-}
-
-/// The version of an entry, 0 if it is absent.
-fn version(entry: &Option<StateEntry>) -> u64 {
-    entry.as_ref().map_or(0, |entry| entry.version)
-}
-
-fn expect_version(wanted: Option<u64>, found: u64) -> Result<(), Failure> {
-    match wanted {
-        Some(wanted) if wanted != found => {
-            Err(Failure::new("conflict", format!("the key has version {found}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn integer(entry: &Option<StateEntry>) -> Result<i64, Failure> {
-    let Some(entry) = entry else { return Ok(0) };
-    let parsed = std::str::from_utf8(&entry.value).ok().and_then(|text| text.parse().ok());
-    parsed.ok_or_else(|| Failure::new("invalid", "the value is no decimal integer of 64 bits"))
 }

@@ -7,7 +7,7 @@ use masque_problem::{Kind, Problem};
 use masque_runtime::Plugin;
 use masque_runtime::contract::{Delta, Failure, Prompt};
 use masque_store::{
-    BudgetAccount, BudgetSpent, Budgets, ConversationId, Correction, DebitOutcome, SpendingDay, StoreError,
+    BudgetAccount, BudgetSpent, Budgets, ConversationId, Correction, DebitOutcome, DebitTime, StoreError,
     UsageRecord,
 };
 use masque_telemetry::metrics::turns::{BUDGET_REFUSALS, MODEL_CALLS, TOKENS};
@@ -82,12 +82,12 @@ impl UsageMeter {
     }
 
     /// Debits every account. `None` if there are none.
-    async fn debit(&self, Tokens { input, output }: Tokens) -> Result<Option<SpendingDay>, DebitError> {
+    async fn debit(&self, Tokens { input, output }: Tokens) -> Result<Option<DebitTime>, DebitError> {
         if self.accounts.is_empty() {
             return Ok(None);
         }
         match self.budgets.debit(&self.accounts, input, output).await.map_err(DebitError::Store)? {
-            DebitOutcome::Debited(day) => Ok(Some(day)),
+            DebitOutcome::Debited(time) => Ok(Some(time)),
             DebitOutcome::BudgetSpent(spent) => {
                 BUDGET_REFUSALS.increment(&[]);
                 let refusal = Refusal(spent);
@@ -110,7 +110,7 @@ pub(crate) struct MeteredCall {
     model: String,
     span: ChatSpan,
     /// `None` if there are no accounts.
-    debit: Option<SpendingDay>,
+    debit: Option<DebitTime>,
     usage: CallUsage,
     end: CallEnd,
     /// `ok`, or the code of the failure.
@@ -178,9 +178,9 @@ impl Drop for MeteredCall {
             }
         }
         self.span.end(self.outcome, self.finish, self.usage());
-        let Some(day) = self.debit else { return };
+        let Some(debited_at) = self.debit else { return };
         let correction = Correction {
-            day,
+            debited_at,
             input_tokens: difference(actual.input, estimate.input),
             output_tokens: difference(actual.output, estimate.output),
         };

@@ -119,6 +119,7 @@ impl StreamedReply {
             "usage": { "prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15 },
         }))
         .await;
+        // The host reads no further than the end of the reply.
         let _ = self.0.send(Ok("data: [DONE]\n\n".into())).await;
     }
 

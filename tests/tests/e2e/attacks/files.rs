@@ -145,8 +145,8 @@ async fn a_file_over_the_size_limit_is_refused_without_being_read() {
 
 #[tokio::test]
 async fn compiled_code_from_elsewhere_or_altered_is_never_run() {
-    let mut host = Setup::defaults().start().await;
-    let other = Setup::defaults().start().await;
+    let mut host = Setup::defaults().compiling().start().await;
+    let other = Setup::defaults().compiling().start().await;
     let files = compiled_files(host.data());
     assert!(files.len() >= 3, "{files:?}");
     let contents: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();

@@ -63,6 +63,8 @@ impl Installation {
         let redis_link = Link::to(redis.port()).await;
         let on_database = |port: u16, redis: u16| {
             Setup::model(&model)
+                // So that there is something to measure.
+                .compiling()
                 .and("[admin]\nlisten = \"127.0.0.1:0\"")
                 .environment(
                     "DATABASE_URL",
@@ -115,6 +117,7 @@ impl Installation {
 fn single(model: &MockModel) -> Setup {
     let counting = fixture("counts-exchanges");
     let mut setup = Setup::file(LIMITS)
+        .compiling()
         .and("[admin]\nlisten = \"127.0.0.1:0\"\n[server]\ntrusted_proxies = [\"127.0.0.1\"]\n")
         .and(&model.plugin("mock", ""))
         .and("[companions.elara]\npersona = \"elara\"\nmemory = \"counting\"\nmodels = [\"mock\"]\n")

@@ -57,6 +57,7 @@ async fn a_host_that_was_stopped_for_longer_than_its_leases_writes_nothing_and_s
     first.until_text("First half,").await;
     installation.hosts[0].pause();
     gate.open();
+    // The host is away for longer than its leases last.
     tokio::time::sleep(pause).await;
     let again =
         installation.client(1).chat(&json!({ "message": "Go on." })).key("stopped").send().await.expect(200);

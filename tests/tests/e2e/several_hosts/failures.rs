@@ -113,6 +113,7 @@ impl Failure {
     }
 }
 
+/// The failure lasts while the clients go on.
 async fn hold(link: &masque_tests::Link, state: LinkState) {
     link.set(state);
     tokio::time::sleep(LENGTH).await;

@@ -97,6 +97,7 @@ async fn a_reader_at_another_host_keeps_a_turn_alive() {
     let mut second = installation.client(1).get(&path).events().await;
     second.until_text("First half,").await;
     drop(first);
+    // Longer than a turn without a key waits for a reader. That nothing happens can't be waited for.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     gate.open();
     assert_eq!(second.rest().await.last().unwrap().name, "turn.completed");
