@@ -7,5 +7,5 @@ const METHODS: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATC
 
 /// The name of a method that HTTP has; `None` for any other.
 pub(crate) fn method_name(method: &Method) -> Option<&'static str> {
-    METHODS.into_iter().find(|known| known == method.as_str())
+    METHODS.into_iter().find(|known| *known == method.as_str())
 }

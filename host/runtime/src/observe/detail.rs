@@ -143,6 +143,7 @@ mod tests {
     use masque_grants::Secret;
 
     use super::*;
+    use crate::contract::{Finish, Usage};
     use crate::report::ReportContent;
 
     #[test]
@@ -174,8 +175,12 @@ mod tests {
         let (report, secrets) = (CallReport::new(ReportContent::Digests), SecretMatcher::default());
         let details = Details::new(&report, &secrets);
         let message = Message { id: Some("my cat Ada".into()), ..Message::new("my dog Bo", "hello") };
-        let mut reply = Reply { message: message.clone(), ..Reply::default() };
-        reply.finish.reason = "my bird Cy".into();
+        let reply = Reply {
+            message: message.clone(),
+            usage: Usage::default(),
+            finish: Finish { reason: "my bird Cy".into(), metadata: Vec::new() },
+            metadata: Vec::new(),
+        };
         for described in [details.messages(&[message]), details.reply(&reply)] {
             let text = described.to_string();
             assert!(!text.contains("my ") && text.contains("sha256:"), "{text}");
