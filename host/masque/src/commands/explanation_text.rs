@@ -166,7 +166,7 @@ impl Lines {
         self.begin("Reply");
         let finish = reply.finish.as_deref().unwrap_or("cut off");
         self.line(&format!("  {} tokens, {}", reply.tokens, printable(finish)));
-        self.body(reply.text.as_deref(), false, "      ");
+        self.body(reply.text.as_deref(), "      ");
     }
 
     fn step(&mut self, step: &ExplainedStep) {
