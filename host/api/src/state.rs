@@ -73,9 +73,10 @@ impl App {
         Self(Arc::new(Shared { services, store_probe: StoreProbe::default() }))
     }
 
-    /// Whether the store works. Costs the same however often it is asked.
+    /// Whether the store works. Costs the same however often it is asked, and takes a bounded time.
     pub(crate) async fn is_store_ok(&self) -> bool {
-        self.0.store_probe.is_ok(self.store.check()).await
+        let store = Arc::clone(&self.store);
+        self.0.store_probe.is_ok(|| async move { store.check().await }).await
     }
 }
 

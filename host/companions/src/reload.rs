@@ -100,7 +100,6 @@ impl Reloader {
         let changes = describe_changes(current, &set);
         let dropped = dropped_companions(current, &set);
         let warnings = lines(&warnings);
-        follow_log_level(&config);
         if changes.is_empty() && set.configuration == current.configuration {
             self.running = config;
             self.record_unchanged(current.generation, warnings);
@@ -159,9 +158,10 @@ impl Reload for Reloader {
     // Dropping the future is safe at any point: nothing is published before the end.
     async fn reload(&mut self) -> ReloadAttempt {
         let began = Instant::now();
-        let Some(ReloadedConfig { result, files }) = self.read().await else {
+        let Some(ReloadedConfig { result, log_level, files }) = self.read().await else {
             return ReloadAttempt { files: self.files(), needs_retry: true, has_changed: true };
         };
+        follow_log_level(log_level.as_deref());
         let current = self.active.current();
         let candidate = self.prepare(result, &current).await;
         if self.discarded_readings < MAX_DISCARDED_READINGS && have_changed(&files).await {

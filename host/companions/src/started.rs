@@ -57,9 +57,10 @@ impl Started {
     }
 }
 
-/// Puts the level of the log into effect that a configuration which was read again has.
-pub(crate) fn follow_log_level(config: &Config) {
-    if let Err(error) = level::follow(&config.log.level) {
+/// Puts the level of the log into effect that a file which was read again has, whatever becomes of the rest of it. `None` leaves
+/// the level as it is.
+pub(crate) fn follow_log_level(level: Option<&str>) {
+    if let Some(Err(error)) = level.map(level::follow) {
         tracing::error!(%error, "the level of the log stays as it is");
     }
 }

@@ -2,17 +2,28 @@
 
 use std::path::Path;
 
+use toml::de::DeTable;
+
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::document::Document;
 use crate::environment;
 use crate::read::read;
 use crate::report::Report;
+use crate::section::Section;
+use crate::sections::log;
 use crate::snapshot::FileSnapshot;
 use crate::source::{ConfigSource, InvalidConfig, LoadedConfig, ReloadedConfig};
 
 /// The file that is read if nothing names another one.
 const DEFAULT_FILE: &str = "masque.toml";
+
+/// What was read.
+struct Reading {
+    result: Result<LoadedConfig, InvalidConfig>,
+    log_level: Option<String>,
+    files: FileSnapshot,
+}
 
 impl ConfigSource {
     /// Reads the configuration of a host that starts.
@@ -20,17 +31,17 @@ impl ConfigSource {
     /// # Errors
     /// All mistakes that are found without loading a component.
     pub fn load(&self) -> Result<LoadedConfig, InvalidConfig> {
-        self.read(None).0
+        self.read(None).result
     }
 
     /// Reads the configuration again, for a host that runs with `running`. The plugins folder stays that of `running`, and
     /// a file that is gone or empty is an error.
     pub fn reload(&self, running: &Config) -> ReloadedConfig {
-        let (result, files) = self.read(Some(running));
-        ReloadedConfig { result: result.map_err(|invalid| invalid.diagnostics), files }
+        let Reading { result, log_level, files } = self.read(Some(running));
+        ReloadedConfig { result: result.map_err(|invalid| invalid.diagnostics), log_level, files }
     }
 
-    fn read(&self, running: Option<&Config>) -> (Result<LoadedConfig, InvalidConfig>, FileSnapshot) {
+    fn read(&self, running: Option<&Config>) -> Reading {
         let mut files = FileSnapshot::default();
         let (document, mut file_error) = match find_document(self, &mut files) {
             Ok(document) => (document, None),
@@ -51,13 +62,21 @@ impl ConfigSource {
         let config = read(self, running, document.as_ref(), &root, &report);
         let files = report.files();
         let diagnostics = report.into_diagnostics();
-        let loaded = if diagnostics.are_fatal() {
+        let log_level = if is_complete { log_level(document.as_ref(), &root) } else { None };
+        let result = if diagnostics.are_fatal() {
             Err(InvalidConfig { diagnostics, valid_part: is_complete.then(|| Box::new(config)) })
         } else {
             Ok(LoadedConfig { config, warnings: diagnostics })
         };
-        (loaded, files)
+        Reading { result, log_level, files }
     }
+}
+
+/// The level of the log, if `[log]` has no mistake.
+fn log_level(document: Option<&Document>, root: &DeTable<'_>) -> Option<String> {
+    let report = Report::new(document, Vec::new());
+    let log = log::read(Section::root(&report, root).table("log"));
+    (report.error_count() == 0).then_some(log.level)
 }
 
 /// The file that a flag or variable names, or the default file. The path is recorded in `files`.

@@ -48,6 +48,9 @@ pub struct InvalidConfig {
 pub struct ReloadedConfig {
     /// The configuration, or all errors and warnings.
     pub result: Result<LoadedConfig, Diagnostics>,
+    /// The level of the log that the file says, also if anything else in it is invalid: an operator may need another level to
+    /// find out why. `None` if the file can't be parsed or `[log]` is invalid.
+    pub log_level: Option<String>,
     /// The files that were read, also if one of them was invalid. After a change in them another reading is worthwhile.
     pub files: FileSnapshot,
 }

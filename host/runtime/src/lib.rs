@@ -20,6 +20,7 @@ mod error;
 mod exports;
 mod file;
 mod guest;
+mod http_method;
 mod instance;
 mod json_escapes;
 mod load;

@@ -155,27 +155,25 @@ pub(crate) async fn list_messages(
     read().map(Some).map_err(DatabaseError::of_read)
 }
 
-/// The messages of a conversation with these ids, oldest first.
+/// The messages with these ids in the conversations of a user, by conversation and oldest first.
 pub(crate) async fn by_id(
     store: &PostgresStore,
     owner: &Owner,
-    id: ConversationId,
     messages: &[MessageId],
 ) -> std::result::Result<Vec<MessageRecord>, StoreError> {
     let statement = of_user(
         concat!(
             "SELECT ",
             message_columns!(),
-            "  FROM conversations c JOIN users u ON u.id = c.user_id JOIN messages m ON m.conversation = c.id
+            "  FROM messages m JOIN conversations c ON c.id = m.conversation JOIN users u ON u.id = c.user_id
                     LEFT JOIN turns t ON t.id = m.turn
-              WHERE u.tenant = $1 AND u.issuer = $2 AND u.subject = $3 AND c.id = $4 AND c.deleted_at IS NULL
-                AND m.id = ANY ($5)
-              ORDER BY m.sequence"
+              WHERE u.tenant = $1 AND u.issuer = $2 AND u.subject = $3 AND c.deleted_at IS NULL AND m.id = ANY ($4)
+              ORDER BY m.conversation, m.sequence"
         ),
         owner,
     );
     let messages: Vec<Uuid> = messages.iter().map(|message| message.as_uuid()).collect();
-    store.read_all(statement.bind(id.as_uuid()).bind(messages), message).await
+    store.read_all(statement.bind(messages), message).await
 }
 
 /// The newest messages before another within a limit, oldest first. The newest of them is always returned, however

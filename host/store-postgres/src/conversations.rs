@@ -120,10 +120,9 @@ impl Conversations for PostgresStore {
     async fn messages_by_id(
         &self,
         owner: &Owner,
-        id: ConversationId,
         messages: &[MessageId],
     ) -> Result<Vec<MessageRecord>, StoreError> {
-        by_id(self, owner, id, messages).await
+        by_id(self, owner, messages).await
     }
 }
 

@@ -7,7 +7,6 @@ use masque_store::{
 use uuid::Uuid;
 
 use crate::columns::unsigned;
-use crate::error::{DatabaseError, Result as DatabaseResult};
 use crate::export_page::{Page, of, place, read};
 use crate::statement::{Statement, get};
 use crate::store::PostgresStore;
@@ -93,13 +92,9 @@ pub(crate) async fn page(store: &PostgresStore, owner: &Owner, after: Option<&st
     );
     read(store, statement.bind(conversation).bind(turn).bind(attempt), EXPORTED, |row| {
         let place: (Uuid, Uuid, i64) = (get(row, 1)?, get(row, 2)?, get(row, 3)?);
-        Ok((ExportItem::TurnRecord(Box::new(parse(get(row, 0)?)?)), place))
+        let (conversation, turn, attempt) = place;
+        let item = ExportItem::turn_record(get(row, 0)?, turn.into(), attempt, conversation.into());
+        Ok((item, place))
     })
     .await
-}
-
-/// A record from its JSON.
-fn parse(body: &[u8]) -> DatabaseResult<RecordedTurn> {
-    serde_json::from_slice(body)
-        .map_err(|error| DatabaseError::from(StoreError::Corrupt(format!("a stored turn record: {error}"))))
 }

@@ -215,7 +215,7 @@ async fn run_all(store: &Arc<dyn Store>, number: usize) {
     let before = store.messages_before(&owner(), old, None, tail).await.unwrap();
     let ids: Vec<_> = before.iter().map(|message| message.id).collect();
     assert!(!before.is_empty());
-    assert_eq!(store.messages_by_id(&owner(), old, &ids).await.unwrap(), before);
+    assert_eq!(store.messages_by_id(&owner(), &ids).await.unwrap(), before);
     assert!(store.turn(&owner(), first.turn).await.unwrap().is_some());
     assert!(store.keyed(&owner(), "/chat", &format!("new-{number}")).await.unwrap().is_some());
     let plugins = BTreeSet::from(["window".to_owned()]);

@@ -137,16 +137,13 @@ pub(crate) fn list_messages(
     Ok(Some(Paged { items, next }))
 }
 
-/// The messages of a conversation with these ids, oldest first.
+/// The messages with these ids in the conversations of a user, by conversation and oldest first.
 pub(crate) fn by_id(
     connection: &Connection,
     owner: &Owner,
-    id: ConversationId,
     messages: &[MessageId],
 ) -> Result<Vec<MessageRecord>> {
-    if load(connection, owner, id)?.is_none() {
-        return Ok(Vec::new());
-    }
+    let Some(user) = users::find(connection, owner)? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for wanted in messages.iter().collect::<BTreeSet<_>>() {
         found.extend(first_row(
@@ -154,14 +151,16 @@ pub(crate) fn by_id(
             concat!(
                 "SELECT ",
                 message_columns!(),
-                "  FROM messages m LEFT JOIN turns t ON t.id = m.turn WHERE m.id = ?1 AND m.conversation = ?2"
+                ", m.conversation
+                   FROM messages m JOIN conversations c ON c.id = m.conversation LEFT JOIN turns t ON t.id = m.turn
+                  WHERE m.id = ?1 AND c.user = ?2 AND c.deleted_at IS NULL"
             ),
-            (wanted.as_uuid(), id.as_uuid()),
-            message,
+            (wanted.as_uuid(), user),
+            |row| Ok((row.get::<_, Uuid>(MESSAGE_COLUMNS)?, message(row)?)),
         )?);
     }
-    found.sort_unstable_by_key(|message: &MessageRecord| message.sequence);
-    Ok(found)
+    found.sort_unstable_by_key(|(conversation, message)| (*conversation, message.sequence));
+    Ok(found.into_iter().map(|(_, message)| message).collect())
 }
 
 /// The newest messages before another within a limit, oldest first. The newest of them is always returned, however

@@ -116,11 +116,10 @@ impl Conversations for SqliteStore {
     async fn messages_by_id(
         &self,
         owner: &Owner,
-        id: ConversationId,
         messages: &[MessageId],
     ) -> Result<Vec<MessageRecord>, StoreError> {
         let (owner, messages) = (owner.clone(), messages.to_vec());
-        self.read(move |connection| snapshot(connection, |reads| by_id(reads, &owner, id, &messages))).await
+        self.read(move |connection| snapshot(connection, |reads| by_id(reads, &owner, &messages))).await
     }
 }
 

@@ -91,12 +91,11 @@ pub trait Conversations: Send + Sync {
         limit: TailLimit,
     ) -> Result<Vec<MessageRecord>, StoreError>;
 
-    /// The messages of a conversation with these ids, oldest first, those of failed turns included. Ids that the conversation
-    /// does not have are left out. Reads no other message.
+    /// The messages with these ids in any conversation of the user, by conversation and oldest first, those of failed turns
+    /// included. Ids of others, and of deleted conversations, are left out. Reads no other message.
     async fn messages_by_id(
         &self,
         owner: &Owner,
-        id: ConversationId,
         messages: &[MessageId],
     ) -> Result<Vec<MessageRecord>, StoreError>;
 }

@@ -102,5 +102,5 @@ pub use turns::Turns;
 pub use user_data::{
     ErasedName, ErasedRows, Erasure, ErasureEntry, ErasureList, ErasureListError, ErasureReplay,
     ErasureRequest, ExportItem, ExportSection, ExportedJob, ExportedKey, ExportedSpending, ExportedState,
-    Installation, UserData, decode_cursor, encode_cursor,
+    Installation, UnreadableTurnRecord, UserData, decode_cursor, encode_cursor,
 };

@@ -64,6 +64,22 @@ async fn the_level_of_the_file_is_followed_while_the_host_runs() {
 }
 
 #[tokio::test]
+async fn the_level_of_a_file_is_followed_although_the_rest_of_it_is_refused() {
+    let host = Setup::file("[log]\nlevel = \"info\"\n").start().await;
+    let file = host.folder().join("masque.toml");
+    std::fs::write(host.folder().join("broken.wasm"), "no component").unwrap();
+    for (level, is_debug, rest) in [
+        ("debug", true, "[plugins.broken]\nsource = \"broken.wasm\"\n"),
+        ("info", false, "[turn]\nwait = \"soon\"\n"),
+    ] {
+        std::fs::write(&file, format!("[log]\nlevel = \"{level}\"\n{rest}")).unwrap();
+        host.logged(&format!("the configured log level is another one now level=\"{level}\"")).await;
+        assert_eq!(are_probes_logged(&host, &format!("after-{level}")).await, is_debug);
+        host.logged("a change is refused").await;
+    }
+}
+
+#[tokio::test]
 async fn another_level_is_in_effect_for_a_while_and_is_in_the_audit_log() {
     let host = Setup::defaults().start().await;
     let shown = masque_log(&host, &[]).await;

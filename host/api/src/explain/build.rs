@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::content_access::ContentAccess;
 use super::prompt::{message, prompt};
 use super::recorded::{RecordedMemory, list, number, read, text, timing, usage};
-use super::stored::{StoredTexts, message_of_source};
+use super::stored::{StoredMessage, StoredTexts, message_of_source};
 use super::view::{
     ExplainedHostCall, ExplainedMemory, ExplainedRecollection, ExplainedReply, ExplainedStep, Explanation,
 };
@@ -90,10 +90,11 @@ fn recollection(step: &RecordedStep, texts: &StoredTexts, access: ContentAccess)
 
 fn memory(recorded: RecordedMemory, texts: &StoredTexts) -> ExplainedMemory {
     let RecordedMemory { id, source, score, digest, bytes, tokens, text } = recorded;
-    let deleted =
-        source.as_deref().and_then(message_of_source).is_some_and(|message| texts.is_deleted(message));
-    let [text, digest] = [text, digest].map(|shown| shown.filter(|_| !deleted));
-    ExplainedMemory { id, source, score, bytes, tokens, deleted, text, digest }
+    let origin = source.as_deref().and_then(message_of_source).and_then(|message| texts.find(message));
+    let deleted = matches!(origin, Some(StoredMessage::Deleted));
+    let not_looked_up = matches!(origin, Some(StoredMessage::NotLookedUp));
+    let [text, digest] = [text, digest].map(|shown| shown.filter(|_| !deleted && !not_looked_up));
+    ExplainedMemory { id, source, score, bytes, tokens, deleted, not_looked_up, text, digest }
 }
 
 fn reply(step: &RecordedStep, recorded: &Value, texts: &StoredTexts) -> ExplainedReply {

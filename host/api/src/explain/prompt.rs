@@ -32,7 +32,7 @@ pub(super) fn message(
     access: ContentAccess,
 ) -> ExplainedMessage {
     let mut message = texts.message(&recorded);
-    if access.shows_content() && message.text.is_none() && !message.deleted {
+    if access.shows_content() && message.text.is_none() && !message.deleted && !message.not_looked_up {
         message.digest = recorded.digest;
         message.parts = recorded.parts.into_iter().map(Into::into).collect();
     }

@@ -15,8 +15,19 @@ const MAX_MESSAGES: usize = 1024;
 
 /// The messages that a record names, as far as the store still has them.
 pub(super) struct StoredTexts {
-    messages: BTreeMap<Uuid, MessageRecord>,
+    /// By the ids that were looked up; `None` for a message that the user does not have, or no longer.
+    messages: BTreeMap<Uuid, Option<MessageRecord>>,
     reply: Option<MessageRecord>,
+}
+
+/// What the store has of a message that a record names.
+pub(super) enum StoredMessage<'a> {
+    /// The message, of whichever of the user's conversations.
+    Found(&'a MessageRecord),
+    /// The user has no such message, or no longer.
+    Deleted,
+    /// The record names too many messages, and this one was not looked up.
+    NotLookedUp,
 }
 
 impl StoredTexts {
@@ -28,18 +39,24 @@ impl StoredTexts {
         let OwnedTurnRecord { owner, record } = owned;
         let Some(turn) = store.turn(owner, record.turn_id).await? else { return Ok(None) };
         let named = named_messages(owned);
-        let found = store.messages_by_id(owner, record.conversation_id, &named).await?;
-        Ok(Some(Self::new(found, turn)))
+        let found = store.messages_by_id(owner, &named).await?;
+        Ok(Some(Self::new(&named, found, turn)))
     }
 
-    fn new(messages: Vec<MessageRecord>, turn: TurnRecord) -> Self {
-        let messages = messages.into_iter().map(|message| (message.id.as_uuid(), message)).collect();
+    fn new(named: &[MessageId], found: Vec<MessageRecord>, turn: TurnRecord) -> Self {
+        let mut messages: BTreeMap<_, _> = named.iter().map(|id| (id.as_uuid(), None)).collect();
+        messages.extend(found.into_iter().map(|message| (message.id.as_uuid(), Some(message))));
         Self { messages, reply: turn.reply }
     }
 
-    /// Whether the message with this id is gone. False for what is no id of a message.
-    pub(super) fn is_deleted(&self, id: &str) -> bool {
-        Uuid::try_parse(id).is_ok_and(|id| !self.messages.contains_key(&id))
+    /// The message with this id; `None` for what is no id of a message.
+    pub(super) fn find(&self, id: &str) -> Option<StoredMessage<'_>> {
+        let id = Uuid::try_parse(id).ok()?;
+        Some(match self.messages.get(&id) {
+            Some(Some(found)) => StoredMessage::Found(found),
+            Some(None) => StoredMessage::Deleted,
+            None => StoredMessage::NotLookedUp,
+        })
     }
 
     /// A message as far as its user may see it. One that a plugin made, or changed, has no text.
@@ -53,10 +70,11 @@ impl StoredTexts {
             cache: recorded.cache,
             ..ExplainedMessage::default()
         };
-        let Some(id) = recorded.id.as_deref().and_then(|id| Uuid::try_parse(id).ok()) else { return message };
-        match self.messages.get(&id) {
-            None => message.deleted = true,
-            Some(found) => {
+        match recorded.id.as_deref().and_then(|id| self.find(id)) {
+            None => {}
+            Some(StoredMessage::Deleted) => message.deleted = true,
+            Some(StoredMessage::NotLookedUp) => message.not_looked_up = true,
+            Some(StoredMessage::Found(found)) => {
                 let digest = digest(&found.content);
                 if recorded.digest.as_ref() == Some(&digest) {
                     message.text = Some(found.content.clone());
@@ -86,21 +104,24 @@ fn digest(text: &str) -> String {
     format!("sha256:{:x}", Sha256::digest(text))
 }
 
-/// The ids of messages that an explanation of the record shows.
+/// The ids of messages that an explanation of the record shows, at most [`MAX_MESSAGES`]: those of the conversation before those
+/// that memories name.
 fn named_messages(owned: &OwnedTurnRecord) -> Vec<MessageId> {
     let record = &owned.record;
-    let mut named = BTreeSet::new();
-    named.extend(id_of(&record.message));
+    let mut named: Vec<_> = id_of(&record.message).into_iter().collect();
+    let mut sources = Vec::new();
     for step in &record.steps {
         let prompts = [step.received.get("prompt"), step.returned.get("prompt")];
         let messages = [Some(&step.returned)].into_iter().chain(prompts).flatten();
         named.extend(messages.flat_map(|value| items(value, "messages")).filter_map(id_of));
-        named.extend(
+        sources.extend(
             items(&step.returned, "memories")
                 .filter_map(|memory| Uuid::try_parse(message_of_source(&text(memory, "source")?)?).ok()),
         );
     }
-    named.into_iter().take(MAX_MESSAGES).map(MessageId::from).collect()
+    let mut seen = BTreeSet::new();
+    let distinct = named.into_iter().chain(sources).filter(|id| seen.insert(*id));
+    distinct.take(MAX_MESSAGES).map(MessageId::from).collect()
 }
 
 fn id_of(message: &Value) -> Option<Uuid> {

@@ -101,8 +101,10 @@ pub struct ExplainedMessage {
     pub tokens: u64,
     /// Whether a stable beginning of the prompt ends here, which providers can cache.
     pub cache: bool,
-    /// Whether it was a message of the conversation that has been deleted since.
+    /// Whether it was a message of a conversation of the user, and has been deleted since.
     pub deleted: bool,
+    /// Whether it was not looked up, since the record names too many messages. It may be deleted, so it has no text.
+    pub not_looked_up: bool,
     /// Its text as the conversation has it. `null` for messages that plugins made or changed.
     pub text: Option<String>,
     /// The digest of its text; of messages that are not the user's own with `content:read`.
@@ -156,9 +158,11 @@ pub struct ExplainedMemory {
     pub bytes: u64,
     /// Its tokens, as the host estimates them.
     pub tokens: u64,
-    /// Whether the message that it was made of (`message:ID`) has been deleted since.
+    /// Whether the message that it was made of (`message:ID`), of whichever conversation of the user, has been deleted since.
     pub deleted: bool,
-    /// Its text. `null` if it is deleted, or if the host records digests only.
+    /// Whether that message was not looked up, since the record names too many. It may be deleted, so the memory has no text.
+    pub not_looked_up: bool,
+    /// Its text. `null` if it is deleted or not looked up, or if the host records digests only.
     pub text: Option<String>,
     /// The digest of its text.
     pub digest: Option<String>,

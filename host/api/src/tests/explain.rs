@@ -159,6 +159,45 @@ async fn a_message_that_is_deleted_is_shown_as_that_and_never_from_the_record() 
 }
 
 #[tokio::test]
+async fn a_memory_of_another_conversation_is_shown_until_its_message_is_deleted() {
+    let api = api().await;
+    let (started, other) = (exchange(&api).await, exchange(&api).await);
+    // The source of a memory, and a message of the prompt.
+    keep(&api, record(&started, other.message.id)).await;
+    let seen = async || explain(&api, "ana chat", started.turn).await.json();
+    let before = seen().await;
+    let memory = &before["recalled"]["memories"][1];
+    assert_eq!((&memory["deleted"], &memory["text"]), (&json!(false), &json!("planted-gone-memory")));
+    assert_eq!(before["prompt"]["messages"][1]["deleted"], false);
+    api.store.delete(&owner("ana"), other.conversation).await.unwrap();
+    let after = seen().await;
+    let memory = &after["recalled"]["memories"][1];
+    assert_eq!((&memory["deleted"], &memory["text"]), (&json!(true), &Value::Null));
+    assert_eq!(after["prompt"]["messages"][1]["deleted"], true);
+}
+
+#[tokio::test]
+async fn a_message_that_was_not_looked_up_is_not_said_to_be_deleted_and_has_no_text() {
+    let api = api().await;
+    let started = exchange(&api).await;
+    let mut many = record(&started, MessageId::new());
+    let memory =
+        |source: String| json!({ "id": "m", "source": source, "text": "planted", "bytes": 7, "tokens": 2 });
+    let mut memories: Vec<_> = (0..1100).map(|_| memory(format!("message:{}", MessageId::new()))).collect();
+    memories.push(memory(format!("message:{}", started.message.id)));
+    many.steps[0].returned["memories"] = json!(memories);
+    keep(&api, many).await;
+    let seen = explain(&api, "ana chat", started.turn).await.json();
+    let shown = |index: usize| {
+        let memory = &seen["recalled"]["memories"][index];
+        (memory["deleted"].clone(), memory["not_looked_up"].clone(), memory["text"].clone())
+    };
+    assert_eq!(shown(0), (json!(true), json!(false), Value::Null));
+    assert_eq!(shown(1099), (json!(false), json!(true), Value::Null));
+    assert_eq!(shown(1100), (json!(false), json!(false), json!("planted")), "it is the turn's own");
+}
+
+#[tokio::test]
 async fn a_message_that_a_plugin_changed_is_not_shown_as_the_users() {
     let api = api().await;
     let started = exchange(&api).await;

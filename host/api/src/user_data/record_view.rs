@@ -1,13 +1,51 @@
 //! The record of a turn in an export: what it took and cost, without the texts of plugins. Those are prompts and settings of the
 //! operator; the user's messages and memories, which they may quote, are in sections of their own.
 
-use masque_store::{RecordedHostCall, RecordedStep, RecordedTurn};
+use masque_store::{RecordedHostCall, RecordedStep, RecordedTurn, UnreadableTurnRecord};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::view::timestamp;
+
+/// A record as an export has it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ExportedTurnRecordEntry)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "describes what `export` writes")]
+pub(super) enum RecordEntry {
+    Readable(RecordView),
+    Unreadable(UnreadableRecordView),
+}
+
+/// Stands for a record that this version of the host can't read.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UnreadableTurnRecord)]
+pub(super) struct UnreadableRecordView {
+    turn_id: Uuid,
+    attempt: i64,
+    conversation_id: Uuid,
+    /// Why it can't be read: `newer-format` if a later version has written it, which can export it, or `damaged`.
+    #[schema(example = "newer-format")]
+    unreadable: &'static str,
+    /// The number of a later format.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<u32>,
+}
+
+impl From<UnreadableTurnRecord> for UnreadableRecordView {
+    fn from(record: UnreadableTurnRecord) -> Self {
+        let UnreadableTurnRecord { turn, attempt, conversation, newer_format } = record;
+        Self {
+            turn_id: turn.into(),
+            attempt,
+            conversation_id: conversation.into(),
+            unreadable: if newer_format.is_some() { "newer-format" } else { "damaged" },
+            format: newer_format,
+        }
+    }
+}
 
 /// The record of an attempt of a turn, without texts.
 #[derive(Serialize, ToSchema)]
@@ -108,10 +146,26 @@ impl From<RecordedHostCall> for HostCallView {
 
 #[cfg(test)]
 mod tests {
-    use masque_store::RecordedTurn;
-    use serde_json::json;
+    use masque_store::{ConversationId, ExportItem, RecordedTurn, TurnId};
+    use serde_json::{Value, json};
 
     use super::RecordView;
+    use crate::user_data::view::write_item;
+
+    #[test]
+    fn a_record_that_can_not_be_read_is_named_with_why() {
+        let (turn, conversation) = (TurnId::new(), ConversationId::new());
+        for (body, unreadable, format) in
+            [("{\"format\": 99}", "newer-format", json!(99)), ("{", "damaged", Value::Null)]
+        {
+            let mut text = Vec::new();
+            let item = ExportItem::turn_record(body.as_bytes(), turn, 3, conversation);
+            write_item(&mut text, item).unwrap();
+            let written: Value = serde_json::from_slice(&text).unwrap();
+            assert_eq!((&written["unreadable"], &written["format"]), (&json!(unreadable), &format), "{body}");
+            assert_eq!((&written["turn_id"], &written["attempt"]), (&json!(turn.to_string()), &json!(3)));
+        }
+    }
 
     #[test]
     fn an_exported_record_has_its_steps_and_no_text_of_a_plugin() {

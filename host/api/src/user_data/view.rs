@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::record_view::RecordView;
+use super::record_view::{RecordEntry, RecordView, UnreadableRecordView};
 use crate::admin::audit::AuditView;
 use crate::view::{Conversation, MessageView, TurnView, timestamp};
 
@@ -39,7 +39,7 @@ pub(super) struct UserDataView {
     /// Recorded actions of the user.
     audit: Vec<AuditView>,
     /// What was recorded of turns, without texts.
-    turn_records: Vec<RecordView>,
+    turn_records: Vec<RecordEntry>,
 }
 
 /// The identity of a user.
@@ -188,5 +188,8 @@ pub(super) fn write_item(text: &mut Vec<u8>, item: ExportItem) -> serde_json::Re
         ),
         ExportItem::Audit(record) => serde_json::to_writer(text, &AuditView::from(record)),
         ExportItem::TurnRecord(record) => serde_json::to_writer(text, &RecordView::from(*record)),
+        ExportItem::UnreadableTurnRecord(record) => {
+            serde_json::to_writer(text, &UnreadableRecordView::from(record))
+        }
     }
 }

@@ -66,7 +66,6 @@ impl Publisher {
         let active_set = loaded.config.active_set;
         self.running = Arc::new(Config { active_set, ..started.with_started_sections(loaded.config) });
         self.restart_warning = warning;
-        follow_log_level(&self.running);
         self.local.send_replace(Arc::clone(&self.running));
     }
 
@@ -139,9 +138,10 @@ impl Reload for Publisher {
     }
 
     async fn reload(&mut self) -> ReloadAttempt {
-        let Some(ReloadedConfig { result, files }) = self.read().await else {
+        let Some(ReloadedConfig { result, log_level, files }) = self.read().await else {
             return ReloadAttempt { files: self.files(), needs_retry: true, has_changed: true };
         };
+        follow_log_level(log_level.as_deref());
         // What was read may mix old and new content.
         if have_changed(&files).await {
             return ReloadAttempt { files, needs_retry: true, has_changed: true };

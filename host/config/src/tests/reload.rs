@@ -137,11 +137,28 @@ fn a_failed_reading_still_returns_the_files_to_watch() {
     let folder = Folder::new().with("masque.toml", COMPANION).with("masque-data/plugins/ida.wasm", "");
     let running = source(&folder).load().unwrap().config;
     let folder = folder.with("masque.toml", format!("{COMPANION}{section}"));
-    let ReloadedConfig { result, files } = source(&folder).reload(&running);
+    let ReloadedConfig { result, files, .. } = source(&folder).reload(&running);
     assert!(result.is_err());
     let folder = folder.with("ida.json", "{}");
     assert!(files.differs_from(&files.retake()), "the file that was missing is there");
     assert!(source(&folder).reload(&running).result.is_ok());
+}
+
+#[test]
+fn the_level_of_the_log_is_read_from_a_file_with_other_mistakes_and_from_no_broken_one() {
+    let folder = Folder::new().with("masque.toml", COMPANION);
+    let running = source(&folder).load().unwrap().config;
+    for (text, level) in [
+        ("[log]\nlevel = \"debug\"\n[plugins.x]\nsource = \"missing.wasm\"\n", Some("debug")),
+        ("[log]\nlevel = \"debug\"\n[turn]\nwait = \"soon\"\n", Some("debug")),
+        ("[turn]\nwait = \"soon\"\n", Some("info")),
+        ("[log]\nlevel = \"loud\"\n", None),
+        ("[log]\nlevel = \"debug\"\n[turn\n", None),
+        ("", None),
+    ] {
+        let reloaded = source(&Folder::new().with("masque.toml", text)).reload(&running);
+        assert_eq!(reloaded.log_level.as_deref(), level, "{text}");
+    }
 }
 
 #[test]

@@ -115,7 +115,8 @@ impl Lines {
         let source = memory.source.as_deref().map(|source| format!(" from {}", printable(source)));
         let (id, source) = (memory.id.as_deref().unwrap_or_default(), source.unwrap_or_default());
         self.line(&format!("  score {score}  memory {}{source}, {} tokens", printable(id), memory.tokens));
-        self.body(memory.text.as_deref(), memory.deleted, "      ");
+        self.absence(memory.deleted, memory.not_looked_up, "      ");
+        self.body(memory.text.as_deref(), "      ");
     }
 
     fn prompt(&mut self, prompt: &ExplainedPrompt, indent: &str) {
@@ -130,7 +131,7 @@ impl Lines {
         for tool in &prompt.tools {
             let name = tool.name.as_deref().unwrap_or("?");
             self.line(&format!("{indent}tool {}, {} tokens", printable(name), tool.tokens));
-            self.body(tool.text.as_deref(), false, &format!("{indent}    "));
+            self.body(tool.text.as_deref(), &format!("{indent}    "));
         }
         if let Some(options) = &prompt.options {
             self.line(&format!("{indent}options {}", printable(&options.to_string())));
@@ -145,7 +146,8 @@ impl Lines {
         let role = printable(&message.role);
         self.line(&format!("{indent}[{role}]{source}{id}, {} tokens{cache}", message.tokens));
         let body = format!("{indent}    ");
-        self.body(message.text.as_deref(), message.deleted, &body);
+        self.absence(message.deleted, message.not_looked_up, &body);
+        self.body(message.text.as_deref(), &body);
         for part in &message.parts {
             let name = part.name.as_deref().or(part.media_type.as_deref()).unwrap_or_default();
             if part.r#type != "text" {
@@ -156,7 +158,7 @@ impl Lines {
                     part.tokens
                 ));
             }
-            self.body(part.text.as_deref(), false, &body);
+            self.body(part.text.as_deref(), &body);
         }
     }
 
@@ -164,7 +166,7 @@ impl Lines {
         self.begin("Reply");
         let finish = reply.finish.as_deref().unwrap_or("cut off");
         self.line(&format!("  {} tokens, {}", reply.tokens, printable(finish)));
-        self.body(reply.text.as_deref(), false, "      ");
+        self.body(reply.text.as_deref(), "      ");
     }
 
     fn step(&mut self, step: &ExplainedStep) {
@@ -212,12 +214,19 @@ impl Lines {
         }
     }
 
+    /// Why there is no text, if there is a reason.
+    fn absence(&mut self, is_deleted: bool, is_not_looked_up: bool, indent: &str) {
+        let why = match (is_deleted, is_not_looked_up) {
+            (true, _) => "(deleted)",
+            (false, true) => "(not looked up: the record names too many messages)",
+            (false, false) => return,
+        };
+        let why = self.style.faint(why);
+        self.line(&format!("{indent}{why}"));
+    }
+
     /// A text of several lines, if there is one.
-    fn body(&mut self, text: Option<&str>, is_deleted: bool, indent: &str) {
-        if is_deleted {
-            let deleted = self.style.faint("(deleted)");
-            self.line(&format!("{indent}{deleted}"));
-        }
+    fn body(&mut self, text: Option<&str>, indent: &str) {
         for line in text.unwrap_or_default().lines() {
             self.line(&format!("{indent}{}", printable(line)));
         }

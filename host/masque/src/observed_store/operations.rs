@@ -51,7 +51,7 @@ observed! { ObservedStore:
         async fn conversations(&self, owner: &Owner, page: Page) -> Result<Paged<ConversationRecord>, StoreError>;
         async fn conversations_with(&self, owner: &Owner, companions: &BTreeSet<String>, page: Page) -> Result<Paged<ConversationRecord>, StoreError>;
         async fn forget_conversations(&self, idle_for: Duration) -> Result<u64, StoreError>;
-        async fn messages_by_id(&self, owner: &Owner, id: ConversationId, messages: &[MessageId]) -> Result<Vec<MessageRecord>, StoreError>;
+        async fn messages_by_id(&self, owner: &Owner, messages: &[MessageId]) -> Result<Vec<MessageRecord>, StoreError>;
         async fn rename(&self, owner: &Owner, id: ConversationId, title: String) -> Result<Option<ConversationRecord>, StoreError>;
         async fn delete(&self, owner: &Owner, id: ConversationId) -> Result<bool, StoreError>;
         async fn messages(&self, owner: &Owner, id: ConversationId, page: Page) -> Result<Option<Paged<MessageRecord>>, StoreError>;

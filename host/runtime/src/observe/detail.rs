@@ -10,8 +10,8 @@ use crate::contract::{Message, Part, Prompt, Reply};
 use crate::report::{CallReport, ReportBudget};
 use crate::secret_matcher::SecretMatcher;
 
-/// The most characters of an id or a reason of others.
-const MAX_NAME: usize = 128;
+/// The most bytes of a name, as in the record of a turn.
+const MAX_NAME_BYTES: usize = 128;
 
 /// Makes the details of one report.
 pub(crate) struct Details<'a> {
@@ -49,8 +49,8 @@ impl<'a> Details<'a> {
         let listed = messages.iter().take_while(|_| self.items.take(1));
         let described = listed.map(|message| {
             json!({
-                "id": message.id.as_deref().map(clip),
-                "role": clip(&message.role),
+                "id": message.id.as_deref().map(name),
+                "role": name(&message.role),
                 "bytes": text_bytes(message),
                 "digest": message.digest(),
             })
@@ -71,7 +71,7 @@ impl<'a> Details<'a> {
         let has_room = !self.texts.is_spent() && self.items.take(prompt.messages.len());
         if has_room && self.texts.take(bytes) {
             let texts = prompt.messages.iter().map(
-                |message| json!({ "role": clip(&message.role), "text": self.secrets.redact(&text_of(message)) }),
+                |message| json!({ "role": name(&message.role), "text": self.secrets.redact(&text_of(message)) }),
             );
             set(&mut described, "texts", texts.collect());
         }
@@ -83,7 +83,7 @@ impl<'a> Details<'a> {
         let mut described = json!({
             "bytes": text_bytes(&reply.message),
             "digest": reply.message.digest(),
-            "finish": clip(&reply.finish.reason),
+            "finish": name(&reply.finish.reason),
             "input_tokens": reply.usage.input_tokens,
             "output_tokens": reply.usage.output_tokens,
             "cached_tokens": reply.usage.cached_tokens,
@@ -111,9 +111,11 @@ pub(crate) fn set(object: &mut Value, name: &str, value: Value) {
     }
 }
 
-/// Cuts a text of others.
-pub(crate) fn clip(text: &str) -> String {
-    text.chars().take(MAX_NAME).collect()
+/// What others call a name (a role, an id, a reason), if it looks like one, else its digest: it may be a text instead.
+fn name(name: &str) -> String {
+    let is_name = (1..=MAX_NAME_BYTES).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:/@#+-".contains(&byte));
+    if is_name { name.to_owned() } else { digest_of(name.as_bytes()) }
 }
 
 fn digest_of(bytes: &[u8]) -> String {
@@ -141,6 +143,7 @@ mod tests {
     use masque_grants::Secret;
 
     use super::*;
+    use crate::contract::{Finish, Usage};
     use crate::report::ReportContent;
 
     #[test]
@@ -166,6 +169,24 @@ mod tests {
         assert!(!described.to_string().contains("secret"), "{described}");
         assert_eq!((&described[0]["role"], &described[0]["bytes"]), (&"user".into(), &16.into()));
     }
+
+    #[test]
+    fn what_is_called_a_name_but_is_a_text_is_described_by_its_digest() {
+        let (report, secrets) = (CallReport::new(ReportContent::Digests), SecretMatcher::default());
+        let details = Details::new(&report, &secrets);
+        let message = Message { id: Some("my cat Ada".into()), ..Message::new("my dog Bo", "hello") };
+        let reply = Reply {
+            message: message.clone(),
+            usage: Usage::default(),
+            finish: Finish { reason: "my bird Cy".into(), metadata: Vec::new() },
+            metadata: Vec::new(),
+        };
+        for described in [details.messages(&[message]), details.reply(&reply)] {
+            let text = described.to_string();
+            assert!(!text.contains("my ") && text.contains("sha256:"), "{text}");
+        }
+    }
+
     #[test]
     fn of_endless_pages_no_more_is_listed_than_the_report_has_room_for() {
         let (report, secrets) = (CallReport::new(ReportContent::Digests), SecretMatcher::default());

@@ -1,7 +1,7 @@
 //! One outgoing request, as a span, as an entry of the call's report and in the metrics of its plugin.
 //!
 //! Neither query strings nor header values are kept, and secrets are redacted from what is: a key may be in either, and an
-//! upstream may answer anything.
+//! upstream may answer anything. A path may hold what a user wrote, so it is text only where content is wanted.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,15 +14,13 @@ use serde_json::{Value, json};
 use wasmtime_wasi_http::Error;
 
 use super::codes::request_error_code;
-use super::detail::{clip, set};
+use super::detail::{Details, set};
 use super::recorded_body::{BodyDirection, RecordedBody};
 use super::usage::{CallUsage, Waiting};
 use crate::capability::Call;
+use crate::http_method::method_name;
 use crate::report::{CallReport, HostCall, HostCallUnderWay};
 use crate::secret_matcher::SecretMatcher;
-
-/// The methods of RFC 9110 and RFC 5789. Any other is `_OTHER` in spans.
-const METHODS: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
 
 /// The plugin and version in whose metrics a request counts.
 #[derive(Clone, Debug)]
@@ -59,9 +57,18 @@ pub(crate) struct ObservedRequest {
 
 #[derive(Debug)]
 struct Target {
-    method: String,
+    /// `None` where HTTP has no such method.
+    method: Option<&'static str>,
     origin: String,
-    path: String,
+    /// As the report has it: by size and digest, and as text where the report has texts.
+    path: Value,
+}
+
+impl Target {
+    /// The method, or `_OTHER`, as OpenTelemetry's conventions say. A plugin can make up others.
+    fn method(&self) -> &'static str {
+        self.method.unwrap_or("_OTHER")
+    }
 }
 
 #[derive(Debug)]
@@ -90,9 +97,9 @@ impl RequestObserver {
     pub(crate) fn begin(&self, method: &Method, uri: &Uri) -> Arc<ObservedRequest> {
         let is_detailed = self.report.is_some() || self.trace.is_recorded();
         let target = is_detailed.then(|| Target {
-            method: method.as_str().to_owned(),
+            method: method_name(method),
             origin: Origin::of(uri).map(|origin| origin.to_string()).unwrap_or_default(),
-            path: clip(&self.secrets.redact(uri.path())),
+            path: self.report.as_ref().map_or(Value::Null, |report| self.describe_path(report, uri)),
         });
         let context = match &target {
             Some(target) if self.trace.is_recorded() => self.begin_span(target, uri),
@@ -123,12 +130,18 @@ impl RequestObserver {
         request
     }
 
+    /// The digest is that of the path without secrets, so that nobody can try values of a short one.
+    fn describe_path(&self, report: &CallReport, uri: &Uri) -> Value {
+        Details::new(report, &self.secrets).bytes(self.secrets.redact(uri.path()).as_bytes())
+    }
+
     /// The names are those of OpenTelemetry's conventions for HTTP clients. `url.full` is left out, which has the query.
     fn begin_span(&self, target: &Target, uri: &Uri) -> TraceContext {
-        let known = METHODS.into_iter().find(|known| *known == target.method);
-        let span = self.trace.span_of_kind(known.unwrap_or("HTTP"), SpanKind::Client);
-        span.set("http.request.method", known.unwrap_or("_OTHER"));
-        span.set("url.path", target.path.clone());
+        let span = self.trace.span_of_kind(target.method.unwrap_or("HTTP"), SpanKind::Client);
+        span.set("http.request.method", target.method());
+        if span.captures_content() {
+            span.set("url.path", self.secrets.redact(uri.path()).into_owned());
+        }
         if let Some(origin) = Origin::of(uri) {
             span.set("server.address", origin.host().to_owned());
             span.set("server.port", i64::from(origin.port()));
@@ -251,9 +264,9 @@ impl HostCallUnderWay for ObservedRequest {
             (None, None) => "running",
         };
         let mut detail = json!({
-            "method": target.map(|target| clip(&target.method)),
+            "method": target.map(Target::method),
             "origin": target.map(|target| target.origin.as_str()),
-            "path": target.map(|target| target.path.as_str()),
+            "path": target.map(|target| &target.path),
             "status": progress.status,
             "request": progress.sent.describe(&self.secrets),
             "response": progress.received.describe(&self.secrets),
@@ -263,7 +276,7 @@ impl HostCallUnderWay for ObservedRequest {
         }
         HostCall {
             interface: "http",
-            operation: target.map(|target| clip(&target.method)).unwrap_or_default(),
+            operation: target.map(Target::method).unwrap_or_default().to_owned(),
             started: self.started,
             duration: progress.ended.unwrap_or_else(|| self.begun.elapsed()),
             outcome: outcome.to_owned(),

@@ -105,14 +105,19 @@ fn call_of(report: Option<Arc<CallReport>>) -> Call {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_is_reported_by_path_status_and_size_without_its_query() {
+async fn a_request_is_reported_by_origin_status_and_size_and_its_path_is_text_in_full_reports_only() {
     let upstream = Upstream::answering("open").await;
     let told = format!("get {}v1/chat?key=planted", upstream.url());
-    for (content, text) in [(ReportContent::Digests, None), (ReportContent::Full, Some("open"))] {
+    for (content, path, text) in
+        [(ReportContent::Digests, None, None), (ReportContent::Full, Some("/v1/chat"), Some("open"))]
+    {
         let (call, _) = asked(&told, all_grants(Some(&upstream)), content).await;
         assert_eq!((call.interface, &*call.operation, &*call.outcome), ("http", "GET", "ok"));
         let detail = &call.detail;
-        assert_eq!((&detail["path"], &detail["origin"]), (&"/v1/chat".into(), &upstream.origin().into()));
+        assert_eq!((&detail["method"], &detail["origin"]), (&"GET".into(), &upstream.origin().into()));
+        assert_eq!((&detail["path"]["bytes"], detail["path"]["text"].as_str()), (&8.into(), path));
+        assert!(detail["path"]["digest"].as_str().unwrap().starts_with("sha256:"), "{detail}");
+        assert_eq!(format!("{call:?}").contains("v1/chat"), path.is_some(), "{call:?}");
         assert_eq!((&detail["status"], &detail["response"]["bytes"]), (&200.into(), &4.into()));
         assert_eq!(detail["response"]["text"].as_str(), text);
         assert!(detail["head_us"].is_u64() && !format!("{call:?}").contains("planted"), "{call:?}");
@@ -133,7 +138,7 @@ async fn a_call_and_its_request_are_spans_and_the_upstream_is_told_the_last_of_t
         named("traced", "uses-what-it-can", "{}", all_grants(Some(&upstream)), Limits::default()).await;
     let (held, root) = (HeldSpans::new(), TraceContext::root());
     let call = Call { trace: SpanParent::new(root, Some(held.clone())), ..call() };
-    let told = turn(&format!("get {}v1?key=planted", upstream.url()));
+    let told = turn(&format!("get {}planted?key=planted", upstream.url()));
     plugin.compose(call, &told, no_recollection()).await.unwrap();
     let spans = held.take();
     let named = |name: &str| spans.spans.iter().find(|span| span.name == name).unwrap();
@@ -148,7 +153,7 @@ async fn a_call_and_its_request_are_spans_and_the_upstream_is_told_the_last_of_t
         ("plugin.compose", "masque.plugin.outcome", "ok"),
         ("GET", "http.request.method", "GET"),
         ("GET", "server.address", "127.0.0.1"),
-        ("GET", "url.path", "/v1"),
+        ("GET", "url.scheme", "http"),
         ("GET", "http.response.status_code", "200"),
         ("GET", "http.response.body.size", "4"),
     ] {
@@ -159,6 +164,23 @@ async fn a_call_and_its_request_are_spans_and_the_upstream_is_told_the_last_of_t
     let sent = upstream.last_request();
     let id = request.span_context.span_id();
     assert!(sent.contains(&format!("traceparent: 00-{:032x}-{id}-", root.trace_id())), "{sent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_path_of_a_request_is_in_its_span_only_where_spans_have_content() {
+    let upstream = Upstream::answering("open").await;
+    let plugin =
+        named("paths", "uses-what-it-can", "{}", all_grants(Some(&upstream)), Limits::default()).await;
+    for (captures_content, path) in [(false, None), (true, Some("/v1/cats"))] {
+        let held = HeldSpans::with_content(captures_content);
+        let trace = SpanParent::new(TraceContext::root(), Some(held.clone()));
+        let told = turn(&format!("get {}v1/cats?key=planted", upstream.url()));
+        plugin.compose(Call { trace, ..call() }, &told, no_recollection()).await.unwrap();
+        let spans = held.take();
+        assert_eq!(attribute(&spans, "GET", "url.path").as_deref(), path);
+        assert_eq!(attribute(&spans, "GET", "server.address").as_deref(), Some("127.0.0.1"));
+        assert!(!format!("{:?}", spans.spans).contains("planted"), "{:?}", spans.spans);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,7 +91,7 @@ impl World {
             16 => {
                 let messages = self.messages.clone();
                 let count = self.rng.usize(..4).min(messages.len());
-                Operation::MessagesById(owner, id, (0..count).map(|_| self.pick(&messages)).collect())
+                Operation::MessagesById(owner, (0..count).map(|_| self.pick(&messages)).collect())
             }
             17 | 18 => {
                 let messages = self.messages.clone();

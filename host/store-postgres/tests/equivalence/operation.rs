@@ -29,7 +29,7 @@ pub(crate) enum Operation {
     ForgetConversations(Duration),
     Messages(Owner, ConversationId, u32),
     MessagesBefore(Owner, ConversationId, Option<MessageId>, TailLimit),
-    MessagesById(Owner, ConversationId, Vec<MessageId>),
+    MessagesById(Owner, Vec<MessageId>),
     Admit(Box<Admission>),
     Commit(Box<Commit>),
     Interrupt(Box<Interruption>),
@@ -116,8 +116,8 @@ pub(crate) async fn apply(store: &Arc<dyn Store>, operation: &Operation) -> Outc
             let found = store.messages_before(&owner, id, before, limit).await;
             seen(found.map(|items| each(items, normalise::message)))
         }
-        MessagesById(owner, id, messages) => {
-            let found = store.messages_by_id(&owner, id, &messages).await;
+        MessagesById(owner, messages) => {
+            let found = store.messages_by_id(&owner, &messages).await;
             seen(found.map(|items| each(items, normalise::message)))
         }
         Admit(admission) => {

@@ -126,7 +126,7 @@ fn normalised(item: ExportItem) -> ExportItem {
         }
         ExportItem::Audit(record) => ExportItem::Audit(normalise::audit(record)),
         spending @ ExportItem::Spending(_) => spending,
-        record @ ExportItem::TurnRecord(_) => record,
+        record @ (ExportItem::TurnRecord(_) | ExportItem::UnreadableTurnRecord(_)) => record,
     }
 }
 

@@ -6,7 +6,6 @@ use masque_store::{ExportItem, Owner, Paged};
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::rows::parse;
 use crate::error::Result;
 use crate::export_page::{bounded, place};
 use crate::query::first_row;
@@ -25,20 +24,24 @@ pub(crate) fn page(
     };
     let mut page = bounded(
         records,
-        "SELECT body, turn, attempt FROM turn_records
+        "SELECT body, turn, attempt, conversation FROM turn_records
           WHERE user = ?1 AND (turn, attempt) > (?2, ?3) ORDER BY turn, attempt",
         (user, turn, attempt),
         |row| {
             let body = row.get_ref(0)?.as_blob()?;
             let place = (row.get::<_, Uuid>(1)?, row.get::<_, i64>(2)?);
-            Ok((ExportItem::TurnRecord(Box::new(parse(body)?)), place, body.len()))
+            let conversation = row.get::<_, Uuid>(3)?.into();
+            Ok((ExportItem::turn_record(body, place.0.into(), place.1, conversation), place, body.len()))
         },
     )?;
     let mut are_there = HashMap::new();
     let mut failure = None;
     page.items.retain(|item| {
-        let ExportItem::TurnRecord(record) = item else { return true };
-        let conversation = record.conversation_id.as_uuid();
+        let conversation = match item {
+            ExportItem::TurnRecord(record) => record.conversation_id.as_uuid(),
+            ExportItem::UnreadableTurnRecord(record) => record.conversation.as_uuid(),
+            _ => return true,
+        };
         let is_there = match are_there.get(&conversation) {
             Some(is_there) => Ok(*is_there),
             None => is_conversation(database, conversation, user),

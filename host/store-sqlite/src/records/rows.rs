@@ -1,6 +1,6 @@
 //! Storing records and finding them. Whose they are says the database: a record names ids that must still be there.
 
-use masque_store::{ConversationId, OwnedTurnRecord, Owner, RecordedTurn, StoreError, TurnId};
+use masque_store::{ConversationId, OwnedTurnRecord, Owner, RecordedTurn, TurnId};
 use rusqlite::Connection;
 use uuid::Uuid;
 
@@ -92,10 +92,4 @@ fn owner_of(
         (turn.as_uuid(), conversation.as_uuid(), user),
         |row| Ok(Owner { tenant: row.get(0)?, issuer: row.get(1)?, subject: row.get(2)? }),
     )
-}
-
-/// A record from its JSON.
-pub(super) fn parse(body: &[u8]) -> Result<RecordedTurn> {
-    serde_json::from_slice(body)
-        .map_err(|error| StoreError::Corrupt(format!("a stored turn record: {error}")).into())
 }

@@ -125,6 +125,27 @@ async fn a_file_of_records_from_before_an_erasure_shows_nothing_and_loses_what_b
 }
 
 #[tokio::test]
+async fn a_damaged_record_is_in_an_export_as_such_and_does_not_end_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let damaged = plant(&store, "marzipan", 10).await;
+    plant(&store, "marzipan", 10).await;
+    store.close().await;
+    let file = rusqlite::Connection::open(folder.path().join("records.db")).unwrap();
+    let change = "UPDATE turn_records SET body = x'7b22' WHERE turn = ?1";
+    assert_eq!(file.execute(change, [damaged.turn.as_uuid()]).unwrap(), 1);
+    drop(file);
+    let store = open(folder.path()).await;
+    let page = store.export(&owner("marzipan"), ExportSection::TurnRecords, None).await.unwrap();
+    let [ExportItem::UnreadableTurnRecord(stub), ExportItem::TurnRecord(_)] = page.items.as_slice() else {
+        panic!("{:?}", page.items)
+    };
+    assert_eq!((stub.turn, stub.attempt, stub.newer_format), (damaged.turn, 1, None));
+    let read = store.turn_record(damaged.turn).await;
+    assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
+}
+
+#[tokio::test]
 async fn the_file_is_within_its_bound_after_a_sweep_and_gives_its_pages_back() {
     const BOUND: u64 = 2 << 20;
     let folder = tempfile::tempdir().unwrap();

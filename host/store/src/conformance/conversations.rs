@@ -54,7 +54,7 @@ pub async fn another_users_conversation_is_an_unknown_one(store: &Arc<dyn Store>
         assert_eq!(store.conversation(&stranger, mine).await.unwrap(), None);
         assert_eq!(store.messages(&stranger, mine, page()).await.unwrap(), None);
         assert_eq!(store.messages_before(&stranger, mine, None, few(10)).await.unwrap(), []);
-        assert_eq!(store.messages_by_id(&stranger, mine, &[message]).await.unwrap(), []);
+        assert_eq!(store.messages_by_id(&stranger, &[message]).await.unwrap(), []);
         assert!(store.conversations(&stranger, page()).await.unwrap().items.is_empty());
         let with_elara = store.conversations_with(&stranger, &set_of(&["elara"]), page()).await.unwrap();
         assert!(with_elara.items.is_empty());
@@ -213,20 +213,34 @@ pub async fn history_is_what_came_before_without_failed_turns(store: &Arc<dyn St
     );
 }
 
-pub async fn messages_are_found_by_their_ids_in_their_conversation_alone(store: &Arc<dyn Store>) {
+pub async fn messages_are_found_by_their_ids_in_all_conversations_of_their_user_alone(
+    store: &Arc<dyn Store>,
+) {
     let first = exchange(store, new_conversation(), "q0", "a0").await;
     let id = first.conversation;
     let lost = start(store, admission(Target::Existing(id), "lost")).await;
     kept(store.fail(failure(&lost)).await);
     let other = exchange(store, new_conversation(), "elsewhere", "far").await;
-    let wanted = [lost.message.id, MessageId::new(), first.message.id, other.message.id, lost.message.id];
-    let found = store.messages_by_id(&ada(), id, &wanted).await.unwrap();
-    let seen: Vec<_> =
-        found.iter().map(|message| (message.content.as_str(), message.status.as_str())).collect();
-    assert_eq!(seen, [("q0", "complete"), ("lost", "failed")]);
-    assert_eq!(store.messages_by_id(&ada(), id, &[]).await.unwrap(), []);
+    let bens = Admission { owner: owner("ben"), ..admission(new_conversation(), "I am Ben") };
+    let bens = start(store, bens).await;
+    let wanted = [
+        other.message.id,
+        lost.message.id,
+        MessageId::new(),
+        first.message.id,
+        bens.message.id,
+        lost.message.id,
+    ];
+    let seen = async || {
+        let found = store.messages_by_id(&ada(), &wanted).await.unwrap();
+        found.into_iter().map(|message| (message.content, message.status)).collect::<Vec<_>>()
+    };
+    let said = |content: &str, status: &str| (content.to_owned(), status.to_owned());
+    let elsewhere = said("elsewhere", "complete");
+    assert_eq!(seen().await, [said("q0", "complete"), said("lost", "failed"), elsewhere.clone()]);
+    assert_eq!(store.messages_by_id(&ada(), &[]).await.unwrap(), []);
     assert!(store.delete(&ada(), id).await.unwrap());
-    assert_eq!(store.messages_by_id(&ada(), id, &wanted).await.unwrap(), []);
+    assert_eq!(seen().await, [elsewhere], "those of a deleted conversation are gone");
 }
 
 pub async fn deleting_takes_everything_and_a_running_turn_can_not_commit(store: &Arc<dyn Store>) {

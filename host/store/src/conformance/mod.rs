@@ -101,7 +101,7 @@ macro_rules! conformance_tests {
                 a_cursor_of_something_else_is_refused,
                 history_ends_where_its_bytes_do_and_the_newest_message_always_fits,
                 history_is_what_came_before_without_failed_turns,
-                messages_are_found_by_their_ids_in_their_conversation_alone,
+                messages_are_found_by_their_ids_in_all_conversations_of_their_user_alone,
                 deleting_takes_everything_and_a_running_turn_can_not_commit,
             }
             deletion {
@@ -276,6 +276,7 @@ macro_rules! conformance_tests {
                 a_record_goes_with_its_conversation_and_comes_back_with_none,
                 a_record_of_an_erased_user_is_gone_and_a_late_one_is_left_out,
                 an_export_has_all_attempts_of_a_user_in_pages_and_none_of_others,
+                a_record_of_a_later_format_is_in_an_export_as_such_and_does_not_end_it,
                 records_past_their_age_are_removed_in_batches,
                 of_more_bytes_than_may_be_kept_the_oldest_records_go,
             }

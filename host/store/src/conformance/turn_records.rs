@@ -193,6 +193,27 @@ pub async fn an_export_has_all_attempts_of_a_user_in_pages_and_none_of_others(st
     assert!(pages > 1);
 }
 
+pub async fn a_record_of_a_later_format_is_in_an_export_as_such_and_does_not_end_it(store: &Arc<dyn Store>) {
+    let started = exchange(store, new_conversation(), "Hello", "Hi").await;
+    let mut later = record(&started, 1, 10);
+    later.record.format = RECORD_FORMAT + 1;
+    let readable = record(&started, 2, 10);
+    assert!(keep(store, later).await && keep(store, readable.clone()).await);
+    let page = store.export(&ada(), ExportSection::TurnRecords, None).await.unwrap();
+    let stub = UnreadableTurnRecord {
+        turn: started.turn,
+        attempt: 1,
+        conversation: started.conversation,
+        newer_format: Some(RECORD_FORMAT + 1),
+    };
+    let expected =
+        [ExportItem::UnreadableTurnRecord(stub), ExportItem::TurnRecord(Box::new(readable.record))];
+    assert_eq!(page.items, expected);
+    store.delete(&ada(), started.conversation).await.unwrap();
+    let page = store.export(&ada(), ExportSection::TurnRecords, None).await.unwrap();
+    assert_eq!(page.items, [], "it goes with its conversation");
+}
+
 pub async fn records_past_their_age_are_removed_in_batches(store: &Arc<dyn Store>) {
     let started = exchange(store, new_conversation(), "Hello", "Hi").await;
     let records = (1..=300).map(|attempt| record(&started, attempt, 10)).collect();

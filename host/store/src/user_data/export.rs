@@ -78,6 +78,34 @@ pub enum ExportItem {
     Audit(AuditRecord),
     /// The record of a turn, whole. It has texts that are not the user's, such as prompts; whoever hands it out removes them.
     TurnRecord(Box<RecordedTurn>),
+    /// The record of a turn that this program can't read.
+    UnreadableTurnRecord(UnreadableTurnRecord),
+}
+
+/// What is known of a record that this program can't read: it is damaged, or a later program has written it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnreadableTurnRecord {
+    /// The turn.
+    pub turn: TurnId,
+    /// Its attempt.
+    pub attempt: i64,
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// The number of its format, if that is why. `None` for a record that is damaged.
+    pub newer_format: Option<u32>,
+}
+
+impl ExportItem {
+    /// The record of a turn from its JSON. One that can't be read does not end the export: `turn`, `attempt` and `conversation`,
+    /// which the store has beside it, stand for it.
+    pub fn turn_record(body: &[u8], turn: TurnId, attempt: i64, conversation: ConversationId) -> Self {
+        let newer_format = match RecordedTurn::from_json(body) {
+            Ok(record) => return Self::TurnRecord(Box::new(record)),
+            Err(StoreError::NewerFormat(format)) => Some(format),
+            Err(_) => None,
+        };
+        Self::UnreadableTurnRecord(UnreadableTurnRecord { turn, attempt, conversation, newer_format })
+    }
 }
 
 /// A value that a plugin keeps.

@@ -25,8 +25,8 @@ pub use erasure::{ErasedRows, Erasure, ErasureRequest};
 pub use erasure_key::{ErasedName, Installation};
 pub use erasure_list::{ErasureEntry, ErasureList, ErasureListError};
 pub use export::{
-    ExportItem, ExportSection, ExportedJob, ExportedKey, ExportedSpending, ExportedState, decode_cursor,
-    encode_cursor,
+    ExportItem, ExportSection, ExportedJob, ExportedKey, ExportedSpending, ExportedState,
+    UnreadableTurnRecord, decode_cursor, encode_cursor,
 };
 pub use replay::ErasureReplay;
 

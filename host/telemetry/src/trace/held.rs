@@ -1,11 +1,14 @@
 //! The finished spans of one turn, held until it is known how the turn ended.
 //!
 //! A turn that failed is worth more than one that did not, and which it is, is known at its end only. The spans are therefore
-//! kept in memory, in a bounded number, and are exported or dropped together.
+//! kept in memory, in a bounded number, and are exported or dropped together. Where there are too many, [`Eviction`] decides
+//! which are dropped.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry_sdk::trace::SpanData;
+
+use super::eviction::{Eviction, Victim};
 
 /// The most spans that are held for one turn. Further ones are counted.
 pub const MAX_SPANS: usize = 128;
@@ -24,6 +27,7 @@ pub struct FinishedSpans {
     pub spans: Vec<SpanData>,
     /// How many did not fit.
     pub dropped: u32,
+    eviction: Eviction,
 }
 
 impl HeldSpans {
@@ -52,13 +56,18 @@ impl HeldSpans {
         std::mem::take(&mut *self.finished.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Adds a span. That of the whole turn, which ends last, always has a place.
+    /// Adds a span, in place of another where all places are taken. That of the whole turn, which ends last, always has one.
     pub(crate) fn push(&self, span: SpanData, is_root: bool) {
         let mut held = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_root || held.spans.len() < MAX_SPANS - 1 {
-            held.spans.push(span);
-        } else {
-            held.dropped += 1;
+        let FinishedSpans { spans, dropped, eviction } = &mut *held;
+        if is_root || spans.len() < MAX_SPANS - 1 {
+            spans.push(span);
+            return;
+        }
+        *dropped += 1;
+        if let Victim::Held(index) = eviction.choose(spans, &span) {
+            spans.remove(index);
+            spans.push(span);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Traces: the position of a request in a trace, and the spans of a turn.
 
 mod context;
+mod eviction;
 mod held;
 pub mod otlp;
 mod span;

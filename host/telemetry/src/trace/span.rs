@@ -99,6 +99,7 @@ impl TraceSpan {
     pub(crate) fn root(
         context: TraceContext,
         name: impl Into<Cow<'static, str>>,
+        kind: SpanKind,
         held: Option<Arc<HeldSpans>>,
     ) -> Self {
         let recording = held.map(|held| {
@@ -106,7 +107,7 @@ impl TraceSpan {
                 parent: context.parent_span_id(),
                 is_root: true,
                 name: name.into(),
-                kind: SpanKind::Server,
+                kind,
                 started: SystemTime::now(),
                 details: Mutex::default(),
                 held,

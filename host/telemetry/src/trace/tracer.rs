@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use opentelemetry::trace::SpanKind;
 use opentelemetry_sdk::trace::SpanData;
 
 use super::context::TraceContext;
@@ -78,15 +79,25 @@ impl Tracer {
         self.0.as_ref().is_some_and(|export| export.captures_content)
     }
 
-    /// Begins the span of a turn or job. Its position is `context` itself, so that the `traceparent` of the response names it.
+    /// Begins the span of a turn. Its position is `context` itself, so that the `traceparent` of the response names it.
     /// The flag that other servers get from the span says what is decided if the turn does not fail.
     pub fn begin(&self, context: TraceContext, name: impl Into<Cow<'static, str>>) -> RootSpan {
+        self.begin_of_kind(context, name, SpanKind::Server)
+    }
+
+    /// Begins the span of something that is no answer to a client, such as a job.
+    pub fn begin_of_kind(
+        &self,
+        context: TraceContext,
+        name: impl Into<Cow<'static, str>>,
+        kind: SpanKind,
+    ) -> RootSpan {
         let held = self.0.as_ref().map(|export| HeldSpans::with_content(export.captures_content));
         let context = match &self.0 {
             Some(export) => context.with_sampled(export.sampling.keeps(context)),
             None => context,
         };
-        let span = TraceSpan::root(context, name, held.clone());
+        let span = TraceSpan::root(context, name, kind, held.clone());
         RootSpan { tracer: self.clone(), span, held }
     }
 }

@@ -89,10 +89,13 @@ pub(super) fn incomplete_record(
 }
 
 fn new_jobs(finished: &FinishedTurn<'_>, reply: &NewMessage, is_interrupted: bool) -> Vec<NewJob> {
-    let FinishedTurn { companion, started, profile, draft, accounts, trace, .. } = *finished;
+    let FinishedTurn { companion, started, profile, draft, accounts, trace, request_id, .. } = *finished;
     let Some(companion) = companion else { return Vec::new() };
     let usage = draft.reported;
-    jobs_after(companion, &EndedExchange { started, profile, reply, usage, is_interrupted, accounts, trace })
+    jobs_after(
+        companion,
+        &EndedExchange { started, profile, reply, usage, is_interrupted, accounts, trace, request_id },
+    )
 }
 
 /// The reply as a message. If an earlier attempt left a reply, this one replaces it and keeps its id.

@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use masque_store::{Ability, JobRecord};
 use masque_telemetry::metrics::state::{JOB_DURATION, JOB_RUNS};
-use masque_telemetry::trace::{RootSpan, SpanParent, TraceContext, Tracer};
+use masque_telemetry::trace::{RootSpan, SpanKind, SpanParent, TraceContext, Tracer};
 use tracing::Span;
+
+use super::payload::request_id;
 
 /// A run that has begun. Dropping it before its end, as when the host stops, drops the trace and counts nothing.
 pub(super) struct ObservedRun {
@@ -41,9 +43,12 @@ impl RunOutcome {
 }
 
 impl ObservedRun {
+    /// Begins a run within the job's [`log_span`].
     pub(super) fn begin(tracer: &Tracer, job: &JobRecord) -> Self {
         let function = function(job.ability);
-        let root = tracer.begin(TraceContext::root(), format!("{function} {}", job.plugin));
+        let name = format!("{function} {}", job.plugin);
+        // The turn has produced the job, and this run consumes it. No client waits for it.
+        let root = tracer.begin_of_kind(TraceContext::root(), name, SpanKind::Consumer);
         let span = root.span();
         if span.is_recorded() {
             span.set("masque.job.id", job.id.to_string());
@@ -52,6 +57,8 @@ impl ObservedRun {
             span.set("masque.turn.id", job.turn.to_string());
             span.set("gen_ai.conversation.id", job.conversation.to_string());
         }
+        let trace_id = span.context().trace_id();
+        Span::current().record("trace_id", tracing::field::display(format_args!("{trace_id:032x}")));
         Self { root, began: Instant::now() }
     }
 
@@ -65,17 +72,6 @@ impl ObservedRun {
         self.root.parent()
     }
 
-    /// For the lines that the run logs.
-    pub(super) fn log_span(&self, job: &JobRecord) -> Span {
-        tracing::error_span!(
-            "job",
-            job_id = %job.id,
-            turn_id = %job.turn,
-            plugin = job.plugin,
-            trace_id = format_args!("{:032x}", self.root.span().context().trace_id()),
-        )
-    }
-
     /// The run has ended.
     pub(super) fn end(self, job: &JobRecord, outcome: RunOutcome) {
         let function = function(job.ability);
@@ -87,6 +83,19 @@ impl ObservedRun {
         }
         self.root.finish(has_failed);
     }
+}
+
+/// For the lines that are logged of a job. They have the id of the request of its turn, and of the trace of the run once it has
+/// begun within this span.
+pub(super) fn log_span(job: &JobRecord) -> Span {
+    tracing::error_span!(
+        "job",
+        job_id = %job.id,
+        turn_id = %job.turn,
+        plugin = job.plugin,
+        request_id = request_id(&job.payload),
+        trace_id = tracing::field::Empty,
+    )
 }
 
 /// The function of the plugin that a job calls.

@@ -38,6 +38,9 @@ pub(super) struct Payload {
     /// The `traceparent` of the turn's span, to which the trace of the job is linked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trace: Option<String>,
+    /// The id of the request that began the turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
 }
 
 /// An exchange that has ended, and what its jobs need to know beside it.
@@ -53,6 +56,8 @@ pub(crate) struct EndedExchange<'a> {
     pub(crate) accounts: &'a [BudgetAccount],
     /// The position of the turn's span.
     pub(crate) trace: TraceContext,
+    /// The id of the request that began the turn.
+    pub(crate) request_id: &'a str,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,9 +77,19 @@ struct StoredMessage {
     at: Option<u64>,
 }
 
+/// The id of the request that began the turn of a job; `None` for a job of an earlier version, or one that can't be read.
+pub(super) fn request_id(payload: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Origin {
+        request_id: Option<String>,
+    }
+    serde_json::from_str::<Origin>(payload).ok()?.request_id
+}
+
 impl Payload {
     pub(super) fn new(exchange: &EndedExchange<'_>) -> Self {
-        let EndedExchange { started, profile, reply, usage, is_interrupted, accounts, trace } = *exchange;
+        let EndedExchange { started, profile, reply, usage, is_interrupted, accounts, trace, request_id } =
+            *exchange;
         let (message, now) = (&started.message, now_ms());
         Self {
             companion: started.companion.clone(),
@@ -106,6 +121,7 @@ impl Payload {
                 })
                 .collect(),
             trace: Some(trace.to_string()),
+            request_id: Some(request_id.to_owned()),
         }
     }
 
@@ -191,7 +207,7 @@ mod tests {
             "input_tokens": 1, "output_tokens": 1, "cached_tokens": 0}"#;
         let mut payload = Payload::from_text(text).unwrap();
         assert!(payload.user.is_empty());
-        assert_eq!(payload.turn_trace(), None);
+        assert_eq!((payload.turn_trace(), request_id(text)), (None, None));
         payload.user.name = Some("Ada".to_owned());
         assert_eq!(Payload::from_text(&payload.to_text()).unwrap(), payload);
     }

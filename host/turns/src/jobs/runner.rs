@@ -9,7 +9,6 @@ use masque_companions::{Active, ActiveSet};
 use masque_runtime::CallError;
 use masque_store::{Ability, Budgets, JobCompletion, JobRecord, StateFence, StateWrite, Store, StoreError};
 use masque_telemetry::trace::Tracer;
-use tracing::Instrument;
 
 use super::buffered_state::BufferedState;
 use super::observed_run::{ObservedRun, RunOutcome};
@@ -46,21 +45,18 @@ pub(super) struct JobRunner {
 }
 
 impl JobRunner {
-    /// Runs a job that was taken, from its call to its completion, retry or parking in the store.
+    /// Runs a job that was taken, from its call to its completion, retry or parking in the store. To be called within its
+    /// [`log_span`](super::observed_run::log_span).
     pub(super) async fn run(self: Arc<Self>, job: JobRecord) {
         if let Some(decision) = before_attempt(job.attempt) {
             self.retry_or_park(&job, decision).await;
             return;
         }
         let run = ObservedRun::begin(&self.tracer, &job);
-        let span = run.log_span(&job);
-        let work = async {
-            // The job keeps this generation, whatever is published while it runs.
-            let set = self.active.current();
-            let outcome = self.conclude(&job, &set, self.call(&job, &set, &run)).await;
-            run.end(&job, outcome);
-        };
-        work.instrument(span).await;
+        // The job keeps this generation, whatever is published while it runs.
+        let set = self.active.current();
+        let outcome = self.conclude(&job, &set, self.call(&job, &set, &run)).await;
+        run.end(&job, outcome);
     }
 
     /// Stores how a job's call ended. A call that panics fails this job alone.

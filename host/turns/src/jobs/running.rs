@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use masque_store::JobId;
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 /// The jobs that run.
 #[derive(Default)]
@@ -20,6 +21,8 @@ struct JobLease {
     /// When it was taken or last renewed.
     since: Instant,
     task: AbortHandle,
+    /// For lines about the job.
+    log: Span,
 }
 
 impl RunningJobs {
@@ -31,10 +34,16 @@ impl RunningJobs {
         self.leases.values().map(|lease| lease.job).collect()
     }
 
-    /// Spawns the work of a job that was taken with this epoch.
-    pub(super) fn start(&mut self, job: JobId, epoch: i64, work: impl Future<Output = ()> + Send + 'static) {
-        let task = self.tasks.spawn(work);
-        self.leases.insert(task.id(), JobLease { job, epoch, since: Instant::now(), task });
+    /// Spawns the work of a job that was taken with this epoch, within `log`.
+    pub(super) fn start(
+        &mut self,
+        job: JobId,
+        epoch: i64,
+        log: Span,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let task = self.tasks.spawn(work.instrument(log.clone()));
+        self.leases.insert(task.id(), JobLease { job, epoch, since: Instant::now(), task, log });
     }
 
     /// The leases of these jobs were renewed by a request that was sent at `asked`.
@@ -47,6 +56,7 @@ impl RunningJobs {
     /// Stops the jobs for whose lease, by the time when it was taken or last renewed, `condition` holds.
     pub(super) fn abort_if(&mut self, condition: impl Fn(Instant) -> bool) {
         for lease in self.leases.values().filter(|lease| condition(lease.since)) {
+            let _in_job = lease.log.enter();
             tracing::error!(job = %lease.job, "a job is stopped, since its lease can't be renewed");
             lease.task.abort();
         }
@@ -58,18 +68,18 @@ impl RunningJobs {
             Ok((task, ())) => (task, None),
             Err(error) => (error.id(), Some(error)),
         };
-        if let (Some(JobLease { job, .. }), Some(error)) =
+        if let (Some(JobLease { job, log, .. }), Some(error)) =
             (self.leases.remove(&task), panic.filter(JoinError::is_panic))
         {
             // Its lease is no longer renewed. When it has run out, the job is tried again.
-            tracing::error!(%job, %error, "a background job panicked");
+            log.in_scope(|| tracing::error!(%job, %error, "a background job panicked"));
         }
         Some(())
     }
 
-    /// Aborts the remaining jobs and returns their ids and epochs.
-    pub(super) async fn abort(mut self) -> Vec<(JobId, i64)> {
+    /// Aborts the remaining jobs and returns their ids and epochs, and the spans for lines about them.
+    pub(super) async fn abort(mut self) -> Vec<(JobId, i64, Span)> {
         self.tasks.shutdown().await;
-        self.leases.into_values().map(|lease| (lease.job, lease.epoch)).collect()
+        self.leases.into_values().map(|lease| (lease.job, lease.epoch, lease.log)).collect()
     }
 }

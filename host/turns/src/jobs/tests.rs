@@ -2,7 +2,8 @@
 
 mod buffered_state;
 
-use std::sync::Arc;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
 
 use masque_companions::Active;
 use masque_runtime::{PluginStateScope, State};
@@ -13,7 +14,7 @@ use masque_store::{
 };
 use masque_store_sqlite::SqliteStore;
 use masque_telemetry::metrics::state::JOB_RUNS;
-use masque_telemetry::trace::TraceContext;
+use masque_telemetry::trace::{SpanKind, TraceContext};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::buffered_state::BufferedState;
-use super::observed_run::ObservedRun;
+use super::observed_run::{ObservedRun, log_span};
 use super::runner::JobOutcome;
 use super::worker::LEASE;
 use super::*;
@@ -154,6 +155,7 @@ impl TestWorker {
             is_interrupted: false,
             accounts,
             trace: self.turn_trace,
+            request_id: "look-for-me",
         };
         let mut jobs = jobs_after(&companion, &exchange);
         change(&mut jobs);
@@ -281,7 +283,44 @@ async fn the_trace_of_a_job_is_linked_to_the_turn_that_left_it() {
     assert_eq!(link.span_context.trace_id().to_bytes(), trace.trace_id().to_be_bytes());
     assert_eq!(link.span_context.span_id().to_bytes(), trace.span_id().to_be_bytes());
     assert_ne!(root.span_context.trace_id(), link.span_context.trace_id(), "it has a trace of its own");
+    assert_eq!(root.span_kind, SpanKind::Consumer, "no client waits for it");
     assert_eq!(JOB_RUNS.value(&["observed", "observe", "done"]), 1);
+}
+
+#[tokio::test]
+async fn lines_about_a_job_have_the_id_of_the_request_whose_turn_left_it_and_the_trace_of_the_run() {
+    let test = TestWorker::new().await;
+    test.exchange(None, "one", None).await;
+    let job = test.take().await;
+    let written = Written::default();
+    let writer = written.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        log_span(&job).in_scope(|| {
+            let _run = ObservedRun::begin(&test.worker.runner.tracer, &job);
+            tracing::warn!("a line");
+        });
+    });
+    let line = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    assert!(line.contains("request_id=\"look-for-me\"") && line.contains("a line"), "{line}");
+    assert!(line.contains(&format!("turn_id={}", job.turn)), "{line}");
+    let (_, trace) = line.split_once(" trace_id=").unwrap();
+    assert!(trace.bytes().take_while(u8::is_ascii_hexdigit).count() == 32, "{line}");
+}
+
+/// What a subscriber has written.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test]

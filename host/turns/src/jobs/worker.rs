@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::observed_run::log_span;
 use super::runner::JobRunner;
 use super::running::RunningJobs;
 
@@ -120,7 +121,7 @@ impl JobWorker {
             let TakenJobs { jobs, next_due } = taken;
             let is_empty = jobs.is_empty();
             for job in jobs {
-                running.start(job.id, job.epoch, Arc::clone(&self.runner).run(job));
+                running.start(job.id, job.epoch, log_span(&job), Arc::clone(&self.runner).run(job));
             }
             if is_empty || next_due != Some(Duration::ZERO) {
                 return Ok(next_due);
@@ -168,8 +169,9 @@ impl JobWorker {
         let ended = async { while running.next_end().await.is_some() {} };
         if tokio::time::timeout(SHUTDOWN_GRACE, ended).await.is_err() {
             // Nothing of these jobs is written before they complete, so this does not count as an attempt.
-            for (job, epoch) in running.abort().await {
+            for (job, epoch, log) in running.abort().await {
                 if let Err(error) = self.store.release(job, epoch).await {
+                    let _in_job = log.enter();
                     tracing::warn!(%job, %error, "a job could not be put back; the next start takes it again");
                 }
             }

@@ -13,6 +13,7 @@ fn explained() -> Explanation {
         ..ExplainedMessage::default()
     };
     let gone = ExplainedMessage { deleted: true, text: None, ..message.clone() };
+    let unknown = ExplainedMessage { not_looked_up: true, text: None, ..message.clone() };
     let memory = ExplainedMemory {
         id: Some("m1".into()),
         source: Some("diary".into()),
@@ -62,7 +63,7 @@ fn explained() -> Explanation {
             plugin: "diary".into(),
             budget_tokens: Some(2048),
             tokens: 7,
-            messages: vec![gone],
+            messages: vec![gone, unknown],
             memories: vec![memory],
         }),
         prompt: Some(ExplainedPrompt {
@@ -86,6 +87,7 @@ fn the_text_says_what_was_recalled_where_the_tokens_went_and_what_each_step_cost
         "  score 0.820  memory m1 from diary, 4 tokens",
         "      likes tea",
         "      (deleted)",
+        "      (not looked up: the record names too many messages)",
         "         40  card.scenario (1)",
         "  recall diary 1.2.0: timeout",
         "      at 0.00 ms, 12.50 ms of wall time, 0.00 ms of CPU time, instance in 0.00 ms, 1.5 MiB of memory",

@@ -1,9 +1,10 @@
 use std::sync::Mutex;
 
 use http::HeaderMap;
+use opentelemetry::trace::Status;
 
 use super::*;
-use crate::trace::TRACEPARENT;
+use crate::trace::{MAX_SPANS, SpanKind, TRACEPARENT};
 
 /// Hands the exported spans to the test.
 #[derive(Clone, Default)]
@@ -86,6 +87,92 @@ fn spans_beyond_those_that_a_turn_may_hold_are_counted_and_the_turns_own_is_kept
     let dropped = root.attributes.iter().find(|attribute| attribute.key.as_str() == "masque.spans.dropped");
     assert_eq!(root.name, "turn");
     assert_eq!(dropped.unwrap().value, 73.into());
+}
+
+/// Whether each span but the turn's own has its parent among them.
+fn are_connected(spans: &[SpanData]) -> bool {
+    let ids: Vec<_> = spans.iter().map(|span| span.span_context.span_id()).collect();
+    let Some((_, steps)) = spans.split_last() else { return false };
+    steps.iter().all(|span| ids.contains(&span.parent_span_id))
+}
+
+fn count_of(spans: &[SpanData], name: &str) -> usize {
+    spans.iter().filter(|span| span.name == name).count()
+}
+
+#[test]
+fn a_plugin_that_asks_often_takes_no_place_of_other_steps_and_each_span_leads_to_the_turn() {
+    let exported = Exported::default();
+    let turn = Tracer::new(Box::new(exported.clone()), 1.0).begin(TraceContext::root(), "turn");
+    {
+        turn.parent().span("admission").parent().span("store admit");
+        let recall = turn.parent().span("plugin.recall");
+        for number in 0..500 {
+            let get = recall.parent().span("state.get");
+            // Those that failed are kept in preference to the others of the same plugin.
+            if number % 50 == 49 {
+                get.fail("quota");
+            }
+        }
+        // As many requests as questions: each of these is a step with a step within it.
+        for _ in 0..20 {
+            recall.parent().span("models.ask").parent().span("chat").parent().span("POST");
+        }
+    }
+    {
+        let chat = turn.parent().span("chat");
+        let generate = chat.parent().span("plugin.generate");
+        generate.parent().span_of_kind("POST", SpanKind::Client);
+    }
+    turn.parent().span("commit");
+    turn.finish(false);
+    let spans = exported.0.lock().unwrap();
+    assert!(spans.len() == MAX_SPANS && are_connected(&spans), "{}", spans.len());
+    for (name, count) in [
+        ("admission", 1),
+        ("store admit", 1),
+        ("plugin.recall", 1),
+        ("models.ask", 20),
+        ("chat", 21),
+        ("POST", 21),
+        ("plugin.generate", 1),
+        ("commit", 1),
+        ("turn", 1),
+    ] {
+        assert_eq!(count_of(&spans, name), count, "{name}");
+    }
+    let failed = spans.iter().filter(|span| span.name == "state.get" && span.status != Status::Unset);
+    assert_eq!(failed.count(), 10);
+}
+
+#[test]
+fn failures_of_one_plugin_take_no_place_of_steps_that_succeed() {
+    let exported = Exported::default();
+    let turn = Tracer::new(Box::new(exported.clone()), 1.0).begin(TraceContext::root(), "turn");
+    {
+        let recall = turn.parent().span("plugin.recall");
+        (0..500).for_each(|_| recall.parent().span("state.get").fail("not-granted"));
+    }
+    turn.parent().span("plugin.generate").parent().span("POST");
+    turn.parent().span("commit");
+    turn.finish(true);
+    let spans = exported.0.lock().unwrap();
+    assert!(spans.len() == MAX_SPANS && are_connected(&spans), "{}", spans.len());
+    for name in ["plugin.recall", "plugin.generate", "POST", "commit", "turn"] {
+        assert_eq!(count_of(&spans, name), 1, "{name}");
+    }
+}
+
+#[test]
+fn where_nothing_but_chains_of_steps_is_held_no_link_is_lost() {
+    let exported = Exported::default();
+    let turn = Tracer::new(Box::new(exported.clone()), 1.0).begin(TraceContext::root(), "turn");
+    for _ in 0..100 {
+        turn.parent().span("outer").parent().span("middle").parent().span("inner");
+    }
+    turn.finish(false);
+    let spans = exported.0.lock().unwrap();
+    assert!(spans.len() == MAX_SPANS && are_connected(&spans), "{}", spans.len());
 }
 
 #[test]
