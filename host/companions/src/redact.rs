@@ -1,10 +1,11 @@
-//! Removes secrets from what a plugin said about its failure before it is logged. The text goes nowhere else.
+//! Removes secrets, and the texts of messages, from what a plugin said about its failure before it is logged. The text goes
+//! nowhere else.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use masque_config::Config;
-use masque_runtime::{SecretMatcher, sanitize};
+use masque_runtime::{MessageTexts, SecretMatcher, sanitize, settings_secrets};
 
 /// The secrets of all plugins. Those of one plugin alone are not enough: an upstream may echo what another plugin sent
 /// it.
@@ -13,9 +14,11 @@ pub struct Redactor(SecretMatcher);
 
 impl Redactor {
     pub(crate) fn new(config: &Config) -> Self {
-        let credentials = config.plugins.values().flat_map(|plugin| &plugin.grants.credentials);
-        let secrets = credentials.flat_map(|credential| credential.secrets());
-        Self(SecretMatcher::new(secrets.cloned()))
+        let plugins = || config.plugins.values();
+        let credentials = plugins().flat_map(|plugin| &plugin.grants.credentials);
+        let of_credentials = credentials.flat_map(|credential| credential.secrets()).cloned();
+        let of_settings = plugins().flat_map(|plugin| settings_secrets(&plugin.settings_json()));
+        Self(SecretMatcher::new(of_credentials.chain(of_settings)))
     }
 
     /// `text` as it is, but without secrets: for the records of turns, which keep texts in full.
@@ -26,5 +29,12 @@ impl Redactor {
     /// `text` on one line, without secrets and control characters, 4 KiB at most.
     pub fn redact(&self, text: &impl fmt::Display) -> String {
         sanitize(&text.to_string(), &self.0)
+    }
+
+    /// The same for a failed call, also without what it repeats of the messages that the call knew.
+    pub fn redact_failure(&self, error: &impl fmt::Display, messages: &MessageTexts) -> String {
+        // Secrets go first: a message that holds half of one would leave the other half.
+        let text = error.to_string();
+        self.redact(&messages.hide_in(&self.redact_text(&text)))
     }
 }
