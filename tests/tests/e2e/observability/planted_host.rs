@@ -137,7 +137,7 @@ pub(super) fn exporting_to(setup: Setup, collector: &Collector) -> Setup {
 
 /// The file of a host that writes as much as it may. Its companions: `elara` asks the model; the model of `away` can't be
 /// reached, and that of `denied` may not be; `picky` fails with what the user wrote; `listening` keeps what the model says.
-/// All models are asked with a key in the query of the URL.
+/// All models are asked with a key in the query of the URL, and so is an issuer of tokens that can't be reached.
 pub(super) fn configuration(model: &MockModel, refusing: &MockModel, query: &Planted) -> String {
     let with_query = |plugin: String| {
         plugin.replace("/v1\"\nmodel", &format!("/v1?key={}\"\nmodel", query.percent_encoded()))
@@ -161,5 +161,10 @@ pub(super) fn configuration(model: &MockModel, refusing: &MockModel, query: &Pla
             format!("[plugins.{name}]\nsource = {:?}\ngrants.state = true\n", fixture(component))
         });
     let models = [granted("mock"), refusing.plugin("away", ""), denied].map(with_query);
-    [OUTPUTS.to_owned(), companions.concat(), fixtures.concat(), models.concat()].concat()
+    let issuer = format!(
+        "[auth.issuers.away]\nissuer = \"https://id.test/\"\naudience = \"masque\"\njwks_url = \"{}/keys?key={}\"\n",
+        refusing.origin(),
+        query.percent_encoded()
+    );
+    [OUTPUTS.to_owned(), issuer, companions.concat(), fixtures.concat(), models.concat()].concat()
 }
