@@ -68,16 +68,10 @@ async fn misuse(client: &Client, credential: &str) {
     for (name, value) in [
         ("authorization", format!("Basic {credential}")),
         ("x-api-key", credential.to_owned()),
-        ("x-request-id", credential.to_owned()),
-        ("idempotency-key", credential.to_owned()),
         ("cookie", format!("session={credential}")),
     ] {
-        client
-            .chat(&json!({ "message": "Hello." }))
-            .header(name, &value)
-            .send()
-            .await
-            .problem(401, "missing-credentials");
+        let refused = client.chat(&json!({ "message": "Hello." })).header(name, &value).send().await;
+        assert_eq!(refused.status, 401, "{}", refused.text);
     }
     for path in ["/conversations?access_token=", "/nowhere?api_key=", "/turns/", "/", "/metrics?key="] {
         client.get(&format!("{path}{credential}")).send().await;
