@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use masque_config::Config;
-use masque_runtime::{MessageTexts, SecretMatcher, sanitize, settings_secrets};
+use masque_runtime::{CallError, MessageTexts, SecretMatcher, sanitize, settings_secrets};
 
 /// The secrets of all plugins. Those of one plugin alone are not enough: an upstream may echo what another plugin sent
 /// it.
@@ -31,10 +31,12 @@ impl Redactor {
         sanitize(&text.to_string(), &self.0)
     }
 
-    /// The same for a failed call, also without what it repeats of the messages that the call knew.
-    pub fn redact_failure(&self, error: &impl fmt::Display, messages: &MessageTexts) -> String {
+    /// The same for a failed call. What its cause repeats of the messages that the call knew is left out; what the host has
+    /// refused it is in the host's own words, and stays.
+    pub fn redact_failure(&self, error: &CallError, messages: &MessageTexts) -> String {
         // Secrets go first: a message that holds half of one would leave the other half.
-        let text = error.to_string();
-        self.redact(&messages.hide_in(&self.redact_text(&text)))
+        let cause = error.cause.to_string();
+        let cause = self.redact_text(&cause);
+        self.redact(&error.text_with_cause(&messages.hide_in(&cause)))
     }
 }
