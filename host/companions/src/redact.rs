@@ -40,3 +40,38 @@ impl Redactor {
         self.redact(&error.text_with_cause(&messages.hide_in(&cause)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use masque_grants::Secret;
+    use masque_runtime::Cause;
+    use masque_runtime::contract::{Failure, Message};
+
+    use super::*;
+
+    fn error(said: &str) -> CallError {
+        CallError {
+            plugin: "openai".into(),
+            version: "0.1.0".into(),
+            function: "generate",
+            cause: Cause::Failed(Box::new(Failure::new("invalid", said))),
+            denied: vec!["GET https://a.test/hidden/behind/the/door needs an `http` grant".into()],
+            missing_grants: Vec::new(),
+            error_output: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_failure_repeats_neither_a_message_nor_a_secret() {
+        let redactor = Redactor(SecretMatcher::new([Secret::from("sk-123456789".to_owned())]));
+        let mut messages = MessageTexts::default();
+        messages.add([&Message::new("user", "It is hidden behind the door.")]);
+        let error = error("no answer to: It is hidden behind the door. (Bearer sk-123456789)");
+        assert_eq!(error.text_with_cause(&error.cause.to_string()), error.to_string());
+        assert_eq!(
+            redactor.redact_failure(&error, &messages),
+            "plugin `openai` 0.1.0, generate: failed with `invalid`: no answer to: [message]. (Bearer [redacted]) \
+             (refused during the call: GET https://a.test/hidden/behind/the/door needs an `http` grant)"
+        );
+    }
+}
