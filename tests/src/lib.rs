@@ -26,6 +26,7 @@ mod link;
 mod log;
 mod machine;
 mod model;
+mod planted;
 mod problem;
 pub mod prometheus;
 pub mod promql;
@@ -53,6 +54,7 @@ pub use identity::{
 pub use link::{Link, LinkState};
 pub use machine::{descriptors, full, skipped};
 pub use model::{Answer, Gate, MockModel, RecordedRequest, Step};
+pub use planted::{Planted, assert_in_none};
 pub use raw::RawConnection;
 pub use setup::{CommandOutput, Setup};
 pub use tap::{Asked, Tap};

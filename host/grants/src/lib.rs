@@ -16,6 +16,7 @@ mod name;
 mod origin;
 mod secret;
 mod secret_parts;
+mod url_secrets;
 
 pub use builtin::{Builtin, NotBuiltin};
 pub use credential::Credential;
@@ -28,3 +29,4 @@ pub use name::{InvalidName, Name, is_name};
 pub use origin::Origin;
 pub use secret::Secret;
 pub use secret_parts::MIN_SECRET_BYTES;
+pub use url_secrets::url_secrets;

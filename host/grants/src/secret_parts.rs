@@ -93,7 +93,7 @@ fn decode_basic(word: &str) -> Option<String> {
 }
 
 /// How a page, an address or a JSON document writes the part, where that differs from the part itself.
-fn encodings(part: &str) -> Vec<String> {
+pub(crate) fn encodings(part: &str) -> Vec<String> {
     let percent = utf8_percent_encode(part, RESERVED).to_string();
     let lower = lower_case_escapes(&percent);
     let json = part.replace('\\', "\\\\").replace('"', "\\\"");

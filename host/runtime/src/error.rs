@@ -101,6 +101,12 @@ impl CallError {
         }
     }
 
+    /// The text of the error with other words for its cause.
+    pub fn text_with_cause(&self, cause: &str) -> String {
+        let Self { plugin, version, function, denied, .. } = self;
+        format!("plugin `{plugin}` {version}, {function}: {cause}{}", Refusals(denied))
+    }
+
     /// How long to wait before trying again, if the plugin answered that.
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.cause {

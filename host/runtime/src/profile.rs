@@ -11,6 +11,7 @@ use crate::pool::PoolShare;
 use crate::sandbox::Sandbox;
 use crate::scratch::ScratchFolder;
 use crate::secret_matcher::SecretMatcher;
+use crate::settings_secrets::settings_secrets;
 use crate::warm::WarmPool;
 
 /// A plugin's name, settings, grants and limits, and its parts of the sandbox: client, pool share, folder.
@@ -29,7 +30,7 @@ pub(crate) struct PluginProfile {
     pub(crate) limits: Limits,
     /// The permits of the pool that one instance takes.
     pub(crate) weight: u32,
-    /// The secrets of its credentials, which are redacted from its log lines.
+    /// The secrets of its credentials and of the URLs in its settings, which are redacted from its log lines.
     pub(crate) secrets: SecretMatcher,
     pub(crate) upstream: UpstreamClient,
     pub(crate) share: PoolShare,
@@ -64,11 +65,16 @@ impl PluginProfile {
             version: component.version.into(),
             digest: component.digest.into(),
             is_counted: false,
-            settings: settings.into(),
             weight: component.weight,
             secrets: SecretMatcher::new(
-                grants.credentials.iter().flat_map(|credential| credential.secrets()).cloned(),
+                grants
+                    .credentials
+                    .iter()
+                    .flat_map(|credential| credential.secrets())
+                    .cloned()
+                    .chain(settings_secrets(&settings)),
             ),
+            settings: settings.into(),
             upstream: sandbox.upstreams.client(&name, &grants.networks),
             share: sandbox.pool.share(&name),
             warm_pool: grants.reuse.map(|scope| sandbox.warm_pools.create(scope)),

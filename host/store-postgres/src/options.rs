@@ -11,6 +11,28 @@ use url::Url;
 
 use crate::open_error::PostgresOpenError;
 
+/// The parameters of a URL that sqlx knows (`PgConnectOptions::parse_from_url`), besides those that begin with `options[`.
+const PARAMETERS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
 /// How to reach a database, and how much of it a host uses. Its `Debug` output shows no password.
 #[derive(Clone)]
 pub struct PostgresOptions {
@@ -37,11 +59,22 @@ impl PostgresOptions {
         let (scheme, rest) = text.split_once("://").ok_or_else(|| refuse("it has no scheme"))?;
         let kind = scheme.split_once('+').map_or(scheme, |(kind, _driver)| kind);
         if !matches!(kind, "postgres" | "postgresql") {
-            return Err(refuse(&format!("its scheme is `{scheme}`")));
+            // A URL without a scheme can have anything before `://`.
+            return Err(refuse(&match is_name(scheme) {
+                true => format!("its scheme is `{scheme}`"),
+                false => "it has no scheme".to_owned(),
+            }));
         }
         let mut url =
             Url::parse(&format!("postgresql://{rest}")).map_err(|error| refuse(&error.to_string()))?;
         name_ssl_mode(&mut url);
+        for name in leave_out_unknown(&mut url) {
+            let name = if is_name(&name) { name.as_str() } else { "(no name)" };
+            tracing::warn!(
+                name,
+                "the URL of the database has a parameter that is not known; it has no effect"
+            );
+        }
         // The error of sqlx may quote the URL, and with it the password.
         let connect = PgConnectOptions::from_str(url.as_str())
             .map_err(|_| refuse("a part of it has a value that PostgreSQL does not know"))?
@@ -116,11 +149,30 @@ fn name_ssl_mode(url: &mut Url) {
     url.query_pairs_mut().clear().extend_pairs(pairs);
 }
 
+/// Removes the parameters that sqlx does not know, and returns their names. It would log them with their values, and one that is
+/// misspelt can be a password.
+fn leave_out_unknown(url: &mut Url) -> Vec<String> {
+    let is_known = |name: &str| PARAMETERS.contains(&name) || name.starts_with("options[");
+    let pairs: Vec<_> = url.query_pairs().into_owned().collect();
+    let (known, unknown): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(name, _)| is_known(name));
+    if !unknown.is_empty() {
+        url.query_pairs_mut().clear().extend_pairs(known);
+    }
+    unknown.into_iter().map(|(name, _)| name).collect()
+}
+
+/// Whether a text is a name and no secret that stands in its place.
+fn is_name(text: &str) -> bool {
+    (1..=32).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-+.".contains(&byte))
+}
+
 #[cfg(test)]
 mod tests {
     use sqlx::postgres::PgSslMode;
+    use url::Url;
 
-    use super::PostgresOptions;
+    use super::{PostgresOptions, leave_out_unknown};
 
     #[test]
     fn a_driver_in_the_scheme_is_ignored_and_another_database_is_refused() {
@@ -145,6 +197,20 @@ mod tests {
         let error = PostgresOptions::from_url("postgresql://ada:hunter2@db:port/masque").unwrap_err();
         assert!(!error.to_string().contains("hunter2"), "{error}");
         let error = PostgresOptions::from_url("postgresql://ada:hunter2@db/masque?sslmode=odd").unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_known_is_named_and_its_value_is_shown_to_nobody() {
+        let text = "postgresql://ada@db/masque?passwort=hunter2&sslmode=require&options[a]=b%20c&sslpassword=hunter2";
+        let mut url = Url::parse(text).unwrap();
+        assert_eq!(leave_out_unknown(&mut url), ["passwort", "sslpassword"]);
+        assert!(!url.as_str().contains("hunter2"), "{url}");
+        let left: Vec<_> = url.query_pairs().into_owned().collect();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(left, [pair("sslmode", "require"), pair("options[a]", "b c")]);
+        assert_eq!(leave_out_unknown(&mut url), [""; 0]);
+        let error = PostgresOptions::from_url("ada:hunter2@db/masque?url=://").unwrap_err();
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 

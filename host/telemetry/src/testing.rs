@@ -53,6 +53,8 @@ pub struct ReceivedRequest {
     pub path: String,
     /// The headers.
     pub headers: HeaderMap,
+    /// The body as it came.
+    pub body: Bytes,
     /// The spans, none if the request was refused.
     pub spans: Vec<ReceivedSpan>,
 }
@@ -161,7 +163,7 @@ async fn receive(
         _ => Vec::new(),
     };
     let (path, headers) = (head.uri.path().to_owned(), head.headers);
-    lock(&state.requests).push(ReceivedRequest { path, headers, spans });
+    lock(&state.requests).push(ReceivedRequest { path, headers, body, spans });
     state.count.send_modify(|count| *count += 1);
     Ok(if is_grpc { grpc_answer(status) } else { http_answer(status) })
 }

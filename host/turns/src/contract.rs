@@ -126,6 +126,9 @@ pub(crate) fn finish_reason(reason: &str) -> Option<&'static str> {
         "tool_calls" => Some("tool_calls"),
         "stop" => Some("stop"),
         _ if (1..=64).contains(&reason.len()) => {
+            // One that is no name may be words of the reply.
+            let is_name = reason.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+            let reason = if is_name { reason } else { "(no name)" };
             tracing::warn!(reason, "the model ended its reply with an unknown reason; it counts as `stop`");
             Some("stop")
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use masque_companions::{Companion, Redactor};
 use masque_problem::{Kind, Problem};
 use masque_runtime::contract::{Delta, Prompt, Turn};
-use masque_runtime::{Call, CallError, Cause, Plugin, PluginKind};
+use masque_runtime::{Call, CallError, Cause, MessageTexts, Plugin, PluginKind};
 use masque_store::push_storable;
 use masque_telemetry::metrics::turns::DELTA_GAP;
 use masque_telemetry::trace::SpanParent;
@@ -59,27 +59,38 @@ impl Pipeline {
     pub(crate) async fn run(&self, mut turn: Turn, draft: &mut ReplyDraft) -> Result<(), Problem> {
         let Companion { memory, persona, options, memory_budget, .. } = &*self.companion;
 
+        let mut messages = MessageTexts::default();
+        messages.add(turn.tail.iter().chain([&turn.message]));
         let began = self.begin_call(&mut turn);
         let open = self.capabilities.begin("recall", memory, || CallInput::Recall { budget: *memory_budget });
         let recalled = memory.recall(self.call(memory, &open, &self.trace), &turn, *memory_budget).await;
-        let recalled = recalled.map_err(|error| self.report_failure(PluginKind::Memory, &error, &open))?;
+        let recalled =
+            recalled.map_err(|error| self.report_failure(PluginKind::Memory, &error, &open, &messages))?;
+        messages.add_recollection(&recalled);
         open.succeed(|| CallOutput::Recollection(Box::new(recalled.clone())));
         draft.plugins.push(PluginTiming::new(memory, began.elapsed()));
 
         let began = self.begin_call(&mut turn);
         let open = self.capabilities.begin("compose", persona, || CallInput::Compose);
         let prompt = persona.compose(self.call(persona, &open, &self.trace), &turn, recalled).await;
-        let mut prompt = prompt.map_err(|error| self.report_failure(PluginKind::Persona, &error, &open))?;
+        let mut prompt =
+            prompt.map_err(|error| self.report_failure(PluginKind::Persona, &error, &open, &messages))?;
         draft.plugins.push(PluginTiming::new(persona, began.elapsed()));
 
         contract::override_options(&mut prompt.options, options);
         let prompt = Arc::new(prompt);
         open.succeed(|| CallOutput::Prompt(Arc::clone(&prompt)));
-        self.generate(&prompt, draft).await
+        messages.add_prompt(&prompt);
+        self.generate(&prompt, messages, draft).await
     }
 
-    /// Tries the models in order until one gives content.
-    async fn generate(&self, prompt: &Arc<Prompt>, draft: &mut ReplyDraft) -> Result<(), Problem> {
+    /// Tries the models in order until one gives content. `messages` are the texts that they know.
+    async fn generate(
+        &self,
+        prompt: &Arc<Prompt>,
+        mut messages: MessageTexts,
+        draft: &mut ReplyDraft,
+    ) -> Result<(), Problem> {
         let mut models = self.models.iter().peekable();
         loop {
             let Some(model) = models.next() else { return Err(Problem::from(Kind::Internal)) };
@@ -108,7 +119,8 @@ impl Pipeline {
                 Err(failure) => failure,
             };
             metered.fail(failure.error.code());
-            let problem = self.report_failure(PluginKind::Model, &failure.error, &open);
+            messages.add_text(&draft.text);
+            let problem = self.report_failure(PluginKind::Model, &failure.error, &open, &messages);
             drop(open);
             let is_late = Instant::now() >= self.deadline;
             if failure.is_after_content
@@ -203,10 +215,17 @@ impl Pipeline {
         written.is_ok()
     }
 
-    /// Logs a failed call with everything the plugin said, and returns what the client is told.
-    fn report_failure(&self, plugin_kind: PluginKind, error: &CallError, call: &OpenCall) -> Problem {
+    /// Logs a failed call with what the plugin said, without what that repeats of `messages`, and returns what the client is
+    /// told.
+    fn report_failure(
+        &self,
+        plugin_kind: PluginKind,
+        error: &CallError,
+        call: &OpenCall,
+        messages: &MessageTexts,
+    ) -> Problem {
         call.fail(error.code());
-        let cause = self.redactor.redact(error);
+        let cause = self.redactor.redact_failure(error, messages);
         tracing::warn!(
             plugin = error.plugin,
             function = error.function,

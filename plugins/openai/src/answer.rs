@@ -15,6 +15,7 @@ use crate::failure;
 use crate::frames::Frame;
 use crate::json::{self, is_blank};
 use crate::reported;
+use crate::shape::{mistake, shape};
 use crate::surrogates;
 use calls::Calls;
 use finish::Finish;
@@ -41,9 +42,9 @@ pub(crate) struct Answer {
     understood: u32,
     /// The malformed frames since the last one that was understood.
     malformed: u32,
-    /// The beginning of the last malformed frame: it may have been a part of the reply.
+    /// What the last malformed frame looks like: it may have been a part of the reply.
     lost: Option<String>,
-    /// The beginning of the first frame that is JSON and was not understood, for the message that none was.
+    /// What the first frame looks like that is JSON and was not understood, for the message that none was.
     unknown: Option<String>,
     /// Whether this frame, or any one, may hold halves of characters.
     has_marks: bool,
@@ -107,22 +108,23 @@ impl Answer {
                     && self.unknown.is_none()
                     && !parsed.values.iter().all(is_blank)
                 {
-                    self.unknown = Some(failure::excerpt(data.as_bytes()));
+                    self.unknown = Some(shape(data.as_bytes()));
                 }
                 Ok(())
             }
             Err(_) if is_heartbeat(data) => Ok(()),
             Err(error) => {
-                let frame = failure::excerpt(data.as_bytes());
                 if self.lost.is_none() {
-                    tracing::warn!(%error, frame, "skipped a malformed frame");
+                    let (error, bytes) = (mistake(&error), data.len());
+                    tracing::warn!(error, bytes, "skipped a malformed frame");
                 }
-                self.lost = Some(frame);
+                let frame = shape(data.as_bytes());
+                self.lost = Some(frame.clone());
                 self.malformed += 1;
                 if self.malformed < MAX_MALFORMED {
                     return Ok(());
                 }
-                Err(failure::invalid_answer("too many malformed frames", data.as_bytes()))
+                Err(failure::invalid_answer("too many malformed frames", &frame))
             }
         }
     }
@@ -179,16 +181,17 @@ impl Answer {
 
     fn reason(&self, stray: &str) -> Result<&'static str> {
         // What was neither field nor frame tells most, and then what could not be read.
+        let stray = Some(stray.trim()).filter(|stray| !stray.is_empty()).map(|stray| shape(stray.as_bytes()));
         let unknown = self.unknown.as_deref().filter(|_| self.understood == 0);
-        let words = [Some(stray.trim()), self.lost.as_deref(), unknown];
-        let words = words.into_iter().flatten().find(|text| !text.is_empty()).unwrap_or_default();
+        let beside = [stray.as_deref(), self.lost.as_deref(), unknown].into_iter().flatten().next();
         if self.understood == 0 {
-            return Err(failure::invalid_answer("it holds no frame of a chat completion", words.as_bytes()));
+            let held = beside.unwrap_or("nothing");
+            return Err(failure::invalid_answer("it holds no frame of a chat completion", held));
         }
         let cut = |how: &str| {
             let mut message = format!("the stream ended {how}");
-            if !words.is_empty() {
-                message += &format!("; beside the reply it holds: {}", failure::excerpt(words.as_bytes()));
+            if let Some(beside) = beside {
+                message += &format!("; beside the reply it holds {beside}");
             }
             Failure::truncated(message)
         };
@@ -196,7 +199,10 @@ impl Answer {
             return Err(cut("without a finish_reason and without [DONE]"));
         }
         if self.finish.is_none() && self.texts.is_blank() && self.calls.is_empty() {
-            return Err(failure::invalid_answer("it ended before it said anything", words.as_bytes()));
+            return Err(failure::invalid_answer(
+                "it ended before it said anything",
+                beside.unwrap_or("nothing"),
+            ));
         }
         if self.finish.is_none() && self.lost.is_some() {
             return Err(cut("without a finish_reason, and a part of it could not be read"));

@@ -1,6 +1,7 @@
 //! Translates an endpoint's errors into the codes of the contract.
 //!
-//! The failure's message holds the beginning of what the endpoint sent. Only the operator's log shows it.
+//! The failure's message holds the beginning of an error that the endpoint reports. Only the operator's log shows it, and the
+//! host leaves out what it repeats of a message. What may be a part of a reply is not in it: `shape` says how that looks.
 
 use crate::frames::{Frame, Frames};
 use crate::json;
@@ -117,9 +118,9 @@ fn code_of_status(status: u64) -> Option<&'static str> {
     })
 }
 
-/// The failure of a response that is not an answer.
-pub(crate) fn invalid_answer(what: &str, body: &[u8]) -> Failure {
-    Failure::unavailable(format!("invalid answer from the endpoint, {what}: {}", excerpt(body)))
+/// The failure of a response that is not an answer, and looks like `shape`.
+pub(crate) fn invalid_answer(what: &str, shape: &str) -> Failure {
+    Failure::unavailable(format!("invalid answer from the endpoint, {what}: {shape}"))
 }
 
 /// Returns the beginning of an endpoint's answer on one line, without control characters. Of one that is compressed it

@@ -2,8 +2,8 @@
 //!
 //! `request` makes the body of the request, in the order of `prompt_shape` and with what `servers` knows about the
 //! provider; `refusal` reads from a refused request how to ask again. `reading` reads the response through `frames` and
-//! `json` into `answer`; `reported` finds errors and `failure` translates them. This module sends the request and ends
-//! the reply. The plugin never sees the API key: the host adds it to the request.
+//! `json` into `answer`; `reported` finds errors, `failure` translates them, and `shape` describes what could not be read.
+//! This module sends the request and ends the reply. The plugin never sees the API key: the host adds it to the request.
 
 mod answer;
 mod failure;
@@ -16,6 +16,7 @@ mod reported;
 mod request;
 mod servers;
 mod settings;
+mod shape;
 mod surrogates;
 mod think;
 
@@ -25,6 +26,7 @@ use frames::Frames;
 use masque_sdk::http::{Error, Request, Response};
 use masque_sdk::{Failure, Finish, Model, Prompt, ReplyWriter, Result};
 use serde_json::{Map, Value};
+use shape::shape;
 use std::time::SystemTime;
 
 pub use settings::OpenAi;
@@ -74,14 +76,14 @@ impl OpenAi {
                 shape = self.within_settings(stricter);
                 let messages = request::body(self, prompt, shape).remove("messages");
                 if messages.as_ref() != body.get("messages") {
-                    log_retry("with its messages in a stricter order", &answer);
+                    log_retry("with its messages in a stricter order", status, &answer);
                     body.extend(messages.map(|messages| ("messages".to_owned(), messages)));
                     continue;
                 }
             }
             if may_adjust && let Some(change) = refusal::without_parameter(&mut body, status, &answer) {
                 may_adjust = false;
-                log_retry(&change, &answer);
+                log_retry(&change, status, &answer);
                 continue;
             }
             let retry = RetryAfter { milliseconds: milliseconds.as_deref(), header: header.as_deref() };
@@ -118,18 +120,19 @@ impl OpenAi {
         }
     }
 
-    /// Adds the URL to the message, which the operator needs to find the fault.
+    /// Adds the address to the message, which the operator needs to find the fault.
     fn failure_with_url(&self, error: Error) -> Failure {
         let mut failure = Failure::from(error);
-        failure.message = format!("{}: {}", self.url(), failure.message);
+        failure.message = format!("{}: {}", self.address(), failure.message);
         failure
     }
 }
 
-/// Says that a request is sent again, so that the operator can set what saves the first attempt.
-fn log_retry(change: &str, answer: &[u8]) {
-    let refusal = failure::excerpt(answer);
-    tracing::warn!(change, refusal, "the endpoint refused the request; it is sent once more");
+/// Says that a request is sent again, so that the operator can set what saves the first attempt. A refusal may repeat the
+/// messages of the request, so no word of it is logged.
+fn log_retry(change: &str, status: u16, refusal: &[u8]) {
+    let refusal = shape(refusal);
+    tracing::warn!(change, status, refusal, "the endpoint refused the request; it is sent once more");
 }
 
 /// The content type of an answer if no reply is expected under it, for the error message. The format of an answer is told

@@ -82,6 +82,16 @@ impl OpenAi {
         }
     }
 
+    /// Returns the URL for messages: without what may hold a secret, which are the query, and the user before the host.
+    pub(crate) fn address(&self) -> String {
+        let url = self.url();
+        let url = url.split_once('?').map_or(url.as_str(), |(address, _)| address);
+        let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        format!("{scheme}://{host}{path}")
+    }
+
     /// Checks what the schema can't say.
     ///
     /// # Errors
@@ -185,6 +195,18 @@ mod tests {
         ];
         for (base, wanted) in table {
             assert_eq!(with(&format!(r#"{{"model": "m", "base_url": "{base}"}}"#)).url(), wanted);
+        }
+    }
+
+    #[test]
+    fn the_address_in_messages_holds_neither_query_nor_user() {
+        for (base, wanted) in [
+            ("https://h/v1?key=sk-1", "https://h/v1/chat/completions"),
+            ("https://me:pass@h:81/v1?key=sk-1", "https://h:81/v1/chat/completions"),
+            ("http://127.0.0.1:11434/v1", "http://127.0.0.1:11434/v1/chat/completions"),
+            ("https://h/a@b", "https://h/a@b/chat/completions"),
+        ] {
+            assert_eq!(with(&format!(r#"{{"model": "m", "base_url": "{base}"}}"#)).address(), wanted);
         }
     }
 

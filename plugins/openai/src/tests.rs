@@ -180,6 +180,43 @@ fn malformed_frames_are_skipped_with_one_line_in_the_log() {
 }
 
 #[test]
+fn no_word_of_a_reply_that_could_not_be_read_is_logged_or_in_a_failure() {
+    const SAID: &str = "my secret plan";
+    let bodies = [
+        format!("{HELLO}data: {{\"choices\": [{{\"delta\": {{\"content\": {SAID}}}\n\n{END}"),
+        format!("{HELLO}data: {SAID}\n\n"),
+        format!("{HELLO}{SAID}\n"),
+        format!("data: {{\"response\": \"{SAID}\"}}\n\n"),
+        format!("{{\"response\": \"{SAID}\"}}"),
+        format!("{SAID}\n"),
+        format!("<html><p>{SAID}</p>"),
+        format!("{HELLO}{}", format!("data: {SAID}\n\n").repeat(16)),
+    ];
+    for body in bodies {
+        testing::capture_logs();
+        let failure = match answer(events().chunk(body.as_str())) {
+            Ok(answer) => answer.failure().map(|failure| failure.message.clone()),
+            Err(failure) => Some(failure.message),
+        };
+        let written = format!("{failure:?} {:?}", testing::logged());
+        assert!(!written.contains("secret"), "{body}: {written}");
+    }
+}
+
+#[test]
+fn the_words_of_a_refusal_are_not_logged_when_the_request_is_sent_again() {
+    testing::reset();
+    testing::capture_logs();
+    testing::set_settings(r#"{"model": "m", "base_url": "http://127.0.0.1:9/v1", "temperature": 1}"#);
+    let refusal = r#"{"error": {"message": "Unsupported parameter: 'temperature' in: my secret plan", "param": "temperature"}}"#;
+    testing::respond(HttpResponse::new(400).chunk(refusal));
+    testing::respond(events().chunk(HELLO).chunk(END));
+    testing::answer(&testing::load::<OpenAi>().unwrap(), Prompt::new([Message::user("Hi")])).unwrap();
+    let written = format!("{:?}", testing::logged());
+    assert!(written.contains("temperature") && !written.contains("secret"), "{written}");
+}
+
+#[test]
 fn an_endless_line_is_refused() {
     let long = "data: ".to_string() + &"x".repeat(2 * 1024 * 1024);
     assert_eq!(answer(events().chunk(long)).unwrap_err().code, "unavailable");

@@ -34,6 +34,8 @@ pub struct MockModel {
 #[derive(Clone, Debug)]
 pub struct RecordedRequest {
     pub path: String,
+    /// What follows the question mark, as it was sent.
+    pub query: String,
     pub headers: HeaderMap,
     pub body: Value,
 }
@@ -49,8 +51,13 @@ struct Shared {
 impl MockModel {
     /// Starts a server. Requests without a scripted answer get `You said: ` and the newest message.
     pub async fn start() -> Self {
+        Self::with_key(&format!("sk-{}", uuid::Uuid::now_v7().simple())).await
+    }
+
+    /// Starts a server with this key.
+    pub async fn with_key(key: &str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let key = format!("sk-{}", uuid::Uuid::now_v7().simple());
+        let key = key.to_owned();
         let shared = Arc::new(Shared {
             key: key.clone(),
             script: Mutex::default(),
@@ -175,6 +182,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let seen = RecordedRequest {
         path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
         headers: head.headers,
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
     };

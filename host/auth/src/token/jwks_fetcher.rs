@@ -1,5 +1,5 @@
 //! Fetches an identity provider's keys: over TLS, or over plain HTTP from this machine; without following redirects;
-//! bounded in time and size.
+//! bounded in time and size. What is said of a fetch shows no query of a URL, which may hold a key.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -71,6 +71,7 @@ impl JwksFetcher {
     async fn discover(&self) -> Result<String, String> {
         let address = format!("{}{METADATA_PATH}", self.issuer.trim_end_matches('/'));
         let body = self.get(&address).await?;
+        let address = shown(&address);
         let metadata: Value = serde_json::from_slice(&body).map_err(|_| format!("{address} is no JSON"))?;
         let text = |member: &str| metadata.get(member).and_then(Value::as_str);
         // OpenID Connect Discovery 1.0, section 4.3: otherwise one issuer could publish keys for another.
@@ -81,14 +82,16 @@ impl JwksFetcher {
         let url = text("jwks_uri").ok_or_else(|| format!("{address} names no `jwks_uri`"))?;
         if !is_safe_to_fetch(url, self.allow_http) {
             return Err(format!(
-                "{address} names the `jwks_uri` {url:?}, which is not https; `allow_http` of the issuer allows http"
+                "{address} names the `jwks_uri` {:?}, which is not https; `allow_http` of the issuer allows http",
+                shown(url)
             ));
         }
         Ok(url.to_owned())
     }
 
-    async fn get(&self, address: &str) -> Result<Bytes, String> {
-        let uri: Uri = address.parse().map_err(|_| format!("{address} is no URL"))?;
+    async fn get(&self, url: &str) -> Result<Bytes, String> {
+        let address = shown(url);
+        let uri: Uri = url.parse().map_err(|_| format!("{address} is no URL"))?;
         let request = Request::get(uri).header("accept", "application/json").body(Empty::new());
         let request = request.map_err(|error| format!("{address}: {error}"))?;
         let response = self.client.request(request).await.map_err(|error| {
@@ -101,6 +104,15 @@ impl JwksFetcher {
         let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
         Ok(body.map_err(|error| format!("{address}: {error}"))?.to_bytes())
     }
+}
+
+/// A URL for messages: without what may hold a secret, which are the query, and the user before the host.
+fn shown(url: &str) -> String {
+    let url = url.split_once(['?', '#']).map_or(url, |(address, _)| address);
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
 }
 
 /// The complaint about metadata that names another issuer than the configuration. Both are in quotes, because the
@@ -171,6 +183,27 @@ mod tests {
         }
         for url in ["http://user@keycloak/keys", "http://", "ftp://keycloak/keys", "file:///etc/passwd"] {
             assert!(!is_safe_to_fetch(url, true), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_said_of_a_fetch_holds_no_query() {
+        for (url, wanted) in [
+            ("https://id.test/keys?key=sk-1", "https://id.test/keys"),
+            ("https://me:sk-1@id.test:81?key=sk-1#sk-1", "https://id.test:81"),
+            ("https://id.test/a@b", "https://id.test/a@b"),
+        ] {
+            assert_eq!(shown(url), wanted);
+        }
+        // A port of the loopback address on which nobody listens.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/keys?key=sk-1", listener.local_addr().unwrap());
+        drop(listener);
+        for url in [url.as_str(), "http://127.0.0.1/a b?key=sk-1"] {
+            let fetcher =
+                JwksFetcher::new("https://id.test".to_owned(), Some(url.to_owned()), false).unwrap();
+            let said = fetcher.fetch().await.unwrap_err();
+            assert!(said.contains("127.0.0.1") && !said.contains("sk-1"), "{said}");
         }
     }
 

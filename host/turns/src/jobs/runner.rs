@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use masque_companions::{Active, ActiveSet};
-use masque_runtime::CallError;
+use masque_runtime::{CallError, MessageTexts};
 use masque_store::{Ability, Budgets, JobCompletion, JobRecord, StateFence, StateWrite, Store, StoreError};
 use masque_telemetry::trace::Tracer;
 
@@ -159,12 +159,16 @@ impl JobRunner {
             Ability::Observe => plugin.observe(call, &exchange).await,
             Ability::Reflect => plugin.reflect(call, &exchange).await,
         };
-        match (called, meter.refusal()) {
-            (Ok(()), _) => JobOutcome::Done(state.take_writes().await),
-            (Err(error), Some(refusal)) => {
-                JobOutcome::BudgetSpent { error: error.to_string(), day_ends_in: refusal.day_ends_in() }
-            }
-            (Err(error), None) => JobOutcome::Failed(error.to_string()),
+        let error = match called {
+            Ok(()) => return JobOutcome::Done(state.take_writes().await),
+            Err(error) => error,
+        };
+        let mut messages = MessageTexts::default();
+        messages.add(exchange.turn.tail.iter().chain([&exchange.turn.message, &exchange.reply]));
+        let error = set.redactor.redact_failure(&error, &messages);
+        match meter.refusal() {
+            Some(refusal) => JobOutcome::BudgetSpent { error, day_ends_in: refusal.day_ends_in() },
+            None => JobOutcome::Failed(error),
         }
     }
 

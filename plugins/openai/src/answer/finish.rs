@@ -1,5 +1,6 @@
 //! What a server's finish reason means.
 
+use crate::shape::is_name;
 use masque_sdk::Failure;
 use serde_json::Value;
 
@@ -154,6 +155,8 @@ pub(super) fn read(value: &Value) -> Result<Option<Finish>, Failure> {
     if NO_END.contains(&reason) {
         return Ok(None);
     }
+    // One that is no name may be words of the reply.
+    let shown = if is_name(text.trim()) { reason } else { "(no name)" };
     let has = |words: &[&str]| words.iter().any(|word| reason.contains(word));
     if STOP.contains(&reason) {
         return Ok(Some(Finish::Stop));
@@ -163,7 +166,7 @@ pub(super) fn read(value: &Value) -> Result<Option<Finish>, Failure> {
         return Ok(Some(Finish::Filtered));
     }
     if has(&FAILED) {
-        return Err(failure(reason));
+        return Err(failure(reason, shown));
     }
     if has(&TOOL_CALLS) {
         return Ok(Some(Finish::ToolCalls));
@@ -176,13 +179,14 @@ pub(super) fn read(value: &Value) -> Result<Option<Finish>, Failure> {
         return Ok(Some(Finish::Stop));
     }
     tracing::warn!(
-        finish_reason = reason,
+        finish_reason = shown,
         "the endpoint ended the reply with an unknown reason; it counts as `stop`"
     );
     Ok(Some(Finish::Stop))
 }
 
-fn failure(reason: &str) -> Failure {
+/// The failure for a reason, which the message calls `shown`.
+fn failure(reason: &str, shown: &str) -> Failure {
     let has = |words: &[&str]| words.iter().any(|word| reason.contains(word));
     let code = if has(&["timeout", "timed_out", "time_limit", "deadline"]) {
         "timeout"
@@ -195,7 +199,7 @@ fn failure(reason: &str) -> Failure {
     } else {
         "unavailable"
     };
-    Failure::new(code, format!("the endpoint ended the reply with the reason `{reason}`"))
+    Failure::new(code, format!("the endpoint ended the reply with the reason `{shown}`"))
 }
 
 #[cfg(test)]
@@ -262,5 +266,15 @@ mod tests {
         read(&json!("end_of_scene")).unwrap();
         let logged = masque_sdk::testing::logged();
         assert!(logged.iter().any(|line| format!("{line:?}").contains("end_of_scene")), "{logged:?}");
+    }
+
+    #[test]
+    fn words_in_the_place_of_a_reason_are_not_repeated() {
+        masque_sdk::testing::capture_logs();
+        read(&json!("my secret plan")).unwrap();
+        let logged = masque_sdk::testing::logged();
+        assert!(logged.iter().all(|line| !format!("{line:?}").contains("secret")), "{logged:?}");
+        let failure = read(&json!("error: my secret plan")).unwrap_err();
+        assert!(!failure.message.contains("secret"), "{}", failure.message);
     }
 }

@@ -37,14 +37,14 @@ fn an_error_keeps_its_words_and_its_class_however_it_is_wrapped() {
         ("Groq", says("Once") + "data: {\"choices\": [{\"delta\": {}}], \"x_groq\": {\"error\": \"no slot\"}}\n\n", "Once", "unavailable", "no slot"),
         ("AWS", "data: {\"Message\": \"no slot\", \"Code\": \"X\"}\n\n".into(), "", "unavailable", "no slot"),
         ("a number", "data: {\"error\": 429}\n\n".into(), "", "rate-limited", "429"),
-        ("an unknown object", "data: {\"outcome\": \"no slot\"}\n\n".into(), "", "unavailable", "no slot"),
-        ("a text", "data: \"no slot\"\n\n".into(), "", "unavailable", "no slot"),
-        ("an unknown object as JSON", "{\"outcome\": \"no slot\"}".into(), "", "unavailable", "no slot"),
-        ("words in a frame", says("Once") + "data: no slot\n\n", "Once", "truncated", "no slot"),
-        ("words between frames", says("Once") + "upstream reset: no slot\n", "Once", "truncated", "no slot"),
+        ("an unknown object", "data: {\"outcome\": \"no slot\"}\n\n".into(), "", "unavailable", "22 bytes of JSON with \"outcome\""),
+        ("a text", "data: \"no slot\"\n\n".into(), "", "unavailable", "9 bytes of JSON"),
+        ("an unknown object as JSON", "{\"outcome\": \"no slot\"}".into(), "", "unavailable", "22 bytes of JSON with \"outcome\""),
+        ("words in a frame", says("Once") + "data: no slot\n\n", "Once", "truncated", "7 bytes of text"),
+        ("words between frames", says("Once") + "upstream reset: no slot\n", "Once", "truncated", "23 bytes of text"),
         ("a field with a capital", says("Once") + "Error: no slot\n" + DONE, "Once", "unavailable", "no slot"),
         ("gzip without a header", "\u{1f}\u{fffd}\u{8}\u{0}".into(), "", "unavailable", "gzip"),
-        ("words alone", "no slot is free\n".into(), "", "unavailable", "no slot is free"),
+        ("words alone", "no slot is free\n".into(), "", "unavailable", "15 bytes of text"),
     ];
     for (name, body, text, code, words) in table {
         for size in [body.len(), 1, 13] {
