@@ -28,7 +28,12 @@ macro_rules! observed {
                 observe(self.database, stringify!($name), self.store.$name($($argument),*)).await
             })*
         }
-    )*};
+    )*
+        impl $observed {
+            /// The names of the operations, as the label `operation` has them.
+            pub(super) const OPERATIONS: &[&str] = &[$($(stringify!($name)),*),*];
+        }
+    };
 }
 
 observed! { ObservedStore:
@@ -135,6 +140,9 @@ observed! { ObservedSets:
         async fn component_chunk(&self, digest: &str, index: u32) -> Result<Option<Vec<u8>>, StoreError>;
     }
 }
+
+/// The operations of a connection that are measured.
+pub(super) const CONNECTION_OPERATIONS: &[&str] = &["check", "size"];
 
 #[async_trait]
 impl StoreConnection for ObservedStore {

@@ -24,6 +24,10 @@ use crate::secret_matcher::SecretMatcher;
 /// The methods of RFC 9110 and RFC 5789. Any other is `_OTHER` in spans.
 const METHODS: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
 
+/// The outcomes of a request, as metrics know them.
+pub(super) const UPSTREAM_OUTCOMES: [&str; 9] =
+    ["1xx", "2xx", "3xx", "4xx", "5xx", "cancelled", "denied", "failed", "timeout"];
+
 /// The plugin and version in whose metrics a request counts.
 #[derive(Clone, Debug)]
 pub(crate) struct PluginLabels {
