@@ -12,7 +12,7 @@ use masque_store::{
     NewApiKey, NewConversation, NewGeneration, NewRevocation, OwnedTurnRecord, Owner, Page, Paged, ParkedJob,
     ParkedJobs, PluginState, Preparation, PublishOutcome, RecordBounds, ReportAnswer, Revocation,
     Revocations, Security, SetHost, SetState, Spending, SpendingReport, Spent, StateConflict, StateFence,
-    StateKey, StateResult, StateSpace, StateValue, StateWrite, StoreConnection, StoreError, StoreSize,
+    StateKey, StateSpace, StateValue, StateWrite, StateWritten, StoreConnection, StoreError, StoreSize,
     TailLimit, TakenJobs, TurnId, TurnRecord, TurnRecords, Turns, UserData,
 };
 use uuid::Uuid;
@@ -83,7 +83,7 @@ observed! { ObservedStore:
     }
     PluginState {
         async fn state_get(&self, key: &StateKey) -> Result<Option<StateValue>, StoreError>;
-        async fn state_write(&self, fence: Option<StateFence>, writes: Vec<StateWrite>) -> Result<Result<Vec<StateResult>, StateConflict>, StoreError>;
+        async fn state_write(&self, fence: Option<StateFence>, writes: Vec<StateWrite>) -> Result<Result<Vec<StateWritten>, StateConflict>, StoreError>;
         async fn state_bytes(&self, space: &StateSpace) -> Result<u64, StoreError>;
         async fn state_list(&self, space: &StateSpace, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, StoreError>;
     }
