@@ -38,9 +38,20 @@ impl Authority {
     }
 
     pub fn issue(&self) -> Issued {
+        self.issue_changed(|_| {})
+    }
+
+    /// A certificate that expires at the end of this year.
+    pub fn issue_until(&self, year: i32) -> Issued {
+        self.issue_changed(|params| params.not_after = rcgen::date_time_ymd(year, 12, 31))
+    }
+
+    fn issue_changed(&self, change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let key = KeyPair::generate().unwrap();
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        change(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let shown = certificate.der().clone();
         Issued { certificate: certificate.pem(), key: key.serialize_pem(), shown }
     }

@@ -1,11 +1,13 @@
 //! `/conversations`: the caller's own. A conversation of another user is answered like an unknown one.
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::{HeaderValue, StatusCode, header};
 use masque_http::JsonBody;
 use masque_store::{ConversationId, NewConversation, Page};
+use masque_telemetry::trace::TraceContext;
+use masque_turns::GreetingRequest;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -66,6 +68,7 @@ pub(crate) struct NewConversationView {
 pub(crate) async fn create(
     State(app): State<App>,
     Caller(principal): Caller,
+    trace: Option<Extension<TraceContext>>,
     body: Result<JsonBody<NewBody>, Problem>,
 ) -> Result<Response, Problem> {
     let owner = &principal.owner;
@@ -80,7 +83,16 @@ pub(crate) async fn create(
     }
     let id = ConversationId::new();
     let accounts = app.limits.budget_accounts(&principal);
-    let greeting = app.turns.greet(owner, &profile, &companion, id, greeting, accounts).await?;
+    let request = GreetingRequest {
+        owner: owner.clone(),
+        profile,
+        companion: companion.clone(),
+        conversation: id,
+        index: greeting,
+        accounts,
+        trace: trace.map_or_else(TraceContext::root, |Extension(trace)| trace),
+    };
+    let greeting = app.turns.greet(request).await?;
     let greeted = greeting.is_some();
     let record = app
         .store

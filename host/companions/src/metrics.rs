@@ -2,8 +2,10 @@
 
 use masque_runtime::PluginKind;
 use masque_telemetry::metrics::plugins::{GENERATION, LAST_RELOAD_REFUSED, LOADED, RELOADS};
+use masque_telemetry::metrics::state::begin_jobs;
+use masque_telemetry::metrics::turns::begin_companion;
 
-use crate::plugin_series::forget_due_series;
+use crate::plugin_series::PLUGIN_SERIES;
 use crate::report::ReloadOutcome;
 use crate::set::ActiveSet;
 
@@ -11,13 +13,20 @@ use crate::set::ActiveSet;
 pub(crate) fn show_set(set: &ActiveSet) {
     for plugin in set.plugins.values() {
         plugin.use_it();
+        let package = plugin.package();
+        for (function, is_there) in [("observe", package.observes()), ("reflect", package.reflects())] {
+            if is_there {
+                begin_jobs(plugin.name(), function);
+            }
+        }
     }
+    set.companions.keys().for_each(|companion| begin_companion(companion));
     GENERATION.set(&[], set.generation);
     for kind in [PluginKind::Persona, PluginKind::Memory, PluginKind::Model] {
         let loaded = set.plugins.values().filter(|plugin| plugin.package().kind() == kind).count();
         LOADED.set(&[kind.as_str()], loaded as u64);
     }
-    forget_due_series();
+    PLUGIN_SERIES.forget_due();
 }
 
 /// A change is in effect.

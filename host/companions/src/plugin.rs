@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use masque_config::PluginFingerprint;
 use masque_runtime::Plugin;
 
-use crate::plugin_series::{keep_series, release_series};
+use crate::plugin_series::PLUGIN_SERIES;
 use crate::series_retention::PluginVersion;
 
 /// A plugin of one or more generations. It logs a line when it is unloaded, which is when the last turn that uses it has
@@ -52,7 +52,7 @@ impl LoadedPlugin {
         self.in_use.get_or_init(|| {
             let version = self.plugin.package().description().version.clone();
             let version = (self.plugin.name().to_owned(), version);
-            keep_series(version.clone());
+            PLUGIN_SERIES.keep(version.clone(), || self.plugin.begin_series());
             version
         });
     }
@@ -74,7 +74,7 @@ impl Deref for LoadedPlugin {
 impl Drop for LoadedPlugin {
     fn drop(&mut self) {
         if let Some(version) = self.in_use.get() {
-            release_series(version);
+            PLUGIN_SERIES.release(version);
         }
         if self.is_retired.load(Ordering::Relaxed) {
             let package = self.plugin.package();

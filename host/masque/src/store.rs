@@ -39,16 +39,16 @@ pub(crate) async fn open(config: &Config) -> anyhow::Result<OpenStore> {
     let Some(database) = &config.database else {
         let store = SqliteStore::open(&config.data.folder).await?;
         let database = observed_store::Database::Sqlite;
-        let store = Arc::new(ObservedStore { store, database });
+        let store = Arc::new(ObservedStore::new(store, database));
         return Ok(OpenStore { store, database, pool: None, folder: None, active_sets: None });
     };
     let options = postgres_options(database, false)?;
     let folder = Folder::lock(&config.data.folder)?;
     let store = wait_for(&options).await?;
     let database = observed_store::Database::Postgresql;
-    let active_sets: Arc<dyn ActiveSets> = Arc::new(ObservedSets { store: store.clone(), database });
+    let active_sets: Arc<dyn ActiveSets> = Arc::new(ObservedSets::new(store.clone(), database));
     let pool = Some(Arc::clone(&store));
-    let store = Arc::new(ObservedStore { store, database });
+    let store = Arc::new(ObservedStore::new(store, database));
     Ok(OpenStore { store, database, pool, folder: Some(folder), active_sets: Some(active_sets) })
 }
 

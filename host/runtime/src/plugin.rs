@@ -7,10 +7,11 @@ use masque_grants::{Grants, Limits};
 
 use crate::call::{self, CallObserver};
 use crate::capability::Call;
-use crate::contract::{Exchange, Message, Opening, Prompt, Recollection, Turn};
+use crate::contract::{Exchange, Message, Opening, PluginKind, Prompt, Recollection, Turn};
 use crate::counters::PluginCounters;
 use crate::error::{CallError, Cause};
 use crate::exports::BoundCall;
+use crate::observe::begin_series;
 use crate::package::Package;
 use crate::profile::PluginProfile;
 use crate::reply::{Deltas, OpenedReply, open_reply};
@@ -99,6 +100,23 @@ impl Plugin {
     /// The permits of the instance pool that one call takes.
     pub fn weight(&self) -> u32 {
         self.package.weight()
+    }
+
+    /// Makes the series of its version in the metrics that are to be there before their first event. To be called when the
+    /// plugin comes into use.
+    pub fn begin_series(&self) {
+        let Some(labels) = self.profile.labels() else { return };
+        let package = &self.package;
+        let function = match package.kind() {
+            PluginKind::Persona => "compose",
+            PluginKind::Memory => "recall",
+            PluginKind::Model => "generate",
+        };
+        let optional =
+            [("greet", package.greets()), ("reflect", package.reflects()), ("observe", package.observes())];
+        let optional = optional.into_iter().filter_map(|(function, is_there)| is_there.then_some(function));
+        let functions: Vec<_> = [function].into_iter().chain(optional).collect();
+        begin_series(&labels, &functions, &self.profile.grants);
     }
 
     /// The prompt for a turn.

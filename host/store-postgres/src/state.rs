@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use masque_store::{
     PluginState, StateConflict, StateFence, StateKey, StateResult, StateSpace, StateValue, StateWrite,
-    StoreError, columns,
+    StateWritten, StoreError, columns,
 };
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -64,7 +64,7 @@ impl PluginState for PostgresStore {
         &self,
         fence: Option<StateFence>,
         writes: Vec<StateWrite>,
-    ) -> Result<Result<Vec<StateResult>, StateConflict>, StoreError> {
+    ) -> Result<Result<Vec<StateWritten>, StateConflict>, StoreError> {
         let (turn, job, epoch) = match fence {
             Some(StateFence::Turn { turn, epoch }) => (Some(turn.as_uuid()), None, epoch),
             Some(StateFence::Job { job, epoch }) => (None, Some(job.as_uuid()), epoch),
@@ -79,7 +79,7 @@ impl PluginState for PostgresStore {
         .bind(epoch);
         match self.write(bind_writes(statement, &writes)?).await {
             Ok(rows) => {
-                let results = rows.iter().map(result).collect::<DatabaseResult<_>>();
+                let results = rows.iter().map(written).collect::<DatabaseResult<_>>();
                 results.map(Ok).map_err(DatabaseError::of_read)
             }
             Err(error) => match named(error, &writes) {
@@ -121,11 +121,13 @@ impl PluginState for PostgresStore {
     }
 }
 
-fn result(row: &PgRow) -> DatabaseResult<StateResult> {
-    Ok(match get::<&str, _>(row, 0)? {
+fn written(row: &PgRow) -> DatabaseResult<StateWritten> {
+    let result = match get::<&str, _>(row, 0)? {
         "version" => StateResult::Version(unsigned(get(row, 1)?)?),
         "sum" => StateResult::Sum(get(row, 1)?),
         "deleted" => StateResult::Deleted,
         other => return Err(StoreError::Corrupt(format!("`{other}` is no result of a write")).into()),
-    })
+    };
+    let stored_bytes = get::<Option<i64>, _>(row, 2)?.map(unsigned).transpose()?;
+    Ok(StateWritten { result, stored_bytes })
 }

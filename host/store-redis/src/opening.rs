@@ -16,6 +16,7 @@ use crate::options::RedisOptions;
 use crate::rate_limits::RedisRateLimits;
 use crate::reconnecting::Reconnecting;
 use crate::refusal::Refusal;
+use crate::script;
 use crate::turn_events::RedisTurnEvents;
 use crate::turn_slots::RedisTurnSlots;
 
@@ -33,6 +34,7 @@ pub async fn open(
     host: Uuid,
     live_hosts: LiveHosts,
 ) -> Result<Shared, RedisOpenError> {
+    script::prepare();
     let keys = Keys::new(installation);
     let circuit = Arc::new(Circuit::new(options.target(), options.command_timeout));
     let inbox = Arc::new(InProcessInbox::new(host));

@@ -25,6 +25,7 @@ pub(crate) struct Script {
 
 impl Script {
     fn new(name: &'static str, text: &'static str) -> Self {
+        QUERY_ERRORS.begin(&[DATABASE, name]);
         Self { name, text, hash: redis::Script::new(text).get_hash().to_owned() }
     }
 
@@ -73,6 +74,13 @@ impl ScriptCall {
             QUERY_ERRORS.increment(&labels);
         }
         answer
+    }
+}
+
+/// Prepares all scripts. Their failures are counted from 0 then, so that the first is seen.
+pub(crate) fn prepare() {
+    for script in [&TAKE_RATES, &TAKE_SLOT, &RENEW_SLOTS, &RELEASE_SLOT, &APPEND_EVENTS, &READ_EVENTS] {
+        LazyLock::force(script);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use masque_store::{
-    PluginState, StateConflict, StateFence, StateKey, StateResult, StateSpace, StateValue, StateWrite,
+    PluginState, StateConflict, StateFence, StateKey, StateSpace, StateValue, StateWrite, StateWritten,
     StoreError,
 };
 use rusqlite::Connection;
@@ -33,7 +33,7 @@ impl PluginState for SqliteStore {
         &self,
         fence: Option<StateFence>,
         writes: Vec<StateWrite>,
-    ) -> Result<Result<Vec<StateResult>, StateConflict>, StoreError> {
+    ) -> Result<Result<Vec<StateWritten>, StateConflict>, StoreError> {
         match self.write(WriteState { fence, writes }).await {
             Ok(results) => Ok(Ok(results)),
             Err(StoreError::Conflict(conflict)) => Ok(Err(conflict)),
@@ -71,9 +71,9 @@ struct WriteState {
 }
 
 impl Operation for WriteState {
-    type Answer = Vec<StateResult>;
+    type Answer = Vec<StateWritten>;
 
-    fn run(self, connection: &Connection) -> DatabaseResult<Vec<StateResult>> {
+    fn run(self, connection: &Connection) -> DatabaseResult<Vec<StateWritten>> {
         check(&self.writes)?;
         if let Some(fence) = self.fence {
             ensure_holds(connection, fence)?;

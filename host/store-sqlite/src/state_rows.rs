@@ -3,7 +3,7 @@
 
 use masque_store::{
     CheckTexts as _, ConflictReason, StateChange, StateConflict, StateResult, StateScope, StateSpace,
-    StateWrite, StoreError, columns,
+    StateWrite, StateWritten, StoreError, columns,
 };
 use rusqlite::{Connection, params};
 
@@ -74,11 +74,11 @@ pub(crate) fn check(writes: &[StateWrite]) -> Result<()> {
 
 /// Applies writes that were [checked](check) in their order. The first whose condition is not met ends with [`StoreError::Conflict`]; the caller
 /// undoes those before it.
-pub(crate) fn apply(connection: &Connection, writes: &[StateWrite]) -> Result<Vec<StateResult>> {
+pub(crate) fn apply(connection: &Connection, writes: &[StateWrite]) -> Result<Vec<StateWritten>> {
     let mut results = Vec::with_capacity(writes.len());
     for (index, write) in writes.iter().enumerate() {
         match change(connection, write)? {
-            Ok(result) => results.push(result),
+            Ok(written) => results.push(written),
             Err(reason) => {
                 let conflict = StateConflict { index, key: write.key.key.clone(), reason };
                 return Err(DatabaseError::Store(StoreError::Conflict(conflict)));
@@ -91,7 +91,7 @@ pub(crate) fn apply(connection: &Connection, writes: &[StateWrite]) -> Result<Ve
 fn change(
     connection: &Connection,
     write: &StateWrite,
-) -> Result<std::result::Result<StateResult, ConflictReason>> {
+) -> Result<std::result::Result<StateWritten, ConflictReason>> {
     if let StateScope::User(owner) = &write.key.space.scope {
         users::find_or_create(connection, owner)?;
     }
@@ -102,14 +102,16 @@ fn change(
         Some(_) => total(connection, &space)?,
         None => 0,
     };
-    let result = change_key(connection, &space, &write.key.key, &write.change)?;
-    if let (Ok(_), Some(quota)) = (&result, write.quota) {
-        let bytes = total(connection, &space)?;
-        if bytes > quota && bytes > before {
-            return Ok(Err(ConflictReason::QuotaExceeded { bytes, quota }));
-        }
+    let result = match change_key(connection, &space, &write.key.key, &write.change)? {
+        Ok(result) => result,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let Some(quota) = write.quota else { return Ok(Ok(StateWritten { result, stored_bytes: None })) };
+    let bytes = total(connection, &space)?;
+    if bytes > quota && bytes > before {
+        return Ok(Err(ConflictReason::QuotaExceeded { bytes, quota }));
     }
-    Ok(result)
+    Ok(Ok(StateWritten { result, stored_bytes: Some(bytes) }))
 }
 
 fn change_key(

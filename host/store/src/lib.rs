@@ -92,7 +92,7 @@ pub use spending::{
 pub use state::PluginState;
 pub use state_values::{
     ConflictReason, STATE_ROW_BYTES, StateChange, StateConflict, StateFence, StateKey, StateResult,
-    StateScope, StateSpace, StateValue, StateWrite,
+    StateScope, StateSpace, StateValue, StateWrite, StateWritten,
 };
 pub use store::{ExplainedTurns, KeyRing, Store, UserRecords};
 pub use text::{CheckTexts, check_json, check_text, push_storable};

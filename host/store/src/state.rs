@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use crate::error::StoreError;
 use crate::state_values::{
-    StateConflict, StateFence, StateKey, StateResult, StateSpace, StateValue, StateWrite,
+    StateConflict, StateFence, StateKey, StateSpace, StateValue, StateWrite, StateWritten,
 };
 
 /// Values of plugins. An expired value is absent at once; its row may be removed later.
@@ -15,7 +15,7 @@ pub trait PluginState: Send + Sync {
     async fn state_get(&self, key: &StateKey) -> Result<Option<StateValue>, StoreError>;
 
     /// Applies all writes in their order, or none: a later one sees what an earlier one did. The results come in the
-    /// order of the writes.
+    /// order of the writes. Each says how much of its quota is used then.
     ///
     /// `fence` names the turn or job that writes; `None` is for writes that belong to neither. In the transaction of
     /// the writes the store checks that the fence still holds, so that nothing is written on behalf of a turn or job
@@ -28,7 +28,7 @@ pub trait PluginState: Send + Sync {
         &self,
         fence: Option<StateFence>,
         writes: Vec<StateWrite>,
-    ) -> Result<Result<Vec<StateResult>, StateConflict>, StoreError>;
+    ) -> Result<Result<Vec<StateWritten>, StateConflict>, StoreError>;
 
     /// The bytes that a plugin holds for one user in the space's tenant: the keys and values of the user and of all the
     /// user's conversations, with [`STATE_ROW_BYTES`](crate::STATE_ROW_BYTES) for each key. In the scope `Shared`, those of

@@ -120,6 +120,16 @@ pub enum StateResult {
     Sum(i64),
 }
 
+/// What one write did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateWritten {
+    /// Its result.
+    pub result: StateResult,
+    /// What the plugin stores after the write under the quota that the write was held to, in bytes, see
+    /// [`PluginState::state_bytes`](crate::PluginState::state_bytes). `None` if the write had no quota.
+    pub stored_bytes: Option<u64>,
+}
+
 /// Why none of several writes was applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the state key `{key}` can't be written: {reason}")]

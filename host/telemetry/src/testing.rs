@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,9 +19,15 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use prost::Message;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 /// The bytes before a message of gRPC: whether it is compressed, and its length.
 const GRPC_PREFIX: usize = 5;
@@ -63,6 +70,7 @@ pub struct ReceivedRequest {
 #[derive(Debug)]
 pub struct Collector {
     address: SocketAddr,
+    is_encrypted: bool,
     state: Arc<State>,
     changes: watch::Receiver<usize>,
     task: JoinHandle<()>,
@@ -81,17 +89,31 @@ impl Collector {
     /// # Errors
     /// No port is free.
     pub async fn start() -> io::Result<Self> {
+        Self::begin(None).await
+    }
+
+    async fn begin(tls: Option<TlsAcceptor>) -> io::Result<Self> {
+        let is_encrypted = tls.is_some();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let (count, changes) = watch::channel(0);
         let state = Arc::new(State { requests: Mutex::default(), count, status: Mutex::new(StatusCode::OK) });
-        let task = tokio::spawn(accept(listener, Arc::clone(&state)));
-        Ok(Self { address, state, changes, task })
+        let task = tokio::spawn(accept(listener, tls, Arc::clone(&state)));
+        Ok(Self { address, is_encrypted, state, changes, task })
+    }
+
+    /// The same over TLS, with this certificate and its key as PEM.
+    ///
+    /// # Errors
+    /// No port is free, or the certificate can't be used.
+    pub async fn start_encrypted(certificate: &str, key: &str) -> io::Result<Self> {
+        Self::begin(Some(acceptor(certificate, key).map_err(io::Error::other)?)).await
     }
 
     /// The URL for `OTEL_EXPORTER_OTLP_ENDPOINT`, with either protocol.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.is_encrypted { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Answers with this status from now on; anything but 200 refuses the spans. Over gRPC, a refusal is `UNAVAILABLE`.
@@ -134,16 +156,40 @@ impl Drop for Collector {
     }
 }
 
-async fn accept(listener: TcpListener, state: Arc<State>) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
     while let Ok((connection, _)) = listener.accept().await {
-        let state = Arc::clone(&state);
+        let (state, tls) = (Arc::clone(&state), tls.clone());
         tokio::spawn(async move {
-            let service = service_fn(|request| receive(request, Arc::clone(&state)));
-            let server = auto::Builder::new(TokioExecutor::new());
-            // A client that leaves is no matter of the collector.
-            let _ = server.serve_connection(TokioIo::new(connection), service).await;
+            match tls {
+                None => serve(connection, state).await,
+                // A client that does not trust the certificate ends the handshake.
+                Some(tls) => {
+                    if let Ok(connection) = tls.accept(connection).await {
+                        serve(connection, state).await;
+                    }
+                }
+            }
         });
     }
+}
+
+async fn serve(connection: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, state: Arc<State>) {
+    let service = service_fn(|request| receive(request, Arc::clone(&state)));
+    let server = auto::Builder::new(TokioExecutor::new());
+    // A client that leaves is no matter of the collector.
+    let _ = server.serve_connection(TokioIo::new(connection), service).await;
+}
+
+fn acceptor(certificate: &str, key: &str) -> Result<TlsAcceptor, Box<dyn Error + Send + Sync>> {
+    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<_, _>>()?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 async fn receive(

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use masque_companions::{ActiveSet, Companion};
 use masque_problem::{Kind, Problem};
 use masque_runtime::PluginKind;
-use masque_runtime::contract::Opening;
-use masque_store::{BudgetAccount, ConversationId, MessageId, Owner, UserProfile};
+use masque_runtime::contract::{Message, Opening};
+use masque_store::MessageId;
 use masque_telemetry::trace::SpanParent;
 
 use crate::admission::find_companion;
@@ -17,63 +18,28 @@ use crate::failure::call_problem;
 use crate::host::Host;
 use crate::metering::UsageMeter;
 use crate::records::CallLog;
+use crate::request::GreetingRequest;
 
 impl Host {
-    /// The text of the greeting `index`, or of the first one. `None` if the companion has no greetings and no index was
-    /// given.
-    pub(crate) async fn greeting(
-        &self,
-        owner: &Owner,
-        profile: &UserProfile,
-        companion: &str,
-        conversation: ConversationId,
-        index: Option<usize>,
-        accounts: Vec<BudgetAccount>,
-    ) -> Result<Option<String>, Problem> {
+    /// The text of the greeting that is asked for. `None` if the companion has no greetings and no index was given.
+    pub(crate) async fn greeting(&self, request: GreetingRequest) -> Result<Option<String>, Problem> {
         let set = self.active.current();
-        let companion = find_companion(&set, companion)?;
+        let companion = find_companion(&set, &request.companion)?;
         let persona = &companion.persona;
+        let index = request.index;
         let greetings = if persona.package().greets() {
-            let opening = Opening {
-                conversation: conversation.to_string().into(),
-                companion: companion.name.as_str().into(),
-                tenant: owner.tenant.as_str().into(),
-                user: contract::user(owner, profile),
-                now: now_ms(),
-                metadata: Vec::new(),
-            };
-            let meter = UsageMeter::new(Arc::clone(&self.budgets), accounts, &companion.name, conversation);
-            let context = ConversationContext {
-                store: self.store.clone(),
-                owner: owner.clone(),
-                conversation,
-                fence: None,
-                history: KnownHistory {
-                    own_message: MessageId::new(),
-                    own_sequence: 0,
-                    is_stored: false,
-                    tail: Vec::new(),
-                },
-                meter: Arc::clone(&meter),
-                calls: CallLog::unrecorded(),
-            };
-            let capabilities = Capabilities::new(context, companion.models.first().cloned());
-            let call =
-                capabilities.call(persona, Instant::now() + self.options.timeout, SpanParent::unrecorded());
-            persona.greet(call, &opening).await.map_err(|error| {
-                let cause = set.redactor.redact(&error);
-                tracing::warn!(
-                    plugin = error.plugin,
-                    function = error.function,
-                    code = error.code(),
-                    cause,
-                    "a call failed"
-                );
-                match meter.refusal() {
-                    Some(refusal) => refusal.problem(),
-                    None => call_problem(PluginKind::Persona, &error),
-                }
-            })?
+            let root = self.options.tracer.begin(request.trace, format!("greeting {}", companion.name));
+            let span = root.span();
+            if span.is_recorded() {
+                span.set("gen_ai.agent.name", companion.name.clone());
+                span.set("gen_ai.conversation.id", request.conversation.to_string());
+            }
+            let greetings = self.ask_for_greetings(&set, companion, request, root.parent()).await;
+            if let Err(problem) = &greetings {
+                root.span().fail(problem.kind.name());
+            }
+            root.finish(greetings.is_err());
+            greetings?
         } else {
             Vec::new()
         };
@@ -98,6 +64,57 @@ impl Host {
             (None, Some(_)) => Err(Problem::new(Kind::InvalidRequest, offered_greetings(greetings.len()))
                 .with("field", "greeting")),
         }
+    }
+
+    /// Calls the persona, below `trace`.
+    async fn ask_for_greetings(
+        &self,
+        set: &ActiveSet,
+        companion: &Companion,
+        request: GreetingRequest,
+        trace: SpanParent,
+    ) -> Result<Vec<Message>, Problem> {
+        let GreetingRequest { owner, profile, conversation, accounts, .. } = request;
+        let persona = &companion.persona;
+        let opening = Opening {
+            conversation: conversation.to_string().into(),
+            companion: companion.name.as_str().into(),
+            tenant: owner.tenant.as_str().into(),
+            user: contract::user(&owner, &profile),
+            now: now_ms(),
+            metadata: Vec::new(),
+        };
+        let meter = UsageMeter::new(Arc::clone(&self.budgets), accounts, &companion.name, conversation);
+        let context = ConversationContext {
+            store: self.store.clone(),
+            owner,
+            conversation,
+            fence: None,
+            history: KnownHistory {
+                own_message: MessageId::new(),
+                own_sequence: 0,
+                is_stored: false,
+                tail: Vec::new(),
+            },
+            meter: Arc::clone(&meter),
+            calls: CallLog::unrecorded(),
+        };
+        let capabilities = Capabilities::new(context, companion.models.first().cloned());
+        let call = capabilities.call(persona, Instant::now() + self.options.timeout, trace);
+        persona.greet(call, &opening).await.map_err(|error| {
+            let cause = set.redactor.redact(&error);
+            tracing::warn!(
+                plugin = error.plugin,
+                function = error.function,
+                code = error.code(),
+                cause,
+                "a call failed"
+            );
+            match meter.refusal() {
+                Some(refusal) => refusal.problem(),
+                None => call_problem(PluginKind::Persona, &error),
+            }
+        })
     }
 }
 

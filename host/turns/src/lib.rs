@@ -60,6 +60,6 @@ pub use jobs::{JobOptions, JobWorker};
 pub use log::{Event, EventKind, EventLog, EventReader, LogFull, TurnEnd};
 pub use options::Options;
 pub use records::{RecordContent, RecordOptions, RecordQueue, RecordSink};
-pub use request::{ChatRequest, IdempotencyKey};
+pub use request::{ChatRequest, GreetingRequest, IdempotencyKey};
 pub use reserved_place::ReservedPlace;
 pub use turns::Turns;

@@ -39,6 +39,25 @@ pub struct ChatRequest {
     pub place: Option<ReservedPlace>,
 }
 
+/// A request for the greeting of a companion, for a conversation that is about to begin.
+#[derive(Clone, Debug)]
+pub struct GreetingRequest {
+    /// The user.
+    pub owner: Owner,
+    /// What is known of the user, for the persona.
+    pub profile: UserProfile,
+    /// The companion's name.
+    pub companion: String,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// The index of the greeting; `None` for the first, or none where the companion has no greetings.
+    pub index: Option<usize>,
+    /// The accounts that pay if the persona asks the model.
+    pub accounts: Vec<BudgetAccount>,
+    /// The position of the request in its trace. The span of the greeting is at this position.
+    pub trace: TraceContext,
+}
+
 /// A client's `Idempotency-Key`, and a digest of the request that was sent with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey {

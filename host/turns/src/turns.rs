@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use masque_companions::Active;
 use masque_problem::{Kind, Problem};
 use masque_store::{
-    BudgetAccount, Budgets, ConversationId, MessageId, NewMessage, Owner, Shared, Store, TurnId, TurnRecord,
-    TurnStatus, UserProfile,
+    Budgets, ConversationId, MessageId, NewMessage, Owner, Shared, Store, TurnId, TurnRecord, TurnStatus,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -22,7 +21,7 @@ use crate::failure::store_problem;
 use crate::host::Host;
 use crate::log::{EventReader, ResumePoint, TurnEnd};
 use crate::options::Options;
-use crate::request::ChatRequest;
+use crate::request::{ChatRequest, GreetingRequest};
 use crate::reserved_place::ReservedPlace;
 
 /// How long turns that have ended or were cancelled may take, when the host stops, to store what there is of them.
@@ -181,22 +180,14 @@ impl Turns {
         only_companion(&self.0.active.current(), allowed).map(|companion| companion.name.clone())
     }
 
-    /// The greeting of a companion for a conversation that is about to begin: the one with this index, or the first.
-    /// `None` if the companion has no greetings and no index was given. If the persona asks the model, `accounts` pay.
+    /// The greeting of a companion for a conversation that is about to begin: the one with the index of the request, or the
+    /// first. `None` if the companion has no greetings and no index was given. It has a trace if the persona is called.
     ///
     /// # Errors
     /// `CompanionNotFound`, `InvalidRequest` if there is no such greeting, `BudgetSpent` if the persona could not ask the
     /// model for that reason, or why its call failed.
-    pub async fn greet(
-        &self,
-        owner: &Owner,
-        profile: &UserProfile,
-        companion: &str,
-        conversation: ConversationId,
-        index: Option<usize>,
-        accounts: Vec<BudgetAccount>,
-    ) -> Result<Option<NewMessage>, Problem> {
-        let greeting = self.0.greeting(owner, profile, companion, conversation, index, accounts).await?;
+    pub async fn greet(&self, request: GreetingRequest) -> Result<Option<NewMessage>, Problem> {
+        let greeting = self.0.greeting(request).await?;
         Ok(greeting.map(|content| NewMessage { id: MessageId::new(), content, metadata: json!({}) }))
     }
 

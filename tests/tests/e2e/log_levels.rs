@@ -106,6 +106,8 @@ async fn a_level_that_is_none_is_refused_with_what_is_wrong() {
     let cases: &[(&[&str], &str)] = &[
         (&["loud"], "`loud` is not a level"),
         (&["info,masque_http=loud"], "`loud` is not a level"),
+        (&["nonsense="], "`nonsense=` has no level after the `=`; write a level such as `debug`"),
+        (&[""], "the level is empty; write a level such as `debug`"),
         (&["debug", "--for", "25h"], "a day at most"),
         (&["debug", "--for", "1500ms"], "whole seconds"),
     ];

@@ -102,6 +102,27 @@ async fn a_reader_gets_the_format_that_it_prefers() {
 }
 
 #[tokio::test]
+async fn what_has_not_happened_yet_is_counted_as_zero() {
+    let host = Setup::defaults().start().await;
+    let shown = metrics(&host.socket()).await;
+    for (name, labels) in [
+        ("masque_leases_lost_total", &[][..]),
+        ("masque_records_dropped_total", &[("reason", "size")]),
+        ("masque_reloads_total", &[("outcome", "refused")]),
+        ("masque_spans_dropped_total", &[("reason", "queue")]),
+        ("masque_authentication_failures_total", &[("reason", "expired")]),
+        ("masque_database_errors_total", &[("database", "sqlite"), ("operation", "commit")]),
+        ("masque_turns_total", &[("companion", "elara"), ("outcome", "failed")]),
+        ("masque_turns_refused_total", &[("reason", "store")]),
+        ("masque_plugin_calls_total", &[("plugin", "offline"), ("function", "generate"), ("outcome", "ok")]),
+        ("masque_plugin_traps_total", &[("plugin", "window")]),
+        ("masque_plugin_limit_hits_total", &[("plugin", "elara"), ("limit", "cpu")]),
+    ] {
+        assert_eq!(value(&shown, name, labels), Some(0.0), "{name} {labels:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_streamed_reply_is_in_progress_to_its_last_byte_and_counted_then() {
     let model = MockModel::start().await;
     let host = Setup::model(&model).start().await;

@@ -1,7 +1,7 @@
 //! Traces: one trace id from the client to the model's server, the log and a collector.
 
 use masque_telemetry::testing::{Collector, ReceivedSpan};
-use masque_tests::{Host, MockModel, Setup, fixture, within};
+use masque_tests::{Authority, Host, MockModel, Setup, fixture, within};
 use serde_json::json;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -80,6 +80,49 @@ async fn one_trace_id_goes_from_the_client_to_the_upstream_the_log_and_a_collect
 #[tokio::test]
 async fn one_trace_id_goes_from_the_client_to_the_upstream_the_log_and_a_collector_over_grpc() {
     assert_one_trace("grpc").await;
+}
+
+/// A host that trusts the collectors of `trusted`, and the collector that `authority` has issued a certificate.
+async fn encrypted(authority: &Authority, trusted: &Authority, protocol: &str) -> (Host, Collector) {
+    let (issued, model) = (authority.issue(), MockModel::start().await);
+    let collector = Collector::start_encrypted(&issued.certificate, &issued.key).await.unwrap();
+    let setup = setup(&model, &collector);
+    std::fs::create_dir_all(setup.data()).unwrap();
+    let certificate = setup.data().join("authority.pem");
+    std::fs::write(&certificate, trusted.pem()).unwrap();
+    let host = setup
+        .environment("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+        .environment("OTEL_EXPORTER_OTLP_CERTIFICATE", certificate.to_str().unwrap())
+        .start()
+        .await;
+    take_turn(&host).await;
+    (host, collector)
+}
+
+#[tokio::test]
+async fn a_collector_over_tls_is_trusted_by_the_certificate_of_its_authority() {
+    let authority = Authority::new();
+    for protocol in ["http/protobuf", "grpc"] {
+        let (_host, collector) = encrypted(&authority, &authority, protocol).await;
+        span(&collector, "the turn's span", |span| span.parent_span_id == CALLER).await;
+    }
+}
+
+#[tokio::test]
+async fn a_collector_of_another_authority_gets_nothing_and_the_log_says_what_to_do() {
+    for protocol in ["http/protobuf", "grpc"] {
+        let (host, collector) = encrypted(&Authority::new(), &Authority::new(), protocol).await;
+        host.logged_in_one_line(&[
+            "traces are lost",
+            "invalid peer certificate",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        ])
+        .await;
+        // Turns go on.
+        take_turn(&host).await;
+        assert_eq!(collector.requests().len(), 0, "{protocol}");
+        assert!(!host.log().contains(TOKEN), "{}", host.log());
+    }
 }
 
 #[tokio::test]

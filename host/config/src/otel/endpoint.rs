@@ -38,12 +38,12 @@ pub(super) fn protocol(variables: Variables<'_>) -> TraceProtocol {
 /// The URL of the collector, and the variable that names it. After a mistake, the default.
 pub(super) fn endpoint(variables: Variables<'_>, protocol: TraceProtocol) -> (&'static str, Secret) {
     let [of_traces, of_all] = Shared::Endpoint.names();
+    let default = || match protocol {
+        TraceProtocol::Grpc => Secret::from("http://localhost:4317".to_owned()),
+        TraceProtocol::Http => Secret::from(format!("http://localhost:4318{TRACES_PATH}")),
+    };
     let Some((name, url)) = variables.shared(Shared::Endpoint) else {
-        let default = match protocol {
-            TraceProtocol::Grpc => "http://localhost:4317".to_owned(),
-            TraceProtocol::Http => format!("http://localhost:4318{TRACES_PATH}"),
-        };
-        return (of_all, Secret::from(default));
+        return (of_all, default());
     };
     if let Some(what) = mistake(url) {
         variables.refuse(
@@ -51,6 +51,8 @@ pub(super) fn endpoint(variables: Variables<'_>, protocol: TraceProtocol) -> (&'
             what,
             "Write for example `http://localhost:4318`, and a token into OTEL_EXPORTER_OTLP_HEADERS.",
         );
+        // What is read of an invalid configuration is verified, too: the mistake would be reported twice.
+        return (name, default());
     }
     if protocol == TraceProtocol::Http
         && variables.shared(Shared::Protocol).is_none()

@@ -51,6 +51,14 @@ fn level(text: &str) -> Result<String, InvalidValue> {
     const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
     for directive in text.split(',') {
         let level = directive.rsplit('=').next().unwrap_or_default().trim();
+        if level.is_empty() {
+            let what = match directive.trim() {
+                "" => "a level is empty".to_owned(),
+                directive => format!("`{}` has no level after the `=`", directive.escape_debug()),
+            };
+            let remedy = "Write for example `level = \"info\"` or `level = \"info,masque=debug\"`.";
+            return Err(InvalidValue::Other(what, remedy.to_owned()));
+        }
         if !LEVELS.contains(&level) {
             let remedy = match nearest(level, LEVELS) {
                 Some(meant) => format!("Did you mean `{meant}`?"),

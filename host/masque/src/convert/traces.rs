@@ -79,16 +79,19 @@ mod tests {
     use super::*;
     use crate::builtins::ELARA_CARD;
 
-    fn config(variables: &[(&str, &str)]) -> Config {
-        let source = ConfigSource {
+    fn source(variables: &[(&str, &str)]) -> ConfigSource {
+        ConfigSource {
             flags: Flags::default(),
             environment: Environment::from_pairs(
                 variables.iter().map(|(name, value)| (name.into(), value.into())),
             ),
             folder: std::env::temp_dir().join("nowhere"),
             default_card: ELARA_CARD.into(),
-        };
-        source.load().unwrap().config
+        }
+    }
+
+    fn config(variables: &[(&str, &str)]) -> Config {
+        source(variables).load().unwrap().config
     }
 
     #[test]
@@ -117,5 +120,32 @@ mod tests {
         let certificate = ("OTEL_EXPORTER_OTLP_CERTIFICATE", "missing.pem");
         let found = verify(&config(&[endpoint, certificate])).unwrap().to_string();
         assert!(found.contains("missing.pem") && found.contains("can't be read"), "{found}");
+    }
+
+    #[test]
+    fn a_mistake_in_a_variable_is_found_once() {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318");
+        for mistake in [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:none"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://user:hunter2@collector"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://[::1"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "hunter2"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a b=hunter2"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "without-its-key.pem"),
+        ] {
+            let invalid = match source(&[endpoint, mistake]).load() {
+                Err(invalid) => invalid,
+                // It is found when the options are made, and nowhere else.
+                Ok(loaded) => {
+                    assert!(verify(&loaded.config).is_some(), "{mistake:?} was taken");
+                    continue;
+                }
+            };
+            assert_eq!(invalid.diagnostics.iter().count(), 1, "{mistake:?}: {}", invalid.diagnostics);
+            assert_eq!(verify(&invalid.valid_part.unwrap()), None, "{mistake:?}");
+        }
     }
 }

@@ -11,6 +11,8 @@ use std::time::Instant;
 use masque_store::{ActiveSets, Store, StoreError};
 use masque_telemetry::metrics::state::{QUERY_DURATION, QUERY_ERRORS};
 
+use operations::CONNECTION_OPERATIONS;
+
 /// The values of the label `database`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Database {
@@ -30,14 +32,37 @@ impl Database {
 
 /// A store of which every operation is measured.
 pub(crate) struct ObservedStore {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) database: Database,
+    store: Arc<dyn Store>,
+    database: Database,
+}
+
+impl ObservedStore {
+    /// Counts failures of `store` from 0, so that the first is seen.
+    pub(crate) fn new(store: Arc<dyn Store>, database: Database) -> Self {
+        begin_errors(database, Self::OPERATIONS);
+        begin_errors(database, CONNECTION_OPERATIONS);
+        Self { store, database }
+    }
 }
 
 /// Active sets of which every operation is measured.
 pub(crate) struct ObservedSets {
-    pub(crate) store: Arc<dyn ActiveSets>,
-    pub(crate) database: Database,
+    store: Arc<dyn ActiveSets>,
+    database: Database,
+}
+
+impl ObservedSets {
+    /// The same for active sets.
+    pub(crate) fn new(store: Arc<dyn ActiveSets>, database: Database) -> Self {
+        begin_errors(database, Self::OPERATIONS);
+        Self { store, database }
+    }
+}
+
+fn begin_errors(database: Database, operations: &[&str]) {
+    for operation in operations {
+        QUERY_ERRORS.begin(&[database.label(), operation]);
+    }
 }
 
 /// Measures one operation. One whose caller goes away is not counted.
@@ -54,4 +79,33 @@ async fn observe<T>(
         QUERY_ERRORS.increment(&labels);
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use masque_store_sqlite::SqliteStore;
+    use masque_telemetry::metrics::encode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_operation_that_is_measured_counts_its_failures_from_zero() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path()).await.unwrap();
+        let store: Arc<dyn Store> = Arc::new(ObservedStore::new(store, Database::Sqlite));
+        store.check().await.unwrap();
+        store.size().await.unwrap();
+        store.counts().await.unwrap();
+        let page = encode(None).body;
+        let of = |family: &str| -> Vec<String> {
+            let series = format!("{family}{{database=\"sqlite\",operation=\"");
+            let operations = page.lines().filter_map(|line| line.strip_prefix(&series)?.split('"').next());
+            operations.map(str::to_owned).collect()
+        };
+        let counted = of("masque_database_errors_total");
+        assert!(counted.len() > 50, "{counted:?}");
+        for measured in of("database_query_duration_seconds_count") {
+            assert!(counted.contains(&measured), "{measured} is not in {counted:?}");
+        }
+    }
 }

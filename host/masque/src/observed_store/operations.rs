@@ -12,7 +12,7 @@ use masque_store::{
     NewApiKey, NewConversation, NewGeneration, NewRevocation, OwnedTurnRecord, Owner, Page, Paged, ParkedJob,
     ParkedJobs, PluginState, Preparation, PublishOutcome, RecordBounds, ReportAnswer, Revocation,
     Revocations, Security, SetHost, SetState, Spending, SpendingReport, Spent, StateConflict, StateFence,
-    StateKey, StateResult, StateSpace, StateValue, StateWrite, StoreConnection, StoreError, StoreSize,
+    StateKey, StateSpace, StateValue, StateWrite, StateWritten, StoreConnection, StoreError, StoreSize,
     TailLimit, TakenJobs, TurnId, TurnRecord, TurnRecords, Turns, UserData,
 };
 use uuid::Uuid;
@@ -28,7 +28,12 @@ macro_rules! observed {
                 observe(self.database, stringify!($name), self.store.$name($($argument),*)).await
             })*
         }
-    )*};
+    )*
+        impl $observed {
+            /// The names of the operations, as the label `operation` has them.
+            pub(super) const OPERATIONS: &[&str] = &[$($(stringify!($name)),*),*];
+        }
+    };
 }
 
 observed! { ObservedStore:
@@ -78,7 +83,7 @@ observed! { ObservedStore:
     }
     PluginState {
         async fn state_get(&self, key: &StateKey) -> Result<Option<StateValue>, StoreError>;
-        async fn state_write(&self, fence: Option<StateFence>, writes: Vec<StateWrite>) -> Result<Result<Vec<StateResult>, StateConflict>, StoreError>;
+        async fn state_write(&self, fence: Option<StateFence>, writes: Vec<StateWrite>) -> Result<Result<Vec<StateWritten>, StateConflict>, StoreError>;
         async fn state_bytes(&self, space: &StateSpace) -> Result<u64, StoreError>;
         async fn state_list(&self, space: &StateSpace, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, StoreError>;
     }
@@ -135,6 +140,9 @@ observed! { ObservedSets:
         async fn component_chunk(&self, digest: &str, index: u32) -> Result<Option<Vec<u8>>, StoreError>;
     }
 }
+
+/// The operations of a connection that are measured.
+pub(super) const CONNECTION_OPERATIONS: &[&str] = &["check", "size"];
 
 #[async_trait]
 impl StoreConnection for ObservedStore {

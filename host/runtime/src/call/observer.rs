@@ -15,11 +15,8 @@ use masque_telemetry::trace::TraceSpan;
 use crate::capability::Call;
 use crate::diagnostics::CallDiagnostics;
 use crate::error::{CallError, Cause};
-use crate::observe::{CallUsage, PluginLabels, known_code, limit_named_in};
+use crate::observe::{CallUsage, OK, PluginLabels, known_code, limit_named_in};
 use crate::profile::PluginProfile;
-
-/// The outcome of a call that succeeded.
-const OK: &str = "ok";
 
 /// What is noted of a call while it runs. Clones share it.
 #[derive(Clone)]

@@ -2,8 +2,11 @@
 
 use wasmtime_wasi_http::Error;
 
+/// The outcome of a call that succeeded.
+pub(crate) const OK: &str = "ok";
+
 /// The codes of the contract, as `wit/0.1.0/types.wit` lists them, and those of the host.
-const CODES: [&str; 15] = [
+pub(super) const CODES: [&str; 15] = [
     "cancelled",
     "conflict",
     "context-length",
@@ -22,7 +25,7 @@ const CODES: [&str; 15] = [
 ];
 
 /// Limits of a call by their names in the configuration. `stack` has no setting.
-const LIMITS: [&str; 19] = [
+pub(super) const LIMITS: [&str; 19] = [
     "cpu",
     "delta_bytes",
     "handles",

@@ -5,6 +5,7 @@
 
 mod codes;
 mod detail;
+mod first_series;
 mod host_call;
 mod recorded_body;
 mod request;
@@ -12,8 +13,9 @@ mod request_body;
 mod upstream_wait;
 mod usage;
 
-pub(crate) use self::codes::{known_code, limit_named_in};
+pub(crate) use self::codes::{OK, known_code, limit_named_in};
 pub(crate) use self::detail::scope_name;
+pub(crate) use self::first_series::begin_series;
 pub(crate) use self::host_call::ObservedHostCall;
 pub(crate) use self::recorded_body::BodyDirection;
 pub(crate) use self::request::{PluginLabels, RequestGuard, RequestObserver};

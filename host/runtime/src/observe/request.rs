@@ -22,6 +22,10 @@ use crate::http_method::method_name;
 use crate::report::{CallReport, HostCall, HostCallUnderWay};
 use crate::secret_matcher::SecretMatcher;
 
+/// The outcomes of a request, as metrics know them.
+pub(super) const UPSTREAM_OUTCOMES: [&str; 9] =
+    ["1xx", "2xx", "3xx", "4xx", "5xx", "cancelled", "denied", "failed", "timeout"];
+
 /// The plugin and version in whose metrics a request counts.
 #[derive(Clone, Debug)]
 pub(crate) struct PluginLabels {

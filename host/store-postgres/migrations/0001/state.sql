@@ -57,12 +57,12 @@ BEGIN
 END $$;
 
 -- Applies writes in their order. The first whose condition is not met ends the transaction. The conversations are held.
--- One row for each write: what was done, and the version or the sum.
+-- One row for each write: what was done, the version or the sum, and what is stored after it under its quota, if it has one.
 CREATE FUNCTION masque_apply_state_v1(
     p_new_user uuid, p_scopes text[], p_tenants text[], p_plugins text[], p_issuers text[], p_subjects text[],
     p_conversations uuid[], p_keys text[], p_changes text[], p_values bytea[], p_if_versions bigint[], p_ttls bigint[],
     p_amounts bigint[], p_quotas bigint[])
-RETURNS TABLE (done text, number bigint) LANGUAGE plpgsql AS $$
+RETURNS TABLE (done text, number bigint, stored bigint) LANGUAGE plpgsql AS $$
 DECLARE
     c_nil      CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
     v_owners   uuid[] := '{}';
@@ -146,12 +146,14 @@ BEGIN
             done := CASE WHEN p_changes[i] = 'add' THEN 'sum' ELSE 'version' END;
             number := CASE WHEN p_changes[i] = 'add' THEN v_sum::bigint ELSE v_version END;
         END IF;
+        stored := NULL;
         IF p_quotas[i] IS NOT NULL THEN
             v_bytes := coalesce((SELECT bytes FROM state_totals
                 WHERE account = v_accounts[i] AND tenant = p_tenants[i] AND plugin = p_plugins[i]), 0);
             IF v_bytes > p_quotas[i] AND v_bytes > v_before THEN
                 PERFORM masque_conflict_v1(i, 'quota', v_bytes);
             END IF;
+            stored := v_bytes;
         END IF;
         RETURN NEXT;
     END LOOP;
@@ -164,7 +166,7 @@ CREATE FUNCTION masque_write_state_v1(
     p_new_user uuid, p_scopes text[], p_tenants text[], p_plugins text[], p_issuers text[], p_subjects text[],
     p_conversations uuid[], p_keys text[], p_changes text[], p_values bytea[], p_if_versions bigint[], p_ttls bigint[],
     p_amounts bigint[], p_quotas bigint[])
-RETURNS TABLE (done text, number bigint) LANGUAGE plpgsql AS $$
+RETURNS TABLE (done text, number bigint, stored bigint) LANGUAGE plpgsql AS $$
 DECLARE
     v_is_held boolean := true;
 BEGIN

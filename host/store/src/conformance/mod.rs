@@ -239,6 +239,7 @@ macro_rules! conformance_tests {
             }
             state_quota {
                 a_write_past_the_quota_changes_nothing_and_one_up_to_it_succeeds,
+                a_write_reports_what_is_stored_under_its_quota_afterwards,
                 several_writes_past_the_quota_together_change_nothing,
                 writes_at_the_same_time_share_one_quota,
                 a_user_and_their_conversations_share_a_quota_and_nobody_else_does,

@@ -35,11 +35,11 @@ fn add(key: StateKey, amount: i64) -> StateWrite {
     unlimited(key, StateChange::Add { amount })
 }
 
-type Written = Result<Vec<StateResult>, StateConflict>;
+type Written = Result<Vec<StateWritten>, StateConflict>;
 
 async fn write(store: &Arc<dyn Store>, write: StateWrite) -> Result<StateResult, ConflictReason> {
     let written: Written = store.state_write(None, vec![write]).await.unwrap();
-    written.map(|results| results[0].clone()).map_err(|conflict| conflict.reason)
+    written.map(|written| written[0].result.clone()).map_err(|conflict| conflict.reason)
 }
 
 async fn version(store: &Arc<dyn Store>, wanted: StateWrite) -> u64 {
@@ -172,7 +172,8 @@ pub async fn only_decimal_integers_that_fit_are_added_to(store: &Arc<dyn Store>)
 
 pub async fn several_writes_happen_together_or_not_at_all(store: &Arc<dyn Store>) {
     let all = vec![set(mine("a"), "1"), add(mine("a"), 1), set(mine("b"), "x"), delete(mine("b"), None)];
-    let results = store.state_write(None, all).await.unwrap().unwrap();
+    let written = store.state_write(None, all).await.unwrap().unwrap();
+    let results: Vec<_> = written.into_iter().map(|written| written.result).collect();
     assert_eq!(results[1..], [StateResult::Sum(2), StateResult::Version(1), StateResult::Deleted]);
 
     let misfit = vec![set(mine("a"), "9"), set(mine("c"), "9"), set_if(mine("a"), "10", 1)];
@@ -256,7 +257,8 @@ pub async fn writes_for_several_users_without_any_data_are_each_users_own(store:
         quota: None,
     };
     let written = store.state_write(None, subjects.iter().map(set).collect()).await.unwrap().unwrap();
-    assert_eq!(written, [1, 1, 2, 1].map(StateResult::Version));
+    let results: Vec<_> = written.into_iter().map(|written| written.result).collect();
+    assert_eq!(results, [1, 1, 2, 1].map(StateResult::Version));
     for subject in subjects {
         let found = store.state_get(&key(subject)).await.unwrap().unwrap();
         assert_eq!(found.value, subject.as_bytes());

@@ -23,7 +23,7 @@ fn change(space: &StateSpace, key: &str, change: StateChange, quota: u64) -> Sta
 
 async fn write(store: &Arc<dyn Store>, write: StateWrite) -> Result<StateResult, ConflictReason> {
     let written = store.state_write(None, vec![write]).await.unwrap();
-    written.map(|results| results[0].clone()).map_err(|conflict| conflict.reason)
+    written.map(|written| written[0].result.clone()).map_err(|conflict| conflict.reason)
 }
 
 async fn bytes(store: &Arc<dyn Store>, space: &StateSpace) -> u64 {
@@ -42,6 +42,33 @@ pub async fn a_write_past_the_quota_changes_nothing_and_one_up_to_it_succeeds(st
     let add = StateChange::Add { amount: 1 };
     assert!(write(store, change(&mine(), "c", add, quota)).await.is_err());
     write(store, set(&mine(), "a", 10, quota)).await.unwrap();
+}
+
+pub async fn a_write_reports_what_is_stored_under_its_quota_afterwards(store: &Arc<dyn Store>) {
+    let conversation = space(StateScope::Conversation(empty(store).await));
+    let delete = StateChange::Delete { if_version: None };
+    let writes = vec![
+        set(&mine(), "a", 10, 1000),
+        set(&conversation, "b", 20, 2000),
+        set(&space(StateScope::Shared), "c", 30, 1000),
+        StateWrite { quota: None, ..change(&mine(), "d", StateChange::Add { amount: 10 }, 0) },
+        set(&mine(), "a", 5, 1000),
+        change(&mine(), "a", delete, 1000),
+    ];
+    let written = store.state_write(None, writes).await.unwrap().unwrap();
+    let stored: Vec<_> = written.into_iter().map(|written| written.stored_bytes).collect();
+    let row = ROW + 1;
+    let expected = [
+        Some(row + 10),
+        // The user and the user's conversations share a quota.
+        Some(2 * row + 30),
+        Some(row + 30),
+        None,
+        Some(3 * row + 27),
+        Some(3 * row + 22),
+    ];
+    assert_eq!(stored, expected);
+    assert_eq!(bytes(store, &mine()).await, 3 * row + 22);
 }
 
 pub async fn several_writes_past_the_quota_together_change_nothing(store: &Arc<dyn Store>) {

@@ -24,6 +24,9 @@ pub enum InvalidLevel {
         "`{0}` is not a level; levels are error, warn, info, debug, trace and off, as in `info,masque_http=debug`"
     )]
     UnknownLevel(String),
+    /// There is nothing where a level has to be.
+    #[error("{0}; write a level such as `debug`, or directives such as `info,masque_http=debug`")]
+    Incomplete(String),
     /// The filter can't be parsed.
     #[error("`{0}` can't be read as directives such as `info,masque_http=debug`")]
     Malformed(String),
@@ -32,8 +35,23 @@ pub enum InvalidLevel {
 /// Parses a level or directives such as `info,masque_http=debug`.
 pub(crate) fn parse(text: &str) -> Result<EnvFilter, InvalidLevel> {
     let quoted = |text: &str| text.escape_debug().to_string();
-    for directive in text.split(',') {
-        let level = directive.rsplit('=').next().unwrap_or_default().trim();
+    if text.trim().is_empty() {
+        return Err(InvalidLevel::Incomplete("the level is empty".to_owned()));
+    }
+    for directive in text.split(',').map(str::trim) {
+        let (target, level) = directive.rsplit_once('=').unwrap_or(("", directive));
+        let level = level.trim();
+        let missing = match (directive, level) {
+            ("", _) => Some(format!("a directive of `{}` is empty", quoted(text))),
+            (_, "") => Some(format!("`{}` has no level after the `=`", quoted(directive))),
+            _ if target.trim().is_empty() && directive.contains('=') => {
+                Some(format!("`{}` has no name before the `=`", quoted(directive)))
+            }
+            _ => None,
+        };
+        if let Some(missing) = missing {
+            return Err(InvalidLevel::Incomplete(missing));
+        }
         if !LEVELS.contains(&level) {
             return Err(InvalidLevel::UnknownLevel(quoted(level)));
         }
@@ -174,16 +192,34 @@ mod tests {
             assert!(parse(level).is_ok(), "{level}");
         }
         for (level, named) in [
-            ("", "``"),
             ("loud", "`loud`"),
             ("info,masque_http=loud", "`loud`"),
             ("masque_http", "`masque_http`"),
-            ("info,", "``"),
             ("[=info", "`[=info`"),
             ("a\nb", "`a\\nb`"),
         ] {
             let refused = parse(level).map(drop).unwrap_err().to_string();
             assert!(refused.starts_with(named), "{level}: {refused}");
+        }
+    }
+
+    #[test]
+    fn directives_with_an_empty_part_are_refused_with_what_to_write() {
+        for (level, missing) in [
+            ("", "the level is empty"),
+            (" ", "the level is empty"),
+            ("info,", "a directive of `info,` is empty"),
+            ("info, ,masque_http=debug", "a directive of `info, ,masque_http=debug` is empty"),
+            ("nonsense=", "`nonsense=` has no level after the `=`"),
+            ("info,masque_http= ", "`masque_http=` has no level after the `=`"),
+            ("=", "`=` has no level after the `=`"),
+            ("=debug", "`=debug` has no name before the `=`"),
+        ] {
+            let refused = parse(level).map(drop).unwrap_err().to_string();
+            let expected = format!(
+                "{missing}; write a level such as `debug`, or directives such as `info,masque_http=debug`"
+            );
+            assert_eq!(refused, expected, "{level:?}");
         }
     }
 }

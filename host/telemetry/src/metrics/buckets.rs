@@ -10,3 +10,5 @@ pub(crate) const SHORT_SECONDS: &[f64] = &[
 /// Bytes of a guest's memory: from one page of WebAssembly to 256 MiB.
 pub(crate) const MEMORY_BYTES: &[f64] =
     &[65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0, 268_435_456.0];
+/// Shares of a quota: close to each other where it becomes tight.
+pub(crate) const QUOTA_RATIO: &[f64] = &[0.1, 0.25, 0.5, 0.75, 0.8, 0.9, 0.95, 1.0];

@@ -19,13 +19,32 @@ pub struct Description {
     pub labels: &'static [&'static str],
     /// What it counts or measures, in one sentence.
     pub help: &'static str,
+    /// The values of each label, where all are known before anything is counted: these series begin at the start.
+    pub values: &'static [&'static [&'static str]],
     pub(crate) family: fn() -> &'static dyn Family,
 }
 
 impl Description {
-    /// Registers the family, so that it is listed before it has a value.
+    /// Registers the family, so that it is listed before it has a value, and makes the series whose labels are known.
     pub fn register(&self) {
         (self.family)().register();
+        for labels in self.known_series() {
+            (self.family)().begin(&labels);
+        }
+    }
+
+    /// The labels of the series that begin at the start: each combination of the known values.
+    pub fn known_series(&self) -> Vec<Vec<&'static str>> {
+        if self.values.is_empty() {
+            return Vec::new();
+        }
+        self.values.iter().fold(vec![Vec::new()], |series, values| {
+            let with = |value: &&'static str| {
+                let value = *value;
+                series.iter().map(move |labels: &Vec<_>| labels.iter().copied().chain([value]).collect())
+            };
+            values.iter().flat_map(with).collect()
+        })
     }
 
     /// The upper bounds of a histogram's buckets; empty for other kinds.
@@ -65,9 +84,10 @@ pub(crate) fn histogram(name: &str, help: &str, labels: &[&str], buckets: &[f64]
     register(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
 }
 
-/// Declares families. Each line makes a static and an entry of `FAMILIES`.
+/// Declares families. Each line makes a static and an entry of `FAMILIES`. After `of` stand all values of each label; then the
+/// series begin at the start, so that Prometheus sees their first increase.
 macro_rules! families {
-    ($($(#[$meta:meta])* $kind:ident $constant:ident = $name:literal [$($label:literal),*] $(in $buckets:expr)?, $help:literal;)*) => {
+    ($($(#[$meta:meta])* $kind:ident $constant:ident = $name:literal [$($label:literal),*] $(of [$([$($value:literal),*]),*])? $(in $buckets:expr)?, $help:literal;)*) => {
         $($(#[$meta])* #[doc = $help] pub static $constant: families!(@type $kind) =
             families!(@new $kind $name, $help, &[$($label),*] $(, $buckets)?);)*
 
@@ -78,6 +98,7 @@ macro_rules! families {
                 kind: families!(@kind $kind),
                 labels: &[$($label),*],
                 help: $help,
+                values: &[$($(&[$($value),*]),*)?],
                 family: || &$constant,
             },)*
         ];

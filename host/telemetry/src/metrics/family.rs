@@ -15,6 +15,9 @@ pub(crate) trait Family: Sync {
     /// Registers the family. Where its first value is known to be 0, also makes the series.
     fn register(&self);
 
+    /// Makes the series with these labels, without a value.
+    fn begin(&self, labels: &[&str]);
+
     /// Removes every series with these labels, each a name and a value.
     fn remove_series(&self, labels: &[&str], wanted: &[(&str, &str)]);
 
@@ -49,6 +52,12 @@ impl Counter {
         }
     }
 
+    /// Makes a series at 0, so that its first increase is seen: Prometheus takes the first value that it sees for the
+    /// beginning.
+    pub fn begin(&self, labels: &[&str]) {
+        self.add(labels, 0);
+    }
+
     /// The count so far.
     pub fn value(&self, labels: &[&str]) -> u64 {
         match self.0.as_ref().map(|family| family.get_metric_with_label_values(labels)) {
@@ -61,6 +70,10 @@ impl Counter {
 impl Family for Counter {
     fn register(&self) {
         begin_at_zero(self.0.as_ref());
+    }
+
+    fn begin(&self, labels: &[&str]) {
+        self.add(labels, 0);
     }
 
     fn remove_series(&self, labels: &[&str], wanted: &[(&str, &str)]) {
@@ -95,6 +108,10 @@ impl FractionalCounter {
 impl Family for FractionalCounter {
     fn register(&self) {
         begin_at_zero(self.0.as_ref());
+    }
+
+    fn begin(&self, labels: &[&str]) {
+        self.add(labels, 0.0);
     }
 
     fn remove_series(&self, labels: &[&str], wanted: &[(&str, &str)]) {
@@ -157,10 +174,14 @@ impl Gauge {
     }
 }
 
-/// No series begins at 0: an expiry or a time of 0 would raise an alert before the first value is known.
+/// No series begins by itself: an expiry or a time of 0 would raise an alert before the first value is known.
 impl Family for Gauge {
     fn register(&self) {
         LazyLock::force(&self.0);
+    }
+
+    fn begin(&self, labels: &[&str]) {
+        self.add(labels, 0.0);
     }
 
     fn remove_series(&self, labels: &[&str], wanted: &[(&str, &str)]) {
@@ -222,6 +243,11 @@ impl Histogram {
 impl Family for Histogram {
     fn register(&self) {
         begin_at_zero(self.family.as_ref());
+    }
+
+    fn begin(&self, labels: &[&str]) {
+        // The series exists from here on.
+        let _ = self.with(labels);
     }
 
     fn remove_series(&self, labels: &[&str], wanted: &[(&str, &str)]) {

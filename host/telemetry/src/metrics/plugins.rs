@@ -1,6 +1,6 @@
 //! Plugins, their sandbox, and their replacement.
 
-use super::buckets::{MEMORY_BYTES, REQUEST_SECONDS, SHORT_SECONDS};
+use super::buckets::{MEMORY_BYTES, QUOTA_RATIO, REQUEST_SECONDS, SHORT_SECONDS};
 use super::declare::families;
 
 families! {
@@ -18,6 +18,8 @@ families! {
         "Limits that calls exceeded, by the name of the limit.";
     counter DENIALS = "masque_plugin_denials_total" ["plugin", "version", "grant"],
         "Requests of plugins that were denied for want of a grant, by the grant that is missing.";
+    histogram STATE_QUOTA_USED = "masque_plugin_state_quota_used_ratio" ["plugin", "version"] in QUOTA_RATIO,
+        "The share of its quota of `state` that a plugin used for the user of a write, after the write; for writes of the scope `shared`, for all users.";
     counter STATE_REFUSALS = "masque_plugin_state_refusals_total" ["plugin", "version"],
         "Writes to `state` that a quota or limit refused.";
     counter UPSTREAM_REQUESTS = "masque_upstream_requests_total" ["plugin", "version", "outcome"],
@@ -36,9 +38,9 @@ families! {
         "Time to compile a component.";
     histogram LOAD_DURATION = "masque_load_duration_seconds" [] in REQUEST_SECONDS,
         "Time to load a component, compiled now or before.";
-    counter COMPILE_CACHE = "masque_compile_cache_total" ["outcome"],
+    counter COMPILE_CACHE = "masque_compile_cache_total" ["outcome"] of [["hit", "miss", "invalid"]],
         "Look-ups of compiled components: `hit`, `miss`, or `invalid` where an entry was refused.";
-    counter RELOADS = "masque_reloads_total" ["outcome"],
+    counter RELOADS = "masque_reloads_total" ["outcome"] of [["activated", "refused", "unchanged"]],
         "Attempts to replace the active set: `activated`, `refused`, `unchanged`.";
     gauge LAST_RELOAD_REFUSED = "masque_last_reload_refused" [],
         "1 while the configuration that the host last read is refused and an older one is in effect, else 0.";

@@ -22,16 +22,13 @@ families! {
         "Tasks that wait in the queue which all workers share.";
     fractional_counter RUNTIME_BUSY = "masque_runtime_busy_seconds_total" [],
         "Time in which workers of the asynchronous runtime were busy, all workers together.";
-    counter LOG_LINES_DROPPED = "masque_log_lines_dropped_total" ["priority"],
+    counter LOG_LINES_DROPPED = "masque_log_lines_dropped_total" ["priority"] of [["high", "normal"]],
         "Log lines that were dropped since standard error was not read fast enough: `high` (warnings and above) or `normal`.";
 }
 
 /// Begins the families of this module.
 pub(crate) fn begin() {
     BUILD.set(&[env!("CARGO_PKG_VERSION")], 1);
-    for priority in ["high", "normal"] {
-        LOG_LINES_DROPPED.add(&[priority], 0);
-    }
     // Without a runtime there is nothing to observe, as in a test.
     if let Ok(runtime) = Handle::try_current() {
         observe_runtime(runtime.metrics());

@@ -31,3 +31,13 @@ families! {
     histogram JOB_DURATION = "masque_job_duration_seconds" ["plugin", "function"] in REQUEST_SECONDS,
         "Time of one run of a background job.";
 }
+
+/// The outcomes of a run of a background job.
+pub const JOB_OUTCOMES: [&str; 4] = ["done", "retried", "parked", "lost"];
+
+/// Makes the series of a plugin's jobs whose first increase has to be seen.
+pub fn begin_jobs(plugin: &str, function: &str) {
+    for outcome in JOB_OUTCOMES {
+        JOB_RUNS.begin(&[plugin, function, outcome]);
+    }
+}

@@ -10,7 +10,8 @@ families! {
         "Turns that run on this host.";
     gauge WAITING = "masque_turns_waiting" ["for"],
         "Requests that wait for a turn's place: for the `conversation`, a `user` slot, or a `host` slot.";
-    counter REFUSED = "masque_turns_refused_total" ["reason"],
+    counter REFUSED = "masque_turns_refused_total" ["reason"]
+        of [["conversation-busy", "user-slots", "host-slots", "budget", "draining", "store"]],
         "Requests that got no turn or, for want of tokens, no reply, by reason: `conversation-busy`, `user-slots`, `host-slots`, `budget`, `draining`, `store`.";
     histogram DURATION = "masque_turn_duration_seconds" ["companion", "outcome"] in REQUEST_SECONDS,
         "Time from the arrival of a turn's request to the turn's end.";
@@ -32,10 +33,20 @@ families! {
         "The largest share of a day's budget that an account has used, of the accounts that this host served today, read at each heartbeat.";
     counter RECORDS_WRITTEN = "masque_records_written_total" [],
         "Turn records that were stored.";
-    counter RECORDS_DROPPED = "masque_records_dropped_total" ["reason"],
+    counter RECORDS_DROPPED = "masque_records_dropped_total" ["reason"] of [["queue", "size", "store"]],
         "Turn records that were not stored, by reason: `queue`, `size`, `store`.";
-    counter TRACES = "masque_traces_total" ["decision"],
+    counter TRACES = "masque_traces_total" ["decision"] of [["kept", "dropped"]],
         "Traces of turns at their end, by decision: `kept` or `dropped`.";
-    counter SPANS_DROPPED = "masque_spans_dropped_total" ["reason"],
+    counter SPANS_DROPPED = "masque_spans_dropped_total" ["reason"] of [["turn", "queue", "export"]],
         "Spans that were not exported, by reason: `turn` (more than a turn may hold), `queue`, `export`.";
+}
+
+/// The outcomes of a turn.
+pub const TURN_OUTCOMES: [&str; 4] = ["completed", "failed", "interrupted", "cancelled"];
+
+/// Makes the series of a companion whose first increase has to be seen.
+pub fn begin_companion(companion: &str) {
+    for outcome in TURN_OUTCOMES {
+        TURNS.begin(&[companion, outcome]);
+    }
 }

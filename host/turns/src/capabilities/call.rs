@@ -59,9 +59,9 @@ impl Capabilities {
         &self.context.meter
     }
 
-    /// The stored values of the plugin with this name, held to a quota in bytes.
-    pub(crate) fn state(&self, plugin: &str, quota: u64) -> StoredState {
-        StoredState::new(Arc::clone(&self.context), plugin, quota)
+    /// The stored values of the plugin with this name and version, held to a quota in bytes.
+    pub(crate) fn state(&self, plugin: &str, version: &str, quota: u64) -> StoredState {
+        StoredState::new(Arc::clone(&self.context), plugin, version, quota)
     }
 }
 
@@ -71,6 +71,7 @@ fn call_without_models(context: &Arc<ConversationContext>, plugin: &Plugin, dead
         state: Some(Arc::new(StoredState::new(
             Arc::clone(context),
             plugin.name(),
+            &plugin.package().description().version,
             plugin.limits().state_bytes as u64,
         ))),
         history: Some(Arc::new(ConversationHistory(Arc::clone(context)))),

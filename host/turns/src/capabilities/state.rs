@@ -10,6 +10,7 @@ use masque_store::{
     ConflictReason, StateChange, StateConflict, StateKey, StateResult, StateScope, StateSpace, StateWrite,
     StoreError,
 };
+use masque_telemetry::metrics::plugins::STATE_QUOTA_USED;
 
 use super::context::ConversationContext;
 
@@ -20,13 +21,15 @@ pub(crate) const MAX_PAGE_KEYS: u32 = 1000;
 pub(crate) struct StoredState {
     context: Arc<ConversationContext>,
     plugin: String,
+    /// The plugin's version, for metrics.
+    version: String,
     /// The most bytes that the plugin may store for the user, or in the scope `shared` for all users.
     quota: u64,
 }
 
 impl StoredState {
-    pub(crate) fn new(context: Arc<ConversationContext>, plugin: &str, quota: u64) -> Self {
-        Self { context, plugin: plugin.to_owned(), quota }
+    pub(crate) fn new(context: Arc<ConversationContext>, plugin: &str, version: &str, quota: u64) -> Self {
+        Self { context, plugin: plugin.to_owned(), version: version.to_owned(), quota }
     }
 
     /// A write that is held to the plugin's quota.
@@ -36,6 +39,13 @@ impl StoredState {
 
     pub(crate) fn quota(&self) -> u64 {
         self.quota
+    }
+
+    /// Counts which share of the quota is used by `bytes`, which are stored after a write.
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
+    pub(crate) fn count_use(&self, bytes: u64) {
+        let used = bytes as f64 / self.quota.max(1) as f64;
+        STATE_QUOTA_USED.observe(&[&self.plugin, &self.version], used);
     }
 
     /// What the plugin has stored under the quota that holds for `scope`, in bytes.
@@ -78,8 +88,11 @@ impl StoredState {
         let write = self.write_of(scope, key, change);
         let written = self.context.store.state_write(self.context.fence, vec![write]).await;
         match written.map_err(|error| store_failure(&error))? {
-            Ok(results) => {
-                results.into_iter().next().ok_or_else(|| unexpected_answer("no result for a write"))
+            Ok(written) => {
+                let written = written.into_iter().next();
+                let written = written.ok_or_else(|| unexpected_answer("no result for a write"))?;
+                written.stored_bytes.inspect(|bytes| self.count_use(*bytes));
+                Ok(written.result)
             }
             Err(conflict) => Err(conflict_failure(&conflict)),
         }

@@ -56,6 +56,7 @@ mod tests {
     use std::sync::Arc;
 
     use masque_problem::Problem;
+    use masque_telemetry::metrics::turns::TURN_OUTCOMES;
     use serde_json::json;
 
     use super::*;
@@ -79,5 +80,12 @@ mod tests {
             assert_eq!(failed(kind.into()), Outcome::Failed, "{kind:?}");
         }
         assert_eq!(failed(Kind::BudgetSpent.into()), Outcome::Refused);
+    }
+
+    #[test]
+    fn every_outcome_of_a_turn_is_counted_from_zero() {
+        for outcome in [Outcome::Completed, Outcome::Failed, Outcome::Interrupted, Outcome::Cancelled] {
+            assert!(TURN_OUTCOMES.contains(&outcome.name()), "{outcome:?}");
+        }
     }
 }

@@ -47,7 +47,10 @@ impl BufferedState {
 
     /// The writes to be stored with the job's completion. The buffer is empty of writes afterwards.
     pub(crate) async fn take_writes(&self) -> Vec<StateWrite> {
-        std::mem::take(&mut self.written.lock().await.writes)
+        let mut written = self.written.lock().await;
+        // The completion reports nothing. What others write meanwhile is counted by their writes.
+        written.held.values().for_each(|bytes| self.stored.count_use(*bytes));
+        std::mem::take(&mut written.writes)
     }
 
     async fn current(

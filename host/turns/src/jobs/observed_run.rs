@@ -105,3 +105,17 @@ fn function(ability: Ability) -> &'static str {
         Ability::Reflect => "reflect",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use masque_telemetry::metrics::state::JOB_OUTCOMES;
+
+    use super::RunOutcome;
+
+    #[test]
+    fn every_outcome_of_a_run_is_counted_from_zero() {
+        for outcome in [RunOutcome::Done, RunOutcome::Retried, RunOutcome::Parked, RunOutcome::Lost] {
+            assert!(JOB_OUTCOMES.contains(&outcome.name()), "{outcome:?}");
+        }
+    }
+}

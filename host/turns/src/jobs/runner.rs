@@ -152,7 +152,8 @@ impl JobRunner {
         let capabilities =
             Capabilities::new(context, companion.and_then(|companion| companion.models.first().cloned()));
         let quota = plugin.limits().state_bytes as u64;
-        let state = Arc::new(BufferedState::new(capabilities.state(plugin.name(), quota)));
+        let version = &plugin.package().description().version;
+        let state = Arc::new(BufferedState::new(capabilities.state(plugin.name(), version, quota)));
         let mut call = capabilities.call(plugin, deadline, run.parent());
         call.state = Some(Arc::clone(&state) as _);
         let called: Result<(), CallError> = match job.ability {

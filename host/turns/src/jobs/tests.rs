@@ -26,7 +26,7 @@ use super::observed_run::{ObservedRun, log_span};
 use super::runner::JobOutcome;
 use super::worker::LEASE;
 use super::*;
-use crate::capabilities::{Capabilities, ConversationContext, KnownHistory};
+use crate::capabilities::{Capabilities, ConversationContext, KnownHistory, StoredState};
 use crate::contract;
 use crate::metering::UsageMeter;
 use crate::records::CallLog;
@@ -179,6 +179,10 @@ impl TestWorker {
     }
 
     fn state_within(&self, plugin: &str, conversation: ConversationId, quota: u64) -> BufferedState {
+        BufferedState::new(self.stored(plugin, conversation, quota))
+    }
+
+    fn stored(&self, plugin: &str, conversation: ConversationId, quota: u64) -> StoredState {
         let context = ConversationContext {
             store: self.store.clone(),
             owner: owner(),
@@ -193,7 +197,7 @@ impl TestWorker {
             meter: UsageMeter::new(Arc::clone(&self.budgets), Vec::new(), "elara", conversation),
             calls: CallLog::unrecorded(),
         };
-        BufferedState::new(Capabilities::new(context, None).state(plugin, quota))
+        Capabilities::new(context, None).state(plugin, "1.0.0", quota)
     }
 
     async fn value(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use masque_store::{BudgetAccount, UserProfile};
+use masque_store::BudgetAccount;
 
 use super::*;
 
@@ -141,7 +141,7 @@ async fn a_greeting_that_asks_the_model_is_charged_and_refused_when_the_budget_i
     let mut host = TestHost::with_asking_persona().await;
     let greet = |turns: Turns| async move {
         let accounts = vec![account(Some(REPORTED.0 + REPORTED.1))];
-        turns.greet(&owner(), &UserProfile::default(), "elara", ConversationId::new(), None, accounts).await
+        turns.greet(GreetingRequest { accounts, ..greeting(None) }).await
     };
     let sent = tokio::spawn(greet(host.turns.clone()));
     host.upstream.next().await.reply("Welcome.").await;

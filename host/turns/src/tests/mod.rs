@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{ChatRequest, Event, EventKind, EventReader, IdempotencyKey, Options, Turns};
+use super::{ChatRequest, Event, EventKind, EventReader, GreetingRequest, IdempotencyKey, Options, Turns};
 use crate::test_support::{fixture, load_set, options};
 
 mod ending;
@@ -194,6 +194,19 @@ fn configuration(persona: &str, models: &str, origin: &str) -> String {
 
 fn owner() -> Owner {
     Owner { tenant: "default".into(), issuer: "local".into(), subject: "local".into() }
+}
+
+/// A request for a greeting of Elara.
+fn greeting(index: Option<usize>) -> GreetingRequest {
+    GreetingRequest {
+        owner: owner(),
+        profile: UserProfile::default(),
+        companion: "elara".into(),
+        conversation: ConversationId::new(),
+        index,
+        accounts: Vec::new(),
+        trace: TraceContext::root(),
+    }
 }
 
 fn says(message: &str) -> ChatRequest {

@@ -155,3 +155,45 @@ async fn a_request_for_a_companion_that_does_not_exist_names_no_span() {
     host.turns.chat(request).await.unwrap_err();
     assert_eq!(spans.names(), ["admission", "invoke_agent"]);
 }
+
+#[tokio::test]
+async fn a_greeting_has_a_trace_with_the_call_of_the_persona_and_what_it_asked_for() {
+    let spans = KeptSpans::default();
+    let mut host =
+        TestHost::start_with("asking", "[\"openai\"]", |options| options.tracer = spans.tracer(1.0)).await;
+    let (turns, request) = (host.turns.clone(), greeting(None));
+    let (position, conversation) = (request.trace, request.conversation);
+    let sent = tokio::spawn(async move { turns.greet(request).await });
+    host.upstream.next().await.reply("Welcome.").await;
+    assert_eq!(sent.await.unwrap().unwrap().unwrap().content, "Welcome.");
+
+    let spans = spans.all();
+    let root = named(&spans, "greeting elara");
+    assert_eq!(root.span_context.span_id().to_bytes(), position.span_id().to_be_bytes());
+    assert_eq!(attribute(root, "gen_ai.agent.name").unwrap(), "elara");
+    assert_eq!(attribute(root, "gen_ai.conversation.id").unwrap(), conversation.to_string());
+    let call = named(&spans, "plugin.greet");
+    assert_eq!(call.parent_span_id, root.span_context.span_id());
+    for step in ["models.ask", "chat openai", "plugin.generate"] {
+        let trace = named(&spans, step).span_context.trace_id();
+        assert_eq!(trace, root.span_context.trace_id(), "{step}");
+    }
+}
+
+#[tokio::test]
+async fn of_greetings_those_that_fail_are_kept_however_few_traces_are() {
+    let spans = KeptSpans::default();
+    let host = TestHost::with(|options| options.tracer = spans.tracer(0.0)).await;
+    host.turns.greet(greeting(None)).await.unwrap();
+    assert_eq!(spans.names(), [""; 0]);
+
+    let spans = KeptSpans::default();
+    let mut host =
+        TestHost::start_with("asking", "[\"openai\"]", |options| options.tracer = spans.tracer(0.0)).await;
+    let (turns, request) = (host.turns.clone(), greeting(None));
+    let sent = tokio::spawn(async move { turns.greet(request).await });
+    host.upstream.next().await.refuse(500, None);
+    let problem = sent.await.unwrap().unwrap_err();
+    let spans = spans.all();
+    assert_eq!(attribute(named(&spans, "greeting elara"), "error.type").unwrap(), problem.kind.name());
+}

@@ -146,10 +146,8 @@ async fn a_reply_that_reaches_its_limit_ends_there_and_the_model_is_stopped() {
 #[tokio::test]
 async fn a_companions_greetings_can_be_chosen_and_one_that_is_not_there_is_refused() {
     let host = TestHost::new().await;
-    let conversation = ConversationId::new();
-    let owner = owner();
     let profile = UserProfile { name: Some("Zephyrine".into()), ..UserProfile::default() };
-    let greet = |index| host.turns.greet(&owner, &profile, "elara", conversation, index, Vec::new());
+    let greet = |index| host.turns.greet(GreetingRequest { profile: profile.clone(), ..greeting(index) });
     let first = greet(None).await.unwrap().unwrap();
     // Elara's first words name the user.
     assert!(first.content.contains("Zephyrine"), "{}", first.content);

@@ -23,7 +23,7 @@ fn fixture(name: &str) -> Vec<u8> {
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask test`", path.display()))
 }
 
-/// A build of a persona that writes its own number into the prompt.
+/// A build of a persona that has its own number in its version, and writes it into the prompt.
 pub(crate) fn build(number: u32) -> Vec<u8> {
     let mut component = fixture("names-its-build");
     let (own, other) = (build_name(0), build_name(number));

@@ -3,7 +3,7 @@
 
 #![allow(clippy::print_stdout, reason = "prints measurements on request")]
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -85,8 +85,17 @@ async fn replacements_under_load_fail_no_request_mix_no_versions_and_leave_nothi
         mount.swap(&files(number));
         let status = generation(&host, u64::from(number) + 1).await;
         assert_eq!(known.get(&digest(&status, "speaker")), Some(&(number % VERSIONS)));
+        if number <= WARM_UP {
+            // Each version has all its series from here on.
+            host.client().say("Hello.").await;
+        }
         if number == WARM_UP {
-            before = Some((host.memory(), host.descriptors()));
+            let observed = "masque_job_duration_seconds_count{";
+            let series = masque_tests::eventually("a job to have run", || async {
+                let series = plugin_series(&host).await;
+                series.iter().any(|series| series.starts_with(observed)).then_some(series)
+            });
+            before = Some((host.memory(), host.descriptors(), series.await));
         }
     }
     done.store(true, Ordering::Relaxed);
@@ -98,7 +107,13 @@ async fn replacements_under_load_fail_no_request_mix_no_versions_and_leave_nothi
         (host.log().matches("unloaded").count() == gone).then_some(())
     })
     .await;
-    let (memory, descriptors) = before.unwrap();
+    let (memory, descriptors, series) = before.unwrap();
+    // The versions are loaded again and again, so none was unloaded for ten minutes.
+    let versions: HashSet<_> = series.iter().filter_map(|series| label(series, "version")).collect();
+    assert!(versions.len() > VERSIONS as usize, "the builds have one version: {versions:?}");
+    let after = plugin_series(&host).await;
+    let changed: Vec<_> = after.symmetric_difference(&series).collect();
+    assert!(changed.is_empty(), "{} series became {}: {changed:#?}", series.len(), after.len());
     println!(
         "{} turns over {replacements} replacements; memory {} -> {} MiB, descriptors {descriptors} -> {}",
         turns.load(Ordering::Relaxed),
@@ -109,6 +124,21 @@ async fn replacements_under_load_fail_no_request_mix_no_versions_and_leave_nothi
     assert!(host.memory() < memory + MEMORY_SLACK, "{} -> {} bytes", memory, host.memory());
     assert!(host.descriptors() <= descriptors + DESCRIPTOR_SLACK, "{descriptors} -> {}", host.descriptors());
     assert!(turns.load(Ordering::Relaxed) >= u64::from(replacements), "there was no load");
+}
+
+/// The names and labels of all series about plugins, companions and their jobs.
+async fn plugin_series(host: &Host) -> BTreeSet<String> {
+    let text = host.client().get("/metrics").send().await.text;
+    let is_about =
+        |line: &&str| !line.starts_with('#') && (line.contains("plugin=\"") || line.contains("companion=\""));
+    let series = text.lines().filter(is_about).filter_map(|line| line.rsplit_once(' '));
+    series.map(|(series, _)| series.to_owned()).collect()
+}
+
+/// The value of a label of a series.
+fn label<'a>(series: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = series.split_once(&format!("{name}=\""))?;
+    rest.split('"').next()
 }
 
 fn sha256(component: &[u8]) -> String {

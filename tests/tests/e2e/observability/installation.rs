@@ -7,7 +7,7 @@ use masque_tests::{
     Authority, Client, Host, Link, MockModel, SECRET, Setup, claims, eventually, fixture, token,
 };
 
-use crate::hot_reload::{build, with_plugin};
+use crate::hot_reload::{build, replace_by_rename, with_plugin};
 
 /// How many calls of plugins the first host can run at the same time; it is the lowest number that the setting takes.
 pub(super) const INSTANCES: usize = 8;
@@ -15,9 +15,11 @@ pub(super) const INSTANCES: usize = 8;
 /// So few tokens a day that the first call of a model uses them up.
 const FEW_TOKENS: &str = "20";
 
-/// Requests of users are not limited, and calls wait for an instance for longer than a test holds them.
+/// Requests of users are not limited, and calls wait for an instance for longer than a test holds them. A turn in which a
+/// plugin asks many questions has a longer record than is kept.
 const LIMITS: &str = "[limits.user]\nper_minute = 1000000\nburst = 1000000\nturns = 64\n\
-    [limits.address]\nper_minute = 1000000\nburst = 1000000\n[sandbox]\ninstances = 8\nslot_wait = \"50s\"\n";
+    [limits.address]\nper_minute = 1000000\nburst = 1000000\n[sandbox]\ninstances = 8\nslot_wait = \"50s\"\n\
+    [records]\nmax_record_bytes = \"4KiB\"\n";
 
 pub(super) struct Installation {
     /// With TLS, authentication, an admin listener, traces, and plugins that misbehave; on SQLite.
@@ -33,7 +35,7 @@ pub(super) struct Installation {
     pub(super) redis_link: Link,
     pub(super) authority: Authority,
     second: Option<Setup>,
-    _database: TestDatabase,
+    database: TestDatabase,
     _redis: TestRedis,
     _collector: MockModel,
 }
@@ -84,7 +86,7 @@ impl Installation {
             redis_link,
             authority,
             second: Some(second),
-            _database: database,
+            database,
             _redis: redis,
             _collector: collector,
         }
@@ -105,6 +107,20 @@ impl Installation {
         let second = self.second.take().expect("it joins once").start().await;
         prometheus.until("masque_hosts_live == 2").await;
         second
+    }
+
+    /// Ends the leases of all running turns of the hosts on PostgreSQL, as if their hosts had been away for too long.
+    pub(super) fn end_leases(&self) {
+        let ended = "UPDATE leases SET ends_at = 1 WHERE turn IS NOT NULL";
+        TestServer::shared().psql(&self.database.name, ended);
+    }
+
+    /// Gives the first host another certificate, which expires earlier.
+    pub(super) fn replace_certificate(&self) {
+        let issued = self.authority.issue_until(2050);
+        for (file, content) in [("tls.key", &issued.key), ("tls.crt", &issued.certificate)] {
+            replace_by_rename(&self.single.folder().join(file), content.as_bytes());
+        }
     }
 
     /// A user of the first host.

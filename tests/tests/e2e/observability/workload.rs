@@ -20,6 +20,12 @@ pub(super) async fn play(installation: &Installation, prometheus: &Prometheus, r
     refusals(installation, round).await;
     crowd(installation, prometheus).await;
     reloads(&installation.single, prometheus, round).await;
+    if round == 0 {
+        let expiry = "masque_certificate_expiry_timestamp_seconds";
+        installation.replace_certificate();
+        prometheus.until(&format!("changes({expiry}[5m]) > 0")).await;
+    }
+    lost_lease(installation).await;
     outages(installation, prometheus).await;
     prometheus.until("masque_jobs_oldest_seconds > 0").await;
     prometheus.scraped().await;
@@ -49,14 +55,17 @@ async fn turns(installation: &Installation) {
     ana.get("/conversations").send().await.expect(200);
 }
 
-/// A trap, a limit, a missing grant, a full quota, and a question to the model.
+/// A trap, a limit, a missing grant, a full quota, a question to the model, and so many that the record of the turn is too
+/// large.
 async fn misbehaving_plugins(installation: &Installation) {
     let ana = installation.user("ana");
     for companion in ["trapping", "hoarding", "filling"] {
         let body = json!({ "message": "Hello.", "companion": companion });
         ana.chat(&body).send().await.problem(500, "plugin-failed");
     }
-    for (companion, message) in [("denied", "state x"), ("asking", "ask How are you?")] {
+    let turns =
+        [("denied", "state x"), ("asking", "ask How are you?"), ("asking", "ask-often Are you still there?")];
+    for (companion, message) in turns {
         ana.chat(&json!({ "message": message, "companion": companion })).send().await.expect(200);
     }
 }
@@ -134,6 +143,20 @@ async fn reloads(host: &Host, prometheus: &Prometheus, round: usize) {
     prometheus.until(&format!("masque_active_generation == {}", before + 1)).await;
     replace_by_rename(&plugin_file(host, &format!("added-{round}")), &build(20 + number));
     prometheus.until(&format!("masque_active_generation == {}", before + 2)).await;
+}
+
+/// A turn whose lease ends while it runs.
+async fn lost_lease(installation: &Installation) {
+    let gate = Gate::new();
+    installation.model.next(Answer::held("Well,", &gate, " so it is."));
+    let body = json!({ "message": "Hello.", "stream": true, "companion": "elara" });
+    let mut events = installation.shared.client().chat(&body).events().await;
+    events.until_text("Well,").await;
+    installation.end_leases();
+    let rest = events.rest().await;
+    let last = &rest.last().unwrap().data;
+    assert!(last["problem"]["type"].as_str().is_some_and(|kind| kind.ends_with("lease-lost")), "{last}");
+    gate.open();
 }
 
 /// Redis is away for a while, then the database.

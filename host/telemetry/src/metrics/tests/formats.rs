@@ -87,7 +87,8 @@ fn names_are_used_once_and_end_with_their_unit() {
         assert_eq!(family.kind == "counter", family.name.ends_with("_total"), "{}", family.name);
         // A histogram has one unit, and so has whatever is called a duration or a size.
         if family.kind == "histogram" {
-            assert!(["_seconds", "_bytes"].iter().any(|unit| family.name.ends_with(unit)), "{}", family.name);
+            let units = ["_seconds", "_bytes", "_ratio"];
+            assert!(units.iter().any(|unit| family.name.ends_with(unit)), "{}", family.name);
             assert!(family.buckets().is_sorted_by(|one, next| one < next), "{}", family.name);
         }
         assert_ne!(family.kind == "histogram", family.buckets().is_empty(), "{}", family.name);

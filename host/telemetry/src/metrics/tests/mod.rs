@@ -2,5 +2,6 @@
 
 mod document;
 mod formats;
+mod known_series;
 mod parser;
 mod series;

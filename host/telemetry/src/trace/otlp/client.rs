@@ -17,21 +17,26 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::error::OtlpError;
 use super::files::{Certificates, TlsFiles};
+use super::last_failure::LastFailure;
 
 /// The longest answer of a collector that is read.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 /// Sends batches over HTTP. It must be polled within a tokio runtime.
-pub(super) struct CollectorClient(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub(super) struct CollectorClient {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    failure: LastFailure,
+}
 
 impl CollectorClient {
-    pub(super) fn new(files: TlsFiles) -> Result<Self, OtlpError> {
+    /// Why a request has no answer is kept in `failure`: the exporter does not pass it on.
+    pub(super) fn new(files: TlsFiles, failure: LastFailure) -> Result<Self, OtlpError> {
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls_config(files)?)
             .https_or_http()
             .enable_http1()
             .build();
-        Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), failure })
     }
 }
 
@@ -44,7 +49,14 @@ impl fmt::Debug for CollectorClient {
 #[async_trait]
 impl HttpClient for CollectorClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let answer = self.0.request(request.map(Full::new)).await?;
+        let answer = match self.client.request(request.map(Full::new)).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.failure.note(&error);
+                return Err(error.into());
+            }
+        };
+        self.failure.clear();
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await?.to_bytes();
         Ok(Response::from_parts(head, body))

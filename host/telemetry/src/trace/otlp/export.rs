@@ -21,6 +21,7 @@ use super::client::CollectorClient;
 use super::error::OtlpError;
 use super::exporter::{LossReport, RuntimeExporter};
 use super::files::TlsFiles;
+use super::last_failure::LastFailure;
 use super::options::{OtlpOptions, Protocol, SCHEMA_URL};
 use crate::trace::tracer::SpanSink;
 
@@ -48,7 +49,7 @@ impl OtlpExport {
     /// A file can't be read or used, or the exporter refuses an option.
     pub fn verify(options: &OtlpOptions) -> Result<(), OtlpError> {
         // The client of gRPC parses its files when it connects; the same rules apply to them.
-        CollectorClient::new(TlsFiles::read(options)?).map(drop)
+        CollectorClient::new(TlsFiles::read(options)?, LastFailure::default()).map(drop)
     }
 
     /// Starts sending on the current tokio runtime. The collector need not be there yet.
@@ -57,7 +58,8 @@ impl OtlpExport {
     /// As [`Self::verify`].
     pub fn start(options: &OtlpOptions) -> Result<Self, OtlpError> {
         Self::verify(options)?;
-        let mut exporter = exporter(options)?;
+        let failure = LastFailure::default();
+        let mut exporter = exporter(options, &failure)?;
         let attributes =
             options.resource.iter().map(|(name, value)| KeyValue::new(name.clone(), value.clone()));
         exporter.set_resource(&Resource::builder_empty().with_schema_url(attributes, SCHEMA_URL).build());
@@ -70,6 +72,7 @@ impl OtlpExport {
             timeout: options.timeout,
             queued: Arc::clone(&queued),
             losses: Arc::clone(&losses),
+            failure,
         };
         let config = BatchConfigBuilder::default()
             .with_max_queue_size(queue.max_spans)
@@ -117,13 +120,13 @@ impl SpanSink for BatchSink {
     }
 }
 
-fn exporter(options: &OtlpOptions) -> Result<OtlpExporter, OtlpError> {
+pub(super) fn exporter(options: &OtlpOptions, failure: &LastFailure) -> Result<OtlpExporter, OtlpError> {
     let files = TlsFiles::read(options)?;
     let endpoint = options.endpoint.to_string();
     match options.protocol {
         Protocol::Http => OtlpExporter::builder()
             .with_http()
-            .with_http_client(CollectorClient::new(files)?)
+            .with_http_client(CollectorClient::new(files, failure.clone())?)
             .with_endpoint(endpoint)
             .with_timeout(options.timeout)
             .with_headers(header_texts(options))

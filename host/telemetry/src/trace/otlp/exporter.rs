@@ -8,6 +8,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use tokio::runtime::Handle;
 
+use super::last_failure::LastFailure;
 use crate::metrics::turns::SPANS_DROPPED;
 
 /// How often the log says that spans are lost.
@@ -23,6 +24,7 @@ pub(super) struct RuntimeExporter<E> {
     /// Spans in the queue before this exporter.
     pub(super) queued: Arc<AtomicUsize>,
     pub(super) losses: Arc<LossReport>,
+    pub(super) failure: LastFailure,
 }
 
 impl<E: SpanExporter + 'static> SpanExporter for RuntimeExporter<E> {
@@ -39,7 +41,7 @@ impl<E: SpanExporter + 'static> SpanExporter for RuntimeExporter<E> {
             Err(error) => Err(OTelSdkError::InternalFailure(error.to_string())),
         };
         if let Err(error) = &result {
-            self.losses.add("export", spans, &error.to_string());
+            self.losses.add("export", spans, &self.failure.explain(error));
         }
         result
     }
@@ -60,7 +62,8 @@ struct Unreported {
 }
 
 impl LossReport {
-    /// `reason` is a label of the metric. `cause` holds neither headers nor the endpoint.
+    /// `reason` is a label of the metric. `cause` holds neither headers nor the path and query of the
+    /// endpoint.
     pub(super) fn add(&self, reason: &'static str, spans: usize, cause: &str) {
         SPANS_DROPPED.add(&[reason], u64::try_from(spans).unwrap_or(u64::MAX));
         if let Some(spans) = self.due(spans, Instant::now()) {

@@ -10,6 +10,7 @@ mod error;
 mod export;
 mod exporter;
 mod files;
+mod last_failure;
 mod options;
 
 pub use error::OtlpError;

@@ -1,5 +1,8 @@
 //! What a job writes: visible to itself at once, and to others when it completes.
 
+use masque_store::STATE_ROW_BYTES;
+use masque_telemetry::metrics::plugins::STATE_QUOTA_USED;
+
 use super::*;
 
 #[tokio::test]
@@ -93,4 +96,36 @@ async fn a_page_of_keys_is_full_although_the_job_deleted_some() {
     mine.set(PluginStateScope::User, "k4", Vec::new(), None, None).await.unwrap();
     assert_eq!(mine.list(PluginStateScope::User, "k", None, 3).await.unwrap(), ["k1", "k3", "k4"]);
     assert_eq!(mine.list(PluginStateScope::User, "k", Some("k3"), 3).await.unwrap(), ["k4", "k5"]);
+}
+
+#[tokio::test]
+async fn each_write_counts_the_share_of_the_quota_that_is_used_then() {
+    let test = TestWorker::new().await;
+    let conversation = test.exchange(None, "one", None).await;
+    let used = || {
+        let measured = STATE_QUOTA_USED.with(&["measured", "1.0.0"]).unwrap();
+        (measured.get_sample_count(), measured.get_sample_sum())
+    };
+    let row = STATE_ROW_BYTES + 1;
+    let quota = 4 * row;
+    let stored = test.stored("measured", conversation, quota);
+    stored.set(PluginStateScope::User, "a", Vec::new(), None, None).await.unwrap();
+    assert_eq!(used(), (1, 0.25));
+    stored.set(PluginStateScope::Conversation, "b", Vec::new(), None, None).await.unwrap();
+    assert_eq!(used(), (2, 0.25 + 0.5));
+    // What is refused is counted elsewhere.
+    let large = vec![b'x'; usize::try_from(quota).unwrap()];
+    stored.set(PluginStateScope::User, "c", large, None, None).await.unwrap_err();
+    assert_eq!(used(), (2, 0.75));
+
+    // A job writes when it completes.
+    let job = test.state_within("measured", conversation, quota);
+    for key in ["c", "d"] {
+        job.set(PluginStateScope::User, key, Vec::new(), None, None).await.unwrap();
+    }
+    assert_eq!(used(), (2, 0.75));
+    job.take_writes().await;
+    assert_eq!(used(), (3, 1.75));
+    test.state_within("measured", conversation, quota).take_writes().await;
+    assert_eq!(used(), (3, 1.75));
 }
