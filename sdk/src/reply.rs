@@ -138,7 +138,12 @@ impl ReplyWriter {
 
     #[cfg(target_arch = "wasm32")]
     async fn write(&mut self, deltas: Vec<Delta>) -> bool {
-        self.sink.write_all(deltas).await.is_empty()
+        // Returns the vector without what was written. Its allocation serves the next deltas.
+        let mut rest = self.sink.write_all(deltas).await;
+        let is_written = rest.is_empty();
+        rest.clear();
+        self.queued = rest;
+        is_written
     }
 
     #[cfg(not(target_arch = "wasm32"))]

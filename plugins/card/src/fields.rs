@@ -2,7 +2,7 @@
 //! another type than the specification's. What can't be used is passed over and noted.
 
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 
 /// A field: its name, then the names that older formats and other programs use.
 pub(crate) type Names = &'static [&'static str];
@@ -30,19 +30,20 @@ impl Notes {
 /// The objects of a card in which its fields are looked up, the preferred one first.
 pub(crate) struct Fields<'a> {
     objects: Vec<&'a Map<String, Value>>,
-    known: BTreeSet<&'static str>,
+    known: Vec<Names>,
     pub(crate) notes: Notes,
 }
 
 impl<'a> Fields<'a> {
     pub(crate) fn new(objects: Vec<&'a Map<String, Value>>) -> Self {
-        Self { objects, known: BTreeSet::new(), notes: Notes::default() }
+        Self { objects, known: Vec::new(), notes: Notes::default() }
     }
 
     /// A text field, without the white space around it. A number counts as its text, a list of texts as lines. The first
     /// value that is not blank counts; without one the field is empty.
     pub(crate) fn text(&mut self, names: Names) -> String {
-        for (name, value) in self.values(names) {
+        self.known.push(names);
+        for (name, value) in values(&self.objects, names) {
             match text(value) {
                 Some(text) if text.trim().is_empty() => {}
                 Some(text) => return text.trim().into(),
@@ -54,7 +55,8 @@ impl<'a> Fields<'a> {
 
     /// A list of texts; a map, such as `{"0": …}`, counts as the list of its values. Blank texts are left out.
     pub(crate) fn texts(&mut self, names: Names) -> Vec<String> {
-        for (name, value) in self.values(names) {
+        self.known.push(names);
+        for (name, value) in values(&self.objects, names) {
             let items: Vec<&Value> = match value {
                 Value::Null => continue,
                 Value::Array(items) => items.iter().collect(),
@@ -81,40 +83,41 @@ impl<'a> Fields<'a> {
 
     /// Marks fields that are read elsewhere, or that are about the card and not about the character.
     pub(crate) fn ignore(&mut self, names: Names) {
-        self.known.extend(names);
+        self.known.push(names);
     }
 
     /// The value of a field that is not blank.
     pub(crate) fn value(&mut self, names: Names) -> Option<&'a Value> {
-        self.values(names).into_iter().map(|(_, value)| value).find(|value| !is_blank(value))
+        self.known.push(names);
+        values(&self.objects, names).map(|(_, value)| value).find(|value| !is_blank(value))
     }
 
     /// The fields that nobody has asked for and that are not blank.
     pub(crate) fn unused(&self) -> Vec<&'a str> {
         let fields = self.objects.iter().flat_map(|object| object.iter());
-        let unused = fields.filter(|(name, value)| !self.known.contains(name.as_str()) && !is_blank(value));
+        let is_known = |name: &str| self.known.iter().any(|names| names.contains(&name));
+        let unused = fields.filter(|(name, value)| !is_blank(value) && !is_known(name));
         unused.map(|(name, _)| name.as_str()).collect()
-    }
-
-    /// The values of a field, in the order in which they count.
-    fn values(&mut self, names: Names) -> Vec<(&'static str, &'a Value)> {
-        self.known.extend(names);
-        let objects = self.objects.iter();
-        objects
-            .flat_map(|object| names.iter().filter_map(move |name| Some((*name, object.get(*name)?))))
-            .collect()
     }
 }
 
+/// The values of a field, in the order in which they count.
+fn values<'o, 'a>(
+    objects: &'o [&'a Map<String, Value>],
+    names: Names,
+) -> impl Iterator<Item = (&'static str, &'a Value)> + use<'o, 'a> {
+    objects.iter().flat_map(|object| names.iter().filter_map(move |name| Some((*name, object.get(*name)?))))
+}
+
 /// A value that can be read as text; null is an empty one.
-fn text(value: &Value) -> Option<String> {
+fn text(value: &Value) -> Option<Cow<'_, str>> {
     match value {
-        Value::Null => Some(String::new()),
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
+        Value::Null => Some("".into()),
+        Value::String(text) => Some(text.into()),
+        Value::Number(number) => Some(number.to_string().into()),
         Value::Array(lines) => {
             let lines: Option<Vec<_>> = lines.iter().map(|line| line.as_str()).collect();
-            lines.map(|lines| lines.join("\n"))
+            lines.map(|lines| lines.join("\n").into())
         }
         Value::Bool(_) | Value::Object(_) => None,
     }

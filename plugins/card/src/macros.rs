@@ -7,6 +7,7 @@
 //! too deeply, is removed and noted: nothing in braces is meant for a reader. A text with open braces alone stays as it is.
 
 use crate::draw::{Place, Seeds, draw};
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -38,8 +39,6 @@ const MAX_NOTED: usize = 20;
 /// The largest dice.
 const MAX_DICE: u64 = 100;
 const MAX_SIDES: u64 = 1_000_000;
-/// The characters at which reading stops.
-const SPECIAL: [char; 5] = ['{', '}', '<', ',', ':'];
 
 /// What was removed from a text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -171,7 +170,7 @@ impl<'a> Expansion<'a> {
 
     fn run(mut self, text: &str) -> String {
         let mut rest = text;
-        while let Some(at) = rest.find(SPECIAL) {
+        while let Some(at) = self.find_special(rest) {
             let (before, from) = rest.split_at(at);
             self.out.push_str(before);
             let read = match from.as_bytes().first() {
@@ -184,6 +183,14 @@ impl<'a> Expansion<'a> {
         }
         self.out.push_str(rest);
         self.out
+    }
+
+    /// Where reading stops next. Outside of macros, which is most of a card, nothing can be closed or separated.
+    fn find_special(&self, text: &str) -> Option<usize> {
+        match self.open.is_empty() {
+            true => memchr::memchr2(b'{', b'<', text.as_bytes()),
+            false => text.bytes().position(|byte| matches!(byte, b'{' | b'}' | b'<' | b',' | b':')),
+        }
     }
 
     /// Reads a run of `{`. Of an odd run the first one is text.
@@ -246,7 +253,7 @@ impl<'a> Expansion<'a> {
             self.value(start, separators)
         } else {
             self.macros.note_removed(Removed::NestedTooDeeply);
-            String::new()
+            "".into()
         };
         self.out.truncate(start);
         self.separators.truncate(separators);
@@ -262,44 +269,44 @@ impl<'a> Expansion<'a> {
     }
 
     /// The value of the macro that begins at `start` in the output.
-    fn value(&mut self, start: usize, separators: usize) -> String {
+    fn value(&mut self, start: usize, separators: usize) -> Cow<'a, str> {
         let begins = start + "{{".len();
         let content = self.out.get(begins..).unwrap_or_default();
         let trimmed = content.trim_start();
         if trimmed.starts_with("//") {
-            return String::new();
+            return "".into();
         }
         let (name, argument) = split_name(trimmed);
         let argument_at = argument.map(|argument| self.out.len() - argument.len());
-        match (name.to_ascii_lowercase().as_str(), argument) {
+        let known = KNOWN.into_iter().find(|known| known.eq_ignore_ascii_case(name)).unwrap_or_default();
+        match (known, argument) {
             ("char" | "bot", None) => self.macros.char.into(),
             ("user", None) => self.macros.user.into(),
             ("original", None) => self.original.into(),
             ("newline", None) => "\n".into(),
-            ("comment" | "hidden_key", Some(_)) | ("noop" | "trim", None) => String::new(),
+            ("comment" | "hidden_key", Some(_)) | ("noop" | "trim", None) => "".into(),
             // Two colons, as `{{random::a::b}}` has them.
             ("reverse", Some(text)) => text.strip_prefix(':').unwrap_or(text).chars().rev().collect(),
             ("random", Some(_)) => {
                 let choices = self.choices(argument_at.unwrap_or(begins), separators);
                 let index = self.draw(self.macros.seeds.turn, choices.len());
                 self.macros.varies.set(true);
-                choices.get(index).cloned().unwrap_or_default()
+                choices.get(index).cloned().unwrap_or_default().into()
             }
             ("pick", Some(_)) => {
                 let choices = self.choices(argument_at.unwrap_or(begins), separators);
                 let index = self.draw(self.macros.seeds.conversation, choices.len());
-                choices.get(index).cloned().unwrap_or_default()
+                choices.get(index).cloned().unwrap_or_default().into()
             }
-            ("roll", Some(dice)) if let Some(dice) = Dice::parse(dice) => self.roll(dice).to_string(),
+            ("roll", Some(dice)) if let Some(dice) = Dice::parse(dice) => self.roll(dice).to_string().into(),
             (known, _) => {
                 let written = name.chars().take(MAX_NAME).collect();
-                let is_known = KNOWN.contains(&known);
-                self.macros.note_removed(if is_known {
-                    Removed::WrongArgument(written)
-                } else {
+                self.macros.note_removed(if known.is_empty() {
                     Removed::Unknown(written)
+                } else {
+                    Removed::WrongArgument(written)
                 });
-                String::new()
+                "".into()
             }
         }
     }

@@ -1,12 +1,15 @@
 //! Turns the frames of an endpoint's answer into deltas: those of a stream one by one, or a whole answer at once.
 //!
 //! Servers differ in every member of a frame. What is odd costs itself and nothing beside it: a member that can't be read
-//! is passed over, the rest of its frame counts. The parts are read by `texts` with `content` (their forms) and `said`
-//! (texts that are repeated), by `calls` (tool calls), `finish` (reasons) and `usage` (tokens).
+//! is passed over, the rest of its frame counts. `plain` reads the frame of a token, which nearly all frames are. The parts
+//! of others are read by `texts` with `content` (their forms) and `said` (texts that are repeated), by `calls` (tool calls),
+//! `finish` (reasons) and `usage` (tokens). `ending` tells how the reply ended.
 
 mod calls;
 mod content;
+mod ending;
 mod finish;
+mod plain;
 mod said;
 mod texts;
 mod usage;
@@ -16,10 +19,10 @@ use crate::frames::Frame;
 use crate::json::{self, is_blank};
 use crate::reported;
 use crate::shape::{mistake, shape};
-use crate::surrogates;
 use calls::Calls;
 use finish::Finish;
 use masque_sdk::{Delta, Failure, Result};
+use plain::{PlainFrame, PlainReader};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use texts::Texts;
@@ -32,7 +35,9 @@ const MAX_MALFORMED: u32 = 16;
 const HEARTBEATS: [&str; 5] = ["ping", "heartbeat", "keepalive", "keep-alive", "processing"];
 
 /// The part of a reply that has arrived.
+#[cfg_attr(test, derive(Clone, Debug))]
 pub(crate) struct Answer {
+    plain: PlainReader,
     texts: Texts,
     calls: Calls,
     finish: Option<Finish>,
@@ -61,6 +66,7 @@ impl Answer {
     /// `think_tags` says whether a `<think>` at the beginning of the text is thinking.
     pub(crate) fn new(think_tags: bool) -> Self {
         Self {
+            plain: PlainReader::default(),
             texts: Texts::new(think_tags),
             calls: Calls::default(),
             finish: None,
@@ -96,6 +102,36 @@ impl Answer {
             self.done = true;
             return Ok(());
         }
+        match self.plain.read(data) {
+            Some(frame) => {
+                #[cfg(test)]
+                let tolerantly = plain::tests::read_tolerantly(self, data, deltas);
+                self.read_plain(frame, deltas);
+                #[cfg(test)]
+                assert_eq!(format!("{self:?} {deltas:?}"), tolerantly, "{data}");
+                Ok(())
+            }
+            None => self.read_any(data, is_bare, deltas),
+        }
+    }
+
+    /// Reads a frame that says nothing but a piece of the reply.
+    fn read_plain(&mut self, frame: PlainFrame<'_>, deltas: &mut Vec<Delta>) {
+        self.understood += 1;
+        (self.malformed, self.has_marks) = (0, false);
+        let index = frame.index.or(self.choice).unwrap_or_default();
+        if *self.choice.get_or_insert(index) != index {
+            return;
+        }
+        let before = self.texts.len();
+        self.texts.read_piece(frame.thought, frame.text, deltas);
+        if self.texts.len() > before {
+            self.content += 1;
+        }
+    }
+
+    /// Reads the data of an event that may hold anything.
+    fn read_any(&mut self, data: &str, is_bare: bool, deltas: &mut Vec<Delta>) -> Result<()> {
         match json::parse_frame(data) {
             Ok(parsed) => {
                 self.has_marks = parsed.has_marks;
@@ -153,68 +189,6 @@ impl Answer {
     /// while.
     pub(crate) fn content_frames(&self) -> u32 {
         self.content
-    }
-
-    /// Returns the last deltas, and the reason of the end: `truncated` if the reply did not end, `unavailable` if it did
-    /// not begin. `stray` is what could not be read; `has_begun` says whether anything was passed on.
-    pub(crate) fn end(mut self, stray: &str, has_begun: bool) -> (Vec<Delta>, Result<masque_sdk::Finish>) {
-        let reason = match self.reason(stray) {
-            Ok(reason) => reason,
-            Err(failure) => return (self.fail(has_begun), Err(failure)),
-        };
-        let mut deltas = self.texts.end();
-        let has_marks = self.had_marks;
-        deltas.extend(self.calls.into_deltas(|text| surrogates::join_whole(text, has_marks)));
-        deltas.extend(self.tokens.usage().map(Delta::Usage));
-        (deltas, Ok(masque_sdk::Finish::new(reason)))
-    }
-
-    /// Returns the last deltas of a reply that a failure ended: the text that was held back, and the tokens, which count
-    /// although the reply is incomplete. Tool calls may be cut and are left out. Returns nothing if nothing was passed
-    /// on: then another model may answer.
-    pub(crate) fn fail(mut self, has_begun: bool) -> Vec<Delta> {
-        let mut deltas = self.texts.end();
-        let has_begun = has_begun || !deltas.is_empty();
-        deltas.extend(self.tokens.usage().filter(|_| has_begun).map(Delta::Usage));
-        deltas
-    }
-
-    fn reason(&self, stray: &str) -> Result<&'static str> {
-        // What was neither field nor frame tells most, and then what could not be read.
-        let stray = Some(stray.trim()).filter(|stray| !stray.is_empty()).map(|stray| shape(stray.as_bytes()));
-        let unknown = self.unknown.as_deref().filter(|_| self.understood == 0);
-        let beside = [stray.as_deref(), self.lost.as_deref(), unknown].into_iter().flatten().next();
-        if self.understood == 0 {
-            let held = beside.unwrap_or("nothing");
-            return Err(failure::invalid_answer("it holds no frame of a chat completion", held));
-        }
-        let cut = |how: &str| {
-            let mut message = format!("the stream ended {how}");
-            if let Some(beside) = beside {
-                message += &format!("; beside the reply it holds {beside}");
-            }
-            Failure::truncated(message)
-        };
-        if !self.may_end() {
-            return Err(cut("without a finish_reason and without [DONE]"));
-        }
-        if self.finish.is_none() && self.texts.is_blank() && self.calls.is_empty() {
-            return Err(failure::invalid_answer(
-                "it ended before it said anything",
-                beside.unwrap_or("nothing"),
-            ));
-        }
-        if self.finish.is_none() && self.lost.is_some() {
-            return Err(cut("without a finish_reason, and a part of it could not be read"));
-        }
-        let finish = self.finish.unwrap_or(Finish::Stop);
-        Ok(match finish {
-            // A refusal ends with `stop`, and so do the tool calls of some servers.
-            Finish::Stop | Finish::ToolCalls if self.texts.has_refusal() => Finish::Filtered,
-            Finish::Stop if !self.calls.is_empty() => Finish::ToolCalls,
-            other => other,
-        }
-        .name())
     }
 
     fn read_value(&mut self, value: &Value, is_bare: bool, deltas: &mut Vec<Delta>) -> Result<()> {

@@ -53,6 +53,8 @@ struct Pending {
     text: String,
     /// `None` for data that are not JSON.
     extent: Option<Extent>,
+    /// Where the text begins that the extent does not know yet.
+    measured: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,7 +77,9 @@ impl Frames {
     /// A line or a frame is too long. Frames before it can still be taken.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
         let Self { lines, blocks } = self;
-        lines.push(bytes, |line| blocks.take_line(line))?;
+        let taken = lines.push(bytes, |line| blocks.take_line(line));
+        blocks.dispatch_complete();
+        taken?;
         // The last frame of a connection that stays open may have no line ending.
         if bytes.ends_with(b"}") || bytes.ends_with(b"]") {
             self.take_complete_line()?;
@@ -124,14 +128,27 @@ impl Frames {
         if !extent.is_complete() {
             return Ok(());
         }
-        self.lines.take_unfinished().map_or(Ok(()), |line| self.blocks.take_line(&line))
+        let taken = self.lines.take_unfinished().map_or(Ok(()), |line| self.blocks.take_line(&line));
+        self.blocks.dispatch_complete();
+        taken
     }
 }
 
 impl Blocks {
     fn take_line(&mut self, line: &str) -> Result<(), TooLong> {
+        // The line of nearly every event.
+        if self.pending.is_none()
+            && let Some(value) = line.strip_prefix("data: ").filter(|value| value.starts_with('{'))
+        {
+            return self.begin(Source::Data, value);
+        }
         let text = line.trim_start();
-        if self.pending.as_ref().is_some_and(|pending| pending.source == Source::Bare) {
+        let is_bare = |pending: &Pending| pending.source == Source::Bare;
+        // An empty line ends data, whether their JSON is complete or not.
+        if !text.is_empty() || self.pending.as_ref().is_some_and(is_bare) {
+            self.dispatch_complete();
+        }
+        if self.pending.as_ref().is_some_and(is_bare) {
             // Pretty-printed JSON has lines of every form but this one.
             if !text.starts_with("data:") {
                 return self.extend(line);
@@ -190,6 +207,17 @@ impl Blocks {
         }
     }
 
+    /// Completes the pending frame if its JSON is complete. Events end with an empty line in nearly all streams, and their
+    /// extent need not be measured then.
+    fn dispatch_complete(&mut self) {
+        let Some(Pending { text, extent: Some(extent), measured, .. }) = &mut self.pending else { return };
+        extent.push(text.get(*measured..).unwrap_or_default());
+        *measured = text.len();
+        if extent.is_complete() {
+            self.dispatch();
+        }
+    }
+
     /// Whether JSON has begun and not ended.
     fn is_open(&self) -> bool {
         self.pending.as_ref().is_some_and(|pending| pending.extent.is_some())
@@ -197,11 +225,12 @@ impl Blocks {
 
     fn begin(&mut self, source: Source, text: &str) -> Result<(), TooLong> {
         let is_json = json::is_structure(text);
-        self.pending = Some(Pending { source, text: String::new(), extent: is_json.then(Extent::default) });
+        let extent = is_json.then(Extent::default);
+        self.pending = Some(Pending { source, text: String::new(), extent, measured: 0 });
         self.extend(text)
     }
 
-    /// Adds a line to the pending frame, and completes it if its JSON is complete.
+    /// Adds a line to the pending frame.
     fn extend(&mut self, line: &str) -> Result<(), TooLong> {
         let Some(pending) = &mut self.pending else { return Ok(()) };
         if pending.text.len() + line.len() >= MAX_FRAME {
@@ -210,15 +239,9 @@ impl Blocks {
         if !pending.text.is_empty() {
             pending.text.push('\n');
         }
+        pending.measured = pending.text.len();
         pending.text.push_str(line);
-        let is_complete = match &mut pending.extent {
-            Some(extent) => {
-                extent.push(line);
-                extent.is_complete()
-            }
-            None => pending.source == Source::ErrorField,
-        };
-        if is_complete {
+        if pending.source == Source::ErrorField && pending.extent.is_none() {
             self.dispatch();
         }
         Ok(())

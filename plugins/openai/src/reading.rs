@@ -9,7 +9,7 @@ use crate::failure;
 use crate::frames::Frames;
 use masque_sdk::http::{Error, Response};
 use masque_sdk::time::{self, Sleep};
-use masque_sdk::{Failure, ReplyWriter, Result};
+use masque_sdk::{Delta, Failure, ReplyWriter, Result};
 use std::time::Duration;
 
 /// How long the rest of a stream is waited for after the finish reason: the usage comes in a frame of its own, which some
@@ -35,7 +35,7 @@ pub(crate) async fn read(
     answer: &mut Answer,
     reply: &mut ReplyWriter,
 ) -> Result<()> {
-    let mut rest: Option<Rest> = None;
+    let (mut rest, mut deltas): (Option<Rest>, _) = (None, Vec::new());
     while !answer.is_complete() {
         let chunk = match &mut rest {
             Some(rest) => match rest.sleep.unless(response.chunk()).await {
@@ -53,7 +53,7 @@ pub(crate) async fn read(
             Err(error) => {
                 // The last line, without a line break, may hold the end of the reply or the server's own words.
                 if !answer.may_end() && frames.end().is_ok() {
-                    pass_on(frames, answer, reply).await?;
+                    pass_on(frames, answer, &mut deltas, reply).await?;
                 }
                 if !answer.may_end() {
                     return Err(error.into());
@@ -62,7 +62,7 @@ pub(crate) async fn read(
                 break;
             }
         };
-        pass_on(frames, answer, reply).await?;
+        pass_on(frames, answer, &mut deltas, reply).await?;
         // Frames before a line that is too long were read.
         taken.map_err(|error| Error::TooLarge(error.to_string()))?;
         if is_end || (frames.is_unreadable() && !answer.has_understood()) {
@@ -73,18 +73,22 @@ pub(crate) async fn read(
     Ok(())
 }
 
-/// Writes the deltas of the frames that have arrived.
-async fn pass_on(frames: &mut Frames, answer: &mut Answer, reply: &mut ReplyWriter) -> Result<()> {
-    let mut deltas = Vec::new();
+/// Writes the deltas of the frames that have arrived. `deltas` is empty before and after.
+async fn pass_on(
+    frames: &mut Frames,
+    answer: &mut Answer,
+    deltas: &mut Vec<Delta>,
+    reply: &mut ReplyWriter,
+) -> Result<()> {
     let mut outcome = Ok(());
     while let Some(frame) = frames.next() {
         // Ignore frames after the end, as if they had arrived later.
         if outcome.is_err() || answer.is_complete() {
             break;
         }
-        outcome = answer.read(frame, &mut deltas);
+        outcome = answer.read(frame, deltas);
     }
-    deltas.into_iter().for_each(|delta| reply.push(delta));
+    deltas.drain(..).for_each(|delta| reply.push(delta));
     // Deltas before the error are part of the reply.
     reply.flush().await?;
     outcome

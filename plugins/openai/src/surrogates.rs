@@ -25,6 +25,7 @@ fn surrogate(character: char) -> Option<u32> {
 }
 
 /// The half character that waits for the text that follows.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub(crate) struct Halves {
     high: Option<u32>,

@@ -12,6 +12,7 @@ const CLOSE: &str = "</think>";
 const MAX_THINKING: usize = 1024 * 1024;
 
 /// Where in the reply the text is.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(crate) enum ThinkTags {
     /// At its beginning; the tag may still come. Holds what was not passed on.

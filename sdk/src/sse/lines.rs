@@ -56,9 +56,18 @@ impl Lines {
             bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
         }
         while let Some((line, end, rest)) = split_line(bytes) {
-            self.extend_line(line)?;
-            let line = std::mem::take(&mut self.line);
-            take(self.decode(&line).as_ref())?;
+            if self.line.is_empty() {
+                // A line that stands whole in the chunk need not be copied.
+                self.check_length(line)?;
+                take(self.decode(line).as_ref())?;
+            } else {
+                self.extend_line(line)?;
+                let mut line = std::mem::take(&mut self.line);
+                take(self.decode(&line).as_ref())?;
+                // Reuse the allocation for the next line.
+                line.clear();
+                self.line = line;
+            }
             bytes = match end {
                 b'\r' if rest.is_empty() => {
                     self.after_cr = true;
@@ -67,9 +76,6 @@ impl Lines {
                 b'\r' => rest.strip_prefix(b"\n").unwrap_or(rest),
                 _ => rest,
             };
-            // Reuse the allocation for the next line.
-            self.line = line;
-            self.line.clear();
         }
         self.extend_line(bytes)
     }
@@ -91,21 +97,28 @@ impl Lines {
             true => line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line),
             false => line,
         };
-        String::from_utf8_lossy(line)
+        // Valid text, which nearly all lines are, is checked several bytes at a time; `from_utf8_lossy` takes them one by one.
+        match std::str::from_utf8(line) {
+            Ok(line) => Cow::Borrowed(line),
+            Err(_) => String::from_utf8_lossy(line),
+        }
     }
 
     fn extend_line(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
-        if self.line.len() + bytes.len() > self.limit {
-            return Err(TooLong::Line(self.limit));
-        }
+        self.check_length(bytes)?;
         self.line.extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// Fails if the line would be too long with these bytes.
+    fn check_length(&self, bytes: &[u8]) -> Result<(), TooLong> {
+        if self.line.len() + bytes.len() > self.limit { Err(TooLong::Line(self.limit)) } else { Ok(()) }
     }
 }
 
 /// Returns the bytes before the first line ending, the byte that ends the line, and the bytes after it.
 fn split_line(bytes: &[u8]) -> Option<(&[u8], u8, &[u8])> {
-    let at = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'))?;
+    let at = memchr::memchr2(b'\n', b'\r', bytes)?;
     let (line, rest) = bytes.split_at_checked(at)?;
     let (end, rest) = rest.split_first()?;
     Some((line, *end, rest))

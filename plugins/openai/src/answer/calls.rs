@@ -13,11 +13,13 @@ const MAX_CALLS: usize = 128;
 const MAX_CALL_BYTES: usize = 256 * 1024;
 
 /// The calls so far, in the order of their beginning.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     calls: Vec<Call>,
 }
 
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 struct Call {
     /// The choice and the number in it, if the server gave one.

@@ -3,6 +3,7 @@
 use crate::surrogates::Halves;
 
 /// The text so far.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub(super) struct Said {
     text: String,

@@ -6,8 +6,10 @@ use crate::surrogates;
 use crate::think::ThinkTags;
 use masque_sdk::Delta;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// The texts so far.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(super) struct Texts {
     text: Said,
@@ -61,6 +63,19 @@ impl Texts {
             self.refusal.message(join_whole(whole.refusal), is_last),
         ];
         deltas.extend(refusal.into_iter().flatten().map(Delta::Text));
+    }
+
+    /// Reads a thought and a text of a delta that is not the last one and holds no halves of characters.
+    pub(super) fn read_piece(&mut self, thought: Cow<'_, str>, text: Cow<'_, str>, deltas: &mut Vec<Delta>) {
+        // Empty pieces, which most frames have of one kind, change nothing.
+        if !thought.is_empty() {
+            deltas.extend(self.thinking.delta(thought.into_owned(), false, false).map(Delta::Thinking));
+        }
+        if !text.is_empty()
+            && let Some(text) = self.text.delta(text.into_owned(), false, false)
+        {
+            self.think_tags.push(text, deltas);
+        }
     }
 
     /// Returns what was held back: no further text comes.

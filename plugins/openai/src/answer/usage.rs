@@ -14,6 +14,7 @@ const CACHED: [&str; 4] =
 const DETAILS: [&str; 2] = ["prompt_tokens_details", "input_tokens_details"];
 
 /// The counts so far.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     input: Option<u64>,
