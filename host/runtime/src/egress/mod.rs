@@ -14,6 +14,7 @@ mod connector;
 mod fault;
 mod first_settings;
 mod gate;
+mod gather;
 mod header_limit;
 mod origin_pool;
 mod pool_policy;
