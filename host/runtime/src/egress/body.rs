@@ -10,11 +10,11 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::Error;
 
+use super::driven_body::DrivenBody;
 use super::gather::{BodyEnd, Gathered, JoinedBytes, poll_gathered};
 use super::header_limit::HeaderLimit;
 use super::origin_pool::ConnectionLease;
@@ -28,7 +28,7 @@ const DRAIN_BYTES: usize = 64 << 10;
 const DRAIN_TIME: Duration = Duration::from_millis(100);
 
 /// The body of one response.
-pub(crate) struct GuardedBody<B = Incoming>
+pub(crate) struct GuardedBody<B = DrivenBody>
 where
     B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
 {
