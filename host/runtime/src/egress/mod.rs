@@ -19,6 +19,7 @@ mod first_settings;
 mod gate;
 mod gather;
 mod header_limit;
+mod origin_credentials;
 mod origin_pool;
 mod pool_policy;
 mod pooled_connection;
@@ -28,3 +29,4 @@ mod sent_request;
 
 pub(crate) use self::client::{UpstreamClient, UpstreamClients};
 pub(crate) use self::gate::{BODY_CHUNK_BYTES, BODY_CHUNKS, EgressGate};
+pub(crate) use self::origin_credentials::OriginCredentials;
