@@ -315,4 +315,6 @@ impl Drop for ConnectionLease {
 }
 
 #[cfg(test)]
+mod http1_tests;
+#[cfg(test)]
 mod tests;
