@@ -14,11 +14,6 @@ pub(crate) struct Spelled {
     pub(crate) end: usize,
 }
 
-/// The bytes as they are, each in its own place.
-pub(crate) fn as_written(bytes: &[u8]) -> impl Iterator<Item = Spelled> + Clone + '_ {
-    bytes.iter().enumerate().map(|(at, byte)| Spelled { byte: *byte, start: at, end: at + 1 })
-}
-
 /// The bytes that the text means.
 #[derive(Clone, Debug)]
 pub(crate) struct Unescaped<'a> {

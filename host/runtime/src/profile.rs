@@ -5,7 +5,7 @@ use std::sync::Arc;
 use masque_grants::{Grants, Limits};
 
 use crate::counters::PluginCounters;
-use crate::egress::UpstreamClient;
+use crate::egress::{OriginCredentials, UpstreamClient};
 use crate::observe::PluginLabels;
 use crate::pool::PoolShare;
 use crate::sandbox::Sandbox;
@@ -32,6 +32,8 @@ pub(crate) struct PluginProfile {
     pub(crate) weight: u32,
     /// The secrets of its credentials and of the URLs in its settings, which are redacted from its log lines.
     pub(crate) secrets: SecretMatcher,
+    /// The credentials of the grants.
+    pub(crate) credentials: Arc<OriginCredentials>,
     pub(crate) upstream: UpstreamClient,
     pub(crate) share: PoolShare,
     /// Present if its instances may outlive a call.
@@ -75,6 +77,7 @@ impl PluginProfile {
                     .chain(settings_secrets(&settings)),
             ),
             settings: settings.into(),
+            credentials: Arc::new(OriginCredentials::new(&grants.credentials)),
             upstream: sandbox.upstreams.client(&name, &grants.networks),
             share: sandbox.pool.share(&name),
             warm_pool: grants.reuse.map(|scope| sandbox.warm_pools.create(scope)),

@@ -15,7 +15,7 @@ use std::sync::{Arc, LazyLock};
 
 use masque_grants::{MIN_SECRET_BYTES, Secret};
 
-use crate::json_escapes::{Spelled, Unescaped, as_written};
+use crate::json_escapes::Unescaped;
 
 /// Stands in the place of a secret.
 pub(crate) const MARK: &str = "[redacted]";
@@ -71,10 +71,12 @@ impl SecretMatcher {
     /// Where secrets are, in order, from the first byte that stands for a part of one to the last. Secrets that overlap are one
     /// range.
     pub(crate) fn find(&self, bytes: &[u8]) -> Vec<Range<usize>> {
-        let mut found: Vec<_> =
-            self.0.written.iter().flat_map(|needle| needle.find(as_written(bytes))).collect();
+        let mut found: Vec<_> = self.0.written.iter().flat_map(|needle| needle.find(bytes)).collect();
         if bytes.contains(&b'\\') {
-            found.extend(self.0.unescaped.iter().flat_map(|needle| needle.find(Unescaped::new(bytes))));
+            let meant: Vec<u8> = Unescaped::new(bytes).map(|spelled| spelled.byte).collect();
+            found.extend(
+                self.0.unescaped.iter().flat_map(|needle| written_places(bytes, &needle.find(&meant))),
+            );
         }
         found.sort_by_key(|range| range.start);
         let mut merged: Vec<Range<usize>> = Vec::new();
@@ -108,7 +110,7 @@ impl SecretMatcher {
 
 impl Needle {
     fn new(secret: Secret) -> Self {
-        let hash = secret.reveal().bytes().fold(0, append);
+        let hash = hash_of(secret.reveal().as_bytes(), *BASE);
         let leaving = secret.reveal().bytes().fold(1_u64, |power, _| power.wrapping_mul(*BASE));
         Self { secret, hash, leaving }
     }
@@ -118,30 +120,45 @@ impl Needle {
     }
 
     /// Every place of this secret, overlapping ones too.
-    fn find(&self, text: impl Iterator<Item = Spelled> + Clone) -> Vec<Range<usize>> {
-        let length = self.bytes().len();
+    fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
+        let (secret, base) = (self.bytes(), *BASE);
         let mut found = Vec::new();
-        let mut hash = 0;
-        // The last `length` bytes.
-        let mut window = text.clone();
-        for (count, last) in (1..).zip(text) {
-            hash = append(hash, last.byte);
-            if count > length
-                && let Some(leaving) = window.next()
-            {
-                hash = hash.wrapping_sub(u64::from(leaving.byte).wrapping_mul(self.leaving));
+        let mut compare = |start: usize| {
+            let place = start..start + secret.len();
+            if text.get(place.clone()) == Some(secret) {
+                found.push(place);
             }
-            if hash == self.hash && count >= length {
-                let same = window.clone().map(|spelled| spelled.byte).take(length);
-                if same.eq(self.bytes().iter().copied())
-                    && let Some(first) = window.clone().next()
-                {
-                    found.push(first.start..last.end);
-                }
+        };
+        let (first, rest) = text.split_at(secret.len().min(text.len()));
+        let mut hash = hash_of(first, base);
+        if hash == self.hash {
+            compare(0);
+        }
+        for (start, (leaving, entering)) in (1..).zip(text.iter().zip(rest)) {
+            // The next hash waits for the one before in a single multiplication.
+            let change = u64::from(*entering).wrapping_sub(u64::from(*leaving).wrapping_mul(self.leaving));
+            hash = hash.wrapping_mul(base).wrapping_add(change);
+            if hash == self.hash {
+                compare(start);
             }
         }
         found
     }
+}
+
+/// The places, in bytes with escapes, of what stands for these places, in order, of the text that they mean.
+fn written_places(bytes: &[u8], meant: &[Range<usize>]) -> Vec<Range<usize>> {
+    let (mut spelled, mut at) = (Unescaped::new(bytes), 0);
+    let places = meant.iter().filter_map(|place| {
+        if let Some(others) = (place.start - at).checked_sub(1) {
+            spelled.nth(others);
+        }
+        at = place.start;
+        let mut secret = spelled.clone().take(place.len());
+        let first = secret.next()?;
+        Some(first.start..secret.last().unwrap_or(first).end)
+    });
+    places.collect()
 }
 
 /// The secret with its escapes read.
@@ -150,8 +167,8 @@ fn unescaped(secret: &Secret) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn append(hash: u64, byte: u8) -> u64 {
-    hash.wrapping_mul(*BASE).wrapping_add(u64::from(byte))
+fn hash_of(bytes: &[u8], base: u64) -> u64 {
+    bytes.iter().fold(0, |hash, byte| hash.wrapping_mul(base).wrapping_add(u64::from(*byte)))
 }
 
 impl fmt::Debug for SecretMatcher {
@@ -188,6 +205,21 @@ mod tests {
             (&[r"sk\secret\new"], r"sk\secret\new sk\\secret\\new", "[redacted] [redacted]"),
             (&["schlüssel"], r"ein schl\u00FCssel, schl\u00fcssel", "ein [redacted], [redacted]"),
             (&["sk-secret-1"], r"C:\sk-secret-1\", r"C:[redacted]\"),
+        ] {
+            assert_eq!(matcher(secrets).redact(text), redacted, "{secrets:?}");
+        }
+    }
+
+    #[test]
+    fn every_one_of_several_secrets_is_redacted_in_a_text_with_escapes() {
+        for (secrets, text, redacted) in [
+            (
+                &["sk-secret-1"],
+                r"\n sk-secret-1\u0073k-secret-1, sk-secret-\u0031",
+                r"\n [redacted][redacted], [redacted]",
+            ),
+            (&["abcabcabc"], r"\n abcabc\u0061bcabc.", r"\n [redacted]."),
+            (&["schlüssel"], r"schl\u00fcssel\u00fcschlüssel", r"[redacted]\u00fc[redacted]"),
         ] {
             assert_eq!(matcher(secrets).redact(text), redacted, "{secrets:?}");
         }

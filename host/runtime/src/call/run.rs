@@ -115,6 +115,7 @@ async fn make<R: Send + 'static>(
     let log = host_state.log.clone();
     let gate = EgressGate::new(
         profile.grants.clone(),
+        profile.credentials.clone(),
         profile.upstream.clone(),
         deadline,
         limits,

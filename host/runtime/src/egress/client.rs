@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response};
-use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
 use masque_grants::{IpNet, Origin};
 use tokio::sync::Semaphore;
@@ -17,6 +16,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::connection::{Connector, UpstreamConnector};
 use super::connector::GatedConnector;
+use super::driven_body::DrivenBody;
 use super::fault::{translate, translate_open};
 use super::origin_pool::{AcquireError, ConnectionLease, OriginPool};
 use super::pool_policy::PoolPolicy;
@@ -50,7 +50,7 @@ struct Inner {
 
 /// The head of an answer, and what has to be kept until its body has been read.
 pub(crate) struct Answer {
-    pub(crate) response: Response<Incoming>,
+    pub(crate) response: Response<DrivenBody>,
     pub(crate) lease: Option<ConnectionLease>,
 }
 
@@ -158,12 +158,12 @@ impl UpstreamClient {
             let Some(sender) = lease.sender() else { return Err(Error::ConnectionTerminated.into()) };
             match tokio::time::timeout(first_byte, sender.send(request, origin)).await {
                 Ok(Ok(response)) => return Ok(Answer { response, lease: lease.after_head() }),
-                Ok(Err(mut error)) => match error.take_message().filter(|_| is_reused) {
+                Ok(Err(mut failed)) => match failed.unsent.take().filter(|_| is_reused) {
                     Some(unsent) => {
                         request = unsent;
                         *request.uri_mut() = uri.clone();
                     }
-                    None => return Err(translate(&error.into_error()).into()),
+                    None => return Err(translate(&failed.error).into()),
                 },
                 Err(_) => return Err(Error::HttpResponseTimeout.into()),
             }

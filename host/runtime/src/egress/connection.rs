@@ -2,15 +2,16 @@
 
 use std::error::Error as StdError;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::header::HOST;
 use http::{HeaderValue, Request, Response, Uri};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::client::conn::{http1, http2};
 use hyper::rt::{Read, Write};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::Connection;
@@ -19,9 +20,13 @@ use masque_grants::Origin;
 use tower::Service;
 use wasmtime_wasi_http::WasiBody;
 
+use super::connection_driver::ConnectionDriver;
+use super::connection_slot::ConnectionSlot;
 use super::connector::GatedConnector;
+use super::driven_body::DrivenBody;
 use super::first_settings::FirstSettings;
 use super::pool_policy::{PoolPolicy, Protocol};
+use super::sent_request::{SendError, SentBody};
 
 /// After so long without a frame an HTTP/2 connection is asked whether it still lives. Routers forget connections after a few
 /// minutes without traffic, and a model may think for as long.
@@ -58,14 +63,14 @@ pub(super) struct OpenedConnection {
 
 /// Sends requests on a connection.
 pub(super) enum RequestSender {
-    Http1(http1::SendRequest<WasiBody>),
+    Http1 { sender: http1::SendRequest<SentBody>, slot: Arc<ConnectionSlot> },
     Http2(http2::SendRequest<WasiBody>),
 }
 
 impl RequestSender {
     pub(super) fn protocol(&self) -> Protocol {
         match self {
-            Self::Http1(_) => Protocol::Http1,
+            Self::Http1 { .. } => Protocol::Http1,
             Self::Http2(_) => Protocol::Http2,
         }
     }
@@ -73,8 +78,16 @@ impl RequestSender {
     /// Whether a request can be sent now. An HTTP/1.1 connection is ready once the answer before has been read to its end.
     pub(super) fn is_ready(&self) -> bool {
         match self {
-            Self::Http1(sender) => sender.is_ready(),
+            Self::Http1 { sender, .. } => sender.is_ready(),
             Self::Http2(sender) => sender.is_ready(),
+        }
+    }
+
+    /// Whether the answer before may still be read. A connection that is closed is neither ready nor busy.
+    pub(super) fn is_busy(&self) -> bool {
+        match self {
+            Self::Http1 { sender, .. } => is_busy(sender),
+            Self::Http2(_) => false,
         }
     }
 
@@ -82,26 +95,54 @@ impl RequestSender {
     pub(super) async fn wait_until_ready(&mut self) {
         // The caller asks `is_ready`.
         let _ = match self {
-            Self::Http1(sender) => sender.ready().await,
+            Self::Http1 { sender, .. } => sender.ready().await,
             Self::Http2(sender) => sender.ready().await,
         };
     }
 
-    /// Sends a request to `origin` and returns the head of its answer. The error returns the request if nothing of it was sent.
+    /// Sends a request to `origin` and returns the head of its answer.
     pub(super) async fn send(
         &mut self,
         mut request: Request<WasiBody>,
         origin: &Origin,
-    ) -> Result<Response<Incoming>, Box<TrySendError<Request<WasiBody>>>> {
-        let sent = match self {
-            Self::Http1(sender) => {
+    ) -> Result<Response<DrivenBody>, Box<SendError>> {
+        match self {
+            Self::Http1 { sender, slot } => {
                 to_origin_form(&mut request, origin);
-                sender.try_send_request(request).await
+                send_http1(sender, slot, request).await
             }
-            Self::Http2(sender) => sender.try_send_request(request).await,
-        };
-        sent.map_err(Box::new)
+            Self::Http2(sender) => match sender.try_send_request(request).await {
+                Ok(answer) => Ok(answer.map(|incoming| DrivenBody::new(incoming, None))),
+                Err(error) => Err(Box::new(SendError::new(error, |body| body))),
+            },
+        }
     }
+}
+
+/// Sends a request and drives its connection until the head of the answer is there. Then the answer's body drives it.
+async fn send_http1(
+    sender: &mut http1::SendRequest<SentBody>,
+    slot: &Arc<ConnectionSlot>,
+    request: Request<WasiBody>,
+) -> Result<Response<DrivenBody>, Box<SendError>> {
+    let mut driver = ConnectionDriver::new(slot.clone());
+    poll_fn(|cx| {
+        driver.attach(cx);
+        Poll::Ready(())
+    })
+    .await;
+    let request = request.map(|body| SentBody { body, _sending: slot.begin_sending() });
+    let mut sent = pin!(sender.try_send_request(request));
+    let answer = poll_fn(|cx| driver.poll(cx, |cx| sent.as_mut().poll(cx))).await;
+    let answer = answer.map_err(|error| Box::new(SendError::new(error, |sent| sent.body)))?;
+    driver.end_sending();
+    // Otherwise all of the answer has been read, and the connection may serve the next request.
+    let driver = is_busy(sender).then_some(driver);
+    Ok(answer.map(|incoming| DrivenBody::new(incoming, driver)))
+}
+
+fn is_busy(sender: &http1::SendRequest<SentBody>) -> bool {
+    !sender.is_ready() && !sender.is_closed()
 }
 
 /// Writes the address as HTTP/1.1 does: the path alone, and the rest in the header `host`.
@@ -135,16 +176,16 @@ impl Connector for UpstreamConnector {
     }
 }
 
-async fn open_http1<T>(io: T) -> Result<OpenedConnection, OpenError>
+pub(super) async fn open_http1<T>(io: T) -> Result<OpenedConnection, OpenError>
 where
     T: Read + Write + Unpin + Send + 'static,
 {
     let (mut sender, connection) = http1::Builder::new().handshake(io).await.map_err(OpenError::new)?;
-    tokio::spawn(log_end(connection));
+    let slot = ConnectionSlot::spawn(connection);
     // A server that closes what it accepts has opened no connection.
     sender.ready().await.map_err(OpenError::new)?;
     let limit = Arc::new(AtomicUsize::new(1));
-    Ok(OpenedConnection { sender: RequestSender::Http1(sender), first_limit: None, limit })
+    Ok(OpenedConnection { sender: RequestSender::Http1 { sender, slot }, first_limit: None, limit })
 }
 
 /// Opens an HTTP/2 connection and waits until the server has said how many streams it allows.

@@ -8,18 +8,18 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body;
 use http_body_util::BodyExt;
-use masque_grants::{Credential, Grants, Limits, Origin};
+use masque_grants::{Grants, Limits, Origin};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::body::{GuardedBody, OccupiedRequest};
 use super::client::{Answer, UpstreamClient};
 use super::header_limit::HeaderLimit;
+use super::origin_credentials::OriginCredentials;
 use super::redact::EchoRedactor;
 use crate::diagnostics::CallDiagnostics;
 use crate::missing_grant::MissingGrant;
 use crate::observe::{BodyDirection, ObservedBody, RequestGuard, RequestObserver};
-use crate::secret_matcher::SecretMatcher;
 
 /// The connect timeout where the guest sets none. A timeout of its own counts if it ends before the call's deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,6 +41,7 @@ type ResponseResult = Result<(Response<WasiBody>, RequestSent), Error>;
 /// The gate of one call.
 pub(crate) struct EgressGate {
     grants: Arc<Grants>,
+    credentials: Arc<OriginCredentials>,
     upstream: UpstreamClient,
     deadline: Instant,
     /// The most requests that may be under way at once.
@@ -55,9 +56,10 @@ pub(crate) struct EgressGate {
 }
 
 impl EgressGate {
-    /// `upstream` must be the client for the networks of `grants`.
+    /// `credentials` must be those of `grants`, and `upstream` the client for its networks.
     pub(crate) fn new(
         grants: Arc<Grants>,
+        credentials: Arc<OriginCredentials>,
         upstream: UpstreamClient,
         deadline: Instant,
         limits: &Limits,
@@ -66,6 +68,7 @@ impl EgressGate {
     ) -> Self {
         Self {
             grants,
+            credentials,
             upstream,
             deadline,
             max_requests: limits.requests,
@@ -118,10 +121,6 @@ impl EgressGate {
         })?;
         Ok((origin, permit))
     }
-
-    fn credentials(&self, origin: &Origin) -> Vec<Arc<Credential>> {
-        self.grants.credentials.iter().filter(|credential| credential.origin() == origin).cloned().collect()
-    }
 }
 
 impl WasiHttpHooks for EgressGate {
@@ -161,12 +160,7 @@ impl WasiHttpHooks for EgressGate {
             }
         };
         observed.context().inject(request.headers_mut());
-        let credentials = self.credentials(&origin);
-        for credential in &credentials {
-            request.headers_mut().insert(credential.header().clone(), credential.value().clone());
-        }
-        let secrets = credentials.iter().flat_map(|credential| credential.secrets()).cloned();
-        let redactor = EchoRedactor::new(SecretMatcher::new(secrets));
+        let redactor = EchoRedactor::new(self.credentials.add_to(request.headers_mut(), &origin));
         if redactor.is_active() {
             request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(IDENTITY));
         }
@@ -265,6 +259,7 @@ mod tests {
     use crate::capability::Call;
     use crate::egress::UpstreamClients;
     use crate::observe::CallUsage;
+    use crate::secret_matcher::SecretMatcher;
 
     #[test]
     fn every_spelling_of_an_origin_shares_one_pool() {
@@ -287,6 +282,7 @@ mod tests {
         let upstream = UpstreamClients::new().unwrap().client("plugin", &[]);
         let gate = EgressGate::new(
             Arc::new(grants),
+            Arc::default(),
             upstream,
             Instant::now(),
             &Limits::default(),

@@ -131,7 +131,13 @@ impl OriginPool {
         let (connection, _) = free.max_by_key(|(connection, streams)| (*streams, connection.idle_since()))?;
         let is_reused = connection.is_used();
         let sender = connection.take()?;
-        Some(ConnectionLease { pool: self.clone(), id: connection.id(), sender: Some(sender), is_reused })
+        Some(ConnectionLease {
+            pool: self.clone(),
+            id: connection.id(),
+            sender: Some(sender),
+            is_reused,
+            has_head: false,
+        })
     }
 
     fn open_connections(self: &Arc<Self>, state: &mut PoolState) {
@@ -247,6 +253,8 @@ pub(crate) struct ConnectionLease {
     /// Present until it is dropped.
     sender: Option<RequestSender>,
     is_reused: bool,
+    /// Whether the head of the answer is there, so that the connection may serve another request.
+    has_head: bool,
 }
 
 impl ConnectionLease {
@@ -259,21 +267,17 @@ impl ConnectionLease {
         self.sender.as_mut()
     }
 
-    /// What has to be kept until the answer has been read: a stream of HTTP/2. A connection of HTTP/1.1 knows by itself when it is
-    /// ready, and a task waits for that.
-    pub(super) fn after_head(self) -> Option<Self> {
-        match &self.sender {
-            Some(RequestSender::Http1(sender)) if !sender.is_ready() => {
-                let mut lease = self;
-                tokio::spawn(async move {
-                    if let Some(sender) = &mut lease.sender {
-                        sender.wait_until_ready().await;
-                    }
-                });
-                None
-            }
-            Some(RequestSender::Http1(_)) => None,
-            _ => Some(self),
+    /// What has to be kept until the answer has been read. It is nothing where hyper has read all of an answer of HTTP/1.1.
+    pub(super) fn after_head(mut self) -> Option<Self> {
+        self.has_head = true;
+        let is_read = matches!(&self.sender, Some(sender @ RequestSender::Http1 { .. }) if !sender.is_busy());
+        (!is_read).then_some(self)
+    }
+
+    /// Gives the connection back when it can serve the next request, or when it has ended.
+    async fn wait_until_ready(mut self) {
+        if let Some(sender) = &mut self.sender {
+            sender.wait_until_ready().await;
         }
     }
 }
@@ -281,6 +285,17 @@ impl ConnectionLease {
 impl Drop for ConnectionLease {
     fn drop(&mut self) {
         let Some(sender) = self.sender.take() else { return };
+        let runtime = tokio::runtime::Handle::try_current();
+        if let Ok(runtime) = &runtime
+            && self.has_head
+            && sender.is_busy()
+        {
+            // The answer was dropped: its rest is read, or the connection closes.
+            let pool = self.pool.clone();
+            let lease = Self { pool, id: self.id, sender: Some(sender), is_reused: true, has_head: true };
+            runtime.spawn(lease.wait_until_ready());
+            return;
+        }
         let change = |state: &mut PoolState| {
             let idle = state.connections.iter().filter(|other| other.idle_since().is_some()).count();
             let Some(at) = state.connections.iter().position(|other| other.id() == self.id) else { return };
@@ -290,7 +305,7 @@ impl Drop for ConnectionLease {
                 state.connections.swap_remove(at);
             }
         };
-        if tokio::runtime::Handle::try_current().is_ok() {
+        if runtime.is_ok() {
             self.pool.update(change);
         } else {
             // The process is ending: no connection can be opened for those that wait.
@@ -299,5 +314,7 @@ impl Drop for ConnectionLease {
     }
 }
 
+#[cfg(test)]
+mod http1_tests;
 #[cfg(test)]
 mod tests;

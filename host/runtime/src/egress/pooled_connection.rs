@@ -60,7 +60,7 @@ impl PooledConnection {
     /// How many more requests it takes now, of `most` at the same time.
     pub(super) fn free_streams(&mut self, most: usize) -> usize {
         match &self.sender {
-            Some(RequestSender::Http1(sender)) => usize::from(sender.is_ready()),
+            Some(sender @ RequestSender::Http1 { .. }) => usize::from(sender.is_ready()),
             Some(RequestSender::Http2(sender)) if sender.is_ready() => {
                 let allowed = self.limit.load(Ordering::Relaxed);
                 if self.first_limit == Some(allowed) {
@@ -80,7 +80,7 @@ impl PooledConnection {
                 self.sender = Some(RequestSender::Http2(sender.clone()));
                 RequestSender::Http2(sender)
             }
-            exclusive @ RequestSender::Http1(_) => exclusive,
+            exclusive @ RequestSender::Http1 { .. } => exclusive,
         };
         self.streams += 1;
         self.is_used = true;
@@ -95,7 +95,7 @@ impl PooledConnection {
             self.idle_since = Some(Instant::now());
         }
         let is_ready = sender.is_ready();
-        if let RequestSender::Http1(_) = sender {
+        if let RequestSender::Http1 { .. } = sender {
             self.sender = Some(sender);
         }
         is_ready

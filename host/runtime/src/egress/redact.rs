@@ -10,7 +10,7 @@
 //! the escapes of JSON strings passes, and so does one whose parts are in several lines or strings; and whoever knows a whole secret
 //! can see that it is redacted. What is held back is released, redacted, at the end of the body, also before an error that ends it.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue};
 
@@ -50,36 +50,50 @@ impl EchoRedactor {
         // What is held has no line break.
         let line =
             frame.iter().rposition(|byte| is_line_break(*byte)).map_or(0, |at| self.held.len() + at + 1);
-        self.held.extend_from_slice(&frame);
+        let length = self.held.len() + frame.len();
         let longest = (ESCAPE_BYTES * self.secrets.longest()).next_power_of_two();
         let max = MAX_HELD_BYTES.max(2 * longest);
         // Half of it is kept, and not all but a byte, since every release searches what is held.
-        let surplus = if self.held.len() > max { self.held.len() - max / 2 } else { 0 };
-        self.release(line.max(surplus))
+        let surplus = if length > max { length - max / 2 } else { 0 };
+        let count = line.max(surplus);
+        if self.held.is_empty() && count > 0 {
+            // Most frames of server-sent events end a line, and are passed on without a copy.
+            return self.release(frame, count);
+        }
+        self.held.extend_from_slice(&frame);
+        if count == 0 {
+            return Bytes::new();
+        }
+        let held = std::mem::take(&mut self.held).freeze();
+        self.release(held, count)
     }
 
     /// Returns what was held back, at the end of the body.
     pub(crate) fn finish(&mut self) -> Bytes {
-        self.release(self.held.len())
+        let held = std::mem::take(&mut self.held).freeze();
+        let count = held.len();
+        self.release(held, count)
     }
 
-    /// Redacts and returns the first `count` bytes. A secret that begins in them lies in `held` as a whole.
-    fn release(&mut self, count: usize) -> Bytes {
-        if count == 0 {
-            return Bytes::new();
+    /// Redacts and returns the first `count` of these bytes, and holds the others back. A secret that begins in the first ones lies in
+    /// the bytes as a whole.
+    fn release(&mut self, bytes: Bytes, count: usize) -> Bytes {
+        self.held.extend_from_slice(bytes.get(count..).unwrap_or_default());
+        let found = self.secrets.find(&bytes);
+        if found.is_empty() && self.redacted == 0 {
+            return bytes.slice(..count);
         }
         let mut released = BytesMut::with_capacity(count);
         // Everything before it is passed on or redacted.
         let mut at = self.redacted;
-        for found in self.secrets.find(&self.held).into_iter().take_while(|found| found.start < count) {
+        for found in found.into_iter().take_while(|found| found.start < count) {
             if found.start >= at {
-                released.extend_from_slice(self.held.get(at..found.start).unwrap_or_default());
+                released.extend_from_slice(bytes.get(at..found.start).unwrap_or_default());
                 released.extend_from_slice(MARK.as_bytes());
             }
             at = at.max(found.end);
         }
-        released.extend_from_slice(self.held.get(at..count).unwrap_or_default());
-        self.held.advance(count);
+        released.extend_from_slice(bytes.get(at..count).unwrap_or_default());
         self.redacted = at.saturating_sub(count);
         released.freeze()
     }
@@ -204,6 +218,14 @@ mod tests {
         let mut redactor = redactor(&["sk-secret-1"]);
         assert_eq!(redactor.push(Bytes::from_static(b"data: hello\n\n")), "data: hello\n\n");
         assert_eq!(redactor.push(Bytes::from_static(b"data: sk-secret-1\n\ndata")), "data: [redacted]\n\n");
+        assert_eq!(redactor.push(Bytes::from_static(b": x\n\n")), "data: x\n\n");
+    }
+
+    #[test]
+    fn what_holds_no_secret_is_passed_on_without_a_copy() {
+        let mut redactor = redactor(&["sk-secret-1"]);
+        let frame = Bytes::from_static(b"data: hello\n\ndata");
+        assert_eq!(redactor.push(frame.clone()).as_ptr(), frame.as_ptr());
         assert_eq!(redactor.push(Bytes::from_static(b": x\n\n")), "data: x\n\n");
     }
 
