@@ -51,9 +51,11 @@ impl<R> Future for MeteredWork<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.meter.slice().resume(Instant::now());
-        let before = thread_time();
+        let (before, spent) = (thread_time(), self.meter.spent());
         let polled = self.work.as_mut().poll(cx);
-        let used = thread_time().saturating_sub(before);
+        // A nested call runs within this poll and has added its time to the meter.
+        let nested = self.meter.spent().saturating_sub(spent);
+        let used = thread_time().saturating_sub(before).saturating_sub(nested);
         self.meter.add(used);
         self.usage.add_cpu(used);
         self.meter.slice().suspend(used);
