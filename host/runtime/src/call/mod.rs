@@ -9,6 +9,7 @@ mod fault;
 mod identity;
 mod observer;
 mod placement;
+mod poll_time;
 mod run;
 
 pub(crate) use self::identity::call_error;
