@@ -80,7 +80,8 @@ async fn make_unguarded<R: Send + 'static>(
         // A nested call can't make another nested call, so there is no recursion.
         call.models = None;
     }
-    let answers = call.models.as_ref().filter(|_| profile.grants.models).map_or(0, |models| models.weight());
+    let models = call.models.as_ref().filter(|_| profile.grants.models);
+    let (may_ask, answers) = (models.is_some(), models.map_or(0, |models| models.weight()));
     let parent = nested.as_ref().map(|nested| nested.meter.clone());
     // The permits of a nested call belong to the asking call, so its instance can't be kept.
     let warm = if nested.is_none() { WarmAccess::new(profile, call.reuse_key.as_ref()) } else { None };
@@ -90,13 +91,13 @@ async fn make_unguarded<R: Send + 'static>(
     usage.record_placement();
 
     let meter = Arc::new(CpuMeter::new(limits.cpu, parent));
-    let inherited = NestedCall {
+    let inherited = may_ask.then(|| NestedCall {
         deadline,
         meter: meter.clone(),
         slot: placement.slot.clone(),
         trace: call.trace.clone(),
         one_at_a_time: Arc::new(Semaphore::new(1)),
-    };
+    });
     let requests = RequestObserver::new(&call, usage.clone(), profile.labels(), profile.secrets.clone());
     let host_state = host_state(profile, &identity, call, inherited, usage.clone());
     let log = host_state.log.clone();
@@ -140,7 +141,7 @@ fn host_state(
     profile: &PluginProfile,
     identity: &CallIdentity,
     call: Call,
-    inherited: NestedCall,
+    inherited: Option<NestedCall>,
     usage: Arc<CallUsage>,
 ) -> HostState {
     let source = LogSource {
@@ -157,7 +158,7 @@ fn host_state(
         call,
         log: CallLog::new(source, &profile.limits),
         diagnostics: identity.diagnostics.clone(),
-        nested: Some(NestedCallBudget { call: inherited, limit, left: limit }),
+        nested: inherited.map(|call| NestedCallBudget { call, limit, left: limit }),
         state_budget: StateBudget::new(&profile.limits),
         counters: profile.counters.clone(),
         secrets: profile.secrets.clone(),
