@@ -185,8 +185,13 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call without state, history and models.
+    /// A call without state, history and models, which begins a trace of its own.
     pub fn until(deadline: Instant) -> Self {
+        Self::new(deadline, SpanParent::unrecorded())
+    }
+
+    /// A call without state, history and models, at this position in a trace.
+    pub fn new(deadline: Instant, trace: SpanParent) -> Self {
         Self {
             deadline,
             state: None,
@@ -194,7 +199,7 @@ impl Call {
             models: None,
             reuse_key: None,
             nested: None,
-            trace: SpanParent::unrecorded(),
+            trace,
             report: None,
         }
     }

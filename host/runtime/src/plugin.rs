@@ -14,7 +14,7 @@ use crate::exports::BoundCall;
 use crate::observe::begin_series;
 use crate::package::Package;
 use crate::profile::PluginProfile;
-use crate::reply::{Deltas, OpenedReply, open_reply};
+use crate::reply::{Deltas, ReplyBuffer, ReplySink};
 
 /// A plugin that is ready to be called. Every call runs in a store of its own, or in one that was kept where `reuse` is
 /// granted.
@@ -188,22 +188,17 @@ impl Plugin {
     /// Those of every function, see [`Plugin`]. After the prompt was accepted, [`Deltas::next`] returns the error.
     pub async fn generate(&self, mut call: Call, prompt: &Prompt) -> Result<Deltas, CallError> {
         const FUNCTION: &str = "generate";
-        let lingers = self.profile.warm_pool.is_some();
-        let (sink, reply) = open_reply(self.profile.limits.delta_bytes, lingers);
+        // The permits of a nested call belong to the asking call, so its instance can't be kept.
+        let lingers = self.profile.warm_pool.is_some() && call.nested.is_none();
+        let buffer = ReplyBuffer::default();
+        let max_item_bytes = self.profile.limits.delta_bytes;
+        let sink = ReplySink { buffer: buffer.clone(), max_item_bytes, lingers };
         let Some(bound) = self.package.exports().generate(prompt, sink) else {
             return Err(self.error(FUNCTION, Cause::Unsupported("model")));
         };
-        let OpenedReply { batches, accepted } = reply;
         let observer = CallObserver::begin(&self.profile, &mut call, FUNCTION);
-        let task = call::start(&self.profile, call, FUNCTION, bound, observer.notes());
-        if accepted.await.is_ok() {
-            let truncated = self.error(FUNCTION, Cause::Truncated);
-            return Ok(Deltas::new(batches, task, lingers, truncated, observer));
-        }
-        let finished = call::finish(&self.profile, FUNCTION, task).await;
-        let error = finished.err().unwrap_or_else(|| self.error(FUNCTION, Cause::Truncated));
-        observer.end(Some(&error));
-        Err(error)
+        let made = call::make(Arc::clone(&self.profile), call, FUNCTION, bound, observer.notes());
+        Deltas::open(Box::pin(made), buffer, lingers, Arc::clone(&self.profile), observer).await
     }
 
     async fn call<R: Send + 'static>(

@@ -94,10 +94,11 @@ async fn a_slow_reader_stops_the_writer() {
     let limits =
         Limits { cpu: Duration::from_secs(1), wall: Duration::from_millis(700), ..Limits::default() };
     let sandbox = Sandbox::new(&SandboxConfig { instances: 1, ..SandboxConfig::default() }).unwrap();
-    let plugin = plugin_in(&sandbox, "streams-for-ever", "{}", Grants::default(), limits).await;
+    let plugin = plugin_in(&sandbox, "streams-for-ever", "{}", Grants::default(), limits.clone()).await;
+    let begun = Instant::now();
     let mut deltas = plugin.generate(call(), &prompt("hello")).await.unwrap();
     // Without backpressure the guest would use up its CPU budget; held back, it reaches its wall limit.
-    eventually(|| sandbox.free_instances() == 1).await;
+    tokio::time::sleep_until((begun + limits.wall).into()).await;
     let mut batches = 0;
     let error = loop {
         match deltas.next().await.unwrap() {
@@ -107,16 +108,18 @@ async fn a_slow_reader_stops_the_writer() {
     };
     assert!(matches!(error.cause, Cause::WallTime(_)), "{error}");
     assert!(batches <= 32, "{batches} batches were buffered");
+    eventually(|| sandbox.free_instances() == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_bytes_wait_for_a_slow_reader_than_the_channel_holds() {
+async fn no_more_bytes_wait_for_a_slow_reader_than_the_buffer_holds() {
     let limits = Limits { wall: Duration::from_millis(700), ..Limits::default() };
     let sandbox = Sandbox::new(&SandboxConfig { instances: 1, ..SandboxConfig::default() }).unwrap();
     let settings = r#"{"bytes": 60000}"#;
-    let plugin = plugin_in(&sandbox, "streams-for-ever", settings, Grants::default(), limits).await;
+    let plugin = plugin_in(&sandbox, "streams-for-ever", settings, Grants::default(), limits.clone()).await;
+    let begun = Instant::now();
     let mut deltas = plugin.generate(call(), &prompt("hello")).await.unwrap();
-    eventually(|| sandbox.free_instances() == 1).await;
+    tokio::time::sleep_until((begun + limits.wall).into()).await;
     let mut bytes = 0;
     while let Ok(batch) = deltas.next().await.unwrap() {
         for delta in batch {

@@ -151,6 +151,7 @@ impl Pipeline {
         // Looked up once: a reply has many pieces.
         let gaps = DELTA_GAP.with(&[&self.companion.name]);
         let mut last_text = None;
+        let mut text = String::new();
         let mut deltas = model.generate(call, prompt).await.map_err(|error| failure(error, draft))?;
         while let Some(batch) = deltas.next().await {
             let batch = batch.map_err(|error| failure(error, draft))?;
@@ -158,7 +159,7 @@ impl Pipeline {
             if batch.iter().any(|delta| !matches!(delta, Delta::Failed(_))) {
                 self.log.begin();
             }
-            let mut text = String::new();
+            text.clear();
             let mut end = None;
             for delta in batch {
                 metered.add(&delta);

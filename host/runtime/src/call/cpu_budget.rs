@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{Store, UpdateDeadline};
 
+use super::poll_time::PollTime;
 use crate::contract::Failure;
 use crate::cpu_meter::CpuMeter;
 use crate::guest::Guest;
@@ -50,10 +50,13 @@ impl<R> Future for MeteredWork<R> {
     type Output = Result<wasmtime::Result<(Result<R, Failure>, LiveInstance)>, CpuLimitExceeded>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.meter.slice().resume(Instant::now());
-        let before = thread_time();
+        let (now, spent) = (Instant::now(), self.meter.spent());
+        self.meter.slice().resume(now);
+        let time = PollTime::begin(now);
         let polled = self.work.as_mut().poll(cx);
-        let used = thread_time().saturating_sub(before);
+        // A nested call runs within this poll and has added its time to the meter.
+        let nested = self.meter.spent().saturating_sub(spent);
+        let used = time.end(Instant::now()).saturating_sub(nested);
         self.meter.add(used);
         self.usage.add_cpu(used);
         self.meter.slice().suspend(used);
@@ -63,11 +66,6 @@ impl<R> Future for MeteredWork<R> {
             (Poll::Pending, None) => Poll::Pending,
         }
     }
-}
-
-fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec.try_into().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use tokio::sync::Semaphore;
-use tokio_util::task::AbortOnDropHandle;
-use tracing::Instrument;
 use wasmtime::Store;
 
 use super::cpu_budget::{CpuLimitExceeded, MeteredWork, yield_at_ticks};
@@ -37,12 +35,7 @@ pub(crate) async fn run<R: Send + 'static>(
 ) -> Result<R, CallError> {
     let observer = CallObserver::begin(profile, &mut call, function);
     // On the heap, so that the caller's future stays small.
-    let made = Box::pin(make(profile.clone(), call, function, bound, observer.notes()));
-    let answered = AssertUnwindSafe(made).catch_unwind().await.unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<String>().map(String::as_str);
-        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
-        Err(call_error(profile, function, Cause::Engine(format!("the call panicked: {said}"))))
-    });
+    let answered = Box::pin(make(Arc::clone(profile), call, function, bound, observer.notes())).await;
     let checked = answered.and_then(|answer| match check(&answer) {
         Ok(()) => Ok(answer),
         Err(reason) => Err(call_error(profile, function, Cause::Contract(reason.to_owned()))),
@@ -51,30 +44,25 @@ pub(crate) async fn run<R: Send + 'static>(
     checked
 }
 
-/// Starts a call in a task of its own, for which `notes` are from its observer. Dropping the returned handle aborts it.
-pub(crate) fn start<R: Send + 'static>(
-    profile: &Arc<PluginProfile>,
+/// Makes a call for which `notes` are from its observer. A panic of the host's own code fails the call.
+pub(crate) async fn make<R: Send + 'static>(
+    profile: Arc<PluginProfile>,
     call: Call,
     function: &'static str,
     bound: BoundCall<R>,
     notes: CallNotes,
-) -> AbortOnDropHandle<Result<R, CallError>> {
-    let made = make(profile.clone(), call, function, bound, notes);
-    AbortOnDropHandle::new(tokio::spawn(made.in_current_span()))
-}
-
-/// Waits for a call that [`start`] began.
-pub(crate) async fn finish<R>(
-    profile: &PluginProfile,
-    function: &'static str,
-    task: AbortOnDropHandle<Result<R, CallError>>,
 ) -> Result<R, CallError> {
-    task.await.unwrap_or_else(|error| Err(call_error(profile, function, Cause::Engine(error.to_string()))))
+    let made = AssertUnwindSafe(make_unguarded(&profile, call, function, bound, notes)).catch_unwind().await;
+    made.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+        Err(call_error(&profile, function, Cause::Engine(format!("the call panicked: {said}"))))
+    })
 }
 
 /// The call itself. Its wall time counts from the beginning of its use in `notes`.
-async fn make<R: Send + 'static>(
-    profile: Arc<PluginProfile>,
+async fn make_unguarded<R: Send + 'static>(
+    profile: &PluginProfile,
     mut call: Call,
     function: &'static str,
     bound: BoundCall<R>,
@@ -83,7 +71,7 @@ async fn make<R: Send + 'static>(
     let limits = &profile.limits;
     let CallNotes { usage, diagnostics } = notes;
     let begun = usage.begun();
-    let identity = CallIdentity::new(&profile, function, diagnostics);
+    let identity = CallIdentity::new(profile, function, diagnostics);
     let nested = call.nested.take();
     let parent_deadline = nested.as_ref().map(|nested| nested.deadline);
     let deadline = call.deadline.min(begun + limits.wall).min(parent_deadline.unwrap_or(call.deadline));
@@ -92,26 +80,26 @@ async fn make<R: Send + 'static>(
         // A nested call can't make another nested call, so there is no recursion.
         call.models = None;
     }
-    let answers = call.models.as_ref().filter(|_| profile.grants.models).map_or(0, |models| models.weight());
+    let models = call.models.as_ref().filter(|_| profile.grants.models);
+    let (may_ask, answers) = (models.is_some(), models.map_or(0, |models| models.weight()));
     let parent = nested.as_ref().map(|nested| nested.meter.clone());
     // The permits of a nested call belong to the asking call, so its instance can't be kept.
-    let warm = if nested.is_none() { WarmAccess::new(&profile, call.reuse_key.as_ref()) } else { None };
-    let request =
-        PlacementRequest { profile: &profile, warm: warm.as_ref(), nested, answers, begun, deadline };
+    let warm = if nested.is_none() { WarmAccess::new(profile, call.reuse_key.as_ref()) } else { None };
+    let request = PlacementRequest { profile, warm: warm.as_ref(), nested, answers, begun, deadline };
     // The placement is declared before the store and therefore dropped after it.
     let (live, placement) = acquire_placement(request).await.map_err(|cause| identity.error(cause))?;
     usage.record_placement();
 
     let meter = Arc::new(CpuMeter::new(limits.cpu, parent));
-    let inherited = NestedCall {
+    let inherited = may_ask.then(|| NestedCall {
         deadline,
         meter: meter.clone(),
         slot: placement.slot.clone(),
         trace: call.trace.clone(),
         one_at_a_time: Arc::new(Semaphore::new(1)),
-    };
+    });
     let requests = RequestObserver::new(&call, usage.clone(), profile.labels(), profile.secrets.clone());
-    let host_state = host_state(&profile, &identity, call, inherited, usage.clone());
+    let host_state = host_state(profile, &identity, call, inherited, usage.clone());
     let log = host_state.log.clone();
     let gate = EgressGate::new(
         profile.grants.clone(),
@@ -127,7 +115,7 @@ async fn make<R: Send + 'static>(
             live.store.data_mut().begin_call(host_state, gate);
             live
         }
-        None => new_store(&profile, host_state, gate).await.map_err(|cause| identity.error(cause))?,
+        None => new_store(profile, host_state, gate).await.map_err(|cause| identity.error(cause))?,
     };
     yield_at_ticks(&mut live.store, meter.clone(), profile.sandbox.pool.tick());
 
@@ -154,7 +142,7 @@ fn host_state(
     profile: &PluginProfile,
     identity: &CallIdentity,
     call: Call,
-    inherited: NestedCall,
+    inherited: Option<NestedCall>,
     usage: Arc<CallUsage>,
 ) -> HostState {
     let source = LogSource {
@@ -171,7 +159,7 @@ fn host_state(
         call,
         log: CallLog::new(source, &profile.limits),
         diagnostics: identity.diagnostics.clone(),
-        nested: Some(NestedCallBudget { call: inherited, limit, left: limit }),
+        nested: inherited.map(|call| NestedCallBudget { call, limit, left: limit }),
         state_budget: StateBudget::new(&profile.limits),
         counters: profile.counters.clone(),
         secrets: profile.secrets.clone(),

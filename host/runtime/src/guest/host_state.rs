@@ -37,7 +37,7 @@ pub(crate) struct HostState {
     pub(crate) call: Call,
     pub(crate) log: CallLog,
     pub(crate) diagnostics: CallDiagnostics,
-    /// Absent between calls.
+    /// Absent between calls, and where the call may ask no model.
     pub(crate) nested: Option<NestedCallBudget>,
     pub(crate) state_budget: StateBudget,
     pub(crate) counters: Arc<PluginCounters>,

@@ -16,7 +16,7 @@
 //! | handles, tasks, streams and futures of the component model; arguments and results | wasmtime, set in `call::run` |
 //! | answers of `state` and `history`, one at a time | `host_state`, and the capabilities that answer |
 //! | the answer of a nested call, one at a time; what a job has written | the capabilities that hold them |
-//! | items of a reply that wait for its reader | `reply::sink` |
+//! | items of a reply that wait for its reader | `reply::buffer` |
 //! | standard output and standard error; lines of the log | `guest_log`; `call_log` |
 //! | reasons of refusals | `diagnostics` |
 //! | what a call asked the host for | `report` |

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use masque_grants::Limits;
+use masque_telemetry::trace::SpanParent;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::filesystem::{WasiFilesystemCtx, WasiFilesystemCtxView};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
@@ -84,7 +85,8 @@ impl Guest {
 
     /// Drops the call's capabilities before the store is kept for a later call.
     pub(crate) fn end_call(&mut self) {
-        self.host_state.call = Call::until(self.host_state.call.deadline);
+        let Call { deadline, trace, .. } = &self.host_state.call;
+        self.host_state.call = Call::new(*deadline, SpanParent::new(trace.context(), None));
         self.host_state.nested = None;
         self.gate.end_call();
     }

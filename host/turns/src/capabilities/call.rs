@@ -32,15 +32,15 @@ impl Capabilities {
 
     /// What `plugin` may use in a call that ends at `deadline` and is below `trace`.
     pub(crate) fn call(&self, plugin: &Plugin, deadline: Instant, trace: SpanParent) -> Call {
-        let access = self.model.as_ref().map(|model| ModelAccess {
+        let model = self.model.as_ref().filter(|_| plugin.grants().models);
+        let access = model.map(|model| ModelAccess {
             context: Arc::clone(&self.context),
             model: Arc::clone(model),
             asked_by: plugin.name().to_owned(),
         });
         Call {
             models: access.map(|access| Arc::new(access) as _),
-            trace,
-            ..call_without_models(&self.context, plugin, deadline)
+            ..call_without_models(&self.context, plugin, deadline, trace)
         }
     }
 
@@ -65,18 +65,24 @@ impl Capabilities {
     }
 }
 
-/// Everything but models: a nested call can't make another nested call.
-fn call_without_models(context: &Arc<ConversationContext>, plugin: &Plugin, deadline: Instant) -> Call {
+/// Everything but models: a nested call can't make another nested call. What the plugin is not granted is not made: the runtime
+/// denies it before it looks for it.
+fn call_without_models(
+    context: &Arc<ConversationContext>,
+    plugin: &Plugin,
+    deadline: Instant,
+    trace: SpanParent,
+) -> Call {
+    let grants = plugin.grants();
+    let state = || {
+        let version = &plugin.package().description().version;
+        StoredState::new(Arc::clone(context), plugin.name(), version, plugin.limits().state_bytes as u64)
+    };
     Call {
-        state: Some(Arc::new(StoredState::new(
-            Arc::clone(context),
-            plugin.name(),
-            &plugin.package().description().version,
-            plugin.limits().state_bytes as u64,
-        ))),
-        history: Some(Arc::new(ConversationHistory(Arc::clone(context)))),
-        reuse_key: Some(reuse_key(context)),
-        ..Call::until(deadline)
+        state: grants.state.then(|| Arc::new(state()) as _),
+        history: grants.history.then(|| Arc::new(ConversationHistory(Arc::clone(context))) as _),
+        reuse_key: grants.reuse.map(|_| reuse_key(context)),
+        ..Call::new(deadline, trace)
     }
 }
 
@@ -116,9 +122,8 @@ impl Models for ModelAccess {
             asked_by: Some(self.asked_by.clone()),
         });
         let call = Call {
-            trace: metered.trace(),
             report: open.report(),
-            ..call_without_models(&self.context, &self.model, nested.deadline())
+            ..call_without_models(&self.context, &self.model, nested.deadline(), metered.trace())
         };
         let call = Call { nested: Some(nested), ..call };
         match self.collect(call, &prompt, &mut metered).await {

@@ -1,6 +1,8 @@
 //! The functions that a component exports, found once when it is loaded and called with shared arguments.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmtime::component::{
     ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Lower, StreamReader, TypedFunc,
@@ -79,10 +81,18 @@ pub(crate) fn find_exports(pre: &InstancePre<Guest>) -> Result<Option<Box<dyn Pl
     })))
 }
 
-/// A function that a component exports, with the types of its arguments and its answer.
+/// A function that a component exports, with the types of its arguments and its answer. Clones are of the same component.
 struct Function<P, R> {
     index: ComponentExportIndex,
+    /// Whether an instance of the component had the function with these types.
+    is_checked: Arc<AtomicBool>,
     types: PhantomData<fn(P) -> R>,
+}
+
+impl<P, R> Clone for Function<P, R> {
+    fn clone(&self) -> Self {
+        Self { index: self.index, is_checked: Arc::clone(&self.is_checked), types: PhantomData }
+    }
 }
 
 impl<P, R> Function<P, R>
@@ -100,19 +110,34 @@ where
         let interface = interface(interface_name);
         let Some(instance) = component.get_export_index(None, interface.as_str()) else { return Ok(None) };
         match component.get_export_index(Some(&instance), function) {
-            Some(index) => Ok(Some(Self { index, types: PhantomData })),
+            Some(index) => Ok(Some(Self { index, is_checked: Arc::default(), types: PhantomData })),
             None => Err(LoadError::Link(format!("`{interface}` does not export the function `{function}`"))),
         }
     }
 
-    /// Instantiates the component if it has no instance yet, and checks the function's type.
+    /// Instantiates the component if it has no instance yet. The first call of a function checks its type: it compares the name
+    /// of every field of every record, and the type is the same in every instance.
+    #[allow(
+        unsafe_code,
+        reason = "wasmtime has no safe way to call a function whose type was checked before"
+    )]
     async fn load(
-        index: ComponentExportIndex,
+        &self,
         pre: &InstancePre<Guest>,
         live: &mut LiveInstance,
     ) -> wasmtime::Result<TypedFunc<P, R>> {
         let instance = live.instance(pre).await?;
-        instance.get_typed_func(&mut live.store, index)
+        if !self.is_checked.load(Ordering::Relaxed) {
+            let function = instance.get_typed_func(&mut live.store, self.index)?;
+            self.is_checked.store(true, Ordering::Relaxed);
+            return Ok(function);
+        }
+        let function = instance.get_func(&mut live.store, self.index);
+        let function =
+            function.ok_or_else(|| wasmtime::Error::msg("the component exports no such function"))?;
+        // SAFETY: the export at this index of this component was found to have these types. `pre`, `index` and `is_checked`
+        // are of one component, since `find` is the only source of them.
+        Ok(unsafe { TypedFunc::new_unchecked(function) })
     }
 }
 
@@ -128,10 +153,10 @@ where
         T: Translate<D>,
         D: Send + 'static,
     {
-        let (index, pre) = (self.index, pre.clone());
+        let (function, pre) = (self.clone(), pre.clone());
         Box::new(move |mut live| -> Work<D> {
             Box::pin(async move {
-                let function = Self::load(index, &pre, &mut live).await?;
+                let function = function.load(&pre, &mut live).await?;
                 let (answer, quiet) = live
                     .store
                     .run_concurrent(async |accessor| {
@@ -164,10 +189,10 @@ impl PluginExports for Exports {
     }
 
     fn describe(&self) -> BoundCall<Description> {
-        let (index, pre) = (self.describe.index, self.pre.clone());
+        let (describe, pre) = (self.describe.clone(), self.pre.clone());
         Box::new(move |mut live| -> Work<Description> {
             Box::pin(async move {
-                let describe = Function::<(), (types::Description,)>::load(index, &pre, &mut live).await?;
+                let describe = describe.load(&pre, &mut live).await?;
                 let (description,) = describe.call_async(&mut live.store, ()).await?;
                 Ok((Ok(description.translate()), live))
             })
@@ -195,12 +220,11 @@ impl PluginExports for Exports {
     }
 
     fn generate(&self, prompt: &Prompt, sink: ReplySink) -> Option<BoundCall<()>> {
-        let (index, pre) = (self.generate.as_ref()?.index, self.pre.clone());
+        let (generate, pre) = (self.generate.clone()?, self.pre.clone());
         let prompt: types::Prompt = prompt.translate();
         Some(Box::new(move |mut live| -> Work<()> {
             Box::pin(async move {
-                let function =
-                    Function::<_, Answer<StreamReader<types::Delta>>>::load(index, &pre, &mut live).await?;
+                let function = generate.load(&pre, &mut live).await?;
                 let (answer, quiet) = live
                     .store
                     .run_concurrent(async |accessor| {
