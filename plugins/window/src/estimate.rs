@@ -22,6 +22,9 @@ const MESSAGE_OVERHEAD: u32 = 6;
 /// Tokens of an image or another file. An upper bound in the low resolution that providers fall back to.
 const BLOB: u32 = 1_000;
 
+/// The most letters of a token.
+const LETTERS: u32 = 3;
+
 /// Estimates the tokens of a message with its overhead in a prompt.
 pub(crate) fn message(message: &Message) -> u32 {
     message.parts.iter().map(part).fold(MESSAGE_OVERHEAD, u32::saturating_add)
@@ -38,32 +41,42 @@ fn part(part: &Part) -> u32 {
     }
 }
 
+/// A character by what it makes of the next one.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Small,
+    Capital,
+    Space,
+    Other,
+}
+
 /// Estimates the tokens of a text.
 pub(crate) fn text(text: &str) -> u32 {
     let mut quarters: u64 = 0;
-    let (mut letters, mut spaces) = (0_u64, 0_u64);
-    let mut after_small = false;
+    // How many letters the last token has room for, and what the last character was.
+    let (mut room, mut last) = (0, Kind::Other);
     for character in text.chars() {
-        let begins_a_word = character.is_ascii_uppercase() && after_small;
-        after_small = character.is_ascii_lowercase();
-        if begins_a_word || !character.is_ascii_alphabetic() {
-            quarters += 4 * letters.div_ceil(3);
-            letters = 0;
-        }
-        if character != ' ' && character != '\t' {
-            // The last space is part of the word that follows.
-            quarters += 2 * spaces.saturating_sub(1);
-            spaces = 0;
-        }
-        match character {
-            ' ' | '\t' => spaces += 1,
-            'a'..='z' | 'A'..='Z' => letters += 1,
-            '\u{0100}'..='\u{024f}' => quarters += 5,
-            '\u{0400}'..='\u{052f}' => quarters += 3,
-            other => quarters += [4, 4, 6, 12].get(other.len_utf8() - 1).copied().unwrap_or(12),
-        }
+        let (kind, cost) = match character {
+            'a'..='z' if room > 0 => (Kind::Small, 0),
+            'a'..='z' => (Kind::Small, 4),
+            'A'..='Z' if room > 0 && last == Kind::Capital => (Kind::Capital, 0),
+            'A'..='Z' => (Kind::Capital, 4),
+            // The last space of several is part of the word that follows.
+            ' ' | '\t' => (Kind::Space, if last == Kind::Space { 2 } else { 0 }),
+            '\u{0100}'..='\u{024f}' => (Kind::Other, 5),
+            '\u{0400}'..='\u{052f}' => (Kind::Other, 3),
+            other => (Kind::Other, [4, 4, 6, 12].get(other.len_utf8() - 1).copied().unwrap_or(12)),
+        };
+        room = match (kind, cost) {
+            (Kind::Space | Kind::Other, _) => 0,
+            (_, 0) => room - 1,
+            _ => LETTERS - 1,
+        };
+        quarters += cost;
+        last = kind;
     }
-    quarters += 4 * letters.div_ceil(3) + 2 * spaces;
+    // No word follows the last space of a text.
+    quarters += if last == Kind::Space { 2 } else { 0 };
     u32::try_from(quarters.div_ceil(4)).unwrap_or(u32::MAX)
 }
 
