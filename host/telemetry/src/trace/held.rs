@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry_sdk::trace::SpanData;
 
+use super::context::TraceContext;
+use crate::metrics::Histogram;
+
 /// The most spans that are held for one turn. Further ones are counted.
 pub const MAX_SPANS: usize = 128;
 
@@ -24,6 +27,16 @@ pub struct FinishedSpans {
     pub spans: Vec<SpanData>,
     /// How many did not fit.
     pub dropped: u32,
+    /// What steps measured, which leads to the trace if it is kept. As many as spans at most.
+    exemplars: Vec<PendingExemplar>,
+}
+
+/// A value of a histogram whose exemplar is the trace, if that is kept.
+#[derive(Debug)]
+struct PendingExemplar {
+    histogram: &'static Histogram,
+    labels: Vec<String>,
+    value: f64,
 }
 
 impl HeldSpans {
@@ -52,6 +65,15 @@ impl HeldSpans {
         std::mem::take(&mut *self.finished.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Notes a value that a step has counted in this histogram.
+    pub(crate) fn note_exemplar(&self, histogram: &'static Histogram, labels: &[&str], value: f64) {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        let mut held = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.exemplars.len() < MAX_SPANS {
+            held.exemplars.push(PendingExemplar { histogram, labels, value });
+        }
+    }
+
     /// Adds a span. That of the whole turn, which ends last, always has a place.
     pub(crate) fn push(&self, span: SpanData, is_root: bool) {
         let mut held = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,6 +81,16 @@ impl HeldSpans {
             held.spans.push(span);
         } else {
             held.dropped += 1;
+        }
+    }
+}
+
+impl FinishedSpans {
+    /// The trace is kept: what its steps measured leads to it.
+    pub(crate) fn record_exemplars(&self, trace: TraceContext) {
+        for PendingExemplar { histogram, labels, value } in &self.exemplars {
+            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+            histogram.record_exemplar(&labels, *value, trace);
         }
     }
 }

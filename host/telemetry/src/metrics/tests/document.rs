@@ -3,15 +3,19 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::metrics::buckets::{MEMORY_BYTES, REQUEST_SECONDS, SHORT_SECONDS};
+use crate::metrics::buckets::{MEMORY_BYTES, OPERATION_SECONDS, REQUEST_SECONDS, SHORT_SECONDS};
 use crate::metrics::{Description, encode, http, plugins, process, state, turns};
 
 const BEGIN: &str = "<!-- The tables from here on are written by a test of masque-telemetry. -->\n";
 const END: &str = "<!-- End of the tables. -->\n";
 
 /// The names of the lists of buckets.
-const BUCKETS: [(&str, &[f64]); 3] =
-    [("request", REQUEST_SECONDS), ("short", SHORT_SECONDS), ("memory", MEMORY_BYTES)];
+const BUCKETS: [(&str, &[f64]); 4] = [
+    ("request", REQUEST_SECONDS),
+    ("operation", OPERATION_SECONDS),
+    ("short", SHORT_SECONDS),
+    ("memory", MEMORY_BYTES),
+];
 
 fn tables() -> String {
     let mut text = String::new();
