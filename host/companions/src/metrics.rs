@@ -12,6 +12,9 @@ pub(crate) fn show_set(set: &ActiveSet) {
     for plugin in set.plugins.values() {
         plugin.use_it();
     }
+    for companion in set.companions.values() {
+        companion.use_it();
+    }
     GENERATION.set(&[], set.generation);
     for kind in [PluginKind::Persona, PluginKind::Memory, PluginKind::Model] {
         let loaded = set.plugins.values().filter(|plugin| plugin.package().kind() == kind).count();
@@ -23,17 +26,19 @@ pub(crate) fn show_set(set: &ActiveSet) {
 /// A change is in effect.
 pub(crate) fn count_activated() {
     RELOADS.increment(&["activated"]);
-    LAST_RELOAD_REFUSED.set(&[], 0);
 }
 
 /// An attempt made no new generation.
 pub(crate) fn count_attempt(outcome: ReloadOutcome) {
-    let (name, is_refused) = match outcome {
-        ReloadOutcome::Applied => ("unchanged", 0),
-        ReloadOutcome::Refused => ("refused", 1),
-    };
-    RELOADS.increment(&[name]);
-    LAST_RELOAD_REFUSED.set(&[], is_refused);
+    RELOADS.increment(&[match outcome {
+        ReloadOutcome::Applied => "unchanged",
+        ReloadOutcome::Refused => "refused",
+    }]);
+}
+
+/// Whether an older set is in effect than the files of this host, or the database, say.
+pub(crate) fn show_refused(is_refused: bool) {
+    LAST_RELOAD_REFUSED.set(&[], is_refused.into());
 }
 
 #[cfg(test)]

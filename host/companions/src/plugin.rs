@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use masque_config::PluginFingerprint;
 use masque_runtime::Plugin;
 
-use crate::plugin_series::{keep_series, release_series};
-use crate::series_retention::PluginVersion;
+use crate::plugin_series::KeptSeries;
+use crate::series_retention::SeriesSubject;
 
 /// A plugin of one or more generations. It logs a line when it is unloaded, which is when the last turn that uses it has
 /// ended.
@@ -18,8 +18,8 @@ pub struct LoadedPlugin {
     fingerprint: PluginFingerprint,
     /// Set when a generation without this plugin is published. A plugin that goes because the host stops logs nothing.
     is_retired: AtomicBool,
-    /// Set when a generation with this plugin is in use. Its version has series from then on.
-    in_use: OnceLock<PluginVersion>,
+    /// Set when a generation with this plugin is in use. Its name and version have series from then on.
+    in_use: OnceLock<[KeptSeries; 2]>,
 }
 
 impl LoadedPlugin {
@@ -51,9 +51,8 @@ impl LoadedPlugin {
     pub(crate) fn use_it(&self) {
         self.in_use.get_or_init(|| {
             let version = self.plugin.package().description().version.clone();
-            let version = (self.plugin.name().to_owned(), version);
-            keep_series(version.clone());
-            version
+            let name = self.plugin.name().to_owned();
+            [SeriesSubject::Plugin(name.clone()), SeriesSubject::Version(name, version)].map(KeptSeries::of)
         });
     }
 
@@ -73,9 +72,6 @@ impl Deref for LoadedPlugin {
 
 impl Drop for LoadedPlugin {
     fn drop(&mut self) {
-        if let Some(version) = self.in_use.get() {
-            release_series(version);
-        }
         if self.is_retired.load(Ordering::Relaxed) {
             let package = self.plugin.package();
             tracing::info!(
