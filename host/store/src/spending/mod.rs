@@ -22,4 +22,7 @@ mod ledger_tests;
 
 pub use budgets::Budgets;
 pub use report::{BlockRequest, HeldBlock, ReportAnswer, Spending, SpendingReport, UsedTokens};
-pub use types::{BudgetAccount, BudgetSpent, Correction, DebitOutcome, SpendingDay, Spent, user_account};
+pub use types::{
+    BudgetAccount, BudgetSpent, BudgetUse, Correction, DebitOutcome, SpendingDay, Spent, owner_of_account,
+    user_account,
+};
