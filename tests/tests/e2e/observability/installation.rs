@@ -15,6 +15,12 @@ pub(super) const INSTANCES: usize = 8;
 /// So few tokens a day that the first call of a model uses them up.
 const FEW_TOKENS: &str = "20";
 
+/// Records are so small that texts have to be left out.
+const RECORDS: &str = "[records]\ncontent = \"full\"\nmax_record_bytes = \"4KiB\"\n";
+
+/// Hardly a turn is recorded.
+const FEW_RECORDS: &str = "[records]\nshare = 0.1\n";
+
 /// Requests of users are not limited, and calls wait for an instance for longer than a test holds them.
 const LIMITS: &str = "[limits.user]\nper_minute = 1000000\nburst = 1000000\nturns = 64\n\
     [limits.address]\nper_minute = 1000000\nburst = 1000000\n[sandbox]\ninstances = 8\nslot_wait = \"50s\"\n";
@@ -64,6 +70,7 @@ impl Installation {
         let on_database = |port: u16, redis: u16| {
             Setup::model(&model)
                 .and("[admin]\nlisten = \"127.0.0.1:0\"")
+                .and(FEW_RECORDS)
                 .environment(
                     "DATABASE_URL",
                     &format!("postgresql://postgres@127.0.0.1:{port}/{}", database.name),
@@ -115,6 +122,7 @@ impl Installation {
 fn single(model: &MockModel) -> Setup {
     let counting = fixture("counts-exchanges");
     let mut setup = Setup::file(LIMITS)
+        .and(RECORDS)
         .and("[admin]\nlisten = \"127.0.0.1:0\"\n[server]\ntrusted_proxies = [\"127.0.0.1\"]\n")
         .and(&model.plugin("mock", ""))
         .and("[companions.elara]\npersona = \"elara\"\nmemory = \"counting\"\nmodels = [\"mock\"]\n")
