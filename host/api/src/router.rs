@@ -76,14 +76,26 @@ fn no_route(request: &Request, has_admin_listener: bool) -> Problem {
     }
 }
 
-/// Returns the router of a host that loads: it answers `/livez`, and every other path with a problem that says so.
+/// Returns the router of a host that loads: it answers `/livez`, and every other path with a problem that says so. `/metrics` is
+/// served where it needs no credential, so that an alert says that a host takes long to load and not that it can't be scraped; on
+/// the public listener of a host with authentication, credentials can't be checked before it has loaded.
 ///
 /// `is_local_only` says whether authentication is off.
 pub fn loading(options: &Options, is_local_only: bool, lifecycle: Lifecycle) -> Router {
     let router = Router::new()
         .route("/livez", get(probes::livez_while_loading))
+        .route("/metrics", get(move |request: Request| metrics_while_loading(is_local_only, request)))
         .fallback(|| ready(Problem::from(Kind::Loading)));
     with_outer_layers(router, options, is_local_only, lifecycle)
+}
+
+/// The metrics of a host that loads. Which listener has the route is decided before.
+async fn metrics_while_loading(is_local_only: bool, request: Request) -> Result<Response, Problem> {
+    let listener = request.extensions().get::<ListenerKind>().copied().unwrap_or(ListenerKind::Public);
+    if listener == ListenerKind::Public && !is_local_only {
+        return Err(Kind::Loading.into());
+    }
+    metrics::metrics(request.headers().clone()).await
 }
 
 /// Adds the layers that surround every path, unknown ones included.

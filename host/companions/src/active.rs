@@ -26,6 +26,21 @@ pub struct ActiveState {
     pub obstacle: Option<String>,
 }
 
+impl ActiveState {
+    fn is_last_reload_refused(&self) -> bool {
+        self.reload.as_ref().is_some_and(|report| report.outcome == ReloadOutcome::Refused)
+    }
+
+    /// Whether an older set is in effect than the files of this host or its database hold: what `/health` says of both.
+    fn is_older_in_effect(&self) -> bool {
+        self.is_last_reload_refused() || self.obstacle.is_some()
+    }
+
+    fn show_refused(&self) {
+        metrics::show_refused(self.is_older_in_effect());
+    }
+}
+
 /// The set was not published: another generation has replaced the one that it was made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("another generation of the active set was published in between")]
@@ -35,6 +50,7 @@ impl Active {
     /// A holder whose first generation is `set`.
     pub fn new(set: ActiveSet) -> Self {
         metrics::show_set(&set);
+        metrics::show_refused(false);
         Self(watch::Sender::new(ActiveState {
             set: Arc::new(set),
             reload: None,
@@ -85,6 +101,7 @@ impl Active {
             if is_current {
                 state.set = Arc::clone(&next);
                 state.reload = Some(report);
+                state.show_refused();
             }
             is_current
         });
@@ -115,6 +132,7 @@ impl Active {
         self.0.send_if_modified(|state| {
             let differs = state.obstacle != obstacle;
             state.obstacle = obstacle;
+            state.show_refused();
             differs
         });
     }
@@ -126,15 +144,17 @@ impl Active {
 
     /// Whether the last change of the files was refused, and what was before is in effect.
     pub fn is_last_reload_refused(&self) -> bool {
-        let state = self.0.borrow();
-        state.reload.as_ref().is_some_and(|report| report.outcome == ReloadOutcome::Refused)
+        self.0.borrow().is_last_reload_refused()
     }
 
     /// Stores the report of an attempt that made no new generation, and returns the report before it.
     pub fn record(&self, report: ReloadReport) -> Option<ReloadReport> {
         metrics::count_attempt(report.outcome);
         let mut previous = None;
-        self.0.send_modify(|state| previous = state.reload.replace(report));
+        self.0.send_modify(|state| {
+            previous = state.reload.replace(report);
+            state.show_refused();
+        });
         previous
     }
 }
@@ -162,6 +182,32 @@ mod tests {
         let pinned = active.current();
         active.publish(&pinned, empty_set(), Vec::new()).unwrap();
         assert_eq!((pinned.generation, active.current().generation), (1, 2));
+    }
+
+    #[test]
+    fn the_metric_of_a_refused_configuration_says_what_health_says() {
+        let active = Active::new(empty_set());
+        let shown = || active.state().is_older_in_effect();
+        let record = |outcome| active.record(ReloadReport::new(outcome, 1, Vec::new()));
+        assert!(!shown());
+        record(ReloadOutcome::Refused);
+        assert!(shown() && active.is_last_reload_refused());
+        record(ReloadOutcome::Applied);
+        assert!(!shown());
+        // That the hosts of a database refuse a generation is an attempt, and no problem of the one in use.
+        active.set_publication(Some(Publication {
+            generation: 2,
+            state: crate::publication::PublicationState::Refused,
+            problems: Vec::new(),
+        }));
+        assert!(!shown());
+        active.set_obstacle(Some("generation 7 can't be prepared".into()));
+        assert!(shown());
+        record(ReloadOutcome::Refused);
+        active.set_obstacle(None);
+        assert!(shown(), "the file is still refused");
+        active.switch(&active.current(), empty_set(), Vec::new()).unwrap();
+        assert!(!shown());
     }
 
     #[test]

@@ -1,9 +1,14 @@
 //! A companion: the plugins that play it, and how they are used.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use masque_runtime::Plugin;
 use serde_json::{Map, Value};
+
+use masque_telemetry::metrics::turns::begin_companion;
+
+use crate::plugin_series::{KeptSeries, PLUGIN_SERIES};
+use crate::series_retention::SeriesSubject;
 
 /// A persona, a memory and at least one model under one name.
 #[derive(Debug)]
@@ -22,4 +27,16 @@ pub struct Companion {
     pub memory_budget: u32,
     /// Options that are added to every prompt. They override those of the persona.
     pub options: Map<String, Value>,
+    /// Set when a generation with this companion is in use. Its name has series from then on.
+    pub(crate) in_use: OnceLock<KeptSeries>,
+}
+
+impl Companion {
+    /// Marks that a generation with this companion is in use.
+    pub(crate) fn use_it(&self) {
+        self.in_use.get_or_init(|| {
+            let subject = SeriesSubject::Companion(self.name.clone());
+            PLUGIN_SERIES.keep(subject, || begin_companion(&self.name))
+        });
+    }
 }

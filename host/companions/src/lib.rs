@@ -46,6 +46,7 @@ pub use companion::Companion;
 pub use follow::follow;
 pub use load::load;
 pub use plugin::LoadedPlugin;
+pub use plugin_series::{count_last_of_companion, count_last_of_plugin};
 pub use publication::{Publication, PublicationState};
 pub use redact::Redactor;
 pub use reload::Reloader;

@@ -2,7 +2,7 @@
 //! so that the operator sees all of them at once.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use masque_config::{
     Companion as CompanionConfig, Config, Diagnostic, Name, Plugin as PluginConfig, PluginLimits,
@@ -199,6 +199,7 @@ fn make_companion(
         fallback: wanted.fallback,
         memory_budget: wanted.memory_budget,
         options: wanted.options.clone(),
+        in_use: OnceLock::new(),
     })
 }
 

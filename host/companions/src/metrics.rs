@@ -2,8 +2,6 @@
 
 use masque_runtime::PluginKind;
 use masque_telemetry::metrics::plugins::{GENERATION, LAST_RELOAD_REFUSED, LOADED, RELOADS};
-use masque_telemetry::metrics::state::begin_jobs;
-use masque_telemetry::metrics::turns::begin_companion;
 
 use crate::plugin_series::PLUGIN_SERIES;
 use crate::report::ReloadOutcome;
@@ -13,14 +11,10 @@ use crate::set::ActiveSet;
 pub(crate) fn show_set(set: &ActiveSet) {
     for plugin in set.plugins.values() {
         plugin.use_it();
-        let package = plugin.package();
-        for (function, is_there) in [("observe", package.observes()), ("reflect", package.reflects())] {
-            if is_there {
-                begin_jobs(plugin.name(), function);
-            }
-        }
     }
-    set.companions.keys().for_each(|companion| begin_companion(companion));
+    for companion in set.companions.values() {
+        companion.use_it();
+    }
     GENERATION.set(&[], set.generation);
     for kind in [PluginKind::Persona, PluginKind::Memory, PluginKind::Model] {
         let loaded = set.plugins.values().filter(|plugin| plugin.package().kind() == kind).count();
@@ -32,17 +26,19 @@ pub(crate) fn show_set(set: &ActiveSet) {
 /// A change is in effect.
 pub(crate) fn count_activated() {
     RELOADS.increment(&["activated"]);
-    LAST_RELOAD_REFUSED.set(&[], 0);
 }
 
 /// An attempt made no new generation.
 pub(crate) fn count_attempt(outcome: ReloadOutcome) {
-    let (name, is_refused) = match outcome {
-        ReloadOutcome::Applied => ("unchanged", 0),
-        ReloadOutcome::Refused => ("refused", 1),
-    };
-    RELOADS.increment(&[name]);
-    LAST_RELOAD_REFUSED.set(&[], is_refused);
+    RELOADS.increment(&[match outcome {
+        ReloadOutcome::Applied => "unchanged",
+        ReloadOutcome::Refused => "refused",
+    }]);
+}
+
+/// Whether an older set is in effect than the files of this host, or the database, say.
+pub(crate) fn show_refused(is_refused: bool) {
+    LAST_RELOAD_REFUSED.set(&[], is_refused.into());
 }
 
 #[cfg(test)]

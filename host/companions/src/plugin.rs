@@ -6,9 +6,10 @@ use std::sync::{Arc, OnceLock};
 
 use masque_config::PluginFingerprint;
 use masque_runtime::Plugin;
+use masque_telemetry::metrics::state::begin_jobs;
 
-use crate::plugin_series::PLUGIN_SERIES;
-use crate::series_retention::PluginVersion;
+use crate::plugin_series::{KeptSeries, PLUGIN_SERIES};
+use crate::series_retention::SeriesSubject;
 
 /// A plugin of one or more generations. It logs a line when it is unloaded, which is when the last turn that uses it has
 /// ended.
@@ -18,8 +19,8 @@ pub struct LoadedPlugin {
     fingerprint: PluginFingerprint,
     /// Set when a generation without this plugin is published. A plugin that goes because the host stops logs nothing.
     is_retired: AtomicBool,
-    /// Set when a generation with this plugin is in use. Its version has series from then on.
-    in_use: OnceLock<PluginVersion>,
+    /// Set when a generation with this plugin is in use. Its name and version have series from then on.
+    in_use: OnceLock<[KeptSeries; 2]>,
 }
 
 impl LoadedPlugin {
@@ -51,10 +52,23 @@ impl LoadedPlugin {
     pub(crate) fn use_it(&self) {
         self.in_use.get_or_init(|| {
             let version = self.plugin.package().description().version.clone();
-            let version = (self.plugin.name().to_owned(), version);
-            PLUGIN_SERIES.keep(version.clone(), || self.plugin.begin_series());
-            version
+            let name = self.plugin.name().to_owned();
+            let series = &PLUGIN_SERIES;
+            [
+                series.keep(SeriesSubject::Plugin(name.clone()), || self.begin_job_series()),
+                series.keep(SeriesSubject::Version(name, version), || self.plugin.begin_series()),
+            ]
         });
+    }
+
+    /// Makes the series of its background jobs whose first increase has to be seen.
+    fn begin_job_series(&self) {
+        let package = self.plugin.package();
+        for (function, is_there) in [("observe", package.observes()), ("reflect", package.reflects())] {
+            if is_there {
+                begin_jobs(self.plugin.name(), function);
+            }
+        }
     }
 
     /// Marks that no new turn will use the plugin.
@@ -73,9 +87,6 @@ impl Deref for LoadedPlugin {
 
 impl Drop for LoadedPlugin {
     fn drop(&mut self) {
-        if let Some(version) = self.in_use.get() {
-            PLUGIN_SERIES.release(version);
-        }
         if self.is_retired.load(Ordering::Relaxed) {
             let package = self.plugin.package();
             tracing::info!(

@@ -1,11 +1,14 @@
-//! The series of plugin versions in the metrics of this process: kept while a version is in use, and forgotten some time later.
+//! The series of companions, plugins and their versions in the metrics of this process: kept while these are in use, and forgotten
+//! some time later.
 
+use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use masque_telemetry::metrics::forget_name;
 use masque_telemetry::metrics::plugins::forget;
 
-use crate::series_retention::{PluginVersion, SeriesRetention};
+use crate::series_retention::{SeriesRetention, SeriesSubject};
 
 /// One for the process, as its metrics are.
 pub(crate) static PLUGIN_SERIES: LazyLock<Arc<PluginSeries>> = LazyLock::new(Arc::default);
@@ -22,19 +25,22 @@ struct Versions {
 }
 
 impl PluginSeries {
-    /// A plugin of this version is in use. `begin` makes the series that are there before their first event.
-    pub(crate) fn keep(&self, version: PluginVersion, begin: impl FnOnce()) {
+    /// A companion, plugin or version is in use, until the returned value is dropped. `begin` makes the series that are there
+    /// before their first event.
+    pub(crate) fn keep(self: &Arc<Self>, subject: SeriesSubject, begin: impl FnOnce()) -> KeptSeries {
         let mut versions = self.versions();
-        versions.retention.load(version);
-        // Under the lock: series of an earlier use of the version are not forgotten afterwards.
+        versions.retention.load(subject.clone());
+        // Under the lock: series of an earlier use are not forgotten afterwards.
         begin();
+        drop(versions);
+        KeptSeries { series: Arc::clone(self), subject }
     }
 
-    /// No turn uses a plugin of this version any more. Its series are forgotten when the time has come: by a task, or with the
-    /// next generation where none can be started.
-    pub(crate) fn release(self: &Arc<Self>, version: &PluginVersion) {
+    /// The subject is no longer in use. Its series are forgotten when the time has come: by a task, or with the next generation
+    /// where none can be started.
+    fn release(self: &Arc<Self>, subject: &SeriesSubject) {
         let mut versions = self.versions();
-        versions.retention.unload(version, now());
+        versions.retention.unload(subject, now());
         if !versions.is_awaited
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
@@ -43,7 +49,7 @@ impl PluginSeries {
         }
     }
 
-    /// Ends when no version is due. If its runtime ends before, the next generation forgets what is due.
+    /// Ends when nothing is due. If its runtime ends before, the next generation forgets what is due.
     async fn forget_when_due(self: Arc<Self>) {
         loop {
             let due = {
@@ -61,14 +67,49 @@ impl PluginSeries {
     /// Forgets what is due.
     pub(crate) fn forget_due(&self) {
         let mut versions = self.versions();
-        for (plugin, version) in versions.retention.take_due(now()) {
-            forget(&plugin, &version);
+        for subject in versions.retention.take_due(now()) {
+            match subject {
+                SeriesSubject::Companion(name) => forget_name("companion", &name),
+                SeriesSubject::Plugin(name) => {
+                    ["plugin", "model"].into_iter().for_each(|label| forget_name(label, &name));
+                }
+                SeriesSubject::Version(plugin, version) => forget(&plugin, &version),
+            }
         }
     }
 
     fn versions(&self) -> MutexGuard<'_, Versions> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Keeps the series of a companion or plugin while it lives.
+pub(crate) struct KeptSeries {
+    series: Arc<PluginSeries>,
+    subject: SeriesSubject,
+}
+
+impl fmt::Debug for KeptSeries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeptSeries").field(&self.subject).finish()
+    }
+}
+
+impl Drop for KeptSeries {
+    fn drop(&mut self) {
+        self.series.release(&self.subject);
+    }
+}
+
+/// Something is counted of a companion that no generation in use may have any more, such as the end of a turn whose companion was
+/// removed. Its series are forgotten as if it had been in use until now.
+pub fn count_last_of_companion(name: &str) {
+    drop(PLUGIN_SERIES.keep(SeriesSubject::Companion(name.to_owned()), || ()));
+}
+
+/// The same for a plugin, such as one that a background job is for.
+pub fn count_last_of_plugin(name: &str) {
+    drop(PLUGIN_SERIES.keep(SeriesSubject::Plugin(name.to_owned()), || ()));
 }
 
 /// By the clock of the timers.
@@ -82,6 +123,7 @@ mod tests {
 
     use masque_telemetry::metrics::encode;
     use masque_telemetry::metrics::plugins::{CALL_DURATION, CALLS};
+    use masque_telemetry::metrics::turns::{MODEL_CALLS, RECALLS, TURNS};
     use tokio::time::sleep;
 
     use super::*;
@@ -95,13 +137,12 @@ mod tests {
         encode(None).body.lines().filter(|line| line.contains(&label)).count()
     }
 
-    fn use_version(series: &PluginSeries, plugin: &str, number: u32) -> PluginVersion {
-        let version = (plugin.to_owned(), format!("1.0.{number}"));
-        series.keep(version.clone(), || {
-            CALLS.increment(&[plugin, &version.1, "compose", "ok"]);
-            CALL_DURATION.observe(&[plugin, &version.1, "compose"], 0.1);
-        });
-        version
+    fn use_version(series: &Arc<PluginSeries>, plugin: &str, number: u32) -> KeptSeries {
+        let version = format!("1.0.{number}");
+        series.keep(SeriesSubject::Version(plugin.to_owned(), version.clone()), || {
+            CALLS.increment(&[plugin, &version, "compose", "ok"]);
+            CALL_DURATION.observe(&[plugin, &version, "compose"], 0.1);
+        })
     }
 
     /// With the clock paused, time passes when the test and the task that forgets both wait.
@@ -113,8 +154,8 @@ mod tests {
         assert!(before > 0);
         for number in 1..=1000 {
             let next = use_version(&series, "replaced", number);
-            series.release(&current);
             current = next;
+            assert!(count_series("replaced") > before);
             sleep(10 * SECOND).await;
         }
         // The loaded version, and those of the last ten minutes.
@@ -129,16 +170,16 @@ mod tests {
         let series = Arc::new(PluginSeries::default());
         let version = use_version(&series, "returning", 0);
         let before = count_series("returning");
-        series.release(&version);
+        drop(version);
         sleep(RETENTION - SECOND).await;
         assert_eq!(count_series("returning"), before);
-        use_version(&series, "returning", 0);
+        let version = use_version(&series, "returning", 0);
         sleep(2 * RETENTION).await;
         assert_eq!(count_series("returning"), before);
 
         // The task has ended, since nothing was due, and begins again.
         assert!(!series.versions().is_awaited);
-        series.release(&version);
+        drop(version);
         sleep(RETENTION - SECOND).await;
         assert_eq!(count_series("returning"), before);
         sleep(2 * SECOND).await;
@@ -149,7 +190,7 @@ mod tests {
     fn without_a_runtime_the_next_generation_forgets_what_is_due() {
         let series = Arc::new(PluginSeries::default());
         let version = use_version(&series, "left", 0);
-        series.release(&version);
+        drop(version);
         series.forget_due();
         assert!(count_series("left") > 0);
         let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -159,5 +200,42 @@ mod tests {
             series.forget_due();
         });
         assert_eq!(count_series("left"), 0);
+    }
+
+    fn has_series_of(name: &str) -> bool {
+        encode(None).body.contains(&format!("=\"{name}\""))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_series_of_a_companion_and_of_plugins_go_ten_minutes_after_no_generation_has_them() {
+        TURNS.increment(&["removed-companion", "completed"]);
+        RECALLS.increment(&["removed-memory", "ok"]);
+        MODEL_CALLS.increment(&["stays-companion", "removed-asker", "stays-model", "ok"]);
+        MODEL_CALLS.increment(&["stays-companion", "stays-model", "removed-model", "ok"]);
+        let plugins = ["removed-memory", "removed-asker", "removed-model"];
+        let kept: Vec<_> = plugins
+            .map(|name| SeriesSubject::Plugin(name.to_owned()))
+            .into_iter()
+            .chain([SeriesSubject::Companion("removed-companion".to_owned())])
+            .map(|subject| PLUGIN_SERIES.keep(subject, || ()))
+            .collect();
+        tokio::time::sleep(2 * RETENTION).await;
+        PLUGIN_SERIES.forget_due();
+        let names = plugins.into_iter().chain(["removed-companion"]);
+        assert!(names.clone().all(has_series_of), "they are in use");
+        drop(kept);
+        tokio::time::sleep(RETENTION / 2).await;
+        PLUGIN_SERIES.forget_due();
+        assert!(names.clone().all(has_series_of), "Prometheus has not read the last values yet");
+        tokio::time::sleep(RETENTION).await;
+        PLUGIN_SERIES.forget_due();
+        for name in names {
+            assert!(!has_series_of(name), "{name}");
+        }
+        count_last_of_companion("removed-companion");
+        TURNS.increment(&["removed-companion", "failed"]);
+        tokio::time::sleep(2 * RETENTION).await;
+        PLUGIN_SERIES.forget_due();
+        assert!(!has_series_of("removed-companion"), "it was counted once more");
     }
 }

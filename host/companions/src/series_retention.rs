@@ -1,44 +1,53 @@
-//! When the metrics of a plugin's version are forgotten: ten minutes after it was unloaded, unless it is loaded again.
+//! When the metrics of a companion, a plugin or its version are forgotten: ten minutes after it was unloaded, unless it is loaded
+//! again.
 //!
-//! The threat: each version that was ever in use leaves its series behind, until a host that replaces plugins all day has no
-//! memory left. The policy: a version is loaded while any generation in use has it, and is forgotten after a time in which a
-//! Prometheus that scrapes once a minute has read its last values several times.
+//! The threat: each version and each name that was ever in use leaves its series behind, until a host whose configuration changes
+//! all day has no memory left. The policy: something is loaded while any generation in use has it, and is forgotten after a time in
+//! which a Prometheus that scrapes once a minute has read its last values several times.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// How long the series of a version are kept after it was unloaded.
+/// How long series are kept after what they are about was unloaded.
 pub(crate) const RETENTION: Duration = Duration::from_secs(10 * 60);
 
-/// A plugin by its name, and its version.
-pub(crate) type PluginVersion = (String, String);
+/// What series are about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum SeriesSubject {
+    /// The companion with this name.
+    Companion(String),
+    /// The plugin with this name, whatever its version.
+    Plugin(String),
+    /// A plugin by its name, and its version.
+    Version(String, String),
+}
 
-/// The versions that have series.
+/// What has series.
 #[derive(Debug, Default)]
 pub(crate) struct SeriesRetention {
-    versions: HashMap<PluginVersion, Kept>,
+    subjects: HashMap<SeriesSubject, Kept>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Kept {
-    /// By so many plugins, which differ in settings or grants.
+    /// By so many generations or plugins, which differ in settings or grants.
     Loaded(u32),
     UnloadedAt(Instant),
 }
 
 impl SeriesRetention {
-    /// A plugin of this version is loaded.
-    pub(crate) fn load(&mut self, version: PluginVersion) {
-        let kept = self.versions.entry(version).or_insert(Kept::Loaded(0));
+    /// A subject is loaded.
+    pub(crate) fn load(&mut self, subject: SeriesSubject) {
+        let kept = self.subjects.entry(subject).or_insert(Kept::Loaded(0));
         *kept = match *kept {
             Kept::Loaded(count) => Kept::Loaded(count.saturating_add(1)),
             Kept::UnloadedAt(_) => Kept::Loaded(1),
         };
     }
 
-    /// A plugin of this version is unloaded.
-    pub(crate) fn unload(&mut self, version: &PluginVersion, now: Instant) {
-        if let Some(kept) = self.versions.get_mut(version) {
+    /// It is unloaded.
+    pub(crate) fn unload(&mut self, subject: &SeriesSubject, now: Instant) {
+        if let Some(kept) = self.subjects.get_mut(subject) {
             *kept = match *kept {
                 Kept::Loaded(0 | 1) => Kept::UnloadedAt(now),
                 Kept::Loaded(count) => Kept::Loaded(count - 1),
@@ -47,15 +56,15 @@ impl SeriesRetention {
         }
     }
 
-    /// Takes the versions that are to be forgotten now.
-    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<PluginVersion> {
+    /// Takes what is to be forgotten now.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<SeriesSubject> {
         let is_due = |kept: &Kept| matches!(*kept, Kept::UnloadedAt(at) if at + RETENTION <= now);
-        self.versions.extract_if(|_, kept| is_due(kept)).map(|(version, _)| version).collect()
+        self.subjects.extract_if(|_, kept| is_due(kept)).map(|(subject, _)| subject).collect()
     }
 
-    /// When the next version is due, if nothing is loaded until then.
+    /// When the next one is due, if nothing is loaded until then.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        let unloaded = self.versions.values().filter_map(|kept| match *kept {
+        let unloaded = self.subjects.values().filter_map(|kept| match *kept {
             Kept::UnloadedAt(at) => Some(at + RETENTION),
             Kept::Loaded(_) => None,
         });
@@ -66,6 +75,10 @@ impl SeriesRetention {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn version(name: &str) -> SeriesSubject {
+        SeriesSubject::Version(name.to_owned(), "1.0.0".to_owned())
+    }
 
     /// What happens to the version `ida 1.0.0`, and what is forgotten at that minute.
     enum Step {
@@ -91,7 +104,7 @@ mod tests {
             ("never loaded", &[(0, Unload), (60, Due(0))]),
         ] {
             let mut retention = SeriesRetention::default();
-            let version = ("ida".to_owned(), "1.0.0".to_owned());
+            let version = version("ida");
             for (at, step) in steps {
                 match step {
                     Load => retention.load(version.clone()),
@@ -109,13 +122,13 @@ mod tests {
         let start = Instant::now();
         let mut retention = SeriesRetention::default();
         for (seconds, name) in [(5, "b"), (3, "a"), (9, "c")] {
-            let version = (name.to_owned(), "1.0.0".to_owned());
+            let version = version(name);
             retention.load(version.clone());
             retention.unload(&version, start + Duration::from_secs(seconds));
         }
         let second = Duration::from_secs(1);
         assert_eq!(retention.next_due(), Some(start + 3 * second + RETENTION));
-        assert_eq!(retention.take_due(start + 3 * second + RETENTION), [("a".into(), "1.0.0".into())]);
+        assert_eq!(retention.take_due(start + 3 * second + RETENTION), [version("a")]);
         assert_eq!(retention.next_due(), Some(start + 5 * second + RETENTION));
     }
 }

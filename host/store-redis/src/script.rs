@@ -4,9 +4,8 @@
 //! sent the text.
 
 use std::sync::LazyLock;
-use std::time::Instant;
 
-use masque_telemetry::metrics::state::{QUERY_DURATION, QUERY_ERRORS};
+use masque_telemetry::metrics::state::MeasuredOperation;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs, cmd};
 
 use crate::link::Link;
@@ -61,18 +60,14 @@ impl ScriptCall {
 
     /// Runs the script.
     pub(crate) async fn run<T: FromRedisValue>(self, link: &Link) -> RedisResult<T> {
-        let began = Instant::now();
+        let measured = MeasuredOperation::begin(DATABASE, self.name);
         let answer = match link.query(&self.by_hash).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 link.query(&self.by_text).await
             }
             answer => answer,
         };
-        let labels = [DATABASE, self.name];
-        QUERY_DURATION.observe(&labels, began.elapsed().as_secs_f64());
-        if answer.is_err() {
-            QUERY_ERRORS.increment(&labels);
-        }
+        measured.end(answer.is_ok());
         answer
     }
 }

@@ -86,8 +86,9 @@ pub use shared::{
     TURN_EVENTS_RETENTION, TURN_SLOT_LIFETIME, TurnEvents, TurnSlots,
 };
 pub use spending::{
-    BlockRequest, BudgetAccount, BudgetSpent, Budgets, Correction, DebitOutcome, DebitTime, HeldBlock,
-    ReportAnswer, Spending, SpendingDay, SpendingReport, Spent, UsedTokens, user_account,
+    BlockRequest, BudgetAccount, BudgetSpent, BudgetUse, Budgets, Correction, DebitOutcome, DebitTime,
+    HeldBlock, ReportAnswer, Spending, SpendingDay, SpendingReport, Spent, UsedTokens, owner_of_account,
+    user_account,
 };
 pub use state::PluginState;
 pub use state_values::{

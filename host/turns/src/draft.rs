@@ -24,4 +24,6 @@ pub(crate) struct ReplyDraft {
     pub(crate) first_content: Option<Instant>,
     /// The model that writes, or wrote last.
     pub(crate) model: Option<String>,
+    /// Whether that model refused the prompt, for which the host is not to blame.
+    pub(crate) is_prompt_rejected: bool,
 }

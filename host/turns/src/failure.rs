@@ -84,6 +84,13 @@ pub(crate) fn allows_fallback(error: &CallError) -> bool {
     }
 }
 
+/// Whether a model refused what it was asked: its filter stopped it, it is too long, or its server does not accept it. The text of
+/// a user can cause each of them.
+pub(crate) fn is_prompt_rejected(error: &CallError) -> bool {
+    matches!(&error.cause, Cause::Failed(failure)
+        if matches!(failure.code.as_str(), "filtered" | "context-length" | "invalid"))
+}
+
 /// The problem that a client is given for a failed operation of the store.
 pub(crate) fn store_problem(error: &StoreError) -> Problem {
     match error {
@@ -144,6 +151,8 @@ mod tests {
         for (code, kind, next) in table {
             assert_eq!(call_problem(PluginKind::Model, &failed(code)).kind, kind, "{code}");
             assert_eq!(allows_fallback(&failed(code)), next, "{code}");
+            let is_rejected = ["filtered", "context-length", "invalid"].contains(&code);
+            assert_eq!(is_prompt_rejected(&failed(code)), is_rejected, "{code}");
             assert_eq!(known_code(code), if code == "of-a-later-version" { "internal" } else { code });
         }
     }

@@ -1,6 +1,6 @@
 //! Periodic work for running turns: one statement tells the store that the host lives, renews the leases of all its turns and
-//! brings the cancellations that were asked for on other hosts. It also keeps the places of users, and drops logs that are
-//! past their time.
+//! brings the cancellations that were asked for on other hosts. It also keeps the places of users, shows what their budgets have
+//! left, and drops logs that are past their time.
 //!
 //! A host that can't renew cancels its turns before their leases end, since another host may take the conversations from
 //! then on. One that was paused gives its readers nothing more (see [`EventLog::renew_lease`](crate::log::EventLog)).
@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use masque_store::{Heartbeat, TURN_SLOT_LIFETIME, TurnId};
 use masque_telemetry::metrics::state::HEARTBEAT;
-use masque_telemetry::metrics::turns::BUDGET_USED;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::cancellation::CancelReason;
 use crate::clock::now_ms;
 use crate::host::{Host, LEASE};
+use crate::metering::show_budget_use;
 
 /// The time between two renewals if the first one failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
@@ -30,13 +30,12 @@ impl Host {
     pub(crate) async fn keep_leases(&self, stop: CancellationToken) {
         let renew = |asked| async move {
             let is_renewed = self.renew_leases(asked).await;
-            BUDGET_USED.set_fraction(&[], self.budgets.highest_share());
             self.registry.purge();
             is_renewed
         };
         let leases = repeat(self.options.heartbeat, renew, |now| self.cancel_ending(now));
-        // Beside the leases: shared memory that hangs must not delay them.
-        let work = async { tokio::join!(leases, self.keep_places()) };
+        // Beside the leases: shared memory or a database that hangs must not delay them.
+        let work = async { tokio::join!(leases, self.keep_places(), self.watch_budgets()) };
         stop.run_until_cancelled(work).await;
     }
 
@@ -48,6 +47,16 @@ impl Host {
         loop {
             ticks.tick().await;
             users.renew().await;
+        }
+    }
+
+    /// Shows how much of their budgets accounts have used, forever.
+    async fn watch_budgets(&self) {
+        let mut ticks = tokio::time::interval(self.options.heartbeat);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            show_budget_use(&self.budgets, &*self.store).await;
         }
     }
 

@@ -16,7 +16,7 @@ use crate::capabilities::Capabilities;
 use crate::clock::whole_ms;
 use crate::contract;
 use crate::draft::ReplyDraft;
-use crate::failure::{allows_fallback, call_problem};
+use crate::failure::{allows_fallback, call_problem, is_prompt_rejected};
 use crate::log::EventLog;
 use crate::metering::MeteredCall;
 use crate::records::{CallInput, CallOutput, OpenCall};
@@ -95,7 +95,7 @@ impl Pipeline {
         loop {
             let Some(model) = models.next() else { return Err(Problem::from(Kind::Internal)) };
             draft.model = Some(model.name().to_owned());
-            let metered = self.capabilities.meter().begin(prompt, model, &self.trace).await;
+            let metered = self.capabilities.meter().begin(prompt, model, None, &self.trace).await;
             let mut metered = metered.map_err(|error| error.problem())?;
             (draft.reported, draft.usage) = (metered.reported(), metered.usage());
             let began = Instant::now();
@@ -122,6 +122,7 @@ impl Pipeline {
             messages.add_text(&draft.text);
             let problem = self.report_failure(PluginKind::Model, &failure.error, &open, &messages);
             drop(open);
+            draft.is_prompt_rejected = is_prompt_rejected(&failure.error);
             let is_late = Instant::now() >= self.deadline;
             if failure.is_after_content
                 || is_late

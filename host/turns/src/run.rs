@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::FutureExt;
-use masque_companions::Companion;
+use masque_companions::{Companion, count_last_of_companion};
 use masque_problem::{Kind, Problem};
 use masque_runtime::{Plugin, ReportContent};
 use masque_store::{Durable, Started, StateFence, TurnId};
+use masque_telemetry::metrics::turns::RECORDS_DROPPED;
 use masque_telemetry::trace::RootSpan;
 use tokio::sync::oneshot;
 use tracing::Instrument;
@@ -28,7 +29,7 @@ use crate::log::{EventLog, EventReader};
 use crate::metering::UsageMeter;
 use crate::pipeline::Pipeline;
 use crate::publisher::publish;
-use crate::records::{CallLog, RecordedEnd, build};
+use crate::records::{CallLog, RecordContent, RecordedEnd, build};
 use crate::registry::LiveTurn;
 use crate::request::ChatRequest;
 use crate::summary::TurnSummary;
@@ -102,7 +103,11 @@ impl Host {
     /// What is collected for the record of a turn, if there is to be one.
     fn recorded_content(&self, turn: TurnId) -> Option<ReportContent> {
         self.options.record_sink.as_ref()?;
-        self.options.records.content_for(turn)
+        let content = self.options.records.content_for(turn);
+        if content.is_none() && self.options.records.content != RecordContent::Off {
+            RECORDS_DROPPED.increment(&["share"]);
+        }
+        content
     }
 
     async fn run_and_finalize(
@@ -211,6 +216,7 @@ impl Host {
         };
         let (draft, timing) = (ReplyDraft::default(), TurnTiming::default());
         let finalized = self.finalizer.finalize(finished(&running, None, &draft, &timing), outcome).await;
+        count_last_of_companion(&running.started.companion);
         (finalized, draft, timing)
     }
 }

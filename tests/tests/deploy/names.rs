@@ -33,7 +33,7 @@ fn every_label_in_the_text_of_an_alert_is_one_of_its_series() {
             let label: String =
                 part.chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect();
             // An aggregation keeps only what it groups by.
-            let is_kept = if alert.expression.contains("sum") || alert.expression.contains("max(") {
+            let is_kept = if ["sum", "max(", "max by"].iter().any(|word| alert.expression.contains(word)) {
                 expression.grouping.contains(&label)
             } else {
                 label == "instance"

@@ -2,12 +2,12 @@
 
 use axum::body::Body;
 use http::{Method, StatusCode};
-use masque_http::{Lifecycle, Phase};
+use masque_http::{ConnectionInfo, Lifecycle, ListenerKind, Phase};
 use serde_json::json;
 use tower::ServiceExt;
 
-use super::setup::{Api, options, request};
-use crate::loading;
+use super::setup::{Api, options, request, request_over};
+use crate::{Options, loading};
 
 #[tokio::test]
 async fn ready_follows_the_life_of_the_host_and_alive_does_not() {
@@ -58,5 +58,26 @@ async fn a_host_that_loads_is_alive_and_not_ready() {
         let response =
             router.clone().oneshot(request(Method::GET, path).body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.status().as_u16(), status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_of_a_host_that_loads_are_served_where_they_need_no_credential() {
+    let status = |has_admin_listener, is_local_only, listener| async move {
+        let options = Options { has_admin_listener, ..options() };
+        let router = loading(&options, is_local_only, Lifecycle::new());
+        let connection = ConnectionInfo { listener, peer: None, is_encrypted: false };
+        router.oneshot(request_over(connection, "/metrics")).await.unwrap().status().as_u16()
+    };
+    for (has_admin_listener, is_local_only, listener, expected) in [
+        (false, true, ListenerKind::Public, 200),
+        // Credentials can't be checked yet.
+        (false, false, ListenerKind::Public, 503),
+        (true, false, ListenerKind::Public, 404),
+        (true, false, ListenerKind::Admin, 200),
+        (false, false, ListenerKind::Socket, 200),
+    ] {
+        let answered = status(has_admin_listener, is_local_only, listener).await;
+        assert_eq!(answered, expected, "{has_admin_listener} {is_local_only} {listener:?}");
     }
 }

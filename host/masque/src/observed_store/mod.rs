@@ -6,10 +6,9 @@
 mod operations;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use masque_store::{ActiveSets, Store, StoreError};
-use masque_telemetry::metrics::state::{QUERY_DURATION, QUERY_ERRORS};
+use masque_telemetry::metrics::state::{MeasuredOperation, QUERY_ERRORS};
 
 use operations::CONNECTION_OPERATIONS;
 
@@ -65,26 +64,27 @@ fn begin_errors(database: Database, operations: &[&str]) {
     }
 }
 
-/// Measures one operation. One whose caller goes away is not counted.
+/// Measures one operation. One whose caller gives up counts as an error, with the time until then: a database that hangs is
+/// seen although nobody waits for its answer.
 async fn observe<T>(
     database: Database,
     operation: &'static str,
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    let began = Instant::now();
+    let measured = MeasuredOperation::begin(database.label(), operation);
     let answer = work.await;
-    let labels = [database.label(), operation];
-    QUERY_DURATION.observe(&labels, began.elapsed().as_secs_f64());
-    if answer.is_err() {
-        QUERY_ERRORS.increment(&labels);
-    }
+    measured.end(answer.is_ok());
     answer
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
+    use std::time::Duration;
+
     use masque_store_sqlite::SqliteStore;
     use masque_telemetry::metrics::encode;
+    use masque_telemetry::metrics::state::QUERY_DURATION;
 
     use super::*;
 
@@ -107,5 +107,19 @@ mod tests {
         for measured in of("database_query_duration_seconds_count") {
             assert!(counted.contains(&measured), "{measured} is not in {counted:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operation_that_is_given_up_is_measured_and_counts_as_an_error() {
+        let counted = |operation: &str| {
+            let labels = ["sqlite", operation];
+            (QUERY_DURATION.count(&labels), QUERY_ERRORS.value(&labels))
+        };
+        observe(Database::Sqlite, "answered", ready(Ok(()))).await.unwrap();
+        let failed = StoreError::Unavailable("away".into());
+        observe::<()>(Database::Sqlite, "failed", ready(Err(failed))).await.unwrap_err();
+        let hangs = observe::<()>(Database::Sqlite, "hangs", pending());
+        tokio::time::timeout(Duration::from_secs(3), hangs).await.unwrap_err();
+        assert_eq!([counted("answered"), counted("failed"), counted("hangs")], [(1, 0), (1, 1), (1, 1)]);
     }
 }

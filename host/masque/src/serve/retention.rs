@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use masque_config::{Config, Retention};
-use masque_store::{RateLimits, RecordBounds, Store, StoreError};
+use masque_store::{RateLimits, RecordBounds, Store, StoreError, TurnRecords};
+use masque_telemetry::metrics::turns::RECORDS_DROPPED;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -85,7 +86,7 @@ async fn remove_batch(store: &dyn Store, kept: KeptTimes) -> Result<u64, StoreEr
     let (audit, spending) =
         (store.forget_audit(kept.audit).await, store.forget_spending(kept.spending).await);
     let parked = store.forget_parked(kept.parked_jobs).await;
-    let records = store.sweep_turn_records(kept.records).await;
+    let records = sweep_records(store, kept.records).await;
     if let Ok(jobs @ 1..) = parked {
         // A plugin is never told of these exchanges.
         tracing::warn!(jobs, "parked jobs were removed that nobody retried within `jobs.parked_ttl`");
@@ -93,6 +94,22 @@ async fn remove_batch(store: &dyn Store, kept: KeptTimes) -> Result<u64, StoreEr
     // Last, since it also removes the rows of conversations that were deleted just now.
     let swept = store.sweep().await;
     Ok(idle? + audit? + spending? + parked? + records? + swept?)
+}
+
+/// Removes one batch of the records beyond each bound, counts them by the bound, and returns their number. Without a bound, the store
+/// removes those of conversations that are gone, which are no loss.
+async fn sweep_records(store: &(impl TurnRecords + ?Sized), bounds: RecordBounds) -> Result<u64, StoreError> {
+    let none = RecordBounds { max_age_ms: u64::MAX, max_total_bytes: u64::MAX };
+    let mut removed = store.sweep_turn_records(none).await?;
+    for (reason, bounds) in [
+        ("age", RecordBounds { max_age_ms: bounds.max_age_ms, ..none }),
+        ("total", RecordBounds { max_total_bytes: bounds.max_total_bytes, ..none }),
+    ] {
+        let beyond = store.sweep_turn_records(bounds).await?;
+        RECORDS_DROPPED.add(&[reason], beyond);
+        removed += beyond;
+    }
+    Ok(removed)
 }
 
 #[cfg(test)]
@@ -136,5 +153,48 @@ mod tests {
         store.record(entry_of("user.erase", "a-pseudonym", "host")).await.unwrap();
         assert_eq!(remove_batch(&*store, kept()).await.unwrap(), 0);
         assert_eq!(remove_batch(&*store, KeptTimes { audit: Duration::ZERO, ..kept() }).await.unwrap(), 1);
+    }
+
+    /// Records of which so many go for each bound.
+    struct Swept {
+        without_bound: u64,
+        by_age: u64,
+        by_total: u64,
+    }
+
+    #[async_trait::async_trait]
+    impl TurnRecords for Swept {
+        async fn store_turn_records(
+            &self,
+            _records: Vec<masque_store::OwnedTurnRecord>,
+        ) -> Result<u64, StoreError> {
+            unreachable!("sweeping stores nothing")
+        }
+
+        async fn turn_record(
+            &self,
+            _turn: masque_store::TurnId,
+        ) -> Result<Option<masque_store::OwnedTurnRecord>, StoreError> {
+            unreachable!("sweeping reads nothing")
+        }
+
+        async fn sweep_turn_records(&self, bounds: RecordBounds) -> Result<u64, StoreError> {
+            Ok(match (bounds.max_age_ms, bounds.max_total_bytes) {
+                (7, u64::MAX) => self.by_age,
+                (u64::MAX, 1024) => self.by_total,
+                (u64::MAX, u64::MAX) => self.without_bound,
+                other => panic!("both bounds at once: {other:?}"),
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn records_that_are_removed_are_counted_by_the_bound_that_removes_them() {
+        let counted = || ["age", "total"].map(|reason| RECORDS_DROPPED.value(&[reason]));
+        let [age, total] = counted();
+        let store = Swept { without_bound: 1, by_age: 20, by_total: 300 };
+        let bounds = RecordBounds { max_age_ms: 7, max_total_bytes: 1024 };
+        assert_eq!(sweep_records(&store, bounds).await.unwrap(), 321);
+        assert_eq!(counted(), [age + 20, total + 300]);
     }
 }

@@ -77,7 +77,7 @@ impl CallObserver {
         self.notes.usage.end_spans();
         self.describe(&span, outcome);
         if let Some(PluginLabels { plugin, version }) = &self.labels {
-            self.count(plugin, version, outcome, cause);
+            self.count(&span, plugin, version, outcome, cause);
         }
     }
 
@@ -97,13 +97,13 @@ impl CallObserver {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
-    fn count(&self, plugin: &str, version: &str, outcome: &str, cause: Option<&Cause>) {
+    fn count(&self, span: &TraceSpan, plugin: &str, version: &str, outcome: &str, cause: Option<&Cause>) {
         let CallNotes { usage, diagnostics } = &self.notes;
         let function = self.function;
         CALLS.increment(&[plugin, version, function, outcome]);
-        CALL_DURATION.observe(&[plugin, version, function], usage.begun().elapsed().as_secs_f64());
-        CALL_CPU.observe(&[plugin, version, function], usage.cpu().as_secs_f64());
-        CALL_MEMORY.observe(&[plugin, version], usage.peak_memory() as f64);
+        span.observe(&CALL_DURATION, &[plugin, version, function], usage.begun().elapsed().as_secs_f64());
+        span.observe(&CALL_CPU, &[plugin, version, function], usage.cpu().as_secs_f64());
+        span.observe(&CALL_MEMORY, &[plugin, version], usage.peak_memory() as f64);
         if let Some(Cause::Trap(_)) = cause {
             TRAPS.increment(&[plugin, version]);
         }

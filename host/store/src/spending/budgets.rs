@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::ledger::{Attempt, Ledger};
 use super::report::Spending;
-use super::types::{BudgetAccount, BudgetSpent, Correction, DebitOutcome, DebitTime, Spent};
+use super::types::{BudgetAccount, BudgetSpent, BudgetUse, Correction, DebitOutcome, DebitTime, Spent};
 use crate::error::StoreError;
 use crate::text::check_text;
 
@@ -82,10 +82,10 @@ impl Budgets {
         Ok(outcome.err())
     }
 
-    /// The largest share of its budget that an account which this host served today has used; 1 where a budget is spent, and 0
-    /// if no account has one.
-    pub fn highest_share(&self) -> f64 {
-        self.ledger().highest_share(now())
+    /// How much of their budgets accounts have used, of those that this host serves now. Each account is named once a day when it
+    /// has nearly spent its own.
+    pub fn budget_use(&self) -> BudgetUse {
+        self.ledger().budget_use(now())
     }
 
     /// The tokens that the account has spent today, with all that this host has debited and corrected until now.

@@ -1,16 +1,19 @@
 //! The blocks of one host, and what it has used and not reported. Pure: time and answers are handed in.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
 use super::account::{Account, Block, DatabaseClock, Room, Wanted, bounded, bounded_budget, total};
 use super::report::{BlockRequest, HeldBlock, ReportAnswer, SpendingReport, UsedTokens};
-use super::types::{BudgetSpent, Correction, DebitTime, SpendingDay};
+use super::types::{BudgetSpent, BudgetUse, Correction, DebitTime, SpendingDay, is_of_user};
 
 /// How long the database's clock is followed by this host's own before it is read again.
 const MAX_CLOCK_AGE: Duration = Duration::from_secs(3600);
+
+/// An account that has used more than this share of its budget has nearly spent it.
+const NEARLY_SPENT: f64 = 0.9;
 
 /// The accounts of one host. Holds those with a block, and those with something to report.
 pub(super) struct Ledger {
@@ -26,8 +29,8 @@ pub(super) struct Ledger {
     begun: u64,
     /// The newest report that has ended, with an answer or without.
     ended: u64,
-    /// The largest share of a budget that was seen on a day.
-    highest_share: Option<(SpendingDay, f64)>,
+    /// The accounts that were named on a day since they have nearly spent their budgets.
+    named: Option<(SpendingDay, HashSet<String>)>,
 }
 
 /// Whether a call may begin.
@@ -52,7 +55,7 @@ impl Ledger {
             is_unconfirmed: false,
             begun: 0,
             ended: 0,
-            highest_share: None,
+            named: None,
         }
     }
 
@@ -144,15 +147,24 @@ impl Ledger {
         self.accounts.is_empty() && !self.is_unconfirmed
     }
 
-    /// The largest share of its budget that an account which this host served today has used, 0 if none has a budget. It does
-    /// not fall before the day ends.
-    pub(super) fn highest_share(&mut self, now: Instant) -> f64 {
-        let today = self.today(now);
-        let seen = self.highest_share.filter(|(day, _)| Some(*day) == today).map(|(_, share)| share);
-        let shares = self.accounts.values().filter_map(|account| account.used_share(today));
-        let highest = shares.chain(seen).fold(0.0, f64::max);
-        self.highest_share = today.map(|day| (day, highest));
-        highest
+    /// How much of their budgets accounts have used, of those with a block: an account that nobody uses for a minute has none. Each
+    /// account is named once a day when it has nearly spent its budget.
+    pub(super) fn budget_use(&mut self, now: Instant) -> BudgetUse {
+        let mut found = BudgetUse::default();
+        let Some(today) = self.today(now) else { return found };
+        let (_, mut named) =
+            self.named.take().filter(|(day, _)| *day == today).unwrap_or((today, HashSet::new()));
+        for (name, account) in &self.accounts {
+            let Some(share) = account.used_share(Some(today)) else { continue };
+            let highest = if is_of_user(name) { &mut found.user } else { &mut found.key };
+            *highest = highest.max(share);
+            if share > NEARLY_SPENT && !named.contains(name) {
+                named.insert(name.clone());
+                found.nearly_spent.push((name.clone(), share));
+            }
+        }
+        self.named = Some((today, named));
+        found
     }
 
     /// The newest report that has ended.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::ledger::{Attempt, Ledger};
 use super::report::{BlockRequest, HeldBlock, ReportAnswer, SpendingReport, UsedTokens};
-use super::types::{Correction, DebitTime};
+use super::types::{BudgetUse, Correction, DebitTime};
 
 const LEASE: Duration = Duration::from_secs(30);
 /// Ten seconds before midnight of day 100.
@@ -300,17 +300,25 @@ fn no_count_overflows() {
 }
 
 #[test]
-fn the_highest_share_of_a_budget_does_not_fall_before_the_day_ends() {
+fn the_used_share_of_a_budget_is_that_of_now_and_each_account_is_named_once_a_day() {
     let mut host = Host::holding(100, 50, 80);
-    assert!((host.ledger.highest_share(host.now) - 0.2).abs() < 1e-9, "others have used 20");
-    host.try_debit(Some(100), 30, None);
-    assert!((host.ledger.highest_share(host.now) - 0.5).abs() < 1e-9);
-    host.ledger.correct(
-        ["key"],
-        Correction { debited_at: at(0), input_tokens: -30, output_tokens: 0 },
-        host.now,
-    );
-    assert!((host.ledger.highest_share(host.now) - 0.5).abs() < 1e-9);
+    let used = |host: &mut Host, tokens: i64| {
+        host.ledger.correct(
+            ["key"],
+            Correction { debited_at: at(0), input_tokens: tokens, output_tokens: 0 },
+            host.now,
+        );
+        let found = host.ledger.budget_use(host.now);
+        assert!(found.user.abs() < 1e-9, "{found:?}");
+        let named: Vec<_> = found.nearly_spent.into_iter().map(|(account, _)| account).collect();
+        ((found.key * 100.0).round(), named)
+    };
+    assert_eq!(used(&mut host, 0), (20.0, vec![]), "others have used 20");
+    assert_eq!(used(&mut host, 70), (90.0, vec![]));
+    assert_eq!(used(&mut host, 5), (95.0, vec!["key".to_owned()]));
+    assert_eq!(used(&mut host, 1), (96.0, vec![]), "named before");
+    assert_eq!(used(&mut host, -60), (36.0, vec![]), "a correction counts at once");
+    assert_eq!(used(&mut host, 60), (96.0, vec![]));
     host.wait(10);
-    assert!(host.ledger.highest_share(host.now) < 1e-9, "a new day");
+    assert_eq!(host.ledger.budget_use(host.now), BudgetUse::default(), "a new day");
 }

@@ -31,5 +31,6 @@ mod ledger_tests;
 pub use budgets::Budgets;
 pub use report::{BlockRequest, HeldBlock, ReportAnswer, Spending, SpendingReport, UsedTokens};
 pub use types::{
-    BudgetAccount, BudgetSpent, Correction, DebitOutcome, DebitTime, SpendingDay, Spent, user_account,
+    BudgetAccount, BudgetSpent, BudgetUse, Correction, DebitOutcome, DebitTime, SpendingDay, Spent,
+    owner_of_account, user_account,
 };

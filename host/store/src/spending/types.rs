@@ -81,9 +81,53 @@ pub struct Correction {
     pub output_tokens: i64,
 }
 
+/// How much of their budgets the accounts of one host have used today.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BudgetUse {
+    /// The largest share of the accounts of API keys, 0 if none has a budget.
+    pub key: f64,
+    /// The largest share of the accounts of users.
+    pub user: f64,
+    /// The accounts that have used more than nine tenths and were not named before on this day, with their share.
+    pub nearly_spent: Vec<(String, f64)>,
+}
+
+/// What the names of users' accounts begin with.
+const USER: &str = "user:";
+
 /// The account of a user: a text that no two owners share. The length tells issuer `a|b` with subject `c` from issuer `a`
 /// with subject `b|c`.
 pub fn user_account(owner: &Owner) -> String {
     let Owner { tenant, issuer, subject } = owner;
-    format!("user:{tenant}|{}|{issuer}|{subject}", issuer.len())
+    format!("{USER}{tenant}|{}|{issuer}|{subject}", issuer.len())
+}
+
+/// Whether the account is that of a user.
+pub(super) fn is_of_user(account: &str) -> bool {
+    account.starts_with(USER)
+}
+
+/// The user of an account; `None` if it is not that of a user.
+pub fn owner_of_account(account: &str) -> Option<Owner> {
+    let (tenant, rest) = account.strip_prefix(USER)?.split_once('|')?;
+    let (length, rest) = rest.split_once('|')?;
+    let (issuer, subject) = rest.split_at_checked(length.parse().ok()?)?;
+    let subject = subject.strip_prefix('|')?;
+    Some(Owner { tenant: tenant.to_owned(), issuer: issuer.to_owned(), subject: subject.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_account_of_a_user_names_its_owner_and_others_name_nobody() {
+        for (issuer, subject) in [("masque", "ana"), ("https://a|b", "c|d"), ("", "é"), ("ü", "")] {
+            let owner = Owner { tenant: "default".into(), issuer: issuer.into(), subject: subject.into() };
+            assert_eq!(owner_of_account(&user_account(&owner)), Some(owner));
+        }
+        for account in ["key:7", "user:", "user:t|9|i|s", "user:t|x|i|s", "user:t|1|é|s"] {
+            assert_eq!(owner_of_account(account), None, "{account}");
+        }
+    }
 }

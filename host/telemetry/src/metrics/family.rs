@@ -208,6 +208,12 @@ pub struct Histogram {
     exemplars: Exemplars,
 }
 
+impl std::fmt::Debug for Histogram {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Histogram").finish_non_exhaustive()
+    }
+}
+
 impl Histogram {
     pub(crate) const fn new(register: fn() -> Option<HistogramVec>, buckets: &'static [f64]) -> Self {
         Self { family: LazyLock::new(register), buckets, exemplars: Exemplars::new() }
@@ -225,13 +231,26 @@ impl Histogram {
     pub fn observe_traced(&self, labels: &[&str], value: f64, trace: TraceContext) {
         self.observe(labels, value);
         if trace.is_sampled() {
-            self.exemplars.record(labels, self.buckets, value, trace.trace_id());
+            self.record_exemplar(labels, value, trace);
         }
+    }
+
+    /// Makes a trace the exemplar of the bucket of a value that was counted before.
+    pub(crate) fn record_exemplar(&self, labels: &[&str], value: f64, trace: TraceContext) {
+        self.exemplars.record(labels, self.buckets, value, trace.trace_id());
     }
 
     /// The distribution with these labels, for many values in a row.
     pub fn with(&self, labels: &[&str]) -> Option<prometheus::Histogram> {
         self.family.as_ref()?.get_metric_with_label_values(labels).ok()
+    }
+
+    /// The trace that is the exemplar of the bucket of this value.
+    #[cfg(test)]
+    pub(crate) fn exemplar(&self, labels: &[&str], value: f64) -> Option<u128> {
+        let labels: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
+        let kept = self.exemplars.of(&labels);
+        kept.get(self.buckets.partition_point(|bound| value > *bound))?.map(|exemplar| exemplar.trace_id)
     }
 
     /// How many values were counted.

@@ -5,9 +5,9 @@ use super::declare::families;
 
 families! {
     counter REQUESTS = "http_requests_total" ["method", "endpoint", "status"],
-        "Requests that were answered, by method, route template and status code.";
+        "Requests by method, route template and status code; 499 where the client left before there was an answer.";
     histogram REQUEST_DURATION = "http_request_duration_seconds" ["method", "endpoint", "status"] in REQUEST_SECONDS,
-        "Time from the arrival of a request to the last byte of its response.";
+        "Time from the arrival of a request to the last byte of its response, or until its client left.";
     gauge REQUESTS_IN_PROGRESS = "http_requests_in_progress" ["method", "endpoint"],
         "Requests whose response is not sent yet.";
     gauge CONNECTIONS = "masque_connections" ["listener"],

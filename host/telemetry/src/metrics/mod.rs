@@ -23,7 +23,7 @@ pub mod state;
 mod tests;
 pub mod turns;
 
-pub use catalogue::families;
+pub use catalogue::{families, forget_name};
 pub use declare::Description;
 pub use exposition::{Exposition, encode};
 pub use family::{Counter, FractionalCounter, Gauge, Histogram, Raised};

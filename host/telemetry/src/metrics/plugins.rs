@@ -43,7 +43,7 @@ families! {
     counter RELOADS = "masque_reloads_total" ["outcome"] of [["activated", "refused", "unchanged"]],
         "Attempts to replace the active set: `activated`, `refused`, `unchanged`.";
     gauge LAST_RELOAD_REFUSED = "masque_last_reload_refused" [],
-        "1 while the configuration that the host last read is refused and an older one is in effect, else 0.";
+        "1 while the configuration that the host last read is refused, or it can't use the active set of the other hosts, and an older one is in effect; else 0. `/health` says which.";
     gauge GENERATION = "masque_active_generation" [],
         "The number of the active set in effect.";
     gauge LOADED = "masque_plugins_loaded" ["kind"],

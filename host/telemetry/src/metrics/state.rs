@@ -1,13 +1,15 @@
 //! The database, Redis, hosts and background jobs.
 
-use super::buckets::{REQUEST_SECONDS, SHORT_SECONDS};
+use std::time::Instant;
+
+use super::buckets::{OPERATION_SECONDS, REQUEST_SECONDS};
 use super::declare::families;
 
 families! {
-    histogram QUERY_DURATION = "database_query_duration_seconds" ["database", "operation"] in SHORT_SECONDS,
-        "Time of one operation of the store, from its call to its answer; database is `sqlite`, `postgresql` or `redis`.";
+    histogram QUERY_DURATION = "database_query_duration_seconds" ["database", "operation"] in OPERATION_SECONDS,
+        "Time of one operation of the store, from its call to its answer, or until its caller gave up; database is `sqlite`, `postgresql` or `redis`.";
     counter QUERY_ERRORS = "masque_database_errors_total" ["database", "operation"],
-        "Operations of the store that failed.";
+        "Operations of the store that failed, or were given up before their answer.";
     gauge UP = "masque_database_up" ["database"],
         "1 while the database answers, else 0; database is `sqlite`, `postgresql` or `redis`.";
     fractional_counter DEGRADED = "masque_degraded_seconds_total" ["database"],
@@ -39,5 +41,34 @@ pub const JOB_OUTCOMES: [&str; 4] = ["done", "retried", "parked", "lost"];
 pub fn begin_jobs(plugin: &str, function: &str) {
     for outcome in JOB_OUTCOMES {
         JOB_RUNS.begin(&[plugin, function, outcome]);
+    }
+}
+
+/// An operation of a database that runs. Dropping it counts it: as a failure unless its end was told before.
+#[must_use]
+pub struct MeasuredOperation {
+    labels: [&'static str; 2],
+    began: Instant,
+    is_ok: bool,
+}
+
+impl MeasuredOperation {
+    /// An operation of this database begins.
+    pub fn begin(database: &'static str, operation: &'static str) -> Self {
+        Self { labels: [database, operation], began: Instant::now(), is_ok: false }
+    }
+
+    /// There is an answer.
+    pub fn end(mut self, is_ok: bool) {
+        self.is_ok = is_ok;
+    }
+}
+
+impl Drop for MeasuredOperation {
+    fn drop(&mut self) {
+        QUERY_DURATION.observe(&self.labels, self.began.elapsed().as_secs_f64());
+        if !self.is_ok {
+            QUERY_ERRORS.increment(&self.labels);
+        }
     }
 }

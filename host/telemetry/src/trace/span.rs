@@ -10,6 +10,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::context::TraceContext;
 use super::held::HeldSpans;
+use crate::metrics::Histogram;
 
 /// Where the steps of a turn begin: the position in the trace, and where finished spans are held. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -141,6 +142,18 @@ impl TraceSpan {
     /// Adds an attribute. Names are those of OpenTelemetry's semantic conventions, or begin with `masque.`.
     pub fn set(&self, name: &'static str, value: impl Into<Value>) {
         self.change(|details| details.attributes.push(KeyValue::new(name, value)));
+    }
+
+    /// Counts a value of this step in a histogram. If the trace is kept, which is known at its end, its id becomes the exemplar of the
+    /// value's bucket.
+    pub fn observe(&self, histogram: &'static Histogram, labels: &[&str], value: f64) {
+        match &self.recording {
+            Some(guard) => {
+                histogram.observe(labels, value);
+                guard.recording.held.note_exemplar(histogram, labels, value);
+            }
+            None => histogram.observe_traced(labels, value, self.context),
+        }
     }
 
     /// Refers to a span of another trace, such as the turn that created a job.

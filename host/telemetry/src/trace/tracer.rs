@@ -121,6 +121,14 @@ impl RootSpan {
         SpanParent::new(self.span.context(), self.held.clone())
     }
 
+    /// The position of the trace once it is known whether it has failed: sampled only if it is kept. For exemplars.
+    pub fn context_at_end(&self, has_failed: bool) -> TraceContext {
+        let context = self.span.context();
+        // Without an export of its own, the host has the word of a caller that counts.
+        let is_kept = context.is_sampled() || (has_failed && self.tracer.0.is_some());
+        context.with_sampled(is_kept)
+    }
+
     /// Ends the span and exports the trace, or drops it. Steps that still run are not part of it.
     pub fn finish(self, has_failed: bool) {
         let Self { tracer, span, held } = self;
@@ -135,8 +143,11 @@ impl RootSpan {
             SPANS_DROPPED.add(&["turn"], dropped.into());
             span.set("masque.spans.dropped", i64::from(dropped));
         }
+        let context = span.context();
         drop(span);
-        export.sink.export(held.take().spans);
+        let finished = held.take();
+        finished.record_exemplars(context);
+        export.sink.export(finished.spans);
     }
 }
 

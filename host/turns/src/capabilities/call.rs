@@ -111,7 +111,8 @@ impl Models for ModelAccess {
     }
 
     async fn ask(&self, prompt: Prompt, nested: NestedCall) -> Result<Reply, Failure> {
-        let metered = self.context.meter.begin(&prompt, &self.model, nested.trace()).await;
+        let (meter, asked_by) = (&self.context.meter, Some(self.asked_by.as_str()));
+        let metered = meter.begin(&prompt, &self.model, asked_by, nested.trace()).await;
         let mut metered = metered.map_err(|error| {
             tracing::warn!(?error, model = self.model.name(), "a plugin may not ask the model");
             error.failure()

@@ -1,7 +1,7 @@
 //! A turn that runs, as metrics and traces see it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use masque_problem::{Kind, Problem};
 use masque_telemetry::metrics::Raised;
@@ -14,6 +14,10 @@ use super::outcome::Outcome;
 use crate::draft::ReplyDraft;
 use crate::log::TurnEnd;
 use crate::records::CallLog;
+
+/// A turn that has no content for so long is late, however it ends. It is the bound of a bucket, and what the objective for the first
+/// content allows.
+const LATE: Duration = Duration::from_secs(5);
 
 /// A turn that runs. It is counted once: when it ends, or as a failure when this is dropped before, since its task panicked.
 pub(crate) struct ObservedTurn {
@@ -44,10 +48,13 @@ impl ObservedTurn {
 
     /// The turn has ended, and its readers know. Returns how, for its record.
     pub(crate) fn end(mut self, end: &TurnEnd, draft: &ReplyDraft, calls: &Arc<CallLog>) -> Outcome {
-        let outcome = Outcome::of(end);
-        let (companion, trace) = (self.companion.as_str(), self.parent.context());
-        if let Some(first) = draft.first_content {
-            let wait = first.saturating_duration_since(self.arrived);
+        let outcome = Outcome::of(end, draft.is_prompt_rejected);
+        let companion = self.companion.as_str();
+        let trace = match &self.root {
+            Some(root) => root.context_at_end(outcome.is_failure()),
+            None => self.parent.context(),
+        };
+        if let Some(wait) = self.wait_for_content(outcome, draft) {
             FIRST_CONTENT.observe_traced(&[companion], wait.as_secs_f64(), trace);
         }
         if outcome == Outcome::Completed {
@@ -79,6 +86,16 @@ impl ObservedTurn {
         outcome
     }
 
+    /// How long the client waited for the first content. Of a turn without any, how long it waited in vain, if that is too long:
+    /// a model that says nothing is seen even where every client gives up before the turn's own limit.
+    fn wait_for_content(&self, outcome: Outcome, draft: &ReplyDraft) -> Option<Duration> {
+        match draft.first_content {
+            Some(first) => Some(first.saturating_duration_since(self.arrived)),
+            None if outcome == Outcome::Refused => None,
+            None => Some(self.arrived.elapsed()).filter(|wait| *wait > LATE),
+        }
+    }
+
     /// Counts the turn and ends its trace, the first time.
     fn count(&mut self, outcome: Outcome, problem: Option<&Problem>) {
         let Some(root) = self.root.take() else { return };
@@ -87,9 +104,7 @@ impl ObservedTurn {
         } else {
             let labels = [self.companion.as_str(), outcome.name()];
             TURNS.increment(&labels);
-            // A failed turn is always among the traces that are kept.
-            let context = root.span().context();
-            let trace = context.with_sampled(context.is_sampled() || outcome.is_failure());
+            let trace = root.context_at_end(outcome.is_failure());
             DURATION.observe_traced(&labels, self.arrived.elapsed().as_secs_f64(), trace);
         }
         if let Some(problem) = problem {
@@ -123,7 +138,7 @@ mod tests {
     }
 
     fn counted(companion: &str) -> Vec<(&'static str, u64)> {
-        let outcomes = ["completed", "failed", "interrupted", "cancelled", "refused"];
+        let outcomes = ["completed", "failed", "rejected", "interrupted", "cancelled", "refused"];
         let counted = outcomes.map(|outcome| (outcome, TURNS.value(&[companion, outcome])));
         counted.into_iter().filter(|(_, count)| *count > 0).collect()
     }
@@ -148,6 +163,43 @@ mod tests {
         let turn = begin("ends", &Tracer::off());
         turn.end(&end, &ReplyDraft::default(), &CallLog::unrecorded());
         assert_eq!(counted("ends"), [("completed", 1)]);
+    }
+
+    #[test]
+    fn a_turn_that_ends_without_content_after_five_seconds_counts_as_late_however_it_ends() {
+        let end = |companion: &str, seconds: u64, kind: Kind, draft: &ReplyDraft| {
+            let root = Tracer::off().begin(TraceContext::root(), "invoke_agent");
+            let arrived = Instant::now() - Duration::from_secs(seconds);
+            let turn = ObservedTurn::begin(root, companion, arrived);
+            turn.end(&TurnEnd::Failed(kind.into()), draft, &CallLog::unrecorded());
+            FIRST_CONTENT.with(&[companion]).unwrap()
+        };
+        let silent = ReplyDraft::default();
+        for (companion, kind) in [
+            ("silent, client left", Kind::TurnCancelled),
+            ("silent, failed", Kind::ModelStalled),
+            ("silent, host stopped", Kind::TurnInterrupted),
+        ] {
+            assert_eq!(
+                end(companion, 4, kind, &silent).get_sample_count(),
+                0,
+                "{companion}: it may still begin in time"
+            );
+            let late = end(companion, 12, kind, &silent);
+            assert_eq!(late.get_sample_count(), 1, "{companion}");
+            assert!((12.0..13.0).contains(&late.get_sample_sum()), "{companion}: {}", late.get_sample_sum());
+        }
+        let spoke = ReplyDraft { first_content: Some(Instant::now() - Duration::from_secs(11)), ..silent };
+        let wait = end("spoke", 12, Kind::TurnCancelled, &spoke).get_sample_sum();
+        assert!((0.9..2.0).contains(&wait), "{wait}");
+    }
+
+    #[test]
+    fn a_turn_whose_prompt_the_model_refuses_does_not_count_as_failed() {
+        let draft = ReplyDraft { is_prompt_rejected: true, ..ReplyDraft::default() };
+        let end = TurnEnd::Failed(Kind::ModelInvalid.into());
+        begin("rejects", &Tracer::off()).end(&end, &draft, &CallLog::unrecorded());
+        assert_eq!(counted("rejects"), [("rejected", 1)]);
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub(crate) enum Outcome {
     Completed,
     /// A plugin, the model, the store or the host failed, before or after the first content.
     Failed,
+    /// The model refused the prompt, which a user's text can cause: its filter stopped it, it is too long, or its server does not
+    /// accept it.
+    Rejected,
     /// The host stopped, or lost the turn's lease.
     Interrupted,
     /// The client cancelled it, left, or deleted the conversation.
@@ -24,12 +27,14 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn of(end: &TurnEnd) -> Self {
+    /// How a turn ended. `is_prompt_rejected` says whether the last model refused the prompt.
+    pub(crate) fn of(end: &TurnEnd, is_prompt_rejected: bool) -> Self {
         let TurnEnd::Failed(problem) = end else { return Self::Completed };
         match problem.kind {
             Kind::TurnCancelled | Kind::ConversationNotFound => Self::Cancelled,
             Kind::TurnInterrupted | Kind::LeaseLost => Self::Interrupted,
             Kind::BudgetSpent => Self::Refused,
+            Kind::ModelInvalid if is_prompt_rejected => Self::Rejected,
             _ => Self::Failed,
         }
     }
@@ -39,6 +44,7 @@ impl Outcome {
         match self {
             Self::Completed => "completed",
             Self::Failed => "failed",
+            Self::Rejected => "rejected",
             Self::Interrupted => "interrupted",
             Self::Cancelled => "cancelled",
             Self::Refused => "refused",
@@ -47,7 +53,7 @@ impl Outcome {
 
     /// Whether the trace is kept for it, however few are.
     pub(crate) fn is_failure(self) -> bool {
-        matches!(self, Self::Failed | Self::Interrupted)
+        matches!(self, Self::Failed | Self::Rejected | Self::Interrupted)
     }
 }
 
@@ -64,8 +70,8 @@ mod tests {
 
     #[test]
     fn the_reason_decides_how_a_turn_ended() {
-        let failed = |problem: Problem| Outcome::of(&TurnEnd::Failed(problem));
-        assert_eq!(Outcome::of(&TurnEnd::Completed(Arc::new(json!({})))), Outcome::Completed);
+        let failed = |problem: Problem| Outcome::of(&TurnEnd::Failed(problem), false);
+        assert_eq!(Outcome::of(&TurnEnd::Completed(Arc::new(json!({}))), false), Outcome::Completed);
         for (reason, outcome) in [
             (CancelReason::ByClient, Outcome::Cancelled),
             (CancelReason::NoReader, Outcome::Cancelled),
@@ -80,6 +86,10 @@ mod tests {
             assert_eq!(failed(kind.into()), Outcome::Failed, "{kind:?}");
         }
         assert_eq!(failed(Kind::BudgetSpent.into()), Outcome::Refused);
+        assert_eq!(failed(Kind::ModelInvalid.into()), Outcome::Failed, "such as a model that does not exist");
+        let rejected = |kind: Kind| Outcome::of(&TurnEnd::Failed(kind.into()), true);
+        assert_eq!(rejected(Kind::ModelInvalid), Outcome::Rejected);
+        assert_eq!(rejected(Kind::TurnCancelled), Outcome::Cancelled, "another reason came first");
     }
 
     #[test]

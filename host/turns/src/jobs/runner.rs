@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-use masque_companions::{Active, ActiveSet};
+use masque_companions::{Active, ActiveSet, count_last_of_plugin};
 use masque_runtime::{CallError, MessageTexts};
 use masque_store::{Ability, Budgets, JobCompletion, JobRecord, StateFence, StateWrite, Store, StoreError};
 use masque_telemetry::trace::Tracer;
@@ -103,6 +103,7 @@ impl JobRunner {
     /// Calls the job's plugin in `set`.
     pub(super) async fn call(&self, job: &JobRecord, set: &ActiveSet, run: &ObservedRun) -> JobOutcome {
         let Some(plugin) = set.plugins.get(&job.plugin) else {
+            count_last_of_plugin(&job.plugin);
             return JobOutcome::Hopeless(format!("no plugin is named `{}` any more", job.plugin));
         };
         let is_wanted = match job.ability {

@@ -58,6 +58,7 @@ impl UsageMeter {
     }
 
     /// Debits every account for a call of `model` with this prompt, which may begin then. Its span begins below `parent`.
+    /// `asked_by` is the plugin that asks; without one, the call is for the reply itself.
     ///
     /// # Errors
     /// A budget is spent, or the store had to be asked and does not answer: the call may not begin.
@@ -65,6 +66,7 @@ impl UsageMeter {
         self: &Arc<Self>,
         prompt: &Prompt,
         model: &Plugin,
+        asked_by: Option<&str>,
         parent: &SpanParent,
     ) -> Result<MeteredCall, DebitError> {
         let usage = CallUsage::new(prompt);
@@ -72,6 +74,7 @@ impl UsageMeter {
         Ok(MeteredCall {
             meter: Arc::clone(self),
             model: model.name().to_owned(),
+            asked_by: asked_by.map(str::to_owned),
             span: ChatSpan::begin(parent, model, prompt, self.conversation),
             debit,
             usage,
@@ -108,6 +111,8 @@ impl UsageMeter {
 pub(crate) struct MeteredCall {
     meter: Arc<UsageMeter>,
     model: String,
+    /// The plugin that asked, unless the call is for the reply itself.
+    asked_by: Option<String>,
     span: ChatSpan,
     /// `None` if there are no accounts.
     debit: Option<DebitTime>,
@@ -170,7 +175,8 @@ impl Drop for MeteredCall {
     fn drop(&mut self) {
         let (estimate, actual) = (self.usage.estimate(), self.usage.actual(self.end));
         let (companion, model) = (self.meter.companion.as_str(), self.model.as_str());
-        MODEL_CALLS.increment(&[companion, model, model, self.outcome]);
+        let plugin = self.asked_by.as_deref().unwrap_or(model);
+        MODEL_CALLS.increment(&[companion, plugin, model, self.outcome]);
         let cached = self.usage.reported().cached_tokens;
         for (direction, tokens) in [("input", actual.input), ("output", actual.output), ("cached", cached)] {
             if tokens > 0 {

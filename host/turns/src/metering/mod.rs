@@ -7,7 +7,9 @@
 //!
 //! Where the tokens come from, and how hosts share a budget, is up to [`masque_store::Budgets`].
 
+mod budget_use;
 mod call_usage;
 mod meter;
 
+pub(crate) use budget_use::show_budget_use;
 pub(crate) use meter::{MeteredCall, UsageMeter};

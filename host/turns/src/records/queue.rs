@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use masque_store::{OwnedTurnRecord, Owner, RecordedTurn, TurnRecords};
-use masque_telemetry::metrics::turns::{RECORDS_DROPPED, RECORDS_WRITTEN};
+use masque_telemetry::metrics::turns::{RECORDS_DROPPED, RECORDS_SHORTENED, RECORDS_WRITTEN};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -106,6 +106,7 @@ impl RecordQueue {
             bytes = bytes.saturating_add(waiting.bytes);
             let mut owned = waiting.owned;
             if shorten(&mut owned.record, self.max_record_bytes) {
+                RECORDS_SHORTENED.add(&[], owned.record.truncated.into());
                 batch.push(owned);
             } else {
                 RECORDS_DROPPED.increment(&["size"]);

@@ -126,6 +126,7 @@ async fn a_store_that_fails_costs_its_batch_and_the_next_is_written() {
 async fn a_record_over_its_bound_is_shortened_or_dropped() {
     let (queue, kept, stop) = (Arc::new(RecordQueue::new(4096)), Kept::new(1000), CancellationToken::new());
     let before = RECORDS_DROPPED.value(&["size"]);
+    let shortened = RECORDS_SHORTENED.value(&[]);
     queue.push(&ada(), record(10_000, 10_000, 10_000));
     let mut long = record(1, 1, 1);
     let step = long.steps[0].clone();
@@ -134,6 +135,7 @@ async fn a_record_over_its_bound_is_shortened_or_dropped() {
     stop.cancel();
     queue.keep_writing(kept.clone(), stop).await;
     assert_eq!(RECORDS_DROPPED.value(&["size"]) - before, 1);
+    assert_eq!(RECORDS_SHORTENED.value(&[]) - shortened, 1);
     let batches = kept.batches.lock().unwrap();
     assert!(batches[0].len() == 1 && batches[0][0].record.truncated, "{batches:?}");
 }

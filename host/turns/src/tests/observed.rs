@@ -34,6 +34,9 @@ async fn each_turn_that_ends_is_counted_once_by_how_it_ended() {
     let sent = host.send(says("Fail."));
     host.upstream.next().await.refuse(503, None);
     sent.await.unwrap().unwrap_err();
+    let sent = host.send(says("Of which the model does not hear."));
+    host.upstream.next().await.refuse(400, None);
+    sent.await.unwrap().unwrap_err();
 
     let mut half_a_reply = async || {
         let sent = host.send(says("Tell me."));
@@ -51,8 +54,8 @@ async fn each_turn_that_ends_is_counted_once_by_how_it_ended() {
     host.turns.drain(std::time::Instant::now(), CancellationToken::new()).await;
     host.turns.chat(says("Too late.")).await.unwrap_err();
 
-    let outcomes = ["completed", "failed", "interrupted", "cancelled", "refused"];
-    assert_eq!(outcomes.map(|outcome| TURNS.value(&["counted", outcome])), [1, 2, 1, 1, 0]);
+    let outcomes = ["completed", "failed", "rejected", "interrupted", "cancelled", "refused"];
+    assert_eq!(outcomes.map(|outcome| TURNS.value(&["counted", outcome])), [1, 2, 1, 1, 1, 0]);
     let timed = DURATION.with(&["counted", "failed"]).unwrap();
     assert_eq!(timed.get_sample_count(), 2);
 }
@@ -71,8 +74,13 @@ async fn every_call_of_a_model_is_counted_those_of_plugins_and_before_a_failover
     completed(&all(sent.await.unwrap().unwrap()).await);
     until_idle(&host).await;
 
-    let calls = |model: &str, outcome: &str| MODEL_CALLS.value(&["calls", model, model, outcome]);
-    assert_eq!([calls("openai", "ok"), calls("openai", "overloaded"), calls("offline", "ok")], [1, 1, 1]);
+    // By who asked: the persona, and for the reply the models themselves.
+    for (plugin, model, outcome) in
+        [("asking", "openai", "ok"), ("openai", "openai", "overloaded"), ("offline", "offline", "ok")]
+    {
+        assert_eq!(MODEL_CALLS.value(&["calls", plugin, model, outcome]), 1, "{plugin} {model} {outcome}");
+    }
+    assert_eq!(MODEL_CALLS.value(&["calls", "openai", "openai", "ok"]), 0);
     // The scripted model reports them; a call that was refused has none.
     assert_eq!(TOKENS.value(&["calls", "openai", "input"]), 12);
     assert_eq!(TOKENS.value(&["calls", "openai", "output"]), 3);

@@ -1,6 +1,7 @@
 //! The records of turns.
 
 use masque_store::RecordedTurn;
+use masque_telemetry::metrics::turns::RECORDS_DROPPED;
 use serde_json::json;
 
 use super::observed::until_idle;
@@ -83,6 +84,21 @@ async fn a_record_of_digests_contains_no_text() {
     assert_eq!(record.message["digest"], full.message["digest"]);
     let reply = |record: &RecordedTurn| record.steps[2].returned["reply"]["digest"].clone();
     assert_eq!(reply(&record), reply(&full));
+}
+
+#[tokio::test]
+async fn a_turn_that_is_not_among_the_share_is_counted_and_one_without_records_is_not() {
+    let counted = || RECORDS_DROPPED.value(&["share"]);
+    for (content, share, dropped) in
+        [(RecordContent::Digests, 0.0, 1), (RecordContent::Digests, 1.0, 0), (RecordContent::Off, 0.0, 0)]
+    {
+        let records = KeptRecords::default();
+        let mut host = TestHost::with(recording(&records, content, share)).await;
+        let before = counted();
+        completed(&host.exchange(says("Hello."), "Hello.").await);
+        until_idle(&host).await;
+        assert_eq!(counted() - before, dropped, "{content:?} {share}");
+    }
 }
 
 #[tokio::test]

@@ -15,11 +15,15 @@ pub(super) const INSTANCES: usize = 8;
 /// So few tokens a day that the first call of a model uses them up.
 const FEW_TOKENS: &str = "20";
 
-/// Requests of users are not limited, and calls wait for an instance for longer than a test holds them. A turn in which a
-/// plugin asks many questions has a longer record than is kept.
+/// A turn in which a plugin asks many questions has a longer record than is kept, and texts have to be left out of others.
+const RECORDS: &str = "[records]\ncontent = \"full\"\nmax_record_bytes = \"4KiB\"\n";
+
+/// Hardly a turn is recorded.
+const FEW_RECORDS: &str = "[records]\nshare = 0.1\n";
+
+/// Requests of users are not limited, and calls wait for an instance for longer than a test holds them.
 const LIMITS: &str = "[limits.user]\nper_minute = 1000000\nburst = 1000000\nturns = 64\n\
-    [limits.address]\nper_minute = 1000000\nburst = 1000000\n[sandbox]\ninstances = 8\nslot_wait = \"50s\"\n\
-    [records]\nmax_record_bytes = \"4KiB\"\n";
+    [limits.address]\nper_minute = 1000000\nburst = 1000000\n[sandbox]\ninstances = 8\nslot_wait = \"50s\"\n";
 
 pub(super) struct Installation {
     /// With TLS, authentication, an admin listener, traces, and plugins that misbehave; on SQLite.
@@ -68,6 +72,7 @@ impl Installation {
                 // So that there is something to measure.
                 .compiling()
                 .and("[admin]\nlisten = \"127.0.0.1:0\"")
+                .and(FEW_RECORDS)
                 .environment(
                     "DATABASE_URL",
                     &format!("postgresql://postgres@127.0.0.1:{port}/{}", database.name),
@@ -134,6 +139,7 @@ fn single(model: &MockModel) -> Setup {
     let counting = fixture("counts-exchanges");
     let mut setup = Setup::file(LIMITS)
         .compiling()
+        .and(RECORDS)
         .and("[admin]\nlisten = \"127.0.0.1:0\"\n[server]\ntrusted_proxies = [\"127.0.0.1\"]\n")
         .and(&model.plugin("mock", ""))
         .and("[companions.elara]\npersona = \"elara\"\nmemory = \"counting\"\nmodels = [\"mock\"]\n")

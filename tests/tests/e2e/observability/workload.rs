@@ -40,6 +40,9 @@ async fn turns(installation: &Installation) {
     let streamed = json!({ "message": "Tell me a story.", "stream": true, "companion": "elara" });
     let events = ana.chat(&streamed).header("traceparent", &traceparent).events().await;
     events.transcript().await.completed();
+    // Its record is too long.
+    let long = json!({ "message": "Once upon a time. ".repeat(500), "companion": "elara" });
+    ana.chat(&long).send().await.expect(200);
     // The memory's job fails, and waits to be tried again. Jobs are counted every 15 s.
     let forgotten = json!({ "message": "Remember this.", "companion": "forgetful" });
     ana.chat(&forgotten).send().await.expect(200);

@@ -3,15 +3,16 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::metrics::buckets::{MEMORY_BYTES, QUOTA_RATIO, REQUEST_SECONDS, SHORT_SECONDS};
+use crate::metrics::buckets::{MEMORY_BYTES, OPERATION_SECONDS, QUOTA_RATIO, REQUEST_SECONDS, SHORT_SECONDS};
 use crate::metrics::{Description, encode, http, plugins, process, state, turns};
 
 const BEGIN: &str = "<!-- The tables from here on are written by a test of masque-telemetry. -->\n";
 const END: &str = "<!-- End of the tables. -->\n";
 
 /// The names of the lists of buckets.
-const BUCKETS: [(&str, &[f64]); 4] = [
+const BUCKETS: [(&str, &[f64]); 5] = [
     ("request", REQUEST_SECONDS),
+    ("operation", OPERATION_SECONDS),
     ("short", SHORT_SECONDS),
     ("memory", MEMORY_BYTES),
     ("quota", QUOTA_RATIO),

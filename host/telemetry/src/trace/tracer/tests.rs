@@ -190,3 +190,36 @@ fn a_tracer_that_is_off_passes_the_ids_and_the_callers_flag_on() {
     assert!(!step.is_recorded() && step.context().is_sampled());
     assert_eq!(step.context().trace_id(), turn.span().context().trace_id());
 }
+
+#[test]
+fn what_a_step_measures_leads_to_its_trace_if_that_is_kept() {
+    use crate::metrics::plugins::CALL_DURATION;
+
+    let exemplar = |function: &str| {
+        let labels = ["traced", "1.0.0", function];
+        assert_eq!(
+            CALL_DURATION.count(&labels),
+            1,
+            "{function}: it is counted whatever becomes of the trace"
+        );
+        CALL_DURATION.exemplar(&labels, 0.2)
+    };
+    for (function, is_recorded, context, has_failed, is_kept) in [
+        ("failed", true, TraceContext::root(), true, true),
+        ("dropped", true, TraceContext::root(), false, false),
+        ("sampled", true, called("01"), false, true),
+        ("of a caller", false, called("01"), false, true),
+        ("without export", false, TraceContext::root(), true, false),
+    ] {
+        let tracer =
+            if is_recorded { Tracer::new(Box::new(Exported::default()), 0.0) } else { Tracer::off() };
+        let turn = tracer.begin(context, "turn");
+        turn.parent().span("call").observe(&CALL_DURATION, &["traced", "1.0.0", function], 0.2);
+        if is_recorded {
+            assert_eq!(exemplar(function), None, "{function}: it is not known yet whether the trace is kept");
+        }
+        assert_eq!(turn.context_at_end(has_failed).is_sampled(), is_kept, "{function}");
+        turn.finish(has_failed);
+        assert_eq!(exemplar(function), is_kept.then_some(context.trace_id()), "{function}");
+    }
+}
