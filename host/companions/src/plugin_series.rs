@@ -154,7 +154,7 @@ mod tests {
         assert!(before > 0);
         for number in 1..=1000 {
             let next = use_version(&series, "replaced", number);
-            current = next;
+            drop(std::mem::replace(&mut current, next));
             assert!(count_series("replaced") > before);
             sleep(10 * SECOND).await;
         }

@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use masque_telemetry::metrics::state::MeasuredOperation;
+use masque_telemetry::metrics::state::{MeasuredOperation, QUERY_ERRORS};
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs, cmd};
 
 use crate::link::Link;

@@ -15,7 +15,7 @@ use crate::view::timestamp;
 #[serde(untagged)]
 #[allow(dead_code, reason = "describes what `export` writes")]
 pub(super) enum RecordEntry {
-    Readable(RecordView),
+    Readable(Box<RecordView>),
     Unreadable(UnreadableRecordView),
 }
 
