@@ -200,7 +200,7 @@ mod tests {
             metadata: Vec::new(),
         });
         texts.add_text("what was written so far");
-        let text = "(the vault is in Bergen) (the dog is called Ada) (what was written so far)";
-        assert_eq!(texts.hide_in(text), "([message]) ([message]) ([message])");
+        let text = "(the vault is in Bergen) or (the dog is called Ada) or (what was written so far)";
+        assert_eq!(texts.hide_in(text), "([message]) or ([message]) or ([message])");
     }
 }

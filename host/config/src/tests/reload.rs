@@ -146,7 +146,7 @@ fn a_failed_reading_still_returns_the_files_to_watch() {
 
 #[test]
 fn the_level_of_the_log_is_read_from_a_file_with_other_mistakes_and_from_no_broken_one() {
-    let folder = Folder::new().with("masque.toml", COMPANION);
+    let folder = Folder::new().with("masque.toml", COMPANION).with("masque-data/plugins/ida.wasm", "");
     let running = source(&folder).load().unwrap().config;
     for (text, level) in [
         ("[log]\nlevel = \"debug\"\n[plugins.x]\nsource = \"missing.wasm\"\n", Some("debug")),
