@@ -56,8 +56,8 @@ const FILL_MORE: &str = "
           FROM generate_series(1, 5000) n CROSS JOIN generate_series(1, 4);
     INSERT INTO turn_records (turn, attempt, conversation, stored_at, bytes, body)
         SELECT gen_random_uuid(), 1, gen_random_uuid(), masque_now_v1() - n, 1000, 'x' FROM generate_series(1, 20000) n;
-    INSERT INTO erasures (id, user_id, name, begun_at, done_at)
-        SELECT gen_random_uuid(), gen_random_uuid(), repeat('0', 64), n, n FROM generate_series(1, 20000) n;
+    INSERT INTO erasures (id, user_id, name, spending_name, begun_at, done_at)
+        SELECT gen_random_uuid(), gen_random_uuid(), repeat('0', 64), repeat(md5(n::text), 2), n, n FROM generate_series(1, 20000) n;
     INSERT INTO jobs (id, queue, user_id, conversation, turn, plugin, kind, payload, status, created_at)
         SELECT gen_random_uuid(), 'waits', gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'window', 'observe',
                repeat('p', 300), 'queued', masque_now_v1()

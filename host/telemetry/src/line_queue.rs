@@ -349,12 +349,12 @@ mod tests {
         }
         queue.push(Priority::High, b"F");
         queue.push(Priority::High, b"G");
-        assert_eq!(drain(&queue), "cF!0/4G");
+        assert_eq!(drain(&queue), "cFG!0/4");
         for line in ["A", "B", "C", "D"] {
             queue.push(Priority::High, line.as_bytes());
         }
         queue.push(Priority::Normal, b"e");
-        assert_eq!(drain(&queue), "AB!1/1C");
+        assert_eq!(drain(&queue), "ABC!1/1");
     }
 
     #[test]
