@@ -143,7 +143,9 @@ pub(super) fn configuration(model: &MockModel, refusing: &MockModel, query: &Pla
         plugin.replace("/v1\"\nmodel", &format!("/v1?key={}\"\nmodel", query.percent_encoded()))
     };
     let granted = |plugin: &str| model.plugin(plugin, "");
-    let denied = granted("denied").replace(&format!("http = [\"{}\"]", model.origin()), "http = []");
+    let grants = format!("http = [\"{}\"], credentials = [\"denied\"]", model.origin());
+    let denied = granted("denied").replace(&grants, "http = []");
+    let denied = denied.split("[credentials.").next().unwrap().to_owned();
     let companions = [
         ("elara", "elara", "window", "mock"),
         ("away", "elara", "window", "away"),

@@ -201,7 +201,9 @@ async fn what_no_turn_waits_for_is_sent_in_batches() {
              rates, {slots} for places, {events} for events, and {:?}",
             others(&redis, &[":rates}", ":slots:", ":events:"])
         );
-        assert!(statements <= TURNS / 2, "{turn:?}: {besides:#?}");
+        // Eight tasks of the host ask every second or less often; none asks for each turn.
+        let begun_seconds = 1 + usize::try_from(took.as_secs()).unwrap();
+        assert!(statements <= TURNS / 2 * begun_seconds, "{turn:?}: {besides:#?}");
         // All limits of a request are one command; a place is taken and given back.
         assert!(rates <= TURNS, "{turn:?}: {redis:#?}");
         assert!(slots <= 2 * TURNS, "{turn:?}: {redis:#?}");
