@@ -1,6 +1,6 @@
 //! Secrets that are planted, and searched for in everything that a host writes, after a workload that brings them near it.
 
-use masque_tests::{Answer, Client, Host, MockModel, Planted, Setup, Step, assert_in_none, eventually};
+use masque_tests::{Answer, Client, MockModel, Planted, Setup, Step, assert_in_none, eventually};
 use serde_json::{Value, json};
 
 use super::planted_host::{PlantedHost, Secrets, configuration, database_url, redis_url};
@@ -80,8 +80,12 @@ async fn misuse(client: &Client, credential: &str) {
     client.post("/chat", &json!({ "message": "x", "token": credential })).send().await;
 }
 
-/// Changes the file to valid and invalid ones, with a secret near each mistake.
-async fn reload(host: &Host) {
+/// Changes the file of another host, on SQLite, to valid and invalid ones, with a secret near each mistake. Returns what that
+/// host writes. A host with a shared database takes its file only once the file's revision has risen.
+async fn reload(planted: &PlantedHost, secrets: &Secrets) -> Places {
+    let setup = Setup::file(&configuration(&planted.model, &planted.model, &secrets.query))
+        .environment("JWT_SECRET_KEY", secrets.signing.text());
+    let mut host = setup.start().await;
     let file = host.folder().join("masque.toml");
     let good = std::fs::read_to_string(&file).unwrap();
     let line = |start: &str| good.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
@@ -107,6 +111,11 @@ async fn reload(host: &Host) {
     std::fs::write(&file, good.replacen(&url, &format!("{url}\ntemperature = 0.5"), 1)).unwrap();
     host.hang_up();
     host.logged("changes are in effect").await;
+    host.terminate();
+    assert!(host.ended().await.success());
+    let mut places = files(host.data());
+    places.push(("the log of a host whose file was changed".to_owned(), host.log().into_bytes()));
+    places
 }
 
 /// Starts the host's file with servers that don't accept its passwords, and with values that can't be read. Returns what it
@@ -177,8 +186,8 @@ async fn no_secret_is_in_anything_that_a_host_writes() {
     for credential in &credentials {
         misuse(&client, credential).await;
     }
-    reload(&planted.host).await;
-    let mut places = refused_starts(&planted, &secrets, &wrong).await;
+    let mut places = reload(&planted, &secrets).await;
+    places.extend(refused_starts(&planted, &secrets, &wrong).await);
     lose_servers(&mut planted, &secrets, &wrong).await;
     let turns = turns_of(&user).await;
     assert!(turns.len() >= 10, "{turns:?}");

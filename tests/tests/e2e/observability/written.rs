@@ -62,7 +62,7 @@ pub(super) async fn explanations(host: &Host, turns: &[String]) -> Places {
 pub(super) async fn turns_of(user: &Client) -> Vec<String> {
     let export = user.get("/users/me/data").send().await.expect(200);
     let turns = export["turns"].as_array().unwrap().iter();
-    turns.map(|turn: &Value| turn["id"].as_str().unwrap().to_owned()).collect()
+    turns.map(|turn: &Value| turn["turn_id"].as_str().unwrap().to_owned()).collect()
 }
 
 /// The rows of every table, as text. Bytes are hexadecimal in it.
