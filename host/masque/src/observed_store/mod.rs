@@ -10,8 +10,6 @@ use std::sync::Arc;
 use masque_store::{ActiveSets, Store, StoreError};
 use masque_telemetry::metrics::state::{MeasuredOperation, QUERY_ERRORS};
 
-use operations::CONNECTION_OPERATIONS;
-
 /// The values of the label `database`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Database {
@@ -28,6 +26,9 @@ impl Database {
         }
     }
 }
+
+/// The operations of a connection that are measured.
+const CONNECTION_OPERATIONS: &[&str] = &["check", "size"];
 
 /// A store of which every operation is measured.
 pub(crate) struct ObservedStore {

@@ -141,9 +141,6 @@ observed! { ObservedSets:
     }
 }
 
-/// The operations of a connection that are measured.
-pub(super) const CONNECTION_OPERATIONS: &[&str] = &["check", "size"];
-
 #[async_trait]
 impl StoreConnection for ObservedStore {
     async fn check(&self) -> Result<(), StoreError> {
