@@ -123,6 +123,7 @@ async fn reload(planted: &PlantedHost, secrets: &Secrets) -> Places {
 async fn refused_starts(planted: &PlantedHost, secrets: &Secrets, wrong: &Planted) -> Places {
     let database = database_url(&planted.server, &planted.database, &secrets.database);
     let redis = redis_url(&planted.redis, &secrets.redis);
+    // A Redis that refuses the password is waited for, without it; `lose_servers` brings that about.
     let encoded = wrong.percent_encoded();
     let with = |name: &str, value: String| {
         let mut values = vec![("DATABASE_URL", database.clone()), ("REDIS_URL", redis.clone())];
@@ -137,7 +138,6 @@ async fn refused_starts(planted: &PlantedHost, secrets: &Secrets, wrong: &Plante
         ("DATABASE_URL", database_url(&planted.server, &planted.database, wrong)),
         ("DATABASE_URL", format!("postgresql://planted:{encoded}@127.0.0.1:port/planted")),
         ("DATABASE_URL", format!("{database}?sslpassword={encoded}&port=port")),
-        ("REDIS_URL", redis_url(&planted.redis, wrong)),
         ("REDIS_URL", format!("redis://:{encoded}@127.0.0.1:port")),
         ("REDIS_URL", format!("http://:{encoded}@127.0.0.1")),
         ("OTEL_EXPORTER_OTLP_HEADERS", wrong.text().to_owned()),
