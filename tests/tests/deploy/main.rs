@@ -1,4 +1,4 @@
-//! The folder `deploy` and the runbooks, without a host: names and labels are those of the code, and every alert is tested and
+//! The folder `deploy`, the workflows and the runbooks, without a host: names and labels are those of the code, and every alert is tested and
 //! has a runbook.
 #![allow(
     clippy::unwrap_used,
@@ -11,3 +11,4 @@
 mod alerts;
 mod catalogue;
 mod names;
+mod pipeline;
