@@ -164,7 +164,8 @@ impl Setup {
         command.current_dir(self.folder.path());
         // Clear the environment: no proxy, key or setting of this machine may reach the host.
         command.env_clear();
-        for name in ["PATH", "TMPDIR", "LD_LIBRARY_PATH"] {
+        // LLVM_PROFILE_FILE says where a host that measures coverage writes its counters.
+        for name in ["PATH", "TMPDIR", "LD_LIBRARY_PATH", "LLVM_PROFILE_FILE"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }

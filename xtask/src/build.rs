@@ -27,15 +27,22 @@ const INSTALL_TARGET: &str = include_str!("../install-wasm-target");
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) release: bool,
+    /// The target triple of the host, if it is for another machine than this one.
+    target: Option<String>,
 }
 
 impl Options {
     pub(crate) fn parse(arguments: &[String]) -> anyhow::Result<Self> {
         let mut options = Self::default();
-        for argument in arguments {
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--release" => options.release = true,
-                other => bail!("`cargo xtask build` takes --release alone, not {other:?}"),
+                "--target" => {
+                    options.target =
+                        Some(arguments.next().context("--target takes a target triple")?.clone());
+                }
+                other => bail!("`cargo xtask build` takes --release and --target TRIPLE, not {other:?}"),
             }
         }
         Ok(options)
@@ -43,6 +50,11 @@ impl Options {
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<ExitCode> {
+    if let Some(target) = &options.target {
+        components(workspace)?;
+        return run_command(host_command(workspace, options.release).args(["--target", target]))
+            .map(|()| ExitCode::SUCCESS);
+    }
     components_and_host(workspace, options.release)?;
     print(format_args!("built {}", workspace.binary(options.release).display()));
     Ok(ExitCode::SUCCESS)

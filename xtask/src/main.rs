@@ -25,7 +25,8 @@ const USAGE: &str = "\
 cargo xtask COMMAND
 
   up [-- ARGS]                 build, then start `masque serve` with ARGS and show what to try
-  build [--release]            build the plugins, then the host that embeds them
+  build [--release] [--target TRIPLE]
+                               build the plugins, then the host that embeds them, for this machine or another
   test [--full] [FILTER…]      build, then run every test, or those whose name contains a FILTER;
                                --full adds the long ones: a foreign model server, a hundred kills, fuzzing
   fuzz [--seconds N] [TARGET…] fuzz the code that reads untrusted bytes, each target for a minute

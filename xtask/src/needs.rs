@@ -100,6 +100,13 @@ pub(crate) const PROMETHEUS: Need = Need {
     without: None, // the tests of the alerts, the dashboards and the metrics start it
 };
 
+pub(crate) const AMTOOL: Need = Need {
+    name: "Alertmanager's amtool",
+    probe: &["amtool", "--version"],
+    package: "--no-install-recommends prometheus-alertmanager",
+    without: None, // the test of Alertmanager's example runs it
+};
+
 const DEBOOTSTRAP: Need = Need {
     name: "debootstrap",
     probe: &["test", "-x", "/usr/sbin/debootstrap"],

@@ -44,6 +44,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
         &needs::PGBOUNCER,
         &needs::REDIS,
         &needs::PROMETHEUS,
+        &needs::AMTOOL,
         &needs::STRACE,
         &needs::VALGRIND,
     ])?;

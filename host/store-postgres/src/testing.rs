@@ -6,6 +6,7 @@
 
 mod connections;
 mod filling;
+mod given;
 mod pooler;
 mod server;
 

@@ -1,4 +1,5 @@
-//! The suite of the shared memory, on a server, on a cluster, and on Valkey where there is a tree of Debian 13.
+//! The suite of the shared memory, on a server (that of `MASQUE_TEST_REDIS_URL`, if it is set), on a cluster, and on Valkey where
+//! there is a tree of Debian 13.
 #![allow(clippy::unwrap_used, reason = "all of this crate is a test")]
 
 use std::sync::{Arc, OnceLock};
@@ -42,7 +43,7 @@ fn installation(url: String, servers: &'static [TestServer]) -> Option<Arc<dyn S
 
 async fn open_redis() -> Option<Arc<dyn SharedFixture>> {
     static SERVER: OnceLock<[TestServer; 1]> = OnceLock::new();
-    let servers = SERVER.get_or_init(|| [TestServer::start()]);
+    let servers = SERVER.get_or_init(|| [TestServer::given_or_started()]);
     installation(servers[0].url(), servers)
 }
 

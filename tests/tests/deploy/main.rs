@@ -1,5 +1,5 @@
-//! The folder `deploy` and the runbooks, without a host: names and labels are those of the code, and every alert is tested and
-//! has a runbook.
+//! The folder `deploy`, the workflows and the runbooks, without a host: names and labels are those of the code, and every alert
+//! is tested and has a runbook.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,3 +11,4 @@
 mod alerts;
 mod catalogue;
 mod names;
+mod pipeline;

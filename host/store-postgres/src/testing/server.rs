@@ -1,4 +1,4 @@
-//! PostgreSQL as it is installed.
+//! PostgreSQL as it is installed, or as `MASQUE_TEST_DATABASE_URL` names it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,7 +14,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
+use super::given;
 use crate::migrations::migrate;
 use crate::options::PostgresOptions;
 
@@ -43,14 +45,15 @@ cat >/dev/null
 /// Settings of a server that is fast and keeps nothing for long: no crash of the machine is survived.
 const NOT_DURABLE: &str = "-c fsync=off -c full_page_writes=off -c deadlock_timeout=200ms -c autovacuum=off";
 
-/// A server that runs for as long as this value, or the test process, lives.
+/// A server that runs for as long as this value, or the test process, lives; or one that was given.
 #[derive(Debug)]
 pub struct TestServer {
-    keeper: Child,
+    /// The shell that keeps it; `None` for a server that was given.
+    keeper: Option<Child>,
     programs: PathBuf,
     port: u16,
     databases: AtomicU32,
-    template: tokio::sync::OnceCell<String>,
+    template: OnceCell<String>,
 }
 
 /// A database of a [`TestServer`]; dropped with this value.
@@ -65,10 +68,26 @@ pub struct TestDatabase {
 }
 
 impl TestServer {
-    /// The server that all tests of this process share.
+    /// The server that all tests of this process share: that of `MASQUE_TEST_DATABASE_URL`, otherwise one that is started.
+    ///
+    /// # Panics
+    /// If that variable has no URL of a server for tests, or the server does not answer; otherwise as [`Self::start`].
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<TestServer> = OnceLock::new();
-        SHARED.get_or_init(Self::start)
+        SHARED.get_or_init(|| given::port().map_or_else(Self::start, Self::running))
+    }
+
+    /// A server that runs already. Its programs are those of its version, where they are installed.
+    fn running(port: u16) -> Self {
+        let programs = installed().expect("no PostgreSQL in /usr/lib/postgresql; install `postgresql`");
+        let mut server =
+            Self { keeper: None, programs, port, databases: AtomicU32::new(0), template: OnceCell::new() };
+        let version: u32 = server.psql("postgres", "SHOW server_version_num").parse().unwrap();
+        let of_version = Path::new("/usr/lib/postgresql").join((version / 10_000).to_string()).join("bin");
+        if of_version.join("pg_dump").is_file() {
+            server.programs = of_version;
+        }
+        server
     }
 
     /// Starts a server of its own, which writes without waiting for the disk. Takes a second.
@@ -114,7 +133,7 @@ impl TestServer {
         let mut line = String::new();
         BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line.trim(), "ready", "PostgreSQL did not start");
-        Self { keeper, programs, port, databases: AtomicU32::new(0), template: tokio::sync::OnceCell::new() }
+        Self { keeper: Some(keeper), programs, port, databases: AtomicU32::new(0), template: OnceCell::new() }
     }
 
     /// The URL of a database of this server, for a user without a password.
@@ -230,16 +249,17 @@ impl TestServer {
     /// If it can't be made.
     pub async fn migrated_database(&self) -> TestDatabase {
         let template = self.template.get_or_init(|| async {
-            self.psql("postgres", "CREATE DATABASE masque_template");
-            let options = PostgresOptions::from_url(&self.url("postgres", "masque_template")).unwrap();
+            let name = given::database_name("template");
+            self.psql("postgres", &format!("CREATE DATABASE {name}"));
+            let options = PostgresOptions::from_url(&self.url("postgres", &name)).unwrap();
             migrate(&options).await.unwrap();
-            "masque_template".to_owned()
+            name
         });
         self.database(template.await)
     }
 
     fn database(&self, template: &str) -> TestDatabase {
-        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let name = given::database_name(&self.databases.fetch_add(1, Ordering::Relaxed).to_string());
         // The server waits up to 5 s for connections that have the template open.
         let arguments = ["-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string(), "-T", template];
         let made = Command::new(self.programs.join("createdb")).args(arguments).arg(&name).output().unwrap();
@@ -261,8 +281,9 @@ impl TestDatabase {
 
 impl Drop for TestServer {
     fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        if let Err(error) = self.keeper.wait() {
+        let Some(keeper) = &mut self.keeper else { return };
+        drop(keeper.stdin.take());
+        if let Err(error) = keeper.wait() {
             tracing::warn!(%error, "the keeper of a PostgreSQL server can't be waited for");
         }
     }

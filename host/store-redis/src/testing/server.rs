@@ -49,6 +49,29 @@ impl TestServer {
         Self::start_with(&[])
     }
 
+    /// The server of `MASQUE_TEST_REDIS_URL`, of the form `redis://127.0.0.1:PORT`, which keeps running; otherwise starts
+    /// `redis-server`. For tests that share a server and take none down.
+    ///
+    /// # Panics
+    /// If that variable has another form, or its server does not answer; otherwise as [`Self::start`].
+    pub fn given_or_started() -> Self {
+        let Some(url) = std::env::var("MASQUE_TEST_REDIS_URL").ok().filter(|url| !url.is_empty()) else {
+            return Self::start();
+        };
+        let port = url.strip_prefix("redis://127.0.0.1:").and_then(|port| port.parse().ok());
+        let server = Self {
+            folder: PathBuf::new(),
+            program: Vec::new(),
+            arguments: Vec::new(),
+            port: port.expect("MASQUE_TEST_REDIS_URL is not of the form redis://127.0.0.1:PORT"),
+            keepers: Vec::new(),
+            process: 0,
+            password: None,
+        };
+        assert!(server.answers(), "no server answers at {url}");
+        server
+    }
+
     /// Starts `redis-server` with further arguments, as `["--maxmemory", "2mb"]`.
     ///
     /// # Panics
