@@ -114,6 +114,7 @@ pub(crate) async fn run(config: Config, source: ConfigSource) -> anyhow::Result<
         supervisor.watch("a listener", &server.shutdown().graceful, accepting);
     }
 
+    service_manager::status("loading; what is waited for is in the log");
     let host = tokio::select! {
         loaded = Host::load(Arc::clone(&config), source, &supervisor, succession) => loaded?,
         () = stop_signal.cancelled() => {
