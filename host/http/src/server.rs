@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -30,6 +31,9 @@ const MAX_LAST_CONNECTIONS: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Server {
     shutdown: Shutdown,
+    /// Ends the accepting of connections on inherited sockets.
+    hand_over: CancellationToken,
+    has_inherited: AtomicBool,
     connections: TaskTracker,
 }
 
@@ -78,16 +82,32 @@ impl Server {
             handler: Arc::new(handler),
             connections: self.connections.clone(),
         };
-        let stop = self.shutdown.graceful.clone();
+        let end = self.shutdown.graceful.clone();
+        let stop = match accept_loop.listener.is_inherited() {
+            true => {
+                self.has_inherited.store(true, Ordering::Relaxed);
+                self.hand_over.clone()
+            }
+            false => end.clone(),
+        };
         self.connections.spawn(async move {
             if stop.run_until_cancelled(start).await.is_some() {
                 accept_loop.run(stop).await;
             }
+            end.cancelled().await;
         })
+    }
+
+    /// Accepts no more connections on inherited sockets, and leaves them to the next process. Those that were accepted are
+    /// served as before. Returns whether there is such a socket.
+    pub fn hand_over(&self) -> bool {
+        self.hand_over.cancel();
+        self.has_inherited.load(Ordering::Relaxed)
     }
 
     /// Accepts no more connections, and closes each connection after its running requests.
     pub fn stop_accepting(&self) {
+        self.hand_over.cancel();
         self.shutdown.graceful.cancel();
         self.connections.close();
     }

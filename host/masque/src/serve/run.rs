@@ -1,7 +1,7 @@
 //! Starts and stops the host.
 //!
 //! Start: the listeners first, so that a port in use is reported at once and probes are answered while the rest loads (on a
-//! socket that a service manager passed, clients wait instead, for [`LONGEST_HOLD`] at most); then the store, the sandbox with the active set, and background tasks. Stop, at the first signal: `/readyz` answers 503
+//! socket that a service manager passed, clients wait instead, as long as the host before this one may need to stop); then the store, the sandbox with the active set, and background tasks. Stop, at the first signal: `/readyz` answers 503
 //! and every answer closes its connection, for `drain.delay`; then no connection is accepted and running turns get
 //! `drain.timeout` to end. A second signal cuts both short. A part of the host that ends by itself stops the host as a second
 //! signal does, and is its error. Stopping takes `drain.delay`, `drain.timeout` and [`END_TIMEOUT`] at most.
@@ -43,9 +43,9 @@ const SHORT_FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 /// that Kubernetes gives it; `docs/operators.md` names the sum.
 const END_TIMEOUT: Duration = Duration::from_secs(7);
 
-/// How long clients of a socket that a service manager passed wait for a host that loads. A restart takes less, and nobody
-/// notices more than a slow answer; a host that waits for its database answers 503 afterwards.
-const LONGEST_HOLD: Duration = Duration::from_secs(10);
+/// The time for clients that were accepted from a socket that is handed over to send their requests. They are served as before:
+/// whoever has begun a turn afterwards would be refused.
+const HAND_OVER_TIME: Duration = Duration::from_millis(500);
 /// How much longer than it may stop a host waits for the one before it.
 const SUCCESSION_MARGIN: Duration = Duration::from_secs(2);
 
@@ -108,7 +108,7 @@ pub(crate) async fn run(config: Config, source: ConfigSource) -> anyhow::Result<
             (None, None) => continue,
         };
         addresses.extend(listener.addresses()?.into_iter().map(|address| (kind, address)));
-        let start = start_of(&listener, lifecycle.clone());
+        let start = start_of(&listener, lifecycle.clone(), succession);
         let accepting =
             server.serve_after(start, listener, max_connections, handler(kind, certificate.clone()));
         supervisor.watch("a listener", &server.shutdown().graceful, accepting);
@@ -180,14 +180,18 @@ async fn bind(address: ListenAddress) -> Result<Listener, BindError> {
     }
 }
 
-/// When a listener starts to accept connections. On an inherited socket it is when they can be served: until then its clients
-/// would have been refused without the socket, and wait for their answer with it.
-fn start_of(listener: &Listener, lifecycle: Lifecycle) -> impl Future<Output = ()> + Send + 'static {
-    let is_held = listener.is_inherited();
+/// When a listener starts to accept connections: on an inherited socket once they can be served, or after `longest`. Without
+/// that, a restart would refuse whoever comes meanwhile.
+fn start_of(
+    listener: &Listener,
+    lifecycle: Lifecycle,
+    longest: Option<Duration>,
+) -> impl Future<Output = ()> + Send + 'static {
+    let longest = longest.filter(|_| listener.is_inherited());
     async move {
-        if is_held {
-            // An error is the end of the time.
-            let _ = tokio::time::timeout(LONGEST_HOLD, lifecycle.reached(Phase::Ready)).await;
+        if let Some(longest) = longest {
+            // The error is the end of the time: probes are answered, and requests refused, while the host loads.
+            let _ = tokio::time::timeout(longest, lifecycle.reached(Phase::Ready)).await;
         }
     }
 }
@@ -234,6 +238,12 @@ async fn stop(
     tokio::select! {
         () = tokio::time::sleep(drain.delay) => {}
         () = cut.cancelled() => tracing::info!("told to stop at once"),
+    }
+    if server.hand_over() {
+        tokio::select! {
+            () = tokio::time::sleep(HAND_OVER_TIME) => {}
+            () = cut.cancelled() => {}
+        }
     }
     server.stop_accepting();
     host.drain(drain.timeout, cut.clone()).await;
