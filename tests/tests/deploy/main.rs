@@ -1,5 +1,5 @@
-//! The folder `deploy` and the runbooks, without a host: names and labels are those of the code, and every alert is tested and
-//! has a runbook.
+//! The folder `deploy` and the runbooks: names and labels are those of the code, every alert is tested and has a runbook, and
+//! what installs and runs a host does.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,4 +10,5 @@
 
 mod alerts;
 mod catalogue;
+mod linux;
 mod names;

@@ -286,6 +286,8 @@ mod tests {
             "the guide says another sum than {sum} s"
         );
         assert!(guide.contains(&format!("the store is closed | at most {end} s |")));
+        let unit = include_str!("../../../../deploy/systemd/masque.service");
+        assert!(unit.contains(&format!("TimeoutStopSec={}s", sum + 2)), "systemd kills at another time");
         // What it advises where Docker's 10 s stay as they are.
         assert!(guide.contains("`delay = \"0s\"` and `timeout = \"1s\"`") && 1 + end < 10);
     }
