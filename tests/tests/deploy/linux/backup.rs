@@ -74,9 +74,10 @@ async fn an_encrypted_backup_of_a_running_host_is_restored_in_a_drill_within_min
     let start = Instant::now();
     let restored = Setup::defaults();
     for (name, to) in [(encrypted, "backup.db"), (erasures, "erasures.jsonl")] {
+        // With --output, age makes no file for an empty list.
         let mut decrypt = Command::new("age");
-        decrypt.args(["--decrypt", "--identity"]).arg(&private);
-        succeed(decrypt.arg("--output").arg(restored.folder().join(to)).arg(backups.join(name)));
+        decrypt.stdout(std::fs::File::create(restored.folder().join(to)).unwrap());
+        succeed(decrypt.args(["--decrypt", "--identity"]).arg(&private).arg(backups.join(name)));
     }
     let data = restored.data().to_str().unwrap().to_owned();
     let done = restored.run(&["restore", "backup.db", "--erasures", "erasures.jsonl", "--data", &data]).await;
