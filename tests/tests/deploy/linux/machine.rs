@@ -204,9 +204,10 @@ fn the_package_installs_serves_restarts_under_load_backs_up_and_leaves_nothing()
     assert!(backups.lines().any(|name| name.ends_with("Z.age")), "{backups}");
 
     machine.run("dpkg --purge masque");
-    let left = machine
-        .run("ls -d /etc/masque /var/lib/masque /usr/bin/masque /var/backups/masque 2>/dev/null || true");
-    assert_eq!(left, "/var/backups/masque\n");
+    // What the operator has made stays: the public key and the backups.
+    let left = machine.run("find /etc/masque /var/lib/masque /usr/bin/masque -type f 2>/dev/null || true");
+    assert_eq!(left, "/etc/masque/backup-recipients\n");
+    assert_eq!(machine.run("ls /var/backups/masque"), backups);
     let (_, states) = run(&mut machine.command("systemctl is-active masque.service masque.socket"));
     assert_eq!(states, "inactive\ninactive\n");
 }
