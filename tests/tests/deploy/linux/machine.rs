@@ -134,8 +134,8 @@ fn the_package_installs_serves_restarts_under_load_backs_up_and_leaves_nothing()
 
     // Installing starts nothing.
     let built = package::build(&binary(), &shared);
-    let installed =
-        machine.run(&format!("dpkg --install /mnt/{}", built.file_name().unwrap().to_str().unwrap()));
+    let install_package = format!("dpkg --install /mnt/{}", built.file_name().unwrap().to_str().unwrap());
+    let installed = machine.run(&install_package);
     assert!(installed.contains("systemctl enable --now"), "{installed}");
     let (_, states) =
         run(&mut machine.command("systemctl is-active masque.service masque.socket masque-backup.timer"));
@@ -143,8 +143,10 @@ fn the_package_installs_serves_restarts_under_load_backs_up_and_leaves_nothing()
     let mode = machine.run("stat --format '%a %U' /etc/masque/secrets/jwt /var/lib/masque");
     assert_eq!(mode, "600 root\n700 masque\n");
 
-    machine
-        .run("printf '[limits.user]\\nper_minute = 1000000\\nburst = 1000000\\n' >>/etc/masque/masque.toml");
+    for kind in ["user", "address"] {
+        let limits = format!("[limits.{kind}]\\nper_minute = 1000000\\nburst = 1000000\\n");
+        machine.run(&format!("printf '{limits}' >>/etc/masque/masque.toml"));
+    }
     machine
         .run("systemctl enable --now masque.socket masque-admin.socket masque.service masque-backup.timer");
     let security = machine.run("systemd-analyze security --threshold=20 masque.service");
@@ -181,6 +183,11 @@ fn the_package_installs_serves_restarts_under_load_backs_up_and_leaves_nothing()
     more_than(10);
     machine.run("systemctl restart masque.service");
     more_than(answers().lines().count() + 10);
+    // So does an update of the package.
+    let before = machine.run("systemctl show --property InvocationID masque.service");
+    machine.run(&install_package);
+    assert_ne!(machine.run("systemctl show --property InvocationID masque.service"), before);
+    more_than(answers().lines().count() + 10);
     std::fs::write(shared.join("stop"), "").unwrap();
     assert!(load.wait().unwrap().success());
     let answers = answers();
@@ -202,6 +209,16 @@ fn the_package_installs_serves_restarts_under_load_backs_up_and_leaves_nothing()
     machine.run("systemctl start masque-backup.service");
     let backups = machine.run("ls /var/backups/masque");
     assert!(backups.lines().any(|name| name.ends_with("Z.age")), "{backups}");
+
+    // The restore as the guide has it.
+    machine.run("systemctl stop masque.socket masque-admin.socket masque.service");
+    machine.run(&format!(
+        "cd /var/lib/masque && age --decrypt --identity /root/private /var/backups/masque/*Z.age >backup.db && \
+         chown masque backup.db && touch erasures.jsonl && chown masque erasures.jsonl && \
+         {AS_MASQUE} masque restore backup.db --config /etc/masque/masque.toml && rm backup.db"
+    ));
+    machine.run("systemctl start masque.socket masque.service");
+    assert_eq!(machine.say(&key, "Do you remember?")["finish"], "stop");
 
     machine.run("dpkg --purge masque");
     // What the operator has made stays: the public key and the backups.
