@@ -158,6 +158,12 @@ fn the_package_installs_serves_restarts_under_load_backs_up_and_leaves_nothing()
     );
     let key = machine.run(&create).trim().to_owned();
     assert_eq!(machine.say(&key, "Hello")["finish"], "stop");
+    // The command line with the variables of the unit.
+    let listed = machine.run(
+        "systemd-run --pipe --quiet --uid masque --property EnvironmentFile=/etc/masque/environment \
+         masque keys list --config /etc/masque/masque.toml",
+    );
+    assert!(listed.contains("test"), "{listed}");
     machine.run("curl --silent --fail http://127.0.0.1:9000/livez");
 
     // A new plugin is compiled inside the service.
@@ -201,6 +207,14 @@ fn the_package_installs_serves_restarts_under_load_backs_up_and_leaves_nothing()
     assert_eq!(machine.say(&key, "Are you back?")["finish"], "stop");
     let restarts = machine.run("systemctl show --property NRestarts masque.service");
     assert_eq!(restarts, "NRestarts=1\n");
+
+    // A start that fails is tried again, and who connected meanwhile is answered.
+    machine.run("cp /etc/masque/masque.toml /root/kept && echo broken >>/etc/masque/masque.toml");
+    let (is_started, _) = run(&mut machine.command("systemctl restart masque.service"));
+    assert!(!is_started);
+    let waiting = machine.command("curl --silent --fail http://127.0.0.1:8000/readyz").spawn().unwrap();
+    machine.run("cp /root/kept /etc/masque/masque.toml");
+    assert!(waiting.wait_with_output().unwrap().status.success());
 
     // The nightly backup.
     machine.run(
