@@ -1,7 +1,10 @@
 //! Starts and stops the host.
 //!
-//! Start: the listeners first, so that a port in use is reported at once and probes are answered while the rest loads (on a
-//! socket that a service manager passed, clients wait instead, as long as the host before this one may need to stop); then the store, the sandbox with the active set, and background tasks. Stop, at the first signal: `/readyz` answers 503
+//! Start: the listeners first, so that a port in use is reported at once and probes are answered while the rest loads; then
+//! the store, the sandbox with the active set, and background tasks. On a socket that a service manager passed, clients wait
+//! meanwhile, as long as the host before this one may need to stop.
+//!
+//! Stop, at the first signal: `/readyz` answers 503
 //! and every answer closes its connection, for `drain.delay`; then no connection is accepted and running turns get
 //! `drain.timeout` to end. A second signal cuts both short. A part of the host that ends by itself stops the host as a second
 //! signal does, and is its error. Stopping takes `drain.delay`, `drain.timeout` and [`END_TIMEOUT`] at most.
@@ -43,8 +46,8 @@ const SHORT_FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 /// that Kubernetes gives it; `docs/operators.md` names the sum.
 const END_TIMEOUT: Duration = Duration::from_secs(7);
 
-/// The time for clients that were accepted from a socket that is handed over to send their requests. They are served as before:
-/// whoever has begun a turn afterwards would be refused.
+/// The time for clients that were accepted last, from a socket that is handed over, to send their requests. A turn that is asked
+/// for later is refused.
 const HAND_OVER_TIME: Duration = Duration::from_millis(500);
 /// How much longer than it may stop a host waits for the one before it.
 const SUCCESSION_MARGIN: Duration = Duration::from_secs(2);
