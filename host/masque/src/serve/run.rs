@@ -4,10 +4,10 @@
 //! the store, the sandbox with the active set, and background tasks. On a socket that a service manager passed, clients wait
 //! meanwhile, as long as the host before this one may need to stop.
 //!
-//! Stop, at the first signal: `/readyz` answers 503
-//! and every answer closes its connection, for `drain.delay`; then no connection is accepted and running turns get
-//! `drain.timeout` to end. A second signal cuts both short. A part of the host that ends by itself stops the host as a second
-//! signal does, and is its error. Stopping takes `drain.delay`, `drain.timeout` and [`END_TIMEOUT`] at most.
+//! Stop, at the first signal: `/readyz` answers 503 and every answer closes its connection, for `drain.delay`; then no
+//! connection is accepted and running turns get `drain.timeout` to end. A second signal cuts both short. A part of the host
+//! that ends by itself stops the host as a second signal does, and is its error. Stopping takes `drain.delay`,
+//! `drain.timeout` and [`END_TIMEOUT`] at most.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
