@@ -33,7 +33,7 @@ pub struct Reply {
 
 impl Client {
     /// Makes a client for HTTP/1.1, with TLS if there is a certificate to trust.
-    pub(crate) fn http1(address: &str, trusted: Option<&str>) -> Self {
+    pub fn http1(address: &str, trusted: Option<&str>) -> Self {
         let scheme = if trusted.is_some() { "https" } else { "http" };
         // Without idle connections: a request on one that the host has just closed would fail, which is no fault of the host.
         let builder = reqwest::Client::builder().http1_only().pool_max_idle_per_host(0);

@@ -1,5 +1,7 @@
 //! Sets up a host: its file, its environment, its launcher. Also runs other commands of the binary.
 
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
@@ -16,6 +18,8 @@ pub struct Setup {
     toml: Option<String>,
     environment: Vec<(String, String)>,
     launcher: Vec<String>,
+    /// The name and the socket that it is passed.
+    passed: Option<(String, TcpListener)>,
     data: PathBuf,
     /// Whether it gets what other hosts have compiled.
     shares_compiled: bool,
@@ -40,6 +44,7 @@ impl Setup {
             toml: None,
             environment: Vec::new(),
             launcher: Vec::new(),
+            passed: None,
             data,
             shares_compiled: true,
             trusted: None,
@@ -101,6 +106,12 @@ impl Setup {
         self
     }
 
+    /// Passes a listening socket to `masque serve` under this name, as a service manager does. The caller keeps it open.
+    pub fn passing(mut self, name: &str, socket: &TcpListener) -> Self {
+        self.passed = Some((name.to_owned(), socket.try_clone().unwrap()));
+        self
+    }
+
     /// Whether it gets what other hosts have compiled. One that is launched by another command may run as another user.
     pub(crate) fn shares_compiled(&self) -> bool {
         self.shares_compiled && self.launcher.is_empty()
@@ -143,7 +154,17 @@ impl Setup {
     }
 
     pub(crate) fn serve(&self) -> Command {
-        let mut command = self.command("serve");
+        let mut command = match &self.passed {
+            None => self.command("serve"),
+            Some((name, socket)) => {
+                // The socket arrives as standard input and becomes the first descriptor after standard error.
+                const PASS: &str = "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=\"$0\"; exec \"$@\"";
+                let shell = ["sh", "-c", PASS, name].map(str::to_owned);
+                let mut command = self.launched("serve", self.launcher.iter().chain(&shell));
+                command.stdin(OwnedFd::from(socket.try_clone().unwrap()));
+                command
+            }
+        };
         self.name_file(&mut command);
         command.args(["--listen", "127.0.0.1:0", "--data"]).arg(&self.data);
         command
@@ -158,7 +179,11 @@ impl Setup {
     }
 
     fn command(&self, subcommand: &str) -> Command {
-        let mut words = self.launcher.iter().map(PathBuf::from).chain([binary()]);
+        self.launched(subcommand, self.launcher.iter())
+    }
+
+    fn launched<'a>(&self, subcommand: &str, launcher: impl Iterator<Item = &'a String>) -> Command {
+        let mut words = launcher.map(PathBuf::from).chain([binary()]);
         let mut command = Command::new(words.next().unwrap());
         command.args(words).arg(subcommand);
         command.current_dir(self.folder.path());
@@ -189,7 +214,7 @@ impl Setup {
 }
 
 /// Returns the host's binary: the one in `MASQUE_BIN`, otherwise the one beside this test.
-pub(crate) fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let path = match std::env::var_os("MASQUE_BIN") {
         Some(path) => PathBuf::from(path),
         None => {

@@ -107,6 +107,20 @@ pub(crate) const AMTOOL: Need = Need {
     without: None, // the test of Alertmanager's example runs it
 };
 
+pub(crate) const AGE: Need = Need {
+    name: "age",
+    probe: &["age", "--version"],
+    package: "age",
+    without: Some("that an encrypted backup can be restored"),
+};
+
+pub(crate) const SYSTEMD_ANALYZE: Need = Need {
+    name: "systemd-analyze",
+    probe: &["systemd-analyze", "--version"],
+    package: "--no-install-recommends systemd",
+    without: Some("that systemd accepts the units and finds them hardened"),
+};
+
 const DEBOOTSTRAP: Need = Need {
     name: "debootstrap",
     probe: &["test", "-x", "/usr/sbin/debootstrap"],
@@ -180,7 +194,7 @@ pub(crate) fn ensure_debian13(tree: &Debian13) -> anyhow::Result<()> {
         made.unwrap_or_else(|error| print_error(format_args!("xtask: {error:#}")));
     }
     print_error(format_args!(
-        "xtask: PgBouncer 1.24 and Valkey 8 are not here, so it is not tested that the host works with them."
+        "xtask: PgBouncer 1.24, Valkey 8 and a system to boot are not here, so it is not tested that the host works with them."
     ));
     print_error(format_args!(
         "       To test it too: cargo xtask test --install, which makes a tree of Debian 13 in {} with sudo",

@@ -47,6 +47,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
         &needs::AMTOOL,
         &needs::STRACE,
         &needs::VALGRIND,
+        &needs::AGE,
+        &needs::SYSTEMD_ANALYZE,
     ])?;
     let debian13 = needs::Debian13::in_target(workspace.target());
     needs::ensure_debian13(&debian13)?;

@@ -1,9 +1,11 @@
-//! A listener over TCP, on one address or on both loopback addresses, or over a Unix socket.
+//! A listener over TCP, on one address or on both loopback addresses, or over a Unix socket. It is bound here, or was passed by
+//! a service manager, which keeps it open when this process ends.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rustix::io::Errno;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// How often a free port is chosen again because it is taken on the other loopback address.
@@ -16,6 +18,9 @@ pub enum Listener {
     Tcp(TcpListener),
     /// Over TCP, on both loopback addresses with the same port.
     Localhost(TcpListener, TcpListener),
+    /// Over TCP, one or two sockets that another process keeps open. Whoever is not accepted here is accepted by the next
+    /// process that gets them.
+    Inherited(TcpListener, Option<TcpListener>),
     /// A Unix socket.
     Unix(UnixListener),
 }
@@ -96,6 +101,22 @@ impl Listener {
         }
     }
 
+    /// Listens on sockets that another process has bound and keeps open: one, or two for both loopback addresses.
+    ///
+    /// # Errors
+    /// A socket is none that listens for TCP connections.
+    pub fn inherited(
+        first: std::net::TcpListener,
+        second: Option<std::net::TcpListener>,
+    ) -> io::Result<Self> {
+        Ok(Self::Inherited(adopt(first)?, second.map(adopt).transpose()?))
+    }
+
+    /// Whether another process keeps the socket open.
+    pub fn is_inherited(&self) -> bool {
+        matches!(self, Self::Inherited(..))
+    }
+
     /// The bound TCP addresses, with the port that the system chose; none for a Unix socket.
     ///
     /// # Errors
@@ -104,6 +125,9 @@ impl Listener {
         match self {
             Self::Tcp(listener) => Ok(vec![listener.local_addr()?]),
             Self::Localhost(v4, v6) => Ok(vec![v4.local_addr()?, v6.local_addr()?]),
+            Self::Inherited(first, second) => {
+                [Some(first), second.as_ref()].into_iter().flatten().map(TcpListener::local_addr).collect()
+            }
             Self::Unix(_) => Ok(Vec::new()),
         }
     }
@@ -111,11 +135,11 @@ impl Listener {
     /// Waits for the next connection. Dropping the future loses no connection.
     pub(crate) async fn accept(&self) -> io::Result<AcceptedSocket> {
         match self {
-            Self::Tcp(listener) => listener.accept().await.map(tcp),
-            Self::Localhost(v4, v6) => {
+            Self::Tcp(listener) | Self::Inherited(listener, None) => listener.accept().await.map(tcp),
+            Self::Localhost(first, second) | Self::Inherited(first, Some(second)) => {
                 let accepted = tokio::select! {
-                    accepted = v4.accept() => accepted,
-                    accepted = v6.accept() => accepted,
+                    accepted = first.accept() => accepted,
+                    accepted = second.accept() => accepted,
                 };
                 accepted.map(tcp)
             }
@@ -131,6 +155,14 @@ async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
         io::ErrorKind::AddrNotAvailable => BindError::NotAvailable(address),
         _ => BindError::Other(address, error),
     })
+}
+
+fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+    if !SockRef::from(&socket).is_listener()? {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket does not listen"));
+    }
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
 }
 
 fn tcp((socket, peer): (TcpStream, SocketAddr)) -> AcceptedSocket {
@@ -162,6 +194,25 @@ mod tests {
             };
             assert_eq!(peer, client.local_addr().unwrap());
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_is_not_accepted_from_an_inherited_socket_is_there_for_the_next_process() {
+        let kept = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let first = Listener::inherited(kept.try_clone().unwrap(), None).unwrap();
+        let client = TcpStream::connect(first.addresses().unwrap()[0]).await.unwrap();
+        drop(first);
+        let next = Listener::inherited(kept, None).unwrap();
+        let AcceptedSocket::Tcp(_, peer) = next.accept().await.unwrap() else { panic!("not over TCP") };
+        assert_eq!(peer, client.local_addr().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_does_not_listen_is_not_inherited() {
+        use std::os::fd::OwnedFd;
+        let datagrams = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let refused = Listener::inherited(OwnedFd::from(datagrams).into(), None).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -30,6 +31,9 @@ const MAX_LAST_CONNECTIONS: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Server {
     shutdown: Shutdown,
+    /// Ends the accepting of connections on inherited sockets.
+    hand_over: CancellationToken,
+    has_inherited: AtomicBool,
     connections: TaskTracker,
 }
 
@@ -57,17 +61,53 @@ impl Server {
         S: Service<Request<Body>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send,
     {
+        self.serve_after(std::future::ready(()), listener, max_connections, handler)
+    }
+
+    /// Does the same once `start` has ended. Until then clients wait in the listener's backlog.
+    pub fn serve_after<S>(
+        &self,
+        start: impl Future<Output = ()> + Send + 'static,
+        listener: Listener,
+        max_connections: usize,
+        handler: ConnectionHandler<S>,
+    ) -> JoinHandle<()>
+    where
+        S: Service<Request<Body>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+    {
         let accept_loop = AcceptLoop {
             listener,
             limiter: ConnectionLimiter::new(max_connections),
             handler: Arc::new(handler),
             connections: self.connections.clone(),
         };
-        self.connections.spawn(accept_loop.run(self.shutdown.graceful.clone()))
+        let end = self.shutdown.graceful.clone();
+        let stop = match accept_loop.listener.is_inherited() {
+            true => {
+                self.has_inherited.store(true, Ordering::Relaxed);
+                self.hand_over.clone()
+            }
+            false => end.clone(),
+        };
+        self.connections.spawn(async move {
+            if stop.run_until_cancelled(start).await.is_some() {
+                accept_loop.run(stop).await;
+            }
+            end.cancelled().await;
+        })
+    }
+
+    /// Accepts no more connections on inherited sockets, and leaves them to the next process. Those that were accepted are
+    /// served as before. Returns whether there is such a socket.
+    pub fn hand_over(&self) -> bool {
+        self.hand_over.cancel();
+        self.has_inherited.load(Ordering::Relaxed)
     }
 
     /// Accepts no more connections, and closes each connection after its running requests.
     pub fn stop_accepting(&self) {
+        self.hand_over.cancel();
         self.shutdown.graceful.cancel();
         self.connections.close();
     }
@@ -134,8 +174,12 @@ where
             }
         }
         // Serve the client that waits for a slot, and those in the backlog: closing the listener would reset them. Waiting
-        // for slots could take as long as running turns do.
+        // for slots could take as long as running turns do. The backlog of an inherited socket is left to the next process:
+        // this one begins no new turn.
         for _ in 0..MAX_LAST_CONNECTIONS {
+            if waiting.is_none() && self.listener.is_inherited() {
+                break;
+            }
             match waiting.take().map(Ok).or_else(|| self.listener.accept().now_or_never()) {
                 Some(Ok(socket)) => self.spawn(socket, self.limiter.over_limit()),
                 Some(Err(error)) if is_of_one_client(&error) => {}

@@ -51,7 +51,7 @@ pub(crate) enum Command {
     /// Bring the schema of the PostgreSQL database in DATABASE_URL up to date. Works beside running hosts. With --from, copy
     /// a data folder into that database.
     Migrate(MigrateOptions),
-    /// Write the SQLite database into one new file. Works beside a running host.
+    /// Write the SQLite database into one new file, or to standard output. Works beside a running host.
     Backup(BackupOptions),
     /// Put a backup in the place of the SQLite database, after its host was stopped.
     Restore(RestoreOptions),
@@ -149,7 +149,7 @@ pub(crate) struct MigrateOptions {
 pub(crate) struct BackupOptions {
     #[command(flatten)]
     pub(crate) options: Options,
-    /// The file to write; it must not exist
+    /// The file to write, which must not exist; `-` for standard output
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 }

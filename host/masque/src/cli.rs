@@ -17,6 +17,9 @@ use crate::file_size_limit;
 use crate::output::{Loss, print, print_error};
 use crate::serve;
 
+/// The name of a file that stands for standard output.
+const STANDARD_OUTPUT: &str = "-";
+
 /// Runs the process. The exit code is 0 for success, 1 for an error, and 2 (from clap) for an invalid command line.
 pub(crate) fn run() -> ExitCode {
     match Cli::parse().command {
@@ -139,6 +142,15 @@ async fn run_backup(BackupOptions { options, file }: BackupOptions) -> ExitCode 
         Err(invalid) => return failure(&invalid.diagnostics),
     };
     warn(&loaded.warnings);
+    if file.as_os_str() == STANDARD_OUTPUT {
+        return match backup::back_up_to_output(&loaded.config).await {
+            Ok(report) => {
+                print_error(&report);
+                ExitCode::SUCCESS
+            }
+            Err(error) => failure(&chain(error)),
+        };
+    }
     finish(backup::back_up(&loaded.config, &file).await.map_err(chain), Loss::Accepted)
 }
 

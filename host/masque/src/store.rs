@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use masque_config::{Config, Database};
 use masque_grants::Secret;
-use masque_store::{ActiveSets, ExplainedTurns, KeyRing, ParkedJobs, Store, UserRecords};
+use masque_store::{ActiveSets, ExplainedTurns, KeyRing, OpenError, ParkedJobs, Store, UserRecords};
 use masque_store_postgres::{PostgresOpenError, PostgresOptions, PostgresStore};
 use masque_store_sqlite::{Folder, SqliteStore};
 use tokio::time::Instant;
@@ -17,6 +17,8 @@ use crate::observed_store::{self, ObservedSets, ObservedStore};
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a host that waits for its database says so again.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
+/// How often a data folder that another process has is tried again.
+const FOLDER_INTERVAL: Duration = Duration::from_millis(20);
 
 /// An open store.
 pub(crate) struct OpenStore {
@@ -31,25 +33,50 @@ pub(crate) struct OpenStore {
     pub(crate) active_sets: Option<Arc<dyn ActiveSets>>,
 }
 
-/// Opens the store of a host. Waits for a database that can't be reached, and says for what it waits.
+/// Opens the store of a host. Waits for a database that can't be reached, and for `succession` for another process to leave
+/// the data folder, and says for what it waits.
 ///
 /// # Errors
 /// The store can't be used, and waiting does not help.
-pub(crate) async fn open(config: &Config) -> anyhow::Result<OpenStore> {
+pub(crate) async fn open(config: &Config, succession: Option<Duration>) -> anyhow::Result<OpenStore> {
     let Some(database) = &config.database else {
-        let store = SqliteStore::open(&config.data.folder).await?;
+        let store = once_left(succession, async || SqliteStore::open(&config.data.folder).await).await?;
         let database = observed_store::Database::Sqlite;
         let store = Arc::new(ObservedStore::new(store, database));
         return Ok(OpenStore { store, database, pool: None, folder: None, active_sets: None });
     };
     let options = postgres_options(database, false)?;
-    let folder = Folder::lock(&config.data.folder)?;
+    let folder = once_left(succession, async || Folder::lock(&config.data.folder)).await?;
     let store = wait_for(&options).await?;
     let database = observed_store::Database::Postgresql;
     let active_sets: Arc<dyn ActiveSets> = Arc::new(ObservedSets::new(store.clone(), database));
     let pool = Some(Arc::clone(&store));
     let store = Arc::new(ObservedStore::new(store, database));
     Ok(OpenStore { store, database, pool, folder: Some(folder), active_sets: Some(active_sets) })
+}
+
+/// Opens what is in a data folder, again and again as long as another process has it and `succession` is not over.
+async fn once_left<T>(
+    succession: Option<Duration>,
+    open: impl AsyncFn() -> Result<T, OpenError>,
+) -> Result<T, OpenError> {
+    let (start, mut is_said) = (Instant::now(), false);
+    loop {
+        match (open().await, succession) {
+            (Err(error @ OpenError::Locked { .. }), Some(longest)) if start.elapsed() < longest => {
+                if !std::mem::replace(&mut is_said, true) {
+                    tracing::info!(?longest, "waiting for the host before this one to stop: {error}");
+                }
+                tokio::time::sleep(FOLDER_INTERVAL).await;
+            }
+            (opened, _) => {
+                if is_said && opened.is_ok() {
+                    tracing::info!(waited = ?start.elapsed(), "the host before this one has stopped");
+                }
+                return opened;
+            }
+        }
+    }
 }
 
 async fn wait_for(options: &PostgresOptions) -> Result<Arc<PostgresStore>, PostgresOpenError> {

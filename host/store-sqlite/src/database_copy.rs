@@ -8,7 +8,7 @@
 //! A copy is written under another name, checked, brought to the disk, and only then gets its own name.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,8 @@ pub(crate) struct UnnamedCopy {
     /// Keeps other processes from writing to the same file. Closed last, since that releases SQLite's locks on the file.
     lock: File,
     existing: Existing,
-    is_named: bool,
+    /// Whether the part is gone: it has its name, or was removed.
+    is_settled: bool,
 }
 
 impl UnnamedCopy {
@@ -53,7 +54,7 @@ impl UnnamedCopy {
         ensure_space(file, size(source).map_err(failed)?)?;
         let part = with_ending(file, ".part");
         let lock = make_part(file, &part)?;
-        let copy = Self { file: file.to_owned(), part, lock, existing, is_named: false };
+        let copy = Self { file: file.to_owned(), part, lock, existing, is_settled: false };
         copy.fill(source).map_err(failed)?;
         copy.check(has_expected_schema).map_err(failed)?;
         copy.lock.sync_all().map_err(|source| BackupError::File { file: copy.part.clone(), source })?;
@@ -93,14 +94,24 @@ impl UnnamedCopy {
         }
         .map_err(failed)?;
         persist_names(folder_of(&self.file)).map_err(failed)?;
-        self.is_named = true;
+        self.is_settled = true;
         Ok(bytes)
+    }
+
+    /// Writes the copy to `output`. The file is removed before, so that nothing is left of it whatever happens. Returns its
+    /// size in bytes.
+    pub(crate) fn send(mut self, output: &mut impl Write) -> io::Result<u64> {
+        fs::remove_file(&self.part)?;
+        self.is_settled = true;
+        let mut content = &self.lock;
+        content.rewind()?;
+        io::copy(&mut content, output)
     }
 }
 
 impl Drop for UnnamedCopy {
     fn drop(&mut self) {
-        if !self.is_named
+        if !self.is_settled
             && let Err(error) = fs::remove_file(&self.part)
         {
             tracing::warn!(%error, "{} can't be removed", self.part.display());

@@ -78,7 +78,7 @@ mod wal;
 mod write_health;
 mod writer;
 
-pub use backup::backup;
+pub use backup::{backup, backup_to};
 pub use backup_error::BackupError;
 pub use command_line::{
     check_data_folder, open_explained_turns, open_key_ring, open_parked_jobs, open_user_records,

@@ -1,5 +1,5 @@
-//! The folder `deploy`, the workflows and the runbooks, without a host: names and labels are those of the code, and every alert
-//! is tested and has a runbook.
+//! The folder `deploy`, the workflows and the runbooks: names and labels are those of the code, every alert is tested and has a
+//! runbook, what installs and releases a host does, and the SDK builds on its own.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,5 +10,6 @@
 
 mod alerts;
 mod catalogue;
+mod linux;
 mod names;
 mod pipeline;

@@ -1,7 +1,7 @@
 //! A tree of Debian 13 in the target folder, with programs that the machine's own release may lack: PgBouncer 1.24, which
-//! knows prepared statements in transaction mode, and Valkey 8.
+//! knows prepared statements in transaction mode, and Valkey 8. A test boots it with its systemd, to install the Debian package.
 //!
-//! `debootstrap` makes it as root, in about 40 s; it takes 250 MB. The script `run-program` in it starts its programs with the
+//! `debootstrap` makes it as root, in about a minute; it takes 300 MB. The script `run-program` in it starts its programs with the
 //! loader and the libraries of the tree. That needs no root and no chroot, and a program sees the files of its caller. No
 //! package can start a server: `debootstrap` forbids it in the tree.
 
@@ -16,7 +16,7 @@ use super::root::as_root;
 use super::silent::succeeds;
 
 /// The packages that are added to a minimal system.
-const PACKAGES: &str = "pgbouncer,valkey-server";
+const PACKAGES: &str = "pgbouncer,valkey-server,systemd,dbus,adduser,age,curl";
 
 /// What tests start.
 const PROGRAMS: [&str; 2] = ["usr/sbin/pgbouncer", "usr/bin/valkey-server"];
@@ -24,8 +24,9 @@ const PROGRAMS: [&str; 2] = ["usr/sbin/pgbouncer", "usr/bin/valkey-server"];
 /// The mirror where apt has none of Debian, as on Ubuntu.
 const DEFAULT_MIRROR: &str = "http://deb.debian.org/debian";
 
-/// The digests of all programs and libraries. It is written last, so a tree with it is complete.
-const MANIFEST: &str = "masque-manifest";
+/// The digests of all programs and libraries. It is written last, so a tree with it is complete. Another name when [`PACKAGES`]
+/// change: a tree of the packages before is not complete.
+const MANIFEST: &str = "masque-manifest-2";
 
 const RUN_PROGRAM: &str = r#"#!/bin/sh
 # Usage: run-program PROGRAM ARGUMENTS..., as in: run-program usr/sbin/pgbouncer --version

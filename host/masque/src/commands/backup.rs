@@ -1,5 +1,6 @@
-//! `masque backup` and `masque restore`: the SQLite database of a data folder, into one file and back.
+//! `masque backup` and `masque restore`: the SQLite database of a data folder, into one file or standard output, and back.
 
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -22,6 +23,22 @@ pub(crate) async fn back_up(config: &Config, file: &Path) -> anyhow::Result<Stri
     let entry = entry("backup", json!({ "file": file.display().to_string() }));
     let bytes = masque_store_sqlite::backup(&config.data.folder, file, entry).await?;
     Ok(format!("The backup is in {} ({bytes} bytes).", file.display()))
+}
+
+/// Writes a backup to standard output, for another program. Returns the text for standard error.
+///
+/// # Errors
+/// Standard output is a terminal, or can't be written; the disk of the data folder is full; or the database can't be read. Then
+/// what was written is no backup.
+pub(crate) async fn back_up_to_output(config: &Config) -> anyhow::Result<String> {
+    refuse_postgres(config, "masque backup", "pg_dump --format=custom \"$DATABASE_DIRECT_URL\"")?;
+    ensure!(
+        !io::stdout().is_terminal(),
+        "standard output is a terminal: write the backup to a program, such as `masque backup - | age …`, or to a file"
+    );
+    let entry = entry("backup", json!({ "file": "-" }));
+    let bytes = masque_store_sqlite::backup_to(&config.data.folder, io::stdout(), entry).await?;
+    Ok(format!("The backup is written ({bytes} bytes)."))
 }
 
 /// Puts a backup in the place of the database, after everyone whom the erasure list names was erased from it. Returns the

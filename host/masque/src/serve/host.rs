@@ -73,7 +73,8 @@ pub(super) struct Host {
 
 impl Host {
     /// Opens the store, marks turns that an earlier host left running as interrupted, loads the plugins, and starts the
-    /// background tasks under `supervisor`. The files of `source` are followed from here on.
+    /// background tasks under `supervisor`. The files of `source` are followed from here on. Waits for `succession` for
+    /// another host to leave the data folder.
     ///
     /// # Errors
     /// What keeps the host from starting, in a sentence for the operator.
@@ -81,9 +82,11 @@ impl Host {
         config: Arc<Config>,
         source: ConfigSource,
         supervisor: &Supervisor,
+        succession: Option<Duration>,
     ) -> anyhow::Result<Self> {
         let id = Uuid::now_v7();
-        let OpenStore { store, database, pool, folder, active_sets } = store::open(&config).await?;
+        let OpenStore { store, database, pool, folder, active_sets } =
+            store::open(&config, succession).await?;
         // Other hosts count this one before it runs a turn or a job.
         store.heartbeat(id, &[], LEASE).await.context("can't tell the store that this host lives")?;
         if folder.is_some() {

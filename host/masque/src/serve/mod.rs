@@ -2,11 +2,13 @@
 
 mod erasures;
 mod host;
+mod passed_sockets;
 mod predecessor;
 mod recovery;
 mod retention;
 mod run;
 mod sandbox_slots;
+mod service_manager;
 mod shared_sets;
 mod signals;
 mod state_metrics;

@@ -1,10 +1,13 @@
 //! Starts and stops the host.
 //!
-//! Start: the listeners first, so that a port in use is reported at once and probes are answered while the rest loads;
-//! then the store, the sandbox with the active set, and background tasks. Stop, at the first signal: `/readyz` answers 503
-//! and every answer closes its connection, for `drain.delay`; then no connection is accepted and running turns get
-//! `drain.timeout` to end. A second signal cuts both short. A part of the host that ends by itself stops the host as a second
-//! signal does, and is its error. Stopping takes `drain.delay`, `drain.timeout` and [`END_TIMEOUT`] at most.
+//! Start: the listeners first, so that a port in use is reported at once and probes are answered while the rest loads; then
+//! the store, the sandbox with the active set, and background tasks. On a socket that a service manager passed, clients wait
+//! meanwhile, as long as the host before this one may need to stop.
+//!
+//! Stop, at the first signal: `/readyz` answers 503 and every answer closes its connection, for `drain.delay`; then no
+//! connection is accepted and running turns get `drain.timeout` to end. A second signal cuts both short. A part of the host
+//! that ends by itself stops the host as a second signal does, and is its error. Stopping takes `drain.delay`,
+//! `drain.timeout` and [`END_TIMEOUT`] at most.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -23,11 +26,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::host::Host;
+use super::passed_sockets::PassedSockets;
+use super::service_manager;
 use super::signals::Signals;
 use super::supervisor::Supervisor;
 use crate::convert;
 use masque_api::{self as api, App};
-use masque_config::{Config, ConfigSource, Diagnostics, ListenAddress};
+use masque_config::{Config, ConfigSource, Diagnostics, Drain, ListenAddress};
 
 /// The connection limit of the admin listener and of the Unix socket, each. It is separate from the public limit, so that
 /// operators get in when the public listener is full.
@@ -41,6 +46,12 @@ const SHORT_FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 /// that Kubernetes gives it; `docs/operators.md` names the sum.
 const END_TIMEOUT: Duration = Duration::from_secs(7);
 
+/// The time for clients that were accepted last, from a socket that is handed over, to send their requests. A turn that is asked
+/// for later is refused.
+const HAND_OVER_TIME: Duration = Duration::from_millis(500);
+/// How much longer than it may stop a host waits for the one before it.
+const SUCCESSION_MARGIN: Duration = Duration::from_secs(2);
+
 /// How long work on blocking threads may go on after the command has ended.
 pub(crate) const RUNTIME_END: Duration = Duration::from_secs(1);
 
@@ -50,6 +61,11 @@ pub(crate) const RUNTIME_END: Duration = Duration::from_secs(1);
 /// What keeps the host from starting, or which part of it ended by itself, in a sentence for the operator.
 pub(crate) async fn run(config: Config, source: ConfigSource) -> anyhow::Result<()> {
     let started = Instant::now();
+    let mut passed = PassedSockets::take()?;
+    // With a socket that is handed on, whoever has the data folder is the host before this one, which stops.
+    let succession = (!passed.is_empty()).then(|| stop_time(&config.drain) + SUCCESSION_MARGIN);
+    // Its end is noticed by the manager.
+    drop(tokio::spawn(service_manager::keep_watchdog()));
     // Raises the limit of open files first: the sandbox sizes its pool by it.
     let connections = descriptors::limit_connections(config.server.max_connections);
     let config = Arc::new(config);
@@ -89,19 +105,21 @@ pub(crate) async fn run(config: Config, source: ConfigSource) -> anyhow::Result<
     let public = (ListenerKind::Public, Some(config.server.listen), "--listen", connections);
     let admin = (ListenerKind::Admin, config.admin.listen, "`listen` in [admin]", MAX_ADMIN_CONNECTIONS);
     for (kind, address, setting, max_connections) in [public, admin] {
-        let Some(address) = address else { continue };
-        let listener = match address {
-            ListenAddress::One(address) => Listener::bind(address).await,
-            ListenAddress::Localhost(port) => Listener::bind_localhost(port).await,
+        let listener = match (passed.take_listener(kind, address, setting)?, address) {
+            (Some(passed), _) => passed,
+            (None, Some(address)) => bind(address).await.map_err(|error| with_remedy(error, setting))?,
+            (None, None) => continue,
         };
-        let listener = listener.map_err(|error| with_remedy(error, setting))?;
         addresses.extend(listener.addresses()?.into_iter().map(|address| (kind, address)));
-        let accepting = server.serve(listener, max_connections, handler(kind, certificate.clone()));
+        let start = start_of(&listener, lifecycle.clone(), succession);
+        let accepting =
+            server.serve_after(start, listener, max_connections, handler(kind, certificate.clone()));
         supervisor.watch("a listener", &server.shutdown().graceful, accepting);
     }
 
+    service_manager::status("loading; what is waited for is in the log");
     let host = tokio::select! {
-        loaded = Host::load(Arc::clone(&config), source, &supervisor) => loaded?,
+        loaded = Host::load(Arc::clone(&config), source, &supervisor, succession) => loaded?,
         () = stop_signal.cancelled() => {
             tracing::info!("told to stop while loading");
             return Ok(());
@@ -125,6 +143,7 @@ pub(crate) async fn run(config: Config, source: ConfigSource) -> anyhow::Result<
         }
     };
     lifecycle.enter(Phase::Ready);
+    service_manager::ready();
     announce(&addresses, certificate.is_some());
 
     let failure = tokio::select! {
@@ -157,6 +176,34 @@ pub(crate) async fn run(config: Config, source: ConfigSource) -> anyhow::Result<
     }
 }
 
+async fn bind(address: ListenAddress) -> Result<Listener, BindError> {
+    match address {
+        ListenAddress::One(address) => Listener::bind(address).await,
+        ListenAddress::Localhost(port) => Listener::bind_localhost(port).await,
+    }
+}
+
+/// When a listener starts to accept connections: on an inherited socket once they can be served, or after `longest`. Without
+/// that, a restart would refuse whoever comes meanwhile.
+fn start_of(
+    listener: &Listener,
+    lifecycle: Lifecycle,
+    longest: Option<Duration>,
+) -> impl Future<Output = ()> + Send + 'static {
+    let longest = longest.filter(|_| listener.is_inherited());
+    async move {
+        if let Some(longest) = longest {
+            // The error is the end of the time: probes are answered, and requests refused, while the host loads.
+            let _ = tokio::time::timeout(longest, lifecycle.reached(Phase::Ready)).await;
+        }
+    }
+}
+
+/// How long a host takes to stop, at most.
+fn stop_time(drain: &Drain) -> Duration {
+    drain.delay + drain.timeout + END_TIMEOUT + RUNTIME_END
+}
+
 /// Prints the addresses to standard output, independent of the log: with port 0, they appear nowhere else.
 fn announce(addresses: &[(ListenerKind, SocketAddr)], encrypted: bool) {
     let scheme = if encrypted { "https" } else { "http" };
@@ -187,12 +234,19 @@ async fn stop(
     socket: Option<SocketFile>,
 ) {
     let drain = &config.drain;
-    let within = drain.delay + drain.timeout + END_TIMEOUT + RUNTIME_END;
+    let within = stop_time(drain);
+    service_manager::stopping();
     tracing::info!(delay = ?drain.delay, timeout = ?drain.timeout, ?within, turns = host.turns.running(), "stopping");
     lifecycle.enter(Phase::Draining);
     tokio::select! {
         () = tokio::time::sleep(drain.delay) => {}
         () = cut.cancelled() => tracing::info!("told to stop at once"),
+    }
+    if server.hand_over() {
+        tokio::select! {
+            () = tokio::time::sleep(HAND_OVER_TIME) => {}
+            () = cut.cancelled() => {}
+        }
     }
     server.stop_accepting();
     host.drain(drain.timeout, cut.clone()).await;
@@ -235,6 +289,8 @@ mod tests {
             "the guide says another sum than {sum} s"
         );
         assert!(guide.contains(&format!("the store is closed | at most {end} s |")));
+        let unit = include_str!("../../../../deploy/systemd/masque.service");
+        assert!(unit.contains(&format!("TimeoutStopSec={}s", sum + 2)), "systemd kills at another time");
         // What it advises where Docker's 10 s stay as they are.
         assert!(guide.contains("`delay = \"0s\"` and `timeout = \"1s\"`") && 1 + end < 10);
     }
