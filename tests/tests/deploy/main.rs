@@ -10,4 +10,7 @@
 
 mod alerts;
 mod catalogue;
+mod compose;
+mod image;
 mod names;
+mod programs;
