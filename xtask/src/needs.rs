@@ -100,6 +100,13 @@ pub(crate) const PROMETHEUS: Need = Need {
     without: None, // the tests of the alerts, the dashboards and the metrics start it
 };
 
+pub(crate) const BUILDAH: Need = Need {
+    name: "buildah with debootstrap",
+    probe: &["sh", "-c", "buildah --version && test -x /usr/sbin/debootstrap"],
+    package: "--no-install-recommends buildah debootstrap debian-archive-keyring",
+    without: Some("that deploy/Dockerfile builds an image that serves a turn"),
+};
+
 const DEBOOTSTRAP: Need = Need {
     name: "debootstrap",
     probe: &["test", "-x", "/usr/sbin/debootstrap"],

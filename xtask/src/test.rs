@@ -47,6 +47,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
         &needs::STRACE,
         &needs::VALGRIND,
     ])?;
+    if options.full {
+        needs::ensure(&[&needs::BUILDAH])?;
+    }
     let debian13 = needs::Debian13::in_target(workspace.target());
     needs::ensure_debian13(&debian13)?;
 
