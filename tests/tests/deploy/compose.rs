@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use masque_tests::Setup;
 use masque_tests::deploy::in_repository;
+use masque_tests::{Setup, eventually};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -92,6 +92,45 @@ async fn without_what_up_makes_compose_fails_and_says_what_is_missing() {
     }
     copy.up(&[]).await.expect();
     config(&file, &["config", "--quiet"], None).await.expect();
+}
+
+/// The engine is a stand-in; that it refuses a mount whose source is missing is its documented behaviour.
+#[tokio::test]
+async fn compose_makes_no_container_without_one_of_its_secrets_and_names_the_missing_file() {
+    let copy = Copy::new().await;
+    copy.up(&[]).await.expect();
+    let socket = copy.folder.path().join("engine.sock");
+    let mut engine = Command::new("python3");
+    engine.arg(in_repository("tests/tests/deploy/compose/engine.py")).arg(&socket);
+    let _engine = engine.kill_on_drop(true).spawn().unwrap();
+    eventually("the engine to listen", || async { socket.exists().then_some(()) }).await;
+    let create = async |service: &str| {
+        let mut compose = Command::new(program("docker-compose").await);
+        compose.arg("--file").arg(copy.path("compose.yaml")).args([
+            "create",
+            "--no-build",
+            "--no-deps",
+            service,
+        ]);
+        run(compose.env("DOCKER_HOST", format!("unix://{}", socket.display()))).await
+    };
+    for (service, secret) in [
+        ("masque", "jwt-secret"),
+        ("migrate", "postgres-password"),
+        ("postgres", "postgres-password"),
+        ("redis", "redis-password"),
+        ("grafana", "grafana-password"),
+    ] {
+        create(service).await.expect();
+        let (file, away) = (copy.path("secrets").join(secret), copy.folder.path().join("away"));
+        std::fs::rename(&file, &away).unwrap();
+        let refused = create(service).await;
+        std::fs::rename(&away, &file).unwrap();
+        assert!(
+            !refused.succeeded && refused.errors.contains(file.to_str().unwrap()),
+            "{service}: {refused:?}"
+        );
+    }
 }
 
 #[tokio::test]
