@@ -121,6 +121,13 @@ pub(crate) const SYSTEMD_ANALYZE: Need = Need {
     without: Some("that systemd accepts the units and finds them hardened"),
 };
 
+pub(crate) const BUILDAH: Need = Need {
+    name: "buildah with debootstrap",
+    probe: &["sh", "-c", "buildah --version && test -x /usr/sbin/debootstrap"],
+    package: "--no-install-recommends buildah debootstrap debian-archive-keyring",
+    without: Some("that deploy/Dockerfile builds an image that serves a turn"),
+};
+
 const DEBOOTSTRAP: Need = Need {
     name: "debootstrap",
     probe: &["test", "-x", "/usr/sbin/debootstrap"],

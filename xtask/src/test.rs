@@ -50,6 +50,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
         &needs::AGE,
         &needs::SYSTEMD_ANALYZE,
     ])?;
+    if options.full {
+        needs::ensure(&[&needs::BUILDAH])?;
+    }
     let debian13 = needs::Debian13::in_target(workspace.target());
     needs::ensure_debian13(&debian13)?;
 

@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Serve(Options),
     /// Validate the configuration without starting: every error with its line, or a summary.
     Check(CheckOptions),
+    /// Ask a running host whether it is ready: exit code 0 if it is, 1 with the reason if it is not. Takes 3 seconds at most.
+    Health(HealthOptions),
     /// List parked background jobs (those that failed too often), or retry them with --retry. Works beside a running host.
     Jobs(JobsOptions),
     /// Create, list, rotate and revoke API keys. Works before a host's first start, and beside a running one.
@@ -82,6 +84,15 @@ pub(crate) struct CheckOptions {
     /// Validate as if ENVIRONMENT were `production`: everything unsafe is an error
     #[arg(long)]
     pub(crate) production: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HealthOptions {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// Ask over plain HTTP at http://HOST:PORT [default: over the socket in the data folder]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
 }
 
 #[derive(Args, Debug)]

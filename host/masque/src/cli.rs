@@ -1,16 +1,17 @@
 //! Runs the command that the operator asks for, and prints its result.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::args::{
-    BackupOptions, CheckOptions, Cli, Command, EraseOptions, ExplainOptions, JobsOptions, LogOptions,
-    MigrateOptions, Options, RestoreOptions,
+    BackupOptions, CheckOptions, Cli, Command, EraseOptions, ExplainOptions, HealthOptions, JobsOptions,
+    LogOptions, MigrateOptions, Options, RestoreOptions,
 };
 use crate::commands::keys::{self, KeyTask};
-use crate::commands::{backup, check, copy, erase, explain, jobs, log, migrate};
+use crate::commands::{backup, check, copy, erase, explain, health, jobs, log, migrate};
 use crate::configuration::{self, Loaded};
 use crate::convert;
 use crate::file_size_limit;
@@ -25,6 +26,7 @@ pub(crate) fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(options) => on_runtime(run_serve(options)),
         Command::Check(options) => on_runtime(run_check(options)),
+        Command::Health(options) => on_runtime(run_health(options)),
         Command::Jobs(options) => on_runtime(run_jobs(options)),
         Command::Keys { options, command } => on_runtime(run_keys(options, command.into())),
         Command::Tokens { options, command } => on_runtime(run_keys(options, command.into())),
@@ -72,6 +74,15 @@ async fn run_check(CheckOptions { options, production }: CheckOptions) -> ExitCo
         summary
     });
     finish(checked, Loss::Accepted)
+}
+
+async fn run_health(HealthOptions { options, url }: HealthOptions) -> ExitCode {
+    let folder = std::env::var_os("MASQUE_DATA").map(PathBuf::from);
+    let asked = match health::Target::find(url.as_deref(), options, folder) {
+        Ok(target) => health::ask_readiness(&target).await,
+        Err(error) => Err(error),
+    };
+    finish(asked.map_err(chain), Loss::Accepted)
 }
 
 async fn run_jobs(JobsOptions { options, retry }: JobsOptions) -> ExitCode {

@@ -1,4 +1,4 @@
-//! Asks a running host over the Unix socket in its data folder.
+//! Asks a running host, over the Unix socket in its data folder or at an address.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -13,7 +13,8 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use masque_http::unix_socket;
 use serde_json::Value;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
 /// How long the host may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,7 +43,20 @@ pub(crate) async fn ask(
             let folder = folder.display();
             format!("no host can be reached on the data folder {folder}; name that of your host with --data or --config")
         })?;
-        exchange(stream, method, path, body).await
+        exchange(stream, "localhost", method, path, body).await
+    };
+    tokio::time::timeout(TIMEOUT, asking).await.context("the host does not answer")?
+}
+
+/// Gets `path` of the host that listens on `HOST:PORT` without TLS.
+///
+/// # Errors
+/// Nothing listens there, or it does not answer in time.
+pub(crate) async fn ask_address(address: &str, path: &str) -> anyhow::Result<Answer> {
+    let asking = async {
+        let stream =
+            TcpStream::connect(address).await.with_context(|| format!("{address} can't be reached"))?;
+        exchange(stream, address, Method::GET, path, None).await
     };
     tokio::time::timeout(TIMEOUT, asking).await.context("the host does not answer")?
 }
@@ -54,7 +68,8 @@ async fn connect(folder: &Path) -> std::io::Result<UnixStream> {
 }
 
 async fn exchange(
-    stream: UnixStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    authority: &str,
     method: Method,
     path: &str,
     body: Option<&Value>,
@@ -65,7 +80,7 @@ async fn exchange(
     let request = Request::builder()
         .method(method)
         .uri(path)
-        .header(header::HOST, "localhost")
+        .header(header::HOST, authority)
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(body)))?;
     let (head, body) = sender.send_request(request).await?.into_parts();

@@ -10,6 +10,9 @@
 
 mod alerts;
 mod catalogue;
+mod compose;
+mod image;
 mod linux;
 mod names;
 mod pipeline;
+mod programs;

@@ -23,6 +23,7 @@ mod fallback;
 mod first_start;
 mod foreign_model;
 mod full_disk;
+mod health;
 mod hot_reload;
 mod http2_floods;
 mod idempotency;

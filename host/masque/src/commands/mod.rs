@@ -1,4 +1,4 @@
-//! The commands beside `serve`. None but `log` needs a running host.
+//! The commands beside `serve`. Only `log` and `health` need a running host.
 
 pub(crate) mod backup;
 pub(crate) mod check;
@@ -6,6 +6,7 @@ pub(crate) mod copy;
 pub(crate) mod erase;
 pub(crate) mod explain;
 mod explanation_text;
+pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod log;

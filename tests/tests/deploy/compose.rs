@@ -1,0 +1,284 @@
+//! `deploy/compose.yaml` and `deploy/up`, without an engine.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use masque_tests::deploy::in_repository;
+use masque_tests::{Setup, eventually};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::programs::{Ended, program, run};
+
+const SECRETS: [&str; 4] = ["jwt-secret", "postgres-password", "redis-password", "grafana-password"];
+
+/// A copy of `deploy`, with a program `docker` that knows no engine: it notes how it is called, and has docker-compose check
+/// the file instead of starting anything.
+struct Copy {
+    folder: TempDir,
+}
+
+impl Copy {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut copy = Command::new("cp");
+        copy.arg("-r").arg(in_repository("deploy")).arg(folder.path());
+        run(&mut copy).await.expect();
+        let copied = Self { folder };
+        // Of a developer who uses it.
+        for made in ["secrets", "data", ".env"] {
+            run(Command::new("rm").arg("-rf").arg(copied.path(made))).await.expect();
+        }
+        std::fs::create_dir(copied.folder.path().join("bin")).unwrap();
+        let compose = program("docker-compose").await;
+        copied.docker(&format!(
+            "case \"$*\" in\n*' up --detach') shift; exec {} \"$1\" \"$2\" config --quiet ;;\n*' port '*) echo 127.0.0.1:8000 ;;\nesac",
+            compose.display()
+        ));
+        copied
+    }
+
+    /// The path of a file of `deploy`.
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("deploy").join(name)
+    }
+
+    fn docker(&self, script: &str) {
+        let (file, calls) = (self.folder.path().join("bin/docker"), self.folder.path().join("calls"));
+        let script = format!("#!/bin/sh\necho \"$*\" >>'{}'\n{script}\n", calls.display());
+        std::fs::write(&file, script).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+
+    /// How `docker` was called.
+    fn calls(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("calls")).unwrap()
+    }
+
+    async fn up(&self, words: &[&str]) -> Ended {
+        let path = format!("{}:{}", self.folder.path().join("bin").display(), std::env::var("PATH").unwrap());
+        run(Command::new(self.path("up")).args(words).env("PATH", path)).await
+    }
+
+    fn secret(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path("secrets").join(name)).unwrap()
+    }
+}
+
+/// `docker compose config` of this file.
+async fn config(file: &Path, words: &[&str], user: Option<&str>) -> Ended {
+    let mut compose = Command::new(program("docker-compose").await);
+    compose.arg("--file").arg(file).args(words).env_remove("MASQUE_USER");
+    run(compose.envs(user.map(|user| ("MASQUE_USER", user)))).await
+}
+
+/// The services of the composition, those of all profiles.
+async fn services() -> serde_json::Map<String, Value> {
+    let words = ["--profile", "ollama", "config", "--format", "json"];
+    let ended = config(&in_repository("deploy/compose.yaml"), &words, Some("1000:1000")).await;
+    let composed: Value = serde_json::from_str(&ended.expect()).unwrap();
+    composed["services"].as_object().unwrap().clone()
+}
+
+#[tokio::test]
+async fn without_what_up_makes_compose_fails_and_says_what_is_missing() {
+    let copy = Copy::new().await;
+    let file = copy.path("compose.yaml");
+    let missing = config(&file, &["config", "--quiet"], None).await;
+    assert!(!missing.succeeded, "{missing:?}");
+    for word in ["deploy/up", "deploy/.env", "deploy/secrets"] {
+        assert!(missing.errors.contains(word), "{missing:?}");
+    }
+    copy.up(&[]).await.expect();
+    config(&file, &["config", "--quiet"], None).await.expect();
+}
+
+/// The engine is a stand-in; that it refuses a mount whose source is missing is its documented behaviour.
+#[tokio::test]
+async fn compose_makes_no_container_without_one_of_its_secrets_and_names_the_missing_file() {
+    let copy = Copy::new().await;
+    copy.up(&[]).await.expect();
+    let socket = copy.folder.path().join("engine.sock");
+    let mut engine = Command::new("python3");
+    engine.arg(in_repository("tests/tests/deploy/compose/engine.py")).arg(&socket);
+    let _engine = engine.kill_on_drop(true).spawn().unwrap();
+    eventually("the engine to listen", || async { socket.exists().then_some(()) }).await;
+    let create = async |service: &str| {
+        let mut compose = Command::new(program("docker-compose").await);
+        compose.arg("--file").arg(copy.path("compose.yaml")).args([
+            "create",
+            "--no-build",
+            "--no-deps",
+            service,
+        ]);
+        run(compose.env("DOCKER_HOST", format!("unix://{}", socket.display()))).await
+    };
+    for (service, secret) in [
+        ("masque", "jwt-secret"),
+        ("migrate", "postgres-password"),
+        ("postgres", "postgres-password"),
+        ("redis", "redis-password"),
+        ("grafana", "grafana-password"),
+    ] {
+        create(service).await.expect();
+        let (file, away) = (copy.path("secrets").join(secret), copy.folder.path().join("away"));
+        std::fs::rename(&file, &away).unwrap();
+        let refused = create(service).await;
+        std::fs::rename(&away, &file).unwrap();
+        assert!(
+            !refused.succeeded && refused.errors.contains(file.to_str().unwrap()),
+            "{service}: {refused:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn up_makes_secrets_for_one_user_alone_and_overwrites_none() {
+    let copy = Copy::new().await;
+    std::fs::create_dir(copy.path("secrets")).unwrap();
+    std::fs::write(copy.path("secrets/redis-password"), "chosen by hand\n").unwrap();
+    let shown = copy.up(&[]).await.expect();
+    let made = SECRETS.map(|name| copy.secret(name));
+    for (name, secret) in SECRETS.iter().zip(&made) {
+        let mode = std::fs::metadata(copy.path("secrets").join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+        assert!(!shown.contains(secret.trim()), "{name} is shown");
+        assert_eq!(
+            made.iter().filter(|other| *other == secret).count(),
+            1,
+            "{name} is not a secret of its own"
+        );
+        let is_random = secret.len() == 65 && secret.trim().bytes().all(|byte| byte.is_ascii_hexdigit());
+        assert!(is_random || *name == "redis-password", "{name}: {secret}");
+    }
+    assert_eq!(copy.secret("redis-password"), "chosen by hand\n");
+    copy.up(&["--profile", "ollama"]).await.expect();
+    assert_eq!(SECRETS.map(|name| copy.secret(name)), made);
+    assert!(
+        copy.calls().contains("compose --file compose.yaml --profile ollama up --detach\n"),
+        "{}",
+        copy.calls()
+    );
+}
+
+#[tokio::test]
+async fn up_stops_at_an_empty_secret_and_where_docker_has_no_compose() {
+    let copy = Copy::new().await;
+    std::fs::create_dir(copy.path("secrets")).unwrap();
+    std::fs::write(copy.path("secrets/redis-password"), "").unwrap();
+    let stopped = copy.up(&[]).await;
+    assert!(!stopped.succeeded && stopped.errors.contains("deploy/secrets/redis-password"), "{stopped:?}");
+    assert!(!copy.calls().contains("up --detach"), "{}", copy.calls());
+
+    let copy = Copy::new().await;
+    copy.docker("exit 1");
+    let stopped = copy.up(&[]).await;
+    assert!(!stopped.succeeded && stopped.errors.contains("docker-compose-plugin"), "{stopped:?}");
+    assert!(!copy.path("secrets").exists());
+}
+
+#[test]
+fn what_up_makes_is_in_no_commit_and_in_no_image() {
+    for file in [".gitignore", ".dockerignore"] {
+        let ignored = std::fs::read_to_string(in_repository(file)).unwrap();
+        for made in ["deploy/.env", "deploy/data", "deploy/secrets"] {
+            assert!(
+                ignored.lines().any(|line| line.trim_start_matches('/') == made),
+                "{made} is not in {file}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_the_port_of_the_host_is_published_and_for_this_machine_alone() {
+    for (name, service) in services().await {
+        let ports = service["ports"].as_array().cloned().unwrap_or_default();
+        if name == "masque" {
+            assert_eq!((ports.len(), &ports[0]["host_ip"]), (1, &Value::from("127.0.0.1")), "{ports:?}");
+        } else {
+            assert!(ports.is_empty(), "{name}: {ports:?}");
+        }
+        assert_ne!(service["network_mode"], "host", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn every_service_is_confined_and_watched_and_has_a_pinned_version() {
+    for (name, service) in services().await {
+        assert_eq!(service["read_only"], true, "{name}");
+        assert_eq!(service["cap_drop"], serde_json::json!(["ALL"]), "{name}");
+        assert_eq!(service["security_opt"], serde_json::json!(["no-new-privileges:true"]), "{name}");
+        assert!(service["privileged"].is_null(), "{name}");
+        assert!(service["healthcheck"]["test"].is_array() || name == "migrate", "{name} has no health check");
+        let image = service["image"].as_str().unwrap();
+        let (_, tag) = image.split_once(':').unwrap();
+        assert!(
+            image == "masque:local" || tag.contains(|letter: char| letter.is_ascii_digit()),
+            "{name}: {image}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_a_variable_or_in_the_repository() {
+    for (name, service) in services().await {
+        for (variable, value) in service["environment"].as_object().into_iter().flatten() {
+            let is_secret = ["PASSWORD", "SECRET", "KEY"].iter().any(|word| variable.contains(word));
+            let value = value.as_str().unwrap();
+            assert!(!is_secret || value.starts_with("/run/secrets/"), "{name}: {variable}={value}");
+        }
+        for secret in service["secrets"].as_array().into_iter().flatten() {
+            assert!(
+                SECRETS.contains(&secret["source"].as_str().unwrap()),
+                "deploy/up does not make {secret}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_configuration_and_the_variables_of_the_host_are_valid_in_production() {
+    let (services, copy) = (services().await, Copy::new().await);
+    copy.up(&[]).await.expect();
+    let here = |text: &str| text.replace("/run/secrets", copy.path("secrets").to_str().unwrap());
+    let file = std::fs::read_to_string(in_repository("deploy/compose/masque/masque.toml")).unwrap();
+    let mut setup = Setup::file(&here(&file)).environment("MASQUE_LISTEN", "0.0.0.0:8000");
+    for (name, value) in services["masque"]["environment"].as_object().unwrap() {
+        setup = setup.environment(name, &here(value.as_str().unwrap()));
+    }
+    let checked = setup.check().await;
+    assert!(checked.status.success(), "{}", checked.text);
+    for part in ["state       PostgreSQL", "shared      Redis", "tokens of this host", "companion   local: "]
+    {
+        assert!(checked.text.contains(part), "{part} is not in:\n{}", checked.text);
+    }
+    assert!(!checked.text.contains("unsafe"), "{}", checked.text);
+    // The proxy of this machine has the address of the gateway.
+    assert!(file.contains("trusted_proxies = [\"172.28.43.1/32\"]"));
+    assert!(
+        std::fs::read_to_string(in_repository("deploy/compose.yaml"))
+            .unwrap()
+            .contains("gateway: 172.28.43.1 ")
+    );
+}
+
+#[tokio::test]
+async fn docker_gives_the_host_as_long_to_stop_as_it_takes() {
+    let file = std::fs::read_to_string(in_repository("deploy/compose/masque/masque.toml")).unwrap();
+    // The default of `drain.delay`, `drain.timeout` of the file, and 8 s at most after both.
+    assert!(file.contains("timeout = \"2m\""));
+    assert_eq!(services().await["masque"]["stop_grace_period"], "2m15s");
+}
+
+#[tokio::test]
+async fn prometheus_accepts_its_configuration_with_the_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["compose/prometheus.yaml", "prometheus/rules.yaml"] {
+        let name = Path::new(file).file_name().unwrap();
+        std::fs::copy(in_repository("deploy").join(file), folder.path().join(name)).unwrap();
+    }
+    let mut promtool = Command::new("promtool");
+    run(promtool.args(["check", "config"]).arg(folder.path().join("prometheus.yaml"))).await.expect();
+}
