@@ -32,7 +32,8 @@
 {{/* A digest of what hosts read at their start only. Of a change elsewhere, running hosts learn by themselves. */}}
 {{- define "masque.restartDigest" -}}
 {{- $config := include "masque.config" . | fromYaml -}}
-{{- omit $config "companions" "plugins" "credentials" "active_set" "log" | toJson | sha256sum -}}
+{{- $_ := set $config "log" (omit $config.log "level") -}}
+{{- omit $config "companions" "plugins" "credentials" "active_set" | toJson | sha256sum -}}
 {{- end -}}
 
 {{/* Refuses values that fit the schema and not each other. */}}

@@ -49,8 +49,7 @@ httpGet:
 {{- $postgres := eq $values.store "postgres" -}}
 metadata:
   labels:
-    {{- include "masque.labels" . | nindent 4 }}
-    app.kubernetes.io/component: host
+    {{- include "masque.hostLabels" . | nindent 4 }}
     {{- with $values.podLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -127,8 +126,8 @@ spec:
         {{- if eq $values.tls.mode "pod" }}
         - { name: tls, mountPath: /etc/masque-tls, readOnly: true }
         {{- end }}
-        {{- range $values.cardConfigMaps }}
-        - { name: cards-{{ . }}, mountPath: /etc/masque-cards/{{ . }}, readOnly: true }
+        {{- range $index, $name := $values.cardConfigMaps }}
+        - { name: cards-{{ $index }}, mountPath: /etc/masque-cards/{{ $name }}, readOnly: true }
         {{- end }}
         {{- if or $values.plugins.configMaps $values.plugins.volume }}
         - { name: plugins, mountPath: /var/lib/masque/plugins, readOnly: true }
@@ -217,10 +216,10 @@ spec:
     secretName: {{ $values.tls.existingSecret }}
     defaultMode: 0440
 {{- end }}
-{{- range $values.cardConfigMaps }}
-- name: cards-{{ . }}
+{{- range $index, $name := $values.cardConfigMaps }}
+- name: cards-{{ $index }}
   configMap:
-    name: {{ . }}
+    name: {{ $name }}
     defaultMode: 0444
 {{- end }}
 {{- if $values.plugins.configMaps }}

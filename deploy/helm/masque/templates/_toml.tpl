@@ -39,11 +39,13 @@
 {{- else if not (kindIs "invalid" $value) -}}
 {{- $lines = append $lines (printf "%s = %s" (include "masque.tomlKey" $key) (include "masque.tomlValue" $value)) -}}
 {{- end -}}
-{{- end }}
+{{- end -}}
+{{- if or $lines (not $tables) }}
 [{{ $path }}]
-{{- range $lines }}
+{{ range $lines -}}
 {{ . }}
-{{- end }}
+{{ end -}}
+{{- end -}}
 {{ $tables }}
 {{- end -}}
 
