@@ -1,5 +1,5 @@
 //! The folder `deploy` and the runbooks, without a host: names and labels are those of the code, and every alert is tested and
-//! has a runbook.
+//! has a runbook. The chart and the script that releases it have tests of their own.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,4 +10,6 @@
 
 mod alerts;
 mod catalogue;
+mod helm;
 mod names;
+mod release;

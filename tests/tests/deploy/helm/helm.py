@@ -4,6 +4,7 @@
     helm.py lint CHART          the same
     helm.py package CHART FOLDER
     helm.py validate VERSION…   the objects are on standard input, as a list in JSON
+    helm.py read FILE           a file of YAML
 """
 
 import json
@@ -57,6 +58,9 @@ def main(command, *words):
             answer = helm.package(words[0], destination=words[1])
         case "validate":
             answer = validate(words)
+        case "read":
+            with open(words[0], encoding="utf-8") as file:
+                answer = yaml.safe_load(file)
     json.dump(answer, sys.stdout, default=str)
 
 
