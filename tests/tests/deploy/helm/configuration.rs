@@ -17,7 +17,7 @@ fn existing() -> Entries {
     let authority = Authority::new();
     let issued = authority.issue();
     let url = "postgres://masque:aN9xQv2LrT7bK4mZ8sW1@server.db/masque?sslmode=verify-full";
-    let component = std::fs::read(fixture("says-hello")).unwrap();
+    let component = std::fs::read(fixture("counts-exchanges")).unwrap();
     let table: [(&str, &str, &[u8]); 9] = [
         ("masque-auth", "jwt-secret", SECRET.as_bytes()),
         ("masque-auth", "jwt", SECRET.as_bytes()),
