@@ -2,7 +2,7 @@
 //! there before, whatever fails.
 
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use masque_tests::Setup;
@@ -219,23 +219,20 @@ async fn a_wrong_call_does_nothing() {
 
 #[tokio::test]
 async fn the_turn_of_a_release_is_one_that_a_real_host_has() {
-    let host = Setup::defaults().with_authentication().start().await;
-    let key = host.create_key(&["release", "--scope", "tokens:mint", "--scope", "chat"]).await;
+    let setup = Setup::defaults().with_authentication();
+    let key = setup.create_key(&["--scope", "tokens:mint", "--scope", "chat"]).await;
+    let host = setup.start().await;
     let mut cluster = Cluster::with_release(&[]);
     std::fs::remove_file(cluster.path("bin/curl")).unwrap();
     std::fs::write(cluster.path("key"), key).unwrap();
     cluster.url = format!("http://{}", host.address());
     let values = in_repository("deploy/helm/masque/values.yaml");
     let key_file = cluster.path("key");
-    let words = ["production", "--url", &cluster.url, "--values", values.to_str().unwrap(), "--key-file"];
-    let words: Vec<_> = words.into_iter().chain([path_text(&key_file)]).collect();
+    let [values, key_file] = [&values, &key_file].map(|path| path.to_str().unwrap());
+    let words = ["production", "--url", &cluster.url, "--values", values, "--key-file", key_file];
     let ended = cluster.release_with(&words).await;
     assert_eq!(ended.code, 0, "{}", ended.log);
     // The conversation of the check is deleted.
     assert!(!ended.log.contains("stays"), "{}", ended.log);
     host.logged_in_one_line(&["method=DELETE", "status=204"]).await;
-}
-
-fn path_text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
