@@ -1,7 +1,8 @@
 //! Values that the chart refuses, and what it says.
 
-use super::rendering::{chart, helm, render, try_render};
 use masque_tests::deploy::in_repository;
+
+use super::rendering::{chart, helm, render, try_render};
 
 async fn refusal(name: &str, more: &str) -> String {
     try_render(&chart(), name, more).await.err().unwrap_or_else(|| panic!("{more} is accepted"))
@@ -91,6 +92,14 @@ async fn values_are_written_as_toml_of_their_types() {
                     stop = [\"a\\\"b\\n\"]\ntemperature = 0.25\n\"top p\" = 1\n";
     let configuration = rendering.configuration();
     assert!(configuration.contains(expected), "{configuration}");
+}
+
+#[tokio::test]
+async fn the_values_in_the_readme_of_the_chart_are_enough() {
+    let readme = std::fs::read_to_string(chart().join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("```yaml\n").unwrap();
+    let answer = helm(&["render", chart().to_str().unwrap()], rest.split("```").next().unwrap()).await;
+    assert!(answer["objects"].is_array(), "{answer}");
 }
 
 #[tokio::test]
