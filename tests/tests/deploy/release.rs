@@ -60,8 +60,16 @@ impl Cluster {
     async fn release_with(&self, words: &[&str]) -> Ended {
         let path = format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap());
         let mut command = Command::new(in_repository("deploy/release"));
-        command.args(words).env("PATH", path).env("CLUSTER", self.folder.path()).env("TMPDIR", self.folder.path());
-        command.env("MASQUE_API_KEY", "msq_key").stdin(Stdio::null()).kill_on_drop(true);
+        command
+            .args(words)
+            .env("PATH", path)
+            .env("CLUSTER", self.folder.path())
+            .env("TMPDIR", self.folder.path());
+        command
+            .env("MASQUE_API_KEY", "msq_key")
+            .env("NO_PROXY", "127.0.0.1")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
         let output = command.output().await.unwrap();
         let calls = std::fs::read_to_string(self.path("calls")).unwrap_or_default();
         Ended {
@@ -74,7 +82,17 @@ impl Cluster {
     async fn release(&self) -> Ended {
         let values = in_repository("deploy/helm/masque/ci/sqlite-values.yaml");
         let values = values.to_str().unwrap();
-        self.release_with(&["staging", "--url", &self.url, "--values", values, "--", "--set", "image.tag=1 2"]).await
+        self.release_with(&[
+            "staging",
+            "--url",
+            &self.url,
+            "--values",
+            values,
+            "--",
+            "--set",
+            "image.tag=1 2",
+        ])
+        .await
     }
 
     fn configuration(&self) -> String {
@@ -92,7 +110,9 @@ impl Ended {
     fn changes(&self) -> Vec<&str> {
         let changes = |line: &&str| {
             let line = line.split(" --").next().unwrap();
-            ["helm upgrade", "helm rollback", "helm uninstall", "kubectl patch"].iter().any(|each| line.starts_with(each))
+            ["helm upgrade", "helm rollback", "helm uninstall", "kubectl patch"]
+                .iter()
+                .any(|each| line.starts_with(each))
         };
         let lines = self.calls.lines().filter(changes).filter(|line| !line.contains("--dry-run=server"));
         lines.map(|line| line.split(" --").next().unwrap()).collect()
@@ -117,10 +137,12 @@ async fn a_release_migrates_upgrades_waits_and_has_a_turn() {
         assert!(upgrade.contains(words), "{words}: {upgrade}");
     }
     // Checked first; ready three times; a token, a turn, and its conversation is deleted.
-    let steps = ["--dry-run=server", "--wait", "/readyz", "/readyz", "/readyz", "/auth/token", "/chat", "DELETE"];
+    let steps =
+        ["--dry-run=server", "--wait", "/readyz", "/readyz", "/readyz", "/auth/token", "/chat", "DELETE"];
     let mut rest = ended.calls.as_str();
     for step in steps {
-        let (_, after) = rest.split_once(step).unwrap_or_else(|| panic!("{step} is missing in {}", ended.calls));
+        let (_, after) =
+            rest.split_once(step).unwrap_or_else(|| panic!("{step} is missing in {}", ended.calls));
         rest = after;
     }
     // Others can see command lines.
@@ -183,7 +205,8 @@ async fn what_the_cluster_refuses_beforehand_changes_nothing() {
     assert_eq!((ended.code, ended.changes()), (1, vec![]), "{}", ended.log);
 
     let cluster = Cluster::with_release(&[]);
-    let pending = r#"[{"revision":4,"status":"deployed"},{"revision":5,"updated":"","status":"pending-upgrade"}]"#;
+    let pending =
+        r#"[{"revision":4,"status":"deployed"},{"revision":5,"updated":"","status":"pending-upgrade"}]"#;
     std::fs::write(cluster.path("history.json"), pending).unwrap();
     let ended = cluster.release().await;
     assert_eq!((ended.code, ended.changes()), (1, vec![]), "{}", ended.log);
@@ -208,7 +231,10 @@ async fn a_wrong_call_does_nothing() {
         (&["staging", "--url", "https://m"], "--values is missing"),
         (&["staging", "--url", "https://m", "--values", "/nowhere"], "can't read the values in /nowhere"),
         (&["staging", "--url", "https://m", "--values", values, "--timeout", "10m"], "--timeout is a number"),
-        (&["staging", "--url", "https://m", "--values", values, "--key-file", "/nowhere"], "can't read the key"),
+        (
+            &["staging", "--url", "https://m", "--values", values, "--key-file", "/nowhere"],
+            "can't read the key",
+        ),
     ];
     for (words, problem) in table {
         let ended = Cluster::with_release(&[]).release_with(words).await;

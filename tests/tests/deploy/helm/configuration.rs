@@ -65,7 +65,8 @@ fn fill(folder: &Path, source: &Value, mode: u64, entries: &Entries) {
         let file = folder.join(path);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, content).unwrap();
-        std::fs::set_permissions(&file, PermissionsExt::from_mode(mode.try_into().unwrap())).unwrap();
+        let mode = std::fs::Permissions::from_mode(mode.try_into().unwrap());
+        std::fs::set_permissions(&file, mode).unwrap();
     }
 }
 
@@ -85,14 +86,14 @@ fn mount(root: &Path, rendering: &Rendering, entries: &Entries) {
             assert_eq!(claims[0]["metadata"]["name"], mount["name"]);
             continue;
         };
-        let plain = [&volume["configMap"], &volume["secret"]];
         let projected = volume["projected"]["sources"].as_array().into_iter().flatten();
-        let projected =
-            projected.map(|source| [&source["configMap"], &source["secret"]]).map(|pair| (pair, &volume["projected"]));
-        for (pair, parent) in projected.chain([(plain, &Value::Null)]) {
-            for source in pair.into_iter().filter(|source| source.is_object()) {
-                let mode = parent["defaultMode"].as_u64().or_else(|| source["defaultMode"].as_u64()).unwrap();
-                fill(&folder, source, mode, entries);
+        for source in projected.chain([volume]) {
+            for content in [&source["configMap"], &source["secret"]] {
+                if content.is_object() {
+                    let mode =
+                        content["defaultMode"].as_u64().or(volume["projected"]["defaultMode"].as_u64());
+                    fill(&folder, content, mode.unwrap(), entries);
+                }
             }
         }
     }

@@ -32,7 +32,10 @@ async fn only_the_monitoring_namespace_reaches_the_admin_port() {
     for name in ALL {
         let rendering = render(name, "").await;
         let policy = rendering.object("NetworkPolicy", "");
-        assert!(selects(&policy["spec"]["podSelector"]["matchLabels"], pod_labels(rendering.workload())), "{name}");
+        assert!(
+            selects(&policy["spec"]["podSelector"]["matchLabels"], pod_labels(rendering.workload())),
+            "{name}"
+        );
         assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress", "Egress"]), "{name}");
         let rules = rules_for(&rendering, "admin");
         let monitoring = json!({ "matchLabels": { "kubernetes.io/metadata.name": "monitoring" } });
@@ -87,7 +90,9 @@ async fn services_budgets_and_workloads_select_hosts_and_not_the_job_of_migratio
         for object in &rendering.objects {
             let selector = match object["kind"].as_str().unwrap() {
                 "Service" => &object["spec"]["selector"],
-                "PodDisruptionBudget" | "Deployment" | "StatefulSet" => &object["spec"]["selector"]["matchLabels"],
+                "PodDisruptionBudget" | "Deployment" | "StatefulSet" => {
+                    &object["spec"]["selector"]["matchLabels"]
+                }
                 _ => continue,
             };
             assert!(selects(selector, pod_labels(rendering.workload())), "{name}: {object}");
@@ -175,7 +180,11 @@ async fn prometheus_finds_the_admin_port_and_calls_its_job_as_the_alerts_do() {
         let endpoint = &monitor["endpoints"][0];
         assert_eq!(endpoint["port"], service["spec"]["ports"][0]["name"], "{name}");
         assert_eq!(endpoint["scheme"], scheme, "{name}");
-        assert_eq!(endpoint["relabelings"], json!([{ "targetLabel": "job", "replacement": "masque" }]), "{name}");
+        assert_eq!(
+            endpoint["relabelings"],
+            json!([{ "targetLabel": "job", "replacement": "masque" }]),
+            "{name}"
+        );
     }
     let rules = std::fs::read_to_string(in_repository("deploy/prometheus/rules.yaml")).unwrap();
     assert!(rules.contains("job=\"masque\""));

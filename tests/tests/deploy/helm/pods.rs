@@ -15,29 +15,33 @@ fn pods(rendering: &Rendering) -> Vec<(&str, &Value)> {
 /// The violations of the restricted standard, and of what this chart promises besides: no token, a read-only root, bounded
 /// memory.
 fn violations(pod: &Value) -> Vec<String> {
+    let mut expected = vec![
+        (pod, "/automountServiceAccountToken", json!(false)),
+        (pod, "/enableServiceLinks", json!(false)),
+        (pod, "/securityContext/runAsNonRoot", json!(true)),
+        (pod, "/securityContext/seccompProfile/type", json!("RuntimeDefault")),
+        (pod, "/securityContext/runAsUser", json!(65532)),
+    ];
+    let never = ["/hostNetwork", "/hostPID", "/hostIPC", "/shareProcessNamespace", "/initContainers"];
+    expected.extend(never.map(|path| (pod, path, Value::Null)));
+    for container in pod["containers"].as_array().unwrap() {
+        expected.extend([
+            (container, "/securityContext/allowPrivilegeEscalation", json!(false)),
+            (container, "/securityContext/privileged", Value::Null),
+            (container, "/securityContext/readOnlyRootFilesystem", json!(true)),
+            (container, "/securityContext/capabilities", json!({ "drop": ["ALL"] })),
+        ]);
+        let ports = container["ports"].as_array().into_iter().flatten();
+        expected.extend(ports.map(|port| (port, "/hostPort", Value::Null)));
+    }
     let mut found = Vec::new();
-    let mut expect = |path: &str, of: &Value, expected: Value| {
+    for (of, path, expected) in expected {
         let actual = of.pointer(path).unwrap_or(&Value::Null);
         if *actual != expected {
             found.push(format!("{path} is {actual}, not {expected}"));
         }
-    };
-    for path in ["/hostNetwork", "/hostPID", "/hostIPC", "/shareProcessNamespace", "/initContainers"] {
-        expect(path, pod, Value::Null);
     }
-    expect("/automountServiceAccountToken", pod, json!(false));
-    expect("/enableServiceLinks", pod, json!(false));
-    expect("/securityContext/runAsNonRoot", pod, json!(true));
-    expect("/securityContext/seccompProfile/type", pod, json!("RuntimeDefault"));
-    expect("/securityContext/runAsUser", pod, json!(65532));
     for container in pod["containers"].as_array().unwrap() {
-        expect("/securityContext/allowPrivilegeEscalation", container, json!(false));
-        expect("/securityContext/privileged", container, Value::Null);
-        expect("/securityContext/readOnlyRootFilesystem", container, json!(true));
-        expect("/securityContext/capabilities", container, json!({ "drop": ["ALL"] }));
-        for port in container["ports"].as_array().into_iter().flatten() {
-            expect("/hostPort", port, Value::Null);
-        }
         if container.pointer("/resources/limits/memory").is_none() {
             found.push("the memory has no limit".to_owned());
         }
@@ -98,8 +102,14 @@ async fn probes_ask_the_ports_that_the_configuration_opens() {
             ports.find(|port| port["name"] == wanted).unwrap()["containerPort"].clone()
         };
         let configuration = rendering.configuration();
-        assert!(configuration.contains(&format!("[server]\nlisten = \"0.0.0.0:{}\"", port("http"))), "{name}");
-        assert!(configuration.contains(&format!("[admin]\nlisten = \"0.0.0.0:{}\"", port("admin"))), "{name}");
+        assert!(
+            configuration.contains(&format!("[server]\nlisten = \"0.0.0.0:{}\"", port("http"))),
+            "{name}"
+        );
+        assert!(
+            configuration.contains(&format!("[admin]\nlisten = \"0.0.0.0:{}\"", port("admin"))),
+            "{name}"
+        );
         let scheme = if name == "tls-pod" { "HTTPS" } else { "HTTP" };
         // The admin port has connections of its own, so a host whose main port is full is not killed.
         let probes = [
