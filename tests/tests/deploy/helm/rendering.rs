@@ -11,21 +11,21 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 /// The values that every rendering is tested with, in `ci` of the chart.
-pub const ALL: [&str; 5] = ["sqlite", "postgres-redis", "existing-secrets", "tls-ingress", "tls-pod"];
+pub(super) const ALL: [&str; 5] = ["sqlite", "postgres-redis", "existing-secrets", "tls-ingress", "tls-pod"];
 
 /// What a release would bring into the cluster.
-pub struct Rendering {
-    pub notes: String,
-    pub objects: Vec<Value>,
+pub(super) struct Rendering {
+    pub(super) notes: String,
+    pub(super) objects: Vec<Value>,
 }
 
 impl Rendering {
     /// The only object of this kind whose name ends so.
-    pub fn object(&self, kind: &str, ending: &str) -> &Value {
+    pub(super) fn object(&self, kind: &str, ending: &str) -> &Value {
         self.find(kind, ending).unwrap_or_else(|| panic!("there is no {kind} {ending}"))
     }
 
-    pub fn find(&self, kind: &str, ending: &str) -> Option<&Value> {
+    pub(super) fn find(&self, kind: &str, ending: &str) -> Option<&Value> {
         let mut found = self.objects.iter().filter(|object| {
             object["kind"] == kind && object["metadata"]["name"].as_str().unwrap().ends_with(ending)
         });
@@ -35,35 +35,35 @@ impl Rendering {
     }
 
     /// The Deployment or StatefulSet of the hosts.
-    pub fn workload(&self) -> &Value {
+    pub(super) fn workload(&self) -> &Value {
         self.find("Deployment", "").unwrap_or_else(|| self.object("StatefulSet", ""))
     }
 
     /// The only container of a host.
-    pub fn container(&self) -> &Value {
+    pub(super) fn container(&self) -> &Value {
         let containers = self.workload()["spec"]["template"]["spec"]["containers"].as_array().unwrap();
         assert_eq!(containers.len(), 1);
         &containers[0]
     }
 
     /// The `masque.toml` of the hosts.
-    pub fn configuration(&self) -> &str {
+    pub(super) fn configuration(&self) -> &str {
         self.object("ConfigMap", "chat-masque")["data"]["masque.toml"].as_str().unwrap()
     }
 }
 
 /// The chart in the repository.
-pub fn chart() -> PathBuf {
+pub(super) fn chart() -> PathBuf {
     in_repository("deploy/helm/masque")
 }
 
 /// Renders the chart with values of its folder `ci` and more of them, as YAML.
-pub async fn render(name: &str, more: &str) -> Rendering {
+pub(super) async fn render(name: &str, more: &str) -> Rendering {
     try_render(&chart(), name, more).await.unwrap_or_else(|refusal| panic!("{name}: {refusal}"))
 }
 
 /// Renders a chart. Returns why Helm refuses it.
-pub async fn try_render(chart: &Path, name: &str, more: &str) -> Result<Rendering, String> {
+pub(super) async fn try_render(chart: &Path, name: &str, more: &str) -> Result<Rendering, String> {
     let mut answer = helm(&["render", chart.to_str().unwrap()], &values(name, more)).await;
     if let Some(refusal) = answer["refused"].as_str() {
         return Err(refusal.to_owned());
@@ -75,7 +75,7 @@ pub async fn try_render(chart: &Path, name: &str, more: &str) -> Result<Renderin
 
 /// The values of a file in `ci`, and more of them. A key that both have is that of the second: YAML has no merge, so the
 /// second is a whole top-level section.
-pub fn values(name: &str, more: &str) -> String {
+pub(super) fn values(name: &str, more: &str) -> String {
     let file = chart().join("ci").join(format!("{name}-values.yaml"));
     let text = std::fs::read_to_string(file).unwrap();
     let replaced: Vec<_> = more.lines().filter_map(top_level_key).collect();
@@ -100,7 +100,7 @@ fn top_level_key(line: &str) -> Option<&str> {
 }
 
 /// Runs `helm.py` with this standard input. Returns what it prints.
-pub async fn helm(words: &[&str], input: &str) -> Value {
+pub(super) async fn helm(words: &[&str], input: &str) -> Value {
     static ENVIRONMENT: OnceCell<PathBuf> = OnceCell::const_new();
     let make = || python::locked_environment("helm", "tests/requirements/helm.txt");
     let environment = ENVIRONMENT.get_or_init(make).await;
@@ -110,7 +110,7 @@ pub async fn helm(words: &[&str], input: &str) -> Value {
 }
 
 /// What the schemas of the Prometheus operator find wrong with objects.
-pub async fn problems_of_operator(objects: &[&Value]) -> String {
+pub(super) async fn problems_of_operator(objects: &[&Value]) -> String {
     static PACKAGES: OnceCell<PathBuf> = OnceCell::const_new();
     let make = || node::packages("prometheus-operator", "tests/requirements/prometheus-operator");
     let folder = PACKAGES.get_or_init(make).await;
