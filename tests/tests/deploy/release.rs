@@ -82,17 +82,8 @@ impl Cluster {
     async fn release(&self) -> Ended {
         let values = in_repository("deploy/helm/masque/ci/sqlite-values.yaml");
         let values = values.to_str().unwrap();
-        self.release_with(&[
-            "staging",
-            "--url",
-            &self.url,
-            "--values",
-            values,
-            "--",
-            "--set",
-            "image.tag=1 2",
-        ])
-        .await
+        let options = ["--values", values, "--timeout", "30", "--", "--set", "image.tag=1 2"];
+        self.release_with(&[&["staging", "--url", &self.url], options.as_slice()].concat()).await
     }
 
     fn configuration(&self) -> String {
@@ -132,7 +123,7 @@ async fn a_release_migrates_upgrades_waits_and_has_a_turn() {
         "/sqlite-values.yaml",
         "--set image.tag=1 2",
         "--set environment=staging",
-        "--timeout 600s",
+        "--timeout 30s",
     ] {
         assert!(upgrade.contains(words), "{words}: {upgrade}");
     }

@@ -1,7 +1,7 @@
 """Renders, lints and validates the chart with Helm's own code and the schemas of Kubernetes. Prints JSON.
 
-    helm.py render CHART        the values are on standard input, as YAML
-    helm.py lint CHART          the same
+    helm.py render CHART        on standard input is a list in JSON of values in YAML; each has an answer of its own
+    helm.py lint CHART          the values are on standard input, as YAML
     helm.py package CHART FOLDER
     helm.py validate VERSION…   the objects are on standard input, as a list in JSON
     helm.py read FILE           a file of YAML
@@ -15,10 +15,10 @@ import kubernetes_validate
 import yaml
 
 
-def render(chart_path):
+def render(chart_path, text):
     """The notes of the release, and its objects; or why the chart or the values are refused."""
-    values = helm.values_from_yaml(sys.stdin.read())
     try:
+        values = helm.values_from_yaml(text)
         with helm.Chart.load(chart_path) as chart:
             chart.validate_schema(values)
             files = chart.render(values, name="chat", namespace="companions", revision=7, is_upgrade=True)
@@ -51,7 +51,7 @@ def validate(versions):
 def main(command, *words):
     match command:
         case "render":
-            answer = render(*words)
+            answer = [render(words[0], text) for text in json.load(sys.stdin)]
         case "lint":
             answer = lint(*words)
         case "package":

@@ -20,7 +20,7 @@ fn violations(pod: &Value) -> Vec<String> {
         (pod, "/enableServiceLinks", json!(false)),
         (pod, "/securityContext/runAsNonRoot", json!(true)),
         (pod, "/securityContext/seccompProfile/type", json!("RuntimeDefault")),
-        (pod, "/securityContext/runAsUser", json!(65532)),
+        (pod, "/securityContext/runAsUser", json!(10001)),
     ];
     let never = ["/hostNetwork", "/hostPID", "/hostIPC", "/shareProcessNamespace", "/initContainers"];
     expected.extend(never.map(|path| (pod, path, Value::Null)));

@@ -59,12 +59,32 @@ pub(super) fn chart() -> PathBuf {
 
 /// Renders the chart with values of its folder `ci` and more of them, as YAML.
 pub(super) async fn render(name: &str, more: &str) -> Rendering {
-    try_render(&chart(), name, more).await.unwrap_or_else(|refusal| panic!("{name}: {refusal}"))
+    static ANSWERS: OnceCell<Vec<Value>> = OnceCell::const_new();
+    let answer = if more.is_empty() {
+        let texts = ALL.map(|name| values(name, ""));
+        let answers = ANSWERS.get_or_init(|| async { answers(&chart(), &texts).await }).await;
+        answers[ALL.iter().position(|each| *each == name).unwrap()].clone()
+    } else {
+        answers(&chart(), &[values(name, more)]).await.remove(0)
+    };
+    read(answer).unwrap_or_else(|refusal| panic!("{name}: {refusal}"))
 }
 
-/// Renders a chart. Returns why Helm refuses it.
-pub(super) async fn try_render(chart: &Path, name: &str, more: &str) -> Result<Rendering, String> {
-    let mut answer = helm(&["render", chart.to_str().unwrap()], &values(name, more)).await;
+/// Renders a chart with each of these values. Returns why Helm refuses it.
+pub(super) async fn try_render(chart: &Path, values: &[String]) -> Vec<Result<Rendering, String>> {
+    answers(chart, values).await.into_iter().map(read).collect()
+}
+
+async fn answers(chart: &Path, values: &[String]) -> Vec<Value> {
+    let input = serde_json::to_string(values).unwrap();
+    let Value::Array(answers) = helm(&["render", chart.to_str().unwrap()], &input).await else {
+        panic!("no list of answers")
+    };
+    assert_eq!(answers.len(), values.len());
+    answers
+}
+
+fn read(mut answer: Value) -> Result<Rendering, String> {
     if let Some(refusal) = answer["refused"].as_str() {
         return Err(refusal.to_owned());
     }

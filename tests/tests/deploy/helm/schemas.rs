@@ -78,7 +78,8 @@ async fn a_mistake_in_a_template_is_refused() {
     let text = std::fs::read_to_string(&template).unwrap();
     std::fs::write(&template, text.replace("masque.hostLabels", "masque.hostLables")).unwrap();
 
-    let refusal = try_render(folder.path(), "sqlite", "").await.err().expect("it is rendered");
+    let answer = try_render(folder.path(), &[values("sqlite", "")]).await.remove(0);
+    let refusal = answer.err().expect("it is rendered");
     assert!(refusal.contains("masque.hostLables"), "{refusal}");
     let found = helm(&["lint", folder.path().to_str().unwrap()], &values("sqlite", "")).await;
     assert!(found.to_string().contains("masque.hostLables"), "{found}");
@@ -105,7 +106,7 @@ async fn a_packaged_chart_renders_the_same_and_has_the_alerts_of_prometheus() {
     let archive = helm(&words.each_ref().map(String::as_str), "").await;
     let archive = Path::new(archive.as_str().unwrap());
     let more = "prometheusRule: { enabled: true }\n";
-    let packaged = try_render(archive, "postgres-redis", more).await.ok().unwrap();
+    let packaged = try_render(archive, &[values("postgres-redis", more)]).await.remove(0).ok().unwrap();
     assert_eq!(packaged.objects, render("postgres-redis", more).await.objects);
 
     let rules = in_repository("deploy/prometheus/rules.yaml");
