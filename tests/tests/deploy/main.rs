@@ -11,8 +11,10 @@
 mod alerts;
 mod catalogue;
 mod compose;
+mod helm;
 mod image;
 mod linux;
 mod names;
 mod pipeline;
 mod programs;
+mod release;

@@ -1,0 +1,8 @@
+//! The chart, rendered by Helm's own code.
+
+mod configuration;
+mod objects;
+mod pods;
+mod rendering;
+mod schemas;
+mod values;
