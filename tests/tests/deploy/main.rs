@@ -11,3 +11,4 @@
 mod alerts;
 mod catalogue;
 mod names;
+mod sdk;
