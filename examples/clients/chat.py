@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Sends one message to a Masque host and prints the reply while it is written. Needs Python 3.9 and no packages.
+"""Sends one message to a Masque host and prints the reply while it is written. Needs Python 3.10 and no packages.
 
     MASQUE_KEY=msq_... python3 chat.py ana "Hello!"
 
@@ -80,7 +80,7 @@ class Client:
             except Problem as problem:
                 if problem.type != "events-gone":
                     raise
-                # The events are kept for a minute after the end of a turn, the outcome for as long as the conversation.
+                # Events are kept for a minute after the end of a turn, and can't be resumed if the turn was begun a second time.
                 yield self._outcome(turn, last)
                 return
             try:
@@ -98,11 +98,16 @@ class Client:
         raise ConnectionError("the connection broke too often")
 
     def _outcome(self, turn: str, last: str) -> Event:
-        with self._send("GET", f"/turns/{turn}", None, {}) as response:
-            outcome = json.load(response)
-        if outcome["status"] != "completed":
-            raise Problem(outcome.get("problem") or {"title": "The turn did not complete", "detail": outcome["status"]})
-        return Event(last, "turn.completed", outcome)
+        """Waits until a turn has ended, and returns what a stream would have ended with."""
+        for attempt in range(20 * ATTEMPTS):
+            time.sleep(_pause(attempt))
+            with self._send("GET", f"/turns/{turn}", None, {}) as response:
+                outcome = json.load(response)
+            if outcome["status"] == "completed":
+                return Event(last, "turn.completed", outcome)
+            if outcome["status"] != "running":
+                break
+        raise Problem(outcome.get("problem") or {"title": "The turn did not complete", "detail": outcome["status"]})
 
     def _send(
         self, method: str, path: str, body: Optional[dict[str, Any]], headers: dict[str, str]

@@ -24,7 +24,7 @@ json() {
 
 # The string member $1 of the JSON that is read, still with its escapes.
 member() {
-    sed -n 's/.*"'"$1"'":"\([^"\\]*\(\\.[^"\\]*\)*\)".*/\1/p'
+    sed -n 's/.*"'"$1"'": *"\([^"\\]*\(\\.[^"\\]*\)*\)".*/\1/p'
 }
 
 # Prints a string of JSON without its escapes.
@@ -32,14 +32,32 @@ print_text() {
     printf '%b' "$(sed 's/\\"/"/g')"
 }
 
-# Sends a request to the path $1. curl waits as Retry-After says and tries again after 429, 503 and the like. A connection that
-# is silent for 45 seconds is broken: comment lines arrive every 15 seconds. The credential is in a file, since other users of
-# the machine can read the arguments of a program.
+# The number member $1 of the JSON that is read.
+number() {
+    sed -n 's/.*"'"$1"'": *\([0-9]*\).*/\1/p'
+}
+
+# Sends a request to the path $1. A connection that is silent for 45 seconds is broken: comment lines arrive every 15 seconds. The
+# credential is in a file, since other users of the machine can read the arguments of a program.
 ask() {
     path=$1
     shift
-    curl --silent --no-buffer --fail-with-body --retry 3 --retry-connrefused --retry-max-time 60 \
-        --speed-limit 1 --speed-time 45 --header "@$work/credential" "$@" "$url$path" || true
+    curl --silent --no-buffer --speed-limit 1 --speed-time 45 --header "@$work/credential" "$@" "$url$path" || true
+}
+
+# Waits as the problem says, if it is one that passes: 429 and 503 say after how many seconds to send the request again.
+await_retry() {
+    status=$(number status <"$work/problem") seconds=$(number retry_after <"$work/problem")
+    case $status in
+        429 | 503) ;;
+        *) return 1 ;;
+    esac
+    # A spent budget of tokens lasts until the next day, for example.
+    if [ -z "$seconds" ] || [ "$seconds" -gt 30 ]; then
+        return 1
+    fi
+    sleep "$seconds"
+    rm "$work/problem"
 }
 
 fail() {
@@ -61,7 +79,7 @@ handle() {
         turn.created) printf '%s' "$3" | member turn_id >"$work/turn" ;;
         reply.delta) printf '%s\n' "$3" | member text | print_text ;;
         turn.completed) : >"$work/completed" ;;
-        turn.failed) printf '%s\n' "$3" >"$work/problem" ;;
+        turn.failed) printf '%s\n' "$3" >"$work/problem" && : >"$work/failed" ;;
     esac
     printf '%s' "$2" >"$work/last"
 }
@@ -85,12 +103,35 @@ follow() {
     done
 }
 
+# Prints the reply of a turn whose events are no longer kept, as soon as it has ended.
+print_outcome() {
+    for pause in 0 1 2 4 8 16 32 64; do
+        sleep "$pause"
+        ask "/turns/$1" >"$work/turn"
+        if [ "$(member status <"$work/turn")" = completed ]; then
+            printf '\n'
+            member content <"$work/turn" | print_text
+            printf '\n'
+            exit 0
+        fi
+    done
+}
+
 : >"$work/credential"
 if [ -n "${MASQUE_KEY:-}" ]; then
     printf 'Authorization: Bearer %s\n' "$MASQUE_KEY" >"$work/credential"
-    ask /auth/token --json "{\"user_id\": $(json "$1")}" >"$work/problem"
-    token=$(member access_token <"$work/problem")
-    [ -n "$token" ] || fail
+    token=''
+    for pause in 0 1 1 2 4 8; do
+        sleep "$pause"
+        ask /auth/token --json "{\"user_id\": $(json "$1")}" >"$work/problem"
+        token=$(member access_token <"$work/problem")
+        if [ -n "$token" ] || [ -s "$work/problem" ] && ! await_retry; then
+            break
+        fi
+    done
+    if [ -z "$token" ]; then
+        fail
+    fi
     rm "$work/problem"
     printf 'Authorization: Bearer %s\n' "$token" >"$work/credential"
 fi
@@ -110,7 +151,12 @@ for pause in 0 1 1 2 4 8; do
         exit 0
     fi
     if [ -s "$work/problem" ]; then
-        fail
+        case $(member type <"$work/problem") in
+            *'#events-gone') print_outcome "$turn" ;;
+        esac
+        if [ -e "$work/failed" ] || ! await_retry; then
+            fail
+        fi
     fi
 done
 echo "can't reach $url, or the connection broke too often" >&2

@@ -4,7 +4,7 @@
 //
 // MASQUE_URL is the address of the host, http://127.0.0.1:8000 by default. MASQUE_KEY is an API key with the scopes
 // `tokens:mint` and `chat`; with it, the program gets a token for the user. A service does that for its users: a key never goes
-// to a browser. Without MASQUE_KEY, the host has to have authentication off. `Client` alone also runs in browsers.
+// to a browser. Without MASQUE_KEY, the host has to have authentication off. The class `Client` needs only `fetch`.
 
 /** How often a request is sent, and a stream is resumed, before the client gives up. */
 const ATTEMPTS = 6;
@@ -86,7 +86,7 @@ export class Client {
           : await this.#send("POST", "/chat", body, headers);
       } catch (error) {
         if (turn === undefined || !(error instanceof Problem) || error.type !== "events-gone") throw error;
-        // The events are kept for a minute after the end of a turn, the outcome for as long as the conversation.
+        // Events are kept for a minute after the end of a turn, and can't be resumed if the turn was begun a second time.
         yield await this.#outcome(turn);
         return;
       }
@@ -102,11 +102,17 @@ export class Client {
     throw new Error("the connection broke too often");
   }
 
+  /** Waits until a turn has ended, and returns what a stream would have ended with. */
   async #outcome(turn: string): Promise<TurnEvent> {
-    const response = await this.#send("GET", `/turns/${turn}`);
-    const outcome = (await response.json()) as TurnOutcome;
-    if (outcome.status === "completed" && outcome.reply) return { type: "turn.completed", reply: outcome.reply };
-    throw new Problem(outcome.problem ?? { title: "The turn did not complete", detail: outcome.status });
+    for (let attempt = 0; ; attempt++) {
+      await pause(attempt);
+      const response = await this.#send("GET", `/turns/${turn}`);
+      const { status, reply, problem } = (await response.json()) as TurnOutcome;
+      if (status === "completed" && reply) return { type: "turn.completed", reply };
+      if (status !== "running" || attempt > 20 * ATTEMPTS) {
+        throw new Problem(problem ?? { title: "The turn did not complete", detail: status });
+      }
+    }
   }
 
   /** Sends a request, again after a while if the host is busy or can't be reached. Throws a `Problem` for an error. */

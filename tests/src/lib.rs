@@ -26,6 +26,7 @@ mod link;
 mod log;
 mod machine;
 mod model;
+pub mod node;
 mod planted;
 mod problem;
 pub mod prometheus;

@@ -114,6 +114,20 @@ pub(crate) const VENV: Need = Need {
     without: None, // the test of the API against its description is a Python program
 };
 
+pub(crate) const NODE: Need = Need {
+    name: "Node.js with npm",
+    probe: &["sh", "-c", "node --version && npm --version"],
+    package: "--no-install-recommends nodejs npm",
+    without: None, // the schemas of the Prometheus operator, for the test of the chart, are a package of npm
+};
+
+pub(crate) const CURL: Need = Need {
+    name: "curl",
+    probe: &["curl", "--version"],
+    package: "curl",
+    without: None, // the script that releases the chart uses it
+};
+
 /// Makes sure that the programs are installed. Installs missing ones with apt-get if this process is root, if `CI` is
 /// `true`, or with the flag `--install`; otherwise prints the command. Fails only if a program is missing
 /// without which nothing works.

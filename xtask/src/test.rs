@@ -40,6 +40,8 @@ impl Options {
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<ExitCode> {
     needs::ensure(&[
         &needs::VENV,
+        &needs::NODE,
+        &needs::CURL,
         &needs::POSTGRESQL,
         &needs::PGBOUNCER,
         &needs::REDIS,
