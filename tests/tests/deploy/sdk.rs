@@ -128,5 +128,6 @@ async fn cargo_verifies_the_package() {
     if !full() {
         return skipped("cargo_verifies_the_package", "it compiles the SDK; set MASQUE_FULL=1");
     }
-    cargo(&in_repository(""), &["package", "--package", "masque-sdk", "--allow-dirty"]).await;
+    let words = ["package", "--package", "masque-sdk", "--allow-dirty", "--target", TARGET];
+    cargo(&in_repository(""), &words).await;
 }
