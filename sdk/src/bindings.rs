@@ -9,7 +9,7 @@ use wasip3::wit_bindgen::generate;
 
 pub mod imports {
     super::generate!({
-        path: "../wit/0.1.0",
+        path: "wit/0.1.0",
         world: "imports",
         runtime_path: "wasip3::wit_bindgen::rt",
         generate_unused_types: true,
@@ -21,7 +21,7 @@ macro_rules! exported {
     ($($module:ident: $world:literal, $macro_name:literal;)*) => {$(
         pub mod $module {
             super::generate!({
-                path: "../wit/0.1.0",
+                path: "wit/0.1.0",
                 world: $world,
                 runtime_path: "wasip3::wit_bindgen::rt",
                 with: { "masque:companion/types@0.1.0": crate::bindings::imports::masque::companion::types },

@@ -67,7 +67,7 @@ pub use {schemars, serde, serde_json, tracing};
 
 /// The guide for plugin authors. Its examples are compiled and run as doctests.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/plugin-authors.md")]
+#[doc = include_str!("../GUIDE.md")]
 struct Guide;
 
 /// For the export macro only.

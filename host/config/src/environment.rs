@@ -3,7 +3,11 @@
 //! effect.
 
 use std::collections::BTreeMap;
+#[cfg(test)]
+use std::collections::BTreeSet;
 use std::ffi::OsString;
+#[cfg(test)]
+use std::sync::{Arc, Mutex};
 
 use crate::database_url::scheme_of;
 use crate::diagnostic::{Diagnostic, Location};
@@ -79,7 +83,12 @@ impl Stage {
 ///
 /// It has no `Debug`: variables hold secrets.
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment {
+    values: BTreeMap<String, String>,
+    /// The names that were asked for, which the documents must list.
+    #[cfg(test)]
+    asked: Arc<Mutex<BTreeSet<String>>>,
+}
 
 impl Environment {
     /// The variables of this process.
@@ -92,11 +101,25 @@ impl Environment {
         // A value that is not UTF-8 gets replacement characters, with which it is refused where it is used.
         let text = |text: OsString| text.to_string_lossy().into_owned();
         let pairs = pairs.into_iter().map(|(name, value)| (text(name), text(value)));
-        Self(pairs.filter(|(_, value)| !value.is_empty()).collect())
+        Self {
+            values: pairs.filter(|(_, value)| !value.is_empty()).collect(),
+            #[cfg(test)]
+            asked: Arc::default(),
+        }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        #[cfg(test)]
+        if let Ok(mut asked) = self.asked.lock() {
+            asked.insert(name.to_owned());
+        }
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// The names that were asked for so far.
+    #[cfg(test)]
+    pub(crate) fn asked(&self) -> BTreeSet<String> {
+        self.asked.lock().map(|asked| asked.clone()).unwrap_or_default()
     }
 }
 
@@ -156,8 +179,10 @@ pub(crate) fn check(environment: &Environment, report: &Report<'_>) {
     }
     // Only similar names: Kubernetes adds variables such as MASQUE_SERVICE_HOST for a service called masque.
     let known = [CONFIG, LISTEN, DATA];
-    for name in
-        environment.0.keys().filter(|name| name.starts_with("MASQUE_") && !known.contains(&name.as_str()))
+    for name in environment
+        .values
+        .keys()
+        .filter(|name| name.starts_with("MASQUE_") && !known.contains(&name.as_str()))
     {
         let meant = known.into_iter().find(|known| strsim::damerau_levenshtein(name, known) <= 2);
         if let Some(meant) = meant {

@@ -18,3 +18,4 @@ mod names;
 mod pipeline;
 mod programs;
 mod release;
+mod sdk;

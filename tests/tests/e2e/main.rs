@@ -11,6 +11,7 @@
 mod attacks;
 mod backup;
 mod cards;
+mod clients;
 mod configuration;
 mod connection_limits;
 mod conversations;

@@ -8,6 +8,7 @@ mod listeners;
 mod lists;
 mod metrics;
 mod probes;
+mod published;
 mod requests;
 mod responses;
 mod setup;

@@ -2,6 +2,7 @@
 
 mod active_set;
 mod environment;
+mod examples;
 mod guide;
 mod mistakes;
 mod reference;

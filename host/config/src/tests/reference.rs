@@ -16,9 +16,9 @@ const PRODUCTION: &str = include_str!("../../../../docs/production.md");
 const FILE: &str = "[companions.one]\n[plugins.one]\n[credentials.one]\n[auth.issuers.one]\n";
 
 /// The default of each key by section and key.
-type Keys = BTreeMap<(String, String), Option<String>>;
+pub(super) type Keys = BTreeMap<(String, String), Option<String>>;
 
-fn keys_that_are_read() -> Keys {
+pub(super) fn keys_that_are_read() -> Keys {
     let document = Document::from_text("masque.toml", FILE);
     let (root, syntax) = document.parse();
     let report = Report::new(Some(&document), syntax);
