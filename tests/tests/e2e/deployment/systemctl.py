@@ -1,0 +1,106 @@
+"""A stand-in for systemctl: starts and stops services of units below $ROOT, with the variables that the units set."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(os.environ["ROOT"])
+UNITS = ROOT / "etc/systemd/system"
+RUN = ROOT / "run"
+REDIS = "[Service]\nType=notify\nExecStart=/usr/bin/redis-server /etc/redis/redis.conf\n"
+# What a started service says when it serves.
+READY = {"masque": "listening on", "redis-server": "Ready to accept connections"}
+
+
+def here(text):
+    """A text with the machine's paths below the folder that stands for the machine."""
+    for top in ("/etc/", "/var/", "/usr/lib/masque/", "/usr/bin/masque"):
+        text = text.replace(f"={top}", f"={ROOT}{top}").replace(f" {top}", f" {ROOT}{top}")
+    return text
+
+
+def settings(name):
+    """The settings of a service with its drop-ins, in their order."""
+    unit = UNITS / f"{name}.service"
+    text = REDIS if name == "redis-server" else unit.read_text()
+    for drop_in in sorted(unit.with_suffix(".service.d").glob("*.conf")):
+        text += "\n" + drop_in.read_text()
+    lines = (line for line in text.splitlines() if line[:1].isalpha() and "=" in line)
+    return [tuple(here(line).split("=", 1)) for line in lines]
+
+
+def environment(values, name):
+    variables = {name: os.environ[name] for name in ("PATH", "ROOT")}
+    # Paths that the script of the backup has by itself.
+    variables["BACKUP_RECIPIENTS"] = f"{ROOT}/etc/masque/backup-recipients"
+    variables["BACKUP_ERASURES"] = f"{ROOT}/var/lib/masque/erasures.jsonl"
+    # Credentials are files of a folder of the service: NAME_FILE for each file of a folder.
+    credentials = RUN / f"{name}.credentials"
+    credentials.mkdir(exist_ok=True)
+    for value in (value for key, value in values if key == "LoadCredential"):
+        credential, path = value.split(":", 1)
+        # systemd passes paths that do not begin the value as they are.
+        path = Path(path if path.startswith(str(ROOT)) else f"{ROOT}{path}")
+        for file in path.iterdir() if path.is_dir() else [path]:
+            copy = f"{credential}_{file.name}" if path.is_dir() else credential
+            (credentials / copy).write_bytes(file.read_bytes())
+    for value in (value for key, value in values if key == "Environment"):
+        for word in shlex.split(value.replace("%d", str(credentials))):
+            variable, text = word.split("=", 1)
+            variables[variable] = text if text.startswith(str(ROOT)) else here("=" + text)[1:]
+    for value in (value for key, value in values if key == "EnvironmentFile"):
+        file = Path(value.removeprefix("-").replace("/etc/", f"{ROOT}/etc/") if str(ROOT) not in value else value)
+        for line in file.read_text().splitlines():
+            variable, text = line.split("=", 1)
+            variables[variable] = text
+    return variables
+
+
+def start(name):
+    values = settings(name)
+    kind = next((value for key, value in values if key == "Type"), "simple")
+    command = next(value for key, value in values if key == "ExecStart")
+    command = here(f" {command}").strip().split()
+    log = open(RUN / f"{name}.log", "ab")
+    variables = environment(values, name)
+    if kind == "oneshot":
+        sys.exit(subprocess.run(command, env=variables, stdin=subprocess.DEVNULL).returncode)
+    position = log.tell()
+    process = subprocess.Popen(
+        command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    )
+    (RUN / f"{name}.pid").write_text(str(process.pid))
+    while READY[name].encode() not in (RUN / f"{name}.log").read_bytes()[position:]:
+        if process.poll() is not None:
+            sys.exit(f"{name} ended at its start:\n{(RUN / f'{name}.log').read_text()}")
+        time.sleep(0.05)
+
+
+def stop(name):
+    file = RUN / f"{name}.pid"
+    if not file.exists():
+        return
+    process = int(file.read_text())
+    file.unlink()
+    os.kill(process, signal.SIGTERM)
+    # Its parent has ended, so the first process reaps it.
+    while Path(f"/proc/{process}/stat").exists():
+        if Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            return
+        time.sleep(0.05)
+
+
+verb, *units = (word for word in sys.argv[1:] if not word.startswith("-"))
+for unit in units:
+    if unit.endswith(".timer"):
+        assert (UNITS / unit).is_file(), f"there is no {unit}"
+        continue
+    name = unit.removesuffix(".service")
+    if verb in ("stop", "restart"):
+        stop(name)
+    if verb in ("start", "restart") or (verb == "enable" and "--now" in sys.argv):
+        start(name)
