@@ -56,7 +56,7 @@ pub use machine::{descriptors, full, skipped};
 pub use model::{Answer, Gate, MockModel, RecordedRequest, Step};
 pub use planted::{Planted, assert_in_none};
 pub use raw::RawConnection;
-pub use setup::{CommandOutput, Setup};
+pub use setup::{CommandOutput, Setup, binary};
 pub use tap::{Asked, Tap};
 pub use upstream::Upstream;
 pub use wait::{WAIT_LIMIT, eventually, within};

@@ -188,7 +188,7 @@ impl Setup {
 }
 
 /// Returns the host's binary: the one in `MASQUE_BIN`, otherwise the one beside this test.
-pub(crate) fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let path = match std::env::var_os("MASQUE_BIN") {
         Some(path) => PathBuf::from(path),
         None => {

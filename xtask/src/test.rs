@@ -40,6 +40,7 @@ impl Options {
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<ExitCode> {
     needs::ensure(&[
         &needs::VENV,
+        &needs::COMMANDS_OF_THE_GUIDE,
         &needs::POSTGRESQL,
         &needs::PGBOUNCER,
         &needs::REDIS,

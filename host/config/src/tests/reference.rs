@@ -103,6 +103,7 @@ fn the_configuration_of_the_deployment_guide_is_safe() {
     let secret = "k8Hq2vTz9RxL4mWpQ7nB3cY6dF1gJ5sA0uE8iO2tZrM=";
     let folder = super::Folder::new().with("masque.toml", toml).with("jwt", secret);
     let folder = folder.with("tls.crt", "certificate").with("tls.key", "key");
+    let folder = folder.with("database", secret).with("redis", secret);
     let loaded = folder.load(&Flags::default(), &[("ENVIRONMENT", "production")]);
     assert_eq!(super::lines_of(loaded), [""; 0]);
 }

@@ -74,6 +74,7 @@ stop_services() {
     done
     return 0
 }
-trap stop_services EXIT
-{ cat >/dev/null; stop_services; kill -TERM $$; } <&0 2>/dev/null &
+{ cat; stop_services; kill -TERM $$; } <&0 >/dev/null 2>&1 &
+watcher=$!
+trap 'kill $watcher; stop_services' EXIT
 exec </dev/null

@@ -1,6 +1,7 @@
 """A stand-in for systemctl: starts and stops services of units below $ROOT, with the variables that the units set."""
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -18,9 +19,8 @@ READY = {"masque": "listening on", "redis-server": "Ready to accept connections"
 
 def here(text):
     """A text with the machine's paths below the folder that stands for the machine."""
-    for top in ("/etc/", "/var/", "/usr/lib/masque/", "/usr/bin/masque"):
-        text = text.replace(f"={top}", f"={ROOT}{top}").replace(f" {top}", f" {ROOT}{top}")
-    return text
+    tops = r"(/etc/|/var/|/usr/lib/masque/|/usr/bin/masque)"
+    return re.sub(rf"(?<![\w/])(?!{re.escape(str(ROOT))}){tops}", rf"{ROOT}\1", text)
 
 
 def settings(name):
@@ -34,6 +34,7 @@ def settings(name):
 
 
 def environment(values, name):
+    """The variables of a service, and no others of this process."""
     variables = {name: os.environ[name] for name in ("PATH", "ROOT")}
     # Paths that the script of the backup has by itself.
     variables["BACKUP_RECIPIENTS"] = f"{ROOT}/etc/masque/backup-recipients"
@@ -43,18 +44,16 @@ def environment(values, name):
     credentials.mkdir(exist_ok=True)
     for value in (value for key, value in values if key == "LoadCredential"):
         credential, path = value.split(":", 1)
-        # systemd passes paths that do not begin the value as they are.
-        path = Path(path if path.startswith(str(ROOT)) else f"{ROOT}{path}")
+        path = Path(path)
         for file in path.iterdir() if path.is_dir() else [path]:
             copy = f"{credential}_{file.name}" if path.is_dir() else credential
             (credentials / copy).write_bytes(file.read_bytes())
     for value in (value for key, value in values if key == "Environment"):
         for word in shlex.split(value.replace("%d", str(credentials))):
             variable, text = word.split("=", 1)
-            variables[variable] = text if text.startswith(str(ROOT)) else here("=" + text)[1:]
+            variables[variable] = text
     for value in (value for key, value in values if key == "EnvironmentFile"):
-        file = Path(value.removeprefix("-").replace("/etc/", f"{ROOT}/etc/") if str(ROOT) not in value else value)
-        for line in file.read_text().splitlines():
+        for line in Path(value.removeprefix("-")).read_text().splitlines():
             variable, text = line.split("=", 1)
             variables[variable] = text
     return variables
@@ -64,7 +63,7 @@ def start(name):
     values = settings(name)
     kind = next((value for key, value in values if key == "Type"), "simple")
     command = next(value for key, value in values if key == "ExecStart")
-    command = here(f" {command}").strip().split()
+    command = command.split()
     log = open(RUN / f"{name}.log", "ab")
     variables = environment(values, name)
     if kind == "oneshot":
