@@ -28,7 +28,7 @@ fn documents() -> Vec<PathBuf> {
         for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
             let (path, name) = (entry.path(), entry.file_name());
             let name = name.to_string_lossy();
-            let is_built = ["target", "node_modules", ".git"].contains(&&*name);
+            let is_built = ["target", "node_modules", ".git", ".venv"].contains(&&*name);
             // A link to a file or folder is not followed: what it leads to is found where it is.
             let kind = entry.file_type().unwrap();
             if kind.is_dir() && !is_built {
@@ -106,6 +106,38 @@ fn the_index_names_every_document() {
         .filter(|name| name.ends_with(".md") && name != "README.md" && !index.contains(&format!("]({name})")))
         .collect();
     assert!(missing.is_empty(), "docs/README.md does not name {missing:?}");
+}
+
+/// The names of functions in the files of a folder, and the names of files and folders, which are modules.
+fn names_of_tests(folder: &Path, names: &mut String) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let (path, kind) = (entry.path(), entry.file_type().unwrap());
+        let is_code = path.extension().is_some_and(|extension| extension == "rs");
+        if kind.is_dir() || is_code {
+            names.push_str(&path.file_stem().unwrap().to_string_lossy());
+            names.push('\n');
+        }
+        if kind.is_dir() {
+            names_of_tests(&path, names);
+        } else if is_code {
+            let code = fs::read_to_string(&path).unwrap();
+            let lines = code.lines().filter_map(|line| line.split_once("fn ").map(|(_, rest)| rest));
+            names.extend(lines.filter_map(|rest| rest.split_once('(')).map(|(name, _)| format!("{name}\n")));
+        }
+    }
+}
+
+#[test]
+fn every_test_that_is_the_proof_of_a_promise_exists() {
+    let text = prose(&root().join("docs/production-readiness.md"));
+    let mut names = String::new();
+    names_of_tests(&root().join("tests/tests"), &mut names);
+    names_of_tests(&root().join("host"), &mut names);
+    let commands = spans(&text).filter_map(|span| span.strip_prefix("cargo xtask test "));
+    let filters: Vec<_> = commands.map(|rest| rest.trim_start_matches("--full ")).collect();
+    assert!(filters.len() > 20, "the page names tests: {}", filters.len());
+    let missing: BTreeSet<_> = filters.into_iter().filter(|filter| !names.contains(*filter)).collect();
+    assert!(missing.is_empty(), "no test has these names: {missing:#?}");
 }
 
 #[test]
