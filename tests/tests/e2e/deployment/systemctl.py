@@ -95,7 +95,8 @@ def stop(name):
 
 verb, *units = (word for word in sys.argv[1:] if not word.startswith("-"))
 for unit in units:
-    if unit.endswith(".timer"):
+    # The host listens by itself where it is passed no socket.
+    if unit.endswith((".timer", ".socket")):
         assert (UNITS / unit).is_file(), f"there is no {unit}"
         continue
     name = unit.removesuffix(".service")
