@@ -37,8 +37,12 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
     parts.iter().map(|part| part.split("```").next().unwrap().to_owned()).collect()
 }
 
-fn free_port() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
+/// Three free ports. They are below those that the system gives to other tests: the services of the guide listen on them only
+/// seconds later, and again after a restart.
+fn free_ports() -> [String; 3] {
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    let mut free = (first..32_000).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    std::array::from_fn(|_| free.next().expect("a free port").to_string())
 }
 
 fn missing_program() -> Option<&'static str> {
@@ -56,23 +60,23 @@ fn postgresql() -> TestServer {
 }
 
 /// The commands of the guide on a machine in this folder. Each block is followed by a line with its number.
-fn script(root: &Path, postgresql: u16, redis: &str) -> String {
-    let ports = [
-        ("8443", free_port()),
-        ("9000", free_port()),
-        ("5432", postgresql.to_string()),
-        ("6379", redis.into()),
-    ];
+fn script(root: &Path, postgresql: u16, [public, admin, redis]: [&str; 3]) -> String {
+    let postgresql = postgresql.to_string();
+    let ports = [("8443", public), ("9000", admin), ("5432", &postgresql), ("6379", redis)];
     let mut script = std::fs::read_to_string(in_repository("tests/tests/e2e/deployment/machine.sh")).unwrap();
     for (number, block) in blocks(&section(), "sh").iter().enumerate() {
         let mut block = block.clone();
         for folder in FOLDERS {
             block = block.replace(folder, &format!("@ROOT@{folder}"));
         }
-        block = block.replace("@ROOT@", root.to_str().unwrap());
-        for (port, free) in &ports {
-            block = block.replace(port, free);
+        // First all of them by marks: what is put in may contain the number of another port.
+        for (index, (port, _)) in ports.iter().enumerate() {
+            block = block.replace(port, &format!("@PORT{index}@"));
         }
+        for (index, (_, free)) in ports.iter().enumerate() {
+            block = block.replace(&format!("@PORT{index}@"), free);
+        }
+        block = block.replace("@ROOT@", root.to_str().unwrap());
         script.push_str(&format!("\n{block}\nprintf '\\n=== {number}\\n'\n"));
     }
     script
@@ -86,9 +90,9 @@ async fn the_deployment_guide_leads_from_an_empty_folder_to_a_restored_backup() 
     }
     let folder = tempfile::Builder::new().prefix("masque-guide-").tempdir().unwrap();
     let root = folder.path();
-    let (server, redis) = (postgresql(), free_port());
+    let (server, [public, admin, redis]) = (postgresql(), free_ports());
     let file = root.join("commands");
-    std::fs::write(&file, script(root, server.port(), &redis)).unwrap();
+    std::fs::write(&file, script(root, server.port(), [&public, &admin, &redis])).unwrap();
 
     let mut command = Command::new("bash");
     command.arg(&file).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
