@@ -156,6 +156,13 @@ pub(crate) const CURL: Need = Need {
     without: None, // the script that releases the chart uses it
 };
 
+pub(crate) const COMMANDS_OF_THE_GUIDE: Need = Need {
+    name: "curl, jq and OpenSSL",
+    probe: &["sh", "-c", "curl --version && jq --version && openssl version"],
+    package: "curl jq openssl",
+    without: Some("that the commands of the deployment guide lead to a host and to a restored backup"),
+};
+
 /// Makes sure that the programs are installed. Installs missing ones with apt-get if this process is root, if `CI` is
 /// `true`, or with the flag `--install`; otherwise prints the command. Fails only if a program is missing
 /// without which nothing works.

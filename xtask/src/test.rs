@@ -42,6 +42,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
         &needs::VENV,
         &needs::NODE,
         &needs::CURL,
+        &needs::COMMANDS_OF_THE_GUIDE,
         &needs::POSTGRESQL,
         &needs::PGBOUNCER,
         &needs::REDIS,

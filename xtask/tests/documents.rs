@@ -20,15 +20,28 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// The Markdown files of the root, of `docs`, and those next to the code that they describe.
+/// All Markdown files of the repository.
 fn documents() -> Vec<PathBuf> {
-    let mut documents: Vec<_> = ["wit", "fuzz", "tests/golden"]
-        .map(|folder| root().join(folder).join("README.md"))
-        .into_iter()
-        .chain(["README.md", "CONTRIBUTING.md"].map(|name| root().join(name)))
-        .collect();
-    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    documents.extend(docs.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    let mut documents = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            let is_built = ["target", "node_modules", ".git", ".venv"].contains(&&*name);
+            // A link to a file or folder is not followed: what it leads to is found where it is.
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() && !is_built {
+                folders.push(path);
+            } else if kind.is_file() && name.ends_with(".md") {
+                documents.push(path);
+            }
+        }
+    }
+    for name in ["README.md", "CONTRIBUTING.md", "docs/README.md", "docs/runbooks/README.md", "wit/README.md"]
+    {
+        assert!(documents.contains(&root().join(name)), "{name} is not found");
+    }
     documents
 }
 
@@ -70,7 +83,7 @@ fn every_link_between_documents_leads_somewhere() {
     for document in documents() {
         for part in prose(&document).split("](").skip(1) {
             let target = part.split(')').next().unwrap();
-            if target.contains("://") {
+            if target.contains("://") || target.starts_with("mailto:") {
                 continue;
             }
             let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
@@ -82,6 +95,49 @@ fn every_link_between_documents_leads_somewhere() {
         }
     }
     assert!(broken.is_empty(), "links that lead nowhere:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn the_index_names_every_document() {
+    let index = fs::read_to_string(root().join("docs/README.md")).unwrap();
+    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = docs.map(|name| name.into_string().unwrap());
+    let missing: Vec<_> = names
+        .filter(|name| name.ends_with(".md") && name != "README.md" && !index.contains(&format!("]({name})")))
+        .collect();
+    assert!(missing.is_empty(), "docs/README.md does not name {missing:?}");
+}
+
+/// The names of functions in the files of a folder, and the names of files and folders, which are modules.
+fn names_of_tests(folder: &Path, names: &mut String) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let (path, kind) = (entry.path(), entry.file_type().unwrap());
+        let is_code = path.extension().is_some_and(|extension| extension == "rs");
+        if kind.is_dir() || is_code {
+            names.push_str(&path.file_stem().unwrap().to_string_lossy());
+            names.push('\n');
+        }
+        if kind.is_dir() {
+            names_of_tests(&path, names);
+        } else if is_code {
+            let code = fs::read_to_string(&path).unwrap();
+            let lines = code.lines().filter_map(|line| line.split_once("fn ").map(|(_, rest)| rest));
+            names.extend(lines.filter_map(|rest| rest.split_once('(')).map(|(name, _)| format!("{name}\n")));
+        }
+    }
+}
+
+#[test]
+fn every_test_that_is_the_proof_of_a_promise_exists() {
+    let text = prose(&root().join("docs/production-readiness.md"));
+    let mut names = String::new();
+    names_of_tests(&root().join("tests/tests"), &mut names);
+    names_of_tests(&root().join("host"), &mut names);
+    let commands = spans(&text).filter_map(|span| span.strip_prefix("cargo xtask test "));
+    let filters: Vec<_> = commands.map(|rest| rest.trim_start_matches("--full ")).collect();
+    assert!(filters.len() > 20, "the page names tests: {}", filters.len());
+    let missing: BTreeSet<_> = filters.into_iter().filter(|filter| !names.contains(*filter)).collect();
+    assert!(missing.is_empty(), "no test has these names: {missing:#?}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod connection_limits;
 mod conversations;
 mod crash;
 mod credentials;
+mod deployment;
 mod durability;
 mod environments;
 mod explain;

@@ -10,7 +10,7 @@ use crate::{ConfigSource, Flags};
 
 const REFERENCE: &str = include_str!("../../../../docs/configuration.md");
 
-const PRODUCTION: &str = include_str!("../../../../docs/production.md");
+const DEPLOYMENT: &str = include_str!("../../../../docs/deployment.md");
 
 /// A file with one section of each kind, so that each is read.
 const FILE: &str = "[companions.one]\n[plugins.one]\n[credentials.one]\n[auth.issuers.one]\n";
@@ -95,12 +95,15 @@ fn the_examples_of_the_reference_are_valid() {
 }
 
 #[test]
-fn the_configuration_of_the_production_page_is_safe() {
-    let toml = PRODUCTION.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let toml = toml.replace("/etc/masque/", "").replace("/var/lib/masque", "data");
+fn the_configuration_of_the_deployment_guide_is_safe() {
+    let file = DEPLOYMENT.split("sudo tee /etc/masque/masque.toml >/dev/null <<'EOF'\n").nth(1).unwrap();
+    let toml = file.split("EOF\n").next().unwrap();
+    let toml = toml.replace("/etc/masque/secrets/", "").replace("/etc/masque/", "");
+    let toml = toml.replace("/var/lib/masque", "data");
     let secret = "k8Hq2vTz9RxL4mWpQ7nB3cY6dF1gJ5sA0uE8iO2tZrM=";
-    let folder = super::Folder::new().with("masque.toml", toml).with("jwt-secret", secret);
+    let folder = super::Folder::new().with("masque.toml", toml).with("jwt", secret);
     let folder = folder.with("tls.crt", "certificate").with("tls.key", "key");
+    let folder = folder.with("database", secret).with("redis", secret);
     let loaded = folder.load(&Flags::default(), &[("ENVIRONMENT", "production")]);
     assert_eq!(super::lines_of(loaded), [""; 0]);
 }
