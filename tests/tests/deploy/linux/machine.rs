@@ -140,8 +140,8 @@ fn the_package_installs_serves_restarts_under_load_backs_up_and_leaves_nothing()
     let (_, states) =
         run(&mut machine.command("systemctl is-active masque.service masque.socket masque-backup.timer"));
     assert_eq!(states, "inactive\ninactive\ninactive\n");
-    let mode = machine.run("stat --format '%a %U' /etc/masque/secrets/jwt /var/lib/masque");
-    assert_eq!(mode, "600 root\n700 masque\n");
+    let mode = machine.run("stat --format '%a %U:%G' /etc/masque/secrets/jwt /var/lib/masque");
+    assert_eq!(mode, "640 root:masque\n700 masque:masque\n");
 
     for kind in ["user", "address"] {
         let limits = format!("[limits.{kind}]\\nper_minute = 1000000\\nburst = 1000000\\n");

@@ -40,7 +40,7 @@ fn the_package_has_every_unit_page_and_script_with_the_rights_they_need() {
         ("/usr/lib/masque/masque-backup", "-rwxr-xr-x"),
         ("/etc/masque/masque.toml", "-rw-r--r--"),
         ("/etc/masque/environment", "-rw-------"),
-        ("/usr/share/doc/masque/production.md", "-rw-r--r--"),
+        ("/usr/share/doc/masque/deployment.md", "-rw-r--r--"),
     ] {
         assert!(files.contains(&(mode, path)), "{mode} {path} is not in\n{listed}");
     }
