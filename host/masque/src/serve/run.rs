@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use masque_http::tls::ServerCertificate;
 use masque_http::unix_socket::{self, SocketFile};
 use masque_http::{
@@ -30,7 +30,7 @@ use super::passed_sockets::PassedSockets;
 use super::service_manager;
 use super::signals::Signals;
 use super::supervisor::Supervisor;
-use crate::convert;
+use crate::{convert, shared};
 use masque_api::{self as api, App};
 use masque_config::{Config, ConfigSource, Diagnostics, Drain, ListenAddress};
 
@@ -74,6 +74,10 @@ pub(crate) async fn run(config: Config, source: ConfigSource) -> anyhow::Result<
     mistakes.extend(convert::traces::verify(&config));
     let mistakes = Diagnostics::new(mistakes);
     anyhow::ensure!(!mistakes.are_fatal(), mistakes);
+    if let Some(redis) = &config.redis.server {
+        // Before the database is waited for.
+        shared::redis_options(redis).context("REDIS_URL")?;
+    }
     let lifecycle = Lifecycle::new();
     let supervisor = Supervisor::new(lifecycle.clone());
     let Signals { stop: stop_signal, cut, task } = signals;
