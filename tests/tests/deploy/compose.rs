@@ -107,7 +107,8 @@ async fn compose_makes_no_container_without_one_of_its_secrets_and_names_the_mis
     let create = async |service: &str| {
         let mut compose = Command::new(program("docker-compose").await);
         compose.arg("--file").arg(copy.path("compose.yaml")).args([
-            "create",
+            "up",
+            "--no-start",
             "--no-build",
             "--no-deps",
             service,

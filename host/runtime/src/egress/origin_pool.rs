@@ -292,7 +292,8 @@ impl Drop for ConnectionLease {
         {
             // The answer was dropped: its rest is read, or the connection closes.
             let pool = self.pool.clone();
-            let lease = Self { pool, id: self.id, sender: Some(sender), is_reused: true, has_head: true };
+            // Without a head it is not waited for a second time: a runtime that ends drops the task at once.
+            let lease = Self { pool, id: self.id, sender: Some(sender), is_reused: true, has_head: false };
             runtime.spawn(lease.wait_until_ready());
             return;
         }

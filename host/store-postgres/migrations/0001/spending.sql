@@ -36,7 +36,8 @@ BEGIN
     v_since := least((SELECT min(debited) FROM unnest(p_debited) AS debited),
                      (SELECT p_sent FROM unnest(p_wanted) AS wanted WHERE wanted > 0 LIMIT 1));
     IF EXISTS (SELECT 1 FROM erasures e WHERE e.done_at IS NULL AND e.account IS NOT NULL)
-       OR EXISTS (SELECT 1 FROM erasures e WHERE e.spending_removed_at >= v_since) THEN
+       -- The last removal, read at the end of its index.
+       OR coalesce((SELECT max(e.spending_removed_at) FROM erasures e) >= v_since, false) THEN
         PERFORM 1 FROM erasures e
          WHERE e.spending_name = ANY (ARRAY(SELECT masque_spending_name_v1(named.account)
                                               FROM unnest(p_accounts || p_blocks) AS named (account)))

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use redis::{Connection, RedisResult, Value};
 use tempfile::TempDir;
 
@@ -237,7 +238,10 @@ impl TestServer {
     /// If the server does not answer.
     pub fn connect(&self) -> RedisResult<Connection> {
         let url = match &self.password {
-            Some(password) => self.url_of(&format!(":{password}")),
+            Some(password) => {
+                let encoded = utf8_percent_encode(password, NON_ALPHANUMERIC);
+                self.url_of(&format!(":{encoded}"))
+            }
             None => self.url(),
         };
         redis::Client::open(url)?.get_connection_with_timeout(Duration::from_secs(1))
