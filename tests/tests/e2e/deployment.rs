@@ -117,8 +117,7 @@ async fn the_deployment_guide_leads_from_an_empty_folder_to_a_restored_backup() 
     assert!(text.contains("event: reply.delta\n"), "{text}");
     assert!(text.contains("No user of this database was erased before."), "the list is applied: {text}");
     // The last command lists the conversations of the restored database.
-    let last =
-        text.lines().filter(|line| line.starts_with("{\"items\"")).next_back().expect("the conversations");
+    let last = text.lines().rfind(|line| line.starts_with("{\"items\"")).expect("the conversations");
     let listed: Value = serde_json::from_str(last).unwrap();
     assert_eq!(listed["items"][0]["id"], turn["conversation_id"], "{listed}");
     let databases =

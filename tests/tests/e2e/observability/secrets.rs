@@ -160,17 +160,18 @@ async fn lose_servers(planted: &mut PlantedHost, secrets: &Secrets, wrong: &Plan
         (health["checks"]["redis"] == "unavailable").then_some(())
     })
     .await;
-    user.say("Without Redis.").await;
+    let hello = json!({ "message": "Hello there.", "companion": "elara" });
+    user.chat(&hello).send().await.expect(200);
     planted.change_redis_password(&secrets.redis);
     planted.change_database_password(wrong);
     eventually("the database to be away", || async {
-        let answer = user.chat(&json!({ "message": "Hello there." })).send().await;
+        let answer = user.chat(&hello).send().await;
         (answer.status == 503).then_some(())
     })
     .await;
     planted.change_database_password(&secrets.database);
     eventually("the database to be back", || async {
-        let answer = user.chat(&json!({ "message": "Hello there." })).send().await;
+        let answer = user.chat(&hello).send().await;
         (answer.status == 200).then_some(())
     })
     .await;
