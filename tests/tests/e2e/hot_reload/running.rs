@@ -32,7 +32,10 @@ async fn a_running_turn_keeps_its_versions_while_the_next_turn_gets_the_new_ones
     host.logged("unloaded").await;
     let log = host.log();
     let line = log.lines().find(|line| line.contains("unloaded")).unwrap();
-    assert!(line.contains(&old) && line.contains("speaker") && line.contains("0.1.0"), "{line}");
+    assert!(
+        line.contains(&old) && line.contains("speaker") && line.contains("0.0.0-build-00000001"),
+        "{line}"
+    );
 }
 
 #[tokio::test]

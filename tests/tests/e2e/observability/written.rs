@@ -65,12 +65,32 @@ pub(super) async fn turns_of(user: &Client) -> Vec<String> {
     turns.map(|turn: &Value| turn["turn_id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The rows of every table, as text. Bytes are hexadecimal in it.
+/// The rows of every table, as text, followed by what their columns of bytes hold.
 pub(super) fn rows(server: &TestServer, database: &TestDatabase) -> Places {
     let tables = server
         .psql(&database.name, "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'");
     let rows = |table: &str| server.psql(&database.name, &format!("SELECT row::text FROM {table} row"));
-    tables.lines().map(|table| (format!("the table {table}"), rows(table).into_bytes())).collect()
+    tables
+        .lines()
+        .map(|table| {
+            let mut written = rows(table).into_bytes();
+            let bytes = bytes_in(&written);
+            written.extend(bytes);
+            (format!("the table {table}"), written)
+        })
+        .collect()
+}
+
+/// What the columns of bytes in the text of rows hold, one after the other: PostgreSQL writes them as `\x` and hexadecimal digits.
+fn bytes_in(rows: &[u8]) -> Vec<u8> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).map(|value| u8::try_from(value).unwrap());
+    let mut found = Vec::new();
+    for column in rows.split(|byte| *byte == b'x').skip(1) {
+        let digits: Vec<u8> = column.iter().map_while(digit).collect();
+        found.extend(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]));
+        found.push(b'\n');
+    }
+    found
 }
 
 /// The bytes of every file below a folder.

@@ -1,4 +1,4 @@
-//! Other programs have taken all connections of the database's server (`max_connections`). With `--nocapture` the figures are
+//! The hosts and other programs have taken all connections of the database's server (`max_connections`). With `--nocapture` the figures are
 //! printed.
 #![allow(clippy::print_stdout, reason = "the figures are for the reader of the test")]
 
@@ -16,7 +16,6 @@ async fn hosts_go_on_with_the_connections_that_they_have_when_the_server_has_non
     let installation = Installation::on_small_server(2).await;
     let balancer = installation.balancer().await;
     let held = tokio::task::block_in_place(|| installation.hold_all_connections());
-    assert!(held.count() > 0, "the hosts themselves had all connections");
     let load = Load::start(6, &balancer);
     load.progress(20).await;
     for host in &installation.hosts {
@@ -28,7 +27,7 @@ async fn hosts_go_on_with_the_connections_that_they_have_when_the_server_has_non
     let seen = load.seen();
     let findings = load.finish(&balancer.client()).await;
     println!(
-        "PostgreSQL without a free connection ({count} taken): {during} answered meanwhile; seen {seen:?}; lost {}, doubled \
+        "PostgreSQL without a free connection ({count} of other programs): {during} answered meanwhile; seen {seen:?}; lost {}, doubled \
          {}, foreign {}",
         findings.lost.len(),
         findings.doubled.len(),
