@@ -189,9 +189,10 @@ async fn no_secret_is_in_anything_that_a_host_writes() {
     }
     let mut places = reload(&planted, &secrets).await;
     places.extend(refused_starts(&planted, &secrets, &wrong).await);
-    lose_servers(&mut planted, &secrets, &wrong).await;
+    // Of a turn that ends while the database is away there may be no record.
     let turns = turns_of(&user).await;
     assert!(turns.len() >= 10, "{turns:?}");
+    lose_servers(&mut planted, &secrets, &wrong).await;
 
     places.extend(explanations(&planted.host, &turns).await);
     places.extend(outputs(&planted.host, &planted.collector).await);
