@@ -129,41 +129,43 @@ fn percent_encoded(text: &str) -> String {
 }
 
 fn percent_decoded(bytes: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let byte = (bytes[at] == b'%').then(|| hex_number(bytes, at + 1..at + 3)).flatten();
-        let byte = byte.and_then(|byte| u8::try_from(byte).ok());
-        decoded.push(byte.unwrap_or(bytes[at]));
-        at += if byte.is_some() { 3 } else { 1 };
-    }
-    decoded
+    decoded(bytes, b'%', |rest| {
+        let byte = u8::try_from(hex_number(rest, 1..3)?).ok()?;
+        Some((vec![byte], 3))
+    })
 }
 
 /// The bytes with the escapes of JSON strings read. Other escapes stay as they are.
 fn json_decoded(bytes: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let next = (bytes[at] == b'\\').then(|| bytes.get(at + 1)).flatten();
-        let (plain, length) = match next {
-            Some(b'u') => match hex_number(bytes, at + 2..at + 6).and_then(char::from_u32) {
-                Some(character) => {
-                    decoded.extend(character.to_string().bytes());
-                    at += 6;
-                    continue;
-                }
-                None => (b'\\', 1),
-            },
-            Some(b'n') => (b'\n', 2),
-            Some(b't') => (b'\t', 2),
-            Some(b'r') => (b'\r', 2),
-            Some(quoted @ (b'"' | b'\\' | b'/')) => (*quoted, 2),
-            _ => (bytes[at], 1),
+    decoded(bytes, b'\\', |rest| {
+        let plain = match rest.get(1)? {
+            b'u' => {
+                let character = hex_number(rest, 2..6).and_then(char::from_u32)?;
+                return Some((character.to_string().into_bytes(), 6));
+            }
+            b'n' => b'\n',
+            b't' => b'\t',
+            b'r' => b'\r',
+            quoted @ (b'"' | b'\\' | b'/') => *quoted,
+            _ => return None,
         };
-        decoded.push(plain);
-        at += length;
+        Some((vec![plain], 2))
+    })
+}
+
+/// The bytes with what begins with `mark` replaced by what `meant` returns, and the length that this takes. Host logs have tens of
+/// megabytes, so what is between two marks is copied as a whole.
+fn decoded(bytes: &[u8], mark: u8, meant: impl Fn(&[u8]) -> Option<(Vec<u8>, usize)>) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(at) = memchr::memchr(mark, rest) {
+        decoded.extend_from_slice(&rest[..at]);
+        rest = &rest[at..];
+        let (plain, length) = meant(rest).unwrap_or_else(|| (vec![mark], 1));
+        decoded.extend_from_slice(&plain);
+        rest = &rest[length..];
     }
+    decoded.extend_from_slice(rest);
     decoded
 }
 

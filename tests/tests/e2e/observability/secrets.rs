@@ -178,7 +178,6 @@ async fn lose_servers(planted: &mut PlantedHost, secrets: &Secrets, wrong: &Plan
 }
 
 #[tokio::test]
-#[ignore = "takes several minutes and has not passed as a whole yet"]
 async fn no_secret_is_in_anything_that_a_host_writes() {
     let (secrets, wrong) = (Secrets::random(), Planted::random("a password that is wrong"));
     let mut planted = PlantedHost::start(&secrets).await;
