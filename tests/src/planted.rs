@@ -55,20 +55,20 @@ impl Planted {
 
     fn form_in_decoded(&self, bytes: &Decoded) -> Option<&'static str> {
         let text = &self.text[..self.text.floor_char_boundary(SEARCHED)];
-        if bytes.plain.contains(text) {
+        if holds(&bytes.plain, text) {
             return Some("plain");
         }
-        if bytes.decoded.iter().any(|decoded| decoded.contains(text)) {
+        if bytes.decoded.iter().any(|decoded| holds(decoded, text)) {
             return Some("percent-encoded or escaped for JSON");
         }
         let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
-        if bytes.lower.contains(&hex) {
+        if holds(&bytes.lower, &hex) {
             return Some("hexadecimal");
         }
         let is_base64 = base64_forms(text).iter().any(|form| {
             let standard = form.replace('-', "+").replace('_', "/");
             let mut texts = bytes.decoded.iter().chain([&bytes.plain]);
-            texts.any(|text| text.contains(form.as_str()) || text.contains(&standard))
+            texts.any(|text| holds(text, form) || holds(text, &standard))
         });
         is_base64.then_some("base64")
     }
@@ -92,6 +92,11 @@ impl Decoded {
         let plain = String::from_utf8_lossy(bytes).into_owned();
         Self { lower: plain.to_ascii_lowercase(), plain, decoded }
     }
+}
+
+/// Whether the text holds the other one. The crate is compiled with optimizations in test builds, the same search of `str` is not.
+fn holds(text: &str, part: &str) -> bool {
+    memchr::memmem::find(text.as_bytes(), part.as_bytes()).is_some()
 }
 
 /// Panics with the name, the place and the surroundings if one of the places holds one of the texts.

@@ -85,8 +85,8 @@ pub(super) fn rows(server: &TestServer, database: &TestDatabase) -> Places {
 fn bytes_in(rows: &[u8]) -> Vec<u8> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16).map(|value| u8::try_from(value).unwrap());
     let mut found = Vec::new();
-    for column in rows.split(|byte| *byte == b'x').skip(1) {
-        let digits: Vec<u8> = column.iter().map_while(digit).collect();
+    for begin in memchr::memmem::find_iter(rows, b"\\x") {
+        let digits = rows[begin + 2..].iter().map_while(digit).collect::<Vec<_>>();
         found.extend(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]));
         found.push(b'\n');
     }
