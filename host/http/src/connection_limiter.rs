@@ -2,24 +2,27 @@
 //!
 //! Threat: clients that open connections and send nothing take all slots, and a client with a request must wait behind
 //! them. Policy: at the limit, the connection that has been idle for the longest is closed. A connection with a running
-//! request is never closed for this. Accepted consequence: if every connection has a running request, new clients wait
+//! request is never closed for this, and one that was accepted a moment ago has the time to send its first. Accepted consequence: if every connection has a running request, new clients wait
 //! until one of the requests ends. When the listener stops, those that wait are served over the limit: every connection
 //! ends soon then, and a client that was accepted gets an answer instead of a reset.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::watched_body::{BodyWatcher, watch};
 
 /// How long a connection may take to close before the next idle connection is evicted too.
 const EVICTION_WAIT: Duration = Duration::from_millis(250);
+
+/// How long a connection is idle at least before it is evicted. Many clients that connect at once would otherwise close the
+/// connection of one whose request is on its way. The slots pass on so many times a second, which bounds how long the last of a
+/// crowd waits: with 50 slots, 500 clients take half a second.
+const MIN_IDLE: Duration = Duration::from_millis(50);
 
 /// The connection slots of one listener.
 pub(crate) struct ConnectionLimiter {
@@ -38,8 +41,13 @@ struct IdleConnections {
 #[derive(Default)]
 struct IdleQueue {
     /// Keyed by a counter: a lower key has been idle for longer.
-    by_age: BTreeMap<u64, Arc<Notify>>,
+    by_age: BTreeMap<u64, IdleConnection>,
     next_key: u64,
+}
+
+struct IdleConnection {
+    evict: Arc<Notify>,
+    since: Instant,
 }
 
 impl ConnectionLimiter {
@@ -72,16 +80,23 @@ impl ConnectionLimiter {
     /// connection to become idle if none is.
     async fn evict_longest_idle(&self) {
         loop {
-            let oldest = lock(&self.idle.queue).by_age.pop_first();
-            match oldest {
-                Some((_, evict)) => {
-                    evict.notify_one();
-                    return tokio::time::sleep(EVICTION_WAIT).await;
-                }
-                None => self.idle.added.notified().await,
+            match self.idle.evict_oldest() {
+                Eviction::Asked => return tokio::time::sleep(EVICTION_WAIT).await,
+                Eviction::PossibleAt(time) => tokio::time::sleep_until(time).await,
+                Eviction::NoneIdle => self.idle.added.notified().await,
             }
         }
     }
+}
+
+/// What became of the wish to evict a connection.
+enum Eviction {
+    /// One was asked to close.
+    Asked,
+    /// None has been idle for long enough before that time.
+    PossibleAt(Instant),
+    /// All have running requests.
+    NoneIdle,
 }
 
 /// The slot of one connection. Dropping it frees the slot.
@@ -165,7 +180,7 @@ impl Drop for ActiveRequest {
 impl ActiveRequest {
     /// Moves this request into the response's body, so that it lasts until the body is sent or dropped.
     pub(crate) fn hold_until_end_of(self, response: Response) -> Response {
-        response.map(|body| Body::new(HoldingBody { body, _request: self }))
+        watch(response, self)
     }
 }
 
@@ -175,7 +190,7 @@ impl IdleConnections {
         let mut queue = lock(&self.queue);
         let key = queue.next_key;
         queue.next_key += 1;
-        queue.by_age.insert(key, Arc::clone(evict));
+        queue.by_age.insert(key, IdleConnection { evict: Arc::clone(evict), since: Instant::now() });
         self.added.notify_one();
         key
     }
@@ -183,37 +198,26 @@ impl IdleConnections {
     fn remove(&self, key: u64) {
         lock(&self.queue).by_age.remove(&key);
     }
+
+    /// Asks the connection that has been idle for the longest to close, if that is long enough.
+    fn evict_oldest(&self) -> Eviction {
+        let mut queue = lock(&self.queue);
+        let Some(oldest) = queue.by_age.first_entry() else { return Eviction::NoneIdle };
+        let evictable_at = oldest.get().since + MIN_IDLE;
+        if evictable_at > Instant::now() {
+            return Eviction::PossibleAt(evictable_at);
+        }
+        oldest.remove().evict.notify_one();
+        Eviction::Asked
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A response body that holds its request.
-struct HoldingBody {
-    body: Body,
-    _request: ActiveRequest,
-}
-
-impl http_body::Body for HoldingBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
+/// It lasts until the body is dropped.
+impl BodyWatcher for ActiveRequest {}
 
 #[cfg(test)]
 mod tests {
@@ -237,6 +241,7 @@ mod tests {
         // The first becomes idle anew after a request, and the second has a running request.
         drop(first.begin_request());
         let request = second.begin_request();
+        tokio::time::advance(MIN_IDLE).await;
         let mut next = Box::pin(limiter.acquire());
         assert!(next.as_mut().now_or_never().is_none());
         assert!(is_evicted(&third) && !is_evicted(&first) && !is_evicted(&second));
@@ -257,6 +262,7 @@ mod tests {
     async fn a_connection_with_a_new_request_stays_and_the_next_one_is_evicted() {
         let limiter = ConnectionLimiter::new(2);
         let (first, second) = (acquire(&limiter).await, acquire(&limiter).await);
+        tokio::time::advance(MIN_IDLE).await;
         let mut next = Box::pin(limiter.acquire());
         assert!(next.as_mut().now_or_never().is_none());
         let request = first.begin_request();
@@ -279,6 +285,23 @@ mod tests {
         drop(one);
         assert!(next.as_mut().now_or_never().is_none() && !is_evicted(&only));
         drop(other);
+        assert!(
+            next.as_mut().now_or_never().is_none() && !is_evicted(&only),
+            "another request may be on its way"
+        );
+        tokio::time::advance(MIN_IDLE).await;
         assert!(next.as_mut().now_or_never().is_none() && is_evicted(&only));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_has_just_connected_has_time_to_send_its_request_however_many_come_after_it() {
+        let limiter = ConnectionLimiter::new(1);
+        let just = acquire(&limiter).await;
+        let mut next = Box::pin(limiter.acquire());
+        assert!(next.as_mut().now_or_never().is_none() && !is_evicted(&just));
+        let request = just.begin_request();
+        tokio::time::advance(2 * MIN_IDLE).await;
+        assert!(next.as_mut().now_or_never().is_none() && !is_evicted(&just));
+        drop(request);
     }
 }

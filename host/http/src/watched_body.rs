@@ -11,7 +11,7 @@ use http_body::{Frame, SizeHint};
 /// Lives as long as a body: until its last byte was sent, or the client left.
 pub(crate) trait BodyWatcher: Send + Unpin + 'static {
     /// The body has no more frames.
-    fn complete(&mut self);
+    fn complete(&mut self) {}
 }
 
 /// A body with its watcher.
