@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use masque_companions::Redactor;
 use masque_problem::{Kind, Problem};
-use masque_runtime::{CallError, Cause, PluginKind};
+use masque_runtime::{CallError, Cause, MessageTexts, PluginKind};
 use masque_store::StoreError;
 
 /// The longest `Retry-After` of an upstream that is passed on to clients. Longer ones are cut: the operator may have
@@ -15,6 +16,18 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// The outcome of a call that was cut off, since nobody waited for its end any more.
 pub(crate) const CANCELLED: &str = "cancelled";
+
+/// Writes a failed call to the log, without secrets and without what it repeats of `messages`.
+pub(crate) fn log_failed_call(error: &CallError, redactor: &Redactor, messages: &MessageTexts) {
+    let cause = redactor.redact_failure(error, messages);
+    tracing::warn!(
+        plugin = error.plugin,
+        function = error.function,
+        code = error.code(),
+        cause,
+        "a call failed"
+    );
+}
 
 /// The problem that a client is given for a failed call of a plugin of `plugin_kind`.
 pub(crate) fn call_problem(plugin_kind: PluginKind, error: &CallError) -> Problem {

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use masque_companions::{ActiveSet, Companion};
 use masque_problem::{Kind, Problem};
-use masque_runtime::PluginKind;
 use masque_runtime::contract::{Message, Opening};
+use masque_runtime::{MessageTexts, PluginKind};
 use masque_store::MessageId;
 use masque_telemetry::trace::SpanParent;
 
@@ -14,7 +14,7 @@ use crate::admission::find_companion;
 use crate::capabilities::{Capabilities, ConversationContext, KnownHistory};
 use crate::clock::now_ms;
 use crate::contract;
-use crate::failure::call_problem;
+use crate::failure::{call_problem, log_failed_call};
 use crate::host::Host;
 use crate::metering::UsageMeter;
 use crate::records::CallLog;
@@ -102,14 +102,7 @@ impl Host {
         let capabilities = Capabilities::new(context, companion.models.first().cloned());
         let call = capabilities.call(persona, Instant::now() + self.options.timeout, trace);
         persona.greet(call, &opening).await.map_err(|error| {
-            let cause = set.redactor.redact(&error);
-            tracing::warn!(
-                plugin = error.plugin,
-                function = error.function,
-                code = error.code(),
-                cause,
-                "a call failed"
-            );
+            log_failed_call(&error, &set.redactor, &MessageTexts::default());
             match meter.refusal() {
                 Some(refusal) => refusal.problem(),
                 None => call_problem(PluginKind::Persona, &error),

@@ -16,7 +16,7 @@ use crate::capabilities::Capabilities;
 use crate::clock::whole_ms;
 use crate::contract;
 use crate::draft::ReplyDraft;
-use crate::failure::{allows_fallback, call_problem, is_prompt_rejected};
+use crate::failure::{allows_fallback, call_problem, is_prompt_rejected, log_failed_call};
 use crate::log::EventLog;
 use crate::metering::MeteredCall;
 use crate::records::{CallInput, CallOutput, OpenCall};
@@ -227,14 +227,7 @@ impl Pipeline {
         messages: &MessageTexts,
     ) -> Problem {
         call.fail(error.code());
-        let cause = self.redactor.redact_failure(error, messages);
-        tracing::warn!(
-            plugin = error.plugin,
-            function = error.function,
-            code = error.code(),
-            cause,
-            "a call failed"
-        );
+        log_failed_call(error, &self.redactor, messages);
         match self.capabilities.meter().refusal() {
             // The plugin's question to the model was refused for want of tokens.
             Some(spent) if plugin_kind != PluginKind::Model => spent.problem(),
