@@ -19,7 +19,7 @@ const METHODS: [&str; 5] = ["get", "post", "patch", "put", "delete"];
 pub(super) fn page(document: &Value) -> String {
     let mut page = String::new();
     for tag in document["tags"].as_array().unwrap() {
-        let _ = writeln!(page, "\n## {}\n\n{}.", text(&tag["name"]), text(&tag["description"]));
+        writeln!(page, "\n## {}\n\n{}.", text(&tag["name"]), text(&tag["description"])).unwrap();
         for (path, item) in members(&document["paths"]) {
             for method in METHODS {
                 let operation = &item[method];
@@ -31,7 +31,7 @@ pub(super) fn page(document: &Value) -> String {
     }
     page.push_str("\n## Objects\n\nA field marked * is always there, or has to be sent.\n");
     for (name, schema) in members(&document["components"]["schemas"]) {
-        let _ = writeln!(page, "\n### {name}\n");
+        writeln!(page, "\n### {name}\n").unwrap();
         object(&mut page, schema);
     }
     page.push('\n');
@@ -39,25 +39,25 @@ pub(super) fn page(document: &Value) -> String {
 }
 
 fn route(page: &mut String, name: &str, operation: &Value) {
-    let _ = writeln!(page, "\n### `{name}`\n\n{}", text(&operation["summary"]));
+    writeln!(page, "\n### `{name}`\n\n{}", text(&operation["summary"])).unwrap();
     if let Some(description) = operation["description"].as_str() {
-        let _ = writeln!(page, "\n{description}");
+        writeln!(page, "\n{description}").unwrap();
     }
     let scopes: BTreeSet<_> = members_of_list(&operation["security"])
         .flat_map(|requirement| members(requirement).flat_map(|(_, scopes)| members_of_list(scopes)))
         .map(|scope| format!("`{}`", text(scope)))
         .collect();
     let scopes = scopes.into_iter().collect::<Vec<_>>().join(" or ");
-    let _ = match scopes.is_empty() {
-        true => writeln!(page, "\nNeeds no token."),
-        false => writeln!(page, "\nScope: {scopes}."),
-    };
+    match scopes.is_empty() {
+        true => page.push_str("\nNeeds no token.\n"),
+        false => writeln!(page, "\nScope: {scopes}.").unwrap(),
+    }
     let mut inputs: Vec<_> = members_of_list(&operation["parameters"]).map(parameter).collect();
     if let Some((media_type, body)) = members(&operation["requestBody"]["content"]).next() {
         inputs.push(format!("| body | `{media_type}` | {} |\n", kind(&body["schema"])));
     }
     if !inputs.is_empty() {
-        let _ = write!(page, "\n| request | in | |\n| --- | --- | --- |\n{}", inputs.concat());
+        write!(page, "\n| request | in | |\n| --- | --- | --- |\n{}", inputs.concat()).unwrap();
     }
     page.push_str("\n| response | | |\n| --- | --- | --- |\n");
     for (status, response) in members(&operation["responses"]) {
@@ -66,7 +66,7 @@ fn route(page: &mut String, name: &str, operation: &Value) {
             continue;
         }
         let contents: Vec<_> = members(&response["content"]).map(content).collect();
-        let _ = writeln!(page, "| {status} | {description} | {} |", contents.join(", "));
+        writeln!(page, "| {status} | {description} | {} |", contents.join(", ")).unwrap();
     }
 }
 
@@ -90,7 +90,7 @@ fn parameter(parameter: &Value) -> String {
 fn object(page: &mut String, schema: &Value) {
     let description = schema["description"].as_str();
     if let Some(description) = description {
-        let _ = writeln!(page, "{description}");
+        writeln!(page, "{description}").unwrap();
     }
     let forms: Vec<_> = ["oneOf", "anyOf"].iter().flat_map(|key| members_of_list(&schema[key])).collect();
     for form in &forms {
@@ -98,11 +98,11 @@ fn object(page: &mut String, schema: &Value) {
             .chain([*form])
             .find_map(|part| Some(format!("`{}`", part["properties"]["type"]["enum"][0].as_str()?)));
         let about = form["description"].as_str().unwrap_or_default();
-        let _ = writeln!(page, "\n{}: {about}", name.unwrap_or_else(|| kind(form)));
+        writeln!(page, "\n{}: {about}", name.unwrap_or_else(|| kind(form))).unwrap();
         fields(page, form);
     }
     if forms.is_empty() && !fields(page, schema) {
-        let _ = writeln!(page, "\nIt is {}.", kind(&without_description(schema)));
+        writeln!(page, "\nIt is {}.", kind(&without_description(schema))).unwrap();
     }
 }
 
@@ -112,16 +112,16 @@ fn fields(page: &mut String, schema: &Value) -> bool {
     let parts: Vec<_> = members_of_list(&schema["allOf"]).chain([schema]).collect();
     for part in parts {
         if part["$ref"].is_string() {
-            let _ = writeln!(rows, "| | the fields of {} | |", kind(part));
+            writeln!(rows, "| | the fields of {} | |", kind(part)).unwrap();
         }
         let required: BTreeSet<_> = members_of_list(&part["required"]).filter_map(Value::as_str).collect();
         for (name, field) in members(&part["properties"]) {
             let star = if required.contains(name.as_str()) { "*" } else { "" };
-            let _ = writeln!(rows, "| `{name}`{star} | {} | {} |", kind(field), line(&field["description"]));
+            writeln!(rows, "| `{name}`{star} | {} | {} |", kind(field), line(&field["description"])).unwrap();
         }
     }
     if !rows.is_empty() {
-        let _ = write!(page, "\n| field | type | |\n| --- | --- | --- |\n{rows}");
+        write!(page, "\n| field | type | |\n| --- | --- | --- |\n{rows}").unwrap();
     }
     !rows.is_empty()
 }
