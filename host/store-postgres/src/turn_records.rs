@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use masque_store::{
-    ExportItem, OwnedTurnRecord, Owner, RecordBounds, RecordedTurn, StoreError, TurnId, TurnRecords,
+    EncodedTurnRecord, ExportItem, OwnedTurnRecord, Owner, RecordBounds, RecordedTurn, StoreError, TurnId,
+    TurnRecords,
 };
 use uuid::Uuid;
 
@@ -21,30 +22,24 @@ const EXPORTED: i64 = 4;
 
 #[async_trait]
 impl TurnRecords for PostgresStore {
-    async fn store_turn_records(&self, records: Vec<OwnedTurnRecord>) -> Result<u64, StoreError> {
+    async fn store_turn_records(&self, records: Vec<EncodedTurnRecord>) -> Result<u64, StoreError> {
         if records.is_empty() {
             return Ok(0);
         }
-        let mut bodies = Vec::with_capacity(records.len());
-        for owned in &records {
-            let body = serde_json::to_vec(&owned.record);
-            bodies.push(body.map_err(|error| StoreError::Refused(format!("a turn record: {error}")))?);
-        }
-        let of_record = |value: fn(&RecordedTurn) -> Uuid| -> Vec<Uuid> {
-            records.iter().map(|owned| value(&owned.record)).collect()
-        };
+        let of_record =
+            |value: fn(&EncodedTurnRecord) -> Uuid| -> Vec<Uuid> { records.iter().map(value).collect() };
         let of_owner = |value: fn(&Owner) -> &String| -> Vec<String> {
-            records.iter().map(|owned| value(&owned.owner).clone()).collect()
+            records.iter().map(|record| value(&record.owner).clone()).collect()
         };
-        let attempts: Vec<i64> = records.iter().map(|owned| owned.record.attempt.into()).collect();
+        let attempts: Vec<i64> = records.iter().map(|record| record.attempt.into()).collect();
         let statement = Statement::new("SELECT masque_store_records_v1($1, $2, $3, $4, $5, $6, $7)")
-            .bind(of_record(|record| record.turn_id.as_uuid()))
+            .bind(of_record(|record| record.turn.as_uuid()))
             .bind(attempts)
-            .bind(of_record(|record| record.conversation_id.as_uuid()))
+            .bind(of_record(|record| record.conversation.as_uuid()))
             .bind(of_owner(|owner| &owner.tenant))
             .bind(of_owner(|owner| &owner.issuer))
             .bind(of_owner(|owner| &owner.subject))
-            .bind(bodies);
+            .bind(records.into_iter().map(|record| record.body).collect::<Vec<_>>());
         Ok(u64::try_from(self.write_value::<i64>(statement).await?).unwrap_or_default())
     }
 

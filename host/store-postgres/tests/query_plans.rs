@@ -125,7 +125,7 @@ async fn turn(store: &Arc<dyn Store>, target: Target, name: &str) -> Started {
     let commit = Commit { owner: owner(), jobs: vec![job("window")], ..reply(&started, "Hi") };
     kept(store.commit(commit).await);
     let record = OwnedTurnRecord { owner: owner(), ..turn_records::record(&started, 1, 1000) };
-    assert_eq!(store.store_turn_records(vec![record]).await.unwrap(), 1);
+    assert_eq!(store.store_turn_records(vec![record.encode().unwrap()]).await.unwrap(), 1);
     assert!(store.turn_record(started.turn).await.unwrap().is_some());
     started
 }

@@ -1,7 +1,7 @@
 //! [`TurnRecords`], and what other operations do to records.
 
 use async_trait::async_trait;
-use masque_store::{OwnedTurnRecord, RecordBounds, StoreError, TurnId, TurnRecords};
+use masque_store::{EncodedTurnRecord, OwnedTurnRecord, RecordBounds, StoreError, TurnId, TurnRecords};
 use uuid::Uuid;
 
 use crate::records::{
@@ -11,15 +11,7 @@ use crate::store::SqliteStore;
 
 #[async_trait]
 impl TurnRecords for SqliteStore {
-    async fn store_turn_records(&self, records: Vec<OwnedTurnRecord>) -> Result<u64, StoreError> {
-        let records = records
-            .into_iter()
-            .map(|owned| {
-                let body = serde_json::to_vec(&owned.record);
-                let body = body.map_err(|error| StoreError::Refused(format!("a turn record: {error}")))?;
-                Ok((owned, body))
-            })
-            .collect::<Result<Vec<_>, StoreError>>()?;
+    async fn store_turn_records(&self, records: Vec<EncodedTurnRecord>) -> Result<u64, StoreError> {
         let stored = self.records().write(move |file, database| insert(file, database, &records)).await?;
         stored.ok_or_else(|| StoreError::Unavailable("the file of turn records is gone".into()))
     }

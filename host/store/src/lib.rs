@@ -76,7 +76,8 @@ pub use parked_jobs::{ParkedJob, ParkedJobs};
 pub use profile::UserProfile;
 pub use rate_limits::{Bucket, InProcessRateLimits, Quota, RateLimits, Taken};
 pub use recorded_turn::{
-    OwnedTurnRecord, RECORD_FORMAT, RecordBounds, RecordedHostCall, RecordedStep, RecordedTurn, TurnRecords,
+    EncodedTurnRecord, OwnedTurnRecord, RECORD_FORMAT, RecordBounds, RecordedHostCall, RecordedStep,
+    RecordedTurn, TurnRecords,
 };
 pub use response::StoredResponse;
 pub use revocations::{ENDED_KEY_RETENTION, NewRevocation, Revocation, Revocations, Revoked, Security};

@@ -15,8 +15,11 @@ use crate::owner::Owner;
 pub const RECORD_FORMAT: u32 = 1;
 
 /// The record of one attempt of a turn.
+///
+/// `V` is how values without a fixed shape are held: as trees where records are read, as JSON text
+/// ([`RawValue`](serde_json::value::RawValue)) where they are written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RecordedTurn {
+pub struct RecordedTurn<V = Value> {
     /// [`RECORD_FORMAT`] of the program that wrote it.
     pub format: u32,
     /// The turn.
@@ -45,13 +48,13 @@ pub struct RecordedTurn {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     /// As clients are told: `first_content_ms`, `total_ms`, `host_ms`.
-    pub timing: Value,
+    pub timing: V,
     /// As clients are told.
-    pub usage: Value,
+    pub usage: V,
     /// The message that the turn answers, by id and digest.
-    pub message: Value,
+    pub message: V,
     /// The calls of plugins, in the order in which they began.
-    pub steps: Vec<RecordedStep>,
+    pub steps: Vec<RecordedStep<V>>,
     /// Parts that were left out since the record would have been too large.
     #[serde(default)]
     pub truncated: bool,
@@ -80,7 +83,7 @@ impl RecordedTurn {
 
 /// One call of a plugin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RecordedStep {
+pub struct RecordedStep<V = Value> {
     /// The function: `recall`, `compose`, `generate`, ….
     pub function: String,
     /// The kind of the plugin.
@@ -106,15 +109,15 @@ pub struct RecordedStep {
     /// The most memory of the guest.
     pub peak_memory_bytes: u64,
     /// The limits of the call that its use can be compared with: `cpu_us`, `memory_bytes`, ….
-    pub limits: Value,
+    pub limits: V,
     /// `ok`, or the code of the failure.
     pub outcome: String,
     /// What the component was given. Messages and memories are given by id, digest and size.
-    pub received: Value,
+    pub received: V,
     /// What the component returned.
-    pub returned: Value,
+    pub returned: V,
     /// What the component asked the host for, in order.
-    pub host_calls: Vec<RecordedHostCall>,
+    pub host_calls: Vec<RecordedHostCall<V>>,
     /// Requests to the host that are not listed.
     #[serde(default)]
     pub host_calls_dropped: u64,
@@ -122,7 +125,7 @@ pub struct RecordedStep {
 
 /// One request of a plugin to the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RecordedHostCall {
+pub struct RecordedHostCall<V = Value> {
     /// `state`, `history`, `models` or `http`.
     pub interface: String,
     /// The function, or the method of an HTTP request.
@@ -134,7 +137,7 @@ pub struct RecordedHostCall {
     /// `ok`, or the code of the failure.
     pub outcome: String,
     /// What was asked and answered. Never credentials, header values or query strings.
-    pub detail: Value,
+    pub detail: V,
 }
 
 /// A record with whom it belongs to.
@@ -144,6 +147,49 @@ pub struct OwnedTurnRecord {
     pub owner: Owner,
     /// The record.
     pub record: RecordedTurn,
+}
+
+/// A record as it is stored: as JSON, with the ids by which the store knows whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedTurnRecord {
+    /// The user of the turn.
+    pub owner: Owner,
+    /// The turn.
+    pub turn: TurnId,
+    /// From 1.
+    pub attempt: u32,
+    /// The conversation of the turn.
+    pub conversation: ConversationId,
+    /// The [`RecordedTurn`] as JSON.
+    pub body: Vec<u8>,
+}
+
+impl EncodedTurnRecord {
+    /// The record of a turn of this user.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if the record has no form as JSON.
+    pub fn new<V: Serialize>(owner: &Owner, record: &RecordedTurn<V>) -> Result<Self, StoreError> {
+        let body = serde_json::to_vec(record)
+            .map_err(|error| StoreError::Refused(format!("a turn record: {error}")))?;
+        Ok(Self {
+            owner: owner.clone(),
+            turn: record.turn_id,
+            attempt: record.attempt,
+            conversation: record.conversation_id,
+            body,
+        })
+    }
+}
+
+impl OwnedTurnRecord {
+    /// The record as it is stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if the record has no form as JSON.
+    pub fn encode(&self) -> Result<EncodedTurnRecord, StoreError> {
+        EncodedTurnRecord::new(&self.owner, &self.record)
+    }
 }
 
 /// What is kept of records.
@@ -167,7 +213,7 @@ pub trait TurnRecords: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::OutcomeUnknown`]; repeating it stores nothing twice.
-    async fn store_turn_records(&self, records: Vec<OwnedTurnRecord>) -> Result<u64, StoreError>;
+    async fn store_turn_records(&self, records: Vec<EncodedTurnRecord>) -> Result<u64, StoreError>;
 
     /// The record of a turn's last attempt, of whatever user.
     ///

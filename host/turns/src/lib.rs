@@ -59,7 +59,7 @@ pub use host::LEASE;
 pub use jobs::{JobOptions, JobWorker};
 pub use log::{Event, EventKind, EventLog, EventReader, LogFull, TurnEnd};
 pub use options::Options;
-pub use records::{RecordContent, RecordOptions, RecordQueue, RecordSink};
+pub use records::{BuiltRecord, RecordContent, RecordOptions, RecordQueue, RecordSink};
 pub use request::{ChatRequest, GreetingRequest, IdempotencyKey};
 pub use reserved_place::ReservedPlace;
 pub use turns::Turns;

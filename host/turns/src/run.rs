@@ -96,7 +96,7 @@ impl Host {
         if let (Some(sink), Some(_)) = (&self.options.record_sink, calls.content()) {
             let end =
                 RecordedEnd { outcome: outcome.name(), end: &finalized.end, draft: &draft, timing: &timing };
-            sink.push(&request.owner, build(self.id, &request, &set, &started, &calls, &end));
+            sink.push(&request.owner, &build(self.id, &request, &set, &started, &calls, &end));
         }
     }
 

@@ -14,7 +14,7 @@ use masque_telemetry::trace::{SpanData, SpanSink, Tracer};
 
 use crate::jobs::JobOptions;
 use crate::options::Options;
-use crate::records::{RecordOptions, RecordSink};
+use crate::records::{BuiltRecord, RecordOptions, RecordSink};
 
 /// The defaults of a host.
 pub(crate) fn options() -> Options {
@@ -81,8 +81,9 @@ impl KeptRecords {
 }
 
 impl RecordSink for KeptRecords {
-    fn push(&self, _: &Owner, record: RecordedTurn) {
-        self.0.lock().unwrap().push(record);
+    fn push(&self, _: &Owner, record: &BuiltRecord) {
+        let read = RecordedTurn::from_json(&serde_json::to_vec(record).unwrap()).unwrap();
+        self.0.lock().unwrap().push(read);
     }
 }
 

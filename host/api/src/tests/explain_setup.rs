@@ -213,7 +213,7 @@ pub(super) fn record(started: &Started, forgotten: MessageId) -> RecordedTurn {
 
 pub(super) async fn keep(api: &Api, record: RecordedTurn) {
     let owned = OwnedTurnRecord { owner: owner("ana"), record };
-    assert_eq!(api.store.store_turn_records(vec![owned]).await.unwrap(), 1);
+    assert_eq!(api.store.store_turn_records(vec![owned.encode().unwrap()]).await.unwrap(), 1);
 }
 
 /// A turn of Ana's with a full record.

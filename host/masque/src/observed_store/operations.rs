@@ -6,14 +6,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use masque_store::{
     ActiveSets, Admission, Admitted, ApiKeyRecord, ApiKeys, AuditEntry, AuditLog, AuditRecord, Commit,
-    ComponentChunk, ConversationId, ConversationRecord, Conversations, Decision, Ending, Erasure,
-    ErasureRequest, ExportItem, ExportSection, Failed, Generation, Heartbeat, Installation, Interruption,
-    JobCompletion, JobCounts, JobId, JobLimits, Jobs, KeyHash, KeyId, KeyedTurn, MessageId, MessageRecord,
-    NewApiKey, NewConversation, NewGeneration, NewRevocation, OwnedTurnRecord, Owner, Page, Paged, ParkedJob,
-    ParkedJobs, PluginState, Preparation, PublishOutcome, RecordBounds, ReportAnswer, Revocation,
-    Revocations, Security, SetHost, SetState, Spending, SpendingReport, Spent, StateConflict, StateFence,
-    StateKey, StateSpace, StateValue, StateWrite, StateWritten, StoreConnection, StoreError, StoreSize,
-    TailLimit, TakenJobs, TurnId, TurnRecord, TurnRecords, Turns, UserData,
+    ComponentChunk, ConversationId, ConversationRecord, Conversations, Decision, EncodedTurnRecord, Ending,
+    Erasure, ErasureRequest, ExportItem, ExportSection, Failed, Generation, Heartbeat, Installation,
+    Interruption, JobCompletion, JobCounts, JobId, JobLimits, Jobs, KeyHash, KeyId, KeyedTurn, MessageId,
+    MessageRecord, NewApiKey, NewConversation, NewGeneration, NewRevocation, OwnedTurnRecord, Owner, Page,
+    Paged, ParkedJob, ParkedJobs, PluginState, Preparation, PublishOutcome, RecordBounds, ReportAnswer,
+    Revocation, Revocations, Security, SetHost, SetState, Spending, SpendingReport, Spent, StateConflict,
+    StateFence, StateKey, StateSpace, StateValue, StateWrite, StateWritten, StoreConnection, StoreError,
+    StoreSize, TailLimit, TakenJobs, TurnId, TurnRecord, TurnRecords, Turns, UserData,
 };
 use uuid::Uuid;
 
@@ -63,7 +63,7 @@ observed! { ObservedStore:
         async fn messages_before(&self, owner: &Owner, id: ConversationId, before: Option<MessageId>, limit: TailLimit) -> Result<Vec<MessageRecord>, StoreError>;
     }
     TurnRecords {
-        async fn store_turn_records(&self, records: Vec<OwnedTurnRecord>) -> Result<u64, StoreError>;
+        async fn store_turn_records(&self, records: Vec<EncodedTurnRecord>) -> Result<u64, StoreError>;
         async fn turn_record(&self, turn: TurnId) -> Result<Option<OwnedTurnRecord>, StoreError>;
         async fn sweep_turn_records(&self, bounds: RecordBounds) -> Result<u64, StoreError>;
     }

@@ -166,7 +166,7 @@ mod tests {
     impl TurnRecords for Swept {
         async fn store_turn_records(
             &self,
-            _records: Vec<masque_store::OwnedTurnRecord>,
+            _records: Vec<masque_store::EncodedTurnRecord>,
         ) -> Result<u64, StoreError> {
             unreachable!("sweeping stores nothing")
         }

@@ -66,11 +66,11 @@ async fn everything(
             jobs.reverse();
         }
         store.commit(Commit { owner: owner.clone(), jobs, ..reply(&started, "Hi") }).await?;
-        let records = (1..=2).map(|attempt| OwnedTurnRecord {
-            owner: owner.clone(),
-            ..turn_records::record(&started, attempt, 3000)
+        let records = (1..=2).map(|attempt| {
+            let record = turn_records::record(&started, attempt, 3000);
+            OwnedTurnRecord { owner: owner.clone(), ..record }.encode()
         });
-        store.store_turn_records(records.collect()).await?;
+        store.store_turn_records(records.collect::<Result<_, _>>()?).await?;
         let bounds = RecordBounds { max_age_ms: u64::MAX, max_total_bytes: 30_000 };
         store.sweep_turn_records(bounds).await?;
     }

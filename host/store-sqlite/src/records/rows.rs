@@ -1,6 +1,6 @@
 //! Storing records and finding them. Whose they are says the database: a record names ids that must still be there.
 
-use masque_store::{ConversationId, OwnedTurnRecord, Owner, RecordedTurn, TurnId};
+use masque_store::{ConversationId, EncodedTurnRecord, OwnedTurnRecord, Owner, RecordedTurn, TurnId};
 use rusqlite::Connection;
 use uuid::Uuid;
 
@@ -12,11 +12,11 @@ use crate::query::{execute, first_row};
 pub(crate) fn insert(
     records: &Connection,
     database: &Connection,
-    batch: &[(OwnedTurnRecord, Vec<u8>)],
+    batch: &[EncodedTurnRecord],
 ) -> Result<u64> {
     let mut stored = 0;
-    for (OwnedTurnRecord { owner, record }, body) in batch {
-        let Some(user) = user_of(database, owner, record)? else { continue };
+    for record in batch {
+        let Some(user) = user_of(database, record)? else { continue };
         execute(
             records,
             "INSERT INTO turn_records (turn, attempt, user, conversation, stored_at, body)
@@ -25,12 +25,12 @@ pub(crate) fn insert(
                 SET user = excluded.user, conversation = excluded.conversation, stored_at = excluded.stored_at,
                     body = excluded.body",
             (
-                record.turn_id.as_uuid(),
+                record.turn.as_uuid(),
                 i64::from(record.attempt),
                 user,
-                record.conversation_id.as_uuid(),
+                record.conversation.as_uuid(),
                 now(),
-                body,
+                &record.body,
             ),
         )?;
         stored += 1;
@@ -39,14 +39,15 @@ pub(crate) fn insert(
 }
 
 /// The user whose turn a record is of, if the user, the conversation and the turn are there.
-fn user_of(database: &Connection, owner: &Owner, record: &RecordedTurn) -> Result<Option<Uuid>> {
+fn user_of(database: &Connection, record: &EncodedTurnRecord) -> Result<Option<Uuid>> {
+    let EncodedTurnRecord { owner, turn, conversation, .. } = record;
     first_row(
         database,
         "SELECT u.id FROM turns t JOIN conversations c ON c.id = t.conversation JOIN users u ON u.id = c.user
           WHERE t.id = ?1 AND c.id = ?2 AND c.deleted_at IS NULL AND u.subject = ?3 AND u.issuer = ?4 AND u.tenant = ?5",
         (
-            record.turn_id.as_uuid(),
-            record.conversation_id.as_uuid(),
+            turn.as_uuid(),
+            conversation.as_uuid(),
             &owner.subject,
             &owner.issuer,
             &owner.tenant,

@@ -133,7 +133,7 @@ async fn a_backup_is_restored_with_what_it_held_and_the_present_database_is_kept
     let store = used_store(&folder).await;
     backup(&folder, &file, entry("backup")).await.unwrap();
     let later = exchange(&store, new_conversation(), "Later", "Yes").await;
-    assert_eq!(store.store_turn_records(vec![record(&later, 1, 10)]).await.unwrap(), 1);
+    assert_eq!(store.store_turn_records(vec![record(&later, 1, 10).encode().unwrap()]).await.unwrap(), 1);
 
     let refused = restore(&folder, &file).await.unwrap_err();
     assert!(matches!(refused, BackupError::Open(OpenError::Locked { .. })), "{refused}");

@@ -178,7 +178,7 @@ async fn neither_the_database_nor_its_log_can_be_read_by_others() {
     let store = SqliteStore::open(&folder).await.unwrap();
     store.conversations(&ada(), Page { limit: 1, after: None }).await.unwrap();
     let started = start(&(store.clone() as _), admission(new_conversation(), "A secret")).await;
-    store.store_turn_records(vec![turn_records::record(&started, 1, 10)]).await.unwrap();
+    store.store_turn_records(vec![turn_records::record(&started, 1, 10).encode().unwrap()]).await.unwrap();
     let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(files.len(), 7, "the lock and two databases with their logs: {files:?}");
     files.push(folder);

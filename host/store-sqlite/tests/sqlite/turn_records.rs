@@ -36,7 +36,7 @@ async fn plant(store: &Arc<dyn Store>, who: &str, bytes: usize) -> Started {
     let mut record = record(&started, 1, 1);
     record.owner = owner(who);
     record.record.steps[0].returned = format!("{who}-planted ").repeat(1 + bytes / 16).into();
-    assert_eq!(store.store_turn_records(vec![record]).await.unwrap(), 1);
+    assert_eq!(store.store_turn_records(vec![record.encode().unwrap()]).await.unwrap(), 1);
     started
 }
 
@@ -186,10 +186,10 @@ async fn a_file_that_is_damaged_or_of_another_version_is_replaced_and_the_host_s
         let store = open(folder.path()).await;
         assert_eq!(store.turn_record(started.turn).await.unwrap(), None);
         let of_marzipan = OwnedTurnRecord { owner: owner("marzipan"), ..record(&started, 1, 10) };
-        assert_eq!(store.store_turn_records(vec![of_marzipan]).await.unwrap(), 1);
+        assert_eq!(store.store_turn_records(vec![of_marzipan.encode().unwrap()]).await.unwrap(), 1);
         assert!(store.turn_record(started.turn).await.unwrap().is_some());
         store.close().await;
-        let closed = store.store_turn_records(vec![record(&started, 1, 10)]).await;
+        let closed = store.store_turn_records(vec![record(&started, 1, 10).encode().unwrap()]).await;
         assert!(matches!(closed, Err(StoreError::Unavailable(_))), "{closed:?}");
     }
 }
@@ -221,7 +221,11 @@ async fn an_erasure_by_the_command_line_removes_records_beside_a_host_and_needs_
     };
     let erasure = beside.begin_erasure(request).await.unwrap();
     let late = OwnedTurnRecord { owner: owner("marzipan"), ..record(&started, 2, 10) };
-    assert_eq!(store.store_turn_records(vec![late]).await.unwrap(), 0, "the host refuses it at once");
+    assert_eq!(
+        store.store_turn_records(vec![late.encode().unwrap()]).await.unwrap(),
+        0,
+        "the host refuses it at once"
+    );
     while beside.erase_some(erasure.receipt).await.unwrap() {}
     assert_eq!(count(folder.path()), 0);
     beside.finish_erasure(erasure.receipt, entry("user.erased")).await.unwrap().unwrap();

@@ -54,7 +54,13 @@ pub fn record(started: &Started, attempt: u32, bytes: usize) -> OwnedTurnRecord 
 pub const ALL: RecordBounds = RecordBounds { max_age_ms: u64::MAX, max_total_bytes: u64::MAX };
 
 async fn keep(store: &Arc<dyn Store>, record: OwnedTurnRecord) -> bool {
-    store.store_turn_records(vec![record]).await.unwrap() == 1
+    keep_all(store, &[record]).await == 1
+}
+
+/// Stores them as one batch; how many were stored.
+async fn keep_all(store: &Arc<dyn Store>, records: &[OwnedTurnRecord]) -> u64 {
+    let encoded = records.iter().map(|record| record.encode().unwrap()).collect();
+    store.store_turn_records(encoded).await.unwrap()
 }
 
 async fn found(store: &Arc<dyn Store>, started: &Started) -> Option<OwnedTurnRecord> {
@@ -77,11 +83,11 @@ pub async fn a_record_is_found_by_its_turn_as_it_was_stored_with_its_owner(store
     let second = exchange(store, Target::Existing(first.conversation), "And", "So").await;
     assert_eq!(found(store, &first).await, None);
     let records = vec![record(&first, 1, 10), record(&second, 1, 300_000)];
-    assert_eq!(store.store_turn_records(records.clone()).await.unwrap(), 2);
+    assert_eq!(keep_all(store, &records).await, 2);
     assert_eq!(found(store, &first).await.as_ref(), records.first());
     assert_eq!(found(store, &second).await.as_ref(), records.last());
     assert_eq!(store.turn_record(TurnId::new()).await.unwrap(), None);
-    assert_eq!(store.store_turn_records(Vec::new()).await.unwrap(), 0);
+    assert_eq!(keep_all(store, &[]).await, 0);
 }
 
 pub async fn a_record_of_the_same_attempt_is_replaced_and_the_last_attempt_is_found(store: &Arc<dyn Store>) {
@@ -91,8 +97,7 @@ pub async fn a_record_of_the_same_attempt_is_replaced_and_the_last_attempt_is_fo
     assert_eq!(found(store, &started).await, Some(record(&started, 2, 5)));
     assert!(keep(store, record(&started, 1, 10)).await);
     assert_eq!(found(store, &started).await, Some(record(&started, 2, 5)), "an earlier attempt came later");
-    let both = vec![record(&started, 3, 1), record(&started, 3, 2)];
-    store.store_turn_records(both).await.unwrap();
+    keep_all(store, &[record(&started, 3, 1), record(&started, 3, 2)]).await;
     assert_eq!(found(store, &started).await, Some(record(&started, 3, 2)), "in one batch, too");
 }
 
@@ -106,7 +111,7 @@ pub async fn a_record_of_a_turn_that_is_not_the_owners_is_left_out(store: &Arc<d
     assert!(!keep(store, elsewhere).await);
     let mut unknown = record(&started, 1, 1);
     unknown.record.turn_id = TurnId::new();
-    assert_eq!(store.store_turn_records(vec![unknown, record(&other, 1, 1)]).await.unwrap(), 1);
+    assert_eq!(keep_all(store, &[unknown, record(&other, 1, 1)]).await, 1);
     assert_eq!(found(store, &started).await, None);
     assert!(found(store, &other).await.is_some(), "those beside it are stored");
 }
@@ -216,8 +221,8 @@ pub async fn a_record_of_a_later_format_is_in_an_export_as_such_and_does_not_end
 
 pub async fn records_past_their_age_are_removed_in_batches(store: &Arc<dyn Store>) {
     let started = exchange(store, new_conversation(), "Hello", "Hi").await;
-    let records = (1..=300).map(|attempt| record(&started, attempt, 10)).collect();
-    assert_eq!(store.store_turn_records(records).await.unwrap(), 300);
+    let records: Vec<_> = (1..=300).map(|attempt| record(&started, attempt, 10)).collect();
+    assert_eq!(keep_all(store, &records).await, 300);
     assert_eq!(store.sweep_turn_records(ALL).await.unwrap(), 0);
     let day = RecordBounds { max_age_ms: 86_400_000, ..ALL };
     assert_eq!(store.sweep_turn_records(day).await.unwrap(), 0);

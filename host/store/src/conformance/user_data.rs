@@ -72,7 +72,13 @@ pub(super) async fn plant(store: &Arc<dyn Store>) -> Started {
     let used = UsedTokens { account, day, debited_at: LATER, input_tokens: 11, output_tokens: 5 };
     store.report_spending(report(1, vec![used], Vec::new())).await.unwrap();
     store.record(AuditEntry { actor: "user:local|ada".into(), ..entry("key.create") }).await.unwrap();
-    assert_eq!(store.store_turn_records(vec![turn_records::record(&started, 1, 10)]).await.unwrap(), 1);
+    assert_eq!(
+        store
+            .store_turn_records(vec![turn_records::record(&started, 1, 10).encode().unwrap()])
+            .await
+            .unwrap(),
+        1
+    );
     started
 }
 

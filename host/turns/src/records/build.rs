@@ -2,14 +2,15 @@
 
 use masque_companions::ActiveSet;
 use masque_runtime::ReportContent;
-use masque_store::{RECORD_FORMAT, RecordedTurn, Started};
-use serde_json::json;
+use masque_store::{RECORD_FORMAT, Started};
+use serde::Serialize;
 use uuid::Uuid;
 
+use super::BuiltRecord;
 use super::call_log::{CallInput, CallLog, LoggedCall};
-use super::messages::Texts;
+use super::messages::{Texts, as_json, stored};
 use super::options::RecordContent;
-use super::steps::{StepContext, step, stored, usage_value};
+use super::steps::{StepContext, UsageView, step};
 use crate::clock::{fractional_ms, now_ms, whole_ms};
 use crate::draft::ReplyDraft;
 use crate::log::TurnEnd;
@@ -25,6 +26,14 @@ pub(crate) struct RecordedEnd<'a> {
     pub(crate) timing: &'a TurnTiming,
 }
 
+#[derive(Serialize)]
+struct TimingView {
+    first_content_ms: Option<f64>,
+    total_ms: f64,
+    host_ms: f64,
+    upstream_ms: f64,
+}
+
 /// The record of one attempt of a turn, which used `set` and made these calls. It takes the calls out of the log.
 pub(crate) fn build(
     host: Uuid,
@@ -33,7 +42,7 @@ pub(crate) fn build(
     started: &Started,
     calls: &CallLog,
     ended: &RecordedEnd<'_>,
-) -> RecordedTurn {
+) -> BuiltRecord {
     let content = calls.content().unwrap_or(ReportContent::Digests);
     let mut texts = Texts::new(content, &set.redactor);
     let upstream_wait = calls.upstream_wait();
@@ -50,13 +59,13 @@ pub(crate) fn build(
         TurnEnd::Completed(_) => None,
     };
     let TurnTiming { first_content, total, .. } = ended.timing;
-    let timing = json!({
-        "first_content_ms": first_content.map(fractional_ms),
-        "total_ms": fractional_ms(*total),
-        "host_ms": fractional_ms(ended.timing.host()),
-        "upstream_ms": fractional_ms(upstream_wait),
-    });
-    RecordedTurn {
+    let timing = TimingView {
+        first_content_ms: first_content.map(fractional_ms),
+        total_ms: fractional_ms(*total),
+        host_ms: fractional_ms(ended.timing.host()),
+        upstream_ms: fractional_ms(upstream_wait),
+    };
+    BuiltRecord {
         format: RECORD_FORMAT,
         turn_id: started.turn,
         attempt: started.attempt,
@@ -70,9 +79,9 @@ pub(crate) fn build(
         content: content_name(content).to_owned(),
         outcome: ended.outcome.to_owned(),
         problem,
-        timing,
-        usage: usage_value(ended.draft.usage),
-        message: stored(&started.message),
+        timing: as_json(&timing),
+        usage: as_json(&UsageView::from(ended.draft.usage)),
+        message: as_json(&stored(&started.message)),
         steps,
         truncated: texts.truncated,
     }

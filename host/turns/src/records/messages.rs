@@ -1,18 +1,22 @@
 //! Messages, prompts and recollections as a record shows them. Pure.
 //!
 //! The threat: a record that is to contain no texts contains one all the same, in a field that plugins fill (a role, the source of
-//! a message, the name of a tool). The policy: texts are written in one place, [`Texts::put`], and what plugins call a name is
+//! a message, the name of a tool). The policy: texts are written in one place, [`Texts::keep`], and what plugins call a name is
 //! written only if it looks like one. The accepted consequence: an unusual name is shown as its digest.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use masque_companions::Redactor;
 use masque_runtime::ReportContent;
 use masque_runtime::contract::{Message, Part, Prompt, Property, Recollection, Remembered, Tool};
-use serde_json::{Map, Value, json};
+use masque_store::MessageRecord;
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::tokens::{estimated_tokens, message_bytes, part_bytes};
+use crate::tokens::{estimated_tokens, message_bytes, part_bytes, prompt_bytes};
 
 /// The most bytes of one text, and of all texts of a record. A record has 256 KiB, and its other parts need room too.
 const MAX_TEXT_BYTES: usize = 64 << 10;
@@ -38,16 +42,8 @@ impl<'a> Texts<'a> {
         self.content == ReportContent::Full
     }
 
-    /// Adds a text to `object` if the record contains texts, without secrets and as far as there is room.
-    pub(super) fn put(&mut self, object: &mut Value, name: &str, text: &str) {
-        if let Some(text) = self.keep(text)
-            && let Some(members) = object.as_object_mut()
-        {
-            members.insert(name.to_owned(), text.into());
-        }
-    }
-
-    fn keep(&mut self, text: &str) -> Option<String> {
+    /// The text as the record may contain it: without secrets and as far as there is room. `None` if it may not.
+    pub(super) fn keep(&mut self, text: &str) -> Option<String> {
         if !self.are_kept() {
             return None;
         }
@@ -57,6 +53,11 @@ impl<'a> Texts<'a> {
         self.truncated |= end < redacted.len();
         redacted.get(..end).filter(|kept| !kept.is_empty() || redacted.is_empty()).map(str::to_owned)
     }
+}
+
+/// The value as JSON. `null` for one that has no form as JSON, which none of a record is: its keys are names.
+pub(super) fn as_json(value: &impl Serialize) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).unwrap_or_else(|_impossible| RawValue::NULL.to_owned())
 }
 
 /// `sha256:` and the digest of a text.
@@ -71,75 +72,95 @@ pub(super) fn safe_name(name: &str) -> Cow<'_, str> {
     if is_name { name.into() } else { digest(name).into() }
 }
 
-/// A message that the store has under `id`, by reference.
-pub(super) fn reference(id: &str, role: &str, text: &str) -> Value {
-    json!({
-        "id": id,
-        "role": role,
-        "digest": digest(text),
-        "bytes": text.len(),
-        "tokens": estimated_tokens(text.len()),
-    })
+/// A message that the store has, by reference.
+#[derive(Serialize)]
+pub(super) struct StoredView<'a> {
+    id: String,
+    role: &'a str,
+    digest: String,
+    bytes: usize,
+    tokens: u64,
 }
 
-/// A message of a plugin. With a text in each part, unless the store has the message under its id and `by_reference` is set.
-pub(super) fn message(message: &Message, by_reference: bool, texts: &mut Texts<'_>) -> Value {
+/// A message of the conversation.
+pub(super) fn stored(message: &MessageRecord) -> StoredView<'_> {
+    let bytes = message.content.len();
+    StoredView {
+        id: message.id.to_string(),
+        role: &message.role,
+        digest: digest(&message.content),
+        bytes,
+        tokens: estimated_tokens(bytes),
+    }
+}
+
+#[derive(Serialize)]
+struct MessageView<'a> {
+    role: Cow<'a, str>,
+    digest: String,
+    bytes: usize,
+    tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    cache: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<Vec<PartView<'a>>>,
+}
+
+/// A message of a plugin. With its parts, unless the store has the message under its id and `by_reference` is set.
+fn message<'a>(message: &'a Message, by_reference: bool, texts: &mut Texts<'_>) -> MessageView<'a> {
     let bytes = message_bytes(message);
     let is_reference = by_reference && message.id.is_some();
-    let mut object = json!({
-        "role": safe_name(&message.role),
-        "digest": message_digest(message),
-        "bytes": bytes,
-        "tokens": estimated_tokens(bytes),
-    });
-    if let Some(members) = object.as_object_mut() {
-        if let Some(id) = &message.id {
-            members.insert("id".into(), safe_name(id).into());
-        }
-        if let Some(source) = &message.source {
-            members.insert("source".into(), safe_name(source).into());
-        }
-        if message.cache {
-            members.insert("cache".into(), true.into());
-        }
-        if !is_reference {
-            let parts = message.parts.iter().map(|part| self::part(part, texts)).collect();
-            members.insert("parts".into(), Value::Array(parts));
-        }
+    MessageView {
+        role: safe_name(&message.role),
+        digest: message_digest(message),
+        bytes,
+        tokens: estimated_tokens(bytes),
+        id: message.id.as_deref().map(safe_name),
+        source: message.source.as_deref().map(safe_name),
+        cache: message.cache,
+        parts: (!is_reference).then(|| message.parts.iter().map(|part| self::part(part, texts)).collect()),
     }
-    object
 }
 
-fn part(part: &Part, texts: &mut Texts<'_>) -> Value {
+#[derive(Serialize)]
+struct PartView<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    bytes: usize,
+    tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_type: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+fn part<'a>(part: &'a Part, texts: &mut Texts<'_>) -> PartView<'a> {
     let bytes = part_bytes(part);
-    let kind = match part {
-        Part::Text(_) => "text",
-        Part::Thinking(_) => "thinking",
-        Part::Blob(_) => "blob",
-        Part::ToolCall(_) => "tool-call",
-        Part::ToolResult(_) => "tool-result",
-        Part::Other(_) => "other",
+    let (kind, name, text) = match part {
+        Part::Text(text) => ("text", None, Some(text)),
+        Part::Thinking(text) => ("thinking", None, Some(text)),
+        Part::Blob(_) => ("blob", None, None),
+        Part::ToolCall(call) => ("tool-call", Some(&call.name), Some(&call.arguments)),
+        Part::ToolResult(result) => ("tool-result", None, Some(&result.content)),
+        Part::Other(property) => ("other", Some(&property.name), Some(&property.json)),
     };
-    let mut object = json!({ "type": kind, "bytes": bytes, "tokens": estimated_tokens(bytes) });
-    match part {
-        Part::Text(text) | Part::Thinking(text) => texts.put(&mut object, "text", text),
-        Part::ToolCall(call) => {
-            put_name(&mut object, "name", &call.name);
-            texts.put(&mut object, "text", &call.arguments);
-        }
-        Part::ToolResult(result) => texts.put(&mut object, "text", &result.content),
-        Part::Blob(blob) => put_name(&mut object, "media_type", &blob.media_type),
-        Part::Other(property) => {
-            put_name(&mut object, "name", &property.name);
-            texts.put(&mut object, "text", &property.json);
-        }
-    }
-    object
-}
-
-fn put_name(object: &mut Value, name: &str, value: &str) {
-    if let Some(members) = object.as_object_mut() {
-        members.insert(name.to_owned(), safe_name(value).into());
+    let media_type = match part {
+        Part::Blob(blob) => Some(safe_name(&blob.media_type)),
+        _ => None,
+    };
+    PartView {
+        kind,
+        bytes,
+        tokens: estimated_tokens(bytes),
+        name: name.map(|name| safe_name(name)),
+        media_type,
+        text: text.and_then(|text| texts.keep(text)),
     }
 }
 
@@ -163,11 +184,19 @@ fn message_digest(message: &Message) -> String {
 }
 
 /// What a memory has returned.
-pub(super) fn recollection(recalled: &Recollection, texts: &mut Texts<'_>) -> Value {
-    let messages: Vec<_> =
-        recalled.messages.iter().map(|message| self::message(message, true, texts)).collect();
-    let memories: Vec<_> = recalled.memories.iter().map(|memory| remembered(memory, texts)).collect();
-    json!({ "messages": messages, "memories": memories, "tokens": recollected_tokens(recalled) })
+#[derive(Serialize)]
+pub(super) struct RecollectionView<'a> {
+    messages: Vec<MessageView<'a>>,
+    memories: Vec<MemoryView<'a>>,
+    tokens: u64,
+}
+
+pub(super) fn recollection<'a>(recalled: &'a Recollection, texts: &mut Texts<'_>) -> RecollectionView<'a> {
+    RecollectionView {
+        messages: recalled.messages.iter().map(|message| self::message(message, true, texts)).collect(),
+        memories: recalled.memories.iter().map(|memory| remembered(memory, texts)).collect(),
+        tokens: recollected_tokens(recalled),
+    }
 }
 
 /// The tokens of a recollection.
@@ -177,61 +206,92 @@ pub(super) fn recollected_tokens(recalled: &Recollection) -> u64 {
     estimated_tokens(messages + memories)
 }
 
-fn remembered(memory: &Remembered, texts: &mut Texts<'_>) -> Value {
-    let mut object = json!({
-        "id": safe_name(&memory.id),
-        "digest": digest(&memory.text),
-        "bytes": memory.text.len(),
-        "tokens": estimated_tokens(memory.text.len()),
-        "score": memory.score,
-        "source": memory.source.as_deref().map(safe_name),
-    });
-    texts.put(&mut object, "text", &memory.text);
-    object
+#[derive(Serialize)]
+struct MemoryView<'a> {
+    id: Cow<'a, str>,
+    digest: String,
+    bytes: usize,
+    tokens: u64,
+    score: Option<f32>,
+    source: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+fn remembered<'a>(memory: &'a Remembered, texts: &mut Texts<'_>) -> MemoryView<'a> {
+    MemoryView {
+        id: safe_name(&memory.id),
+        digest: digest(&memory.text),
+        bytes: memory.text.len(),
+        tokens: estimated_tokens(memory.text.len()),
+        score: memory.score,
+        source: memory.source.as_deref().map(safe_name),
+        text: texts.keep(&memory.text),
+    }
 }
 
 /// A prompt with the texts of its messages.
-pub(super) fn prompt(prompt: &Prompt, texts: &mut Texts<'_>) -> Value {
-    let messages: Vec<_> =
-        prompt.messages.iter().map(|message| self::message(message, false, texts)).collect();
-    let tools: Vec<_> = prompt.tools.iter().map(|tool| self::tool(tool, texts)).collect();
-    let tokens = estimated_tokens(crate::tokens::prompt_bytes(prompt));
-    json!({ "messages": messages, "tools": tools, "options": options(&prompt.options, texts), "tokens": tokens })
+#[derive(Serialize)]
+pub(super) struct PromptView<'a> {
+    messages: Vec<MessageView<'a>>,
+    tools: Vec<ToolView<'a>>,
+    options: BTreeMap<Cow<'a, str>, Value>,
+    tokens: u64,
+}
+
+pub(super) fn prompt<'a>(prompt: &'a Prompt, texts: &mut Texts<'_>) -> PromptView<'a> {
+    PromptView {
+        messages: prompt.messages.iter().map(|message| self::message(message, false, texts)).collect(),
+        tools: prompt.tools.iter().map(|tool| self::tool(tool, texts)).collect(),
+        options: prompt.options.iter().map(|option| self::option(option, texts)).collect(),
+        tokens: estimated_tokens(prompt_bytes(prompt)),
+    }
 }
 
 /// A prompt that another step shows in full: its messages by digest.
-pub(super) fn prompt_reference(prompt: &Prompt) -> Value {
-    let messages: Vec<_> = prompt.messages.iter().map(message_digest).collect();
-    json!({
-        "messages": messages,
-        "tools": prompt.tools.len(),
-        "tokens": estimated_tokens(crate::tokens::prompt_bytes(prompt)),
-    })
+#[derive(Serialize)]
+pub(super) struct PromptReference {
+    messages: Vec<String>,
+    tools: usize,
+    tokens: u64,
 }
 
-fn tool(tool: &Tool, texts: &mut Texts<'_>) -> Value {
-    let bytes = tool.name.len() + tool.description.len() + tool.parameters.len();
-    let mut object = json!({
-        "name": safe_name(&tool.name),
-        "digest": digest(&format!("{}\n{}", tool.description, tool.parameters)),
-        "bytes": bytes,
-        "tokens": estimated_tokens(bytes),
-    });
-    texts.put(&mut object, "text", &tool.description);
-    object
-}
-
-/// The options by name: numbers and truth values as they are, others as texts.
-fn options(options: &[Property], texts: &mut Texts<'_>) -> Value {
-    let mut members = Map::new();
-    for option in options {
-        let value = match serde_json::from_str(&option.json) {
-            Ok(value @ (Value::Number(_) | Value::Bool(_) | Value::Null)) => value,
-            _ => texts.keep(&option.json).map_or_else(|| digest(&option.json).into(), Value::String),
-        };
-        members.insert(safe_name(&option.name).into_owned(), value);
+pub(super) fn prompt_reference(prompt: &Prompt) -> PromptReference {
+    PromptReference {
+        messages: prompt.messages.iter().map(message_digest).collect(),
+        tools: prompt.tools.len(),
+        tokens: estimated_tokens(prompt_bytes(prompt)),
     }
-    Value::Object(members)
+}
+
+#[derive(Serialize)]
+struct ToolView<'a> {
+    name: Cow<'a, str>,
+    digest: String,
+    bytes: usize,
+    tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+fn tool<'a>(tool: &'a Tool, texts: &mut Texts<'_>) -> ToolView<'a> {
+    let bytes = tool.name.len() + tool.description.len() + tool.parameters.len();
+    ToolView {
+        name: safe_name(&tool.name),
+        digest: digest(&format!("{}\n{}", tool.description, tool.parameters)),
+        bytes,
+        tokens: estimated_tokens(bytes),
+        text: texts.keep(&tool.description),
+    }
+}
+
+/// An option with its name: numbers and truth values as they are, others as texts.
+fn option<'a>(option: &'a Property, texts: &mut Texts<'_>) -> (Cow<'a, str>, Value) {
+    let value = match serde_json::from_str(&option.json) {
+        Ok(value @ (Value::Number(_) | Value::Bool(_) | Value::Null)) => value,
+        _ => texts.keep(&option.json).map_or_else(|| digest(&option.json).into(), Value::String),
+    };
+    (safe_name(&option.name), value)
 }
 
 #[cfg(test)]

@@ -15,12 +15,18 @@ mod steps;
 
 use std::fmt;
 
-use masque_store::{Owner, RecordedTurn};
+use masque_store::{Owner, RecordedHostCall, RecordedStep, RecordedTurn};
+use serde_json::value::RawValue;
 
 pub(crate) use build::{RecordedEnd, build};
 pub(crate) use call_log::{CallInput, CallLog, CallOutput, OpenCall};
 pub use options::{RecordContent, RecordOptions};
 pub use queue::RecordQueue;
+
+/// The record of a turn as it is built: its values are JSON already, so that none is held as a tree.
+pub type BuiltRecord = RecordedTurn<Box<RawValue>>;
+type BuiltStep = RecordedStep<Box<RawValue>>;
+type BuiltHostCall = RecordedHostCall<Box<RawValue>>;
 
 /// Takes the records of turns.
 ///
@@ -28,5 +34,5 @@ pub use queue::RecordQueue;
 /// there is no room it drops the record and counts it.
 pub trait RecordSink: fmt::Debug + Send + Sync {
     /// Stores the record soon, or drops it.
-    fn push(&self, owner: &Owner, record: RecordedTurn);
+    fn push(&self, owner: &Owner, record: &BuiltRecord);
 }

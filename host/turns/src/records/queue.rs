@@ -8,22 +8,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use masque_store::{OwnedTurnRecord, Owner, RecordedTurn, TurnRecords};
+use masque_store::{EncodedTurnRecord, Owner, TurnRecords};
 use masque_telemetry::metrics::turns::{RECORDS_DROPPED, RECORDS_SHORTENED, RECORDS_WRITTEN};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::RecordSink;
-use super::shorten::{approximate_bytes, shorten};
+use super::shorten::shorten;
+use super::{BuiltRecord, RecordSink};
 
 /// Records that can wait: those of some seconds of a busy host.
 const MAX_RECORDS: usize = 1024;
 
-/// About how many bytes of records can wait.
+/// How many bytes of records can wait.
 const MAX_BYTES: usize = 16 << 20;
 
-/// Records of one batch, and about how many bytes of them.
+/// Records of one batch, and after how many bytes of them it ends.
 const BATCH_RECORDS: usize = 64;
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -42,15 +42,22 @@ pub struct RecordQueue {
     sender: mpsc::Sender<Waiting>,
     /// Held by the task that writes. One that ends by itself leaves the records to the next.
     receiver: Mutex<mpsc::Receiver<Waiting>>,
-    /// About how many bytes wait.
+    /// How many bytes wait.
     bytes: AtomicUsize,
     max_record_bytes: usize,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    owned: OwnedTurnRecord,
-    bytes: usize,
+    record: EncodedTurnRecord,
+    /// Whether something was left out of it.
+    is_shortened: bool,
+}
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        self.record.body.len()
+    }
 }
 
 impl RecordQueue {
@@ -99,17 +106,17 @@ impl RecordQueue {
     }
 
     /// The next records, within the bounds of a batch and of a record.
-    fn batch(&self, first: Waiting, receiver: &mut mpsc::Receiver<Waiting>) -> Vec<OwnedTurnRecord> {
+    fn batch(&self, first: Waiting, receiver: &mut mpsc::Receiver<Waiting>) -> Vec<EncodedTurnRecord> {
         let (mut batch, mut bytes, mut next) = (Vec::new(), 0_usize, Some(first));
         while let Some(waiting) = next {
             self.taken(&waiting);
-            bytes = bytes.saturating_add(waiting.bytes);
-            let mut owned = waiting.owned;
-            if shorten(&mut owned.record, self.max_record_bytes) {
-                RECORDS_SHORTENED.add(&[], owned.record.truncated.into());
-                batch.push(owned);
-            } else {
-                RECORDS_DROPPED.increment(&["size"]);
+            bytes = bytes.saturating_add(waiting.bytes());
+            match self.within_bound(waiting) {
+                Some(Waiting { record, is_shortened }) => {
+                    RECORDS_SHORTENED.add(&[], is_shortened.into());
+                    batch.push(record);
+                }
+                None => RECORDS_DROPPED.increment(&["size"]),
             }
             let has_room = batch.len() < BATCH_RECORDS && bytes < BATCH_BYTES;
             next = if has_room { receiver.try_recv().ok() } else { None };
@@ -117,11 +124,20 @@ impl RecordQueue {
         batch
     }
 
-    fn taken(&self, waiting: &Waiting) {
-        self.bytes.fetch_sub(waiting.bytes, Ordering::Relaxed);
+    /// The record as it is, or shortened. `None` if it is too large even so.
+    fn within_bound(&self, mut waiting: Waiting) -> Option<Waiting> {
+        if waiting.bytes() > self.max_record_bytes {
+            waiting.record.body = shorten(&waiting.record.body, self.max_record_bytes)?;
+            waiting.is_shortened = true;
+        }
+        Some(waiting)
     }
 
-    async fn write(&self, store: &dyn TurnRecords, batch: Vec<OwnedTurnRecord>, failures: &mut Failures) {
+    fn taken(&self, waiting: &Waiting) {
+        self.bytes.fetch_sub(waiting.bytes(), Ordering::Relaxed);
+    }
+
+    async fn write(&self, store: &dyn TurnRecords, batch: Vec<EncodedTurnRecord>, failures: &mut Failures) {
         if batch.is_empty() {
             return;
         }
@@ -138,15 +154,24 @@ impl RecordQueue {
 }
 
 impl RecordSink for RecordQueue {
-    fn push(&self, owner: &Owner, record: RecordedTurn) {
-        let bytes = approximate_bytes(&record);
-        let has_room = |waiting: usize| waiting.checked_add(bytes).filter(|sum| *sum <= MAX_BYTES);
+    fn push(&self, owner: &Owner, record: &BuiltRecord) {
+        // Encoded here and once: how long a record is, the bound of the queue needs to know.
+        let is_shortened = record.truncated;
+        let record = match EncodedTurnRecord::new(owner, record) {
+            Ok(record) => record,
+            Err(error) => {
+                tracing::error!(%error, "a turn record is dropped");
+                RECORDS_DROPPED.increment(&["store"]);
+                return;
+            }
+        };
+        let waiting = Waiting { record, is_shortened };
+        let has_room = |bytes: usize| bytes.checked_add(waiting.bytes()).filter(|sum| *sum <= MAX_BYTES);
         if self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, has_room).is_err() {
             RECORDS_DROPPED.increment(&["queue"]);
             return;
         }
-        let owned = OwnedTurnRecord { owner: owner.clone(), record };
-        if let Err(refused) = self.sender.try_send(Waiting { owned, bytes }) {
+        if let Err(refused) = self.sender.try_send(waiting) {
             self.taken(&refused.into_inner());
             RECORDS_DROPPED.increment(&["queue"]);
         }

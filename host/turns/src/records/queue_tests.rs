@@ -1,7 +1,7 @@
 //! What the queue keeps, writes and drops.
 
 use async_trait::async_trait;
-use masque_store::{RecordBounds, StoreError, TurnId};
+use masque_store::{OwnedTurnRecord, RecordBounds, RecordedTurn, StoreError, TurnId};
 use tokio::sync::{Notify, Semaphore};
 
 use super::super::shorten::tests::record;
@@ -9,7 +9,7 @@ use super::*;
 
 /// Keeps the batches that it is given, fails while it is told to, and waits for a permit for each.
 struct Kept {
-    batches: std::sync::Mutex<Vec<Vec<OwnedTurnRecord>>>,
+    batches: std::sync::Mutex<Vec<Vec<EncodedTurnRecord>>>,
     is_failing: std::sync::atomic::AtomicBool,
     permits: Semaphore,
     called: Notify,
@@ -32,7 +32,7 @@ impl Kept {
 
 #[async_trait]
 impl TurnRecords for Kept {
-    async fn store_turn_records(&self, records: Vec<OwnedTurnRecord>) -> Result<u64, StoreError> {
+    async fn store_turn_records(&self, records: Vec<EncodedTurnRecord>) -> Result<u64, StoreError> {
         self.permits.acquire().await.unwrap().forget();
         let stored = records.len() as u64;
         let result = if self.is_failing.load(Ordering::SeqCst) {
@@ -56,6 +56,15 @@ impl TurnRecords for Kept {
 
 const ANY: usize = 1 << 20;
 
+/// The record as a turn builds it.
+fn built(record: &RecordedTurn) -> BuiltRecord {
+    serde_json::from_slice(&serde_json::to_vec(record).unwrap()).unwrap()
+}
+
+fn read(stored: &EncodedTurnRecord) -> RecordedTurn {
+    RecordedTurn::from_json(&stored.body).unwrap()
+}
+
 fn ada() -> Owner {
     Owner { tenant: "default".into(), issuer: "local".into(), subject: "ada".into() }
 }
@@ -64,18 +73,18 @@ fn ada() -> Owner {
 async fn records_are_written_in_batches_with_their_owner_and_the_rest_when_the_host_stops() {
     let (queue, kept, stop) = (Arc::new(RecordQueue::new(ANY)), Kept::new(1000), CancellationToken::new());
     let (first, last) = (record(1, 1, 1), record(2, 2, 2));
-    queue.push(&ada(), first.clone());
+    queue.push(&ada(), &built(&first));
     for _ in 0..98 {
-        queue.push(&ada(), record(10, 10, 10));
+        queue.push(&ada(), &built(&record(10, 10, 10)));
     }
-    queue.push(&ada(), last.clone());
+    queue.push(&ada(), &built(&last));
     // Told to stop before it began, it writes what waits.
     stop.cancel();
     queue.keep_writing(kept.clone(), stop).await;
     let batches = kept.batches.lock().unwrap();
     assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [64, 36]);
-    assert_eq!(batches[0][0], OwnedTurnRecord { owner: ada(), record: first });
-    assert_eq!(batches[1][35].record, last);
+    assert_eq!(batches[0][0], OwnedTurnRecord { owner: ada(), record: first }.encode().unwrap());
+    assert_eq!(batches[1][35].body, serde_json::to_vec(&last).unwrap());
     assert_eq!(queue.bytes.load(Ordering::SeqCst), 0);
 }
 
@@ -84,7 +93,7 @@ async fn a_store_that_hangs_holds_up_no_turn_and_no_end_of_the_host() {
     let (queue, kept, stop) = (Arc::new(RecordQueue::new(ANY)), Kept::new(0), CancellationToken::new());
     let before = RECORDS_DROPPED.value(&["queue"]);
     for _ in 0..MAX_RECORDS + 10 {
-        queue.push(&ada(), record(1, 1, 1));
+        queue.push(&ada(), &built(&record(1, 1, 1)));
     }
     assert_eq!(RECORDS_DROPPED.value(&["queue"]) - before, 10, "the number is bounded");
     let began = Instant::now();
@@ -96,7 +105,7 @@ async fn a_store_that_hangs_holds_up_no_turn_and_no_end_of_the_host() {
     let before = RECORDS_DROPPED.value(&["queue"]);
     let megabytes = MAX_BYTES >> 20;
     for _ in 0..megabytes + 4 {
-        queue.push(&ada(), record(1 << 20, 1, 1));
+        queue.push(&ada(), &built(&record(1 << 20, 1, 1)));
     }
     let dropped = usize::try_from(RECORDS_DROPPED.value(&["queue"]) - before).unwrap();
     assert!((4..=6).contains(&dropped), "{dropped} of {}: the bytes are bounded", megabytes + 4);
@@ -111,10 +120,10 @@ async fn a_store_that_fails_costs_its_batch_and_the_next_is_written() {
         async move { queue.keep_writing(kept, stop).await }
     });
     let before = RECORDS_DROPPED.value(&["store"]);
-    queue.push(&ada(), record(1, 1, 1));
+    queue.push(&ada(), &built(&record(1, 1, 1)));
     kept.called.notified().await;
     kept.is_failing.store(false, Ordering::SeqCst);
-    queue.push(&ada(), record(1, 1, 1));
+    queue.push(&ada(), &built(&record(1, 1, 1)));
     kept.called.notified().await;
     stop.cancel();
     writing.await.unwrap();
@@ -127,15 +136,15 @@ async fn a_record_over_its_bound_is_shortened_or_dropped() {
     let (queue, kept, stop) = (Arc::new(RecordQueue::new(4096)), Kept::new(1000), CancellationToken::new());
     let before = RECORDS_DROPPED.value(&["size"]);
     let shortened = RECORDS_SHORTENED.value(&[]);
-    queue.push(&ada(), record(10_000, 10_000, 10_000));
+    queue.push(&ada(), &built(&record(10_000, 10_000, 10_000)));
     let mut long = record(1, 1, 1);
     let step = long.steps[0].clone();
     long.steps = vec![step; 100];
-    queue.push(&ada(), long);
+    queue.push(&ada(), &built(&long));
     stop.cancel();
     queue.keep_writing(kept.clone(), stop).await;
     assert_eq!(RECORDS_DROPPED.value(&["size"]) - before, 1);
     assert_eq!(RECORDS_SHORTENED.value(&[]) - shortened, 1);
     let batches = kept.batches.lock().unwrap();
-    assert!(batches[0].len() == 1 && batches[0][0].record.truncated, "{batches:?}");
+    assert!(batches[0].len() == 1 && read(&batches[0][0]).truncated, "{batches:?}");
 }

@@ -1,17 +1,20 @@
 //! The steps of a record: one call of a plugin each. Pure.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use masque_companions::ActiveSet;
 use masque_grants::{Grants, Limits};
 use masque_runtime::{CallFacts, HostCall};
-use masque_store::{MessageRecord, RecordedHostCall, RecordedStep, Started, UsageRecord};
-use serde_json::{Value, json};
+use masque_store::{Started, UsageRecord};
+use serde::Serialize;
 
 use super::call_log::{CallInput, CallOutput, LoggedCall};
 use super::messages::{
-    Texts, digest, prompt, prompt_reference, recollected_tokens, recollection, reference, safe_name,
+    PromptReference, PromptView, RecollectionView, StoredView, Texts, as_json, digest, prompt,
+    prompt_reference, recollected_tokens, recollection, safe_name, stored,
 };
+use super::{BuiltHostCall, BuiltStep};
 use crate::draft::ReplyDraft;
 use crate::tokens::estimated_tokens;
 
@@ -22,6 +25,96 @@ pub(super) struct StepContext<'a> {
     pub(super) draft: &'a ReplyDraft,
 }
 
+/// What a plugin was given.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Received<'a> {
+    /// The call has no input that is recorded.
+    Nothing,
+    Recall {
+        message: StoredView<'a>,
+        tail: Vec<StoredView<'a>>,
+        budget_tokens: u32,
+    },
+    Compose {
+        message: StoredView<'a>,
+        tail_messages: usize,
+        recollection: Option<RecollectionSize>,
+    },
+    /// The prompt that the step before shows.
+    Generate {
+        prompt: PromptReference,
+    },
+    /// The prompt of a plugin that asks.
+    Asked {
+        asked_by: &'a str,
+        prompt: PromptView<'a>,
+    },
+}
+
+#[derive(Serialize)]
+struct RecollectionSize {
+    messages: usize,
+    memories: usize,
+    tokens: u64,
+}
+
+/// What a plugin has returned.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Returned<'a> {
+    /// It has returned nothing, or failed.
+    Nothing,
+    Recollection(RecollectionView<'a>),
+    Prompt {
+        prompt: PromptView<'a>,
+    },
+    Reply {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        finish: Option<Cow<'a, str>>,
+        usage: UsageView,
+        reply: ReplyView,
+    },
+}
+
+/// A reply, with its digest and its text where no other step shows them.
+#[derive(Serialize)]
+struct ReplyView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+    bytes: usize,
+    tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+/// Tokens as clients are told.
+#[derive(Serialize)]
+pub(super) struct UsageView {
+    input_tokens: u64,
+    output_tokens: u64,
+    cached_tokens: u64,
+    estimated: bool,
+}
+
+impl From<UsageRecord> for UsageView {
+    fn from(usage: UsageRecord) -> Self {
+        let UsageRecord { input_tokens, output_tokens, cached_tokens, estimated } = usage;
+        Self { input_tokens, output_tokens, cached_tokens, estimated }
+    }
+}
+
+/// The limits of a call.
+#[derive(Serialize)]
+struct LimitsView {
+    wall_us: u64,
+    cpu_us: u64,
+    memory_bytes: usize,
+    questions: usize,
+    requests: usize,
+    state_writes: usize,
+}
+
 /// The step of a call. `before` are the calls that began earlier; `is_last` if no later call has begun.
 pub(super) fn step(
     call: &LoggedCall,
@@ -29,12 +122,12 @@ pub(super) fn step(
     is_last_model: bool,
     context: &StepContext<'_>,
     texts: &mut Texts<'_>,
-) -> RecordedStep {
+) -> BuiltStep {
     let facts = call.report.facts();
     let CallFacts { instantiation, cpu, peak_memory, host_calls, host_calls_dropped, .. } = facts;
     let package = call.plugin.package();
     let name = call.plugin.name();
-    RecordedStep {
+    BuiltStep {
         function: call.function.to_owned(),
         kind: package.kind().to_string(),
         plugin: name.to_owned(),
@@ -52,113 +145,96 @@ pub(super) fn step(
         instantiation_us: micros(instantiation),
         cpu_us: micros(cpu),
         peak_memory_bytes: peak_memory,
-        limits: limits(call.plugin.limits()),
+        limits: as_json(&limits(call.plugin.limits())),
         outcome: call.outcome.to_owned(),
-        received: received(call, before, context, texts),
-        returned: returned(call, is_last_model, context, texts),
+        received: as_json(&received(call, before, context, texts)),
+        returned: as_json(&returned(call, is_last_model, context, texts)),
         host_calls: host_calls.into_iter().map(host_call).collect(),
         host_calls_dropped,
     }
 }
 
-fn received(
-    call: &LoggedCall,
+fn received<'a>(
+    call: &'a LoggedCall,
     before: &[LoggedCall],
-    context: &StepContext<'_>,
+    context: &StepContext<'a>,
     texts: &mut Texts<'_>,
-) -> Value {
+) -> Received<'a> {
+    let message = || stored(&context.started.message);
     match &call.input {
-        None => Value::Null,
+        None => Received::Nothing,
         Some(CallInput::Recall { budget }) => {
-            let tail: Vec<_> = context.started.tail.iter().map(stored).collect();
-            json!({ "message": stored(&context.started.message), "tail": tail, "budget_tokens": budget })
+            let tail = context.started.tail.iter().map(stored).collect();
+            Received::Recall { message: message(), tail, budget_tokens: *budget }
         }
         Some(CallInput::Compose) => {
-            let recalled = before.iter().rev().find_map(|earlier| match &earlier.output {
-                CallOutput::Recollection(recalled) => Some(recalled),
+            let recollection = before.iter().rev().find_map(|earlier| match &earlier.output {
+                CallOutput::Recollection(recalled) => Some(RecollectionSize {
+                    messages: recalled.messages.len(),
+                    memories: recalled.memories.len(),
+                    tokens: recollected_tokens(recalled),
+                }),
                 _ => None,
             });
-            let recalled = recalled.map(|recalled| {
-                json!({
-                    "messages": recalled.messages.len(),
-                    "memories": recalled.memories.len(),
-                    "tokens": recollected_tokens(recalled),
-                })
-            });
-            json!({
-                "message": stored(&context.started.message),
-                "tail_messages": context.started.tail.len(),
-                "recollection": recalled,
-            })
+            Received::Compose { message: message(), tail_messages: context.started.tail.len(), recollection }
         }
-        Some(CallInput::Generate { prompt, asked_by: None }) => json!({ "prompt": prompt_reference(prompt) }),
+        Some(CallInput::Generate { prompt, asked_by: None }) => {
+            Received::Generate { prompt: prompt_reference(prompt) }
+        }
         Some(CallInput::Generate { prompt, asked_by: Some(plugin) }) => {
-            json!({ "asked_by": plugin, "prompt": self::prompt(prompt, texts) })
+            Received::Asked { asked_by: plugin, prompt: self::prompt(prompt, texts) }
         }
     }
 }
 
-fn returned(
-    call: &LoggedCall,
+fn returned<'a>(
+    call: &'a LoggedCall,
     is_last_model: bool,
     context: &StepContext<'_>,
     texts: &mut Texts<'_>,
-) -> Value {
+) -> Returned<'a> {
     let is_of_turn = matches!(call.input, Some(CallInput::Generate { asked_by: None, .. }));
+    let draft = context.draft;
     match &call.output {
-        CallOutput::Recollection(recalled) => recollection(recalled, texts),
-        CallOutput::Prompt(composed) => json!({ "prompt": prompt(composed, texts) }),
+        CallOutput::Recollection(recalled) => Returned::Recollection(recollection(recalled, texts)),
+        CallOutput::Prompt(composed) => Returned::Prompt { prompt: prompt(composed, texts) },
         CallOutput::Reply { finish, text_bytes, usage } => {
-            let mut returned = json!({ "finish": safe_name(finish), "usage": usage_value(*usage) });
-            if let Some(members) = returned.as_object_mut() {
-                let reply = match is_of_turn {
-                    true => reply(&context.draft.text, texts),
-                    // The step of the plugin that asked shows the text.
-                    false => json!({ "bytes": text_bytes, "tokens": estimated_tokens(*text_bytes) }),
-                };
-                members.insert("reply".into(), reply);
-            }
-            returned
+            let (bytes, tokens) = (*text_bytes, estimated_tokens(*text_bytes));
+            let reply = match is_of_turn {
+                true => reply(&draft.text, texts),
+                // The step of the plugin that asked shows the text.
+                false => ReplyView { digest: None, bytes, tokens, text: None },
+            };
+            Returned::Reply { finish: Some(safe_name(finish)), usage: UsageView::from(*usage), reply }
         }
         // A reply that was cut off is kept as far as it had come.
-        CallOutput::Nothing if is_of_turn && is_last_model && !context.draft.text.is_empty() => {
-            json!({ "reply": reply(&context.draft.text, texts), "usage": usage_value(context.draft.usage) })
-        }
-        CallOutput::Nothing => Value::Null,
+        CallOutput::Nothing if is_of_turn && is_last_model && !draft.text.is_empty() => Returned::Reply {
+            finish: None,
+            usage: UsageView::from(draft.usage),
+            reply: reply(&draft.text, texts),
+        },
+        CallOutput::Nothing => Returned::Nothing,
     }
 }
 
-fn reply(text: &str, texts: &mut Texts<'_>) -> Value {
-    let mut object =
-        json!({ "digest": digest(text), "bytes": text.len(), "tokens": estimated_tokens(text.len()) });
-    texts.put(&mut object, "text", text);
-    object
+fn reply(text: &str, texts: &mut Texts<'_>) -> ReplyView {
+    ReplyView {
+        digest: Some(digest(text)),
+        bytes: text.len(),
+        tokens: estimated_tokens(text.len()),
+        text: texts.keep(text),
+    }
 }
 
-/// A message of the conversation.
-pub(super) fn stored(message: &MessageRecord) -> Value {
-    reference(&message.id.to_string(), &message.role, &message.content)
-}
-
-/// Tokens as clients are told.
-pub(super) fn usage_value(usage: UsageRecord) -> Value {
-    json!({
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cached_tokens": usage.cached_tokens,
-        "estimated": usage.estimated,
-    })
-}
-
-fn host_call(call: HostCall) -> RecordedHostCall {
+fn host_call(call: HostCall) -> BuiltHostCall {
     let HostCall { interface, operation, started, duration, outcome, detail } = call;
-    RecordedHostCall {
+    BuiltHostCall {
         interface: interface.to_owned(),
         operation,
         started_us: micros(started),
         duration_us: micros(duration),
         outcome,
-        detail,
+        detail: as_json(&detail),
     }
 }
 
@@ -180,15 +256,15 @@ fn grant_names(grants: &Grants) -> Vec<String> {
     names
 }
 
-fn limits(limits: &Limits) -> Value {
-    json!({
-        "wall_us": micros(limits.wall),
-        "cpu_us": micros(limits.cpu),
-        "memory_bytes": limits.memory_bytes,
-        "questions": limits.questions,
-        "requests": limits.requests,
-        "state_writes": limits.state_writes,
-    })
+fn limits(limits: &Limits) -> LimitsView {
+    LimitsView {
+        wall_us: micros(limits.wall),
+        cpu_us: micros(limits.cpu),
+        memory_bytes: limits.memory_bytes,
+        questions: limits.questions,
+        requests: limits.requests,
+        state_writes: limits.state_writes,
+    }
 }
 
 fn micros(time: Duration) -> u64 {
