@@ -239,6 +239,22 @@ class Scripts(unittest.TestCase):
         self.assertIn("docker restart the-container", calls)
         self.assertIn("postgresql-client-99", calls)
 
+    def test_every_shell_script_of_the_repository_is_linted_also_a_new_one(self):
+        repository = self.repository
+        repository.write("tests/deep/boot", "#!/bin/bash\n", 0o755)
+        repository.write("tests/deep/page.md", "#!/bin/bash is the first line of a script\n")
+        repository.write(".ci/python-tools", f"#!/bin/sh\necho '{repository.programs}'\n", 0o755)
+        for program in ["shellcheck", "actionlint", "zizmor"]:
+            repository.fake(program)
+        repository.commit()
+        repository.write("elsewhere/new", "#!/bin/sh\n", 0o755)
+        self.passes("lint-pipeline")
+        linted = repository.calls[0].split(" ")
+        self.assertEqual(linted[0], "shellcheck")
+        for script in ["tests/deep/boot", "elsewhere/new", ".ci/lint-pipeline"]:
+            self.assertIn(script, linted)
+        self.assertNotIn("LICENSE", linted)
+
     # What a release publishes.
 
     def test_a_release_for_a_processor_is_the_same_at_every_build(self):
