@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use masque_tests::deploy::in_repository;
-use masque_tests::{WAIT_LIMIT, binary, full, shipped, skipped};
+use masque_tests::{WAIT_LIMIT, binary, full, shipped, skipped, unavailable};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -115,13 +115,16 @@ fn wait<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 fn tree(test: &str) -> Option<PathBuf> {
     let tree = std::env::var_os("MASQUE_TEST_DEBIAN13").map(PathBuf::from);
     let tree = tree.filter(|tree| tree.join("usr/lib/systemd/systemd").is_file());
+    if !full() {
+        skipped(test, "it takes long; `cargo xtask test --full` runs it");
+        return None;
+    }
     let reason = match &tree {
-        _ if !full() => "it takes long; `cargo xtask test --full` runs it",
         None => "there is no tree of Debian 13 with systemd; `cargo xtask test --install` makes it",
         Some(_) if !rustix::process::geteuid().is_root() => "only root can boot a machine",
         Some(_) => return tree,
     };
-    skipped(test, reason);
+    unavailable(test, reason);
     None
 }
 
