@@ -358,10 +358,45 @@ class Scripts(unittest.TestCase):
         self.repository.fake("docker")
         self.passes("build-image")
         self.assertRegex(
-            self.repository.calls[0],
-            r"^docker build --file deploy/Dockerfile --tag masque:ci --build-arg VERSION=1\.2\.3 "
-            r"--build-arg REVISION=[0-9a-f]{40} \.$",
+            self.repository.calls[-1],
+            r"^docker buildx build --builder masque --load --file deploy/Dockerfile --tag masque:ci "
+            r"--build-arg VERSION=1\.2\.3 --build-arg REVISION=[0-9a-f]{40} \.$",
         )
+
+    def test_an_image_is_pushed_by_the_builder_that_built_what_was_tried(self):
+        self.repository.commit()
+        self.repository.fake(
+            "docker",
+            'case "$*" in\n'
+            "'buildx inspect masque') [ -e \"$HOME/builder\" ] ;;\n"
+            "'buildx create --name masque') touch \"$HOME/builder\" ;;\n"
+            "*'--builder masque '*) [ -e \"$HOME/builder\" ] ;;\nesac",
+        )
+        self.passes("build-image")
+        # Without a digest of the builder it fails, after the build.
+        self.fails("publish-image", "1.2.3", saying="the builder names no digest")
+        created = [call for call in self.repository.calls if "buildx create" in call]
+        self.assertEqual(created, ["docker buildx create --name masque"])
+        self.assertIn("--builder masque", self.repository.calls[-1])
+
+    def test_the_images_of_the_composition_are_listed_without_its_own(self):
+        self.repository.write(
+            "deploy/compose.yaml",
+            "services:\n  masque:\n    image: ${MASQUE_IMAGE:-masque:local}\n  redis:\n    image: redis:1.2-alpine\n"
+            "  prometheus:\n    image: prom/prometheus:v1.2.3\n  other:\n    image: redis:1.2-alpine\n",
+        )
+        self.passes("composed-images")
+        self.assertEqual(self.repository.read("output"), 'images=["prom/prometheus:v1.2.3","redis:1.2-alpine"]\n')
+        self.repository.write("deploy/compose.yaml", "services: {}\n")
+        self.fails("composed-images", saying="names no image")
+
+    def test_the_long_tests_run_as_root_with_the_programs_of_the_user(self):
+        self.repository.fake("sudo", '[ "$1" = --preserve-env ] || exit 9\nshift\nexec "$@"')
+        self.repository.fake("cargo", "exit 7")
+        self.assertEqual(self.repository.run("long-tests").returncode, 7)
+        self.assertEqual(self.repository.calls[-1], "cargo xtask test --full")
+        if os.geteuid() != 0:
+            self.assertIn("sudo --preserve-env env PATH=", self.repository.calls[0])
 
     def try_image(self, user="10001:10001", health="healthy", event="turn.completed"):
         self.repository.fake(
