@@ -164,6 +164,19 @@ async fn up_makes_secrets_for_one_user_alone_and_overwrites_none() {
 }
 
 #[tokio::test]
+async fn up_leaves_the_lines_of_an_env_file_whose_last_one_has_no_end() {
+    let copy = Copy::new().await;
+    std::fs::write(copy.path(".env"), "MASQUE_IMAGE=masque:mine\nMASQUE_PORT=9999").unwrap();
+    copy.up(&[]).await.expect();
+    let written = std::fs::read_to_string(copy.path(".env")).unwrap();
+    let (before, user) = written.split_once("MASQUE_USER=").unwrap();
+    assert_eq!(before, "MASQUE_IMAGE=masque:mine\nMASQUE_PORT=9999\n");
+    assert!(user.ends_with('\n') && user.lines().count() == 1, "{written}");
+    copy.up(&[]).await.expect();
+    assert_eq!(std::fs::read_to_string(copy.path(".env")).unwrap(), written);
+}
+
+#[tokio::test]
 async fn up_stops_at_an_empty_secret_and_where_docker_has_no_compose() {
     let copy = Copy::new().await;
     std::fs::create_dir(copy.path("secrets")).unwrap();
