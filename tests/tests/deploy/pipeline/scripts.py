@@ -319,12 +319,31 @@ class Scripts(unittest.TestCase):
         self.assertNotIn("the-token-of-the-registry", "\n".join(self.repository.calls))
 
     def test_the_chart_is_packaged_and_pushed_and_its_digest_is_told(self):
-        self.repository.fake("helm", f'[ "$1" != push ] || echo "Digest: {DIGEST}" >&2')
+        shutil.copy(ROOT / "deploy/packed-page", self.repository.root / "deploy/packed-page")
+        self.repository.write(
+            "deploy/helm/masque/README.md",
+            "[values](values.yaml), [a page](../../../docs/scaling.md#redis), [`docs`](../../../docs), [x](https://x.example/a)\n",
+        )
+        self.repository.write("deploy/prometheus/rules.yaml", "groups: []\n")
+        (self.repository.root / "deploy/helm/masque/rules.yaml").symlink_to("../../prometheus/rules.yaml")
+        self.repository.fake(
+            "helm",
+            f'[ "$1" != push ] || echo "Digest: {DIGEST}" >&2\n[ "$1" != package ] || cp -r "$2" "$HOME/packed"',
+        )
         self.passes("publish-chart")
+        packed = self.repository.folder / "packed"
         self.assertEqual(
-            self.repository.calls,
+            (packed / "README.md").read_text(),
+            "[values](values.yaml), a page (`docs/scaling.md` in Masque's repository), `docs` in Masque's repository, "
+            "[x](https://x.example/a)\n",
+        )
+        self.assertFalse((packed / "rules.yaml").is_symlink())
+        self.assertRegex(
+            self.repository.calls[0], r"^helm package /.*/masque --destination target/release-files$"
+        )
+        self.assertEqual(
+            self.repository.calls[1:],
             [
-                "helm package deploy/helm/masque --destination target/release-files",
                 "helm registry login ghcr.io --username someone --password-stdin",
                 "helm push target/release-files/masque-1.2.3.tgz oci://ghcr.io/example/charts",
             ],
