@@ -36,6 +36,14 @@ pub fn files_in(folder: &str, ending: &str) -> Vec<PathBuf> {
     files
 }
 
+/// The files that the links of a Markdown page name, relative to the page. Links to other servers and within the page are left
+/// out.
+pub fn linked_files(page: &str) -> Vec<&str> {
+    let targets = page.split("](").skip(1).filter_map(|rest| rest.split([')', ' ', '\n']).next());
+    let files = targets.filter(|target| !target.contains(':')).filter_map(|target| target.split('#').next());
+    files.filter(|file| !file.is_empty()).collect()
+}
+
 /// All alerts, read by the indentation that the file has.
 pub fn alerts() -> Vec<Alert> {
     let text = std::fs::read_to_string(in_repository("deploy/prometheus/rules.yaml")).unwrap();

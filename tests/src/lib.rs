@@ -53,7 +53,7 @@ pub use identity::{
     signing_input, token,
 };
 pub use link::{Link, LinkState};
-pub use machine::{descriptors, full, skipped};
+pub use machine::{descriptors, full, skipped, unavailable};
 pub use model::{Answer, Gate, MockModel, RecordedRequest, Step};
 pub use planted::{Planted, assert_in_none};
 pub use raw::RawConnection;

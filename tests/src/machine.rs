@@ -16,6 +16,15 @@ pub fn skipped(test: &str, reason: &str) {
     let _ = writeln!(terminal, "test {test} ... skipped: {reason}");
 }
 
+/// As [`skipped`], for a test that this machine lacks something for.
+///
+/// # Panics
+/// If `CI` is `true`: there, what is not tested must not look as if it had passed.
+pub fn unavailable(test: &str, reason: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} is not tested: {reason}");
+    skipped(test, reason);
+}
+
 /// Raises this process's limit of descriptors to the maximum and returns it. A host raises its own limit.
 pub fn descriptors() -> usize {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);

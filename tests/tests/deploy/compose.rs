@@ -81,6 +81,16 @@ async fn services() -> serde_json::Map<String, Value> {
     composed["services"].as_object().unwrap().clone()
 }
 
+/// The networks of the composition, with this value of `MASQUE_NETWORK`.
+async fn networks(network: Option<&str>) -> Value {
+    let mut compose = Command::new(program("docker-compose").await);
+    compose.arg("--file").arg(in_repository("deploy/compose.yaml")).args(["config", "--format", "json"]);
+    compose.env("MASQUE_USER", "1000:1000").env_remove("MASQUE_NETWORK");
+    let ended = run(compose.envs(network.map(|network| ("MASQUE_NETWORK", network)))).await;
+    let composed: Value = serde_json::from_str(&ended.expect()).unwrap();
+    composed["networks"].clone()
+}
+
 #[tokio::test]
 async fn without_what_up_makes_compose_fails_and_says_what_is_missing() {
     let copy = Copy::new().await;
@@ -164,6 +174,19 @@ async fn up_makes_secrets_for_one_user_alone_and_overwrites_none() {
 }
 
 #[tokio::test]
+async fn up_leaves_the_lines_of_an_env_file_whose_last_one_has_no_end() {
+    let copy = Copy::new().await;
+    std::fs::write(copy.path(".env"), "MASQUE_IMAGE=masque:mine\nMASQUE_PORT=9999").unwrap();
+    copy.up(&[]).await.expect();
+    let written = std::fs::read_to_string(copy.path(".env")).unwrap();
+    let (before, user) = written.split_once("MASQUE_USER=").unwrap();
+    assert_eq!(before, "MASQUE_IMAGE=masque:mine\nMASQUE_PORT=9999\n");
+    assert!(user.ends_with('\n') && user.lines().count() == 1, "{written}");
+    copy.up(&[]).await.expect();
+    assert_eq!(std::fs::read_to_string(copy.path(".env")).unwrap(), written);
+}
+
+#[tokio::test]
 async fn up_stops_at_an_empty_secret_and_where_docker_has_no_compose() {
     let copy = Copy::new().await;
     std::fs::create_dir(copy.path("secrets")).unwrap();
@@ -214,11 +237,12 @@ async fn every_service_is_confined_and_watched_and_has_a_pinned_version() {
         assert!(service["privileged"].is_null(), "{name}");
         assert!(service["healthcheck"]["test"].is_array() || name == "migrate", "{name} has no health check");
         let image = service["image"].as_str().unwrap();
-        let (_, tag) = image.split_once(':').unwrap();
-        assert!(
-            image == "masque:local" || tag.contains(|letter: char| letter.is_ascii_digit()),
-            "{name}: {image}"
-        );
+        let (program, tag) = image.split_once(':').unwrap();
+        // PostgreSQL has two numbers.
+        let parts = if program == "postgres" { 2 } else { 3 };
+        let version = tag.trim_start_matches('v').split('-').next().unwrap();
+        let numbers = version.split('.').filter(|part| part.parse::<u32>().is_ok()).count();
+        assert!(image == "masque:local" || numbers == parts, "{name}: {image} is no exact version");
     }
 }
 
@@ -257,12 +281,40 @@ async fn the_configuration_and_the_variables_of_the_host_are_valid_in_production
     }
     assert!(!checked.text.contains("unsafe"), "{}", checked.text);
     // The proxy of this machine has the address of the gateway.
-    assert!(file.contains("trusted_proxies = [\"172.28.43.1/32\"]"));
-    assert!(
-        std::fs::read_to_string(in_repository("deploy/compose.yaml"))
-            .unwrap()
-            .contains("gateway: 172.28.43.1 ")
-    );
+    let networks = networks(None).await;
+    let gateway = networks["clients"]["ipam"]["config"][0]["gateway"].as_str().unwrap();
+    assert!(file.contains(&format!("trusted_proxies = [\"{gateway}/32\"]")), "{gateway}");
+    assert!(file.contains(&format!("networks = [{}]", networks["clients"]["ipam"]["config"][0]["subnet"])));
+}
+
+#[tokio::test]
+async fn all_addresses_move_with_one_variable_and_up_names_the_file_that_was_forgotten() {
+    let moved = networks(Some("10.99")).await;
+    for (name, number) in [("clients", 43), ("monitoring", 44)] {
+        let config = &moved[name]["ipam"]["config"][0];
+        assert_eq!(config["subnet"], format!("10.99.{number}.0/24"), "{name}");
+        assert_eq!(config["gateway"], format!("10.99.{number}.1"), "{name}");
+    }
+    let text = std::fs::read_to_string(in_repository("deploy/compose.yaml")).unwrap();
+    let fixed = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let fixed: Vec<_> =
+        fixed.filter(|line| line.replace("${MASQUE_NETWORK:-172.28}", "").contains("172.")).collect();
+    assert!(fixed.is_empty(), "{fixed:?}");
+
+    let copy = Copy::new().await;
+    std::fs::write(copy.path(".env"), "MASQUE_NETWORK=10.99\n").unwrap();
+    let file = copy.path("compose/masque/masque.toml");
+    let mut configuration = std::fs::read_to_string(&file).unwrap();
+    for address in ["172.28.43.1/32", "172.28.43.0/24"] {
+        let stopped = copy.up(&[]).await;
+        assert!(!stopped.succeeded && stopped.errors.contains(address), "{stopped:?}");
+        assert!(stopped.errors.contains("deploy/compose/masque/masque.toml"), "{stopped:?}");
+        assert!(!copy.calls().contains("up --detach"), "{}", copy.calls());
+        configuration = configuration.replace(address, &address.replace("172.28", "10.99"));
+        std::fs::write(&file, &configuration).unwrap();
+    }
+    let shown = copy.up(&[]).await.expect();
+    assert!(shown.contains("http://10.99.44.10:3000"), "{shown}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use masque_tests::deploy::in_repository;
-use masque_tests::{full, skipped};
+use masque_tests::{full, skipped, unavailable};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -156,7 +156,7 @@ async fn the_built_image_serves_a_turn_as_a_user_without_rights_on_a_root_that_i
     }
     let probe = "buildah --version && debootstrap --version && [ \"$(id -u)\" = 0 ]";
     if !run(Command::new("sh").args(["-c", probe])).await.succeeded {
-        return skipped(NAME, "it needs buildah, debootstrap and root");
+        return unavailable(NAME, "it needs buildah, debootstrap and root");
     }
     // target/PROFILE/deps/TEST
     let built = std::env::current_exe().unwrap();

@@ -81,7 +81,8 @@ fn every_script_that_a_workflow_runs_exists_and_can_be_executed() {
 
 #[test]
 fn every_action_is_pinned_to_a_commit_and_names_its_version() {
-    for step in steps("uses") {
+    // A workflow of this repository has the commit that runs.
+    for step in steps("uses").into_iter().filter(|step| !step.text.starts_with("$/")) {
         let (action, version) =
             step.text.split_once(" # v").unwrap_or_else(|| panic!("{}: no version", step.place));
         let (_, commit) = action.split_once('@').unwrap();
@@ -98,8 +99,122 @@ fn every_job_has_a_time_limit_and_states_its_rights() {
         let (_, jobs) = text.split_once("\njobs:\n").unwrap();
         let count = |needle: &str| jobs.matches(needle).count();
         assert_eq!(count("\n    timeout-minutes: "), count("\n    runs-on: "), "{}", file.display());
-        assert_eq!(count("\n    permissions:\n"), count("\n    runs-on: "), "{}", file.display());
+        // A job that runs another workflow has rights, and its jobs have the limits.
+        let jobs = count("\n    runs-on: ") + count("\n    uses: ");
+        assert_eq!(count("\n    permissions:\n"), jobs, "{}", file.display());
     }
+}
+
+fn workflow(name: &str) -> String {
+    std::fs::read_to_string(in_repository(".github/workflows").join(name)).unwrap()
+}
+
+/// The lines of a job, without its name.
+fn job(file: &str, name: &str) -> String {
+    let text = workflow(file);
+    let (_, rest) =
+        text.split_once(&format!("\n  {name}:\n")).unwrap_or_else(|| panic!("{file} has no job {name}"));
+    let lines = rest.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+#[test]
+fn an_image_is_tried_and_scanned_before_it_is_pushed() {
+    for file in ["deploy.yml", "release.yml"] {
+        let job = job(file, "image");
+        let mut rest = job.as_str();
+        for step in [
+            "run: .ci/build-image\n",
+            "run: .ci/try-image masque:ci\n",
+            "uses: anchore/scan-action@",
+            "run: .ci/publish-image ",
+        ] {
+            (_, rest) =
+                rest.split_once(step).unwrap_or_else(|| panic!("{file}: {step:?} is missing or too early"));
+        }
+    }
+    let pushes = steps("run").into_iter().filter(|step| step.text.starts_with(".ci/publish-image")).count();
+    assert_eq!(pushes, 2, "another job pushes an image");
+}
+
+#[test]
+fn staging_waits_for_all_checks_and_needs_its_settings() {
+    let image = job("deploy.yml", "image");
+    assert!(image.contains("    needs: [ci, scan, settings]\n"), "{image}");
+    assert!(image.contains("    if: needs.settings.outputs.configured == 'true'\n"), "{image}");
+    assert!(job("deploy.yml", "staging").contains("    needs: image\n"));
+    for name in ["ci", "scan"] {
+        let called = job("deploy.yml", name);
+        assert!(called.contains(&format!("    uses: $/.github/workflows/{name}.yml\n")), "{called}");
+        let text = workflow(&format!("{name}.yml"));
+        assert!(text.contains("\n  workflow_call:\n"), "{name}.yml can't be called");
+        // It would run twice.
+        assert!(!text.contains("develop]"), "{name}.yml runs by itself on a push to `develop`");
+    }
+}
+
+/// What no image is built from.
+const NOT_IN_THE_IMAGE: [&str; 17] = [
+    ".env.example",
+    ".github",
+    ".gitignore",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "README.md",
+    "SECURITY.md",
+    "bench",
+    "clippy.toml",
+    "deny.toml",
+    "docs",
+    "examples",
+    "fuzz",
+    "masque.example.toml",
+    "rustfmt.toml",
+    "tests",
+];
+
+#[test]
+fn a_change_of_what_the_image_is_built_from_builds_it() {
+    let text = workflow("image.yml");
+    let (_, rest) = text.split_once("\n    paths:\n").unwrap();
+    let paths: Vec<_> = rest.lines().map_while(|line| line.strip_prefix("      - ")).collect();
+    let listed = Command::new("git").arg("ls-files").current_dir(in_repository(".")).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let top: BTreeSet<_> = listed.lines().map(|path| path.split('/').next().unwrap()).collect();
+    assert!(top.len() > 15, "{top:?}");
+    for name in top {
+        let is_path = paths.iter().any(|path| *path == name || *path == format!("{name}/**"));
+        assert_ne!(is_path, NOT_IN_THE_IMAGE.contains(&name), "{name} is in the filter or in the list");
+    }
+    // What all crates are resolved from.
+    assert!(paths.contains(&"\"**/Cargo.toml\""));
+}
+
+#[test]
+fn every_server_of_the_tests_has_an_exact_version() {
+    let job = job("ci.yml", "servers");
+    let lines = job.lines().filter(|line| line.contains("{ postgres:"));
+    let images: Vec<_> =
+        lines.flat_map(|line| line.split('"')).filter_map(|word| word.split_once(':')).collect();
+    let versions = |name: &str| images.iter().filter(|(image, _)| *image == name).count();
+    assert!(versions("postgres") > 1 && versions("redis") > 1 && versions("valkey/valkey") > 1, "{images:?}");
+    for (image, tag) in images.iter().filter(|(_, tag)| !tag.starts_with(' ')) {
+        let parts = if *image == "postgres" { 2 } else { 3 };
+        let numbers: Vec<_> = tag.split('.').filter(|part| part.parse::<u32>().is_ok()).collect();
+        assert_eq!(numbers.len(), parts, "{image}:{tag}");
+    }
+}
+
+#[test]
+fn the_long_tests_run_with_the_rust_of_the_image() {
+    let dockerfile = std::fs::read_to_string(in_repository("deploy/Dockerfile")).unwrap();
+    let (_, rest) = dockerfile.split_once(" rust:").unwrap();
+    let rust = rest.split('-').next().unwrap();
+    let job = job("ci.yml", "full");
+    assert!(job.contains(&format!("RUSTUP_TOOLCHAIN: \"{rust}\"\n")), "{job}");
+    assert!(job.contains(&format!("run: .ci/toolchain {rust}\n")), "{job}");
+    assert!(job.contains("run: .ci/long-tests\n"), "{job}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use masque_tests::deploy::in_repository;
+use masque_tests::deploy::{in_repository, linked_files};
 use masque_tests::{Setup, full, skipped};
 use serde_json::json;
 use tokio::process::Command;
@@ -58,6 +58,20 @@ async fn the_package_holds_all_sources_the_contract_the_guide_and_the_licence() 
     let mut expected: Vec<_> = sources.chain(contract).chain(texts).collect();
     expected.retain(|path| !listed.contains(&path.as_str()));
     assert!(expected.is_empty(), "the package lacks {expected:?}");
+}
+
+#[tokio::test]
+async fn no_link_of_a_page_in_the_package_leads_nowhere() {
+    let words = ["package", "--package", "masque-sdk", "--list", "--allow-dirty"];
+    let listed = cargo(&in_repository(""), &words).await;
+    for page in listed.lines().filter(|path| path.ends_with(".md")) {
+        let text = fs::read_to_string(in_repository("sdk").join(page)).unwrap();
+        let missing: Vec<_> = linked_files(&text)
+            .into_iter()
+            .filter(|file| !listed.lines().any(|path| path == *file))
+            .collect();
+        assert!(missing.is_empty(), "{page}: {missing:?}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use masque_store_postgres::testing::TestServer;
 use masque_tests::deploy::in_repository;
-use masque_tests::{binary, skipped};
+use masque_tests::{binary, unavailable};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -85,8 +85,7 @@ fn script(root: &Path, postgresql: u16, [public, admin, redis]: [&str; 3]) -> St
 #[tokio::test]
 async fn the_deployment_guide_leads_from_an_empty_folder_to_a_restored_backup() {
     if let Some(program) = missing_program() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "there is no `{program}`");
-        return skipped("the_deployment_guide", &format!("there is no `{program}`"));
+        return unavailable("the_deployment_guide", &format!("there is no `{program}`"));
     }
     let folder = tempfile::Builder::new().prefix("masque-guide-").tempdir().unwrap();
     let root = folder.path();

@@ -3,14 +3,14 @@
 
 use std::path::Path;
 
-use masque_tests::{Answer, MockModel, Setup, skipped};
+use masque_tests::{Answer, MockModel, Setup, unavailable};
 use serde_json::json;
 
 #[tokio::test]
 async fn a_reply_is_flushed_to_disk_before_it_is_acknowledged() {
     let allowed = std::process::Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output();
     if !allowed.is_ok_and(|output| output.status.success()) {
-        skipped("a_reply_is_flushed_to_disk", "strace is missing or not allowed to trace");
+        unavailable("a_reply_is_flushed_to_disk", "strace is missing or not allowed to trace");
         return;
     }
     let model = MockModel::start().await;

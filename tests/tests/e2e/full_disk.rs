@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io::Write;
 
-use masque_tests::{Reply, Setup, eventually, skipped};
+use masque_tests::{Reply, Setup, eventually, unavailable};
 use serde_json::json;
 
 /// Mounts a small file system over the data folder, in a mount namespace of its own, and then executes the host.
@@ -17,7 +17,7 @@ async fn a_full_disk_loses_no_acknowledged_message_and_the_host_recovers_when_th
         .args(["sh", "-c", "mount -t tmpfs probe /tmp"])
         .output();
     if !allowed.as_ref().is_ok_and(|output| output.status.success()) {
-        skipped(
+        unavailable(
             "a_full_disk_loses_no_acknowledged_message",
             "this machine does not let a program mount a file system in a namespace of its own",
         );

@@ -31,6 +31,7 @@ pub(super) fn unshared(script: &str, folder: &Path) -> Option<Command> {
     };
     let arguments = [["-m"].as_slice(), &["-r", "-m"]].into_iter().find(is_allowed);
     if arguments.is_none() {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "the test may not mount a file system");
         println!(
             "skipped: the test may not mount a file system (`unshare -m` and `unshare -r -m` are refused)"
         );

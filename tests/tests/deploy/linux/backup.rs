@@ -1,9 +1,11 @@
 //! Encrypted backups: what `masque-backup.service` runs, and a drill of the restore.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use masque_store_postgres::testing::TestServer;
 use masque_tests::deploy::in_repository;
 use masque_tests::{Host, Setup, binary};
 use serde_json::json;
@@ -87,6 +89,87 @@ async fn an_encrypted_backup_of_a_running_host_is_restored_in_a_drill_within_min
     let took = start.elapsed();
     println!("the restore took {took:?}");
     assert!(took < RESTORE_LIMIT, "{took:?}");
+}
+
+/// The example for PostgreSQL at the head of the unit.
+pub(super) fn postgresql_example() -> String {
+    let unit = std::fs::read_to_string(in_repository("deploy/systemd/masque-backup.service")).unwrap();
+    let lines = unit.lines().filter_map(|line| line.strip_prefix("#     "));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// The backup command that a part of a unit sets. systemd reads `\"` within quotes as `"`, and replaces only `%` (systemd.exec(5)).
+fn backup_command(settings: &str) -> String {
+    let line = settings.lines().find_map(|line| line.strip_prefix("Environment=\"BACKUP_COMMAND="));
+    let value = line.unwrap_or_else(|| panic!("no command in {settings}")).strip_suffix('"').unwrap();
+    assert!(!value.contains('%'), "{value}");
+    value.replace("\\\"", "\"")
+}
+
+#[tokio::test]
+async fn the_example_for_postgresql_backs_up_the_database_of_the_host() {
+    if !has("age", "the_example_for_postgresql_backs_up_the_database_of_the_host") {
+        return;
+    }
+    let example = postgresql_example();
+    let page = std::fs::read_to_string(in_repository("docs/linux.md")).unwrap();
+    assert!(page.contains(&format!("```ini\n{example}```\n")), "the unit and the page differ:\n{example}");
+    let command = backup_command(&example);
+
+    let database = TestServer::shared().migrated_database().await;
+    // The second variable takes precedence: `pg_dump` does not work through every pooler.
+    let url = database.url.as_str();
+    for variables in [
+        vec![("DATABASE_URL", url)],
+        vec![("DATABASE_URL", "postgresql://127.0.0.1:1/pooler"), ("DATABASE_DIRECT_URL", url)],
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (private, public) = keys(folder.path());
+        let backups = folder.path().join("backups");
+        std::fs::create_dir(&backups).unwrap();
+        let mut made = script(&backups, &public);
+        made.env_remove("DATABASE_URL").env_remove("DATABASE_DIRECT_URL").envs(variables);
+        succeed(made.env("BACKUP_COMMAND", &command));
+        let made = names(&backups);
+        let [encrypted] = &made[..] else { panic!("{made:?}") };
+        let dump = folder.path().join("dump");
+        let mut decrypt = Command::new("age");
+        decrypt.args(["--decrypt", "--identity"]).arg(&private).arg("--output").arg(&dump);
+        succeed(decrypt.arg(backups.join(encrypted)));
+        let listed = succeed(Command::new("pg_restore").arg("--list").arg(&dump));
+        assert!(listed.contains("TABLE DATA") && listed.contains(" messages "), "{listed}");
+    }
+}
+
+#[test]
+fn a_password_in_a_file_is_added_to_the_command_for_postgresql() {
+    if !has("age", "a_password_in_a_file_is_added_to_the_command_for_postgresql") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (private, public) = keys(folder.path());
+    let page = std::fs::read_to_string(in_repository("docs/linux.md")).unwrap();
+    let prefix = "PGPASSWORD=$(cat /etc/masque/secrets/NAME)";
+    assert!(page.contains(&format!("`{prefix}` and a space")));
+    let [secret, backups, bin] = ["secret", "backups", "bin"].map(|name| folder.path().join(name));
+    std::fs::write(&secret, "the password\n").unwrap();
+    std::fs::create_dir(&backups).unwrap();
+    std::fs::create_dir(&bin).unwrap();
+    // Only prints what it is given: a server that asks for a password is no matter of this script.
+    std::fs::write(bin.join("pg_dump"), "#!/bin/sh\necho \"$PGPASSWORD\" \"$@\"\n").unwrap();
+    std::fs::set_permissions(bin.join("pg_dump"), std::fs::Permissions::from_mode(0o755)).unwrap();
+
+    let prefix = prefix.replace("/etc/masque/secrets/NAME", secret.to_str().unwrap());
+    let mut made = script(&backups, &public);
+    made.env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()));
+    made.env("DATABASE_URL", "postgres://masque@db.example/masque").env_remove("DATABASE_DIRECT_URL");
+    let command = format!("{prefix} {}", backup_command(&postgresql_example()));
+    succeed(made.env("BACKUP_COMMAND", command));
+    let made = names(&backups);
+    let [encrypted] = &made[..] else { panic!("{made:?}") };
+    let mut decrypt = Command::new("age");
+    let text = succeed(decrypt.args(["--decrypt", "--identity"]).arg(&private).arg(backups.join(encrypted)));
+    assert_eq!(text, "the password --format=custom postgres://masque@db.example/masque\n");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use masque_tests::deploy::{files_in, in_repository};
+use masque_tests::deploy::{files_in, in_repository, linked_files};
 
 use super::{has, run, succeed};
 
@@ -72,6 +72,30 @@ fn the_package_has_every_unit_page_and_script_with_the_rights_they_need() {
     succeed(
         Command::new("md5sum").args(["--check", "--quiet"]).arg(control.join("md5sums")).current_dir(&tree),
     );
+}
+
+#[test]
+fn no_link_of_a_packed_page_leads_nowhere() {
+    if !has("dpkg-deb", "no_link_of_a_packed_page_leads_nowhere") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let package = build(&small(), folder.path());
+    let tree = folder.path().join("tree");
+    succeed(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&tree));
+    let pages = succeed(Command::new("find").arg(tree.join("usr/share/doc/masque")).args(["-name", "*.md"]));
+    let pages: Vec<_> = pages.lines().map(Path::new).collect();
+    let mut links = 0;
+    for page in &pages {
+        let text = std::fs::read_to_string(page).unwrap();
+        for file in linked_files(&text) {
+            assert!(page.parent().unwrap().join(file).exists(), "{}: {file}", page.display());
+            links += 1;
+        }
+    }
+    assert!(pages.len() > 30 && links > 200, "{} pages, {links} links", pages.len());
+    let guide = std::fs::read_to_string(tree.join("usr/share/doc/masque/operators.md")).unwrap();
+    assert!(guide.contains("`deploy/up` in Masque's repository"), "a link out of the pages names its file");
 }
 
 #[test]

@@ -239,6 +239,22 @@ class Scripts(unittest.TestCase):
         self.assertIn("docker restart the-container", calls)
         self.assertIn("postgresql-client-99", calls)
 
+    def test_every_shell_script_of_the_repository_is_linted_also_a_new_one(self):
+        repository = self.repository
+        repository.write("tests/deep/boot", "#!/bin/bash\n", 0o755)
+        repository.write("tests/deep/page.md", "#!/bin/bash is the first line of a script\n")
+        repository.write(".ci/python-tools", f"#!/bin/sh\necho '{repository.programs}'\n", 0o755)
+        for program in ["shellcheck", "actionlint", "zizmor"]:
+            repository.fake(program)
+        repository.commit()
+        repository.write("elsewhere/new", "#!/bin/sh\n", 0o755)
+        self.passes("lint-pipeline")
+        linted = repository.calls[0].split(" ")
+        self.assertEqual(linted[0], "shellcheck")
+        for script in ["tests/deep/boot", "elsewhere/new", ".ci/lint-pipeline"]:
+            self.assertIn(script, linted)
+        self.assertNotIn("LICENSE", linted)
+
     # What a release publishes.
 
     def test_a_release_for_a_processor_is_the_same_at_every_build(self):
@@ -303,12 +319,31 @@ class Scripts(unittest.TestCase):
         self.assertNotIn("the-token-of-the-registry", "\n".join(self.repository.calls))
 
     def test_the_chart_is_packaged_and_pushed_and_its_digest_is_told(self):
-        self.repository.fake("helm", f'[ "$1" != push ] || echo "Digest: {DIGEST}" >&2')
+        shutil.copy(ROOT / "deploy/packed-page", self.repository.root / "deploy/packed-page")
+        self.repository.write(
+            "deploy/helm/masque/README.md",
+            "[values](values.yaml), [a page](../../../docs/scaling.md#redis), [`docs`](../../../docs), [x](https://x.example/a)\n",
+        )
+        self.repository.write("deploy/prometheus/rules.yaml", "groups: []\n")
+        (self.repository.root / "deploy/helm/masque/rules.yaml").symlink_to("../../prometheus/rules.yaml")
+        self.repository.fake(
+            "helm",
+            f'[ "$1" != push ] || echo "Digest: {DIGEST}" >&2\n[ "$1" != package ] || cp -r "$2" "$HOME/packed"',
+        )
         self.passes("publish-chart")
+        packed = self.repository.folder / "packed"
         self.assertEqual(
-            self.repository.calls,
+            (packed / "README.md").read_text(),
+            "[values](values.yaml), a page (`docs/scaling.md` in Masque's repository), `docs` in Masque's repository, "
+            "[x](https://x.example/a)\n",
+        )
+        self.assertFalse((packed / "rules.yaml").is_symlink())
+        self.assertRegex(
+            self.repository.calls[0], r"^helm package /.*/masque --destination target/release-files$"
+        )
+        self.assertEqual(
+            self.repository.calls[1:],
             [
-                "helm package deploy/helm/masque --destination target/release-files",
                 "helm registry login ghcr.io --username someone --password-stdin",
                 "helm push target/release-files/masque-1.2.3.tgz oci://ghcr.io/example/charts",
             ],
@@ -342,10 +377,45 @@ class Scripts(unittest.TestCase):
         self.repository.fake("docker")
         self.passes("build-image")
         self.assertRegex(
-            self.repository.calls[0],
-            r"^docker build --file deploy/Dockerfile --tag masque:ci --build-arg VERSION=1\.2\.3 "
-            r"--build-arg REVISION=[0-9a-f]{40} \.$",
+            self.repository.calls[-1],
+            r"^docker buildx build --builder masque --load --file deploy/Dockerfile --tag masque:ci "
+            r"--build-arg VERSION=1\.2\.3 --build-arg REVISION=[0-9a-f]{40} \.$",
         )
+
+    def test_an_image_is_pushed_by_the_builder_that_built_what_was_tried(self):
+        self.repository.commit()
+        self.repository.fake(
+            "docker",
+            'case "$*" in\n'
+            "'buildx inspect masque') [ -e \"$HOME/builder\" ] ;;\n"
+            "'buildx create --name masque') touch \"$HOME/builder\" ;;\n"
+            "*'--builder masque '*) [ -e \"$HOME/builder\" ] ;;\nesac",
+        )
+        self.passes("build-image")
+        # Without a digest of the builder it fails, after the build.
+        self.fails("publish-image", "1.2.3", saying="the builder names no digest")
+        created = [call for call in self.repository.calls if "buildx create" in call]
+        self.assertEqual(created, ["docker buildx create --name masque"])
+        self.assertIn("--builder masque", self.repository.calls[-1])
+
+    def test_the_images_of_the_composition_are_listed_without_its_own(self):
+        self.repository.write(
+            "deploy/compose.yaml",
+            "services:\n  masque:\n    image: ${MASQUE_IMAGE:-masque:local}\n  redis:\n    image: redis:1.2-alpine\n"
+            "  prometheus:\n    image: prom/prometheus:v1.2.3\n  other:\n    image: redis:1.2-alpine\n",
+        )
+        self.passes("composed-images")
+        self.assertEqual(self.repository.read("output"), 'images=["prom/prometheus:v1.2.3","redis:1.2-alpine"]\n')
+        self.repository.write("deploy/compose.yaml", "services: {}\n")
+        self.fails("composed-images", saying="names no image")
+
+    def test_the_long_tests_run_as_root_with_the_programs_of_the_user(self):
+        self.repository.fake("sudo", '[ "$1" = --preserve-env ] || exit 9\nshift\nexec "$@"')
+        self.repository.fake("cargo", "exit 7")
+        self.assertEqual(self.repository.run("long-tests").returncode, 7)
+        self.assertEqual(self.repository.calls[-1], "cargo xtask test --full")
+        if os.geteuid() != 0:
+            self.assertIn("sudo --preserve-env env PATH=", self.repository.calls[0])
 
     def try_image(self, user="10001:10001", health="healthy", event="turn.completed"):
         self.repository.fake(

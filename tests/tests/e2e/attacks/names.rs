@@ -1,7 +1,7 @@
 //! Granted host names that resolve to addresses that are not public. The host runs in a mount namespace of its own, in which
 //! the test provides `/etc/hosts`.
 
-use masque_tests::{Setup, Upstream, eventually, skipped};
+use masque_tests::{Setup, Upstream, eventually, unavailable};
 
 use super::network::{assert_allowed, assert_denied, requester};
 
@@ -20,7 +20,7 @@ fn namespaces_are_allowed() -> bool {
 #[tokio::test]
 async fn a_granted_name_reaches_no_private_address_even_when_its_resolution_changes() {
     if !namespaces_are_allowed() {
-        skipped(
+        unavailable(
             "a_granted_name_reaches_no_private_address",
             "this machine does not let a program mount a file over /etc/hosts",
         );
