@@ -5,7 +5,7 @@
 
 MASQUE_URL is the address of the host, http://127.0.0.1:8000 by default. MASQUE_KEY is an API key with the scopes `tokens:mint`
 and `chat`; with it, the program gets a token for the user. A service does that for its users and never gives them the key.
-Without MASQUE_KEY, the host has to have authentication off.
+Without MASQUE_KEY, the host has to have authentication off. SSL_CERT_FILE names the file of an authority of your own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import ssl
 import sys
 import time
 import urllib.parse
@@ -123,6 +124,8 @@ class Client:
             is_last = attempt == ATTEMPTS - 1
             try:
                 response = self._open(method, path, content, headers)
+            except ssl.SSLCertVerificationError:
+                raise  # Another attempt changes nothing.
             except (OSError, http.client.HTTPException):
                 if is_last:
                     raise
@@ -213,6 +216,8 @@ def main() -> int:
         return 1
     except (OSError, http.client.HTTPException) as error:
         print(f"can't reach {url}: {error}", file=sys.stderr)
+        if isinstance(error, ssl.SSLCertVerificationError):
+            print("name the file of the certificate's authority in SSL_CERT_FILE", file=sys.stderr)
         return 1
     print()
     return 0

@@ -5,6 +5,7 @@
 #
 # MASQUE_URL is the address of the host, http://127.0.0.1:8000 by default. MASQUE_KEY is an API key with the scopes
 # `tokens:mint` and `chat`; with it, the script gets a token for the user. Without it, the host has to have authentication off.
+# CURL_CA_BUNDLE names the file of an authority of your own.
 set -eu
 
 if [ $# -ne 2 ]; then
@@ -40,9 +41,23 @@ number() {
 # Sends a request to the path $1. A connection that is silent for 45 seconds is broken: comment lines arrive every 15 seconds. The
 # credential is in a file, since other users of the machine can read the arguments of a program.
 ask() {
-    path=$1
+    path=$1 code=0
     shift
-    curl --silent --no-buffer --speed-limit 1 --speed-time 45 --header "@$work/credential" "$@" "$url$path" || true
+    curl --silent --show-error --no-buffer --speed-limit 1 --speed-time 45 --header "@$work/credential" "$@" "$url$path" \
+        2>"$work/error" || code=$?
+    # The certificate, or the file of its authority, is not accepted: another attempt changes nothing.
+    case $code in
+        60 | 77) : >"$work/untrusted" ;;
+    esac
+}
+
+# Ends with what curl said, whose first line is the reason.
+unreachable() {
+    echo "can't reach $url: $(sed -n 1p "$work/error")" >&2
+    if [ -e "$work/untrusted" ]; then
+        echo "name the file of the certificate's authority in CURL_CA_BUNDLE" >&2
+    fi
+    exit 1
 }
 
 # Waits as the problem says, if it is one that passes: 429 and 503 say after how many seconds to send the request again.
@@ -62,8 +77,7 @@ await_retry() {
 
 fail() {
     if [ ! -s "$work/problem" ]; then
-        echo "can't reach $url" >&2
-        exit 1
+        unreachable
     fi
     title=$(member title <"$work/problem") detail=$(member detail <"$work/problem")
     # The stable name is what programs compare.
@@ -125,6 +139,9 @@ if [ -n "${MASQUE_KEY:-}" ]; then
         sleep "$pause"
         ask /auth/token --json "{\"user_id\": $(json "$1")}" >"$work/problem"
         token=$(member access_token <"$work/problem")
+        if [ -e "$work/untrusted" ]; then
+            unreachable
+        fi
         if [ -n "$token" ] || [ -s "$work/problem" ] && ! await_retry; then
             break
         fi
@@ -150,6 +167,9 @@ for pause in 0 1 1 2 4 8; do
         echo
         exit 0
     fi
+    if [ -e "$work/untrusted" ]; then
+        unreachable
+    fi
     if [ -s "$work/problem" ]; then
         case $(member type <"$work/problem") in
             *'#events-gone') print_outcome "$turn" ;;
@@ -159,5 +179,4 @@ for pause in 0 1 1 2 4 8; do
         fi
     fi
 done
-echo "can't reach $url, or the connection broke too often" >&2
-exit 1
+unreachable

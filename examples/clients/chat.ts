@@ -5,6 +5,7 @@
 // MASQUE_URL is the address of the host, http://127.0.0.1:8000 by default. MASQUE_KEY is an API key with the scopes
 // `tokens:mint` and `chat`; with it, the program gets a token for the user. A service does that for its users: a key never goes
 // to a browser. Without MASQUE_KEY, the host has to have authentication off. The class `Client` needs only `fetch`.
+// NODE_EXTRA_CA_CERTS names the file of an authority of your own.
 
 /** How often a request is sent, and a stream is resumed, before the client gives up. */
 const ATTEMPTS = 6;
@@ -126,7 +127,8 @@ export class Client {
       try {
         response = await fetch(this.#url + path, { method, headers, body: content });
       } catch (error) {
-        if (attempt === ATTEMPTS) throw error;
+        // What the certificate is refused for does not change with another attempt.
+        if (attempt === ATTEMPTS || isUntrusted(error)) throw error;
         await pause(attempt);
         continue;
       }
@@ -192,6 +194,18 @@ async function problemOf(response: Response): Promise<Problem> {
   }
 }
 
+/** Why a connection failed. `fetch` itself says only that it did. */
+function reasonOf(error: unknown): unknown {
+  return error instanceof Error && error.cause instanceof Error ? error.cause : error;
+}
+
+/** Whether a request failed because no known authority has signed the certificate of the host. */
+function isUntrusted(error: unknown): boolean {
+  const reason = reasonOf(error);
+  const code = reason instanceof Error && "code" in reason ? String(reason.code) : "";
+  return /^(SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_(GET_ISSUER_CERT_LOCALLY|VERIFY_LEAF_SIGNATURE))$/.test(code);
+}
+
 /** Waits before this attempt, from 0: not before the first, then longer and longer. */
 async function pause(attempt: number): Promise<void> {
   if (attempt > 0) await sleep(Math.min(8000, 100 * 2 ** attempt));
@@ -232,7 +246,8 @@ async function main(words: string[]): Promise<number> {
     if (error instanceof Problem) {
       console.error(`${error.message} (${error.type}, request ${error.details.request_id})`);
     } else {
-      console.error(`can't reach ${url}: ${error}`);
+      console.error(`can't reach ${url}: ${reasonOf(error)}`);
+      if (isUntrusted(error)) console.error("name the file of the certificate's authority in NODE_EXTRA_CA_CERTS");
     }
     return 1;
   }

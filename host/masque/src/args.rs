@@ -27,7 +27,7 @@ pub(crate) enum Command {
     Health(HealthOptions),
     /// List parked background jobs (those that failed too often), or retry them with --retry. Works beside a running host.
     Jobs(JobsOptions),
-    /// Create, list, rotate and revoke API keys. Works before a host's first start, and beside a running one.
+    /// Create, list, rotate and revoke API keys. Works beside a running host; `create` also before a first start.
     Keys {
         #[command(flatten)]
         options: Options,

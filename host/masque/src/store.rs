@@ -1,5 +1,10 @@
 //! Opens the store that the configuration names: PostgreSQL where `DATABASE_URL` is set, otherwise SQLite in the data folder.
+//!
+//! A command that is run without the configuration of its host works on another data folder: revoking a token there would succeed
+//! and change nothing for the host. So commands refuse a folder without a database, except `masque keys create`, which may
+//! come before a host's first start, and each says on standard error which state it works on.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +17,7 @@ use masque_store_sqlite::{Folder, SqliteStore};
 use tokio::time::Instant;
 
 use crate::observed_store::{self, ObservedSets, ObservedStore};
+use crate::output::print_error;
 
 /// How often a database that can't be reached is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -98,75 +104,134 @@ async fn wait_for(options: &PostgresOptions) -> Result<Arc<PostgresStore>, Postg
 /// Opens the API keys and revocations for the command line.
 ///
 /// # Errors
-/// They can't be read or written.
+/// They can't be read or written, or there is no database.
 pub(crate) async fn open_key_ring(config: &Config) -> anyhow::Result<Arc<dyn KeyRing>> {
-    Ok(match &config.database {
+    let folder = &config.data.folder;
+    if config.database.is_none() {
+        ensure_database(folder)?;
+    }
+    open_or_create_key_ring(config).await
+}
+
+/// Opens the API keys and revocations for the command line. A data folder and a database in it that are missing are made.
+///
+/// # Errors
+/// They can't be made, read or written.
+pub(crate) async fn open_or_create_key_ring(config: &Config) -> anyhow::Result<Arc<dyn KeyRing>> {
+    let ring = match &config.database {
         Some(database) => masque_store_postgres::open_key_ring(&postgres_options(database, false)?).await?,
         None => masque_store_sqlite::open_key_ring(&config.data.folder).await?,
-    })
+    };
+    name_state(config)?;
+    Ok(ring)
 }
 
 /// Opens the parked jobs for the command line.
 ///
 /// # Errors
-/// They can't be read or written.
+/// They can't be read or written, or there is no database.
 pub(crate) async fn open_parked_jobs(config: &Config) -> anyhow::Result<Arc<dyn ParkedJobs>> {
     let folder = &config.data.folder;
-    Ok(match &config.database {
+    let jobs = match &config.database {
         Some(database) => {
             masque_store_postgres::open_parked_jobs(&postgres_options(database, false)?).await?
         }
         None => {
-            anyhow::ensure!(
-                folder.is_dir(),
-                "there is no data folder {}; name that of your host with --data or --config",
-                folder.display()
-            );
+            ensure_database(folder)?;
             masque_store_sqlite::open_parked_jobs(folder).await?
         }
-    })
+    };
+    name_state(config)?;
+    Ok(jobs)
 }
 
 /// Opens the data of users for the command line.
 ///
 /// # Errors
-/// It can't be read or written.
+/// It can't be read or written, or there is no database.
 pub(crate) async fn open_user_records(config: &Config) -> anyhow::Result<Arc<dyn UserRecords>> {
     let folder = &config.data.folder;
-    Ok(match &config.database {
+    let records = match &config.database {
         Some(database) => {
             masque_store_postgres::open_user_records(&postgres_options(database, false)?).await?
         }
         None => {
-            anyhow::ensure!(
-                folder.is_dir(),
-                "there is no data folder {}; name that of your host with --data or --config",
-                folder.display()
-            );
+            ensure_database(folder)?;
             masque_store_sqlite::open_user_records(folder).await?
         }
-    })
+    };
+    name_state(config)?;
+    Ok(records)
 }
 
 /// Opens turns and their records for the command line.
 ///
 /// # Errors
-/// They can't be read.
+/// They can't be read, or there is no database.
 pub(crate) async fn open_explained_turns(config: &Config) -> anyhow::Result<Arc<dyn ExplainedTurns>> {
     let folder = &config.data.folder;
-    Ok(match &config.database {
+    let turns = match &config.database {
         Some(database) => {
             masque_store_postgres::open_explained_turns(&postgres_options(database, false)?).await?
         }
         None => {
-            anyhow::ensure!(
-                folder.is_dir(),
-                "there is no data folder {}; name that of your host with --data or --config",
-                folder.display()
-            );
+            ensure_database(folder)?;
             masque_store_sqlite::open_explained_turns(folder).await?
         }
+    };
+    name_state(config)?;
+    Ok(turns)
+}
+
+/// Returns an error that says what to do unless the data folder exists.
+///
+/// # Errors
+/// It does not, or this user can't see whether it does.
+pub(crate) fn ensure_data_folder(folder: &Path) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        is_present(folder)?,
+        "there is no data folder {}; name that of your host with --data or --config",
+        absolute(folder).display()
+    );
+    Ok(())
+}
+
+/// Returns an error that says what to do unless the data folder has a database.
+///
+/// # Errors
+/// It has none, or this user can't see whether it has.
+pub(crate) fn ensure_database(folder: &Path) -> anyhow::Result<()> {
+    ensure_data_folder(folder)?;
+    anyhow::ensure!(
+        is_present(&Folder::database_in(folder))?,
+        "there is no database in the data folder {}: no host has used it; name that of your host with --data or --config",
+        absolute(folder).display()
+    );
+    Ok(())
+}
+
+fn is_present(path: &Path) -> anyhow::Result<bool> {
+    path.try_exists().with_context(|| {
+        format!("{} can't be read; run this as the user of the host", absolute(path).display())
     })
+}
+
+/// The path from the root: what a relative one means depends on where the command was run.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Says which state a command works on. Standard output may be a new key, or be read by a program.
+///
+/// # Errors
+/// The URL of the database can't be used.
+pub(crate) fn name_state(config: &Config) -> anyhow::Result<()> {
+    let state = match &config.database {
+        Some(database) => format!("PostgreSQL at {}", options_of(database, &database.url)?.target()),
+        None => format!("SQLite in {}", absolute(&config.data.folder).display()),
+    };
+    print_error(&format_args!("state: {state}"));
+    Ok(())
 }
 
 /// How to reach the database; with `is_direct`, without a pooler in between.

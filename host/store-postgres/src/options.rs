@@ -107,7 +107,8 @@ impl PostgresOptions {
     }
 
     /// The host, port and database, for people to read.
-    pub(crate) fn target(&self) -> String {
+    #[must_use]
+    pub fn target(&self) -> String {
         let host = match self.connect.get_socket() {
             Some(socket) => socket.display().to_string(),
             None => self.connect.get_host().to_owned(),

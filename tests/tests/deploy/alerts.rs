@@ -24,6 +24,21 @@ fn the_example_of_prometheus_and_all_rules_are_valid() {
     promtool(&["check", "config", "prometheus.yaml"]);
 }
 
+#[test]
+fn the_lines_for_a_host_with_tls_are_valid_too() {
+    let text = std::fs::read_to_string(in_repository("deploy/prometheus/prometheus.yaml")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let authority = folder.path().join("ca.crt");
+    std::fs::write(&authority, "").unwrap();
+    let marked = "    # scheme: https\n    # tls_config:\n    #   { ca_file: /etc/prometheus/masque-ca.crt,";
+    assert!(text.contains(marked), "{text}");
+    let unmarked = format!("    scheme: https\n    tls_config:\n      {{ ca_file: {},", authority.display());
+    let file = folder.path().join("prometheus.yaml");
+    std::fs::write(&file, text.replace(marked, &unmarked)).unwrap();
+    std::fs::copy(in_repository("deploy/prometheus/rules.yaml"), folder.path().join("rules.yaml")).unwrap();
+    promtool(&["check", "config", file.to_str().unwrap()]);
+}
+
 #[tokio::test]
 async fn prometheus_loads_every_alert_and_says_that_it_scrapes_no_host() {
     let prometheus = Prometheus::start(&[]).await;

@@ -44,6 +44,7 @@ async fn a_backup_beside_a_running_host_is_restored_when_the_host_is_stopped() {
     let restored = host.run(&["restore", file, "--data", &data]).await;
     assert!(restored.status.success(), "{}", restored.text);
     assert!(restored.text.contains("masque.db.before-restore-1"), "{}", restored.text);
+    assert!(restored.text.contains(&format!("state: SQLite in {data}")), "{}", restored.text);
     host.restart().await;
     assert_eq!(conversations(&host).await, [kept]);
 }

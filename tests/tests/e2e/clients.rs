@@ -1,12 +1,12 @@
-//! The example clients of `examples/clients`: each has a token, a streamed reply, a connection that breaks, a host that is busy
-//! and a problem. The types of those that have types are checked.
+//! The example clients of `examples/clients`: each has a token, a streamed reply, a connection that breaks, a host that is busy,
+//! a problem, and a certificate of an authority that the machine does not know. The types of those that have types are checked.
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use masque_tests::deploy::in_repository;
 use masque_tests::{
-    Answer, Gate, Host, Link, LinkState, MockModel, Setup, Step, eventually, node, python, within,
+    Answer, Authority, Gate, Host, Link, LinkState, MockModel, Setup, Step, eventually, node, python, within,
 };
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStdout, Command};
@@ -24,10 +24,25 @@ struct Running {
 impl Running {
     /// Runs a client, a command without its arguments, against a host on this port.
     fn start(client: &[PathBuf], port: u16, key: &str, message: &str) -> Self {
+        Self::start_at(client, &format!("http://127.0.0.1:{port}"), key, message, None)
+    }
+
+    /// Runs a client against a host at this URL, with the file of an authority in a variable.
+    fn start_at(
+        client: &[PathBuf],
+        url: &str,
+        key: &str,
+        message: &str,
+        authority: Option<(&str, &Path)>,
+    ) -> Self {
         let (program, words) = client.split_first().unwrap();
         let mut command = Command::new(program);
         command.args(words).args(["ana", message]).kill_on_drop(true);
-        command.env("MASQUE_URL", format!("http://127.0.0.1:{port}")).env("MASQUE_KEY", key);
+        command.env("MASQUE_URL", url).env("MASQUE_KEY", key);
+        for name in ["CURL_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"] {
+            command.env_remove(name);
+        }
+        command.envs(authority);
         // A proxy of this machine is not for the loopback address.
         for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
             command.env_remove(name);
@@ -126,14 +141,37 @@ async fn try_out(client: &[PathBuf]) {
     assert!(errors.contains("(invalid-token, request "), "{errors}");
 }
 
+/// Tries a host whose certificate is of an authority that the machine does not know. `variable` names the file of it.
+async fn try_own_authority(client: &[PathBuf], variable: &str) {
+    let authority = Authority::new();
+    let setup = Setup::defaults().with_authentication().encrypted(&authority, &authority.issue());
+    let key = setup.create_key(&["--scope", "tokens:mint", "--scope", "chat"]).await;
+    let host = setup.start().await;
+    let url = format!("https://{}", host.address());
+    let file = host.folder().join("authority.pem");
+    std::fs::write(&file, authority.pem()).unwrap();
+
+    let known = Running::start_at(client, &url, &key, "Hello.", Some((variable, file.as_path())));
+    let (status, text, errors) = known.end().await;
+    assert!(status.success() && !text.is_empty(), "{errors}");
+
+    let (status, text, errors) = Running::start_at(client, &url, &key, "Hello.", None).end().await;
+    assert_eq!((status.code(), text.as_str()), (Some(1), ""));
+    assert!(errors.contains("certificate") && errors.contains(variable), "{errors}");
+}
+
 #[tokio::test]
 async fn the_client_in_curl_streams_resumes_waits_and_names_problems() {
-    try_out(&["sh".into(), in_repository(FOLDER).join("chat.sh")]).await;
+    let client = [PathBuf::from("sh"), in_repository(FOLDER).join("chat.sh")];
+    try_out(&client).await;
+    try_own_authority(&client, "CURL_CA_BUNDLE").await;
 }
 
 #[tokio::test]
 async fn the_client_in_python_streams_resumes_waits_and_names_problems() {
-    try_out(&["python3".into(), in_repository(FOLDER).join("chat.py")]).await;
+    let client = [PathBuf::from("python3"), in_repository(FOLDER).join("chat.py")];
+    try_out(&client).await;
+    try_own_authority(&client, "SSL_CERT_FILE").await;
 }
 
 #[tokio::test]
@@ -143,7 +181,9 @@ async fn the_client_in_typescript_is_typed_streams_resumes_waits_and_names_probl
         std::fs::copy(in_repository(FOLDER).join(file), folder.join(file)).unwrap();
     }
     check_types(Command::new("node").arg("node_modules/typescript/bin/tsc"), &folder).await;
-    try_out(&["node".into(), folder.join("dist/chat.js")]).await;
+    let client = [PathBuf::from("node"), folder.join("dist/chat.js")];
+    try_out(&client).await;
+    try_own_authority(&client, "NODE_EXTRA_CA_CERTS").await;
 }
 
 #[tokio::test]

@@ -1,8 +1,12 @@
 //! The deployment guide: the commands of its section on a single host lead from an empty folder to a host with TLS,
-//! PostgreSQL and Redis, a streamed turn, a backup and a restore.
+//! PostgreSQL and Redis, a streamed turn, a backup and a restore. On that host, checks of the security page then find what they
+//! should. The commands for backups with Compose work with a server of PostgreSQL.
 //!
 //! The commands are those of the guide. Only their paths and ports are replaced, and what needs root has
 //! [stand-ins](deployment/machine.sh).
+
+mod checks;
+mod compose;
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -24,11 +28,19 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// Folders that are below the test's own folder.
 const FOLDERS: [&str; 4] = ["/etc/", "/var/", "/usr/bin/masque", "/usr/lib/masque/"];
 
-/// The section of the guide.
-fn section() -> String {
+/// What a block begins with whose commands are for the machine that has the private key.
+const OTHER_MACHINE: &str = "# on the other machine\n";
+
+/// A section of the guide.
+fn section(title: &str) -> String {
     let guide = std::fs::read_to_string(in_repository("docs/deployment.md")).unwrap();
-    let section = guide.split("\n## Single host\n").nth(1).expect("a section on a single host");
+    let section = guide.split(&format!("\n## {title}\n")).nth(1).expect("a section of this title");
     section.split("\n## ").next().unwrap().to_owned()
+}
+
+/// The section on a single host.
+fn single_host() -> String {
+    section("Single host")
 }
 
 /// The fenced code blocks of a language.
@@ -59,26 +71,37 @@ fn postgresql() -> TestServer {
     server
 }
 
-/// The commands of the guide on a machine in this folder. Each block is followed by a line with its number.
-fn script(root: &Path, postgresql: u16, [public, admin, redis]: [&str; 3]) -> String {
+/// Commands of the guide with their paths below this folder, and with these ports.
+fn here(commands: &str, root: &Path, postgresql: u16, [public, admin, redis]: [&str; 3]) -> String {
     let postgresql = postgresql.to_string();
     let ports = [("8443", public), ("9000", admin), ("5432", &postgresql), ("6379", redis)];
-    let mut script = std::fs::read_to_string(in_repository("tests/tests/e2e/deployment/machine.sh")).unwrap();
-    for (number, block) in blocks(&section(), "sh").iter().enumerate() {
-        let mut block = block.clone();
-        for folder in FOLDERS {
-            block = block.replace(folder, &format!("@ROOT@{folder}"));
-        }
-        // First all of them by marks: what is put in may contain the number of another port.
-        for (index, (port, _)) in ports.iter().enumerate() {
-            block = block.replace(port, &format!("@PORT{index}@"));
-        }
-        for (index, (_, free)) in ports.iter().enumerate() {
-            block = block.replace(&format!("@PORT{index}@"), free);
-        }
-        block = block.replace("@ROOT@", root.to_str().unwrap());
-        script.push_str(&format!("\n{block}\nprintf '\\n=== {number}\\n'\n"));
+    let mut commands = commands.to_owned();
+    for folder in FOLDERS {
+        commands = commands.replace(folder, &format!("@ROOT@{folder}"));
     }
+    // First all of them by marks: what is put in may contain the number of another port.
+    for (index, (port, _)) in ports.iter().enumerate() {
+        commands = commands.replace(port, &format!("@PORT{index}@"));
+    }
+    for (index, (_, free)) in ports.iter().enumerate() {
+        commands = commands.replace(&format!("@PORT{index}@"), free);
+    }
+    commands.replace("@ROOT@", root.to_str().unwrap())
+}
+
+/// The commands of the guide on a machine in this folder, and the checks after them. Each block is followed by a line with its
+/// number.
+fn script(root: &Path, postgresql: u16, ports: [&str; 3]) -> String {
+    let mut script = std::fs::read_to_string(in_repository("tests/tests/e2e/deployment/machine.sh")).unwrap();
+    for (number, block) in blocks(&single_host(), "sh").iter().enumerate() {
+        let commands = here(block, root, postgresql, ports);
+        let commands = match block.starts_with(OTHER_MACHINE) {
+            true => format!("cd \"$ROOT/other\"\n{commands}\ncd \"$ROOT/checkout\""),
+            false => commands,
+        };
+        script.push_str(&format!("\n{commands}\nprintf '\\n=== {number}\\n'\n"));
+    }
+    script.push_str(&here(&checks::script(), root, postgresql, ports));
     script
 }
 
@@ -115,7 +138,8 @@ async fn the_deployment_guide_leads_from_an_empty_folder_to_a_restored_backup() 
     let turn: Value = serde_json::from_str(data).unwrap();
     assert!(text.contains("event: reply.delta\n"), "{text}");
     assert!(text.contains("No user of this database was erased before."), "the list is applied: {text}");
-    // The last command lists the conversations of the restored database.
+    // The last command of the guide lists the conversations of the restored database.
+    let (text, checked) = text.split_once(checks::BEGIN).expect("the checks");
     let last = text.lines().rfind(|line| line.starts_with("{\"items\"")).expect("the conversations");
     let listed: Value = serde_json::from_str(last).unwrap();
     assert_eq!(listed["items"][0]["id"], turn["conversation_id"], "{listed}");
@@ -124,11 +148,14 @@ async fn the_deployment_guide_leads_from_an_empty_folder_to_a_restored_backup() 
     assert!(databases.contains("before_restore masque"), "{databases}");
     let backups = std::fs::read_dir(root.join("var/backups/masque")).unwrap().count();
     assert_eq!(backups, 2, "the backup and its erasure list");
+    assert!(root.join("other/backup-key.txt").is_file() && !root.join("checkout/backup-key.txt").exists());
+    assert_eq!(std::fs::read_dir(root.join("other/backups")).unwrap().count(), backups);
+    checks::expect(checked);
 }
 
 #[test]
 fn every_command_of_the_single_host_is_followed() {
-    let section = section();
+    let section = single_host();
     let steps = section.matches("\n### ").count();
     assert!(blocks(&section, "sh").len() >= steps, "each step has commands");
     let marked = ["sh", "toml"].map(|language| blocks(&section, language).len()).iter().sum::<usize>();

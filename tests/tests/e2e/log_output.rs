@@ -23,12 +23,19 @@ async fn the_message_of_a_panic_is_logged_with_the_requests_id() {
 
 #[tokio::test]
 async fn a_command_whose_reader_is_gone_ends_quietly() {
-    for words in [&["check"][..], &["keys", "list"], &["--help"]] {
+    let made = Setup::defaults();
+    made.create_key(&["--scope", "chat"]).await;
+    let data = made.data().to_str().unwrap();
+    for (words, said) in [
+        (&["check"][..], String::new()),
+        (&["keys", "list", "--data", data][..], format!("state: SQLite in {data}\n")),
+        (&["--help"][..], String::new()),
+    ] {
         let pipeline = "set -o pipefail; \"$@\" | true";
         let setup = Setup::defaults().launched_by(&["bash", "-c", pipeline, "bash"]);
         let output = setup.run(words).await;
         assert!(output.status.success(), "{words:?}: {}", output.text);
-        assert_eq!(output.text, "", "{words:?}");
+        assert_eq!(output.text, said, "{words:?}");
     }
 }
 

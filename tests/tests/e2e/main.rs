@@ -12,6 +12,7 @@ mod attacks;
 mod backup;
 mod cards;
 mod clients;
+mod command_state;
 mod configuration;
 mod connection_limits;
 mod conversations;

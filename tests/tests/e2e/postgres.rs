@@ -74,6 +74,8 @@ async fn the_command_line_manages_keys_in_the_database() {
     assert!(made.status.success(), "{}", made.text);
     let listed = setup.run(&["keys", "list"]).await;
     assert!(listed.text.contains("robot"), "{}", listed.text);
+    let state = listed.text.lines().find(|line| line.starts_with("state: PostgreSQL at ")).unwrap();
+    assert!(state.ends_with(&format!("/{}", database.name)), "{state}");
     assert!(setup.run(&["jobs"]).await.status.success());
     assert!(!setup.data().join("masque.db").exists(), "nothing is kept in SQLite");
 }

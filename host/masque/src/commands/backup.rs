@@ -9,6 +9,8 @@ use masque_store::{AuditEntry, AuditOutcome};
 use masque_store_sqlite::Restore;
 use serde_json::{Value, json};
 
+use crate::store::{ensure_database, name_state};
+
 /// The tenant whose audit log has the entries: a backup is of all tenants.
 const TENANT: &str = "default";
 /// Who acts, for the audit log.
@@ -20,8 +22,10 @@ const ACTOR: &str = "cli";
 /// The file exists, the disk is full, or the database can't be read. Then there is no file.
 pub(crate) async fn back_up(config: &Config, file: &Path) -> anyhow::Result<String> {
     refuse_postgres(config, "masque backup", "pg_dump --format=custom --file=FILE \"$DATABASE_DIRECT_URL\"")?;
+    ensure_database(&config.data.folder)?;
     let entry = entry("backup", json!({ "file": file.display().to_string() }));
     let bytes = masque_store_sqlite::backup(&config.data.folder, file, entry).await?;
+    name_state(config)?;
     Ok(format!("The backup is in {} ({bytes} bytes).", file.display()))
 }
 
@@ -32,17 +36,19 @@ pub(crate) async fn back_up(config: &Config, file: &Path) -> anyhow::Result<Stri
 /// what was written is no backup.
 pub(crate) async fn back_up_to_output(config: &Config) -> anyhow::Result<String> {
     refuse_postgres(config, "masque backup", "pg_dump --format=custom \"$DATABASE_DIRECT_URL\"")?;
+    ensure_database(&config.data.folder)?;
     ensure!(
         !io::stdout().is_terminal(),
         "standard output is a terminal: write the backup to a program, such as `masque backup - | age …`, or to a file"
     );
     let entry = entry("backup", json!({ "file": "-" }));
     let bytes = masque_store_sqlite::backup_to(&config.data.folder, io::stdout(), entry).await?;
+    name_state(config)?;
     Ok(format!("The backup is written ({bytes} bytes)."))
 }
 
-/// Puts a backup in the place of the database, after everyone whom the erasure list names was erased from it. Returns the
-/// text for the terminal.
+/// Puts a backup in the place of the database, after everyone whom the erasure list names was erased from it. A data folder
+/// that does not exist is made, since a restore can be on a new machine. Returns the text for the terminal.
 ///
 /// # Errors
 /// A host has the data folder, the file is no backup that this version can use, or the erasure list can't be read. Then
@@ -69,6 +75,7 @@ pub(crate) async fn restore(
     let erased = applied.with_context(|| format!("the erasure list {} can't be applied", list.display()))?;
     let detail = json!({ "file": file.display().to_string(), "erased": erased });
     let kept = restore.install(entry("restore", detail)).await?;
+    name_state(config)?;
     let before = match kept {
         Some(path) => format!("The database from before is kept in {}.", path.display()),
         None => "There was no database before.".to_owned(),

@@ -34,7 +34,7 @@ pub(crate) async fn run(config: &Config, from: &str, to: Option<&str>) -> anyhow
     migrate(&options).await?;
     let progress = Progress::default();
     let imported = import(&options, Box::new(rows), |table, rows| progress.tell(table, rows)).await?;
-    Ok(report(&folder, &imported))
+    Ok(report(&folder, &options.target(), &imported))
 }
 
 /// The data folder in `sqlite:PATH`. The path may be that of the database in it, and begin with two slashes more.
@@ -72,7 +72,7 @@ impl Progress {
     }
 }
 
-fn report(folder: &std::path::Path, imported: &Imported) -> String {
+fn report(folder: &std::path::Path, target: &str, imported: &Imported) -> String {
     let mut text = String::new();
     for (table, rows, digest) in &imported.tables {
         let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -84,7 +84,7 @@ fn report(folder: &std::path::Path, imported: &Imported) -> String {
     // It cannot fail here either.
     let _ = write!(
         text,
-        "Everything in {folder} {done} the same in both databases. Hosts with DATABASE_URL use the copy. Keep the old database \
+        "Everything in {folder} {done} the same in {target}. Hosts with that DATABASE_URL use the copy. Keep the old database \
          as a backup, or remove it; do not start a host on it again."
     );
     text

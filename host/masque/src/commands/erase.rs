@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use masque_config::Config;
 use masque_store::{Erasure, ErasureEntry, ErasureList, ErasureRequest, UserRecords};
 use masque_store_sqlite::Folder;
@@ -13,7 +13,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::erasure::{complete, entry_of};
-use crate::store::{open_user_records, postgres_options};
+use crate::output::print_error;
+use crate::store::{
+    absolute, ensure_data_folder, ensure_database, name_state, open_user_records, postgres_options,
+};
 
 /// Who acts, for the audit log.
 const ACTOR: &str = "cli";
@@ -34,6 +37,7 @@ pub(crate) async fn erase(config: &Config, user: &str) -> anyhow::Result<String>
 }
 
 async fn erase_in(store: &dyn UserRecords, list: &ErasureList, id: Uuid) -> anyhow::Result<String> {
+    ensure_folder_of(list)?;
     let erasure = match (store.user(id).await?, store.erasure_of_user(id).await?) {
         (_, Some(erasure)) => erasure,
         (Some(owner), None) => {
@@ -50,6 +54,18 @@ async fn erase_in(store: &dyn UserRecords, list: &ErasureList, id: Uuid) -> anyh
         None => complete(store, list, erasure, ACTOR).await?,
     };
     Ok(report(&erasure))
+}
+
+/// The list is written last: without its folder, an erasure would begin and could not end.
+fn ensure_folder_of(list: &ErasureList) -> anyhow::Result<()> {
+    let list = absolute(list.path());
+    let Some(folder) = list.parent() else { return Ok(()) };
+    ensure!(
+        folder.is_dir(),
+        "there is no folder {} for the erasure list; name the data folder of your host with --data or --config",
+        folder.display()
+    );
+    Ok(())
 }
 
 fn report(erasure: &Erasure) -> String {
@@ -82,6 +98,7 @@ pub(crate) async fn replay(config: &Config, list: &Path) -> anyhow::Result<Strin
             replayed.context("the erasure list can't be applied")??
         }
     };
+    name_state(config)?;
     Ok(match erased {
         0 => "No user of this database was erased before.".to_owned(),
         1 => "1 user was erased again.".to_owned(),
@@ -90,11 +107,7 @@ pub(crate) async fn replay(config: &Config, list: &Path) -> anyhow::Result<Strin
 }
 
 fn replay_in(folder: &Path, list: &Path) -> anyhow::Result<u64> {
-    anyhow::ensure!(
-        Folder::database_in(folder).is_file(),
-        "there is no database in {}; name the data folder with --data or --config",
-        folder.display()
-    );
+    ensure_database(folder)?;
     let claimed = Folder::lock(folder)?;
     let erased = masque_store_sqlite::replay_erasures(&Folder::database_in(folder), list)?;
     drop(claimed);
@@ -104,13 +117,16 @@ fn replay_in(folder: &Path, list: &Path) -> anyhow::Result<u64> {
 /// The erasure list as text: time, pseudonym and receipt of each erasure.
 ///
 /// # Errors
-/// The list can't be read.
+/// The list can't be read, or neither it nor the data folder exists.
 pub(crate) fn list(config: &Config) -> anyhow::Result<String> {
     let list = ErasureList::at(config.erasure.list(&config.data.folder));
-    if !list.path().exists() {
-        return Ok("No user was erased.".to_owned());
+    let path = list.path();
+    if path.try_exists().with_context(|| format!("the erasure list {} can't be read", path.display()))? {
+        print_error(&format_args!("erasure list: {}", absolute(path).display()));
+        return Ok(list_text(&list.read()?));
     }
-    Ok(list_text(&list.read()?))
+    ensure_data_folder(&config.data.folder)?;
+    Ok(format!("No user was erased: there is no erasure list {}.", absolute(path).display()))
 }
 
 fn list_text(entries: &[ErasureEntry]) -> String {

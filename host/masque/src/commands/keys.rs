@@ -13,7 +13,7 @@ use masque_config::{Config, Diagnostic, Diagnostics, Location};
 use masque_store::{ApiKeyRecord, AuditEntry, AuditOutcome, KeyId, KeyRing, NewRevocation, Page, Revoked};
 use serde_json::{Value, json};
 
-use crate::store::open_key_ring;
+use crate::store::{open_key_ring, open_or_create_key_ring};
 
 /// What an operator should know of a secret. It goes to standard error, so that `KEY=$(masque keys create …)` is the key alone.
 pub(crate) const SECRET_NOTE: &str = "The key is shown this once. Send it as `Authorization: Bearer KEY`.";
@@ -32,18 +32,21 @@ pub(crate) enum KeyTask {
     RevokeTokens { jti: Option<String>, user: Option<String>, issuer: Option<String>, tenant: Option<String> },
 }
 
-/// Performs the task on a host's store; a data folder that does not exist is made. Returns the text for the terminal. `options`
-/// name the trusted issuers.
+/// Performs the task on a host's store. A first key may be made before the host's first start: then the data folder is made.
+/// Returns the text for the terminal. `options` name the trusted issuers.
 ///
 /// # Errors
-/// An argument is wrong, and then nothing was changed; or the store can't be read or written.
+/// An argument is wrong or there is no store, and then nothing was changed; or the store can't be read or written.
 pub(crate) async fn perform(
     config: &Config,
     options: &TokenOptions,
     task: KeyTask,
 ) -> anyhow::Result<String> {
     let operation = KeyOperation::check(options, task)?;
-    let ring = open_key_ring(config).await?;
+    let ring = match operation {
+        KeyOperation::CreateKey(_) => open_or_create_key_ring(config).await?,
+        _ => open_key_ring(config).await?,
+    };
     let report = operation.perform(&*ring).await;
     ring.close().await;
     report

@@ -3,7 +3,7 @@
 
 use anyhow::bail;
 use masque_config::{Config, Database};
-use masque_store_postgres::{RoleTimeout, is_migration_needed, migrate, set_role_timeout};
+use masque_store_postgres::{PostgresOptions, RoleTimeout, is_migration_needed, migrate, set_role_timeout};
 
 use crate::output::print_error;
 use crate::store::postgres_options;
@@ -22,13 +22,17 @@ pub(crate) async fn run(config: &Config, only_check: bool) -> anyhow::Result<Str
     let options = postgres_options(database, true)?;
     if only_check {
         if is_migration_needed(&options).await? {
-            bail!("the database has to be migrated; run `masque migrate`");
+            bail!("the database {} has to be migrated; run `masque migrate`", options.target());
         }
-        return Ok("The schema of the database is up to date.".to_owned());
+        return Ok(up_to_date(&options));
     }
     migrate(&options).await?;
     limit_statements(database).await?;
-    Ok("The schema of the database is up to date.".to_owned())
+    Ok(up_to_date(&options))
+}
+
+fn up_to_date(options: &PostgresOptions) -> String {
+    format!("The schema of the database {} is up to date.", options.target())
 }
 
 /// Lets the server end statements that a host has given up.

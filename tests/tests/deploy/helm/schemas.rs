@@ -16,7 +16,7 @@ fn of_operator(rendering: &Rendering) -> Vec<&Value> {
     rendering.objects.iter().filter(is_of_operator).collect()
 }
 
-async fn problems_of_kubernetes(objects: &[&Value]) -> Vec<Value> {
+pub(super) async fn problems_of_kubernetes(objects: &[&Value]) -> Vec<Value> {
     let words: Vec<_> = ["validate"].into_iter().chain(KUBERNETES).collect();
     let Value::Array(problems) = helm(&words, &serde_json::to_string(objects).unwrap()).await else {
         panic!("no list of problems")

@@ -9,7 +9,7 @@
 #   REDIS     a free port
 set -euo pipefail
 
-mkdir -p "$ROOT"/{stand-ins,etc/redis,etc/systemd/system,usr/bin,run,checkout/target/release}
+mkdir -p "$ROOT"/{stand-ins,etc/redis,etc/systemd/system,usr/bin,run,checkout/target/release,other}
 cd "$ROOT/checkout"
 ln -s "$BINARY" target/release/masque
 ln -s "$CHECKOUT/deploy" deploy
@@ -57,6 +57,20 @@ stand_in pg_restore <<END
 set -e
 PGHOST=127.0.0.1 PGPORT=$PGPORT PGUSER=postgres /usr/bin/pg_restore "\$@"
 psql --quiet --command='UPDATE hosts SET alive_until = alive_until - 86400000' restored
+END
+# The other machine, which has the private key of the backups, is the folder `other`.
+stand_in ssh <<END
+#!/bin/bash
+case \$1 in
+masque.example.com) cd "$ROOT/checkout" ;;
+backup.example.com) cd "$ROOT/other" ;;
+*) exit 255 ;;
+esac
+exec bash -c "\${*:2}"
+END
+stand_in journalctl <<END
+#!/bin/sh
+exec cat "$ROOT/run/masque.log"
 END
 stand_in systemctl <<END
 #!/bin/sh
