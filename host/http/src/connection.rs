@@ -4,7 +4,8 @@
 //!
 //! Threat: a client holds a connection without using it. Policy: a connection is closed if its client sends nothing, does
 //! not finish the TLS handshake, sends a request head too slowly, does not read the response, or sends no further
-//! request. A client that waits for a slow model is not affected by any of these limits.
+//! request. A client that waits for a slow model is not affected by any of these limits. What a client sends without a request
+//! in it is bounded, too ([`masque_read_bound`]).
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -17,6 +18,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use masque_read_bound::{BoundedRead, ReadProgress};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutStream;
@@ -25,6 +27,7 @@ use tower::{Service, ServiceExt};
 use crate::connection_info::{ConnectionInfo, ListenerKind};
 use crate::connection_limiter::{ActiveRequest, ConnectionSlot};
 use crate::connection_metrics::{EarlyClose, OpenConnection};
+use crate::delivered_body::DeliveredBody;
 use crate::first_request::FirstRequest;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::listener::AcceptedSocket;
@@ -99,29 +102,36 @@ where
     pub(crate) async fn handle(&self, socket: AcceptedSocket, slot: ConnectionSlot) {
         let listener = self.listener;
         let open = OpenConnection::accepted(listener);
+        let progress = ReadProgress::default();
         let (transport, info) = match socket {
             AcceptedSocket::Unix(socket) => (
-                self.with_write_timeout(socket),
+                self.transport(socket, &progress),
                 ConnectionInfo { listener, peer: None, is_encrypted: false },
             ),
             AcceptedSocket::Tcp(socket, peer) => {
                 let is_encrypted = self.certificate.is_some();
                 let info = ConnectionInfo { listener, peer: Some(peer), is_encrypted };
                 match &self.certificate {
-                    None => (self.with_write_timeout(socket), info),
-                    Some(certificate) => match self.accept_tls(certificate, socket, &slot, &open).await {
-                        Some(transport) => (transport, info),
-                        None => return,
-                    },
+                    None => (self.transport(socket, &progress), info),
+                    Some(certificate) => {
+                        match self.accept_tls(certificate, socket, &progress, &slot, &open).await {
+                            Some(transport) => (transport, info),
+                            None => return,
+                        }
+                    }
                 }
             }
         };
-        self.drive(transport, info, &slot, &open).await;
+        self.drive(transport, &progress, info, &slot, &open).await;
     }
 
-    /// Limits how long a write may wait for the client to read.
-    fn with_write_timeout(&self, socket: impl AsyncRead + AsyncWrite + Send + 'static) -> Box<dyn Transport> {
-        let mut socket = TimeoutStream::new(socket);
+    /// Limits how long a write may wait for the client to read, and what is read without `progress`.
+    fn transport(
+        &self,
+        socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        progress: &ReadProgress,
+    ) -> Box<dyn Transport> {
+        let mut socket = TimeoutStream::new(BoundedRead::new(socket, progress.clone()));
         socket.set_write_timeout(Some(self.options.write_timeout));
         Box::new(Box::pin(socket))
     }
@@ -132,6 +142,7 @@ where
         &self,
         certificate: &ServerCertificate,
         socket: TcpStream,
+        progress: &ReadProgress,
         slot: &ConnectionSlot,
         open: &OpenConnection,
     ) -> Option<Box<dyn Transport>> {
@@ -141,7 +152,7 @@ where
                 plain_http::refuse(socket).await;
                 return Ok(None);
             }
-            certificate.acceptor().accept(self.with_write_timeout(socket)).await.map(Some)
+            certificate.acceptor().accept(self.transport(socket, progress)).await.map(Some)
         };
         let stopping = async {
             self.shutdown.graceful.cancelled().await;
@@ -190,6 +201,7 @@ where
     async fn drive(
         &self,
         transport: Box<dyn Transport>,
+        progress: &ReadProgress,
         info: ConnectionInfo,
         slot: &ConnectionSlot,
         open: &OpenConnection,
@@ -198,7 +210,11 @@ where
         let service = service_fn(|mut request: Request<Incoming>| {
             first_request.record(request.version());
             request.extensions_mut().insert(info);
-            answer(self.service.clone(), request, slot.begin_request())
+            if request.version() == Version::HTTP_2 {
+                // hyper has limits for what an HTTP/2 connection may send beside requests.
+                progress.lift_bound();
+            }
+            answer(self.service.clone(), request, progress.clone(), slot.begin_request())
         });
         let ConnectionOptions { header_timeout, write_timeout } = self.options;
         let streams = StreamExecutor::new(write_timeout);
@@ -297,6 +313,7 @@ where
 async fn answer<S>(
     service: S,
     request: Request<Incoming>,
+    progress: ReadProgress,
     active: ActiveRequest,
 ) -> Result<Response, Infallible>
 where
@@ -304,7 +321,10 @@ where
 {
     let request = match request.version() {
         Version::HTTP_2 => request.map(|body| Body::new(UnreadBody::new(body))),
-        _ => request.map(Body::new),
+        _ => {
+            progress.made();
+            request.map(|body| Body::new(DeliveredBody::new(body, progress)))
+        }
     };
     let response = service.oneshot(request).await?;
     Ok(record_unread_data(active.hold_until_end_of(response)))

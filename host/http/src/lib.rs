@@ -17,6 +17,7 @@ mod connection_info;
 mod connection_limiter;
 mod connection_metrics;
 pub mod cors;
+mod delivered_body;
 pub mod descriptors;
 mod first_request;
 mod json_body;

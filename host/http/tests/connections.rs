@@ -126,6 +126,26 @@ async fn a_client_that_does_not_read_is_disconnected() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_no_content_without_end_is_disconnected() {
+    const MOST: usize = 64 << 20;
+    let server =
+        serve_with_header_timeout(Router::new().route("/", post(async |_: Bytes| "read")), LONG).await;
+    let mut socket = connect(&server).await;
+    socket.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+    // The first chunk has a length of zeros.
+    let zeros = vec![b'0'; 64 << 10];
+    let sending = async {
+        let mut sent = 0;
+        while sent < MOST && socket.write_all(&zeros).await.is_ok() {
+            sent += zeros.len();
+        }
+        sent
+    };
+    let sent = tokio::time::timeout(LONG, sending).await.unwrap();
+    assert!(sent < MOST, "more than the buffers of the sockets");
+}
+
+#[tokio::test]
 async fn a_response_that_pauses_for_longer_than_any_limit_continues() {
     let slow = || {
         let late = futures::stream::once(async {

@@ -17,6 +17,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::Connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use masque_grants::Origin;
+use masque_read_bound::ReadProgress;
 use tower::Service;
 use wasmtime_wasi_http::WasiBody;
 
@@ -100,6 +101,13 @@ impl RequestSender {
         };
     }
 
+    /// Closes an HTTP/1.1 connection, whatever is under way on it. An HTTP/2 connection serves others, too, and stays.
+    pub(super) fn close(&self) {
+        if let Self::Http1 { slot, .. } = self {
+            slot.close();
+        }
+    }
+
     /// Sends a request to `origin` and returns the head of its answer.
     pub(super) async fn send(
         &mut self,
@@ -167,21 +175,28 @@ impl Connector for UpstreamConnector {
         let (mut https, policy, origin) = (self.https.clone(), self.policy, origin.to_string());
         Box::pin(async move {
             let stream = https.call(origin.parse().map_err(OpenError::new)?).await.map_err(OpenError)?;
-            if stream.connected().is_negotiated_h2() {
+            let connected = stream.connected();
+            let mut extras = http::Extensions::new();
+            connected.get_extras(&mut extras);
+            let progress = extras.remove::<ReadProgress>().unwrap_or_default();
+            if connected.is_negotiated_h2() {
+                // hyper has limits for what an HTTP/2 connection may send beside content.
+                progress.lift_bound();
                 open_http2(stream, &policy).await
             } else {
-                open_http1(stream).await
+                open_http1(stream, progress).await
             }
         })
     }
 }
 
-pub(super) async fn open_http1<T>(io: T) -> Result<OpenedConnection, OpenError>
+/// Opens an HTTP/1.1 connection, which tells its `progress` what it delivers.
+pub(super) async fn open_http1<T>(io: T, progress: ReadProgress) -> Result<OpenedConnection, OpenError>
 where
     T: Read + Write + Unpin + Send + 'static,
 {
     let (mut sender, connection) = http1::Builder::new().handshake(io).await.map_err(OpenError::new)?;
-    let slot = ConnectionSlot::spawn(connection);
+    let slot = ConnectionSlot::spawn(connection, progress);
     // A server that closes what it accepts has opened no connection.
     sender.ready().await.map_err(OpenError::new)?;
     let limit = Arc::new(AtomicUsize::new(1));

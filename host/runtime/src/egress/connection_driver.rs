@@ -35,6 +35,18 @@ impl ConnectionDriver {
         cx: &mut Context<'_>,
         mut delivered: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
+        let polled = self.poll_both(cx, &mut delivered);
+        if polled.is_ready() {
+            self.slot.progress().made();
+        }
+        polled
+    }
+
+    fn poll_both<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        delivered: &mut impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
         if self.connection.is_none() {
             // The connection's task may have read it.
             if let ready @ Poll::Ready(_) = delivered(cx) {

@@ -12,11 +12,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use masque_read_bound::ReadProgress;
+
 type BoxedConnection = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
 /// The place of one connection.
 pub(super) struct ConnectionSlot {
     content: Mutex<SlotContent>,
+    progress: ReadProgress,
     /// Whether the body of a request may not have been written. The task writes it once the head of the answer is there: whether and
     /// when the answer is read is the guest's choice.
     is_sending: AtomicBool,
@@ -38,9 +41,14 @@ enum Place {
 
 impl ConnectionSlot {
     /// Spawns the task of a connection. Requests are sent, and answers are read, as with any other connection of hyper.
-    pub(super) fn spawn(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) -> Arc<Self> {
+    /// `progress` is that of the connection.
+    pub(super) fn spawn(
+        connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
+        progress: ReadProgress,
+    ) -> Arc<Self> {
         let content = SlotContent { place: Place::InSlot(Box::pin(connection)), task: None };
-        let slot = Arc::new(Self { content: Mutex::new(content), is_sending: AtomicBool::new(false) });
+        let slot =
+            Arc::new(Self { content: Mutex::new(content), progress, is_sending: AtomicBool::new(false) });
         tokio::spawn(ConnectionTask(slot.clone()));
         slot
     }
@@ -60,8 +68,27 @@ impl ConnectionSlot {
         Some(BorrowedConnection { slot: self.clone(), connection: Some(connection) })
     }
 
+    /// What the connection has read since it delivered something.
+    pub(super) fn progress(&self) -> &ReadProgress {
+        &self.progress
+    }
+
+    /// Closes the connection, whatever is under way on it.
+    pub(super) fn close(&self) {
+        let (connection, task) = {
+            let mut content = self.content();
+            (std::mem::replace(&mut content.place, Place::Ended), content.task.clone())
+        };
+        // Outside of the lock, since it drops the body of a request.
+        drop(connection);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
     /// A request is sent until the returned value is dropped, which belongs to the request's body.
     pub(super) fn begin_sending(self: &Arc<Self>) -> SendingGuard {
+        self.progress.made();
         self.is_sending.store(true, Ordering::Release);
         SendingGuard(self.clone())
     }
@@ -198,7 +225,7 @@ mod tests {
     fn a_borrowed_connection_ends_with_its_runtime() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (connection, held) = endless();
-        let slot = runtime.block_on(async { ConnectionSlot::spawn(connection) });
+        let slot = runtime.block_on(async { ConnectionSlot::spawn(connection, ReadProgress::default()) });
         let borrowed = slot.borrow().unwrap();
         assert!(slot.borrow().is_none(), "it is in one place");
         drop(runtime);
@@ -211,11 +238,12 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_is_returned_is_polled_by_its_task() {
         let (polls, mut polled) = tokio::sync::mpsc::unbounded_channel();
-        let slot = ConnectionSlot::spawn(poll_fn(move |_| {
+        let connection = poll_fn(move |_| {
             // The test may have ended.
             let _ = polls.send(());
             Poll::Pending
-        }));
+        });
+        let slot = ConnectionSlot::spawn(connection, ReadProgress::default());
         polled.recv().await.unwrap();
         for _ in 0..3 {
             drop(slot.borrow().unwrap());
@@ -224,8 +252,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_that_is_closed_is_dropped_wherever_it_is() {
+        for is_borrowed in [false, true] {
+            let (connection, held) = endless();
+            let slot = ConnectionSlot::spawn(connection, ReadProgress::default());
+            let borrowed = is_borrowed.then(|| slot.borrow().unwrap());
+            slot.close();
+            assert!(slot.borrow().is_none());
+            drop(borrowed);
+            assert_eq!(Arc::strong_count(&held), 1, "borrowed: {is_borrowed}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_connection_that_panics_has_ended() {
-        let slot = ConnectionSlot::spawn(poll_fn(|_| panic!("a bug")));
+        let slot = ConnectionSlot::spawn(poll_fn(|_| panic!("a bug")), ReadProgress::default());
         let mut borrowed = slot.borrow().unwrap();
         let poll = std::panic::AssertUnwindSafe(|| borrowed.poll(&mut Context::from_waker(Waker::noop())));
         assert!(std::panic::catch_unwind(poll).is_err());

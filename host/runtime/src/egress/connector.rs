@@ -14,6 +14,7 @@ use std::time::Duration;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use masque_grants::{IpNet, Origin};
+use masque_read_bound::{BoundedRead, ReadProgress};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tower::Service;
@@ -49,7 +50,7 @@ impl GatedConnector {
         Self { networks, look_ups }
     }
 
-    async fn connect(self, uri: Uri) -> io::Result<TokioIo<TcpStream>> {
+    async fn connect(self, uri: Uri) -> io::Result<TokioIo<BoundedRead<TcpStream>>> {
         let origin = Origin::of(&uri).ok_or_else(|| io::Error::other("not an http or https address"))?;
         let mut last = None;
         for address in self.resolve(&origin).await? {
@@ -62,7 +63,7 @@ impl GatedConnector {
                 Ok(Ok(stream)) => {
                     // Otherwise a body that follows its headers waits 40 ms for the peer's delayed acknowledgement.
                     stream.set_nodelay(true)?;
-                    return Ok(TokioIo::new(stream));
+                    return Ok(TokioIo::new(BoundedRead::new(stream, ReadProgress::default())));
                 }
                 Ok(Err(error)) => last = Some(error),
                 Err(_) => last = Some(io::ErrorKind::TimedOut.into()),
@@ -96,7 +97,7 @@ async fn look_up<T: Send + 'static>(
 }
 
 impl Service<Uri> for GatedConnector {
-    type Response = TokioIo<TcpStream>;
+    type Response = TokioIo<BoundedRead<TcpStream>>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
@@ -149,7 +150,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
         let stream = connector(Vec::new()).connect(uri).await.unwrap();
-        assert!(stream.inner().nodelay().unwrap());
+        assert!(stream.inner().inner().nodelay().unwrap());
     }
 
     #[tokio::test]

@@ -21,6 +21,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// After an additional connection could not be opened, the others serve alone for so long.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
+/// How long a connection may take for the rest of a request and its answer when nobody waits for them any more. The rest of an answer
+/// has less time (`DRAIN_TIME` in `body.rs`).
+const READY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a request got no connection.
 #[derive(Debug)]
@@ -274,10 +277,12 @@ impl ConnectionLease {
         (!is_read).then_some(self)
     }
 
-    /// Gives the connection back when it can serve the next request, or when it has ended.
+    /// Gives the connection back when it can serve the next request, or when it has ended. It is closed if neither happens soon:
+    /// an upstream may have answered a request of which it never reads the rest.
     async fn wait_until_ready(mut self) {
-        if let Some(sender) = &mut self.sender {
-            sender.wait_until_ready().await;
+        let Some(sender) = &mut self.sender else { return };
+        if tokio::time::timeout(READY_TIMEOUT, sender.wait_until_ready()).await.is_err() {
+            sender.close();
         }
     }
 }

@@ -201,9 +201,10 @@ async fn what_no_turn_waits_for_is_sent_in_batches() {
              rates, {slots} for places, {events} for events, and {:?}",
             others(&redis, &[":rates}", ":slots:", ":events:"])
         );
-        // Eight tasks of the host ask every second or less often; none asks for each turn.
+        // Eight tasks of the host ask every second or less often, all in the same moment at times; none asks for each turn.
         let begun_seconds = 1 + usize::try_from(took.as_secs()).unwrap();
-        assert!(statements <= TURNS / 2 * begun_seconds, "{turn:?}: {besides:#?}");
+        let is_rare = |(times, _): &(usize, &Asked)| *times <= TURNS / 2 * begun_seconds;
+        assert!(besides.iter().all(is_rare), "{turn:?}: {besides:#?}");
         // All limits of a request are one command. A place is taken and given back, and a task renews those that are held at
         // that moment, less often than once a second.
         assert!(rates <= TURNS, "{turn:?}: {redis:#?}");

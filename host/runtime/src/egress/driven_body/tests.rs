@@ -10,6 +10,7 @@ use http::Request;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper_util::rt::TokioIo;
 use masque_grants::Origin;
+use masque_read_bound::ReadProgress;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use wasmtime_wasi_http::WasiBody;
@@ -23,7 +24,7 @@ const HEAD: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 
 async fn connection() -> (RequestSender, DuplexStream) {
     let (io, server) = tokio::io::duplex(64 << 10);
-    (open_http1(TokioIo::new(io)).await.unwrap().sender, server)
+    (open_http1(TokioIo::new(io), ReadProgress::default()).await.unwrap().sender, server)
 }
 
 fn origin() -> Origin {
