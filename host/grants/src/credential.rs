@@ -123,6 +123,7 @@ mod tests {
             ("https://a.test", "authorization", "line\nbreak", "character"),
             ("https://a.test", "authorization", " ", "empty"),
             ("https://a.test/v1", "authorization", "x", "path"),
+            ("http://127.0.0.1:99999", "authorization", "x", "port"),
         ] {
             let error = credential(origin, header, value).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

@@ -6,6 +6,11 @@ pub enum GrantError {
     /// The text is not an origin.
     #[error("`{0}` is not an origin; write it as `https://api.example.com` or `http://127.0.0.1:11434`")]
     Origin(String),
+    /// The port is missing after its colon, or is no number from 1 to 65535.
+    #[error(
+        "`{0}` has a port that is no number from 1 to 65535; write it as `https://api.example.com` or `http://127.0.0.1:11434`"
+    )]
+    Port(String),
     /// The text has a part that an origin or grant must not have.
     #[error("`{given}` has {part}, which a grant does not take; write it as `https://api.example.com/v1/`")]
     Part {
