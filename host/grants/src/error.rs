@@ -1,5 +1,7 @@
 //! Why a grant or credential is refused.
 
+use http::HeaderName;
+
 /// A grant or credential that can't be read. Each message shows the right form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
@@ -22,6 +24,12 @@ pub enum GrantError {
     /// The method is not an HTTP method in upper case.
     #[error("`{0}` is not an HTTP method; write a grant with methods as `GET,POST https://api.example.com`")]
     Method(String),
+    /// The header says how the request is transferred, and the host writes it.
+    #[error(
+        "`{0}` says how a request is transferred, so the host writes it; name the header from which the server reads its \
+         secret, such as `authorization`"
+    )]
+    ReservedHeader(HeaderName),
     /// A credential whose origin, header name or value is not allowed.
     #[error("credential `{name}`: {reason}")]
     Credential {
