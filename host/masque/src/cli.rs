@@ -14,6 +14,7 @@ use crate::commands::keys::{self, KeyTask};
 use crate::commands::{backup, check, copy, erase, explain, health, jobs, log, migrate};
 use crate::configuration::{self, Loaded};
 use crate::convert;
+use crate::error_text::with_causes;
 use crate::file_size_limit;
 use crate::output::{Loss, print, print_error};
 use crate::serve::{self, PassedSockets};
@@ -219,7 +220,7 @@ fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
 
 /// Formats an error with its causes in one line.
 fn chain(error: anyhow::Error) -> String {
-    format!("{error:#}")
+    with_causes(&error)
 }
 
 /// Prints a command's report, unless it is empty, or its error.
