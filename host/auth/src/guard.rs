@@ -12,6 +12,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::{HeaderMap, Uri, header, uri::Authority};
+use masque_grants::port_of;
 use masque_http::is_json;
 use masque_problem::{Kind, Problem};
 
@@ -78,7 +79,7 @@ fn is_loopback(authority: &Authority) -> bool {
 }
 
 /// Compares host and port (RFC 6454, section 5). Both schemes are accepted: this host speaks plain HTTP here, and a
-/// proxy before it may add TLS.
+/// proxy before it may add TLS. A port that is no number is that of no origin.
 fn is_same_origin(origin: &str, host: &Authority) -> bool {
     let Ok(uri) = origin.parse::<Uri>() else { return false };
     let default_port = match uri.scheme_str() {
@@ -86,9 +87,10 @@ fn is_same_origin(origin: &str, host: &Authority) -> bool {
         Some("https") => 443,
         _ => return false,
     };
+    let port = |authority: &Authority| port_of(authority, default_port);
     uri.authority().is_some_and(|page| {
         page.host().eq_ignore_ascii_case(host.host())
-            && page.port_u16().unwrap_or(default_port) == host.port_u16().unwrap_or(default_port)
+            && port(page).is_some_and(|page_port| port(host) == Some(page_port))
     })
 }
 
@@ -172,6 +174,9 @@ mod tests {
             ("localhost:8000", "http://localhost:3000", false),
             ("localhost:8000", "http://127.0.0.1:8000", false),
             ("localhost:8000", "http://localhost", false),
+            ("localhost", "http://localhost:99999", false),
+            ("localhost:99999", "http://localhost", false),
+            ("localhost:99999", "http://localhost:99999", false),
             ("localhost:8000", "https://example.com", false),
             ("localhost:8000", "http://localhost:8000.example.com", false),
             ("localhost:8000", "null", false),

@@ -7,6 +7,27 @@ use crate::origin::Origin;
 use crate::secret::Secret;
 use crate::secret_parts::secret_parts;
 
+/// The headers that no credential is sent in.
+///
+/// Threat: a credential replaces what the request has. In `content-length` it would cut the body off, in `transfer-encoding` or
+/// `connection` let the server see two requests, and in `host` or `accept-encoding` it would itself be replaced without a word.
+/// Policy: the headers of a connection and of the frame of a message (RFC 9110, sections 7.2, 7.6 and 8.6; RFC 9113, section
+/// 8.2.2) and those that the host always sets are refused.
+const RESERVED_HEADERS: [&str; 12] = [
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// A secret header that the host adds to every request to one origin. The origin is reached over TLS or is this machine.
 #[derive(Clone, Debug)]
 pub struct Credential {
@@ -22,8 +43,9 @@ impl Credential {
     /// A credential that passed the checks below. White space around `value` is no part of it (RFC 9110, section 5.5).
     ///
     /// # Errors
-    /// [`GrantError`] if `origin` is no origin, or is neither https nor this machine; if `header` is no header name; if
-    /// `value` is empty or can't be the value of a header. The error never holds the value.
+    /// [`GrantError`] if `origin` is no origin, or is neither https nor this machine; if `header` is no header name, or one
+    /// that says how a request is transferred; if `value` is empty or can't be the value of a header. The error never holds
+    /// the value.
     pub fn new(name: String, origin: &str, header: &str, value: &Secret) -> Result<Self, GrantError> {
         let refused = |reason: String| GrantError::Credential { name: name.clone(), reason };
         let origin: Origin = origin.parse()?;
@@ -35,6 +57,9 @@ impl Credential {
         let header = header
             .parse::<HeaderName>()
             .map_err(|_| refused(format!("`{header}` is not the name of a header")))?;
+        if RESERVED_HEADERS.contains(&header.as_str()) {
+            return Err(GrantError::ReservedHeader(header));
+        }
         let mut header_value = HeaderValue::from_str(value.reveal().trim())
             .map_err(|_| refused("the value holds a character that a header can't carry".to_owned()))?;
         header_value.set_sensitive(true);
@@ -123,10 +148,24 @@ mod tests {
             ("https://a.test", "authorization", "line\nbreak", "character"),
             ("https://a.test", "authorization", " ", "empty"),
             ("https://a.test/v1", "authorization", "x", "path"),
+            ("http://127.0.0.1:99999", "authorization", "x", "port"),
         ] {
             let error = credential(origin, header, value).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
             assert!(!error.contains("line"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_says_how_a_request_is_transferred_carries_no_secret() {
+        for header in RESERVED_HEADERS.into_iter().chain(["Content-Length", "HOST"]) {
+            let error = credential("https://a.test", header, "s3cret").unwrap_err();
+            let expected = GrantError::ReservedHeader(header.parse().unwrap());
+            assert_eq!(error, expected);
+            assert!(error.to_string().contains("how a request is transferred"), "{error}");
+        }
+        for header in ["authorization", "cookie", "x-host", "proxy-authorization"] {
+            assert!(credential("https://a.test", header, "s3cret").is_ok(), "{header}");
         }
     }
 }

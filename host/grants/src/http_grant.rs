@@ -103,7 +103,7 @@ impl FromStr for HttpGrant {
         if !is_unambiguous(uri.path()) {
             return Err(extra_part("a dot segment or an encoded separator"));
         }
-        let origin = Origin::of(&uri).ok_or_else(|| GrantError::Origin(target.to_owned()))?;
+        let origin = Origin::read(&uri, target)?;
         Ok(Self { origin, methods, path: uri.path().to_owned() })
     }
 }
@@ -196,6 +196,9 @@ mod tests {
             ("ftp://a.test", "not an origin"),
             ("/v1", "not an origin"),
             ("https://", "not an origin"),
+            ("http://127.0.0.1:99999", "no number from 1 to 65535"),
+            ("GET http://127.0.0.1:/v1", "no number from 1 to 65535"),
+            ("http://127.0.0.1:0", "no number from 1 to 65535"),
             ("https://user:secret@a.test", "user name"),
             ("https://a.test/?q=1", "query"),
             ("https://a.test/v1/../x", "dot segment"),

@@ -26,7 +26,7 @@ pub use http_grant::HttpGrant;
 pub use ipnet::IpNet;
 pub use limits::{Limits, MAX_COMPONENT_BYTES};
 pub use name::{InvalidName, Name, is_name};
-pub use origin::Origin;
+pub use origin::{Origin, port_of};
 pub use secret::Secret;
 pub use secret_parts::MIN_SECRET_BYTES;
 pub use url_secrets::url_secrets;

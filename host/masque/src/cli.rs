@@ -14,9 +14,10 @@ use crate::commands::keys::{self, KeyTask};
 use crate::commands::{backup, check, copy, erase, explain, health, jobs, log, migrate};
 use crate::configuration::{self, Loaded};
 use crate::convert;
+use crate::error_text::with_causes;
 use crate::file_size_limit;
 use crate::output::{Loss, print, print_error};
-use crate::serve;
+use crate::serve::{self, PassedSockets};
 
 /// The name of a file that stands for standard output.
 const STANDARD_OUTPUT: &str = "-";
@@ -24,7 +25,11 @@ const STANDARD_OUTPUT: &str = "-";
 /// Runs the process. The exit code is 0 for success, 1 for an error, and 2 (from clap) for an invalid command line.
 pub(crate) fn run() -> ExitCode {
     match Cli::parse().command {
-        Command::Serve(options) => on_runtime(run_serve(options)),
+        Command::Serve(options) => {
+            // Before there is a runtime, whose own descriptors could have the numbers of sockets that are missing.
+            let passed = PassedSockets::take();
+            on_runtime(run_serve(options, passed))
+        }
         Command::Check(options) => on_runtime(run_check(options)),
         Command::Health(options) => on_runtime(run_health(options)),
         Command::Jobs(options) => on_runtime(run_jobs(options)),
@@ -41,7 +46,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-async fn run_serve(options: Options) -> ExitCode {
+async fn run_serve(options: Options, passed: anyhow::Result<PassedSockets>) -> ExitCode {
     let Loaded { config, source, warnings } = match configuration::load(options, false) {
         Ok(loaded) => loaded,
         Err(invalid) => return failure(&configuration::all_errors(invalid).await),
@@ -54,7 +59,7 @@ async fn run_serve(options: Options) -> ExitCode {
     if !warnings.is_empty() {
         log.print(&warnings.to_string());
     }
-    match serve::run(config, source).await {
+    match serve::run(config, source, passed).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log.print(&chain(error));
@@ -215,7 +220,7 @@ fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
 
 /// Formats an error with its causes in one line.
 fn chain(error: anyhow::Error) -> String {
-    format!("{error:#}")
+    with_causes(&error)
 }
 
 /// Prints a command's report, unless it is empty, or its error.

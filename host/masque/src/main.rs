@@ -9,6 +9,7 @@ mod compiler;
 mod configuration;
 mod convert;
 mod erasure;
+mod error_text;
 mod file_size_limit;
 mod observed_store;
 mod output;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use masque_files::read_password;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
 use crate::open_error::PostgresOpenError;
@@ -53,7 +53,7 @@ impl PostgresOptions {
     /// `psql` reads, such as `PGHOST`.
     ///
     /// # Errors
-    /// [`PostgresOpenError::Url`] if it is no URL of PostgreSQL.
+    /// [`PostgresOpenError::Url`] if it is no URL of PostgreSQL, or leaves the port or TLS to a variable with a wrong value.
     pub fn from_url(text: &str) -> Result<Self, PostgresOpenError> {
         let refuse = |reason: &str| PostgresOpenError::Url { reason: reason.to_owned() };
         let (scheme, rest) = text.split_once("://").ok_or_else(|| refuse("it has no scheme"))?;
@@ -74,6 +74,9 @@ impl PostgresOptions {
                 name,
                 "the URL of the database has a parameter that is not known; it has no effect"
             );
+        }
+        if let Some(reason) = wrong_variable(&url, |name| std::env::var(name).ok()) {
+            return Err(refuse(reason));
         }
         // The error of sqlx may quote the URL, and with it the password.
         let connect = PgConnectOptions::from_str(url.as_str())
@@ -150,6 +153,23 @@ fn name_ssl_mode(url: &mut Url) {
     url.query_pairs_mut().clear().extend_pairs(pairs);
 }
 
+/// What is wrong with the variables of `psql` to which the URL leaves the port and TLS. sqlx takes its default in place of a value
+/// that it can't read: the password would go to another server, or in the clear.
+fn wrong_variable(url: &Url, value_of: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
+    let is_named = |names: &[&str]| url.query_pairs().any(|(key, _)| names.contains(&&*key));
+    let value_of = |name| value_of(name).filter(|value| !value.is_empty());
+    let has_port = url.port().is_some() || is_named(&["port"]);
+    let is_port = |text: String| text.parse::<u16>().is_ok_and(|port| port > 0);
+    if !has_port && value_of("PGPORT").is_some_and(|port| !is_port(port)) {
+        return Some("it names no port, and PGPORT is no number from 1 to 65535");
+    }
+    let is_mode = |text: String| text.parse::<PgSslMode>().is_ok();
+    if !is_named(&["sslmode", "ssl-mode"]) && value_of("PGSSLMODE").is_some_and(|mode| !is_mode(mode)) {
+        return Some("it names no `sslmode`, and PGSSLMODE is none that PostgreSQL knows");
+    }
+    None
+}
+
 /// Removes the parameters that sqlx does not know, and returns their names. It would log them with their values, and one that is
 /// misspelt can be a password.
 fn leave_out_unknown(url: &mut Url) -> Vec<String> {
@@ -173,7 +193,7 @@ mod tests {
     use sqlx::postgres::PgSslMode;
     use url::Url;
 
-    use super::{PostgresOptions, leave_out_unknown};
+    use super::{PostgresOptions, leave_out_unknown, wrong_variable};
 
     #[test]
     fn a_driver_in_the_scheme_is_ignored_and_another_database_is_refused() {
@@ -213,6 +233,27 @@ mod tests {
         assert_eq!(leave_out_unknown(&mut url), [""; 0]);
         let error = PostgresOptions::from_url("ada:hunter2@db/masque?url=://").unwrap_err();
         assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_variable_with_a_wrong_value_is_refused_where_the_url_leaves_the_choice_to_it() {
+        for (url, name, value, part) in [
+            ("postgresql://ada@db/masque", "PGPORT", "5433", None),
+            ("postgresql://ada@db/masque", "PGPORT", "", None),
+            ("postgresql://ada@db/masque", "PGPORT", "99999", Some("PGPORT")),
+            ("postgresql://ada@db/masque", "PGPORT", "0", Some("PGPORT")),
+            ("postgresql://ada@db/masque", "PGPORT", "54x", Some("PGPORT")),
+            ("postgresql://ada@db:5432/masque", "PGPORT", "99999", None),
+            ("postgresql://ada@db/masque?port=5432", "PGPORT", "99999", None),
+            ("postgresql://ada@db/masque", "PGSSLMODE", "verify-full", None),
+            ("postgresql://ada@db/masque", "PGSSLMODE", "verify_full", Some("PGSSLMODE")),
+            ("postgresql://ada@db/masque?sslmode=require", "PGSSLMODE", "verify_full", None),
+        ] {
+            let found =
+                wrong_variable(&Url::parse(url).unwrap(), |asked| (asked == name).then(|| value.to_owned()));
+            assert_eq!(found.is_some(), part.is_some(), "{url} {name}={value}");
+            assert!(found.unwrap_or_default().contains(part.unwrap_or_default()), "{found:?}");
+        }
     }
 
     #[test]

@@ -98,12 +98,15 @@ impl OpenAi {
     /// `invalid`, naming the setting.
     pub(crate) fn check(&self) -> Result<()> {
         let base = self.base_url.trim();
-        let authority = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://"));
-        let is_url = authority.is_some_and(|rest| !rest.starts_with(['/', '?', '#']) && !rest.is_empty())
-            && !base.contains(char::is_whitespace);
-        if !is_url {
+        let rest = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://"));
+        let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+        if authority.is_empty() || base.contains(char::is_whitespace) {
             let message =
                 "`base_url` is not a URL such as `https://api.openai.com/v1` or `http://127.0.0.1:11434/v1`";
+            return Err(Failure::invalid_setting("/base_url", message));
+        }
+        if !has_valid_port(authority) {
+            let message = "the port in `base_url` is no number from 1 to 65535; write it as in `http://127.0.0.1:11434/v1`";
             return Err(Failure::invalid_setting("/base_url", message));
         }
         if self.model.trim().is_empty() {
@@ -155,6 +158,18 @@ impl OpenAi {
 
     fn server(&self) -> Server {
         servers::of(&self.base_url)
+    }
+}
+
+/// Whether the port is left out, or a number that a server can listen on. The host refuses a request to any other.
+fn has_valid_port(authority: &str) -> bool {
+    let server = authority.rsplit_once('@').map_or(authority, |(_user, server)| server);
+    match server.rsplit_once(':') {
+        // The last colon of an address in brackets is before no port.
+        Some((_, port)) if !port.ends_with(']') => {
+            port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+        }
+        _ => true,
     }
 }
 
@@ -218,13 +233,21 @@ mod tests {
             ("https://", "m", "/base_url"),
             ("https:///v1", "m", "/base_url"),
             ("https://h /v1", "m", "/base_url"),
+            ("http://127.0.0.1:99999/v1", "m", "/base_url"),
+            ("http://127.0.0.1:0", "m", "/base_url"),
+            ("http://127.0.0.1:/v1", "m", "/base_url"),
+            ("http://[::1]:+80/v1", "m", "/base_url"),
             ("http://h/v1", " ", "/model"),
         ] {
             let failure =
                 with(&format!(r#"{{"model": "{model}", "base_url": "{base}"}}"#)).check().unwrap_err();
             assert!(failure.metadata.iter().any(|setting| setting.json.contains(refused)), "{base}");
         }
-        assert!(with(r#"{"model": "m", "base_url": " http://127.0.0.1:11434/v1/?a=b "}"#).check().is_ok());
+        for base in
+            [" http://127.0.0.1:11434/v1/?a=b ", "http://[::1]/v1", "http://[::1]:11434", "https://me:x@h/v1"]
+        {
+            assert!(with(&format!(r#"{{"model": "m", "base_url": "{base}"}}"#)).check().is_ok(), "{base}");
+        }
     }
 
     #[test]

@@ -50,6 +50,19 @@ async fn a_backup_beside_a_running_host_is_restored_when_the_host_is_stopped() {
 }
 
 #[tokio::test]
+async fn a_backup_that_can_not_be_written_says_why_once() {
+    let host = Setup::defaults().start().await;
+    let data = host.data().to_str().unwrap();
+    let setup = Setup::defaults().launched_by(&["sh", "-c", "\"$@\" > /dev/full", "sh"]);
+    let written = setup.run(&["backup", "-", "--data", data]).await;
+    let nowhere = host.run(&["backup", "/nowhere/backup.db", "--data", data]).await;
+    for (output, reason) in [(written, "No space left on device"), (nowhere, "No such file or directory")] {
+        assert_eq!(output.status.code(), Some(1), "{}", output.text);
+        assert_eq!(output.text.matches(reason).count(), 1, "{}", output.text);
+    }
+}
+
+#[tokio::test]
 async fn with_postgresql_the_commands_name_its_own_tools_and_these_work() {
     let server = TestServer::shared();
     let database = server.migrated_database().await;

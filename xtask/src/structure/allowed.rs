@@ -57,7 +57,14 @@ pub(crate) const HOST: &[(&str, Allowed)] = &[
     ),
     (
         "masque-auth",
-        Allowed::Only(&["masque-files", "masque-http", "masque-problem", "masque-store", "masque-telemetry"]),
+        Allowed::Only(&[
+            "masque-files",
+            "masque-grants",
+            "masque-http",
+            "masque-problem",
+            "masque-store",
+            "masque-telemetry",
+        ]),
     ),
     (
         "masque-http",

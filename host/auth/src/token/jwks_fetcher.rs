@@ -12,6 +12,7 @@ use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use masque_grants::Origin;
 use serde_json::Value;
 
 /// The limit for discovery and keys together.
@@ -92,6 +93,12 @@ impl JwksFetcher {
     async fn get(&self, url: &str) -> Result<Bytes, String> {
         let address = shown(url);
         let uri: Uri = url.parse().map_err(|_| format!("{address} is no URL"))?;
+        // The client would take the default port in place of one that is no number.
+        if Origin::of(&uri).is_none() {
+            return Err(format!(
+                "{address} is no http or https URL, or its port is no number from 1 to 65535"
+            ));
+        }
         let request = Request::get(uri).header("accept", "application/json").body(Empty::new());
         let request = request.map_err(|error| format!("{address}: {error}"))?;
         let response = self.client.request(request).await.map_err(|error| {
@@ -204,6 +211,16 @@ mod tests {
                 JwksFetcher::new("https://id.test".to_owned(), Some(url.to_owned()), false).unwrap();
             let said = fetcher.fetch().await.unwrap_err();
             assert!(said.contains("127.0.0.1") && !said.contains("sk-1"), "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn keys_are_not_fetched_from_the_default_port_in_place_of_one_that_is_no_number() {
+        for url in ["http://127.0.0.1:99999/keys", "https://127.0.0.1:0/keys", "http://127.0.0.1:/keys"] {
+            let fetcher =
+                JwksFetcher::new("https://id.test".to_owned(), Some(url.to_owned()), false).unwrap();
+            let said = fetcher.fetch().await.unwrap_err();
+            assert!(said.contains(url) && said.contains("no number from 1 to 65535"), "{said}");
         }
     }
 

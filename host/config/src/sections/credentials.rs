@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use masque_grants::{Credential, Name, Secret};
+use masque_grants::{Credential, GrantError, Name, Secret};
 
 use super::grants;
 use crate::diagnostic::{Diagnostic, Location};
@@ -59,10 +59,11 @@ fn read_one(
     section.require("origin", ORIGIN);
     let header = section.read("header", HEADER, |given| {
         let text = value::text(given)?;
-        // The text is not quoted: an operator who swaps `header` and `value` has written the secret here.
-        let invalid =
-            || InvalidValue::Other("this is no header's name".to_owned(), EXAMPLE_HEADER.to_owned());
-        try_with("https://localhost", text, "x").map_err(|_| invalid()).map(|_| text.to_owned())
+        try_with("https://localhost", text, "x").map(|_| text.to_owned()).map_err(|error| match error {
+            GrantError::ReservedHeader(_) => grants::invalid(&error),
+            // The text is not quoted: an operator who swaps `header` and `value` has written the secret here.
+            _ => InvalidValue::Other("this is no header's name".to_owned(), EXAMPLE_HEADER.to_owned()),
+        })
     });
     section.require("header", HEADER);
     let checked = |text: String| match try_with("https://localhost", "authorization", &text) {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use masque_grants::Name;
+use masque_grants::{GrantError, Name, Origin};
 use serde::Serialize;
 use toml::de::DeValue;
 
@@ -69,6 +69,7 @@ const DEFAULT_AUDIENCE_CLAIM: &str = "aud";
 const ISSUER: Expected =
     Expected { what: "the exact `iss` of its tokens", example: "\"https://id.example.com/\"" };
 const URL: Expected = Expected { what: "an https URL", example: "\"https://id.example.com/keys\"" };
+const NO_DISCOVERY: &str = "the keys can't be looked for where `issuer` is no https URL";
 
 /// Reads the sections; `own` is the issuer of the host's own tokens.
 pub(crate) fn read(
@@ -102,8 +103,10 @@ fn read_one(mut section: Section<'_, '_>, base: &Path) -> Option<Located<Issuer>
     let file = section.read("jwks_file", Expected { what: "a path", example: "\"keys.json\"" }, |value| {
         value::path(value, base).and_then(jwks_file)
     });
-    let url = section
-        .read("jwks_url", URL, |value| value::non_empty(value).and_then(|url| key_url(url, allow_http)));
+    let url = section.read("jwks_url", URL, |value| {
+        let url = value::non_empty(value)?;
+        check_key_url(url, allow_http).map(|()| url.to_owned()).map_err(InvalidValue::from)
+    });
     if section.has("jwks_file") && section.has("jwks_url") {
         section.refuse_key(
             "jwks_url",
@@ -129,15 +132,19 @@ fn read_one(mut section: Section<'_, '_>, base: &Path) -> Option<Located<Issuer>
     let source = match (file, url) {
         (Some(file), _) => JwkSource::File(file.value),
         (None, Some(url)) => JwkSource::Url(url.value),
-        (None, None) => match key_url(&issuer.value, allow_http) {
-            Ok(_) => JwkSource::Discovery,
-            Err(refused) => {
-                let what = "the keys can't be looked for where `issuer` is no https URL";
-                let remedy = match refused {
-                    InvalidValue::Other(..) => {
-                        "Add `jwks_url` or `jwks_file`, or `allow_http = true` inside of a network that you trust."
-                    }
-                    _ => "Add `jwks_url` or `jwks_file`.",
+        (None, None) => match check_key_url(&issuer.value, allow_http) {
+            Ok(()) => JwkSource::Discovery,
+            Err(mistake) => {
+                let (what, remedy) = match mistake {
+                    UrlMistake::Form => (NO_DISCOVERY, "Add `jwks_url` or `jwks_file`."),
+                    UrlMistake::PlainHttp => (
+                        NO_DISCOVERY,
+                        "Add `jwks_url` or `jwks_file`, or `allow_http = true` inside of a network that you trust.",
+                    ),
+                    UrlMistake::Port => (
+                        "the keys can't be looked for where the port in `issuer` is no number from 1 to 65535",
+                        "Correct the port, or add `jwks_url` or `jwks_file`.",
+                    ),
                 };
                 report.error_at(&issuer.span, what, remedy);
                 return None;
@@ -237,23 +244,48 @@ fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
-fn key_url(text: &str, allow_http: bool) -> Result<String, InvalidValue> {
-    let scheme_and_rest = text.split_once("://");
-    let Some((scheme, rest)) = scheme_and_rest else { return Err(InvalidValue::Form) };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.is_empty() || authority.contains('@') || text.contains(char::is_whitespace) {
-        return Err(InvalidValue::Form);
+/// What keeps keys from being fetched from a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UrlMistake {
+    /// It is no URL of https or http, or it names a user.
+    Form,
+    /// Its port is no number from 1 to 65535.
+    Port,
+    /// It is a URL of plain http that leaves this machine.
+    PlainHttp,
+}
+
+impl From<UrlMistake> for InvalidValue {
+    fn from(mistake: UrlMistake) -> Self {
+        match mistake {
+            UrlMistake::Form => Self::Form,
+            UrlMistake::Port => Self::Other(
+                "the port of the URL is no number from 1 to 65535".to_owned(),
+                format!("Write for example `jwks_url = {}`.", URL.example),
+            ),
+            UrlMistake::PlainHttp => Self::Other(
+                "keys are not fetched over plain http, except from this machine".to_owned(),
+                "Use https, or add `allow_http = true` inside of a network that you trust.".to_owned(),
+            ),
+        }
     }
-    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let is_loopback = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+}
+
+fn check_key_url(text: &str, allow_http: bool) -> Result<(), UrlMistake> {
+    let (scheme, rest) = text.split_once("://").ok_or(UrlMistake::Form)?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') || text.contains(char::is_whitespace) {
+        return Err(UrlMistake::Form);
+    }
+    let origin: Origin = format!("{scheme}://{authority}").parse().map_err(|error| match error {
+        GrantError::Port(_) => UrlMistake::Port,
+        _ => UrlMistake::Form,
+    })?;
+    let is_loopback = origin.host().parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     match scheme {
-        "https" => Ok(text.to_owned()),
-        "http" if is_loopback || allow_http => Ok(text.to_owned()),
-        "http" => Err(InvalidValue::Other(
-            "keys are not fetched over plain http, except from this machine".to_owned(),
-            "Use https, or add `allow_http = true` inside of a network that you trust.".to_owned(),
-        )),
-        _ => Err(InvalidValue::Form),
+        "https" => Ok(()),
+        "http" if is_loopback || allow_http => Ok(()),
+        "http" => Err(UrlMistake::PlainHttp),
+        _ => Err(UrlMistake::Form),
     }
 }

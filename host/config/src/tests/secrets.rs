@@ -137,3 +137,18 @@ fn plain_http_to_another_machine_needs_an_explicit_setting() {
         assert!(issuer(&format!("{lines}\nallow_http = true")).is_err(), "{lines}");
     }
 }
+
+#[test]
+fn keys_are_not_fetched_from_a_port_that_is_no_number() {
+    for lines in [
+        "issuer = \"https://id.test:99999/\"",
+        "issuer = \"http://127.0.0.1:/\"",
+        "issuer = \"https://id.test/\"\njwks_url = \"https://id.test:99999/keys\"",
+        "issuer = \"https://id.test/\"\njwks_url = \"http://[::1]:0/keys\"",
+    ] {
+        let refused = issuer(lines).unwrap_err();
+        assert!(refused.len() == 1 && refused[0].contains("no number from 1 to 65535"), "{refused:?}");
+    }
+    // Where the keys are named, the issuer is only compared with the `iss` of a token.
+    assert!(issuer("issuer = \"https://id.test:99999/\"\njwks_url = \"https://id.test/keys\"").is_ok());
+}

@@ -12,6 +12,7 @@ use crate::builtins;
 use crate::compiler::compiler;
 use crate::convert::http::verify_tls;
 use crate::convert::traces;
+use crate::error_text::with_causes;
 use crate::shared::redis_options;
 use crate::store::options_of;
 
@@ -52,20 +53,20 @@ async fn verify_store(config: &Config) -> Option<Diagnostic> {
         return urls.into_iter().find_map(|(variable, url)| {
             let error = options_of(database, url).err()?;
             let at = Location::Variable(variable.to_owned());
-            Some(Diagnostic::error(at, format!("{error:#}"), remedy))
+            Some(Diagnostic::error(at, with_causes(&error), remedy))
         });
     }
     let error = check_data_folder(folder).await.err()?;
     let remedy =
         "Make the folder usable for this user, or name another one with `--data` or in [data] `folder`.";
-    Some(Diagnostic::error(Location::whole_file(folder), format!("{:#}", Error::new(error)), remedy))
+    Some(Diagnostic::error(Location::whole_file(folder), with_causes(&Error::new(error)), remedy))
 }
 
 /// Returns why a host could not use the URL of Redis. Redis is not asked.
 fn verify_redis(config: &Config) -> Option<Diagnostic> {
     let error = redis_options(config.redis.server.as_ref()?).err()?;
     let at = Location::Variable("REDIS_URL".to_owned());
-    Some(Diagnostic::error(at, format!("{error:#}"), "Correct it, or unset it to use no Redis."))
+    Some(Diagnostic::error(at, with_causes(&error), "Correct it, or unset it to use no Redis."))
 }
 
 /// Warns that a host which stops interrupts turns that it would otherwise let run. A host alone with the defaults is not

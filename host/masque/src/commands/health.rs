@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use http::{Method, StatusCode, Uri, uri::Scheme};
+use masque_grants::port_of;
 use serde_json::Value;
 
 use crate::args::Options;
@@ -61,15 +62,28 @@ impl Target {
 /// Returns `HOST:PORT` of a URL such as `http://127.0.0.1:8000`.
 fn address_of(url: &str) -> anyhow::Result<String> {
     let form = "the URL has the form http://HOST:PORT";
+    if url.contains('@') {
+        // Not quoted: a password may be in front of the `@`.
+        bail!("{form} without a user and a password: {PATH} needs none");
+    }
     let uri: Uri = url.parse().with_context(|| format!("{form}, not {url:?}"))?;
-    let (Some(host), Some(scheme)) = (uri.host(), uri.scheme()) else { bail!("{form}, not {url:?}") };
+    let (Some(authority), Some(scheme)) = (uri.authority(), uri.scheme()) else {
+        bail!("{form}, not {url:?}")
+    };
     if *scheme != Scheme::HTTP {
         bail!("{form}; a host with TLS is asked over the socket in its data folder, without --url");
     }
     if uri.path() != "/" || uri.query().is_some() {
         bail!("{form} without a path: {PATH} is asked");
     }
-    Ok(format!("{host}:{}", uri.port_u16().unwrap_or(80)))
+    let host = authority.host();
+    if host.is_empty() {
+        bail!("{form}, not {url:?}");
+    }
+    let Some(port) = port_of(authority, 80) else {
+        bail!("{form}; the port in {url:?} is no number from 1 to 65535")
+    };
+    Ok(format!("{host}:{port}"))
 }
 
 /// Returns a line that says that the host is ready.
@@ -134,6 +148,22 @@ mod tests {
             ["https://masque:8443", "masque:8000", "/readyz", "http://masque/readyz", "http://masque/?a", ""]
         {
             assert!(address_of(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn neither_another_port_than_the_named_one_is_asked_nor_a_user_is_dropped() {
+        for (url, part) in [
+            ("http://127.0.0.1:99999", "no number from 1 to 65535"),
+            ("http://127.0.0.1:0", "no number from 1 to 65535"),
+            ("http://127.0.0.1:", "no number from 1 to 65535"),
+            ("http://[::1]:99999/", "no number from 1 to 65535"),
+            ("http://:8000", "http://HOST:PORT"),
+            ("http://me:s3cret@127.0.0.1:8000", "without a user"),
+            ("http://me@127.0.0.1:8000/readyz", "without a user"),
+        ] {
+            let error = format!("{:#}", address_of(url).unwrap_err());
+            assert!(error.contains(part) && !error.contains("s3cret"), "{url}: {error}");
         }
     }
 

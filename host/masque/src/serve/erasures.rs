@@ -9,6 +9,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::erasure::complete;
+use crate::error_text::with_causes;
 
 /// How often a host looks for erasures that others have begun, or that could not be completed.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -51,7 +52,7 @@ pub(super) async fn complete_erasures(
                     "an erasure can't be completed yet: something holds the database open, such as a backup"
                 ),
                 Err(error) => {
-                    tracing::error!(%receipt, error = format!("{error:#}"), "an erasure can't be completed")
+                    tracing::error!(%receipt, error = with_causes(&error), "an erasure can't be completed")
                 }
             }
         }

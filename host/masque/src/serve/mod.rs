@@ -15,4 +15,5 @@ mod state_metrics;
 mod supervisor;
 mod traces;
 
+pub(crate) use passed_sockets::PassedSockets;
 pub(crate) use run::{RUNTIME_END, run};

@@ -20,7 +20,7 @@ const ADMIN: &str = "admin";
 
 /// The sockets that were passed to this process and have no listener yet.
 #[derive(Debug)]
-pub(super) struct PassedSockets(Vec<PassedSocket>);
+pub(crate) struct PassedSockets(Vec<PassedSocket>);
 
 #[derive(Debug)]
 struct PassedSocket {
@@ -30,16 +30,19 @@ struct PassedSocket {
 }
 
 impl PassedSockets {
-    /// Takes over all sockets that were passed. To be called once in a process: it owns their descriptors.
+    /// Takes over all sockets that were passed. To be called once in a process, before it opens a descriptor or starts a thread,
+    /// and so before there is an asynchronous runtime: what `LISTEN_FDS` counts may not have been passed, and its number then be
+    /// given to the first descriptor that is opened.
     ///
     /// # Errors
-    /// One has no name of a listener, or is none of TCP.
-    pub(super) fn take() -> anyhow::Result<Self> {
+    /// One is missing, has no name of a listener, or is none of TCP.
+    pub(crate) fn take() -> anyhow::Result<Self> {
         let passed = sd_notify::listen_fds_with_names()
             .context("the sockets that the service manager passes can't be taken over")?;
         let sockets = passed.map(|(descriptor, name)| {
-            // SAFETY: the descriptor is open, since it could be marked to be closed on exec. It was there when the process
-            // started, for the process to own, and only this function, which is called once, takes it.
+            // SAFETY: the descriptor is open, since it could be marked to be closed on exec. The process has opened none
+            // before this function is called, so it was there when the process started, for the process to own; and only
+            // this function, which is called once, takes it.
             let socket = unsafe { TcpListener::from_raw_fd(descriptor) };
             let kind = match name.as_str() {
                 PUBLIC => ListenerKind::Public,

@@ -55,13 +55,17 @@ const SUCCESSION_MARGIN: Duration = Duration::from_secs(2);
 /// How long work on blocking threads may go on after the command has ended.
 pub(crate) const RUNTIME_END: Duration = Duration::from_secs(1);
 
-/// Serves until a signal stops the host. The log is running.
+/// Serves until a signal stops the host, on the sockets that were passed and those that are bound. The log is running.
 ///
 /// # Errors
 /// What keeps the host from starting, or which part of it ended by itself, in a sentence for the operator.
-pub(crate) async fn run(config: Config, source: ConfigSource) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    config: Config,
+    source: ConfigSource,
+    passed: anyhow::Result<PassedSockets>,
+) -> anyhow::Result<()> {
     let started = Instant::now();
-    let mut passed = PassedSockets::take()?;
+    let mut passed = passed?;
     // With a socket that is handed on, whoever has the data folder is the host before this one, which stops.
     let succession = (!passed.is_empty()).then(|| stop_time(&config.drain) + SUCCESSION_MARGIN);
     // Its end is noticed by the manager.

@@ -276,11 +276,10 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_user_name_in_the_address_is_refused_though_its_origin_is_granted() {
-        let grants = Grants { http: vec!["http://127.0.0.1:9".parse().unwrap()], ..Grants::default() };
+    fn gate(grant: &str) -> EgressGate {
+        let grants = Grants { http: vec![grant.parse().unwrap()], ..Grants::default() };
         let upstream = UpstreamClients::new().unwrap().client("plugin", &[]);
-        let gate = EgressGate::new(
+        EgressGate::new(
             Arc::new(grants),
             Arc::default(),
             upstream,
@@ -293,10 +292,25 @@ mod tests {
                 None,
                 SecretMatcher::default(),
             ),
-        );
+        )
+    }
+
+    #[tokio::test]
+    async fn a_user_name_in_the_address_is_refused_though_its_origin_is_granted() {
+        let gate = gate("http://127.0.0.1:9");
         let check = |uri: &str| gate.check(&Method::GET, &uri.parse().unwrap());
         assert!(check("http://127.0.0.1:9/").is_ok());
         for uri in ["http://1@127.0.0.1:9/", "http://a:b@127.0.0.1:9/", "http://@127.0.0.1:9/"] {
+            assert!(matches!(check(uri), Err(Error::HttpRequestUriInvalid)), "{uri}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_with_a_port_that_is_no_number_is_refused_though_the_default_port_is_granted() {
+        let gate = gate("http://127.0.0.1");
+        let check = |uri: &str| gate.check(&Method::GET, &uri.parse().unwrap());
+        assert!(check("http://127.0.0.1/").is_ok());
+        for uri in ["http://127.0.0.1:99999/", "http://127.0.0.1:0/", "http://127.0.0.1:/"] {
             assert!(matches!(check(uri), Err(Error::HttpRequestUriInvalid)), "{uri}");
         }
     }

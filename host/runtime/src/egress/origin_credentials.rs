@@ -70,4 +70,15 @@ mod tests {
         let none = "first-secret second-secret other-secret";
         assert_eq!(added("https://third.test"), expected("of the guest", 1, none));
     }
+
+    #[test]
+    fn what_no_guest_may_send_about_its_connection_is_no_credential_either() {
+        for header in wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS {
+            let value = Secret::from("secret".to_owned());
+            let credential = Credential::new("key".into(), "https://a.test", header.as_str(), &value);
+            // These two are about who sends, and not about the connection.
+            let is_of_a_proxy = matches!(header.as_str(), "proxy-authenticate" | "proxy-authorization");
+            assert_eq!(credential.is_ok(), is_of_a_proxy, "{header}");
+        }
+    }
 }

@@ -108,6 +108,15 @@ async fn a_socket_on_another_address_or_of_another_name_refuses_the_start() {
 }
 
 #[tokio::test]
+async fn a_host_that_is_told_of_a_socket_that_is_missing_takes_no_descriptor_of_its_own_for_it() {
+    const ANNOUNCE: &str = "exec 3<&-; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=public; exec \"$@\"";
+    let output = Setup::defaults().launched_by(&["sh", "-c", ANNOUNCE, "sh"]).serve_to_end().await;
+    assert_eq!(output.status.code(), Some(1), "{}", output.text);
+    let says_why = output.text.contains("can't be taken over: Bad file descriptor");
+    assert!(says_why && !output.text.contains("panicked"), "{}", output.text);
+}
+
+#[tokio::test]
 async fn the_service_manager_is_told_when_the_host_is_ready_alive_and_stopping() {
     let setup = Setup::file("[drain]\ndelay = \"0s\"");
     let path = setup.folder().join("manager");
