@@ -17,6 +17,7 @@ use crate::series_retention::SeriesSubject;
 pub struct LoadedPlugin {
     plugin: Arc<Plugin>,
     fingerprint: PluginFingerprint,
+    settings_digest: String,
     /// Set when a generation without this plugin is published. A plugin that goes because the host stops logs nothing.
     is_retired: AtomicBool,
     /// Set when a generation with this plugin is in use. Its name and version have series from then on.
@@ -25,9 +26,11 @@ pub struct LoadedPlugin {
 
 impl LoadedPlugin {
     pub(crate) fn new(plugin: Plugin, fingerprint: PluginFingerprint) -> Self {
+        let hex: String = fingerprint.settings.iter().map(|byte| format!("{byte:02x}")).collect();
         Self {
             plugin: Arc::new(plugin),
             fingerprint,
+            settings_digest: format!("sha256:{hex}"),
             is_retired: AtomicBool::new(false),
             in_use: OnceLock::new(),
         }
@@ -38,9 +41,8 @@ impl LoadedPlugin {
     }
 
     /// The digest of the settings in effect, as `sha256:…`: the records of turns name settings by it.
-    pub fn settings_digest(&self) -> String {
-        let hex: String = self.fingerprint.settings.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("sha256:{hex}")
+    pub fn settings_digest(&self) -> &str {
+        &self.settings_digest
     }
 
     /// Digests of the settings, grants and limits, to tell whether they have changed.

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use masque_companions::Redactor;
 use masque_runtime::ReportContent;
@@ -31,11 +32,13 @@ pub(super) struct Texts<'a> {
     room: usize,
     /// Whether a text was cut or left out.
     pub(super) truncated: bool,
+    /// The prompt that was digested last, with the digests of its messages: the next step is given it.
+    digested: Option<(Arc<Prompt>, Vec<String>)>,
 }
 
 impl<'a> Texts<'a> {
     pub(super) fn new(content: ReportContent, redactor: &'a Redactor) -> Self {
-        Self { content, redactor, room: MAX_TEXTS_BYTES, truncated: false }
+        Self { content, redactor, room: MAX_TEXTS_BYTES, truncated: false, digested: None }
     }
 
     pub(super) fn are_kept(&self) -> bool {
@@ -239,9 +242,13 @@ pub(super) struct PromptView<'a> {
     tokens: u64,
 }
 
-pub(super) fn prompt<'a>(prompt: &'a Prompt, texts: &mut Texts<'_>) -> PromptView<'a> {
+pub(super) fn prompt<'a>(prompt: &'a Arc<Prompt>, texts: &mut Texts<'_>) -> PromptView<'a> {
+    let messages: Vec<_> =
+        prompt.messages.iter().map(|message| self::message(message, false, texts)).collect();
+    let digests = messages.iter().map(|message| message.digest.clone()).collect();
+    texts.digested = Some((prompt.clone(), digests));
     PromptView {
-        messages: prompt.messages.iter().map(|message| self::message(message, false, texts)).collect(),
+        messages,
         tools: prompt.tools.iter().map(|tool| self::tool(tool, texts)).collect(),
         options: prompt.options.iter().map(|option| self::option(option, texts)).collect(),
         tokens: estimated_tokens(prompt_bytes(prompt)),
@@ -256,9 +263,11 @@ pub(super) struct PromptReference {
     tokens: u64,
 }
 
-pub(super) fn prompt_reference(prompt: &Prompt) -> PromptReference {
+pub(super) fn prompt_reference(prompt: &Arc<Prompt>, texts: &mut Texts<'_>) -> PromptReference {
+    let known = texts.digested.take_if(|(digested, _)| Arc::ptr_eq(digested, prompt));
     PromptReference {
-        messages: prompt.messages.iter().map(message_digest).collect(),
+        messages: known
+            .map_or_else(|| prompt.messages.iter().map(message_digest).collect(), |(_, digests)| digests),
         tools: prompt.tools.len(),
         tokens: estimated_tokens(prompt_bytes(prompt)),
     }

@@ -24,7 +24,7 @@ const MAX_RECORDS: usize = 1024;
 const MAX_BYTES: usize = 16 << 20;
 
 /// Records of one batch, and after how many bytes of them it ends.
-const BATCH_RECORDS: usize = 64;
+const BATCH_RECORDS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
 
 /// How long the first record of a batch waits for others, so that a busy host writes few batches.
@@ -96,8 +96,10 @@ impl RecordQueue {
     ) {
         let mut failures = Failures::default();
         while let Some(first) = stop.run_until_cancelled(receiver.recv()).await.flatten() {
-            // Told to stop, it writes at once.
-            let _stopped = stop.run_until_cancelled(tokio::time::sleep(GATHERING)).await;
+            // A busy host fills a batch before this time. Told to stop, it writes at once.
+            if receiver.len() < BATCH_RECORDS {
+                let _stopped = stop.run_until_cancelled(tokio::time::sleep(GATHERING)).await;
+            }
             self.write(store, self.batch(first, receiver), &mut failures).await;
         }
         while let Ok(first) = receiver.try_recv() {

@@ -74,7 +74,7 @@ async fn records_are_written_in_batches_with_their_owner_and_the_rest_when_the_h
     let (queue, kept, stop) = (Arc::new(RecordQueue::new(ANY)), Kept::new(1000), CancellationToken::new());
     let (first, last) = (record(1, 1, 1), record(2, 2, 2));
     queue.push(&ada(), &built(&first));
-    for _ in 0..98 {
+    for _ in 0..298 {
         queue.push(&ada(), &built(&record(10, 10, 10)));
     }
     queue.push(&ada(), &built(&last));
@@ -82,9 +82,9 @@ async fn records_are_written_in_batches_with_their_owner_and_the_rest_when_the_h
     stop.cancel();
     queue.keep_writing(kept.clone(), stop).await;
     let batches = kept.batches.lock().unwrap();
-    assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [64, 36]);
+    assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [256, 44]);
     assert_eq!(batches[0][0], OwnedTurnRecord { owner: ada(), record: first }.encode().unwrap());
-    assert_eq!(batches[1][35].body, serde_json::to_vec(&last).unwrap());
+    assert_eq!(batches[1][43].body, serde_json::to_vec(&last).unwrap());
     assert_eq!(queue.bytes.load(Ordering::SeqCst), 0);
 }
 

@@ -137,7 +137,7 @@ pub(super) fn step(
             .set
             .plugins
             .get(name)
-            .map(|plugin| plugin.settings_digest())
+            .map(|plugin| plugin.settings_digest().to_owned())
             .unwrap_or_default(),
         grants: grant_names(call.plugin.grants()),
         started_us: micros(call.started),
@@ -179,7 +179,7 @@ fn received<'a>(
             Received::Compose { message: message(), tail_messages: context.started.tail.len(), recollection }
         }
         Some(CallInput::Generate { prompt, asked_by: None }) => {
-            Received::Generate { prompt: prompt_reference(prompt) }
+            Received::Generate { prompt: prompt_reference(prompt, texts) }
         }
         Some(CallInput::Generate { prompt, asked_by: Some(plugin) }) => {
             Received::Asked { asked_by: plugin, prompt: self::prompt(prompt, texts) }
