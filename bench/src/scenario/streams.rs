@@ -16,9 +16,11 @@ use crate::stats::{Rounds, show};
 const FAST: Pace = Pace::paced(64, Duration::from_millis(20));
 const SLOW: Pace = Pace::paced(20, Duration::from_secs(1));
 
-/// Open streams of each model plugin, of which there are two: the plan for 65,530 memory mappings (`vm.max_map_count`
-/// as Linux ships it) leaves one plugin three quarters of 3,845 slots.
-const EACH: [usize; 2] = [500, 1500];
+/// Open streams of each model plugin, of which there are three: a plugin has 1024 connections to its upstream at most, and the plan
+/// for 65,530 memory mappings (`vm.max_map_count` as Linux ships it) leaves one plugin three quarters of 3,845 slots.
+const EACH: [usize; 2] = [333, 1000];
+/// The companions beside the usual one.
+const OTHERS: [&str; 2] = ["second", "third"];
 
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Table>> {
     Ok(vec![paced(bench).await?, memory(bench).await?])
@@ -104,16 +106,18 @@ fn several(options: Options, clients: usize, turns: usize) -> Options {
 async fn memory(bench: &Bench) -> anyhow::Result<Table> {
     let mut start = bench.start(SLOW, Mode::ON);
     let (address, model) = (&bench.mock.address, SLOW.name());
-    start.extra = format!(
-        "[companions.second]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"second-mock\"]\n\
-         [plugins.second-mock]\nsource = \"builtin:openai\"\n\
-         settings = {{ base_url = \"http://{address}/v1\", model = \"{model}\" }}\n\
-         grants = {{ http = [\"http://{address}\"] }}\n"
-    );
+    for companion in OTHERS {
+        start.extra.push_str(&format!(
+            "[companions.{companion}]\npersona = \"elara\"\nmemory = \"window\"\nmodels = [\"{companion}-mock\"]\n\
+             [plugins.{companion}-mock]\nsource = \"builtin:openai\"\n\
+             settings = {{ base_url = \"http://{address}/v1\", model = \"{model}\" }}\n\
+             grants = {{ http = [\"http://{address}\"] }}\n"
+        ));
+    }
     let host = start.host().await?;
     let mut table = Table::new(
         "Memory per open stream",
-        "Streams of one token per second, all open at once, with two models, each with clients in a process of their own. \
+        "Streams of one token per second, all open at once, with three models, each with clients in a process of their own. \
          Proportional set size of the host.",
         &["open", "host, MB", "per stream, KB", "maximum delay of a token, ms"],
     );
@@ -123,14 +127,14 @@ async fn memory(bench: &Bench) -> anyhow::Result<Table> {
     let mut line = Line { name: "the host".to_owned(), points: vec![(0.0, idle / 1e6)] };
     let counts: &[usize] = bench.size(&EACH, &[20]);
     for &clients in counts {
-        let running = ["elara", "second"].map(|companion| {
+        let running = ["elara", OTHERS[0], OTHERS[1]].map(|companion| {
             let companion = companion.to_owned();
             let options = Options { clients, turns: 1, ramp: 6000, companion, ..host.clients(SLOW, true) };
             tokio::spawn(async move { load(&options).await })
         });
         // After 13 s all streams have begun (the ramp takes 6 s) and none has ended (each takes 20 s).
         tokio::time::sleep(Duration::from_secs(13)).await;
-        let (open, streams) = (process::memory_bytes(host.pid)?, 2 * clients);
+        let (open, streams) = (process::memory_bytes(host.pid)?, running.len() * clients);
         let mut late = 0;
         for report in running {
             late = late.max(report.await??.gap.max.saturating_sub(1_000_000) / 1000);
