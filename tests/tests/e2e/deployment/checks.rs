@@ -44,7 +44,8 @@ pub(super) fn script() -> String {
     for command in ["tokens revoke --user ana", "keys list", "jobs", "erasures"] {
         script.push_str(&format!("if masque {command}; then exit 1; fi\n"));
     }
-    script.push_str("[ -z \"$(ls -A)\" ]\n");
+    // An instrumented binary leaves its counters there.
+    script.push_str("[ ! -e masque-data ]\n");
     script
 }
 
