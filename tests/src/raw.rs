@@ -90,12 +90,13 @@ impl RawConnection {
     /// Linux, whose ports and states are hexadecimal.
     pub fn given_up_by_host(&self) -> bool {
         const ESTABLISHED: &str = "01";
-        let ours = format!("{:04X}", self.0.local_addr().unwrap().port());
+        let port = |address: std::net::SocketAddr| format!("{:04X}", address.port());
+        let (host, ours) = (port(self.0.peer_addr().unwrap()), port(self.0.local_addr().unwrap()));
         let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
         let mut hosts = sockets.lines().filter_map(|line| {
             let fields: Vec<_> = line.split_whitespace().collect();
-            let remote = fields.get(2)?.rsplit(':').next()?;
-            (remote == ours).then(|| fields.get(3).copied()).flatten()
+            let [local, remote] = [1, 2].map(|field| fields.get(field)?.rsplit(':').next());
+            (local? == host && remote? == ours).then(|| fields.get(3).copied()).flatten()
         });
         hosts.all(|state| state != ESTABLISHED)
     }

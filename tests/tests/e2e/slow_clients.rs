@@ -67,7 +67,8 @@ async fn a_client_that_stops_reading_delays_no_turn_and_costs_bounded_memory() {
     const LINES: usize = 2000;
     let model = MockModel::start().await;
     let host = Setup::model(&model)
-        .and("[server]\nwrite_timeout = \"500ms\"\n[turn]\nreply_bytes = \"16MiB\"")
+        // The turn goes on without its reader for longer than the reply can take on a busy machine.
+        .and("[server]\nwrite_timeout = \"500ms\"\n[turn]\nreply_bytes = \"16MiB\"\nlinger = \"10m\"")
         .start()
         .await;
     let client = host.client();
@@ -95,7 +96,7 @@ async fn a_client_that_stops_reading_delays_no_turn_and_costs_bounded_memory() {
         (found["status"] != "running").then_some(found)
     })
     .await;
-    assert!(turn["status"] == "completed" || turn["status"] == "interrupted", "{}", turn["status"]);
+    assert_eq!(turn["status"], "completed");
     let grown = host.memory().saturating_sub(before);
     assert!(grown < 128 << 20, "one unread reply of 8 MiB cost {} MiB", grown >> 20);
     // The host closes the connection in the middle of the response, because the client does not read it in time.
