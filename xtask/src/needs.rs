@@ -128,6 +128,13 @@ pub(crate) const BUILDAH: Need = Need {
     without: Some("that deploy/Dockerfile builds an image that serves a turn"),
 };
 
+pub(crate) const ARM64: Need = Need {
+    name: "a cross compiler for arm64 with QEMU",
+    probe: &["sh", "-c", "aarch64-linux-gnu-g++ --version && test -x /usr/bin/qemu-aarch64-static"],
+    package: "gcc-aarch64-linux-gnu g++-aarch64-linux-gnu qemu-user-static binfmt-support",
+    without: Some("that a release for arm64 is built and runs"),
+};
+
 const DEBOOTSTRAP: Need = Need {
     name: "debootstrap",
     probe: &["test", "-x", "/usr/sbin/debootstrap"],

@@ -54,7 +54,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<Ex
         &needs::SYSTEMD_ANALYZE,
     ])?;
     if options.full {
-        needs::ensure(&[&needs::BUILDAH])?;
+        needs::ensure(&[&needs::BUILDAH, &needs::ARM64])?;
     }
     let debian13 = needs::Debian13::in_target(workspace.target());
     needs::ensure_debian13(&debian13)?;

@@ -30,6 +30,8 @@ pub(crate) struct LoadReport {
     pub(crate) total: Quantiles,
     pub(crate) gap: Quantiles,
     pub(crate) stalls: u64,
+    /// How many tokens came together, on average. There is one gap between two of these arrivals, not between two tokens.
+    pub(crate) tokens_per_arrival: f64,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -140,6 +142,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     for client in clients.collect::<Vec<_>>() {
         all.add(client.await??)?;
     }
+    let (tokens, arrivals) = (all.turns * options.tokens as u64, all.turns + all.gap.len());
     let report = LoadReport {
         turns: all.turns,
         failures: all.failures,
@@ -149,6 +152,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         total: quantiles(&all.total),
         gap: quantiles(&all.gap),
         stalls: all.stalls,
+        tokens_per_arrival: tokens as f64 / arrivals.max(1) as f64,
     };
     println!("{}", serde_json::to_string(&report)?);
     Ok(())

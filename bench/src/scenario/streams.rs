@@ -47,13 +47,18 @@ async fn paced(bench: &Bench) -> anyhow::Result<Table> {
         &format!(
             "64 tokens, 20 ms apart; up to half of the {limit} open streams that the model serves directly without a stall. \
              The starts are spread over the duration of one stream, and each client has {turns} streams in a row; {rounds} \
-             rounds, alternating between the model directly and through the host. A stall is a gap of more than 100 ms."
+             rounds, alternating between the model directly and through the host. A gap is the time between two arrivals at the \
+             client. A connection that is behind passes on together what has arrived, so it has longer gaps, but fewer. A stall \
+             is a gap of more than 100 ms."
         ),
         &[
             "open",
             "",
             "first token p50, ms",
             "first token p99, ms",
+            "whole stream p50, ms",
+            "tokens per arrival",
+            "gap p50, ms",
             "gap p99, ms",
             "longest gap, ms",
             "stalls",
@@ -80,6 +85,9 @@ async fn paced(bench: &Bench) -> anyhow::Result<Table> {
                 (*name).to_owned(),
                 show(of(|report| report.first.p50), 1),
                 show(of(|report| report.first.p99), 1),
+                show(of(|report| report.total.p50), 0),
+                show(reports.iter().map(|report| report.tokens_per_arrival), 2),
+                show(of(|report| report.gap.p50), 1),
                 gap.show(1),
                 show(of(|report| report.gap.max), 1),
                 reports.iter().map(|report| report.stalls).sum::<u64>().to_string(),

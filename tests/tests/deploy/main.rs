@@ -9,6 +9,7 @@
 )]
 
 mod alerts;
+mod arm64;
 mod catalogue;
 mod compose;
 mod helm;

@@ -70,8 +70,8 @@ pub(super) async fn find(
 }
 
 /// What whoever may see any turn is told of one without a record, whether or not there is such a turn.
-const NO_RECORD_OF_OTHERS: &str = "There is no record of a turn with this id: the turn is unknown or deleted, still runs, or its \
-     record is off, expired or dropped.";
+const NO_RECORD_OF_OTHERS: &str = "There is no record of a turn with this id: the turn is unknown or deleted, still runs, or ended \
+     a moment ago, as its record is written a little later (then ask again); or its record is off, expired or dropped.";
 
 /// Writes the audit entry of an access to content.
 ///
@@ -119,9 +119,13 @@ fn why_no_record(policy: RecordPolicy, turn: &TurnRecord, now: Duration) -> Stri
     } else if !policy.is_on {
         "This host records no turns.".to_owned()
     } else if policy.share < 1.0 {
-        "There is no record: the turn is not among the share of turns that are recorded, or its record was dropped.".to_owned()
+        "There is no record: the turn is not among the share of turns that are recorded, ended a moment ago (then ask again), or its \
+         record was dropped."
+            .to_owned()
     } else {
-        "There is no record: it is not written yet, was dropped, or made room for newer ones.".to_owned()
+        "There is no record: the turn ended a moment ago and it is not written yet (then ask again), or it was dropped, or made room \
+         for newer ones."
+            .to_owned()
     }
 }
 

@@ -128,7 +128,7 @@ async fn the_user_of_a_turn_without_a_record_is_told_why() {
     let api = api().await;
     let running = begin(&api).await.turn;
     let ended = exchange(&api).await.turn;
-    for (turn, words) in [(running, "still runs"), (ended, "not written yet")] {
+    for (turn, words) in [(running, "still runs"), (ended, "ask again")] {
         let answer = explain(&api, "ana chat", turn).await;
         assert_eq!((answer.status.as_u16(), answer.problem().as_str()), (404, "explanation-not-found"));
         assert!(answer.json()["detail"].as_str().unwrap().contains(words), "{}", answer.json());

@@ -59,7 +59,8 @@ pub(crate) async fn explain(config: &Config, turn: &str, layout: Layout) -> anyh
 async fn explain_from(store: &dyn ExplainedTurns, turn: TurnId) -> anyhow::Result<Explanation> {
     let Some(record) = store.turn_record(turn).await? else {
         bail!(
-            "there is no record of a turn {turn}: it is unknown or deleted, still runs, or its record is off, expired or dropped"
+            "there is no record of a turn {turn}: it is unknown or deleted, still runs, or ended a moment ago, as its record is \
+             written a little later (then ask again); or its record is off, expired or dropped"
         );
     };
     let name = store.installation().await?.erased_name(&record.owner);

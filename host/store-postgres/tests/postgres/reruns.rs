@@ -47,7 +47,8 @@ async fn a_write_that_ends_a_deadlock_runs_again() {
     other.close().await;
     // A server process may keep what it counted for ten seconds, but not beyond its end.
     let others = format!("datname = '{}' AND pid <> pg_backend_pid()", database.name);
-    let end = format!("SELECT bool_and(pg_terminate_backend(pid, 60000)) FROM pg_stat_activity WHERE {others}");
+    let end =
+        format!("SELECT bool_and(pg_terminate_backend(pid, 60000)) FROM pg_stat_activity WHERE {others}");
     assert_eq!(server.psql(&database.name, &end), "t");
     let counted = format!("SELECT deadlocks FROM pg_stat_database WHERE datname = '{}'", database.name);
     assert_eq!(server.psql(&database.name, &counted), "1");
