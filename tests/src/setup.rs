@@ -202,8 +202,7 @@ impl Setup {
     }
 
     async fn to_end(&self, mut command: Command) -> CommandOutput {
-        // The command may compile components, one after the other, in a child process of low priority.
-        let output = match tokio::time::timeout(5 * WAIT_LIMIT, command.output()).await {
+        let output = match tokio::time::timeout(WAIT_LIMIT, command.output()).await {
             Ok(output) => output.unwrap(),
             Err(_) => panic!("the command did not end by itself"),
         };

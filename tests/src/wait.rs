@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-/// The time limit of a wait. It is far longer than any wait takes, even on a busy machine.
-pub const WAIT_LIMIT: Duration = Duration::from_secs(60);
+/// The time limit of a wait. It is far longer than any wait takes, even on a busy machine: a host that starts, or loads a
+/// plugin, may compile components one after the other in a child process of low priority, which comes last there.
+pub const WAIT_LIMIT: Duration = Duration::from_secs(300);
 
 /// Returns the result of `future`. Panics with `what` if it takes too long.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
