@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -12,27 +12,34 @@ use crate::client::Client;
 /// machine.
 const MAX_P99: Duration = Duration::from_secs(2);
 
+/// The same, as a multiple of the longest of a few turns before, for a machine on which everything takes long.
+const MAX_P99_OF_TURNS_BEFORE: u32 = 50;
+const TURNS_BEFORE: usize = 5;
+
 /// A client that makes one turn after the other. Panics at the first turn that fails.
 pub struct BackgroundClient {
     stop: oneshot::Sender<()>,
     turns: JoinHandle<Vec<Duration>>,
+    max_p99: Duration,
 }
 
 impl BackgroundClient {
-    /// Begins to make turns with `companion`.
-    pub fn start(client: Client, companion: &str) -> Self {
+    /// Makes a few turns with `companion`, and begins to make more.
+    pub async fn start(client: Client, companion: &str) -> Self {
         let (stop, mut stopped) = oneshot::channel();
         let body = json!({ "message": "How are you?", "companion": companion });
+        let mut longest = Duration::ZERO;
+        for _ in 0..TURNS_BEFORE {
+            longest = longest.max(turn(&client, &body).await);
+        }
         let turns = tokio::spawn(async move {
-            let mut durations = Vec::new();
+            let mut durations = vec![turn(&client, &body).await];
             while stopped.try_recv().is_err() {
-                let begun = Instant::now();
-                client.chat(&body).send().await.expect(200);
-                durations.push(begun.elapsed());
+                durations.push(turn(&client, &body).await);
             }
             durations
         });
-        Self { stop, turns }
+        Self { stop, turns, max_p99: MAX_P99.max(MAX_P99_OF_TURNS_BEFORE * longest) }
     }
 
     /// Ends after the current turn. Panics if a turn failed, or if turns took too long while `what` happened.
@@ -43,6 +50,17 @@ impl BackgroundClient {
         durations.sort();
         let (turns, p99) = (durations.len(), durations[(durations.len() * 99).div_ceil(100) - 1]);
         eprintln!("beside {what}: {turns} turns, p50 {:?}, p99 {p99:?}", durations[turns / 2]);
-        assert!(p99 < MAX_P99, "beside {what}, a turn took {p99:?}");
+        assert!(
+            p99 < self.max_p99,
+            "beside {what}, a turn took {p99:?}, and {:?} is the limit",
+            self.max_p99
+        );
     }
+}
+
+/// Makes a turn, and returns how long it took.
+async fn turn(client: &Client, body: &Value) -> Duration {
+    let begun = Instant::now();
+    client.chat(body).send().await.expect(200);
+    begun.elapsed()
 }

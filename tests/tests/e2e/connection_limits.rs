@@ -74,7 +74,7 @@ async fn ten_thousand_idle_connections_use_little_memory_and_others_are_served()
     client.say("Warm up.").await;
     let (before, open_before) = (host.memory(), host.descriptors());
 
-    let background_client = BackgroundClient::start(client, "elara");
+    let background_client = BackgroundClient::start(client, "elara").await;
     let mut idle = Vec::with_capacity(count);
     for _ in 0..count {
         idle.push(RawConnection::open(host.address()).await);
@@ -94,7 +94,7 @@ async fn ten_thousand_idle_connections_use_little_memory_and_others_are_served()
 #[tokio::test]
 async fn more_idle_connections_than_the_limit_keep_no_client_out() {
     let host = Setup::defaults().and("[server]\nmax_connections = 50\nheader_timeout = \"1h\"").start().await;
-    let background_client = BackgroundClient::start(host.client(), "elara");
+    let background_client = BackgroundClient::start(host.client(), "elara").await;
     let mut idle = Vec::new();
     for _ in 0..500 {
         idle.push(RawConnection::open(host.address()).await);

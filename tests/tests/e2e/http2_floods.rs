@@ -37,7 +37,7 @@ async fn flood(host: &Host, what: &str, first: &[u8], bytes: &[u8], times: usize
     let client = host.client();
     client.say("Warm up.").await;
     let before = host.memory();
-    let background_client = BackgroundClient::start(client.clone(), "elara");
+    let background_client = BackgroundClient::start(client.clone(), "elara").await;
     let mut connection = RawConnection::open(host.address()).await;
     connection.send(PREFACE).await;
     connection.send(first).await;
@@ -53,7 +53,7 @@ async fn a_rapid_reset_flood_ends_the_connection() {
     let host = host().await;
     let client = host.client();
     let before = host.memory();
-    let background_client = BackgroundClient::start(client, "elara");
+    let background_client = BackgroundClient::start(client, "elara").await;
     let mut closed = 0;
     for _ in 0..5 {
         let mut connection = RawConnection::open(host.address()).await;
@@ -126,7 +126,7 @@ async fn a_flood_whose_answers_are_read_ends_as_an_idle_connection() {
         ("pings", &[], &pings),
         ("pings after a request", &frame(HEADERS, END_STREAM | END_HEADERS, 1, LIVEZ), &pings),
     ] {
-        let background_client = BackgroundClient::start(client.clone(), "elara");
+        let background_client = BackgroundClient::start(client.clone(), "elara").await;
         let mut connection = RawConnection::open(host.address()).await;
         connection.send(PREFACE).await;
         connection.send(first).await;

@@ -16,7 +16,7 @@ async fn a_component_that_takes_long_to_compile_does_not_delay_turns() {
     let bomb = slow_to_compile(if full() { 100_000 } else { 10_000 });
     let setup = Setup::file("[plugins.bomb]\nsource = \"bomb.wasm\"\n").beside("bomb.wasm", &bomb);
 
-    let background_client = BackgroundClient::start(host.client(), super::HEALTHY_COMPANION);
+    let background_client = BackgroundClient::start(host.client(), super::HEALTHY_COMPANION).await;
     let start = std::time::Instant::now();
     let outcome = setup.check().await;
     println!("{} bytes were compiled or refused in {:?}", bomb.len(), start.elapsed());

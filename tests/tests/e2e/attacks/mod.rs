@@ -88,12 +88,12 @@ impl Attack {
 /// Runs all attacks at the same time, in several rounds. Asserts that another client's turns succeed meanwhile, and that the
 /// host uses no more resources after the last round than after the first one.
 async fn assert_withstood(host: &Host, description: &str, attacks: &[Attack]) {
-    let background_client = BackgroundClient::start(host.client(), HEALTHY_COMPANION);
+    let background_client = BackgroundClient::start(host.client(), HEALTHY_COMPANION).await;
     join_all(attacks.iter().map(|attack| attack.run(host))).await;
     background_client.finish(description).await;
 
     let baseline = Baseline::of(host).await;
-    let background_client = BackgroundClient::start(host.client(), HEALTHY_COMPANION);
+    let background_client = BackgroundClient::start(host.client(), HEALTHY_COMPANION).await;
     for _ in 1..ROUNDS {
         join_all(attacks.iter().map(|attack| attack.run(host))).await;
     }

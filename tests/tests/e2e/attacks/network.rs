@@ -65,7 +65,7 @@ async fn only_the_granted_origin_method_and_path_is_reached() {
     assert_allowed(&host, "requester", &format!("GET {}/open/door", granted.origin())).await;
     assert_eq!(granted.seen().len(), 1);
     let baseline = Baseline::of(&host).await;
-    let background_client = BackgroundClient::start(host.client(), super::HEALTHY_COMPANION);
+    let background_client = BackgroundClient::start(host.client(), super::HEALTHY_COMPANION).await;
 
     for url in [
         // Another port, method, path or scheme.
