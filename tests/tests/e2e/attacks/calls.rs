@@ -7,20 +7,20 @@ use masque_tests::{Host, Upstream};
 use serde_json::json;
 
 use super::AttackOutcome::{Completes, Fails};
-use super::{Attack, AttackOutcome, assert_withstood};
+use super::{Attack, AttackOutcome, assert_withstood, with_cpu};
 
 /// What a plugin may keep in its scratch folder.
 const SCRATCH_BYTES: u64 = 256 << 10;
 
 /// An attack by the fixture `breaks-a-call`, whose setting selects the behaviour `name`.
 fn behaviour(name: &'static str, more: &str, outcome: AttackOutcome) -> Attack {
-    let entry = format!("settings.behaviour = {name:?}\n{more}");
+    let entry = with_cpu(&format!("settings.behaviour = {name:?}\n{more}"));
     Attack { name, fixture: "breaks-a-call", entry, function: "compose", outcome }
 }
 
 /// An attack by the fixture `name`, which has only one behaviour.
 fn single_behaviour(name: &'static str, more: &str, outcome: AttackOutcome) -> Attack {
-    Attack { name, fixture: name, entry: more.to_owned(), function: "compose", outcome }
+    Attack { name, fixture: name, entry: with_cpu(more), function: "compose", outcome }
 }
 
 const fn plugin_fails(words: &'static [&'static str]) -> AttackOutcome {
@@ -31,8 +31,7 @@ const fn plugin_fails(words: &'static [&'static str]) -> AttackOutcome {
 async fn no_attack_within_a_call_costs_more_than_the_call() {
     let silent = Upstream::silent().await;
     let origin = silent.origin();
-    let requests =
-        format!("limits.wall = \"2s\"\nsettings.url = \"{origin}/\"\ngrants.http = [\"{origin}\"]\n");
+    let requests = format!("settings.url = \"{origin}/\"\ngrants.http = [\"{origin}\"]\n");
     let (large, too_large) = (Upstream::with_header(60 << 10).await, Upstream::with_header(70 << 10).await);
     let requests_to = |upstream: &Upstream| {
         let origin = upstream.origin();

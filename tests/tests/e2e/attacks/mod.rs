@@ -44,6 +44,12 @@ enum AttackOutcome {
     Completes(&'static [&'static str]),
 }
 
+/// The lines of a plugin's table, with more CPU time than another limit takes to be reached on a slow machine, unless the CPU
+/// time is what is limited.
+fn with_cpu(entry: &str) -> String {
+    if entry.contains("limits.cpu") { entry.to_owned() } else { format!("{entry}\nlimits.cpu = \"50s\"") }
+}
+
 impl Attack {
     /// A configuration with one companion for each attack, whose persona or model is the attacking plugin.
     fn setup(attacks: &[Self]) -> Setup {

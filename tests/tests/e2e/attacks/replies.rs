@@ -4,11 +4,11 @@ use masque_tests::Upstream;
 use serde_json::json;
 
 use super::AttackOutcome::{Completes, Fails};
-use super::{Attack, AttackOutcome, assert_withstood};
+use super::{Attack, AttackOutcome, assert_withstood, with_cpu};
 
 /// An attack by the fixture `fixture` under the name `name`.
 fn attack(name: &'static str, fixture: &'static str, entry: &str, outcome: AttackOutcome) -> Attack {
-    Attack { name, fixture, entry: entry.to_owned(), function: "generate", outcome }
+    Attack { name, fixture, entry: with_cpu(entry), function: "generate", outcome }
 }
 
 /// An attack by the fixture `name`, which has only one behaviour.
@@ -24,9 +24,10 @@ const fn plugin_fails(words: &'static [&'static str]) -> AttackOutcome {
 async fn no_attack_in_a_reply_costs_more_than_the_reply() {
     let silent = Upstream::silent().await;
     let origin = silent.origin();
+    // Long enough for the first words on a busy machine.
     let never_answers = |speaks: bool| {
         format!(
-            "settings = {{ speaks = {speaks}, url = \"{origin}/\" }}\ngrants.http = [\"{origin}\"]\nlimits.wall = \"500ms\""
+            "settings = {{ speaks = {speaks}, url = \"{origin}/\" }}\ngrants.http = [\"{origin}\"]\nlimits.wall = \"3s\""
         )
     };
     let overlong = format!("settings.reason = \"{}\"", "x".repeat(65));
