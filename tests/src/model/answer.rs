@@ -91,6 +91,11 @@ impl Answer {
         self
     }
 
+    /// Whether the model falls silent in it.
+    pub fn stalls(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Stall))
+    }
+
     /// Waits at `gate` before it sends anything.
     pub fn after(mut self, gate: &Gate) -> Self {
         self.before_head = Some(Before::Wait(gate.clone()));

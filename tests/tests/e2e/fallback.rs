@@ -9,7 +9,8 @@ async fn host(first: &MockModel, second: &MockModel, fallback: bool) -> Host {
     );
     let setup = Setup::file(&companion);
     setup
-        .and(&first.plugin("first", "stall_timeout_ms = 400"))
+        // Long enough for a busy machine to deliver what the model has sent.
+        .and(&first.plugin("first", "stall_timeout_ms = 3000"))
         .and(&second.plugin("second", ""))
         .start()
         .await

@@ -6,11 +6,18 @@ use std::time::{Duration, SystemTime};
 use masque_tests::{Answer, Client, Gate, Host, MockModel, Reply, Setup, Step, Transcript};
 use serde_json::json;
 
-/// Short, because tests wait for it, but long enough for a busy machine to deliver what the server has sent.
-const SHORT_STALL: &str = "stall_timeout_ms = 400";
+/// A host that takes a silence of its model for a stall soon: short, because a test waits for it, but long enough for a busy
+/// machine to deliver what the server has sent. Only for answers that stall.
+const SHORT_STALL: &str = "stall_timeout_ms = 3000";
 
 async fn host(model: &MockModel) -> Host {
-    Setup::model_with(model, SHORT_STALL).start().await
+    Setup::model(model).start().await
+}
+
+/// The host for this answer.
+async fn host_for(answer: &Answer, model: &MockModel) -> Host {
+    let settings = if answer.stalls() { SHORT_STALL } else { "" };
+    Setup::model_with(model, settings).start().await
 }
 
 async fn ask(client: &Client) -> Reply {
@@ -34,7 +41,7 @@ async fn assert_next_turn_succeeds(host: &Host, model: &MockModel) {
 /// not. Returns the error.
 async fn assert_http_error(answer: Answer, status: u16, kind: &str) -> Reply {
     let model = MockModel::start().await;
-    let host = host(&model).await;
+    let host = host_for(&answer, &model).await;
     model.next(answer.clone());
     let plain = ask(&host.client()).await;
     plain.problem(status, kind);
@@ -48,7 +55,7 @@ async fn assert_http_error(answer: Answer, status: u16, kind: &str) -> Reply {
 /// Asserts that the stream ends with a failure of this type after this answer, which has content. Returns the stream's events.
 async fn assert_failure_event(answer: Answer, kind: &str) -> Transcript {
     let model = MockModel::start().await;
-    let host = host(&model).await;
+    let host = host_for(&answer, &model).await;
     model.next(answer);
     let transcript = host.client().stream("Hello.").await.transcript().await;
     transcript.failed(kind);
@@ -297,7 +304,8 @@ async fn a_failure_after_the_response_headers_were_sent_is_an_event() {
 #[tokio::test]
 async fn a_turn_ends_at_its_time_limit_although_the_model_goes_on() {
     let model = MockModel::start().await;
-    let host = Setup::model(&model).and("[turn]\ntimeout = \"500ms\"").start().await;
+    // Long enough for the first words on a busy machine.
+    let host = Setup::model(&model).and("[turn]\ntimeout = \"5s\"").start().await;
     model.next(Answer::steps(vec![text("Half a"), Step::Stall]));
 
     let transcript = host.client().stream("Hello.").await.transcript().await;
