@@ -120,7 +120,7 @@ async fn try_out(client: &[PathBuf]) {
     let (status, text, errors) = Running::start(client, link.port(), &key, "And now?").end().await;
     assert!(status.success(), "{errors}");
     assert_eq!(text, "Now I can.\n");
-    assert!(host.log().contains("status=503"), "{}", host.log());
+    host.logged("status=503").await;
 
     // A turn that fails midway ends with its problem.
     model.next(Answer::steps(vec![Step::Text("Half a".to_owned()), Step::Cut]));

@@ -141,7 +141,8 @@ async fn a_client_without_tls_or_with_an_unfinished_handshake_is_disconnected() 
     let authority = Authority::new();
     let host = Setup::defaults()
         .encrypted(&authority, &authority.issue())
-        .and("[server]\nheader_timeout = \"300ms\"")
+        // Long enough for a handshake on a busy machine.
+        .and("[server]\nheader_timeout = \"3s\"")
         .start()
         .await;
     let mut silent = RawConnection::open(host.address()).await;
