@@ -195,6 +195,7 @@ async fn while_the_database_is_away_memory_is_read_the_rest_is_refused_and_strea
     tokio::time::sleep_until((begun + length).into()).await;
     let during = load.answered() - before;
     database.set(LinkState::Open);
+    let away = begun.elapsed();
 
     until_health_says(&installation, "ok").await;
     gates[1].open();
@@ -220,9 +221,15 @@ async fn while_the_database_is_away_memory_is_read_the_rest_is_refused_and_strea
         assert_eq!(first.failure(), Some("storage-unavailable"));
         assert_eq!(second.failure(), Some("lease-lost"));
         assert!(second.at < begun + LEASE, "it ended after another host could have the conversation");
-    } else {
+    } else if away < LEASE / 2 {
         assert!(matches!(first.failure(), None | Some("storage-unavailable")), "{:?}", first.last);
         assert_eq!(second.failure(), None, "{:?}", second.last);
+    } else {
+        // What is asked meanwhile took a busy machine so long that the leases may have ended.
+        for ended in [&first, &second] {
+            let failure = ended.failure();
+            assert!(matches!(failure, None | Some("storage-unavailable" | "lease-lost")), "{:?}", ended.last);
+        }
     }
     // Each goes on at the other host.
     first.assert_stored(&clients[1], &user.message(4)).await;

@@ -25,7 +25,8 @@ pub(super) struct Installation {
     own_server: Option<TestServer>,
 }
 
-/// How long hosts wait for an answer of Redis. One that loses Redis has empty rate limits at first, which users see.
+/// How long hosts wait for an answer of Redis. One that loses Redis has empty rate limits at first and shows no turn of another
+/// host while it runs, which users see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
     /// As long as by default, for tests in which Redis fails.
@@ -40,8 +41,8 @@ pub(super) struct Links {
     pub(super) redis: Link,
 }
 
-/// What hosts do when they stop: long enough for a balancer to notice, and for a short turn to end.
-const DRAIN: &str = "[drain]\ndelay = \"500ms\"\ntimeout = \"10s\"\n";
+/// What hosts do when they stop: long enough for a balancer to notice, also on a busy machine, and for a short turn to end.
+const DRAIN: &str = "[drain]\ndelay = \"5s\"\ntimeout = \"10s\"\n";
 
 /// What makes hosts wait for Redis.
 const LONG_PATIENCE: &str = "[redis]\ntimeout = \"5s\"\n";
@@ -56,7 +57,9 @@ const GRANTS: &str = "GRANT ALL ON ALL TABLES IN SCHEMA public TO ordinary;
 impl Installation {
     /// So many hosts with a Redis of their own.
     pub(super) async fn start(hosts: usize) -> Self {
-        Self::launch(hosts, Some(TestRedis::start()), None).await
+        let mut installation = Self::prepare(Some(TestRedis::start()), None).await;
+        installation.patience = Patience::Long;
+        installation.with_hosts(hosts).await
     }
 
     /// So many hosts that share nothing but the database.
@@ -115,11 +118,7 @@ impl Installation {
     }
 
     async fn launch(hosts: usize, redis: Option<TestRedis>, links: Option<Links>) -> Self {
-        let mut installation = Self::prepare(redis, links).await;
-        for _ in 0..hosts {
-            installation.add_host().await;
-        }
-        installation
+        Self::prepare(redis, links).await.with_hosts(hosts).await
     }
 
     /// No host yet.
@@ -140,6 +139,10 @@ impl Installation {
 
     async fn with_users_and_hosts(mut self, hosts: usize) -> Self {
         self.has_users = true;
+        self.with_hosts(hosts).await
+    }
+
+    async fn with_hosts(mut self, hosts: usize) -> Self {
         for _ in 0..hosts {
             self.add_host().await;
         }
