@@ -21,9 +21,11 @@ const RECORDS: &str = "[records]\ncontent = \"full\"\nmax_record_bytes = \"4KiB\
 /// Hardly a turn is recorded.
 const FEW_RECORDS: &str = "[records]\nshare = 0.1\n";
 
-/// Requests of users are not limited, and calls wait for an instance for longer than a test holds them.
+/// Requests of users are not limited. Turns wait for their conversation, and calls for an instance, for longer than a test holds
+/// them, also on a busy machine.
 const LIMITS: &str = "[limits.user]\nper_minute = 1000000\nburst = 1000000\nturns = 64\n\
-    [limits.address]\nper_minute = 1000000\nburst = 1000000\n[sandbox]\ninstances = 8\nslot_wait = \"50s\"\n";
+    [limits.address]\nper_minute = 1000000\nburst = 1000000\n[sandbox]\ninstances = 8\nslot_wait = \"50s\"\n\
+    [turn]\nwait = \"10m\"\ntimeout = \"10m\"\n";
 
 pub(super) struct Installation {
     /// With TLS, authentication, an admin listener, traces, and plugins that misbehave; on SQLite.

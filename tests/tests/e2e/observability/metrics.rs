@@ -35,7 +35,7 @@ async fn every_metric_changes_every_panel_shows_it_and_a_histogram_leads_to_a_tr
     problems.extend(missing_exemplar(&prometheus, start).await);
     problems.extend(empty_panels(&prometheus, start).await);
     let _second = installation.join(&prometheus).await;
-    problems.extend(missing_or_unchanged(&prometheus, &before).await);
+    problems.extend(missing_or_unchanged(&prometheus, &before, start).await);
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
 }
 
@@ -45,9 +45,11 @@ async fn series(prometheus: &Prometheus) -> BTreeSet<String> {
     found.into_iter().map(|series| series["metric"].to_string()).collect()
 }
 
-/// Documented metrics that have no series, and those that have the same value all the time.
-async fn missing_or_unchanged(prometheus: &Prometheus, before: &BTreeSet<String>) -> Vec<String> {
+/// Documented metrics that have no series, and those that have the same value all the time since `start`.
+async fn missing_or_unchanged(prometheus: &Prometheus, before: &BTreeSet<String>, start: u64) -> Vec<String> {
     let after = series(prometheus).await;
+    // From the first scrapes on.
+    let all = format!("{}s", seconds() - start + 60);
     let of = |all: &BTreeSet<String>, name: &str| -> Vec<String> {
         let part = format!("\"__name__\":\"{name}\"");
         all.iter().filter(|series| series.contains(&part)).cloned().collect()
@@ -63,13 +65,13 @@ async fn missing_or_unchanged(prometheus: &Prometheus, before: &BTreeSet<String>
             problems.push(format!("{} is not announced", family.name));
         }
         let now = of(&after, &name);
-        let ever = prometheus.query(&format!("count_over_time({name}[15m])")).await;
+        let ever = prometheus.query(&format!("count_over_time({name}[{all}])")).await;
         if ever.is_empty() {
             problems.push(format!("{name} does not exist"));
         } else if !is_constant {
             // Some series begin to exist with their first event.
             let has_new = now.iter().any(|series| !before.contains(series));
-            let changes = prometheus.query(&format!("changes({name}[15m]) > 0")).await;
+            let changes = prometheus.query(&format!("changes({name}[{all}]) > 0")).await;
             if !has_new && changes.is_empty() {
                 problems.push(format!("{name} does not change"));
             }
