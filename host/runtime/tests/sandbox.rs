@@ -32,8 +32,9 @@ async fn a_call_that_only_computes_ends_with_its_cpu_budget_and_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spinning_guests_on_every_core_stop_neither_other_calls_nor_timers() {
-    let limits = Limits { cpu: Duration::from_secs(1), ..Limits::default() };
-    let spinning = persona("spins-in-a-call", Grants::default(), short(limits)).await;
+    // Longer than the other calls take on a slow machine.
+    let limits = Limits { cpu: Duration::from_secs(2), ..Limits::default() };
+    let spinning = persona("spins-in-a-call", Grants::default(), limits).await;
     let cores = std::thread::available_parallelism().unwrap().get();
     let spinners: Vec<_> = (0..2 * cores)
         .map(|_| {
@@ -70,8 +71,8 @@ async fn waiting_costs_wall_time_and_no_cpu_time() {
     let upstream = Upstream::silent().await;
     let settings = format!(r#"{{"speaks": true, "url": "{}"}}"#, upstream.url());
     let grants = Grants { http: vec![upstream.origin().parse().unwrap()], ..Grants::default() };
-    let limits =
-        Limits { wall: Duration::from_millis(400), cpu: Duration::from_secs(10), ..Limits::default() };
+    // Long enough for the first words on a busy machine.
+    let limits = Limits { wall: Duration::from_secs(2), cpu: Duration::from_secs(10), ..Limits::default() };
     let plugin = model("never-answers", &settings, grants, limits).await;
     let mut deltas = plugin.generate(call(), &prompt("hello")).await.unwrap();
     assert!(deltas.next().await.unwrap().is_ok());
@@ -91,8 +92,8 @@ async fn a_call_ends_at_the_turns_deadline_though_its_own_limit_is_later() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_stops_the_writer() {
-    let limits =
-        Limits { cpu: Duration::from_secs(1), wall: Duration::from_millis(700), ..Limits::default() };
+    // Long enough for the first words on a busy machine.
+    let limits = Limits { cpu: Duration::from_secs(1), wall: Duration::from_secs(3), ..Limits::default() };
     let sandbox = Sandbox::new(&SandboxConfig { instances: 1, ..SandboxConfig::default() }).unwrap();
     let plugin = plugin_in(&sandbox, "streams-for-ever", "{}", Grants::default(), limits.clone()).await;
     let begun = Instant::now();
@@ -113,7 +114,8 @@ async fn a_slow_reader_stops_the_writer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_bytes_wait_for_a_slow_reader_than_the_buffer_holds() {
-    let limits = Limits { wall: Duration::from_millis(700), ..Limits::default() };
+    // Long enough to fill the buffer on a busy machine.
+    let limits = Limits { wall: Duration::from_secs(3), ..Limits::default() };
     let sandbox = Sandbox::new(&SandboxConfig { instances: 1, ..SandboxConfig::default() }).unwrap();
     let settings = r#"{"bytes": 60000}"#;
     let plugin = plugin_in(&sandbox, "streams-for-ever", settings, Grants::default(), limits.clone()).await;

@@ -69,7 +69,7 @@ impl Server {
     /// Waits until so many requests have arrived.
     async fn arrived(&self, requests: usize) {
         let mut seen = self.requests.subscribe();
-        let arrived = tokio::time::timeout(Duration::from_secs(20), seen.wait_for(|seen| *seen >= requests));
+        let arrived = tokio::time::timeout(LONG, seen.wait_for(|seen| *seen >= requests));
         let seen = arrived.await.map(|seen| *seen.unwrap());
         assert!(seen.is_ok(), "{} of {requests} requests arrived", *self.requests.borrow());
     }
