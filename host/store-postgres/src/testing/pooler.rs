@@ -10,13 +10,12 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::server::{TestDatabase, TestServer};
+use super::server::{TestDatabase, TestServer, free_port};
 use crate::options::PostgresOptions;
 
 /// Runs the program of its other arguments with the configuration in `$1`, and keeps it until its input ends. What PgBouncer
@@ -101,7 +100,7 @@ impl TestPooler {
     pub fn start(program: &PgBouncer, server: &TestServer, settings: &[(&str, &str)]) -> Self {
         // The keeper removes the folder.
         let folder = TempDir::with_prefix("masque-pgbouncer-").unwrap().keep();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let users = folder.join("users");
         let mut configuration = format!(
             "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\n\

@@ -120,7 +120,7 @@ impl TestServer {
             installed().expect("no PostgreSQL server in /usr/lib/postgresql; install `postgresql`");
         // The keeper removes the folder.
         let folder = TempDir::with_prefix_in("masque-pg-", parent).unwrap().keep();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut keeper = Command::new("sh")
             .args(["-c", KEEPER, "keeper"])
             .args([folder.as_path(), &programs])
@@ -233,7 +233,7 @@ impl TestServer {
             if asked.stdout.trim_ascii() == b"t" {
                 return;
             }
-            assert!(attempt < 500, "the standby does not answer");
+            assert!(attempt < 5000, "the standby does not answer");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
@@ -306,6 +306,21 @@ impl Drop for TestDatabase {
             .output();
         if let Err(error) = dropped {
             tracing::warn!(%error, "a database of a test was not dropped");
+        }
+    }
+}
+
+/// A port that nobody uses at the moment. It is below those that the system gives to clients, so that it is still free when the
+/// server has made its cluster, which takes seconds on a busy machine.
+pub(super) fn free_port() -> u16 {
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Test processes begin at different ports, and at others than for their servers of Redis.
+        let tried = TRIED.fetch_add(1, Ordering::Relaxed);
+        let first = std::process::id().wrapping_mul(97).wrapping_add(11_000);
+        let port = u16::try_from(10_000 + first.wrapping_add(tried) % 22_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
         }
     }
 }
