@@ -148,7 +148,7 @@ async fn operations_of_two_hosts_never_wait_for_each_other_in_a_circle() {
             }
         })
     });
-    tokio::time::timeout(Duration::from_secs(120), async {
+    tokio::time::timeout(Duration::from_secs(600), async {
         for task in join_all(tasks).await {
             task.unwrap();
         }

@@ -238,7 +238,7 @@ async fn eventually<F: Future<Output = PostgresOpenError>>(
     mut ask: impl FnMut() -> F,
     fits: impl Fn(&PostgresOpenError) -> bool,
 ) -> PostgresOpenError {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {
         let answer = ask().await;
         if fits(&answer) {

@@ -31,7 +31,7 @@ async fn goes_on_without_redis_and_recovers(
         !is_connected(&shared)
     })
     .await;
-    assert!(begun.elapsed() < Duration::from_secs(2), "noticed after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(10), "noticed after {:?}", begun.elapsed());
     goes_on_at_once(&shared, turn).await;
 
     mend_it(&mut server);
@@ -54,7 +54,8 @@ async fn goes_on_at_once(shared: &Shared, turn: TurnId) {
         assert_eq!(next_message(shared).await, InboxMessage::WakeTurn(turn), "a host reaches itself");
     }
     shared.slots.release(&user("ada"), host_id(7)).await;
-    assert!(begun.elapsed() < Duration::from_secs(1), "100 rounds took {:?}", begun.elapsed());
+    // If one operation of a round waited for Redis, that would take 100 s.
+    assert!(begun.elapsed() < Duration::from_secs(10), "100 rounds took {:?}", begun.elapsed());
     assert!(!is_connected(shared), "it was mended too early");
 }
 
@@ -77,7 +78,8 @@ async fn a_stopped_server_is_done_without_until_it_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_server_is_done_without_until_its_pause_ends() {
     let pause = |server: &mut TestServer| {
-        server.command(&["CLIENT", "PAUSE", "3000"]);
+        // Longer than a busy machine takes for what the host does meanwhile.
+        server.command(&["CLIENT", "PAUSE", "15000"]);
     };
     goes_on_without_redis_and_recovers(TestServer::start(), pause, |_| {}).await;
 }

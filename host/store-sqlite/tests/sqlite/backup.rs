@@ -78,7 +78,7 @@ async fn a_host_goes_on_writing_while_a_backup_is_made() {
     is_done.store(true, Ordering::SeqCst);
     let longest = writing.await.unwrap();
     assert!(during >= 5, "{during} turns were stored in the {took:?} of a backup");
-    assert!(longest < took.max(Duration::from_secs(1)), "a turn took {longest:?} of {took:?}");
+    assert!(longest < took.max(Duration::from_secs(10)), "a turn took {longest:?} of {took:?}");
     assert_eq!(fs::metadata(&file).unwrap().len(), bytes);
     assert!(bytes > 80_000_000);
     store.close().await;

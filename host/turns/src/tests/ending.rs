@@ -104,7 +104,7 @@ async fn the_events_of_a_turn_are_gone_after_their_time() {
 
 #[tokio::test]
 async fn a_turn_that_takes_too_long_is_ended_from_outside() {
-    let mut host = TestHost::with(|options| options.timeout = Duration::from_secs(2)).await;
+    let mut host = TestHost::with(|options| options.timeout = Duration::from_secs(5)).await;
     let (reader, turn, answer) = half_a_reply(&mut host, says("Tell me.")).await;
     let events = all(reader).await;
     assert_eq!(failed(&events).kind, Kind::TurnTimeout);
