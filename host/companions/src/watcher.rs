@@ -129,7 +129,7 @@ mod tests {
     use masque_config::{ConfigSource, Environment, Flags};
 
     /// Longer than any step takes unless the test fails.
-    const TIMEOUT: Duration = Duration::from_secs(10);
+    const TIMEOUT: Duration = Duration::from_secs(60);
 
     fn snapshot(folder: &std::path::Path) -> FileSnapshot {
         let source = ConfigSource {

@@ -8,7 +8,7 @@ use crate::{Inbox, InboxMessage, Recipient, Shared, TurnId};
 /// The next message. An implementation may say that messages may have been missed, before the first one.
 async fn next(inbox: &Arc<dyn Inbox>) -> InboxMessage {
     loop {
-        match timeout(Duration::from_secs(10), inbox.receive()).await.expect("no message came") {
+        match timeout(Duration::from_secs(60), inbox.receive()).await.expect("no message came") {
             InboxMessage::MayHaveMissed => {}
             message => return message,
         }
