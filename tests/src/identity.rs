@@ -24,7 +24,7 @@ pub const SECRET: &str = "pS0bXq7s0pGJx5m1cVYwN2v8dLr4TzKeHfUaQ3oW6Rg=";
 /// Returns the claims of a valid token of a host with [`SECRET`].
 pub fn claims(subject: &str) -> Map<String, Value> {
     let claims = json!({
-        "iss": "masque", "aud": "masque", "sub": subject, "iat": now(), "exp": now() + 600, "scope": "chat",
+        "iss": "masque", "aud": "masque", "sub": subject, "iat": now(), "exp": now() + 3600, "scope": "chat",
     });
     claims.as_object().unwrap().clone()
 }

@@ -83,6 +83,7 @@ async fn an_odd_card_plays_and_what_is_not_used_is_reported_once() {
         assert_eq!(greeting(&host, json!({})).await, "Evening, User.");
         host.client().say("Hello.").await;
     }
+    host.logged(unused).await;
     assert_eq!(host.log().matches(unused).count(), 1, "{}", host.log());
 }
 

@@ -57,8 +57,7 @@ async fn a_host_whose_data_folder_is_deleted_acknowledges_nothing_more_and_ends_
         assert_eq!(answer.status, 503, "{}", answer.text);
     }
     assert_eq!(host.ended().await.code(), Some(1));
-    let log = host.log();
-    assert!(log.contains("masque.db was moved or deleted"), "{log}");
+    host.logged("masque.db was moved or deleted").await;
 }
 
 const CALLS: &str = "trace=fdatasync,fsync,pwrite64,write,writev,sendto,sendmsg";
