@@ -171,6 +171,21 @@ impl TestServer {
         self.psql_at(&self.url(user, database), sql)
     }
 
+    /// Ends all connections to a database, and returns how many deadlocks there were in it. A server process may keep what it has
+    /// counted for ten seconds, but not beyond its end.
+    ///
+    /// # Panics
+    /// If a connection does not end, or the database is unknown.
+    pub fn end_connections_and_count_deadlocks(&self, database: &str) -> u64 {
+        let end = format!(
+            "SELECT count(*) FILTER (WHERE NOT pg_terminate_backend(pid, 60000)) FROM pg_stat_activity
+              WHERE datname = '{database}' AND pid <> pg_backend_pid()"
+        );
+        assert_eq!(self.psql(database, &end), "0", "a connection does not end");
+        let count = format!("SELECT deadlocks FROM pg_stat_database WHERE datname = '{database}'");
+        self.psql(database, &count).parse().unwrap()
+    }
+
     /// One of the programs that come with the server.
     pub(super) fn program(&self, name: &str) -> PathBuf {
         self.programs.join(name)

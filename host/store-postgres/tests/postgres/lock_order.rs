@@ -175,9 +175,5 @@ async fn operations_of_two_hosts_never_wait_for_each_other_in_a_circle() {
         "SELECT count(*) FROM leases l WHERE last_sequence <> (SELECT count(*) FROM messages m WHERE m.conversation = l.conversation)",
     );
     assert_eq!(gaps, "0");
-    let deadlocks = server.psql(
-        &database.name,
-        &format!("SELECT deadlocks FROM pg_stat_database WHERE datname = '{}'", database.name),
-    );
-    assert_eq!(deadlocks, "0");
+    assert_eq!(server.end_connections_and_count_deadlocks(&database.name), 0);
 }

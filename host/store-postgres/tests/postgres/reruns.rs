@@ -45,13 +45,7 @@ async fn a_write_that_ends_a_deadlock_runs_again() {
     assert_eq!(held, turns);
     circle.await.unwrap().unwrap();
     other.close().await;
-    // A server process may keep what it counted for ten seconds, but not beyond its end.
-    let others = format!("datname = '{}' AND pid <> pg_backend_pid()", database.name);
-    let end =
-        format!("SELECT bool_and(pg_terminate_backend(pid, 60000)) FROM pg_stat_activity WHERE {others}");
-    assert_eq!(server.psql(&database.name, &end), "t");
-    let counted = format!("SELECT deadlocks FROM pg_stat_database WHERE datname = '{}'", database.name);
-    assert_eq!(server.psql(&database.name, &counted), "1");
+    assert_eq!(server.end_connections_and_count_deadlocks(&database.name), 1);
 }
 
 /// A commit of the store after the function behind it was replaced by one that fails `failures` times with `code`, and how often it ran.
