@@ -139,14 +139,6 @@ impl TestPooler {
         let url = format!("postgresql://postgres@127.0.0.1:{}/{}?sslmode=disable", self.port, database.name);
         PostgresOptions::from_url(&url).unwrap()
     }
-
-    /// Runs a command on its console, such as `RECONNECT`, and returns what it prints.
-    ///
-    /// # Panics
-    /// If it fails.
-    pub fn command(&self, server: &TestServer, command: &str) -> String {
-        server.psql_at(&format!("postgresql://postgres@127.0.0.1:{}/pgbouncer", self.port), command)
-    }
 }
 
 impl Drop for TestPooler {
