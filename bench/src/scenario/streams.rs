@@ -10,7 +10,7 @@ use crate::mock::Pace;
 use crate::plot::{Axis, Line, Plot};
 use crate::process;
 use crate::report::Table;
-use crate::setup::{Mode, direct, load};
+use crate::setup::{Host, Mode, direct, load};
 use crate::stats::{Rounds, show};
 
 const FAST: Pace = Pace::paced(64, Duration::from_millis(20));
@@ -41,7 +41,13 @@ async fn paced(bench: &Bench) -> anyhow::Result<Table> {
     counts.push(limit.div_ceil(2));
 
     let (rounds, turns) = (bench.size(3, 1), bench.size(3, 1));
-    let host = bench.start(FAST, Mode::ON).host().await?;
+    let mut ways = vec![Way { name: "model directly", host: None }];
+    let older = bench.before.as_deref().map(|bin| ("through an older host", bin));
+    for (name, bin) in older.into_iter().chain([("through the host", &*bench.bin)]) {
+        let mut start = bench.start(FAST, Mode::ON);
+        start.bin = bin;
+        ways.push(Way { name, host: Some(start.host().await?) });
+    }
     let mut table = Table::new(
         "Paced streams",
         &format!(
@@ -62,47 +68,81 @@ async fn paced(bench: &Bench) -> anyhow::Result<Table> {
             "gap p99, ms",
             "longest gap, ms",
             "stalls",
+            "CPU of the host per token, µs",
         ],
     );
-    let mut lines =
-        ["model directly", "through the host"].map(|name| Line { name: name.to_owned(), points: Vec::new() });
+    let mut lines: Vec<_> =
+        ways.iter().map(|way| Line { name: way.name.to_owned(), points: Vec::new() }).collect();
     for clients in counts {
-        let ways = [("direct", direct(&bench.mock.address, FAST, true)), ("host", host.clients(FAST, true))];
-        let mut seen = [Vec::new(), Vec::new()];
+        let mut seen: Vec<Vec<Seen>> = ways.iter().map(|_| Vec::new()).collect();
         for _ in 0..rounds {
-            for ((_, options), reports) in ways.iter().zip(&mut seen) {
-                reports.push(load(&several(options.clone(), clients, turns)).await?);
+            for (way, seen) in ways.iter().zip(&mut seen) {
+                seen.push(way.round(bench, clients, turns).await?);
             }
         }
-        for (((name, _), reports), line) in ways.iter().zip(seen).zip(&mut lines) {
+        for ((way, rounds), line) in ways.iter().zip(seen).zip(&mut lines) {
             let of = |figure: fn(&LoadReport) -> u64| {
-                reports.iter().map(move |report| figure(report) as f64 / 1000.0)
+                rounds.iter().map(move |round| figure(&round.report) as f64 / 1000.0)
             };
             let gap = Rounds::of(of(|report| report.gap.p99)).context("no rounds")?;
             line.points.push((clients as f64, gap.median));
+            let cpu = rounds.iter().filter_map(|round| round.cpu);
             table.row([
                 clients.to_string(),
-                (*name).to_owned(),
+                way.name.to_owned(),
                 show(of(|report| report.first.p50), 1),
                 show(of(|report| report.first.p99), 1),
                 show(of(|report| report.total.p50), 0),
-                show(reports.iter().map(|report| report.tokens_per_arrival), 2),
+                show(rounds.iter().map(|round| round.report.tokens_per_arrival), 2),
                 show(of(|report| report.gap.p50), 1),
                 gap.show(1),
                 show(of(|report| report.gap.max), 1),
-                reports.iter().map(|report| report.stalls).sum::<u64>().to_string(),
+                rounds.iter().map(|round| round.report.stalls).sum::<u64>().to_string(),
+                if way.host.is_some() { show(cpu, 0) } else { "–".to_owned() },
             ]);
         }
     }
-    host.stop().await?;
+    for way in ways {
+        if let Some(host) = way.host {
+            host.stop().await?;
+        }
+    }
     table.plots.push(Plot {
         name: "streams".to_owned(),
         title: "Gap between tokens that the model sends 20 ms apart".to_owned(),
         x: Axis::logarithmic("open streams"),
         y: Axis::linear("p99 of the gap, ms"),
-        lines: lines.into(),
+        lines,
     });
     Ok(table)
+}
+
+/// How tokens reach the clients.
+struct Way {
+    name: &'static str,
+    /// `None`: from the model.
+    host: Option<Host>,
+}
+
+/// What one round measured.
+struct Seen {
+    report: LoadReport,
+    /// The processor time of the host for one token, in microseconds.
+    cpu: Option<f64>,
+}
+
+impl Way {
+    async fn round(&self, bench: &Bench, clients: usize, turns: usize) -> anyhow::Result<Seen> {
+        let Some(host) = &self.host else {
+            let options = several(direct(&bench.mock.address, FAST, true), clients, turns);
+            return Ok(Seen { report: load(&options).await?, cpu: None });
+        };
+        let before = process::cpu_seconds(host.pid)?;
+        let report = load(&several(host.clients(FAST, true), clients, turns)).await?;
+        let tokens = report.turns as f64 * FAST.tokens as f64;
+        let cpu = (process::cpu_seconds(host.pid)? - before) * 1e6 / tokens;
+        Ok(Seen { report, cpu: Some(cpu) })
+    }
 }
 
 fn several(options: Options, clients: usize, turns: usize) -> Options {
