@@ -195,6 +195,15 @@ async fn what_the_cluster_refuses_beforehand_changes_nothing() {
     let ended = Cluster::with_release(&["check"]).release().await;
     assert_eq!((ended.code, ended.changes()), (1, vec![]), "{}", ended.log);
 
+    // Without its history, the release would be taken for the first one, and removed if it fails.
+    let ended = Cluster::with_release(&["history", "ready"]).release().await;
+    assert_eq!((ended.code, ended.changes()), (1, vec![]), "{}", ended.log);
+    assert!(
+        ended.log.contains("cluster unreachable\nrelease: the history of masque can't be read"),
+        "{}",
+        ended.log
+    );
+
     let cluster = Cluster::with_release(&[]);
     let pending =
         r#"[{"revision":4,"status":"deployed"},{"revision":5,"updated":"","status":"pending-upgrade"}]"#;
