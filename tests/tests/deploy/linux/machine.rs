@@ -240,15 +240,16 @@ fn the_package_installs_serves_restarts_under_load_backs_up_and_leaves_nothing()
     // The backup of a PostgreSQL database, as the head of the unit has it. A stand-in prints how it is called.
     let settings = backup::postgresql_example();
     std::fs::write(shared.join("postgresql.conf"), settings).unwrap();
-    std::fs::write(shared.join("pg_dump"), "#!/bin/sh\nprintf '<%s>' \"$@\"\n").unwrap();
+    std::fs::write(shared.join("pg_dump"), "#!/bin/sh\nprintf '<%s>' \"$PGPASSWORD\" \"$@\"\n").unwrap();
     machine.run(
         "install -D -m 644 /mnt/postgresql.conf /etc/systemd/system/masque-backup.service.d/postgresql.conf && \
          install -m 755 /mnt/pg_dump /usr/local/bin/pg_dump && \
+         echo password | install -m 640 -g masque /dev/stdin /etc/masque/secrets/database && \
          echo 'DATABASE_URL=postgres://masque@db/masque?a=$b%20c' >>/etc/masque/environment && \
          rm /var/backups/masque/* && systemctl daemon-reload && systemctl start masque-backup.service",
     );
     let called = machine.run("age --decrypt --identity /root/private /var/backups/masque/*Z.age");
-    assert_eq!(called, "<--format=custom><postgres://masque@db/masque?a=$b%20c>");
+    assert_eq!(called, "<password><--format=custom><postgres://masque@db/masque?a=$b%20c>");
     let backups = machine.run("ls /var/backups/masque");
 
     machine.run("dpkg --purge masque");
