@@ -202,6 +202,26 @@ async fn up_stops_at_an_empty_secret_and_where_docker_has_no_compose() {
     assert!(!copy.path("secrets").exists());
 }
 
+#[tokio::test]
+async fn up_stops_at_a_file_that_a_container_could_not_read() {
+    let copy = Copy::new().await;
+    for (name, hidden, readable) in [
+        ("compose/postgres/10-masque.sh", 0o750, 0o755),
+        ("compose/postgres", 0o700, 0o755),
+        ("prometheus/rules.yaml", 0o640, 0o644),
+        ("alertmanager", 0o754, 0o755),
+    ] {
+        let set = |mode| std::fs::set_permissions(copy.path(name), PermissionsExt::from_mode(mode)).unwrap();
+        set(hidden);
+        let stopped = copy.up(&[]).await;
+        let expected = format!("can't read deploy/{name}. In the folder deploy: chmod -R o+rX ");
+        assert!(!stopped.succeeded && stopped.errors.contains(&expected), "{stopped:?}");
+        set(readable);
+    }
+    assert!(!copy.calls().contains("up --detach"), "{}", copy.calls());
+    copy.up(&[]).await.expect();
+}
+
 #[test]
 fn what_up_makes_is_in_no_commit_and_in_no_image() {
     for file in [".gitignore", ".dockerignore"] {
