@@ -187,10 +187,14 @@ fn a_backup_that_fails_half_way_leaves_no_file_and_removes_none() {
     for old in ["masque-20250101T000000Z.age", "masque-20250102T000000Z.age"] {
         std::fs::write(backups.join(old), "old").unwrap();
     }
+    let list = folder.path().join("erasures.jsonl");
+    std::fs::write(&list, "a line\n").unwrap();
     let before = names(&backups);
     for failing in ["printf half; exit 3", "printf half; false | cat"] {
         let mut command = script(&backups, &public);
-        let (is_success, text) = run(command.env("BACKUP_COMMAND", failing).env("BACKUPS_KEPT", "1"));
+        command.env("BACKUP_COMMAND", failing).env("BACKUPS_KEPT", "1");
+        // The list is written before the backup fails.
+        let (is_success, text) = run(command.env("BACKUP_ERASURES", &list));
         assert!(!is_success, "{failing}: {text}");
         assert_eq!(names(&backups), before, "{failing}");
     }
