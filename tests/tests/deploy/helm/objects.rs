@@ -209,6 +209,14 @@ async fn the_ingress_passes_streams_on_at_once_and_waits_for_the_longest_turn() 
     let annotations = &rendering.object("Ingress", "")["metadata"]["annotations"];
     let attributes = "alb.ingress.kubernetes.io/load-balancer-attributes";
     assert_eq!(annotations[attributes], "idle_timeout.timeout_seconds=340");
+    // Requests and health checks: the second are plain HTTP unless it is said.
+    for (name, protocol) in [("tls-ingress", "HTTP"), ("tls-pod", "HTTPS")] {
+        let rendering = render(name, alb).await;
+        let annotations = &rendering.object("Ingress", "")["metadata"]["annotations"];
+        for annotation in ["backend-protocol", "healthcheck-protocol"] {
+            assert_eq!(annotations[format!("alb.ingress.kubernetes.io/{annotation}")], protocol, "{name}");
+        }
+    }
 
     let encrypted = "ingress: { enabled: true, hosts: [m.example], tlsSecret: masque-tls }\n";
     let rendering = render("tls-pod", encrypted).await;
