@@ -219,6 +219,15 @@ fn the_package_installs_serves_restarts_under_load_backs_up_and_leaves_nothing()
     machine.run("cp /root/kept /etc/masque/masque.toml");
     assert!(waiting.wait_with_output().unwrap().status.success());
 
+    // A secret as the page has it. The backup and the restore read the configuration without the host's credentials.
+    let page = std::fs::read_to_string(in_repository("docs/linux.md")).unwrap();
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    std::fs::write(shared.join("credential.toml"), rest.split("```").next().unwrap()).unwrap();
+    machine.run(
+        "echo 'Bearer key' | install -m 640 -g masque /dev/stdin /etc/masque/secrets/openai && \
+         cat /mnt/credential.toml >>/etc/masque/masque.toml",
+    );
+
     // The nightly backup.
     machine.run(
         "age-keygen --output /root/private && age-keygen -y /root/private >/etc/masque/backup-recipients",
