@@ -266,6 +266,21 @@ async fn every_service_is_confined_and_watched_and_has_a_pinned_version() {
     }
 }
 
+/// The volume that the image declares belongs to the image's user, and the containers have another one.
+#[tokio::test]
+async fn every_container_of_the_host_has_a_data_folder_of_its_user() {
+    let services = services().await;
+    let own: Vec<_> = services.iter().filter(|(_, service)| service["image"] == "masque:local").collect();
+    assert_eq!(own.len(), 2);
+    for (name, service) in own {
+        let mut volumes = service["volumes"].as_array().unwrap().iter();
+        let data =
+            volumes.find(|volume| volume["target"] == "/var/lib/masque").unwrap_or_else(|| panic!("{name}"));
+        let source = data["source"].as_str().unwrap();
+        assert!(data["type"] == "bind" && source.ends_with("/deploy/data"), "{name}: {data}");
+    }
+}
+
 #[tokio::test]
 async fn no_secret_is_a_variable_or_in_the_repository() {
     for (name, service) in services().await {
