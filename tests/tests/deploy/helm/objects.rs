@@ -132,6 +132,13 @@ async fn migrations_run_before_the_hosts_and_find_what_they_need() {
     };
     assert_eq!(hook(job), "pre-install,pre-upgrade");
     assert_eq!(job["spec"]["template"]["spec"]["containers"][0]["command"], json!(["masque", "migrate"]));
+    // The volume that the image declares belongs to the image's user.
+    let pod = &job["spec"]["template"]["spec"];
+    assert_eq!(
+        pod["containers"][0]["volumeMounts"][1],
+        json!({ "name": "data", "mountPath": "/var/lib/masque" })
+    );
+    assert_eq!(pod["volumes"][1], json!({ "name": "data", "emptyDir": {} }));
     // Nothing that is no hook itself is there before an install.
     for object in [rendering.object("ConfigMap", "-migrate"), rendering.object("Secret", "-migrate")] {
         assert_eq!(hook(object), hook(job));
