@@ -28,5 +28,5 @@ async fn a_binary_for_arm64_is_built_and_compiles_its_components_under_qemu() {
     let binary = target.join("aarch64-unknown-linux-gnu/release/masque");
     let mut check = Command::new(in_repository(".ci/check-binary"));
     let checked = run(check.arg(binary)).await.expect();
-    assert!(checked.contains("companion   elara:") && checked.contains("digest      sha256:"), "{checked}");
+    assert!(checked.starts_with("The configuration is valid.\n"), "{checked}");
 }

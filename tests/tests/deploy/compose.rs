@@ -202,6 +202,26 @@ async fn up_stops_at_an_empty_secret_and_where_docker_has_no_compose() {
     assert!(!copy.path("secrets").exists());
 }
 
+#[tokio::test]
+async fn up_stops_at_a_file_that_a_container_could_not_read() {
+    let copy = Copy::new().await;
+    for (name, hidden, readable) in [
+        ("compose/postgres/10-masque.sh", 0o750, 0o755),
+        ("compose/postgres", 0o700, 0o755),
+        ("prometheus/rules.yaml", 0o640, 0o644),
+        ("alertmanager", 0o754, 0o755),
+    ] {
+        let set = |mode| std::fs::set_permissions(copy.path(name), PermissionsExt::from_mode(mode)).unwrap();
+        set(hidden);
+        let stopped = copy.up(&[]).await;
+        let expected = format!("can't read deploy/{name}. In the folder deploy: chmod -R o+rX ");
+        assert!(!stopped.succeeded && stopped.errors.contains(&expected), "{stopped:?}");
+        set(readable);
+    }
+    assert!(!copy.calls().contains("up --detach"), "{}", copy.calls());
+    copy.up(&[]).await.expect();
+}
+
 #[test]
 fn what_up_makes_is_in_no_commit_and_in_no_image() {
     for file in [".gitignore", ".dockerignore"] {
@@ -243,6 +263,21 @@ async fn every_service_is_confined_and_watched_and_has_a_pinned_version() {
         let version = tag.trim_start_matches('v').split('-').next().unwrap();
         let numbers = version.split('.').filter(|part| part.parse::<u32>().is_ok()).count();
         assert!(image == "masque:local" || numbers == parts, "{name}: {image} is no exact version");
+    }
+}
+
+/// The volume that the image declares belongs to the image's user, and the containers have another one.
+#[tokio::test]
+async fn every_container_of_the_host_has_a_data_folder_of_its_user() {
+    let services = services().await;
+    let own: Vec<_> = services.iter().filter(|(_, service)| service["image"] == "masque:local").collect();
+    assert_eq!(own.len(), 2);
+    for (name, service) in own {
+        let mut volumes = service["volumes"].as_array().unwrap().iter();
+        let data =
+            volumes.find(|volume| volume["target"] == "/var/lib/masque").unwrap_or_else(|| panic!("{name}"));
+        let source = data["source"].as_str().unwrap();
+        assert!(data["type"] == "bind" && source.ends_with("/deploy/data"), "{name}: {data}");
     }
 }
 

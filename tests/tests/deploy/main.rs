@@ -12,6 +12,7 @@ mod alerts;
 mod arm64;
 mod catalogue;
 mod compose;
+mod figures;
 mod helm;
 mod image;
 mod linux;

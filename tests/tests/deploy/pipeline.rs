@@ -138,6 +138,19 @@ fn an_image_is_tried_and_scanned_before_it_is_pushed() {
 }
 
 #[test]
+fn a_release_is_made_of_a_commit_that_was_tested_and_scanned() {
+    let check = job("release.yml", "check");
+    for step in [".ci/version \"$GITHUB_REF_NAME\"", ".ci/scan-secrets", ".ci/scan-dependencies", ".ci/run"] {
+        assert!(check.contains(&format!("      - run: {step}\n")), "{step} is missing in {check}");
+    }
+    for (name, needs) in
+        [("binary", "check"), ("image", "check"), ("chart", "[binary, image]"), ("sdk", "[binary, image]")]
+    {
+        assert!(job("release.yml", name).contains(&format!("    needs: {needs}\n")), "{name}");
+    }
+}
+
+#[test]
 fn staging_waits_for_all_checks_and_needs_its_settings() {
     let image = job("deploy.yml", "image");
     assert!(image.contains("    needs: [ci, scan, settings]\n"), "{image}");

@@ -101,7 +101,7 @@ impl Ended {
     fn changes(&self) -> Vec<&str> {
         let changes = |line: &&str| {
             let line = line.split(" --").next().unwrap();
-            ["helm upgrade", "helm rollback", "helm uninstall", "kubectl patch"]
+            ["helm upgrade", "helm rollback", "helm uninstall", "kubectl apply"]
                 .iter()
                 .any(|each| line.starts_with(each))
         };
@@ -159,9 +159,18 @@ async fn whatever_fails_the_release_before_is_put_back() {
         assert_eq!(ended.code, 1, "{step}: {}", ended.log);
         assert!(ended.log.contains(words), "{step}: {}", ended.log);
         assert!(ended.log.ends_with("revision 4 is in use again\n"), "{step}: {}", ended.log);
-        let patch = is_published.then_some("kubectl patch configmap/masque");
-        let changes: Vec<_> = ["helm upgrade", "helm rollback masque 4"].into_iter().chain(patch).collect();
+        // The rollback removes the pods that tell why. What serves or ends is not shown: its log has addresses of clients.
+        let (before, _) = ended.calls.split_once("helm rollback").unwrap();
+        assert!(before.contains("kubectl logs masque-2 "), "{step}: {before}");
+        assert!(ended.log.contains("CrashLoopBackOff\n") && ended.log.contains("the reason of masque-2\n"));
+        assert_eq!(ended.calls.matches("kubectl logs ").count(), 1, "{step}: {}", ended.calls);
+        let applied = is_published.then_some("kubectl apply");
+        let changes: Vec<_> = ["helm upgrade", "helm rollback masque 4"].into_iter().chain(applied).collect();
         assert_eq!(ended.changes(), changes, "{step}");
+        // Helm 4 refuses to upgrade what has another field manager.
+        let is_helm =
+            ended.calls.contains("kubectl apply --server-side --force-conflicts --field-manager helm ");
+        assert_eq!(is_helm, is_published, "{step}: {}", ended.calls);
         // Hosts keep the active set with the highest revision, so that of before needs a higher one than the failed one, 5.
         let expected = if is_published { "revision = 6" } else { "revision = 4" };
         let configuration = cluster.configuration();
@@ -182,7 +191,7 @@ async fn a_first_release_that_fails_is_removed() {
 
 #[tokio::test]
 async fn a_rollback_that_fails_is_told_apart() {
-    for second in ["rollback", "patch", "ready-again"] {
+    for second in ["rollback", "apply", "ready-again"] {
         let ended = Cluster::with_release(&["ready", second]).release().await;
         assert_eq!(ended.code, 3, "{second}: {}", ended.log);
         assert!(ended.log.ends_with(": look at it now\n"), "{second}: {}", ended.log);
@@ -194,6 +203,15 @@ async fn a_rollback_that_fails_is_told_apart() {
 async fn what_the_cluster_refuses_beforehand_changes_nothing() {
     let ended = Cluster::with_release(&["check"]).release().await;
     assert_eq!((ended.code, ended.changes()), (1, vec![]), "{}", ended.log);
+
+    // Without its history, the release would be taken for the first one, and removed if it fails.
+    let ended = Cluster::with_release(&["history", "ready"]).release().await;
+    assert_eq!((ended.code, ended.changes()), (1, vec![]), "{}", ended.log);
+    assert!(
+        ended.log.contains("cluster unreachable\nrelease: the history of masque can't be read"),
+        "{}",
+        ended.log
+    );
 
     let cluster = Cluster::with_release(&[]);
     let pending =

@@ -5,6 +5,10 @@
     "admin" (dict "listen" "0.0.0.0:9000")
     "data" (dict "folder" "/var/lib/masque")
 -}}
+{{- $idle := include "masque.idleSeconds" . -}}
+{{- if and $idle (not (dig "server" "header_timeout" "" .Values.config)) -}}
+{{- $_ := set $own.server "header_timeout" (printf "%ss" $idle) -}}
+{{- end -}}
 {{- if include "masque.hasSecret" .Values.secrets.jwt -}}
 {{- $_ := set $own "auth" (dict "secret_file" "/etc/masque-secrets/jwt") -}}
 {{- end -}}

@@ -24,3 +24,13 @@
 {{- $turn := .Values.config.turn -}}
 {{- add (include "masque.seconds" $turn.timeout) (include "masque.seconds" $turn.wait) 10 -}}
 {{- end -}}
+
+{{/* How long hosts keep idle connections: longer than the controller of the ingress, which would otherwise send a request over a
+connection that the host closes, and answer with 502. ingress-nginx keeps one for 60 s (`upstream-keepalive-timeout`), Traefik for 90 s
+(`idleConnTimeout`), an ALB for its idle timeout. Empty with another controller. */}}
+{{- define "masque.idleSeconds" -}}
+{{- if .Values.ingress.enabled -}}
+{{- $alb := add (include "masque.proxyReadSeconds" .) 10 -}}
+{{- get (dict "nginx" "70" "traefik" "100" "alb" (toString $alb)) .Values.ingress.controller -}}
+{{- end -}}
+{{- end -}}

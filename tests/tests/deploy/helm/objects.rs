@@ -132,6 +132,13 @@ async fn migrations_run_before_the_hosts_and_find_what_they_need() {
     };
     assert_eq!(hook(job), "pre-install,pre-upgrade");
     assert_eq!(job["spec"]["template"]["spec"]["containers"][0]["command"], json!(["masque", "migrate"]));
+    // The volume that the image declares belongs to the image's user.
+    let pod = &job["spec"]["template"]["spec"];
+    assert_eq!(
+        pod["containers"][0]["volumeMounts"][1],
+        json!({ "name": "data", "mountPath": "/var/lib/masque" })
+    );
+    assert_eq!(pod["volumes"][1], json!({ "name": "data", "emptyDir": {} }));
     // Nothing that is no hook itself is there before an install.
     for object in [rendering.object("ConfigMap", "-migrate"), rendering.object("Secret", "-migrate")] {
         assert_eq!(hook(object), hook(job));
@@ -209,6 +216,14 @@ async fn the_ingress_passes_streams_on_at_once_and_waits_for_the_longest_turn() 
     let annotations = &rendering.object("Ingress", "")["metadata"]["annotations"];
     let attributes = "alb.ingress.kubernetes.io/load-balancer-attributes";
     assert_eq!(annotations[attributes], "idle_timeout.timeout_seconds=340");
+    // Requests and health checks: the second are plain HTTP unless it is said.
+    for (name, protocol) in [("tls-ingress", "HTTP"), ("tls-pod", "HTTPS")] {
+        let rendering = render(name, alb).await;
+        let annotations = &rendering.object("Ingress", "")["metadata"]["annotations"];
+        for annotation in ["backend-protocol", "healthcheck-protocol"] {
+            assert_eq!(annotations[format!("alb.ingress.kubernetes.io/{annotation}")], protocol, "{name}");
+        }
+    }
 
     let encrypted = "ingress: { enabled: true, hosts: [m.example], tlsSecret: masque-tls }\n";
     let rendering = render("tls-pod", encrypted).await;

@@ -95,6 +95,24 @@ async fn values_are_written_as_toml_of_their_types() {
 }
 
 #[tokio::test]
+async fn hosts_keep_idle_connections_for_longer_than_the_controller_of_the_ingress() {
+    let table = [("nginx", Some("70s")), ("traefik", Some("100s")), ("alb", Some("170s")), ("none", None)];
+    let ingress = |controller: &str| {
+        format!("ingress: {{ enabled: true, controller: {controller}, hosts: [m.example], tlsSecret: t }}\n")
+    };
+    let own = "config: { server: { trusted_proxies: [10.42.0.0/16], header_timeout: 20s } }\n";
+    for (more, expected) in table
+        .map(|(controller, expected)| (ingress(controller), expected))
+        .into_iter()
+        .chain([(ingress("nginx") + own, Some("20s"))])
+    {
+        let rendering = render("sqlite", &more).await;
+        let found = rendering.configuration().lines().find_map(|line| line.strip_prefix("header_timeout = "));
+        assert_eq!(found.map(|value| value.trim_matches('"')), expected, "{more}");
+    }
+}
+
+#[tokio::test]
 async fn the_values_in_the_readme_of_the_chart_are_enough() {
     let readme = std::fs::read_to_string(chart().join("README.md")).unwrap();
     let (_, rest) = readme.split_once("```yaml\n").unwrap();

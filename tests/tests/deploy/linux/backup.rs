@@ -106,6 +106,13 @@ fn backup_command(settings: &str) -> String {
     value.replace("\\\"", "\"")
 }
 
+/// The backup command of an example, with the password in this file.
+fn with_password_in(secret: &Path, example: &str) -> String {
+    let command = backup_command(example);
+    assert!(command.starts_with("PGPASSWORD=$(cat /etc/masque/secrets/database) pg_dump "), "{command}");
+    command.replace("/etc/masque/secrets/database", secret.to_str().unwrap())
+}
+
 #[tokio::test]
 async fn the_example_for_postgresql_backs_up_the_database_of_the_host() {
     if !has("age", "the_example_for_postgresql_backs_up_the_database_of_the_host") {
@@ -114,7 +121,8 @@ async fn the_example_for_postgresql_backs_up_the_database_of_the_host() {
     let example = postgresql_example();
     let page = std::fs::read_to_string(in_repository("docs/linux.md")).unwrap();
     assert!(page.contains(&format!("```ini\n{example}```\n")), "the unit and the page differ:\n{example}");
-    let command = backup_command(&example);
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    let command = with_password_in(secret.path(), &example);
 
     let database = TestServer::shared().migrated_database().await;
     // The second variable takes precedence: `pg_dump` does not work through every pooler.
@@ -142,15 +150,12 @@ async fn the_example_for_postgresql_backs_up_the_database_of_the_host() {
 }
 
 #[test]
-fn a_password_in_a_file_is_added_to_the_command_for_postgresql() {
-    if !has("age", "a_password_in_a_file_is_added_to_the_command_for_postgresql") {
+fn the_password_for_postgresql_is_in_no_argument() {
+    if !has("age", "the_password_for_postgresql_is_in_no_argument") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let (private, public) = keys(folder.path());
-    let page = std::fs::read_to_string(in_repository("docs/linux.md")).unwrap();
-    let prefix = "PGPASSWORD=$(cat /etc/masque/secrets/NAME)";
-    assert!(page.contains(&format!("`{prefix}` and a space")));
     let [secret, backups, bin] = ["secret", "backups", "bin"].map(|name| folder.path().join(name));
     std::fs::write(&secret, "the password\n").unwrap();
     std::fs::create_dir(&backups).unwrap();
@@ -159,12 +164,10 @@ fn a_password_in_a_file_is_added_to_the_command_for_postgresql() {
     std::fs::write(bin.join("pg_dump"), "#!/bin/sh\necho \"$PGPASSWORD\" \"$@\"\n").unwrap();
     std::fs::set_permissions(bin.join("pg_dump"), std::fs::Permissions::from_mode(0o755)).unwrap();
 
-    let prefix = prefix.replace("/etc/masque/secrets/NAME", secret.to_str().unwrap());
     let mut made = script(&backups, &public);
     made.env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()));
     made.env("DATABASE_URL", "postgres://masque@db.example/masque").env_remove("DATABASE_DIRECT_URL");
-    let command = format!("{prefix} {}", backup_command(&postgresql_example()));
-    succeed(made.env("BACKUP_COMMAND", command));
+    succeed(made.env("BACKUP_COMMAND", with_password_in(&secret, &postgresql_example())));
     let made = names(&backups);
     let [encrypted] = &made[..] else { panic!("{made:?}") };
     let mut decrypt = Command::new("age");
@@ -184,10 +187,14 @@ fn a_backup_that_fails_half_way_leaves_no_file_and_removes_none() {
     for old in ["masque-20250101T000000Z.age", "masque-20250102T000000Z.age"] {
         std::fs::write(backups.join(old), "old").unwrap();
     }
+    let list = folder.path().join("erasures.jsonl");
+    std::fs::write(&list, "a line\n").unwrap();
     let before = names(&backups);
     for failing in ["printf half; exit 3", "printf half; false | cat"] {
         let mut command = script(&backups, &public);
-        let (is_success, text) = run(command.env("BACKUP_COMMAND", failing).env("BACKUPS_KEPT", "1"));
+        command.env("BACKUP_COMMAND", failing).env("BACKUPS_KEPT", "1");
+        // The list is written before the backup fails.
+        let (is_success, text) = run(command.env("BACKUP_ERASURES", &list));
         assert!(!is_success, "{failing}: {text}");
         assert_eq!(names(&backups), before, "{failing}");
     }

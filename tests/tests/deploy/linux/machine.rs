@@ -211,13 +211,22 @@ fn the_package_installs_serves_restarts_under_load_backs_up_and_leaves_nothing()
     let restarts = machine.run("systemctl show --property NRestarts masque.service");
     assert_eq!(restarts, "NRestarts=1\n");
 
-    // A start that fails is tried again, and who connected meanwhile is answered.
+    // A start that fails keeps no package from being installed. It is tried again, and who connected meanwhile is answered.
     machine.run("cp /etc/masque/masque.toml /root/kept && echo broken >>/etc/masque/masque.toml");
-    let (is_started, _) = run(&mut machine.command("systemctl restart masque.service"));
-    assert!(!is_started);
+    let (is_installed, text) = run(&mut machine.command(&install_package));
+    assert!(is_installed && text.contains("the host is not ready yet"), "{text}");
     let waiting = machine.command("curl --silent --fail http://127.0.0.1:8000/readyz").spawn().unwrap();
     machine.run("cp /root/kept /etc/masque/masque.toml");
     assert!(waiting.wait_with_output().unwrap().status.success());
+
+    // A secret as the page has it. The backup and the restore read the configuration without the host's credentials.
+    let page = std::fs::read_to_string(in_repository("docs/linux.md")).unwrap();
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    std::fs::write(shared.join("credential.toml"), rest.split("```").next().unwrap()).unwrap();
+    machine.run(
+        "echo 'Bearer key' | install -m 640 -g masque /dev/stdin /etc/masque/secrets/openai && \
+         cat /mnt/credential.toml >>/etc/masque/masque.toml",
+    );
 
     // The nightly backup.
     machine.run(
@@ -240,15 +249,16 @@ fn the_package_installs_serves_restarts_under_load_backs_up_and_leaves_nothing()
     // The backup of a PostgreSQL database, as the head of the unit has it. A stand-in prints how it is called.
     let settings = backup::postgresql_example();
     std::fs::write(shared.join("postgresql.conf"), settings).unwrap();
-    std::fs::write(shared.join("pg_dump"), "#!/bin/sh\nprintf '<%s>' \"$@\"\n").unwrap();
+    std::fs::write(shared.join("pg_dump"), "#!/bin/sh\nprintf '<%s>' \"$PGPASSWORD\" \"$@\"\n").unwrap();
     machine.run(
         "install -D -m 644 /mnt/postgresql.conf /etc/systemd/system/masque-backup.service.d/postgresql.conf && \
          install -m 755 /mnt/pg_dump /usr/local/bin/pg_dump && \
+         echo password | install -m 640 -g masque /dev/stdin /etc/masque/secrets/database && \
          echo 'DATABASE_URL=postgres://masque@db/masque?a=$b%20c' >>/etc/masque/environment && \
          rm /var/backups/masque/* && systemctl daemon-reload && systemctl start masque-backup.service",
     );
     let called = machine.run("age --decrypt --identity /root/private /var/backups/masque/*Z.age");
-    assert_eq!(called, "<--format=custom><postgres://masque@db/masque?a=$b%20c>");
+    assert_eq!(called, "<password><--format=custom><postgres://masque@db/masque?a=$b%20c>");
     let backups = machine.run("ls /var/backups/masque");
 
     machine.run("dpkg --purge masque");

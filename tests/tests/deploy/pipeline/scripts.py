@@ -454,7 +454,7 @@ class Scripts(unittest.TestCase):
         self.passes("verify-image", "1.2.3")
         self.assertIn(
             f"gh attestation verify oci://ghcr.io/example/masque@{DIGEST} --repo Example/Masque "
-            "--signer-workflow Example/Masque/.github/workflows/release.yml",
+            "--signer-workflow Example/Masque/.github/workflows/release.yml --source-ref refs/tags/v1.2.3",
             self.repository.calls,
         )
         self.assertEqual(self.repository.read("output"), f"digest={DIGEST}\n")

@@ -20,14 +20,20 @@ stand_in() { # NAME, with its script as input
     chmod +x "$ROOT/stand-ins/$1"
 }
 
-# Commands of another user are run by this one.
+# Commands of another user are run by this one. Variables may be secret, and others can read a command line.
 stand_in sudo <<'END'
 #!/bin/bash
+[[ "$*" != *_URL=* ]] || { echo "a variable is on the command line of sudo: $*" >&2; exit 1; }
 while [[ ${1-} == -* ]]; do
     [[ $1 == -u ]] && shift
     shift
 done
 exec "$@"
+END
+stand_in runuser <<'END'
+#!/bin/bash
+[[ "$1 ${3-}" == "-u --" ]] || exit 1
+exec "${@:4}"
 END
 # Without the owner and group of others.
 stand_in install <<'END'
