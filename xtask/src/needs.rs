@@ -167,7 +167,9 @@ pub(crate) const COMMANDS_OF_THE_GUIDE: Need = Need {
     name: "curl, jq and OpenSSL",
     probe: &["sh", "-c", "curl --version && jq --version && openssl version"],
     package: "curl jq openssl",
-    without: Some("that the commands of the deployment guide lead to a host and to a restored backup"),
+    without: Some(
+        "that the commands of the README and of the pages on authentication and deployment lead where they say",
+    ),
 };
 
 /// Makes sure that the programs are installed. Installs missing ones with apt-get if this process is root, if `CI` is

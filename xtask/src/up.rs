@@ -102,7 +102,7 @@ Masque is ready. Three things to try, in another terminal:
      curl -s http://{address}/chat -H 'content-type: application/json' \\
        -d '{{\"message\": \"Hello! Who are you?\"}}'
 
-  2. Watch a reply while it is written:
+  2. Get a reply as events (a real model writes many pieces, the offline one all at once):
 
      curl -N http://{address}/chat -H 'content-type: application/json' \\
        -d '{{\"message\": \"I feel curious today.\", \"stream\": true}}'

@@ -31,6 +31,7 @@ const PAGE: &str = r#"<!doctype html>
 </head>
 <body>
 <div id="swagger-ui"></div>
+<noscript><p>This page needs JavaScript. The same description is in <a href="/openapi.json">openapi.json</a>.</p></noscript>
 <script src="/docs/swagger-ui-bundle.js"></script>
 <script src="/docs/swagger-ui-standalone-preset.js"></script>
 <script src="/docs/swagger-initializer.js"></script>
@@ -113,6 +114,12 @@ mod tests {
             assert!(response.headers().contains_key(header::CONTENT_SECURITY_POLICY), "{name}");
         }
         assert!(!PAGE.contains("://"));
+    }
+
+    #[test]
+    fn without_scripts_the_page_leads_to_the_description() {
+        let without = PAGE.split("<noscript>").nth(1).and_then(|rest| rest.split("</noscript>").next());
+        assert!(without.is_some_and(|text| text.contains("href=\"/openapi.json\"")), "{PAGE}");
     }
 
     #[tokio::test]

@@ -138,8 +138,11 @@ fn parse_value(bytes: &[u8]) -> Result<Value, Problem> {
         return Err(Problem::new(Kind::MalformedJson, "The body is empty; send a JSON object."));
     }
     let strict: StrictJson = serde_json::from_slice(bytes).map_err(|error| {
-        let kind = if error.is_data() { Kind::InvalidRequest } else { Kind::MalformedJson };
-        Problem::new(kind, format!("{}.", capitalize(&error.to_string())))
+        if error.is_data() {
+            Problem::new(Kind::InvalidRequest, format!("{}.", capitalize(&error.to_string())))
+        } else {
+            Problem::new(Kind::MalformedJson, format!("The body is not JSON: {error}."))
+        }
     })?;
     Ok(strict.0)
 }
@@ -270,10 +273,12 @@ mod tests {
             ("{\n\"message\": nope}", "line 2 column 13"),
             (r#"{"message":"hi""#, "line 1 column 15"),
             (r#"{"message":"hi"} x"#, "line 1 column 18"),
+            ("nonsense", "line 1 column 2"),
         ] {
             let problem = problem(body);
             assert_eq!(problem.kind, Kind::MalformedJson, "{body}");
-            assert!(problem.detail.contains(position), "{}", problem.detail);
+            assert!(problem.detail.starts_with("The body is not JSON: "), "{}", problem.detail);
+            assert!(problem.detail.ends_with(&format!("{position}.")), "{}", problem.detail);
         }
     }
 

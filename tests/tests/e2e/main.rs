@@ -37,6 +37,7 @@ mod log_output;
 mod metrics;
 mod model_streams;
 mod observability;
+mod page_commands;
 mod postgres;
 mod postgres_active_set;
 mod queue;

@@ -129,6 +129,9 @@ fn authentication(config: &Config) -> String {
     if !auth.required {
         return "prove nothing: authentication is off, for this machine alone".to_owned();
     }
+    if auth.secret.is_none() && auth.issuers.is_empty() {
+        return "API keys; no tokens, since there is neither a secret nor an issuer".to_owned();
+    }
     let own = auth.secret.as_ref().map(|_| "tokens of this host".to_owned());
     let issuers = auth.issuers.keys().map(|name| format!("tokens of {name}"));
     let ways: Vec<_> = ["API keys".to_owned()].into_iter().chain(own).chain(issuers).collect();
@@ -167,6 +170,16 @@ mod tests {
         config.drain.timeout -= Duration::from_secs(1);
         let warning = short_drain(&config).unwrap().to_string();
         assert!(warning.contains("1m 59s") && warning.contains("[drain]"), "{warning}");
+    }
+
+    #[test]
+    fn a_host_with_neither_secret_nor_issuer_is_said_to_take_no_tokens() {
+        let mut config = config();
+        config.auth.required = true;
+        assert_eq!(
+            authentication(&config),
+            "API keys; no tokens, since there is neither a secret nor an issuer"
+        );
     }
 
     #[test]

@@ -26,9 +26,7 @@ fn kept_open_with(chunks: &[&str], heartbeat: Option<&'static str>, kind: &'stat
                 match chunk {
                     Some(chunk) => Some((chunk, ())),
                     None if heartbeat.is_some() => {
-                        masque_sdk::time::sleep(std::time::Duration::from_millis(500))
-                            .unless(pending::<()>())
-                            .await;
+                        masque_sdk::time::sleep(std::time::Duration::from_millis(500)).await;
                         Some((Ok(heartbeat.unwrap_or_default().as_bytes().to_vec()), ()))
                     }
                     None => pending().await,
