@@ -229,10 +229,14 @@ async fn the_command_line_erases_a_user_beside_a_running_host() {
     let id = user_id(&ana).await.unwrap();
     let data = host.data().to_str().unwrap().to_owned();
     let erased = host.run(&["erase", &id, "--data", &data]).await;
-    assert!(erased.status.success(), "{}", erased.text);
+    for part in ["running hosts have reported", "waiting for ", "Erased. The receipt is"] {
+        assert!(erased.status.success() && erased.text.contains(part), "{part}: {}", erased.text);
+    }
+    assert!(!files_have(host.data(), SECRET_WORD));
     assert_empty(&ana).await;
     let again = host.run(&["erase", &id, "--data", &data]).await;
-    assert!(again.status.success(), "{}", again.text);
+    assert!(again.status.success() && again.text.contains("Erased."), "{}", again.text);
+    assert!(!again.text.contains("waiting"), "{}", again.text);
     for wrong in ["ana", "018f0000-0000-7000-8000-000000000000"] {
         assert!(!host.run(&["erase", wrong, "--data", &data]).await.status.success(), "{wrong}");
     }
