@@ -226,17 +226,31 @@ async fn the_data_of_others_needs_a_scope_that_no_minted_token_has() {
 async fn the_command_line_erases_a_user_beside_a_running_host() {
     let host = Setup::defaults().with_authentication().start().await;
     let (ana, _) = plant(&host.client()).await;
-    let id = user_id(&ana).await.unwrap();
     let data = host.data().to_str().unwrap().to_owned();
-    let erased = host.run(&["erase", &id, "--data", &data]).await;
+    let named = host.run(&["erase", "ana-of-this-test", "--data", &data]).await;
+    assert!(!named.status.success() && named.text.contains("masque users id"), "{}", named.text);
+    let found = host.run(&["users", "id", "ana-of-this-test", "--data", &data]).await;
+    // Standard output comes first, and has the id alone.
+    let id = found.text.lines().next().unwrap_or_default();
+    assert_eq!((found.status.success(), id), (true, user_id(&ana).await.unwrap().as_str()), "{}", found.text);
+    let erased = host.run(&["erase", id, "--data", &data]).await;
     for part in ["running hosts have reported", "waiting for ", "Erased. The receipt is"] {
         assert!(erased.status.success() && erased.text.contains(part), "{part}: {}", erased.text);
     }
     assert!(!files_have(host.data(), SECRET_WORD));
     assert_empty(&ana).await;
-    let again = host.run(&["erase", &id, "--data", &data]).await;
+    let again = host.run(&["erase", id, "--data", &data]).await;
     assert!(again.status.success() && again.text.contains("Erased."), "{}", again.text);
     assert!(!again.text.contains("waiting"), "{}", again.text);
+    for wrong in [
+        &["ben", "--issuer", "https://id.example.com/"][..],
+        &["ben", "--tenant", "acme"],
+        &["ana-of-this-test"],
+    ] {
+        let unknown = host.run(&[&["users", "id"][..], wrong, &["--data", &data]].concat()).await;
+        assert_eq!(unknown.status.code(), Some(1), "{wrong:?}: {}", unknown.text);
+        assert!(unknown.text.contains("nothing is stored for a user"), "{wrong:?}: {}", unknown.text);
+    }
     for wrong in ["ana", "018f0000-0000-7000-8000-000000000000"] {
         assert!(!host.run(&["erase", wrong, "--data", &data]).await.status.success(), "{wrong}");
     }

@@ -33,7 +33,10 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(3);
 /// [`PATIENCE`], so that the erasure is not complete.
 pub(crate) async fn erase(config: &Config, user: &str) -> anyhow::Result<String> {
     let id = Uuid::try_parse(user).map_err(|_| {
-        anyhow!("`{}` is no id of a user; POST /auth/validate gives it as `user_id`", user.escape_debug())
+        anyhow!(
+            "`{}` is no id of a user; `masque users id NAME` prints the id of a name",
+            user.escape_debug()
+        )
     })?;
     let list = ErasureList::at(config.erasure.list(&config.data.folder));
     let store = open_user_records(config).await?;
