@@ -223,6 +223,31 @@ async fn the_data_of_others_needs_a_scope_that_no_minted_token_has() {
 }
 
 #[tokio::test]
+async fn the_socket_exports_and_erases_the_data_of_any_user_and_each_use_is_in_the_audit_log() {
+    let host = Setup::defaults().with_authentication().start().await;
+    let (ana, ben) = plant(&host.client()).await;
+    let id = user_id(&ana).await.unwrap();
+    let (socket, path) = (host.socket(), format!("/users/{id}/data"));
+    let data = socket.get(&path).send().await.expect(200);
+    assert_eq!(data["user"]["subject"], "ana-of-this-test", "{data}");
+    assert!(data["messages"][0]["content"].as_str().unwrap().contains(SECRET_WORD), "{data}");
+
+    let accepted = socket.delete(&path).send().await;
+    let receipt = accepted.expect(202);
+    let found = socket.get(accepted.header("location").unwrap()).send().await.expect(200);
+    assert_eq!(found["id"], receipt["id"]);
+    socket.get(&path).send().await.problem(404, "user-not-found");
+    assert_empty(&ana).await;
+    assert_eq!(export(&ben).await["messages"].as_array().unwrap().len(), 2);
+
+    let audit = socket.get("/admin/audit").send().await.expect(200);
+    let by_machine = audit["items"].as_array().unwrap().iter().filter(|entry| entry["actor"] == "machine");
+    let actions: Vec<_> = by_machine.map(|entry| (&entry["action"], &entry["target"])).collect();
+    let target = json!(format!("user:{}", receipt["pseudonym"].as_str().unwrap()));
+    assert_eq!(actions, [(&json!("user.erase"), &target), (&json!("user.export"), &target)], "{audit}");
+}
+
+#[tokio::test]
 async fn the_command_line_erases_a_user_beside_a_running_host() {
     let host = Setup::defaults().with_authentication().start().await;
     let (ana, _) = plant(&host.client()).await;
