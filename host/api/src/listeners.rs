@@ -13,7 +13,7 @@ pub(super) fn is_served(listener: ListenerKind, path: &str, has_admin_listener: 
     match listener {
         ListenerKind::Public => path == ERRORS || !(has_admin_listener && is_for_operators(path)),
         ListenerKind::Admin | ListenerKind::Socket => {
-            is_for_operators(path) || is_for_probes(path) || is_explanation(path)
+            is_for_operators(path) || is_for_probes(path) || is_explanation(path) || is_user_data(path)
         }
     }
 }
@@ -43,6 +43,16 @@ fn is_explanation(path: &str) -> bool {
     turn.is_some_and(|turn| !turn.contains('/'))
 }
 
+/// Whether the path is that of a user's data or of the receipt of an erasure: users ask for their own, and operators for that
+/// of others.
+fn is_user_data(path: &str) -> bool {
+    let mut segments = path.strip_prefix("/users/").unwrap_or_default().split('/').skip(1);
+    matches!(
+        (segments.next(), segments.next(), segments.next()),
+        (Some("data"), None, _) | (Some("erasures"), Some(_), None)
+    )
+}
+
 fn is_for_probes(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz" | "/health")
 }
@@ -69,7 +79,15 @@ mod tests {
             assert!(is_served(Admin, path, true) && is_served(Socket, path, true), "{path}");
             assert!(is_served(Socket, path, false), "{path}");
         }
-        for path in ["/livez", "/readyz", "/health", "/docs/errors", "/turns/1/explain"] {
+        for path in [
+            "/livez",
+            "/readyz",
+            "/health",
+            "/docs/errors",
+            "/turns/1/explain",
+            "/users/1/data",
+            "/users/1/erasures/2",
+        ] {
             for listener in [Public, Admin, Socket] {
                 assert!(is_served(listener, path, true), "{path} {listener:?}");
             }
@@ -83,6 +101,12 @@ mod tests {
             "/status.json",
             "/turns/1",
             "/turns/1/2/explain",
+            "/users",
+            "/users/1",
+            "/users/1/2/data",
+            "/users/1/data/2",
+            "/users/1/erasures",
+            "/users/1/erasures/2/3",
         ] {
             assert!(is_served(Public, path, true), "{path}");
             assert!(!is_served(Admin, path, true) && !is_served(Socket, path, true), "{path}");

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use masque_auth::NewKeyRequest;
 
 use crate::commands::keys::KeyTask;
+use crate::commands::users::UserName;
 use crate::compiler::COMPILE_COMMAND;
 
 /// A host for AI companions whose persona, memory and model are sandboxed components.
@@ -40,6 +41,13 @@ pub(crate) enum Command {
         options: Options,
         #[command(subcommand)]
         command: TokensCommand,
+    },
+    /// Print the host's id of a user, by name. Works beside a running host.
+    Users {
+        #[command(flatten)]
+        options: Options,
+        #[command(subcommand)]
+        command: UsersCommand,
     },
     /// Change the level of a running host's log for a while, or show it.
     Log(LogOptions),
@@ -120,7 +128,7 @@ pub(crate) struct LogOptions {
 pub(crate) struct EraseOptions {
     #[command(flatten)]
     pub(crate) options: Options,
-    /// The user's id: `user_id` of POST /auth/validate
+    /// The user's id: what `masque users id` prints, or `user_id` of POST /auth/validate
     #[arg(value_name = "USER_ID", required_unless_present = "replay", conflicts_with = "replay")]
     pub(crate) user: Option<String>,
     /// After a restore, before a host starts: erase again whom this erasure list names
@@ -270,6 +278,29 @@ impl From<TokensCommand> for KeyTask {
     fn from(command: TokensCommand) -> Self {
         let TokensCommand::Revoke { jti, user, issuer, tenant } = command;
         Self::RevokeTokens { jti, user, issuer, tenant }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UsersCommand {
+    /// Print the id of a user, which `masque erase` and the paths below /users/ take.
+    Id {
+        /// The user's name: `sub` of the tokens
+        #[arg(value_name = "SUBJECT")]
+        subject: String,
+        /// The issuer of the user [default: the host's own]
+        #[arg(long)]
+        issuer: Option<String>,
+        /// The user's tenant [default: default]
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+}
+
+impl From<UsersCommand> for UserName {
+    fn from(command: UsersCommand) -> Self {
+        let UsersCommand::Id { subject, issuer, tenant } = command;
+        Self { subject, issuer, tenant }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::args::{
     LogOptions, MigrateOptions, Options, RestoreOptions,
 };
 use crate::commands::keys::{self, KeyTask};
+use crate::commands::users::{self, UserName};
 use crate::commands::{backup, check, copy, erase, explain, health, jobs, log, migrate};
 use crate::configuration::{self, Loaded};
 use crate::convert;
@@ -35,6 +36,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Jobs(options) => on_runtime(run_jobs(options)),
         Command::Keys { options, command } => on_runtime(run_keys(options, command.into())),
         Command::Tokens { options, command } => on_runtime(run_keys(options, command.into())),
+        Command::Users { options, command } => on_runtime(run_users(options, command.into())),
         Command::Log(options) => on_runtime(run_log(options)),
         Command::Erase(options) => on_runtime(run_erase(options)),
         Command::Erasures(options) => on_runtime(run_erasures(options)),
@@ -105,6 +107,15 @@ async fn run_log(LogOptions { options, level, duration }: LogOptions) -> ExitCod
         Err(invalid) => return failure(&invalid.diagnostics),
     };
     finish(log::show_or_change(&loaded.config, level, duration).await.map_err(chain), Loss::Accepted)
+}
+
+async fn run_users(options: Options, name: UserName) -> ExitCode {
+    let loaded = match configuration::load(options, false) {
+        Ok(loaded) => loaded,
+        Err(invalid) => return failure(&invalid.diagnostics),
+    };
+    warn(&loaded.warnings);
+    finish(users::id(&loaded.config, name).await.map_err(chain), Loss::Accepted)
 }
 
 async fn run_erase(EraseOptions { options, user, replay }: EraseOptions) -> ExitCode {

@@ -52,7 +52,7 @@ where
 }
 
 /// How long an erasure still waits for what hosts report. Clocks that differ make it no longer than [`SETTLING`].
-fn left_to_settle(erasure: &Erasure, now: SystemTime) -> Duration {
+pub(crate) fn left_to_settle(erasure: &Erasure, now: SystemTime) -> Duration {
     let begun = UNIX_EPOCH + Duration::from_millis(u64::try_from(erasure.begun_at).unwrap_or(0));
     SETTLING.saturating_sub(now.duration_since(begun).unwrap_or_default())
 }

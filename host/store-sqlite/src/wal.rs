@@ -11,7 +11,8 @@
 //! Accepted: as long as another process holds a read transaction, the log grows. The alternative is to refuse turns.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -25,6 +26,9 @@ pub(crate) const MAX_BYTES: u64 = 64 << 20;
 
 /// How long emptying the log waits for readers. All writes wait meanwhile.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How often a checkpoint is tried again while another connection runs one.
+const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The path of the log of a database.
 pub(crate) fn path_of(database: &Path) -> PathBuf {
@@ -106,18 +110,33 @@ impl Policy {
     }
 }
 
-/// Copies the whole log into the database and cuts it to nothing, waiting for readers for `patience` at most. False if one
-/// was in the way.
+/// Copies the whole log into the database and cuts it to nothing, waiting for readers and for checkpoints of other connections
+/// for `patience` at most. False if one was in the way until then.
 pub(crate) fn empty(connection: &Connection, patience: Duration) -> Result<bool> {
-    connection.busy_timeout(patience)?;
-    let emptied =
-        one_row(connection, "PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0));
+    let begun = Instant::now();
+    let emptied = loop {
+        let tried = try_to_empty(connection, patience.saturating_sub(begun.elapsed()));
+        if !matches!(tried, Ok(false)) || begun.elapsed() >= patience {
+            break tried;
+        }
+        // SQLite's own waiting is for readers and writers. A checkpoint of another connection makes this one fail at once
+        // (<https://www.sqlite.org/c3ref/wal_checkpoint_v2.html>): of the host and of a command that complete the same erasure,
+        // each would be in the way of the other.
+        thread::sleep(RETRY_INTERVAL);
+    };
     connection.busy_timeout(LOCK_TIMEOUT)?;
     emptied
 }
 
+fn try_to_empty(connection: &Connection, patience: Duration) -> Result<bool> {
+    connection.busy_timeout(patience)?;
+    one_row(connection, "PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::sync_channel;
+
     use super::*;
     use crate::connection::{open_reader, open_writer};
 
@@ -167,5 +186,41 @@ mod tests {
         write(&connection, 1);
         limit.after_commit(&connection);
         assert!(bytes() <= MAX_BYTES);
+    }
+
+    #[test]
+    fn emptying_the_log_waits_for_a_checkpoint_of_another_connection() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.db");
+        std::fs::File::create(&path).unwrap();
+        let connection = open_writer(&path).unwrap();
+        connection.execute_batch("CREATE TABLE blobs (content BLOB) STRICT").unwrap();
+        let reader = open_reader(&path).unwrap();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM blobs;").unwrap();
+        write(&connection, 1);
+        let database = path.clone();
+        let (waits, is_waiting) = sync_channel(1);
+        let checkpoint = thread::spawn(move || {
+            let mut other = open_writer(&database).unwrap();
+            // It is called while the checkpoint has its lock, and waits for the reader for as long as it takes.
+            let wait_for_reader = move |_calls: i32| {
+                // It is enough to say it once.
+                let _ = waits.try_send(());
+                thread::yield_now();
+                true
+            };
+            other.busy_handler(Some(wait_for_reader)).unwrap();
+            let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+            one_row(&other, sql, [], |row| Ok(row.get::<_, i64>(0)?)).unwrap()
+        });
+        is_waiting.recv().expect("the other checkpoint waits");
+
+        let (begun, patience) = (Instant::now(), Duration::from_millis(50));
+        assert!(!empty(&connection, patience).unwrap());
+        assert!(begun.elapsed() >= patience, "it gave up at once");
+        reader.execute_batch("COMMIT").unwrap();
+        assert!(empty(&connection, Duration::from_secs(60)).unwrap());
+        assert_eq!(checkpoint.join().unwrap(), 0);
+        assert_eq!(std::fs::metadata(path_of(&path)).unwrap().len(), 0);
     }
 }

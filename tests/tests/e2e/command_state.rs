@@ -18,6 +18,7 @@ async fn a_command_without_the_state_of_a_host_is_refused_and_makes_nothing() {
         &["keys", "rotate", "0000000000000000"],
         &["jobs"],
         &["jobs", "--retry", "all"],
+        &["users", "id", "ana"],
         &["erase", ID],
         &["erase", "--replay", "list"],
         &["explain", ID],

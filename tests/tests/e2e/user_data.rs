@@ -223,16 +223,59 @@ async fn the_data_of_others_needs_a_scope_that_no_minted_token_has() {
 }
 
 #[tokio::test]
+async fn the_socket_exports_and_erases_the_data_of_any_user_and_each_use_is_in_the_audit_log() {
+    let host = Setup::defaults().with_authentication().start().await;
+    let (ana, ben) = plant(&host.client()).await;
+    let id = user_id(&ana).await.unwrap();
+    let (socket, path) = (host.socket(), format!("/users/{id}/data"));
+    let data = socket.get(&path).send().await.expect(200);
+    assert_eq!(data["user"]["subject"], "ana-of-this-test", "{data}");
+    assert!(data["messages"][0]["content"].as_str().unwrap().contains(SECRET_WORD), "{data}");
+
+    let accepted = socket.delete(&path).send().await;
+    let receipt = accepted.expect(202);
+    let found = socket.get(accepted.header("location").unwrap()).send().await.expect(200);
+    assert_eq!(found["id"], receipt["id"]);
+    socket.get(&path).send().await.problem(404, "user-not-found");
+    assert_empty(&ana).await;
+    assert_eq!(export(&ben).await["messages"].as_array().unwrap().len(), 2);
+
+    let audit = socket.get("/admin/audit").send().await.expect(200);
+    let by_machine = audit["items"].as_array().unwrap().iter().filter(|entry| entry["actor"] == "machine");
+    let actions: Vec<_> = by_machine.map(|entry| (&entry["action"], &entry["target"])).collect();
+    let target = json!(format!("user:{}", receipt["pseudonym"].as_str().unwrap()));
+    assert_eq!(actions, [(&json!("user.erase"), &target), (&json!("user.export"), &target)], "{audit}");
+}
+
+#[tokio::test]
 async fn the_command_line_erases_a_user_beside_a_running_host() {
     let host = Setup::defaults().with_authentication().start().await;
     let (ana, _) = plant(&host.client()).await;
-    let id = user_id(&ana).await.unwrap();
     let data = host.data().to_str().unwrap().to_owned();
-    let erased = host.run(&["erase", &id, "--data", &data]).await;
-    assert!(erased.status.success(), "{}", erased.text);
+    let named = host.run(&["erase", "ana-of-this-test", "--data", &data]).await;
+    assert!(!named.status.success() && named.text.contains("masque users id"), "{}", named.text);
+    let found = host.run(&["users", "id", "ana-of-this-test", "--data", &data]).await;
+    // Standard output comes first, and has the id alone.
+    let id = found.text.lines().next().unwrap_or_default();
+    assert_eq!((found.status.success(), id), (true, user_id(&ana).await.unwrap().as_str()), "{}", found.text);
+    let erased = host.run(&["erase", id, "--data", &data]).await;
+    for part in ["running hosts have reported", "waiting for ", "Erased. The receipt is"] {
+        assert!(erased.status.success() && erased.text.contains(part), "{part}: {}", erased.text);
+    }
+    assert!(!files_have(host.data(), SECRET_WORD));
     assert_empty(&ana).await;
-    let again = host.run(&["erase", &id, "--data", &data]).await;
-    assert!(again.status.success(), "{}", again.text);
+    let again = host.run(&["erase", id, "--data", &data]).await;
+    assert!(again.status.success() && again.text.contains("Erased."), "{}", again.text);
+    assert!(!again.text.contains("waiting"), "{}", again.text);
+    for wrong in [
+        &["ben", "--issuer", "https://id.example.com/"][..],
+        &["ben", "--tenant", "acme"],
+        &["ana-of-this-test"],
+    ] {
+        let unknown = host.run(&[&["users", "id"][..], wrong, &["--data", &data]].concat()).await;
+        assert_eq!(unknown.status.code(), Some(1), "{wrong:?}: {}", unknown.text);
+        assert!(unknown.text.contains("nothing is stored for a user"), "{wrong:?}: {}", unknown.text);
+    }
     for wrong in ["ana", "018f0000-0000-7000-8000-000000000000"] {
         assert!(!host.run(&["erase", wrong, "--data", &data]).await.status.success(), "{wrong}");
     }

@@ -12,3 +12,4 @@ pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod migrate;
 mod terminal;
+pub(crate) mod users;
