@@ -137,6 +137,32 @@ pub(crate) fn check(environment: &Environment, report: &Report<'_>) {
         };
         refuse(STAGE, &format!("`{}` is not an environment", other.escape_debug()), &remedy);
     }
+    let is_redis_asked_for = boolean(environment, REDIS_ENABLED, report) == Some(true);
+    match environment.get(REDIS_URL).map(|url| url.trim().split_once("://").map_or("", |(scheme, _)| scheme))
+    {
+        None if is_redis_asked_for => refuse(
+            REDIS_ENABLED,
+            "REDIS_URL is not set, so there is no Redis to use",
+            "Set REDIS_URL to the URL of a server, `redis://HOST`, or unset both.",
+        ),
+        // A URL that does not count is not judged.
+        Some(_) if is_redis_off(environment) => {}
+        Some(scheme) if !REDIS_SCHEMES.contains(&scheme) => refuse(
+            REDIS_URL,
+            "this is not the URL of a Redis server",
+            "It begins with `redis://`, `rediss://` (TLS), `redis+sentinel://` or `redis+cluster://`. Unset it to use none.",
+        ),
+        _ => {}
+    }
+    check_database(environment, report);
+    check_names(environment, report);
+}
+
+/// Reports variables that name a database which this version can't use. The URLs are not quoted: they hold passwords.
+pub(crate) fn check_database(environment: &Environment, report: &Report<'_>) {
+    let refuse = |name: &str, what: &str, remedy: &str| {
+        report.error(Location::Variable(name.to_owned()), what, remedy)
+    };
     for name in [DATABASE_URL, DATABASE_DIRECT_URL] {
         match environment.get(name).map(scheme_of) {
             Some("sqlite" | "file") => refuse(
@@ -160,23 +186,10 @@ pub(crate) fn check(environment: &Environment, report: &Report<'_>) {
             "Set DATABASE_URL to the URL that the host uses, or unset both.",
         );
     }
-    let is_redis_asked_for = boolean(environment, REDIS_ENABLED, report) == Some(true);
-    match environment.get(REDIS_URL).map(|url| url.trim().split_once("://").map_or("", |(scheme, _)| scheme))
-    {
-        None if is_redis_asked_for => refuse(
-            REDIS_ENABLED,
-            "REDIS_URL is not set, so there is no Redis to use",
-            "Set REDIS_URL to the URL of a server, `redis://HOST`, or unset both.",
-        ),
-        // A URL that does not count is not judged.
-        Some(_) if is_redis_off(environment) => {}
-        Some(scheme) if !REDIS_SCHEMES.contains(&scheme) => refuse(
-            REDIS_URL,
-            "this is not the URL of a Redis server",
-            "It begins with `redis://`, `rediss://` (TLS), `redis+sentinel://` or `redis+cluster://`. Unset it to use none.",
-        ),
-        _ => {}
-    }
+}
+
+/// Warns of variables whose names look mistyped.
+pub(crate) fn check_names(environment: &Environment, report: &Report<'_>) {
     // Only similar names: Kubernetes adds variables such as MASQUE_SERVICE_HOST for a service called masque.
     let known = [CONFIG, LISTEN, DATA];
     for name in environment

@@ -80,7 +80,10 @@ fn log_level(document: Option<&Document>, root: &DeTable<'_>) -> Option<String> 
 }
 
 /// The file that a flag or variable names, or the default file. The path is recorded in `files`.
-fn find_document(source: &ConfigSource, files: &mut FileSnapshot) -> Result<Option<Document>, Diagnostic> {
+pub(crate) fn find_document(
+    source: &ConfigSource,
+    files: &mut FileSnapshot,
+) -> Result<Option<Document>, Diagnostic> {
     let ConfigSource { flags, environment, folder, .. } = source;
     let by_flag = flags.config.as_deref().map(|path| (path, Location::Flag("--config")));
     let by_variable = || {

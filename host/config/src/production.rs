@@ -13,6 +13,7 @@ use crate::database_url::{
 use crate::diagnostic::{Diagnostic, Location};
 use crate::environment::{CORS_ORIGINS, DATABASE_DIRECT_URL, DATABASE_URL, Environment, REDIS_URL};
 use crate::sections::cors::Cors;
+use crate::sections::database::Database;
 use crate::sections::records::RecordContent;
 use crate::sections::redis::Redis;
 
@@ -75,11 +76,19 @@ pub(crate) fn check(config: &Config, environment: &Environment, asked_at: &Locat
             "Set `content = \"digests\"`, and `\"full\"` for as long as you look for something.",
         ));
     }
+    diagnostics.extend(database_warnings(config.database.as_ref(), environment));
+    diagnostics.extend(config.redis.server.iter().flat_map(redis_warnings));
+    diagnostics
+}
+
+/// What is weak about the connection to the database.
+pub(crate) fn database_warnings(database: Option<&Database>, environment: &Environment) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
     for name in [DATABASE_URL, DATABASE_DIRECT_URL] {
         let Some(url) = environment.get(name) else { continue };
         let at = || Location::Variable(name.to_owned());
         // A password from a file is not in the URL.
-        let has_file = config.database.as_ref().is_some_and(|database| database.password_file.is_some());
+        let has_file = database.is_some_and(|database| database.password_file.is_some());
         if let Some(what) = weak_password("the database", url).filter(|_| !has_file) {
             diagnostics.push(Diagnostic::warning(at(), what, "Give the database's user a random password."));
         }
@@ -89,7 +98,6 @@ pub(crate) fn check(config: &Config, environment: &Environment, asked_at: &Locat
             diagnostics.push(Diagnostic::warning(at(), what, remedy));
         }
     }
-    diagnostics.extend(config.redis.server.iter().flat_map(redis_warnings));
     diagnostics
 }
 

@@ -1,6 +1,6 @@
 //! Reads all sections and resolves their references to each other.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use masque_grants::Name;
 use toml::de::DeTable;
@@ -71,8 +71,8 @@ pub(crate) fn read(
     let traces = otel::read(environment, folder, report);
     let sandbox = sandbox::read(sections.table("sandbox"));
     let active_set = active_set::read(sections.table("active_set"));
-    let named_data = flags.data.clone().or_else(|| environment.get(environment::DATA).map(PathBuf::from));
-    let data = named_data.map(|path| folder.join(path)).or(data).unwrap_or_else(|| folder.join(DEFAULT_DATA));
+    let named_data = data::named(flags, environment, folder);
+    let data = named_data.or(data).unwrap_or_else(|| folder.join(DEFAULT_DATA));
     let plugins_folder =
         running.map_or_else(|| data.join(PLUGINS_FOLDER), |running| running.data.plugins.clone());
     let credentials = credentials::read(sections.named("credentials"), environment, &base);

@@ -178,20 +178,22 @@ impl<'r, 'd> Section<'r, 'd> {
 
     /// Reports every key that was not read.
     pub(crate) fn finish(self) {
-        for (key, _) in self.table.into_iter().flatten() {
-            let name: &str = key.get_ref();
-            if self.known.contains(&name) || self.report.has_broken_header() {
-                continue;
-            }
-            let what = match self.path.as_str() {
-                "" => format!("unknown table or key `{name}`"),
-                path => format!("unknown key `{name}` in [{path}]"),
-            };
-            let remedy = match nearest(name, self.known.iter().copied()) {
+        for key in self.unread_keys() {
+            let remedy = match self.meant_by(key) {
                 Some(known) => format!("Did you mean `{known}`?"),
                 None => format!("Known are {}.", list(self.known.iter().copied())),
             };
-            self.report.error_at(&key.span(), what, remedy);
+            self.refuse_unknown(key, remedy);
+        }
+    }
+
+    /// Reports only the keys that are mistyped names of those that were read. This is for a reader of some keys of the table:
+    /// the other keys are not its own.
+    pub(crate) fn finish_part(self) {
+        for key in self.unread_keys() {
+            if let Some(known) = self.meant_by(key) {
+                self.refuse_unknown(key, format!("Did you mean `{known}`?"));
+            }
         }
     }
 
@@ -200,6 +202,28 @@ impl<'r, 'd> Section<'r, 'd> {
     pub(crate) fn defaults(&self, key: &'static str, default: impl FnOnce() -> String) {
         #[cfg(test)]
         self.report.add_known_key(KnownKey { section: self.kind.clone(), key, default: Some(default()) });
+    }
+
+    fn unread_keys(&self) -> impl Iterator<Item = &'r Key<'d>> {
+        let keys = self.table.into_iter().flatten().map(|(key, _)| key);
+        keys.filter(move |key| {
+            let name: &str = key.get_ref();
+            !self.known.contains(&name) && !self.report.has_broken_header()
+        })
+    }
+
+    /// The key that was read and that this one most likely stands for.
+    fn meant_by(&self, key: &Key<'d>) -> Option<&'static str> {
+        nearest(key.get_ref(), self.known.iter().copied())
+    }
+
+    fn refuse_unknown(&self, key: &Key<'d>, remedy: String) {
+        let name = key.get_ref();
+        let what = match self.path.as_str() {
+            "" => format!("unknown table or key `{name}`"),
+            path => format!("unknown key `{name}` in [{path}]"),
+        };
+        self.report.error_at(&key.span(), what, remedy);
     }
 
     fn entry(&mut self, key: &'static str) -> Option<(&'r Key<'d>, &'r Spanned<DeValue<'d>>)> {

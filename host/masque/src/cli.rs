@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use masque_config::{ConfigSource, Diagnostics, LoadedPart, StateConfig};
 
 use crate::args::{
     BackupOptions, CheckOptions, Cli, Command, EraseOptions, ExplainOptions, HealthOptions, JobsOptions,
@@ -93,119 +94,126 @@ async fn run_health(HealthOptions { options, url }: HealthOptions) -> ExitCode {
 }
 
 async fn run_jobs(JobsOptions { options, retry }: JobsOptions) -> ExitCode {
-    let loaded = match configuration::load(options, false) {
-        Ok(loaded) => loaded,
-        Err(invalid) => return failure(&invalid.diagnostics),
-    };
-    warn(&loaded.warnings);
-    finish(jobs::list_or_retry(&loaded.config, &retry).await.map_err(chain), Loss::Accepted)
+    on_state(options, async |state| {
+        finish(jobs::list_or_retry(&state, &retry).await.map_err(chain), Loss::Accepted)
+    })
+    .await
 }
 
 async fn run_log(LogOptions { options, level, duration }: LogOptions) -> ExitCode {
-    let loaded = match configuration::load(options, false) {
-        Ok(loaded) => loaded,
-        Err(invalid) => return failure(&invalid.diagnostics),
-    };
-    finish(log::show_or_change(&loaded.config, level, duration).await.map_err(chain), Loss::Accepted)
+    let source = configuration::source(options, false);
+    on_part(source, ConfigSource::load_data_folder, async |folder: PathBuf| {
+        finish(log::show_or_change(&folder, level, duration).await.map_err(chain), Loss::Accepted)
+    })
+    .await
 }
 
 async fn run_users(options: Options, name: UserName) -> ExitCode {
-    let loaded = match configuration::load(options, false) {
-        Ok(loaded) => loaded,
-        Err(invalid) => return failure(&invalid.diagnostics),
+    let source = configuration::source(options, false);
+    let issuers = match source.load_token_issuers() {
+        Ok(loaded) => loaded.part,
+        Err(mistakes) => return failure(&mistakes),
     };
-    warn(&loaded.warnings);
-    finish(users::id(&loaded.config, name).await.map_err(chain), Loss::Accepted)
+    on_part(source, ConfigSource::load_state, async |state: StateConfig| {
+        finish(users::id(&state, issuers.own, name).await.map_err(chain), Loss::Accepted)
+    })
+    .await
 }
 
 async fn run_erase(EraseOptions { options, user, replay }: EraseOptions) -> ExitCode {
-    let loaded = match configuration::load(options, false) {
-        Ok(loaded) => loaded,
-        Err(invalid) => return failure(&invalid.diagnostics),
-    };
-    warn(&loaded.warnings);
-    let done = match replay {
-        Some(list) => erase::replay(&loaded.config, &list).await,
-        None => erase::erase(&loaded.config, &user.unwrap_or_default()).await,
-    };
-    finish(done.map_err(chain), Loss::Accepted)
+    on_state(options, async |state| {
+        let done = match replay {
+            Some(list) => erase::replay(&state, &list).await,
+            None => erase::erase(&state, &user.unwrap_or_default()).await,
+        };
+        finish(done.map_err(chain), Loss::Accepted)
+    })
+    .await
 }
 
 async fn run_erasures(options: Options) -> ExitCode {
-    let loaded = match configuration::load(options, false) {
-        Ok(loaded) => loaded,
-        Err(invalid) => return failure(&invalid.diagnostics),
-    };
-    warn(&loaded.warnings);
-    finish(erase::list(&loaded.config).map_err(chain), Loss::Accepted)
+    on_state(options, async |state| finish(erase::list(&state).map_err(chain), Loss::Accepted)).await
 }
 
 async fn run_explain(ExplainOptions { options, turn, json }: ExplainOptions) -> ExitCode {
-    let loaded = match configuration::load(options, false) {
-        Ok(loaded) => loaded,
-        Err(invalid) => return failure(&invalid.diagnostics),
-    };
-    warn(&loaded.warnings);
     let layout = if json { explain::Layout::Json } else { explain::Layout::for_terminal() };
-    finish(explain::explain(&loaded.config, &turn, layout).await.map_err(chain), Loss::Accepted)
+    on_state(options, async |state| {
+        finish(explain::explain(&state, &turn, layout).await.map_err(chain), Loss::Accepted)
+    })
+    .await
 }
 
 async fn run_migrate(MigrateOptions { options, check, from, to }: MigrateOptions) -> ExitCode {
-    let loaded = match configuration::load(options, false) {
-        Ok(loaded) => loaded,
-        Err(invalid) => return failure(&invalid.diagnostics),
-    };
-    warn(&loaded.warnings);
-    let migrated = match from {
-        Some(from) => copy::run(&loaded.config, &from, to.as_deref()).await,
-        None => migrate::run(&loaded.config, check).await,
-    };
-    finish(migrated.map_err(chain), Loss::Accepted)
+    on_state(options, async |state| {
+        let migrated = match from {
+            Some(from) => copy::run(&state, &from, to.as_deref()).await,
+            None => migrate::run(&state, check).await,
+        };
+        finish(migrated.map_err(chain), Loss::Accepted)
+    })
+    .await
 }
 
 async fn run_backup(BackupOptions { options, file }: BackupOptions) -> ExitCode {
-    let loaded = match configuration::load(options, false) {
-        Ok(loaded) => loaded,
-        Err(invalid) => return failure(&invalid.diagnostics),
-    };
-    warn(&loaded.warnings);
-    if file.as_os_str() == STANDARD_OUTPUT {
-        return match backup::back_up_to_output(&loaded.config).await {
-            Ok(report) => {
-                print_error(&report);
-                ExitCode::SUCCESS
-            }
-            Err(error) => failure(&chain(error)),
-        };
-    }
-    finish(backup::back_up(&loaded.config, &file).await.map_err(chain), Loss::Accepted)
+    on_state(options, async |state| {
+        if file.as_os_str() == STANDARD_OUTPUT {
+            return match backup::back_up_to_output(&state).await {
+                Ok(report) => {
+                    print_error(&report);
+                    ExitCode::SUCCESS
+                }
+                Err(error) => failure(&chain(error)),
+            };
+        }
+        finish(backup::back_up(&state, &file).await.map_err(chain), Loss::Accepted)
+    })
+    .await
 }
 
 async fn run_restore(RestoreOptions { options, file, erasures }: RestoreOptions) -> ExitCode {
-    let loaded = match configuration::load(options, false) {
-        Ok(loaded) => loaded,
-        Err(invalid) => return failure(&invalid.diagnostics),
-    };
-    warn(&loaded.warnings);
-    finish(backup::restore(&loaded.config, &file, erasures).await.map_err(chain), Loss::Accepted)
+    on_state(options, async |state| {
+        finish(backup::restore(&state, &file, erasures).await.map_err(chain), Loss::Accepted)
+    })
+    .await
 }
 
 async fn run_keys(options: Options, task: KeyTask) -> ExitCode {
-    let loaded = match configuration::load(options, false) {
+    let source = configuration::source(options, false);
+    let whole = source.clone();
+    on_part(source, ConfigSource::load_state, async |state: StateConfig| {
+        warn(&keys::unknown_companions(&task, &state));
+        let shows_secret = task.shows_secret();
+        let loss = if shows_secret { Loss::Fatal } else { Loss::Accepted };
+        let performed = keys::perform(&state, &whole, task).await.map_err(chain);
+        let is_shown = shows_secret && performed.is_ok();
+        let code = finish(performed, loss);
+        if is_shown && code == ExitCode::SUCCESS {
+            print_error(&keys::SECRET_NOTE);
+        }
+        code
+    })
+    .await
+}
+
+/// Runs a command that needs to know only where the state of a host is.
+async fn on_state(options: Options, command: impl AsyncFnOnce(StateConfig) -> ExitCode) -> ExitCode {
+    on_part(configuration::source(options, false), ConfigSource::load_state, command).await
+}
+
+/// Runs a command that needs the part of the configuration that `load` reads. Mistakes in the rest do not stop it; they are
+/// looked for after the command, so that they can't hold it up either.
+async fn on_part<T>(
+    source: ConfigSource,
+    load: impl FnOnce(&ConfigSource) -> Result<LoadedPart<T>, Diagnostics>,
+    command: impl AsyncFnOnce(T) -> ExitCode,
+) -> ExitCode {
+    let LoadedPart { part, warnings } = match load(&source) {
         Ok(loaded) => loaded,
-        Err(invalid) => return failure(&invalid.diagnostics),
+        Err(mistakes) => return failure(&mistakes),
     };
-    warn(&loaded.warnings);
-    warn(&keys::unknown_companions(&task, &loaded.config));
-    let tokens = convert::auth::token_options(&loaded.config.auth);
-    let shows_secret = task.shows_secret();
-    let loss = if shows_secret { Loss::Fatal } else { Loss::Accepted };
-    let performed = keys::perform(&loaded.config, &tokens, task).await.map_err(chain);
-    let is_shown = shows_secret && performed.is_ok();
-    let code = finish(performed, loss);
-    if is_shown && code == ExitCode::SUCCESS {
-        print_error(&keys::SECRET_NOTE);
-    }
+    warn(&warnings);
+    let code = command(part).await;
+    configuration::tell_of_other_mistakes(source).await;
     code
 }
 
@@ -243,7 +251,7 @@ fn finish(result: Result<String, impl Display>, loss: Loss) -> ExitCode {
     }
 }
 
-fn warn(warnings: &masque_config::Diagnostics) {
+fn warn(warnings: &Diagnostics) {
     if !warnings.is_empty() {
         print_error(warnings);
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use masque_config::{Config, Database};
+use masque_config::{Config, Database, StateConfig};
 use masque_grants::Secret;
 use masque_store::{ActiveSets, ExplainedTurns, KeyRing, OpenError, ParkedJobs, Store, UserRecords};
 use masque_store_postgres::{PostgresOpenError, PostgresOptions, PostgresStore};
@@ -105,24 +105,24 @@ async fn wait_for(options: &PostgresOptions) -> Result<Arc<PostgresStore>, Postg
 ///
 /// # Errors
 /// They can't be read or written, or there is no database.
-pub(crate) async fn open_key_ring(config: &Config) -> anyhow::Result<Arc<dyn KeyRing>> {
-    let folder = &config.data.folder;
-    if config.database.is_none() {
+pub(crate) async fn open_key_ring(state: &StateConfig) -> anyhow::Result<Arc<dyn KeyRing>> {
+    let folder = &state.folder;
+    if state.database.is_none() {
         ensure_database(folder)?;
     }
-    open_or_create_key_ring(config).await
+    open_or_create_key_ring(state).await
 }
 
 /// Opens the API keys and revocations for the command line. A data folder and a database in it that are missing are made.
 ///
 /// # Errors
 /// They can't be made, read or written.
-pub(crate) async fn open_or_create_key_ring(config: &Config) -> anyhow::Result<Arc<dyn KeyRing>> {
-    let ring = match &config.database {
+pub(crate) async fn open_or_create_key_ring(state: &StateConfig) -> anyhow::Result<Arc<dyn KeyRing>> {
+    let ring = match &state.database {
         Some(database) => masque_store_postgres::open_key_ring(&postgres_options(database, false)?).await?,
-        None => masque_store_sqlite::open_key_ring(&config.data.folder).await?,
+        None => masque_store_sqlite::open_key_ring(&state.folder).await?,
     };
-    name_state(config)?;
+    name_state(state)?;
     Ok(ring)
 }
 
@@ -130,9 +130,9 @@ pub(crate) async fn open_or_create_key_ring(config: &Config) -> anyhow::Result<A
 ///
 /// # Errors
 /// They can't be read or written, or there is no database.
-pub(crate) async fn open_parked_jobs(config: &Config) -> anyhow::Result<Arc<dyn ParkedJobs>> {
-    let folder = &config.data.folder;
-    let jobs = match &config.database {
+pub(crate) async fn open_parked_jobs(state: &StateConfig) -> anyhow::Result<Arc<dyn ParkedJobs>> {
+    let folder = &state.folder;
+    let jobs = match &state.database {
         Some(database) => {
             masque_store_postgres::open_parked_jobs(&postgres_options(database, false)?).await?
         }
@@ -141,7 +141,7 @@ pub(crate) async fn open_parked_jobs(config: &Config) -> anyhow::Result<Arc<dyn 
             masque_store_sqlite::open_parked_jobs(folder).await?
         }
     };
-    name_state(config)?;
+    name_state(state)?;
     Ok(jobs)
 }
 
@@ -149,9 +149,9 @@ pub(crate) async fn open_parked_jobs(config: &Config) -> anyhow::Result<Arc<dyn 
 ///
 /// # Errors
 /// It can't be read or written, or there is no database.
-pub(crate) async fn open_user_records(config: &Config) -> anyhow::Result<Arc<dyn UserRecords>> {
-    let folder = &config.data.folder;
-    let records = match &config.database {
+pub(crate) async fn open_user_records(state: &StateConfig) -> anyhow::Result<Arc<dyn UserRecords>> {
+    let folder = &state.folder;
+    let records = match &state.database {
         Some(database) => {
             masque_store_postgres::open_user_records(&postgres_options(database, false)?).await?
         }
@@ -160,7 +160,7 @@ pub(crate) async fn open_user_records(config: &Config) -> anyhow::Result<Arc<dyn
             masque_store_sqlite::open_user_records(folder).await?
         }
     };
-    name_state(config)?;
+    name_state(state)?;
     Ok(records)
 }
 
@@ -168,9 +168,9 @@ pub(crate) async fn open_user_records(config: &Config) -> anyhow::Result<Arc<dyn
 ///
 /// # Errors
 /// They can't be read, or there is no database.
-pub(crate) async fn open_explained_turns(config: &Config) -> anyhow::Result<Arc<dyn ExplainedTurns>> {
-    let folder = &config.data.folder;
-    let turns = match &config.database {
+pub(crate) async fn open_explained_turns(state: &StateConfig) -> anyhow::Result<Arc<dyn ExplainedTurns>> {
+    let folder = &state.folder;
+    let turns = match &state.database {
         Some(database) => {
             masque_store_postgres::open_explained_turns(&postgres_options(database, false)?).await?
         }
@@ -179,7 +179,7 @@ pub(crate) async fn open_explained_turns(config: &Config) -> anyhow::Result<Arc<
             masque_store_sqlite::open_explained_turns(folder).await?
         }
     };
-    name_state(config)?;
+    name_state(state)?;
     Ok(turns)
 }
 
@@ -225,12 +225,12 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The URL of the database can't be used.
-pub(crate) fn name_state(config: &Config) -> anyhow::Result<()> {
-    let state = match &config.database {
+pub(crate) fn name_state(state: &StateConfig) -> anyhow::Result<()> {
+    let text = match &state.database {
         Some(database) => format!("PostgreSQL at {}", options_of(database, &database.url)?.target()),
-        None => format!("SQLite in {}", absolute(&config.data.folder).display()),
+        None => format!("SQLite in {}", absolute(&state.folder).display()),
     };
-    print_error(&format_args!("state: {state}"));
+    print_error(&format_args!("state: {text}"));
     Ok(())
 }
 

@@ -95,13 +95,6 @@ pub enum JwksSource {
     Discovery,
 }
 
-impl TokenOptions {
-    /// Whether tokens of this issuer can be valid here.
-    pub fn trusts(&self, issuer: &str) -> bool {
-        issuer == self.issuer || self.issuers.iter().any(|trusted| trusted.issuer == issuer)
-    }
-}
-
 impl fmt::Debug for SigningOptions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("SigningOptions").field("secrets", &self.secrets).finish_non_exhaustive()

@@ -85,6 +85,14 @@ pub(crate) fn read(
     }
 }
 
+/// Reads only the names of issuers: `iss` of the host's own tokens, and those of the identity providers.
+pub(crate) fn read_issuer_names(mut section: Section<'_, '_>) -> (String, Vec<String>) {
+    let own = own_name(&mut section, "issuer");
+    let providers = issuers::read_names(section.named("issuers"));
+    section.finish_part();
+    (own, providers)
+}
+
 /// `issuer` or `audience` of the host's own tokens. `local` and `api-key` are the issuers of callers without a token.
 fn own_name(section: &mut Section<'_, '_>, key: &'static str) -> String {
     let expected = Expected { what: "a name", example: "\"masque\"" };

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::environment::{self, Environment};
+use crate::flags::Flags;
 use crate::section::Section;
 use crate::value::{self, Expected, InvalidValue};
 
@@ -16,6 +18,13 @@ pub struct Data {
     pub compiled: PathBuf,
     /// The plugins folder: each component in it is a plugin.
     pub plugins: PathBuf,
+}
+
+/// The data folder that the flag or the variable names, which takes precedence over the section. A relative path starts at
+/// `folder`.
+pub(crate) fn named(flags: &Flags, environment: &Environment, folder: &Path) -> Option<PathBuf> {
+    let named = flags.data.clone().or_else(|| environment.get(environment::DATA).map(PathBuf::from));
+    named.map(|path| folder.join(path))
 }
 
 /// Reads `folder` and `compiled`; relative paths start at `base`.

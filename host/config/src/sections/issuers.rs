@@ -93,11 +93,22 @@ pub(crate) fn read(
     issuers
 }
 
+/// Reads only the exact `iss` of each identity provider.
+pub(crate) fn read_names(sections: BTreeMap<Name, Section<'_, '_>>) -> Vec<String> {
+    let names = sections.into_values().filter_map(|mut section| read_name(&mut section));
+    names.map(|found| found.value).collect()
+}
+
+fn read_name(section: &mut Section<'_, '_>) -> Option<Located<String>> {
+    let issuer = section.read("issuer", ISSUER, |value| value::non_empty(value).map(str::to_owned));
+    section.require("issuer", ISSUER);
+    issuer
+}
+
 fn read_one(mut section: Section<'_, '_>, base: &Path) -> Option<Located<Issuer>> {
     let report = section.report;
     let text = |value: &DeValue<'_>| value::non_empty(value).map(str::to_owned);
-    let issuer = section.read("issuer", ISSUER, text);
-    section.require("issuer", ISSUER);
+    let issuer = read_name(&mut section);
     let allow_http = section.flag("allow_http", false);
     let audience = audience(&mut section);
     let file = section.read("jwks_file", Expected { what: "a path", example: "\"keys.json\"" }, |value| {

@@ -5,6 +5,7 @@ mod environment;
 mod examples;
 mod guide;
 mod mistakes;
+mod part;
 mod reference;
 mod reload;
 mod secrets;

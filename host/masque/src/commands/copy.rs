@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use masque_config::Config;
+use masque_config::StateConfig;
 use masque_store_postgres::{Imported, PostgresOptions, import, migrate};
 use masque_store_sqlite::SqliteRows;
 
@@ -23,9 +23,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 /// # Errors
 /// A host runs on either side, the database is not empty, or a row can't be read or written. Then the database is as empty
 /// as before.
-pub(crate) async fn run(config: &Config, from: &str, to: Option<&str>) -> anyhow::Result<String> {
+pub(crate) async fn run(state: &StateConfig, from: &str, to: Option<&str>) -> anyhow::Result<String> {
     let folder = data_folder(from)?;
-    let options = match (to, &config.database) {
+    let options = match (to, &state.database) {
         (Some(url), _) => PostgresOptions::from_url(url).context("--to")?,
         (None, Some(database)) => postgres_options(database, true)?,
         (None, None) => bail!("no database is named; set DATABASE_URL, or name it with --to"),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow, bail, ensure};
-use masque_config::Config;
+use masque_config::StateConfig;
 use masque_store::{Erasure, ErasureEntry, ErasureList, ErasureRequest, UserData, UserRecords};
 use masque_store_sqlite::Folder;
 use serde_json::json;
@@ -31,15 +31,15 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(3);
 /// # Errors
 /// The id is unknown, the store or the list can't be written, or something holds the database open for longer than
 /// [`PATIENCE`], so that the erasure is not complete.
-pub(crate) async fn erase(config: &Config, user: &str) -> anyhow::Result<String> {
+pub(crate) async fn erase(state: &StateConfig, user: &str) -> anyhow::Result<String> {
     let id = Uuid::try_parse(user).map_err(|_| {
         anyhow!(
             "`{}` is no id of a user; `masque users id NAME` prints the id of a name",
             user.escape_debug()
         )
     })?;
-    let list = ErasureList::at(config.erasure.list(&config.data.folder));
-    let store = open_user_records(config).await?;
+    let list = ErasureList::at(state.erasures.clone());
+    let store = open_user_records(state).await?;
     let report = erase_in(&*store, &list, id).await;
     store.close().await;
     report
@@ -124,20 +124,20 @@ fn ensure_folder_of(list: &ErasureList) -> anyhow::Result<()> {
 /// # Errors
 /// A host uses the database, the list is missing, damaged or of another installation, or the database can't be written. The
 /// database must not be served then.
-pub(crate) async fn replay(config: &Config, list: &Path) -> anyhow::Result<String> {
-    let erased = match &config.database {
+pub(crate) async fn replay(state: &StateConfig, list: &Path) -> anyhow::Result<String> {
+    let erased = match &state.database {
         Some(database) => {
             let entry = |pseudonym: &str| entry_of("user.erased", pseudonym, ACTOR);
             let options = postgres_options(database, false)?;
             masque_store_postgres::replay_erasures(&options, ErasureList::at(list), entry).await?
         }
         None => {
-            let (folder, list) = (config.data.folder.clone(), list.to_owned());
+            let (folder, list) = (state.folder.clone(), list.to_owned());
             let replayed = tokio::task::spawn_blocking(move || replay_in(&folder, &list)).await;
             replayed.context("the erasure list can't be applied")??
         }
     };
-    name_state(config)?;
+    name_state(state)?;
     Ok(match erased {
         0 => "No user of this database was erased before.".to_owned(),
         1 => "1 user was erased again.".to_owned(),
@@ -157,14 +157,14 @@ fn replay_in(folder: &Path, list: &Path) -> anyhow::Result<u64> {
 ///
 /// # Errors
 /// The list can't be read, or neither it nor the data folder exists.
-pub(crate) fn list(config: &Config) -> anyhow::Result<String> {
-    let list = ErasureList::at(config.erasure.list(&config.data.folder));
+pub(crate) fn list(state: &StateConfig) -> anyhow::Result<String> {
+    let list = ErasureList::at(state.erasures.clone());
     let path = list.path();
     if path.try_exists().with_context(|| format!("the erasure list {} can't be read", path.display()))? {
         print_error(&format_args!("erasure list: {}", absolute(path).display()));
         return Ok(list_text(&list.read()?));
     }
-    ensure_data_folder(&config.data.folder)?;
+    ensure_data_folder(&state.folder)?;
     Ok(format!("No user was erased: there is no erasure list {}.", absolute(path).display()))
 }
 

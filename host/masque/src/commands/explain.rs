@@ -7,7 +7,7 @@ use std::io::{IsTerminal as _, stdout};
 
 use anyhow::{Context, anyhow, bail};
 use masque_api::{ContentAccess, Explanation, explanation};
-use masque_config::Config;
+use masque_config::StateConfig;
 use masque_store::{AuditEntry, ExplainedTurns, TurnId};
 use serde_json::json;
 
@@ -42,11 +42,11 @@ impl Layout {
 ///
 /// # Errors
 /// The id is none, there is no record of the turn, or the store can't be read or its audit log written.
-pub(crate) async fn explain(config: &Config, turn: &str, layout: Layout) -> anyhow::Result<String> {
+pub(crate) async fn explain(state: &StateConfig, turn: &str, layout: Layout) -> anyhow::Result<String> {
     let turn: TurnId = turn
         .parse()
         .map_err(|_| anyhow!("`{}` is no id of a turn; a reply has it as `turn_id`", turn.escape_debug()))?;
-    let store = open_explained_turns(config).await?;
+    let store = open_explained_turns(state).await?;
     let explained = explain_from(&*store, turn).await;
     store.close().await;
     let explained = explained?;

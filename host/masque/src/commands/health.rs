@@ -1,8 +1,8 @@
 //! The command `masque health`: asks a running host whether it is ready, for the health check of a container.
 //!
 //! The command runs every few seconds for as long as the host does. It therefore reads as little as it can: where a flag or a
-//! variable names the data folder, the configuration is not read at all, and a file that is no longer valid does not make a
-//! host unhealthy that runs with the content from before.
+//! variable names the data folder, the configuration is not read at all, and otherwise only `[data]` of it. A file that is no
+//! longer valid does not make a host unhealthy that runs with the content from before.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use masque_grants::port_of;
 use serde_json::Value;
 
 use crate::args::Options;
-use crate::configuration::{self, Loaded};
+use crate::configuration;
 use crate::socket_client::{Answer, ask, ask_address};
 
 const PATH: &str = "/readyz";
@@ -47,14 +47,11 @@ impl Target {
         if let Some(folder) = options.data.clone().or(variable) {
             return Ok(Self::Folder(folder));
         }
-        match configuration::load(options, false) {
-            Ok(Loaded { config, .. }) => Ok(Self::Folder(config.data.folder)),
-            Err(invalid) => match invalid.valid_part {
-                Some(config) => Ok(Self::Folder(config.data.folder)),
-                None => bail!(
-                    "the configuration can't be read, so the data folder is not known; name it with --data, or see `masque check`"
-                ),
-            },
+        match configuration::source(options, false).load_data_folder() {
+            Ok(loaded) => Ok(Self::Folder(loaded.part)),
+            Err(_) => bail!(
+                "the configuration can't be read, so the data folder is not known; name it with --data, or see `masque check`"
+            ),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context, bail};
-use masque_config::Config;
+use masque_config::StateConfig;
 use masque_store::{JobId, ParkedJob, ParkedJobs};
 
 use crate::store::open_parked_jobs;
@@ -12,8 +12,8 @@ use crate::store::open_parked_jobs;
 ///
 /// # Errors
 /// If one of the named jobs is not parked; then nothing is put back.
-pub(crate) async fn list_or_retry(config: &Config, retry: &[String]) -> anyhow::Result<String> {
-    let store = open_parked_jobs(config).await?;
+pub(crate) async fn list_or_retry(state: &StateConfig, retry: &[String]) -> anyhow::Result<String> {
+    let store = open_parked_jobs(state).await?;
     let report = list_or_retry_in(&*store, retry).await;
     store.close().await;
     report
@@ -102,8 +102,8 @@ mod tests {
             folder: std::env::temp_dir().join("nowhere"),
             default_card: ELARA_CARD.into(),
         };
-        let config = source.load().unwrap().config;
-        let error = list_or_retry(&config, &[]).await.unwrap_err().to_string();
+        let state = source.load_state().unwrap().part;
+        let error = list_or_retry(&state, &[]).await.unwrap_err().to_string();
         assert!(error.contains("/nowhere/at/all") && error.contains("--data"), "{error}");
     }
 

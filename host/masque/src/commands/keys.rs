@@ -6,10 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow, ensure};
 use masque_auth::{
-    DEFAULT_TENANT, KeyText, NewKeyRequest, TokenOptions, audit_detail, is_subject, revocation_target,
-    rotation_overlap,
+    DEFAULT_TENANT, KeyText, NewKeyRequest, audit_detail, is_subject, revocation_target, rotation_overlap,
 };
-use masque_config::{Config, Diagnostic, Diagnostics, Location};
+use masque_config::{ConfigSource, Diagnostic, Diagnostics, Location, StateConfig};
 use masque_store::{ApiKeyRecord, AuditEntry, AuditOutcome, KeyId, KeyRing, NewRevocation, Page, Revoked};
 use serde_json::{Value, json};
 
@@ -33,19 +32,19 @@ pub(crate) enum KeyTask {
 }
 
 /// Performs the task on a host's store. A first key may be made before the host's first start: then the data folder is made.
-/// Returns the text for the terminal. `options` name the trusted issuers.
+/// Returns the text for the terminal. `source` names the trusted issuers, which are read only to revoke tokens.
 ///
 /// # Errors
 /// An argument is wrong or there is no store, and then nothing was changed; or the store can't be read or written.
 pub(crate) async fn perform(
-    config: &Config,
-    options: &TokenOptions,
+    state: &StateConfig,
+    source: &ConfigSource,
     task: KeyTask,
 ) -> anyhow::Result<String> {
-    let operation = KeyOperation::check(options, task)?;
+    let operation = KeyOperation::check(source, task)?;
     let ring = match operation {
-        KeyOperation::CreateKey(_) => open_or_create_key_ring(config).await?,
-        _ => open_key_ring(config).await?,
+        KeyOperation::CreateKey(_) => open_or_create_key_ring(state).await?,
+        _ => open_key_ring(state).await?,
     };
     let report = operation.perform(&*ring).await;
     ring.close().await;
@@ -61,13 +60,12 @@ impl KeyTask {
 
 /// Warns of companions that a new key is for and that the configuration does not have. Without a file, the configuration is
 /// hardly that of the host, so nothing is said.
-pub(crate) fn unknown_companions(task: &KeyTask, config: &Config) -> Diagnostics {
-    let (KeyTask::CreateKey(NewKeyRequest { companions: Some(names), .. }), Some(file)) =
-        (task, &config.file)
+pub(crate) fn unknown_companions(task: &KeyTask, state: &StateConfig) -> Diagnostics {
+    let (KeyTask::CreateKey(NewKeyRequest { companions: Some(names), .. }), Some(file)) = (task, &state.file)
     else {
         return Diagnostics::new(Vec::new());
     };
-    let unknown = names.iter().filter(|name| !config.companions.contains_key(name.as_str()));
+    let unknown = names.iter().filter(|name| !state.companions.contains(name.as_str()));
     let warning = |name: &String| {
         let what = format!("{} has no companion `{}`", file.display(), name.escape_debug());
         Diagnostic::warning(
@@ -89,7 +87,7 @@ enum KeyOperation {
 }
 
 impl KeyOperation {
-    fn check(options: &TokenOptions, task: KeyTask) -> anyhow::Result<Self> {
+    fn check(source: &ConfigSource, task: KeyTask) -> anyhow::Result<Self> {
         let id = |text: &str| {
             text.parse::<KeyId>()
                 .map_err(|error| anyhow!("`{}`: {error}; `masque keys list` has them", text.escape_debug()))
@@ -106,8 +104,9 @@ impl KeyOperation {
             }
             KeyTask::RevokeKey { id: text } => Self::RevokeKey(id(&text)?),
             KeyTask::RevokeTokens { jti, user, issuer, tenant } => {
-                let issuer = issuer.unwrap_or_else(|| options.issuer.clone());
-                let is_trusted = options.trusts(&issuer);
+                let issuers = source.load_token_issuers()?.part;
+                let issuer = issuer.unwrap_or_else(|| issuers.own.clone());
+                let is_trusted = issuers.trusts(&issuer);
                 ensure!(is_trusted, "`{}` is no issuer that the configuration names", issuer.escape_debug());
                 let name = jti.as_ref().or(user.as_ref()).map(String::as_str).unwrap_or_default();
                 ensure!(is_subject(name), "name a token with --jti, or a user with --user");

@@ -1,26 +1,27 @@
 //! The command `masque log`: shows the level of a running host's log, or changes it for a while.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use http::{Method, StatusCode};
-use masque_config::Config;
 use serde_json::{Value, json};
 
 use crate::socket_client::ask;
+use crate::store::ensure_data_folder;
 
 const PATH: &str = "/admin/log";
 
-/// Changes the level of the log of the host on the configuration's data folder, or shows it if there is no `level`.
+/// Changes the level of the log of the host on the data folder, or shows it if there is no `level`.
 ///
 /// # Errors
-/// No host runs on the folder, or it refuses the level.
+/// There is no such folder, no host runs on it, or it refuses the level.
 pub(crate) async fn show_or_change(
-    config: &Config,
+    folder: &Path,
     level: Option<String>,
     duration: Duration,
 ) -> anyhow::Result<String> {
-    let folder = &config.data.folder;
+    ensure_data_folder(folder)?;
     let answer = match level {
         None => ask(folder, Method::GET, PATH, None).await?,
         Some(level) => {

@@ -2,7 +2,7 @@
 //! where several hosts share the database, one person decides when.
 
 use anyhow::bail;
-use masque_config::{Config, Database};
+use masque_config::{Database, StateConfig};
 use masque_store_postgres::{PostgresOptions, RoleTimeout, is_migration_needed, migrate, set_role_timeout};
 
 use crate::output::print_error;
@@ -12,11 +12,11 @@ use crate::store::postgres_options;
 ///
 /// # Errors
 /// No database is named, it can't be migrated, or `only_check` finds that it is to be migrated.
-pub(crate) async fn run(config: &Config, only_check: bool) -> anyhow::Result<String> {
-    let Some(database) = &config.database else {
+pub(crate) async fn run(state: &StateConfig, only_check: bool) -> anyhow::Result<String> {
+    let Some(database) = &state.database else {
         bail!(
             "DATABASE_URL is not set, so state is kept in SQLite in {}; a host prepares that file at its start",
-            config.data.folder.display()
+            state.folder.display()
         );
     };
     let options = postgres_options(database, true)?;

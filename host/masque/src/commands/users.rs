@@ -3,7 +3,7 @@
 
 use anyhow::{anyhow, ensure};
 use masque_auth::{DEFAULT_TENANT, KEY_ISSUER, LOCAL_ISSUER, is_subject};
-use masque_config::Config;
+use masque_config::StateConfig;
 use masque_store::Owner;
 
 use crate::store::open_user_records;
@@ -19,11 +19,11 @@ pub(crate) struct UserName {
     pub(crate) tenant: Option<String>,
 }
 
-/// The id of a user.
+/// The id of a user. `own_issuer` is the issuer of the host's own tokens.
 ///
 /// # Errors
 /// Nothing is stored for the user, or the store can't be read.
-pub(crate) async fn id(config: &Config, name: UserName) -> anyhow::Result<String> {
+pub(crate) async fn id(state: &StateConfig, own_issuer: String, name: UserName) -> anyhow::Result<String> {
     let UserName { subject, issuer, tenant } = name;
     ensure!(
         is_subject(&subject),
@@ -31,10 +31,10 @@ pub(crate) async fn id(config: &Config, name: UserName) -> anyhow::Result<String
     );
     let owner = Owner {
         tenant: tenant.unwrap_or_else(|| DEFAULT_TENANT.to_owned()),
-        issuer: issuer.unwrap_or_else(|| config.auth.issuer.clone()),
+        issuer: issuer.unwrap_or(own_issuer),
         subject,
     };
-    let store = open_user_records(config).await?;
+    let store = open_user_records(state).await?;
     let found = store.user_id(&owner).await;
     store.close().await;
     found?.map(|id| id.to_string()).ok_or_else(|| not_found(&owner))
