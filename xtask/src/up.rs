@@ -1,13 +1,14 @@
 //! `cargo xtask up`: starts a host and prints what to try.
 //!
-//! The host replaces this process, so that it receives the signals and sets the exit code. Its output goes through a
-//! second process, the guide, which copies every line and reads the host's address from one of them. The host prints that
-//! line to standard output at every log level.
+//! The host replaces this process, so that it receives the signals and sets the exit code. Its standard output, which has its
+//! addresses at every log level and nothing else, goes through a second process, the guide, which copies it and then prints
+//! what to try. Its log goes to standard error, past the guide.
 
 use std::io::{BufRead, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::output::print_error;
 use crate::workspace::Workspace;
 
 /// The hidden command that runs the guide.
-pub(crate) const GUIDE: &str = "guide-from-log";
+pub(crate) const GUIDE: &str = "guide-from-output";
 
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<ExitCode> {
     let arguments = match arguments.split_first() {
@@ -35,29 +36,35 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
     let mut guide = Command::new(std::env::current_exe()?)
         .arg(GUIDE)
         .stdin(Stdio::piped())
-        // A process group of its own: Ctrl-C must not end the guide, which still copies the host's last lines.
-        .process_group(0)
         .spawn()
         .context("could not start the guide")?;
     let output = OwnedFd::from(guide.stdin.take().context("the guide has no input")?);
-    let log = output.try_clone()?;
     let binary = workspace.binary(false);
-    let error = Command::new(&binary).arg("serve").args(arguments).stdout(output).stderr(log).exec();
+    let error = host_command(&binary, arguments, output).exec();
     Err(error).with_context(|| format!("could not start {}", binary.display()))
 }
 
-/// Copies the host's output from standard input to standard error, and prints what to try once the host is ready.
+/// The host, with `guide` as its standard output.
+fn host_command(binary: &Path, arguments: &[String], guide: OwnedFd) -> Command {
+    let mut command = Command::new(binary);
+    // Standard error is inherited: a log in a pipe to the guide would be lost with the guide, and the host could not tell that
+    // from a reader that comes back.
+    command.arg("serve").args(arguments).stdout(guide);
+    command
+}
+
+/// Copies the host's standard output from standard input to standard error, and prints what to try once the host is ready.
 pub(crate) fn guide() -> anyhow::Result<ExitCode> {
     let mut guided = false;
     for line in std::io::stdin().lock().split(b'\n') {
         let mut line = line?;
         line.push(b'\n');
-        // A terminal that is gone is no reason to stop reading: the host runs on, and its pipe must not fill up.
+        // A terminal that is gone is no reason to stop reading: the host runs on.
         let _ = std::io::stderr().lock().write_all(&line);
         if !guided && let Some(address) = listen_address(&String::from_utf8_lossy(&line)) {
             guided = true;
             let address = address.to_owned();
-            // In a thread, so that the host's output is read meanwhile.
+            // In a thread: where the host ends before it is ready, the end of its output ends the guide.
             std::thread::spawn(move || {
                 if wait_until_ready(&address) {
                     print_error(format_args!("{}", things_to_try(&address)));
@@ -112,4 +119,28 @@ Masque is ready. Three things to try, in another terminal:
 Ctrl-C stops it.
 "
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_of_the_host_does_not_go_through_the_guide() {
+        let folder = tempfile::tempdir().unwrap();
+        // The shell in the place of the host takes `serve` for the name of a script.
+        std::fs::write(folder.path().join("serve"), "readlink /proc/$$/fd/2 > error-output\n").unwrap();
+        let (guide, output) = std::io::pipe().unwrap();
+        drop(guide);
+        let mut host = host_command(Path::new("sh"), &[], output.into());
+        assert!(host.current_dir(folder.path()).status().unwrap().success());
+        let found = std::fs::read_to_string(folder.path().join("error-output")).unwrap();
+        assert_eq!(Path::new(found.trim_end()), std::fs::read_link("/proc/self/fd/2").unwrap());
+    }
+
+    #[test]
+    fn the_address_is_read_from_the_line_that_the_host_prints() {
+        assert_eq!(listen_address("listening on http://127.0.0.1:8000\n"), Some("127.0.0.1:8000"));
+        assert_eq!(listen_address("operators are served on http://127.0.0.1:9000\n"), None);
+    }
 }

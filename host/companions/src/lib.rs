@@ -33,6 +33,7 @@ mod series_retention;
 mod set;
 mod shared_sets;
 mod started;
+mod successor;
 mod trial;
 mod verify;
 mod watcher;

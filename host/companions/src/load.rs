@@ -20,7 +20,7 @@ use crate::set::ActiveSet;
 use crate::trial::try_settings;
 
 /// Why a configuration can't be loaded.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct LoadFailure {
     pub(crate) problems: Vec<Diagnostic>,
     /// Whether the same files may load at another time.
@@ -57,7 +57,7 @@ pub(crate) async fn assemble(
     builtins: BuiltinComponents,
     current: Option<&ActiveSet>,
 ) -> Result<Assembled, LoadFailure> {
-    let mut failure = LoadFailure { problems: Vec::new(), is_temporary: false };
+    let mut failure = LoadFailure::default();
     let mut warnings = Vec::new();
     let redactor = Arc::new(Redactor::new(config));
     let mut packages = PackageLoader::new(sandbox, builtins, current);

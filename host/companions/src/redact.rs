@@ -31,11 +31,11 @@ impl Redactor {
         sanitize(&text.to_string(), &self.0)
     }
 
-    /// The same for a failed call. What its cause repeats of the messages that the call knew is left out; what the host has
-    /// refused it is in the host's own words, and stays.
+    /// The same for a failed call, with the plugin's last words. What its cause and they repeat of the messages that the call knew
+    /// is left out; what the host has refused it is in the host's own words, and stays.
     pub fn redact_failure(&self, error: &CallError, messages: &MessageTexts) -> String {
         // Secrets go first: a message that holds half of one would leave the other half.
-        let cause = error.cause.to_string();
+        let cause = error.cause_and_last_words();
         let cause = self.redact_text(&cause);
         self.redact(&error.text_with_cause(&messages.hide_in(&cause)))
     }
@@ -72,6 +72,27 @@ mod tests {
             redactor.redact_failure(&error, &messages),
             "plugin `openai` 0.1.0, generate: failed with `invalid`: no answer to: [message]. (Bearer [redacted]) \
              (refused during the call: GET https://a.test/hidden/behind/the/door needs an `http` grant)"
+        );
+    }
+
+    #[test]
+    fn the_last_words_of_a_plugin_repeat_neither_a_message_nor_a_secret() {
+        let redactor = Redactor(SecretMatcher::new([Secret::from("sk-123456789".to_owned())]));
+        let mut messages = MessageTexts::default();
+        messages.add([&Message::new("user", "It is hidden behind the door.")]);
+        let panicked = CallError {
+            cause: Cause::Trap("unreachable".into()),
+            denied: Vec::new(),
+            error_output: vec![
+                "thread panicked at src/lib.rs:1:1:".into(),
+                "no answer to It is hidden behind the door. with sk-123456789".into(),
+            ],
+            ..error("")
+        };
+        assert_eq!(
+            redactor.redact_failure(&panicked, &messages),
+            "plugin `openai` 0.1.0, generate: trapped: unreachable; its last words: thread panicked at src/lib.rs:1:1: \
+             no answer to [message]. with [redacted]"
         );
     }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use masque_config::{
-    Config, ConfigSource, Diagnostic, Diagnostics, FileSnapshot, LoadedConfig, Location, ReloadedConfig,
+    Config, ConfigSource, Diagnostic, Diagnostics, FileSnapshot, InvalidConfig, LoadedConfig, Location,
+    ReloadedConfig,
 };
 use masque_runtime::Sandbox;
 
@@ -15,11 +16,12 @@ use crate::active::Active;
 use crate::attempt::{Reload, ReloadAttempt, have_changed};
 use crate::builtins::BuiltinComponents;
 use crate::changes::{describe_changes, dropped_companions};
-use crate::load::{Assembled, LoadFailure, assemble};
+use crate::load::{Assembled, LoadFailure};
 use crate::metrics;
 use crate::report::{ReloadOutcome, ReloadReport};
 use crate::set::ActiveSet;
 use crate::started::{Started, follow_log_level};
+use crate::successor::{assemble_successor, find_all_problems};
 
 /// How many readings in a row may be discarded because a file changed meanwhile. A set made from old and new files
 /// mixes two configurations. If the files never stop changing, the newest reading is used in spite of this.
@@ -76,20 +78,21 @@ impl Reloader {
 
     async fn prepare(
         &self,
-        result: Result<LoadedConfig, Diagnostics>,
+        result: Result<LoadedConfig, InvalidConfig>,
         current: &ActiveSet,
     ) -> Result<Candidate, LoadFailure> {
-        let loaded =
-            result.map_err(|problems| LoadFailure { problems: problems.into_vec(), is_temporary: false })?;
+        let (started, sandbox, builtins) = (&self.started, &self.sandbox, self.builtins);
+        let loaded = match result {
+            Ok(loaded) => loaded,
+            Err(invalid) => {
+                return Err(find_all_problems(invalid, started, sandbox, builtins, Some(current)).await);
+            }
+        };
         let mut warnings = loaded.warnings.into_vec();
-        warnings.extend(self.started.restart_warning(&loaded.config));
-        let config = self.started.with_started_sections(loaded.config);
-        let too_large = self.started.memory_limit_problems(&config);
-        if !too_large.is_empty() {
-            return Err(LoadFailure { problems: too_large, is_temporary: false });
-        }
+        warnings.extend(started.restart_warning(&loaded.config));
+        let config = started.with_started_sections(loaded.config);
         let Assembled { set, warnings: found } =
-            assemble(&config, &self.sandbox, self.builtins, Some(current)).await?;
+            assemble_successor(&config, started, sandbox, builtins, Some(current)).await?;
         warnings.extend(found);
         Ok(Candidate { set, config, warnings: Diagnostics::new(warnings) })
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use masque_config::{Config, Diagnostic, Location};
+use masque_config::{Config, Diagnostic, Location, Plugin};
 use masque_telemetry::level;
 
 /// The configuration that the host was started with.
@@ -44,7 +44,7 @@ impl Started {
     /// own `[sandbox]`, which takes effect only at the next start.
     pub(crate) fn memory_limit_problems(&self, config: &Config) -> Vec<Diagnostic> {
         let most = self.0.sandbox.memory_bytes;
-        let too_large = config.plugins.iter().filter(|(_, plugin)| plugin.limits.memory_bytes > most);
+        let too_large = config.plugins.iter().filter(|(_, plugin)| self.exceeds_memory(plugin));
         too_large
             .map(|(name, _)| {
                 Diagnostic::error(
@@ -54,6 +54,11 @@ impl Started {
                 )
             })
             .collect()
+    }
+
+    /// Whether the plugin may have more memory than the running sandbox gives.
+    pub(crate) fn exceeds_memory(&self, plugin: &Plugin) -> bool {
+        plugin.limits.memory_bytes > self.0.sandbox.memory_bytes
     }
 }
 

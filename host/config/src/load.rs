@@ -38,7 +38,7 @@ impl ConfigSource {
     /// a file that is gone or empty is an error.
     pub fn reload(&self, running: &Config) -> ReloadedConfig {
         let Reading { result, log_level, files } = self.read(Some(running));
-        ReloadedConfig { result: result.map_err(|invalid| invalid.diagnostics), log_level, files }
+        ReloadedConfig { result, log_level, files }
     }
 
     fn read(&self, running: Option<&Config>) -> Reading {

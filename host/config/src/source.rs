@@ -46,8 +46,8 @@ pub struct InvalidConfig {
 /// The configuration as it was found while a host runs.
 #[derive(Debug)]
 pub struct ReloadedConfig {
-    /// The configuration, or all errors and warnings.
-    pub result: Result<LoadedConfig, Diagnostics>,
+    /// The configuration, or all errors and warnings with the part that is valid.
+    pub result: Result<LoadedConfig, InvalidConfig>,
     /// The level of the log that the file says, also if anything else in it is invalid: an operator may need another level to
     /// find out why. `None` if the file can't be parsed or `[log]` is invalid.
     pub log_level: Option<String>,

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use masque_auth::NewKeyRequest;
 
 use crate::commands::keys::KeyTask;
+use crate::commands::log;
 use crate::commands::users::UserName;
 use crate::compiler::COMPILE_COMMAND;
 
@@ -120,7 +121,7 @@ pub(crate) struct LogOptions {
     #[arg(value_name = "LEVEL")]
     pub(crate) level: Option<String>,
     /// How long, a day at most; then the configured level is in effect again
-    #[arg(long = "for", value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "TIME", default_value = "10m", value_parser = log::parse_duration)]
     pub(crate) duration: Duration,
 }
 
@@ -312,5 +313,14 @@ mod tests {
     fn the_command_line_is_well_formed() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_without_a_unit_is_answered_with_the_form_that_the_documents_use() {
+        for time in ["10", "", "soon", "10 m 5"] {
+            let refused = Cli::try_parse_from(["masque", "log", "debug", "--for", time]).err().unwrap();
+            assert!(refused.to_string().contains("a number with its unit, such as `10m`"), "{refused}");
+        }
+        assert!(Cli::try_parse_from(["masque", "log", "debug", "--for", "10m"]).is_ok());
     }
 }

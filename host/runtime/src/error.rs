@@ -101,6 +101,15 @@ impl CallError {
         }
     }
 
+    /// The cause, and the plugin's last words if there are any. They may repeat what a user wrote, and hold secrets of other
+    /// plugins: for the log, after both are taken out.
+    pub fn cause_and_last_words(&self) -> String {
+        match self.error_output.as_slice() {
+            [] => self.cause.to_string(),
+            lines => format!("{}; its last words: {}", self.cause, lines.join(" ")),
+        }
+    }
+
     /// The text of the error with other words for its cause.
     pub fn text_with_cause(&self, cause: &str) -> String {
         let Self { plugin, version, function, denied, .. } = self;

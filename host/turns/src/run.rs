@@ -24,7 +24,7 @@ use crate::draft::ReplyDraft;
 use crate::end_guard::EndGuard;
 use crate::finalizer::{FinalizedTurn, FinishedTurn, TurnOutcome};
 use crate::host::{Host, LEASE};
-use crate::instrumentation::ObservedTurn;
+use crate::instrumentation::{ObservedTurn, log_span};
 use crate::log::{EventLog, EventReader};
 use crate::metering::UsageMeter;
 use crate::pipeline::Pipeline;
@@ -71,14 +71,8 @@ impl Host {
 
         let observed = ObservedTurn::begin(root, &started.companion, ticket.arrived);
         let calls = CallLog::new(ticket.arrived, self.recorded_content(started.turn));
-        let span = tracing::error_span!(
-            "turn",
-            turn_id = %started.turn,
-            conversation_id = %started.conversation,
-            companion = started.companion,
-            request_id = request.request_id,
-            trace_id = format_args!("{:032x}", request.trace.trace_id()),
-        );
+        let (turn, conversation) = (started.turn, started.conversation);
+        let span = log_span(turn, conversation, &started.companion, &request.request_id, request.trace);
         let running = RunningTurn {
             ticket: &ticket,
             started: &started,

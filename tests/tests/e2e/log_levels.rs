@@ -37,6 +37,25 @@ async fn a_request_has_a_line_at_its_start_and_one_at_its_end() {
 }
 
 #[tokio::test]
+async fn each_line_of_a_turn_has_the_ids_of_its_request_and_trace_once() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    let loud = "off,masque_turns=debug";
+    for (format, level) in [("text", "info"), ("json", "info"), ("text", loud), ("json", loud)] {
+        let log = format!("[log]\nformat = \"{format}\"\nlevel = \"{level}\"\n");
+        let host = Setup::file(&log).start().await;
+        let request = host.client().chat(&json!({ "message": "Hello." }));
+        let request = request.header("x-request-id", "look-for-me");
+        request.header("traceparent", &format!("00-{TRACE}-b7ad6b7169203331-01")).send().await.expect(200);
+        host.logged_in_one_line(&["turn ended", "look-for-me", TRACE]).await;
+        let log = host.log();
+        for line in log.lines().filter(|line| line.contains("look-for-me") || line.contains(TRACE)) {
+            let counts = ["look-for-me", TRACE].map(|id| line.matches(id).count());
+            assert_eq!(counts, [1, 1], "{level}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_request_has_the_same_fields_in_json() {
     let host = Setup::file("[log]\nformat = \"json\"\n").start().await;
     let request = host.client().get("/companions").header("x-request-id", "look-for-me");

@@ -17,8 +17,13 @@ async fn the_message_of_a_panic_is_logged_with_the_requests_id() {
     let companion = "[companions.ida]\npersona = \"ida\"\nmodels = [\"offline\"]\n";
     let host = Setup::file(companion).and(&format!("[plugins.ida]\nsource = {source:?}")).start().await;
     let request = host.client().chat(&json!({ "message": "Hello." })).header("x-request-id", "look-for-me");
-    request.send().await.problem(500, "plugin-failed");
+    let answered = request.send().await;
+    answered.problem(500, "plugin-failed");
+    assert!(!answered.text.contains("no answer"), "{}", answered.text);
     host.logged_in_one_line(&["look-for-me", "no answer to Hello."]).await;
+    host.logged_in_one_line(&["a call failed", "unreachable", "its last words: ", "no answer to Hello."])
+        .await;
+    assert!(!host.log().contains("RUST_BACKTRACE"), "{}", host.log());
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use masque_config::{Config, Diagnostic, Name, PluginSource, SetDocument, content_digest};
+use masque_config::{Config, Diagnostic, InvalidConfig, Name, PluginSource, SetDocument, content_digest};
 use masque_runtime::Sandbox;
 use masque_store::{
     ActiveSets, Generation, GenerationStatus, NewGeneration, PublishOutcome, SetHost, SetState, StoreError,
@@ -13,10 +13,11 @@ use masque_store::{
 use super::components::{FetchError, LocalComponents};
 use super::intent::{CurrentSet, FileSet, Intent, intent};
 use crate::builtins::BuiltinComponents;
-use crate::load::{LoadFailure, assemble};
+use crate::load::LoadFailure;
 use crate::packages::read_component;
 use crate::set::ActiveSet;
 use crate::started::{Started, file_location};
+use crate::successor::{assemble_successor, find_all_problems};
 
 /// What it takes to publish.
 #[derive(Clone)]
@@ -82,11 +83,9 @@ impl Offering {
         if state.published.is_some() {
             return Ok(Offered::TryAgain);
         }
-        let too_large = self.started.memory_limit_problems(config);
-        if !too_large.is_empty() {
-            return Ok(Offered::Refused(LoadFailure { problems: too_large, is_temporary: false }));
-        }
-        if let Err(failure) = assemble(config, &self.sandbox, self.builtins, current).await {
+        let assembled =
+            assemble_successor(config, &self.started, &self.sandbox, self.builtins, current).await;
+        if let Err(failure) = assembled {
             return Ok(Offered::Refused(failure));
         }
         let components = document.components();
@@ -117,6 +116,15 @@ impl Offering {
                 Offered::TryAgain
             }
         })
+    }
+
+    /// Everything that is wrong with a file that can't be offered.
+    pub(crate) async fn find_problems(
+        &self,
+        invalid: InvalidConfig,
+        current: Option<&ActiveSet>,
+    ) -> LoadFailure {
+        find_all_problems(invalid, &self.started, &self.sandbox, self.builtins, current).await
     }
 
     /// The generation that is published, or else the active one.

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use masque_config::{
-    Config, ConfigSource, Diagnostic, FileSnapshot, LoadedConfig, Location, ReloadedConfig, Severity,
+    Config, ConfigSource, Diagnostic, Diagnostics, FileSnapshot, LoadedConfig, Location, ReloadedConfig,
+    Severity,
 };
 use tokio::sync::watch;
 
@@ -152,9 +153,11 @@ impl Reload for Publisher {
                 self.take_over(loaded);
                 self.offer().await
             }
-            Err(problems) => {
-                self.record(&problems.into_vec());
-                false
+            Err(invalid) => {
+                let current = self.active.current();
+                let failure = self.offering.find_problems(invalid, Some(&current)).await;
+                self.record(&Diagnostics::new(failure.problems).into_vec());
+                failure.is_temporary
             }
         };
         ReloadAttempt { files, needs_retry, has_changed: self.running.digest() != digest }

@@ -67,11 +67,8 @@ fn may_lack_more(cause: &Cause, grants: &Grants) -> bool {
 /// The function, the cause, what the plugin wrote to standard error before it trapped (the message of a panic), and what the
 /// trial denied it.
 fn in_words(error: &CallError) -> String {
-    let CallError { function, cause, denied, error_output, .. } = error;
-    let mut words = format!("`{function}` {cause}");
-    if !error_output.is_empty() {
-        words.push_str(&format!("; its last words: {}", error_output.join(" ")));
-    }
+    let CallError { function, denied, .. } = error;
+    let mut words = format!("`{function}` {}", error.cause_and_last_words());
     if !denied.is_empty() {
         words.push_str(&format!(" (denied in the trial: {})", denied.join("; ")));
     }

@@ -10,7 +10,8 @@ fn source(folder: &Folder) -> ConfigSource {
 }
 
 fn reload(folder: &Folder, running: &Config) -> Vec<String> {
-    shortened(folder, lines_of(source(folder).reload(running).result))
+    let reloaded = source(folder).reload(running);
+    shortened(folder, lines_of(reloaded.result.map_err(|invalid| invalid.diagnostics)))
 }
 
 fn load(folder: &Folder) -> Vec<String> {
@@ -142,6 +143,20 @@ fn a_failed_reading_still_returns_the_files_to_watch() {
     let folder = folder.with("ida.json", "{}");
     assert!(files.differs_from(&files.retake()), "the file that was missing is there");
     assert!(source(&folder).reload(&running).result.is_ok());
+}
+
+#[test]
+fn a_failed_reading_returns_the_valid_part_unless_a_file_could_not_be_read_to_its_end() {
+    let folder = Folder::new().with("masque.toml", COMPANION).with("masque-data/plugins/ida.wasm", "");
+    let running = source(&folder).load().unwrap().config;
+    let folder = folder.with("masque.toml", format!("{COMPANION}[plugins.ghost]\n"));
+    let invalid = source(&folder).reload(&running).result.unwrap_err();
+    let plugins = invalid.valid_part.unwrap().plugins;
+    assert!(plugins.contains_key("ida") && !plugins.contains_key("ghost"));
+    for broken in [format!("{COMPANION}[plugins.ghost\n"), String::new()] {
+        let folder = Folder::new().with("masque.toml", broken);
+        assert!(source(&folder).reload(&running).result.unwrap_err().valid_part.is_none());
+    }
 }
 
 #[test]

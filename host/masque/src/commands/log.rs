@@ -39,6 +39,14 @@ pub(crate) async fn show_or_change(
     text(&answer.body)
 }
 
+/// Reads how long a level is to be in effect.
+///
+/// # Errors
+/// It is no number with a unit. The words are this command's own: those of the library name other units than the documents.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "write a number with its unit, such as `10m`".to_owned())
+}
+
 fn text(state: &Value) -> anyhow::Result<String> {
     let field = |name: &str| state.get(name).and_then(Value::as_str);
     let level = field("level").context("the host's answer has no level")?;

@@ -71,12 +71,18 @@ impl CallLog {
         }))
     }
 
-    /// Keeps a line of standard error for the call's error, whether or not it is logged. Of many lines the last ones are kept.
-    pub(crate) fn keep_error_output(&self, line: &str) {
+    /// Writes a line of standard error, and keeps it for the call's error, whether or not it is logged. Of many lines the last
+    /// ones are kept.
+    pub(crate) fn write_error_output(&self, line: &str) {
         // The last line of a panic in Rust advises to set a variable, which a guest does not have.
         if line.starts_with("note: run with `RUST_BACKTRACE") {
             return;
         }
+        self.keep_error_output(line);
+        self.write(Level::WARN, line, &[]);
+    }
+
+    fn keep_error_output(&self, line: &str) {
         let mut kept = self.0.error_output.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == MAX_KEPT_LINES {
             kept.pop_front();
@@ -205,7 +211,7 @@ mod tests {
     fn the_last_lines_of_standard_error_are_kept_without_secrets_even_where_nothing_is_logged() {
         let log = call_log(&Limits { log_lines: 0, ..Limits::default() });
         for line in ["one", "two", "sk-secret-1\u{1b}", "panicked", "note: run with `RUST_BACKTRACE=1`"] {
-            log.keep_error_output(line);
+            log.write_error_output(line);
         }
         let kept = log.error_output();
         assert!(kept.len() == MAX_KEPT_LINES && kept[0] == "two" && kept[2] == "panicked", "{kept:?}");
@@ -255,14 +261,19 @@ mod tests {
             let limits = Limits { log_lines: 1, ..Limits::default() };
             let log = tracing::info_span!("turn", request_id = "r-1", trace_id = "t-1")
                 .in_scope(|| call_log(&limits));
-            // Standard error, the host's own line, and the one that is written when the log is dropped.
-            log.write(Level::WARN, "from standard error", &[]);
+            // Standard error, the host's own line, and the one that is written when the log is dropped. The advice of the Rust runtime
+            // is none of them.
+            log.write_error_output("from standard error");
+            log.write_error_output(
+                "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
+            );
             log.refused_write("too much", 1);
             log.write(Level::WARN, "one line too many", &[]);
             drop(log);
         });
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.lines().count() == 3 && !text.contains("RUST_BACKTRACE"), "{text}");
+        assert!(text.contains("dropped=1"), "{text}");
         for line in text.lines() {
             assert!(line.contains("r-1") && line.contains("t-1"), "{line}");
         }

@@ -33,15 +33,6 @@ pub(crate) enum StandardStream {
     Error,
 }
 
-impl StandardStream {
-    fn level(self) -> Level {
-        match self {
-            Self::Output => Level::INFO,
-            Self::Error => Level::WARN,
-        }
-    }
-}
-
 impl GuestLog {
     pub(crate) fn new(log: CallLog) -> Self {
         Self(Arc::new(Mutex::new(Lines { log, output: Vec::new(), error: Vec::new() })))
@@ -92,10 +83,10 @@ impl Lines {
         let line = std::mem::take(self.started(stream));
         if !line.is_empty() {
             let line = String::from_utf8_lossy(&line);
-            if matches!(stream, StandardStream::Error) {
-                self.log.keep_error_output(&line);
+            match stream {
+                StandardStream::Output => self.log.write(Level::INFO, &line, &[]),
+                StandardStream::Error => self.log.write_error_output(&line),
             }
-            self.log.write(stream.level(), &line, &[]);
         }
     }
 

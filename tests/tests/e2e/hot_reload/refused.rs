@@ -204,3 +204,29 @@ async fn all_mistakes_are_reported_together_and_logged_once() {
     assert_eq!(host.log().matches("Did you mean `voice`?").count(), 1, "{}", host.log());
     assert_unchanged(&host, &model).await;
 }
+
+#[tokio::test]
+async fn a_mistake_in_one_section_hides_none_in_the_settings_of_another_plugin() {
+    let model = MockModel::start().await;
+    let host = host_with_calm_voice(&model).await;
+    let file = host.folder().join("masque.toml");
+    let right = fs::read_to_string(&file).unwrap();
+    let ghost = "[plugins.ghost]\n";
+
+    fs::write(&file, format!("{right}{ghost}")).unwrap();
+    let problems = refused(&host, "[plugins.ghost] has no `source`").await;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+
+    // The ghost is still there, so the second mistake shows only if the settings are checked nevertheless.
+    let wrong = format!("{}{ghost}", right.replace("voice", "vioce"));
+    fs::write(&file, &wrong).unwrap();
+    let problems = refused(&host, "Did you mean `voice`?").await;
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("[plugins.ghost]")), "{problems:?}");
+    assert_unchanged(&host, &model).await;
+
+    let checked = Setup::file(&wrong).run(&["check", "--data", host.data().to_str().unwrap()]).await;
+    for problem in &problems {
+        assert!(checked.text.contains(problem.as_str()), "{problem} is not in {}", checked.text);
+    }
+}
