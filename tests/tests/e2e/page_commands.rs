@@ -30,7 +30,8 @@ fn blocks(page: &str, section: &str, language: &str) -> Vec<String> {
     let page = std::fs::read_to_string(in_repository(page)).unwrap();
     let section = page.split(&format!("\n## {section}\n")).nth(1).expect("a section of this title");
     let section = section.split("\n## ").next().unwrap();
-    let parts = section.split(&format!("```{language}\n")).skip(1);
+    let begin = format!("```{language}\n");
+    let parts = section.split(&begin).skip(1);
     parts.map(|part| part.split("```").next().unwrap().to_owned()).collect()
 }
 
