@@ -233,9 +233,11 @@ impl TestServer {
     /// If it does not start.
     pub fn restart_as_standby(&self) {
         let control = self.programs.join("pg_ctl");
-        // In a session of its own, since the process that starts it ends with the server.
+        // In a session of its own, since the process that starts it ends with the server; and after the end of that process's parent,
+        // which serves this command and would fail with the server.
         self.shell(&format!(
-            "touch standby.signal && (setsid {} -D . -m fast -W restart >/dev/null 2>&1 </dev/null &)",
+            "touch standby.signal && (setsid sh -c \"while kill -0 $PPID; do sleep 0.01; done; {} -D . -m fast -W restart\" \
+             >/dev/null 2>&1 </dev/null &)",
             control.display()
         ));
         for attempt in 1.. {
