@@ -25,6 +25,9 @@ use crate::sections::{auth, data, database, erasure};
 use crate::snapshot::FileSnapshot;
 use crate::source::ConfigSource;
 
+/// The sections that a part may leave out and that could be taken for a mistyped name of another one.
+const SECTIONS: [&str; 2] = ["data", "database"];
+
 /// A part of a configuration without mistakes.
 #[derive(Debug)]
 pub struct LoadedPart<T> {
@@ -74,7 +77,7 @@ impl ConfigSource {
         self.load_part(|reader| {
             let mut sections = reader.sections();
             let folder = data_folder(self, &mut sections, &reader.base);
-            sections.finish_part();
+            sections.finish_part(&SECTIONS);
             folder
         })
     }
@@ -92,7 +95,7 @@ impl ConfigSource {
             let folder = data_folder(self, &mut sections, base);
             let database = database::read(sections.table("database"), &self.environment, base);
             let erasures = erasure::read(sections.table("erasure"), base).list(&folder);
-            sections.finish_part();
+            sections.finish_part(&SECTIONS);
             if Stage::of(&self.environment).is_strict() {
                 let warnings = production::database_warnings(database.as_ref(), &self.environment);
                 warnings.into_iter().for_each(|warning| report.add(warning));
@@ -115,7 +118,7 @@ impl ConfigSource {
         self.load_part(|reader| {
             let mut sections = reader.sections();
             let (own, providers) = auth::read_issuer_names(sections.table("auth"));
-            sections.finish_part();
+            sections.finish_part(&SECTIONS);
             TokenIssuers { own, providers }
         })
     }

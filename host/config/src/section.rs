@@ -188,9 +188,9 @@ impl<'r, 'd> Section<'r, 'd> {
     }
 
     /// Reports only the keys that are mistyped names of those that were read. This is for a reader of some keys of the table:
-    /// the other keys are not its own.
-    pub(crate) fn finish_part(self) {
-        for key in self.unread_keys() {
+    /// the other keys are not its own. `others` are names of such keys, as far as one could be taken for a mistyped one.
+    pub(crate) fn finish_part(self, others: &[&str]) {
+        for key in self.unread_keys().filter(|key| !others.contains(&&**key.get_ref())) {
             if let Some(known) = self.meant_by(key) {
                 self.refuse_unknown(key, format!("Did you mean `{known}`?"));
             }

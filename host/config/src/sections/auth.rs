@@ -89,7 +89,7 @@ pub(crate) fn read(
 pub(crate) fn read_issuer_names(mut section: Section<'_, '_>) -> (String, Vec<String>) {
     let own = own_name(&mut section, "issuer");
     let providers = issuers::read_names(section.named("issuers"));
-    section.finish_part();
+    section.finish_part(&[]);
     (own, providers)
 }
 

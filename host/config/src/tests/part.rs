@@ -1,6 +1,7 @@
 //! The parts of a configuration that commands beside a host read.
 
 use super::Folder;
+use super::reference::keys_that_are_read;
 use crate::{Diagnostics, Flags};
 
 type Variables = &'static [(&'static str, &'static str)];
@@ -71,6 +72,24 @@ fn a_command_for_the_data_folder_needs_nothing_else_and_a_flag_takes_the_place_o
     assert!(source(&Flags::default()).load_data_folder().is_err());
     let named = Flags { data: Some("d".into()), ..Flags::default() };
     assert_eq!(source(&named).load_data_folder().unwrap().part, folder.path().join("d"));
+}
+
+#[test]
+fn no_part_takes_a_key_of_another_part_for_a_mistyped_one() {
+    for (section, key) in keys_that_are_read().into_keys() {
+        let section = section.replace("NAME", "one");
+        let folder = Folder::new().with("masque.toml", format!("[{section}]\n{key} = 1\n"));
+        for data in [None, Some("d".into())] {
+            let source = folder.source(&Flags { data, ..Flags::default() }, &[]);
+            let found = [
+                lines_of(source.load_data_folder()),
+                lines_of(source.load_state()),
+                lines_of(source.load_token_issuers()),
+            ];
+            let unknown = found.iter().flatten().find(|line| line.contains("unknown"));
+            assert!(unknown.is_none(), "[{section}] {key}: {unknown:?}");
+        }
+    }
 }
 
 #[test]
