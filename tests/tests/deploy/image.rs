@@ -72,7 +72,7 @@ fn the_binary_is_linked_with_the_c_library_of_the_image_and_compiled_by_the_olde
 async fn empty_sources_keep_what_decides_which_dependencies_are_compiled() {
     let repository = in_repository(".");
     let copy = tempfile::tempdir().unwrap();
-    let script = "git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t \"$0\" 2>/dev/null || true";
+    let script = "git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --no-dereference -t \"$0\" 2>/dev/null || true";
     let mut copied = Command::new("sh");
     run(copied.args(["-c", script]).arg(copy.path()).current_dir(&repository)).await.expect();
     let mut emptied = Command::new(in_repository("deploy/image/empty-sources"));
